@@ -1,0 +1,100 @@
+/**
+ * What can be asked of any descriptor: its flags, duplicates, opening by path, reading what is ready.
+ * Manual pages: fcntl(2), open(2), getsockopt(2), poll(2).
+ */
+import { errnos, SyscallError } from "./errno.ts";
+import { C, pollfd } from "./layout.ts";
+import { address, arenaView, cPath, errno, libc, reserve } from "./libc.ts";
+import { OwnedFd } from "./owned-fd.ts";
+
+function fcntl(fd: number, command: number, argument: number, name: string): number {
+  const result = libc.fcntl(fd, command, argument);
+  if (result < 0) throw new SyscallError(`fcntl ${name}`, `fd ${fd}`, errno());
+  return result;
+}
+
+/** Sets or clears O_NONBLOCK of the open file description (everyone who shares it is affected). */
+export function setNonBlocking(fd: number, on: boolean): void {
+  const flags = fcntl(fd, C.F_GETFL, 0, "F_GETFL");
+  const wanted = on ? flags | C.O_NONBLOCK : flags & ~C.O_NONBLOCK;
+  if (wanted !== flags) fcntl(fd, C.F_SETFL, wanted, "F_SETFL");
+}
+
+/** Sets close-on-exec: for descriptors that were inherited, all others are born with it. */
+export function setCloseOnExec(fd: number, on: boolean): void {
+  fcntl(fd, C.F_SETFD, on ? C.FD_CLOEXEC : 0, "F_SETFD");
+}
+
+/** Whether the number is an open descriptor. */
+export function isOpen(fd: number): boolean {
+  return libc.fcntl(fd, C.F_GETFD, 0) >= 0;
+}
+
+/**
+ * Asks for SIGIO in this process whenever the description becomes readable, writable or hangs up (fcntl(2) F_SETOWN,
+ * O_ASYNC). Only for descriptions nobody else shares.
+ */
+export function enableSigio(fd: number): void {
+  fcntl(fd, C.F_SETOWN, process.pid, "F_SETOWN");
+  const flags = fcntl(fd, C.F_GETFL, 0, "F_GETFL");
+  fcntl(fd, C.F_SETFL, flags | C.O_ASYNC | C.O_NONBLOCK, "F_SETFL");
+}
+
+/** A close-on-exec duplicate. */
+export function duplicate(fd: number): OwnedFd {
+  return new OwnedFd(fcntl(fd, C.F_DUPFD_CLOEXEC, 0, "F_DUPFD_CLOEXEC"));
+}
+
+export type OpenMode = "read" | "append" | "path";
+
+const openFlags: Readonly<Record<OpenMode, number>> = {
+  read: C.O_RDONLY,
+  append: C.O_WRONLY | C.O_CREAT | C.O_APPEND,
+  path: C.O_PATH | C.O_NOFOLLOW,
+};
+
+/**
+ * Opens a path given as bytes, close-on-exec and non-blocking (a FIFO or device without a peer must not hold
+ * us). `path` opens the name itself (O_PATH, no symbolic link) and gives no access to the content.
+ */
+export function open(path: string, mode: OpenMode): OwnedFd {
+  const nonBlocking = mode === "path" ? 0 : C.O_NONBLOCK;
+  const fd = libc.open(cPath(path), openFlags[mode] | C.O_CLOEXEC | nonBlocking, 0o644);
+  if (fd < 0) throw new SyscallError("open", path, errno());
+  return new OwnedFd(fd);
+}
+
+/**
+ * Deletes a name. @returns `deleted`, `absent` (no such file, or no such directory), or the errno that forbade it.
+ */
+export function unlink(path: string): "deleted" | "absent" | number {
+  if (libc.unlink(cPath(path)) === 0) return "deleted";
+  const cause = errno();
+  return cause === errnos.ENOENT || cause === errnos.ENOTDIR ? "absent" : cause;
+}
+
+/** Most descriptors one poll call is given; more are asked in turns. */
+const pollRoom = 1024;
+const pollOffset = reserve(pollRoom * pollfd.size);
+
+/**
+ * Which of these descriptors report an error, a hang-up or invalidity right now (poll(2), no wait).
+ * @returns their indexes in `fds`.
+ */
+export function findBroken(fds: readonly number[]): number[] {
+  const broken: number[] = [];
+  for (let start = 0; start < fds.length; start += pollRoom) {
+    const count = Math.min(pollRoom, fds.length - start);
+    for (let i = 0; i < count; i += 1) {
+      const at = pollOffset + i * pollfd.size;
+      arenaView.setInt32(at + pollfd.fd, fds[start + i] ?? -1, true);
+      arenaView.setUint32(at + pollfd.events, 0, true);
+    }
+    if (libc.poll(address(pollOffset), count, 0) <= 0) continue;
+    for (let i = 0; i < count; i += 1) {
+      const revents = arenaView.getInt16(pollOffset + i * pollfd.size + pollfd.revents, true);
+      if ((revents & (C.POLLERR | C.POLLHUP | C.POLLNVAL)) !== 0) broken.push(start + i);
+    }
+  }
+  return broken;
+}

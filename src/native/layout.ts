@@ -1,0 +1,88 @@
+/**
+ * Struct layouts and constants of Linux, as data: LP64 x64 and arm64, glibc and musl.
+ *
+ * The socket structs agree on all four: where musl has a 32-bit field, glibc's 64-bit one covers it and its padding,
+ * and little-endian writes of small values mean the same to both. Only some O_* flags differ between the two
+ * architectures. test/native checks every offset by round trips through the kernel.
+ */
+
+/** struct msghdr (recvmsg(2)): offsets in bytes. */
+export const msghdr = {
+  name: 0,
+  namelen: 8,
+  iov: 16,
+  iovlen: 24,
+  control: 32,
+  controllen: 40,
+  flags: 48,
+  size: 56,
+} as const;
+
+/** struct mmsghdr (sendmmsg(2)): a msghdr, then how many bytes went out. */
+export const mmsghdr = { msgLen: 56, size: 64 } as const;
+
+/** struct iovec. */
+export const iovec = { base: 0, len: 8, size: 16 } as const;
+
+/** struct cmsghdr (cmsg(3)) with room for one int: `space` is CMSG_SPACE(4), `lenOfInt` is CMSG_LEN(4). */
+export const cmsghdr = { len: 0, level: 8, type: 12, data: 16, lenOfInt: 20, space: 24 } as const;
+
+/** struct sockaddr_un (unix(7)): a 16-bit family, then 108 bytes of path. */
+export const sockaddrUn = { family: 0, path: 2, pathSize: 108, size: 110 } as const;
+
+/** struct pollfd (poll(2)). */
+export const pollfd = { fd: 0, events: 4, revents: 6, size: 8 } as const;
+
+/** struct rlimit (getrlimit(2)): two 64-bit numbers. */
+export const rlimit = { soft: 0, hard: 8, size: 16 } as const;
+
+/** struct passwd (getpwnam(3)). */
+export const passwd = { name: 0, uid: 16, gid: 20, dir: 32, shell: 40 } as const;
+
+const isArm = process.arch === "arm64";
+
+/** Constants of the kernel's headers; the same on every supported platform unless computed. */
+export const C = {
+  AF_UNIX: 1,
+  SOCK_STREAM: 1,
+  SOCK_NONBLOCK: 0x800,
+  SOCK_CLOEXEC: 0x80000,
+  SOL_SOCKET: 1,
+  SO_TYPE: 3,
+  SO_ACCEPTCONN: 30,
+  SO_DOMAIN: 39,
+  SCM_RIGHTS: 1,
+  MSG_PEEK: 0x2,
+  MSG_CTRUNC: 0x8,
+  MSG_DONTWAIT: 0x40,
+  MSG_NOSIGNAL: 0x4000,
+  MSG_CMSG_CLOEXEC: 0x40000000,
+  SHUT_RDWR: 2,
+  F_DUPFD_CLOEXEC: 1030,
+  F_GETFD: 1,
+  F_SETFD: 2,
+  F_GETFL: 3,
+  F_SETFL: 4,
+  F_SETOWN: 8,
+  FD_CLOEXEC: 1,
+  O_RDONLY: 0,
+  O_WRONLY: 1,
+  O_CREAT: 0o100,
+  O_APPEND: 0o2000,
+  O_NONBLOCK: 0o4000,
+  O_ASYNC: 0o20000,
+  O_DIRECTORY: isArm ? 0o40000 : 0o200000,
+  O_NOFOLLOW: isArm ? 0o100000 : 0o400000,
+  O_CLOEXEC: 0o2000000,
+  O_PATH: 0o10000000,
+  POLLIN: 0x1,
+  POLLERR: 0x8,
+  POLLHUP: 0x10,
+  POLLNVAL: 0x20,
+  RLIMIT_NOFILE: 7,
+  PR_SET_NO_NEW_PRIVS: 38,
+  SYS_PIDFD_SEND_SIGNAL: 424,
+  SYS_PIDFD_OPEN: 434,
+  SIG_BLOCK: 0,
+  SIG_SETMASK: 2,
+} as const;

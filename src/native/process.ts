@@ -1,0 +1,195 @@
+/**
+ * What the kernel knows about processes and users: limits, signals, pidfds, identities, and the execve that ends the
+ * hidden launch command. Manual pages: getrlimit(2), kill(2), pidfd_open(2), getpwnam(3), initgroups(3), execve(2).
+ */
+import { errnos, SyscallError } from "./errno.ts";
+import { C, passwd, rlimit } from "./layout.ts";
+import {
+  address,
+  allocate,
+  arenaBytes,
+  arenaView,
+  cPath,
+  errno,
+  libc,
+  memory,
+  reserve,
+} from "./libc.ts";
+import { OwnedFd } from "./owned-fd.ts";
+
+const limitOffset = reserve(rlimit.size);
+const signalSetOffset = reserve(128); // sigset_t of glibc and musl: 1,024 bits
+
+/** A resource limit; `unlimited` is 2^64 - 1 and stays a bigint. */
+export interface DescriptorLimit {
+  readonly soft: bigint;
+  readonly hard: bigint;
+}
+
+/** RLIMIT_NOFILE of this process. */
+export function getDescriptorLimit(): DescriptorLimit {
+  if (libc.getrlimit(C.RLIMIT_NOFILE, address(limitOffset)) < 0) {
+    throw new SyscallError("getrlimit", "RLIMIT_NOFILE", errno());
+  }
+  return {
+    soft: arenaView.getBigUint64(limitOffset + rlimit.soft, true),
+    hard: arenaView.getBigUint64(limitOffset + rlimit.hard, true),
+  };
+}
+
+/** Sets RLIMIT_NOFILE of this process. */
+export function setDescriptorLimit(limit: DescriptorLimit): void {
+  arenaView.setBigUint64(limitOffset + rlimit.soft, limit.soft, true);
+  arenaView.setBigUint64(limitOffset + rlimit.hard, limit.hard, true);
+  if (libc.setrlimit(C.RLIMIT_NOFILE, address(limitOffset)) < 0) {
+    throw new SyscallError("setrlimit", "RLIMIT_NOFILE", errno());
+  }
+}
+
+/** Signal numbers of Linux on x64 and arm64. */
+export const signals = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGKILL: 9,
+  SIGUSR1: 10,
+  SIGPIPE: 13,
+  SIGTERM: 15,
+  SIGCHLD: 17,
+} as const;
+
+/** Ignores a signal in this process (signal(2) SIG_IGN). */
+export function ignoreSignal(signal: number): void {
+  libc.signal(signal, 1);
+}
+
+/** Gives every signal its default disposition and an empty mask, as a fresh program expects them. */
+export function resetSignals(): void {
+  // SIGKILL and SIGSTOP refuse, as do the two that the C library keeps (32, 33); none of them matters here.
+  for (let signal = 1; signal <= 64; signal += 1) libc.signal(signal, 0);
+  arenaBytes.fill(0, signalSetOffset, signalSetOffset + 128);
+  libc.sigprocmask(C.SIG_SETMASK, address(signalSetOffset), null);
+}
+
+/** Sends a signal to a process, or with a negative number to a group. @returns false when there is none. */
+export function sendSignal(pid: number, signal: number): boolean {
+  if (libc.kill(pid, signal) === 0) return true;
+  const cause = errno();
+  if (cause === errnos.ESRCH) return false;
+  throw new SyscallError("kill", `process ${pid}`, cause);
+}
+
+/** A pidfd (pidfd_open(2)): it never means another process, however pids are reused. */
+export function openPidfd(pid: number): OwnedFd | undefined {
+  const fd = Number(libc.syscall(C.SYS_PIDFD_OPEN, pid, 0, 0, 0));
+  if (fd >= 0) return new OwnedFd(fd);
+  const cause = errno();
+  if (cause === errnos.ESRCH) return undefined;
+  throw new SyscallError("pidfd_open", `process ${pid}`, cause);
+}
+
+/** Signals the process behind a pidfd. @returns false when it is gone. */
+export function sendPidfdSignal(pidfd: number, signal: number): boolean {
+  if (Number(libc.syscall(C.SYS_PIDFD_SEND_SIGNAL, pidfd, signal, 0, 0)) === 0) return true;
+  const cause = errno();
+  if (cause === errnos.ESRCH) return false;
+  throw new SyscallError("pidfd_send_signal", `pidfd ${pidfd}`, cause);
+}
+
+/** A user of the system's user database. */
+export interface User {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly home: string;
+  readonly shell: string;
+}
+
+function readUser(address: ReturnType<typeof libc.getpwnam>): User | undefined {
+  if (address === null) return undefined;
+  const entry = Number(address) as Exclude<typeof address, bigint>;
+  return {
+    name: memory.string(entry, passwd.name),
+    uid: memory.u32(entry, passwd.uid),
+    gid: memory.u32(entry, passwd.gid),
+    home: memory.string(entry, passwd.dir),
+    shell: memory.string(entry, passwd.shell),
+  };
+}
+
+/** Looks a user up by name (getpwnam(3)). */
+export function findUser(name: string): User | undefined {
+  return readUser(libc.getpwnam(cPath(name)));
+}
+
+/** Looks a user up by number (getpwuid(3)). */
+export function findUserById(uid: number): User | undefined {
+  return readUser(libc.getpwuid(uid));
+}
+
+/** Becomes the user for good: supplementary groups, group, user, in the order that keeps the right to do the next. */
+export function becomeUser(user: User): void {
+  if (libc.initgroups(cPath(user.name), user.gid) < 0) {
+    throw new SyscallError("initgroups", `user ${user.name}`, errno());
+  }
+  if (libc.setgid(user.gid) < 0) throw new SyscallError("setgid", `group ${user.gid}`, errno());
+  if (libc.setuid(user.uid) < 0) throw new SyscallError("setuid", `user ${user.name}`, errno());
+}
+
+/** Changes the working directory, given as bytes. */
+export function changeDirectory(path: string): void {
+  if (libc.chdir(cPath(path)) < 0) throw new SyscallError("chdir", path, errno());
+}
+
+/** Makes this process the leader of its own process group. */
+export function ownProcessGroup(): void {
+  if (libc.setpgid(0, 0) < 0) throw new SyscallError("setpgid", "", errno());
+}
+
+/** No program this process executes gains privileges (prctl(2) PR_SET_NO_NEW_PRIVS). */
+export function forbidNewPrivileges(): void {
+  if (libc.prctl(C.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+    throw new SyscallError("prctl PR_SET_NO_NEW_PRIVS", "", errno());
+  }
+}
+
+/** chmod(2) by path, given as bytes; go through /proc/self/fd for a descriptor opened with `path`. */
+export function changeMode(path: string, mode: number): void {
+  if (libc.chmod(cPath(path), mode) < 0) throw new SyscallError("chmod", path, errno());
+}
+
+/** chown(2) by path, given as bytes; go through /proc/self/fd for a descriptor opened with `path`. */
+export function changeOwner(path: string, uid: number, gid: number): void {
+  if (libc.chown(cPath(path), uid, gid) < 0) throw new SyscallError("chown", path, errno());
+}
+
+/**
+ * Replaces this process by another program; returns only by throwing. Strings are byte strings.
+ * The vectors live in a buffer of their own: an environment does not fit the arena, and nothing runs afterwards.
+ */
+export function execute(
+  path: string,
+  argv: readonly string[],
+  environment: readonly string[],
+): never {
+  const strings = [...argv, ...environment];
+  const total = strings.reduce((sum, text) => sum + text.length + 1, 0);
+  const vectorBytes = (argv.length + environment.length + 2) * 8;
+  const block = allocate(vectorBytes + total);
+  let stringAt = vectorBytes;
+  let slot = 0;
+  for (const list of [argv, environment]) {
+    for (const text of list) {
+      if (text.includes("\0")) throw new RangeError("execve: a string contains a NUL byte");
+      block.bytes.set(Buffer.from(text, "latin1"), stringAt);
+      block.view.setBigUint64(slot, BigInt(block.address + stringAt), true);
+      stringAt += text.length + 1;
+      slot += 8;
+    }
+    slot += 8; // the NULL that ends each vector
+  }
+  const vectors = block.address;
+  const environmentAt = (vectors + (argv.length + 1) * 8) as typeof vectors;
+  libc.execve(cPath(path), vectors, environmentAt);
+  throw new SyscallError("execve", path, errno());
+}

@@ -1,0 +1,84 @@
+/**
+ * What the server asks of whoever makes instances: a 2.0 spawn server, or the built-in spawner. The driver performs
+ * the pool's effects through this interface and knows nothing else of how an instance comes to be.
+ */
+import type { OwnedFd } from "../native/owned-fd.ts";
+import type { ByteString } from "../wire/bytes.ts";
+
+export type SpawnMethod = "smart" | "conservative";
+export type AppType = "rails" | "rack" | "wsgi" | "node" | "bun" | "auto";
+
+/** Everything a new instance is made from: the six elements of `get`, and what `configure` said. */
+export interface SpawnRequest {
+  readonly root: ByteString;
+  readonly lowerPrivilege: boolean;
+  readonly lowestUser: ByteString;
+  readonly environment: ByteString;
+  readonly spawnMethod: SpawnMethod;
+  readonly appType: AppType;
+  /** Environment variables of `configure`; only the built-in spawner heeds them. */
+  readonly variables?: Readonly<Record<string, string>>;
+  /** Sessions at once as `configure` wants it; only the built-in spawner heeds it. */
+  readonly concurrency?: number;
+  /** Time limit of this spawn in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** One running instance, from `spawn` until `release`. */
+export interface Instance {
+  readonly pid: number;
+  /** Sessions it serves at once, at least 1. */
+  readonly concurrency: number;
+  /** Resolves once the process is seen to be dead; never rejects. */
+  readonly death: Promise<void>;
+  /**
+   * Connects a new session without waiting: a blocking-mode stream, or `full` when its backlog has no room.
+   * @throws SyscallError: ECONNREFUSED and the rest.
+   */
+  connect(): OwnedFd | "full";
+  /** Lets it go: closes its owner pipe or lifeline. It leaves by itself (or is made to). Safe to call twice. */
+  release(): void;
+}
+
+/** A spawn failed. `message` is for people; `page`, if there is one, is the HTML error page to hand on. */
+export class SpawnError extends Error {
+  override readonly name = "SpawnError";
+  readonly page: Uint8Array | undefined;
+
+  constructor(message: string, page?: Uint8Array, options?: ErrorOptions) {
+    super(message, options);
+    this.page = page;
+  }
+}
+
+/** 0 warnings and errors, 1 notable events, 2 and 3 more, 4 every message. */
+export type LogLevel = 0 | 1 | 2 | 3 | 4;
+
+/** How a spawner says what happened; the server writes it to the log. */
+export type Notify = (
+  level: LogLevel,
+  event: string,
+  fields?: Readonly<Record<string, string | number>>,
+) => void;
+
+export interface Spawner {
+  /** What `getSpawnServerPid` answers: 0 while there is none. */
+  readonly pid: number;
+  /** How many spawns may be under way at once. */
+  readonly spawnsAtOnce: number;
+  /** Whether repeated failures of an application earn it a pause (PROTOCOL section 10). */
+  readonly pausesAfterFailures: boolean;
+  /** What a new instance for this request will probably serve at once. */
+  expectedConcurrency(request: SpawnRequest): number;
+  /** Starts what must be warm before the first spawn. Never throws; a failure shows at the first spawn. */
+  start(): void;
+  /** @throws SpawnError (as a rejection), within the request's time limit and a little more. */
+  spawn(request: SpawnRequest): Promise<Instance>;
+  /** Drops cached code of an application. */
+  reload(root: ByteString): void;
+  /**
+   * Ends everything it started, in bounded time. `hurry` aborts the polite waits. Instances are released by the
+   * caller before.
+   */
+  close(hurry: AbortSignal): Promise<void>;
+}

@@ -1,0 +1,170 @@
+/**
+ * The commands of a client, in both directions, from one table: a command's entry says how many
+ * arguments it has, how they are read and how they are written. Kinds are the names on the wire.
+ * `configure` is followed by a scalar (configure.ts); who reads the connection pulls it. Errors are
+ * ProtocolErrors: `command <name>: <cause>`.
+ */
+
+import {
+  APP_REQUEST_ELEMENTS,
+  appRequestElements,
+  elementAt,
+  parseAppRequest,
+  parseBoolean,
+  type AppRequest,
+} from "./app-request.ts";
+import { encodeArray } from "./array-message.ts";
+import { ascii, escapeForLog, type ByteString } from "./bytes.ts";
+import { parseNumber, parseNumberIn } from "./number.ts";
+import { ProtocolError } from "./protocol-error.ts";
+
+/** Bounds of the settings, as the protocol names them. */
+export const MAX_POOL_SIZE = 100_000;
+export const MAX_IDLE_SECONDS = 2 ** 31 - 1;
+export const MAX_TAG_BYTES = 32;
+
+/** Commands that are their name alone. */
+type PlainKind =
+  "clear" | "getActive" | "getCount" | "getSpawnServerPid" | "openDescriptorChannel" | "inspect";
+
+export type Command =
+  | { readonly kind: "get"; readonly app: AppRequest }
+  | { readonly kind: "getTagged"; readonly tag: ByteString; readonly app: AppRequest }
+  | { readonly kind: "cancel"; readonly tag: ByteString }
+  /** Any number: one that is no open session is to be ignored. */
+  | { readonly kind: "close"; readonly sessionId: number }
+  | { readonly kind: "setMax"; readonly max: number }
+  | { readonly kind: "setMaxPerApp"; readonly maxPerApp: number }
+  | { readonly kind: "setMaxIdleTime"; readonly seconds: number }
+  | { readonly kind: "setUseGlobalQueue"; readonly useGlobalQueue: boolean }
+  | { readonly kind: "configure"; readonly root: ByteString }
+  | { readonly [K in PlainKind]: { readonly kind: K } }[PlainKind];
+
+type Kind = Command["kind"];
+type CommandOf<K extends Kind> = Extract<Command, { kind: K }>;
+
+interface Entry<K extends Kind> {
+  /** Elements after the name. */
+  readonly arity: number;
+  /** Reads a message whose elements have been counted; element 0 is the name. */
+  readonly parse: (elements: readonly ByteString[]) => CommandOf<K>;
+  /** The elements after the name. */
+  readonly write: (command: CommandOf<K>) => ByteString[];
+}
+
+const table: { readonly [K in Kind]: Entry<K> } = {
+  get: {
+    arity: APP_REQUEST_ELEMENTS,
+    parse: (elements) => ({ kind: "get", app: parseAppRequest(elements, 1) }),
+    write: (command) => appRequestElements(command.app),
+  },
+  getTagged: {
+    arity: 1 + APP_REQUEST_ELEMENTS,
+    parse: (elements) => ({
+      kind: "getTagged",
+      tag: parseTag(elementAt(elements, 1)),
+      app: parseAppRequest(elements, 2),
+    }),
+    write: (command) => [command.tag, ...appRequestElements(command.app)],
+  },
+  cancel: {
+    arity: 1,
+    parse: (elements) => ({ kind: "cancel", tag: parseTag(elementAt(elements, 1)) }),
+    write: (command) => [command.tag],
+  },
+  close: {
+    arity: 1,
+    parse: (elements) => ({
+      kind: "close",
+      sessionId: parseNumber(elementAt(elements, 1), "sessionId"),
+    }),
+    write: (command) => [decimal(command.sessionId)],
+  },
+  setMax: {
+    arity: 1,
+    parse: (elements) => ({
+      kind: "setMax",
+      max: parseNumberIn(elementAt(elements, 1), "n", 1, MAX_POOL_SIZE),
+    }),
+    write: (command) => [decimal(command.max)],
+  },
+  setMaxPerApp: {
+    arity: 1,
+    parse: (elements) => ({
+      kind: "setMaxPerApp",
+      maxPerApp: parseNumberIn(elementAt(elements, 1), "n", 0, MAX_POOL_SIZE),
+    }),
+    write: (command) => [decimal(command.maxPerApp)],
+  },
+  setMaxIdleTime: {
+    arity: 1,
+    parse: (elements) => ({
+      kind: "setMaxIdleTime",
+      seconds: parseNumberIn(elementAt(elements, 1), "seconds", 0, MAX_IDLE_SECONDS),
+    }),
+    write: (command) => [decimal(command.seconds)],
+  },
+  setUseGlobalQueue: {
+    arity: 1,
+    parse: (elements) => ({
+      kind: "setUseGlobalQueue",
+      useGlobalQueue: parseBoolean(elementAt(elements, 1), "the argument"),
+    }),
+    write: (command) => [ascii(String(command.useGlobalQueue))],
+  },
+  configure: {
+    arity: 1,
+    parse: (elements) => ({ kind: "configure", root: elementAt(elements, 1) }),
+    write: (command) => [command.root],
+  },
+  clear: plain("clear"),
+  getActive: plain("getActive"),
+  getCount: plain("getCount"),
+  getSpawnServerPid: plain("getSpawnServerPid"),
+  openDescriptorChannel: plain("openDescriptorChannel"),
+  inspect: plain("inspect"),
+};
+
+/** The table by name on the wire: a Map, because a peer may well call its command `constructor`. */
+const entries: ReadonlyMap<string, Entry<Kind>> = new Map(
+  Object.entries(table) as [string, Entry<Kind>][],
+);
+
+/** The command that the elements of an array message are. */
+export function parseCommand(elements: readonly ByteString[]): Command {
+  const name = elementAt(elements, 0);
+  const entry = entries.get(name);
+  if (entry === undefined) throw new ProtocolError(`unknown command '${escapeForLog(name)}'`);
+  if (elements.length !== entry.arity + 1) {
+    const given = elements.length - 1;
+    throw new ProtocolError(`command ${name}: it takes ${entry.arity} arguments, not ${given}`);
+  }
+  try {
+    return entry.parse(elements);
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    throw new ProtocolError(`command ${name}: ${error.message}`, { cause: error });
+  }
+}
+
+/** The array message of a command. Its values are not checked again: the server will. */
+export function encodeCommand<K extends Kind>(command: CommandOf<K>): Uint8Array {
+  const kind: K = command.kind;
+  const entry: Entry<K> = table[kind];
+  return encodeArray([ascii(kind), ...entry.write(command)]);
+}
+
+function plain<K extends PlainKind>(kind: K): Entry<K> {
+  const command = { kind } as CommandOf<K>;
+  return { arity: 0, parse: () => command, write: () => [] };
+}
+
+function decimal(value: number): ByteString {
+  if (!Number.isSafeInteger(value)) throw new RangeError(`encode command: ${value} is no integer`);
+  return ascii(String(value));
+}
+
+function parseTag(element: ByteString): ByteString {
+  if (element.length >= 1 && element.length <= MAX_TAG_BYTES) return element;
+  throw new ProtocolError(`the tag has ${element.length} bytes, not 1 to ${MAX_TAG_BYTES}`);
+}

@@ -1,0 +1,132 @@
+/**
+ * Pull decoder for a stream of array and scalar messages. The stream does not say what comes next,
+ * so the caller does, by what it pulls. Rules:
+ * - Chunks may hold any number of messages, cut anywhere. Nothing is copied but the strings of a
+ *   message, and the rest of a chunk that ends inside one.
+ * - A chunk is borrowed until a pull answers `undefined` (or `keepRest` is called): then it may be
+ *   reused.
+ * - A broken stream stays broken: every further pull throws the same ProtocolError.
+ * - An idle decoder holds no buffer, and any input costs time linear in its length.
+ */
+
+import { asBuffer, type ByteString } from "./bytes.ts";
+import { ProtocolError } from "./protocol-error.ts";
+
+const ARRAY_HEADER_BYTES = 2;
+const SCALAR_HEADER_BYTES = 4;
+// What a partly received message gets at first: most commands fit.
+const MIN_STORE_BYTES = 256;
+const NOTHING = Buffer.alloc(0);
+
+export class Decoder {
+  #data: Buffer = NOTHING;
+  #start = 0;
+  #end = 0;
+  /** Whether #data is memory of ours, not a chunk of the caller's. */
+  #owned = true;
+
+  /** Bytes pushed and not yet pulled. */
+  get buffered(): number {
+    return this.#end - this.#start;
+  }
+
+  /** Takes the next bytes of the stream. */
+  push(chunk: Uint8Array): void {
+    if (this.#start === this.#end) {
+      this.#data = asBuffer(chunk);
+      this.#start = 0;
+      this.#end = chunk.length;
+      this.#owned = false;
+      return;
+    }
+    this.#reserve(chunk.length);
+    this.#data.set(chunk, this.#end);
+    this.#end += chunk.length;
+  }
+
+  /** The elements of the next array message, or undefined until all of it has been pushed. */
+  nextArray(): ByteString[] | undefined {
+    if (this.#end - this.#start < ARRAY_HEADER_BYTES) return this.#wait();
+    const first = this.#start + ARRAY_HEADER_BYTES;
+    const length = this.#data.readUInt16BE(this.#start);
+    if (length === 0) throw new ProtocolError("array message: it is empty");
+    const end = first + length;
+    if (end > this.#end) return this.#wait();
+    if (this.#data[end - 1] !== 0) {
+      throw new ProtocolError(`array message of ${length} bytes: its last element lacks the NUL`);
+    }
+    // One string for all elements and one split: a third of the cost of a slice for each element.
+    const elements = this.#data.toString("latin1", first, end - 1).split("\0");
+    this.#start = end;
+    return elements as ByteString[];
+  }
+
+  /**
+   * The bytes (a copy) of the next scalar message, or undefined until all of it has been pushed.
+   * One that announces more than `maxBytes` is a ProtocolError at once.
+   */
+  nextScalar(maxBytes: number): Uint8Array | undefined {
+    if (this.#end - this.#start < SCALAR_HEADER_BYTES) return this.#wait();
+    const length = this.#data.readUInt32BE(this.#start);
+    if (length > maxBytes) {
+      throw new ProtocolError(`scalar message of ${length} bytes: ${maxBytes} at most`);
+    }
+    const first = this.#start + SCALAR_HEADER_BYTES;
+    const end = first + length;
+    if (end > this.#end) return this.#wait();
+    const scalar = this.#data.slice(first, end);
+    this.#start = end;
+    return Uint8Array.from(scalar);
+  }
+
+  /**
+   * All bytes not yet pulled, as a copy: what follows the last message when a stream stops being
+   * messages.
+   */
+  takeRest(): Uint8Array {
+    const rest = Uint8Array.from(this.#data.subarray(this.#start, this.#end));
+    this.#clear();
+    return rest;
+  }
+
+  /**
+   * Copies what is left of the last chunk. For a caller that reuses the chunk without having pulled
+   * it empty.
+   */
+  keepRest(): void {
+    if (this.#start === this.#end) this.#clear();
+    else if (!this.#owned) this.#move(Math.max(this.buffered, MIN_STORE_BYTES));
+  }
+
+  #wait(): undefined {
+    this.keepRest();
+    return undefined;
+  }
+
+  #clear(): void {
+    this.#data = NOTHING;
+    this.#start = 0;
+    this.#end = 0;
+    this.#owned = true;
+  }
+
+  /**
+   * Makes room for `more` bytes after the stored ones, doubling, so that a byte at a time stays
+   * linear.
+   */
+  #reserve(more: number): void {
+    if (this.#owned && this.#end + more <= this.#data.length) return;
+    this.#move(Math.max(2 * (this.buffered + more), MIN_STORE_BYTES));
+  }
+
+  #move(capacity: number): void {
+    // allocUnsafeSlow: not a slice of the shared pool, which a slow client would keep alive as a
+    // whole.
+    const store = Buffer.allocUnsafeSlow(capacity);
+    this.#data.copy(store, 0, this.#start, this.#end);
+    this.#end -= this.#start;
+    this.#start = 0;
+    this.#data = store;
+    this.#owned = true;
+  }
+}

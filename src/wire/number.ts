@@ -1,0 +1,32 @@
+/**
+ * Numbers on the wire: decimals, `-?[0-9]+`, nothing else (no spaces, no `+`, no hexadecimal, no
+ * empty string).
+ */
+
+import { escapeForLog, type ByteString } from "./bytes.ts";
+import { ProtocolError } from "./protocol-error.ts";
+
+const DECIMAL = /^-?[0-9]+$/;
+
+/**
+ * The number `element` says. One beyond 2^53 loses its last digits and may become infinite: such a
+ * number names nothing here. `-0` is 0.
+ */
+export function parseNumber(element: ByteString, what: string): number {
+  if (!DECIMAL.test(element)) {
+    throw new ProtocolError(`${what} is '${escapeForLog(element)}', not a number`);
+  }
+  return Number(element) + 0;
+}
+
+/**
+ * The number `element` says, if it is from `min` to `max`; else a ProtocolError that calls it
+ * `what`.
+ */
+export function parseNumberIn(element: ByteString, what: string, min: number, max: number): number {
+  const value = parseNumber(element, what);
+  if (value < min || value > max) {
+    throw new ProtocolError(`${what} is ${escapeForLog(element, 40)}, not from ${min} to ${max}`);
+  }
+  return value;
+}

@@ -1,0 +1,218 @@
+/**
+ * What the server answers to a client's commands, in both directions. The number of elements tells
+ * the replies to tagged gets (the tag is the second element) from the others, so a reply can be
+ * read without knowing its command; but for `inspect`, whose answer is a bare scalar. After
+ * `session` comes a descriptor (not in band, or on the descriptor channel); after a spawn exception
+ * with a page, the page as a scalar: ReplyReader joins the two.
+ */
+
+import { elementAt, parseBoolean } from "./app-request.ts";
+import { encodeArrayCut, encodePayload } from "./array-message.ts";
+import { ascii, escapeForLog, type ByteString } from "./bytes.ts";
+import { Decoder } from "./decoder.ts";
+import { parseNumber, parseNumberIn } from "./number.ts";
+import { ProtocolError } from "./protocol-error.ts";
+import { encodeScalar, MAX_PAGE_BYTES } from "./scalar-message.ts";
+
+/** A get that was refused. The names are those on the wire. */
+export type RefusalKind = "SpawnException" | "BusyException" | "IOException";
+
+export type Reply =
+  | { readonly kind: "ok" }
+  | { readonly kind: "session"; readonly pid: number; readonly sessionId: number; tag?: ByteString }
+  | {
+      readonly kind: "refusal";
+      readonly refusal: RefusalKind;
+      readonly message: ByteString;
+      /** An HTML page; only with SpawnException. */
+      page?: Uint8Array;
+      tag?: ByteString;
+    }
+  | { readonly kind: "error"; readonly message: ByteString }
+  | { readonly kind: "decimal"; readonly value: number };
+
+/** Linux's PID_MAX_LIMIT on 64 bits: no process id is larger (proc_sys_kernel(5)). */
+export const MAX_PID = 2 ** 22;
+
+/**
+ * `ok` pid sessionId, with the tag of a tagged get. The hot path: the numbers and the tag are ours,
+ * unchecked.
+ */
+export function encodeOk(pid: number, sessionId: number, tag?: ByteString): Uint8Array {
+  return encodePayload(
+    tag === undefined ? `ok\0${pid}\0${sessionId}\0` : `ok\0${tag}\0${pid}\0${sessionId}\0`,
+  );
+}
+
+/** The plain `ok` of `openDescriptorChannel` and `configure`. */
+export function encodePlainOk(): Uint8Array {
+  return encodePayload("ok\0");
+}
+
+/** The one decimal of `getActive`, `getCount` and `getSpawnServerPid`. */
+export function encodeDecimal(value: number): Uint8Array {
+  return encodePayload(`${value}\0`);
+}
+
+/** `error` message: a `configure` that was not taken. */
+export function encodeError(message: ByteString): Uint8Array {
+  return encodeArrayCut([ascii("error"), message], 1);
+}
+
+/** `BusyException` or `IOException` and its message. */
+export function encodeRefusal(
+  refusal: "BusyException" | "IOException",
+  message: ByteString,
+  tag?: ByteString,
+): Uint8Array {
+  if (tag === undefined) return encodeArrayCut([ascii(refusal), message], 1);
+  return encodeArrayCut([ascii(refusal), tag, message], 2);
+}
+
+/**
+ * `SpawnException` and its page, if there is one, in one buffer: nothing may come between the two.
+ */
+export function encodeSpawnException(
+  message: ByteString,
+  page?: Uint8Array,
+  tag?: ByteString,
+): Uint8Array {
+  const hasPage = ascii(String(page !== undefined));
+  const name = ascii("SpawnException");
+  const array =
+    tag === undefined
+      ? encodeArrayCut([name, message, hasPage], 1)
+      : encodeArrayCut([name, tag, message, hasPage], 2);
+  if (page === undefined) return array;
+  return Buffer.concat([array, encodeScalar(page.subarray(0, MAX_PAGE_BYTES))]);
+}
+
+/** Any reply, in the one form its kind has on the wire. */
+export function encodeReply(reply: Reply): Uint8Array {
+  switch (reply.kind) {
+    case "ok":
+      return encodePlainOk();
+    case "session":
+      return encodeOk(reply.pid, reply.sessionId, reply.tag);
+    case "refusal":
+      if (reply.refusal === "SpawnException") {
+        return encodeSpawnException(reply.message, reply.page, reply.tag);
+      }
+      return encodeRefusal(reply.refusal, reply.message, reply.tag);
+    case "error":
+      return encodeError(reply.message);
+    case "decimal":
+      return encodeDecimal(reply.value);
+  }
+}
+
+/** Reads replies from a server's bytes: push what arrives, pull what is whole. */
+export class ReplyReader {
+  readonly #decoder = new Decoder();
+  /** A spawn exception whose page has not arrived yet. */
+  #awaitingPage: Extract<Reply, { kind: "refusal" }> | undefined;
+
+  get buffered(): number {
+    return this.#decoder.buffered;
+  }
+
+  push(chunk: Uint8Array): void {
+    this.#decoder.push(chunk);
+  }
+
+  /**
+   * The next reply (a spawn exception with its page), or undefined until all of it has been pushed.
+   */
+  next(): Reply | undefined {
+    if (this.#awaitingPage === undefined) {
+      const elements = this.#decoder.nextArray();
+      if (elements === undefined) return undefined;
+      const { reply, pageFollows } = parseReply(elements);
+      if (!pageFollows || reply.kind !== "refusal") return reply;
+      this.#awaitingPage = reply;
+    }
+    const page = this.#decoder.nextScalar(MAX_PAGE_BYTES);
+    if (page === undefined) return undefined;
+    const reply = { ...this.#awaitingPage, page };
+    this.#awaitingPage = undefined;
+    return reply;
+  }
+
+  /**
+   * The scalar that answers `inspect`. To be pulled instead of a reply, where that answer is next
+   * in the stream.
+   */
+  nextScalar(maxBytes: number): Uint8Array | undefined {
+    if (this.#awaitingPage !== undefined) throw new Error("an error page comes first: pull it");
+    return this.#decoder.nextScalar(maxBytes);
+  }
+}
+
+/** The reply that an array message is, and whether a page follows it. */
+export function parseReply(elements: readonly ByteString[]): {
+  reply: Reply;
+  pageFollows: boolean;
+} {
+  const name: string = elementAt(elements, 0);
+  switch (name) {
+    case "ok":
+      return { reply: parseOk(elements), pageFollows: false };
+    case "SpawnException": {
+      const tagged = isTagged(elements, 3);
+      const pageFollows = parseBoolean(elementAt(elements, tagged ? 3 : 2), "reply: page flag");
+      return { reply: parseRefusal(elements, name, tagged), pageFollows };
+    }
+    case "BusyException":
+    case "IOException":
+      return { reply: parseRefusal(elements, name, isTagged(elements, 2)), pageFollows: false };
+    case "error":
+      if (elements.length !== 2) throw wrongLength(elements);
+      return { reply: { kind: "error", message: elementAt(elements, 1) }, pageFollows: false };
+    default:
+      return { reply: parseDecimal(elements), pageFollows: false };
+  }
+}
+
+function parseOk(elements: readonly ByteString[]): Reply {
+  if (elements.length === 1) return { kind: "ok" };
+  const tagged = isTagged(elements, 3);
+  const first = tagged ? 2 : 1;
+  const pid = parseNumberIn(elementAt(elements, first), "reply ok: pid", 1, MAX_PID);
+  const sessionId = parseNumberIn(
+    elementAt(elements, first + 1),
+    "reply ok: sessionId",
+    0,
+    Number.MAX_SAFE_INTEGER,
+  );
+  if (!tagged) return { kind: "session", pid, sessionId };
+  return { kind: "session", pid, sessionId, tag: elementAt(elements, 1) };
+}
+
+function parseRefusal(
+  elements: readonly ByteString[],
+  refusal: RefusalKind,
+  tagged: boolean,
+): Extract<Reply, { kind: "refusal" }> {
+  if (!tagged) return { kind: "refusal", refusal, message: elementAt(elements, 1) };
+  const [tag, message] = [elementAt(elements, 1), elementAt(elements, 2)];
+  return { kind: "refusal", refusal, message, tag };
+}
+
+function parseDecimal(elements: readonly ByteString[]): Reply {
+  if (elements.length !== 1) throw wrongLength(elements);
+  return { kind: "decimal", value: parseNumber(elementAt(elements, 0), "reply") };
+}
+
+/**
+ * Whether a reply that has `untagged` elements without a tag has one; any other number is an error.
+ */
+function isTagged(elements: readonly ByteString[], untagged: number): boolean {
+  if (elements.length === untagged) return false;
+  if (elements.length === untagged + 1) return true;
+  throw wrongLength(elements);
+}
+
+function wrongLength(elements: readonly ByteString[]): ProtocolError {
+  const name = escapeForLog(elementAt(elements, 0));
+  return new ProtocolError(`reply '${name}': ${elements.length} elements are none of its forms`);
+}

@@ -1,0 +1,19 @@
+/**
+ * Scalar messages: a 32-bit big-endian length, then that many bytes. Encoding only; decoder.ts
+ * reads them. Each use of a scalar has its own limit, kept with that use: the length comes from the
+ * peer.
+ */
+
+/**
+ * The most bytes of an error page that is read or sent: pages of frameworks stay well under 1 MiB.
+ */
+export const MAX_PAGE_BYTES = 4 * 1024 * 1024;
+
+/** The bytes of one scalar message. */
+export function encodeScalar(data: Uint8Array): Uint8Array {
+  if (data.length > 0xffff_ffff) throw new RangeError(`encode scalar: ${data.length} bytes`);
+  const frame = Buffer.allocUnsafe(4 + data.length);
+  frame.writeUInt32BE(data.length, 0);
+  frame.set(data, 4);
+  return frame;
+}
