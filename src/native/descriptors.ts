@@ -53,8 +53,9 @@ putWord(incomingIovec + iovec.len, 1);
 const sendFlags = C.MSG_DONTWAIT | C.MSG_NOSIGNAL;
 
 /**
- * Passes a descriptor (the caller keeps its copy). @returns false when the socket's buffer is full: nothing was sent.
- * @throws SyscallError: EPIPE, ECONNRESET, ETOOMANYREFS and the rest.
+ * Passes a descriptor (the caller keeps its copy). @returns false when the socket's buffer is full, or too many
+ * descriptors are on their way (ETOOMANYREFS, unprivileged processes only): nothing was sent.
+ * @throws SyscallError: EPIPE, ECONNRESET and the rest.
  */
 export function sendDescriptor(socket: number, fd: number): boolean {
   arenaView.setInt32(control + cmsghdr.data, fd, true);
@@ -63,7 +64,7 @@ export function sendDescriptor(socket: number, fd: number): boolean {
     if (sent >= 0) return true;
     const cause = errno();
     if (cause === errnos.EINTR) continue;
-    if (cause === errnos.EAGAIN) return false;
+    if (cause === errnos.EAGAIN || cause === errnos.ETOOMANYREFS) return false;
     throw new SyscallError("sendmsg", `fd ${socket}`, cause);
   }
 }
@@ -95,7 +96,7 @@ export function sendWithDescriptor(
     if (sent < 0) {
       const cause = errno();
       if (cause === errnos.EINTR) continue;
-      if (cause === errnos.EAGAIN) return nothingSent;
+      if (cause === errnos.EAGAIN || cause === errnos.ETOOMANYREFS) return nothingSent;
       throw new SyscallError("sendmmsg", `fd ${socket}`, cause);
     }
     // A reply that went out in part would still be followed by the descriptor if there were room for it; on a
@@ -108,6 +109,13 @@ export function sendWithDescriptor(
 /** A descriptor message that is no such thing; what the peer sent instead. */
 export class DescriptorError extends Error {
   override readonly name = "DescriptorError";
+  /** It was sent, but we had no free descriptor for it: no fault of the peer's. */
+  readonly lost: boolean;
+
+  constructor(message: string, lost: boolean) {
+    super(message);
+    this.lost = lost;
+  }
 }
 
 /**
@@ -152,5 +160,5 @@ function takeDescriptor(socket: number): OwnedFd {
     : first === undefined
       ? "the byte came without one"
       : `${received.length} came at once`;
-  throw new DescriptorError(`receiving a descriptor on fd ${socket}: ${why}`);
+  throw new DescriptorError(`receiving a descriptor on fd ${socket}: ${why}`, truncated);
 }

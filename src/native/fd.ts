@@ -4,7 +4,7 @@
  */
 import { errnos, SyscallError } from "./errno.ts";
 import { C, pollfd } from "./layout.ts";
-import { address, arenaView, cPath, errno, libc, reserve } from "./libc.ts";
+import { address, arenaBytes, arenaView, cPath, errno, libc, reserve } from "./libc.ts";
 import { OwnedFd } from "./owned-fd.ts";
 
 function fcntl(fd: number, command: number, argument: number, name: string): number {
@@ -45,20 +45,22 @@ export function duplicate(fd: number): OwnedFd {
   return new OwnedFd(fcntl(fd, C.F_DUPFD_CLOEXEC, 0, "F_DUPFD_CLOEXEC"));
 }
 
-export type OpenMode = "read" | "append" | "path";
+export type OpenMode = "read" | "append" | "path" | "directory";
 
 const openFlags: Readonly<Record<OpenMode, number>> = {
   read: C.O_RDONLY,
   append: C.O_WRONLY | C.O_CREAT | C.O_APPEND,
   path: C.O_PATH | C.O_NOFOLLOW,
+  directory: C.O_PATH | C.O_DIRECTORY,
 };
 
 /**
  * Opens a path given as bytes, close-on-exec and non-blocking (a FIFO or device without a peer must not hold
- * us). `path` opens the name itself (O_PATH, no symbolic link) and gives no access to the content.
+ * us). `path` opens the name itself (O_PATH, no symbolic link) and gives no access to the content; `directory` opens
+ * the directory that the name means, links followed, for use in paths below /proc/self/fd.
  */
 export function open(path: string, mode: OpenMode): OwnedFd {
-  const nonBlocking = mode === "path" ? 0 : C.O_NONBLOCK;
+  const nonBlocking = mode === "path" || mode === "directory" ? 0 : C.O_NONBLOCK;
   const fd = libc.open(cPath(path), openFlags[mode] | C.O_CLOEXEC | nonBlocking, 0o644);
   if (fd < 0) throw new SyscallError("open", path, errno());
   return new OwnedFd(fd);
@@ -73,8 +75,30 @@ export function unlink(path: string): "deleted" | "absent" | number {
   return cause === errnos.ENOENT || cause === errnos.ENOTDIR ? "absent" : cause;
 }
 
+/** Bytes written to a pipe and not yet read (ioctl FIONREAD, pipe(7)); asked at either end. */
+export function unreadBytes(pipe: number): number {
+  if (libc.ioctl(pipe, C.FIONREAD, address(countOffset)) < 0) {
+    throw new SyscallError("ioctl FIONREAD", `fd ${pipe}`, errno());
+  }
+  return arenaView.getInt32(countOffset, true);
+}
+
+/** Writes to a non-blocking pipe. @returns bytes written, 0 when it is full. @throws SyscallError: EPIPE and the rest. */
+export function writePipe(pipe: number, data: Uint8Array): number {
+  const piece = data.length > pipeRoom ? data.subarray(0, pipeRoom) : data;
+  arenaBytes.set(piece, pipeOffset);
+  const count = Number(libc.write(pipe, address(pipeOffset), piece.length));
+  if (count >= 0) return count;
+  const cause = errno();
+  if (cause === errnos.EAGAIN || cause === errnos.EINTR) return 0;
+  throw new SyscallError("write", `fd ${pipe}`, cause);
+}
+
 /** Most descriptors one poll call is given; more are asked in turns. */
+const countOffset = reserve(4);
 const pollRoom = 1024;
+const pipeRoom = 16 * 1024;
+const pipeOffset = reserve(pipeRoom);
 const pollOffset = reserve(pollRoom * pollfd.size);
 
 /**

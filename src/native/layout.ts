@@ -75,6 +75,7 @@ export const C = {
   O_NOFOLLOW: isArm ? 0o100000 : 0o400000,
   O_CLOEXEC: 0o2000000,
   O_PATH: 0o10000000,
+  FIONREAD: 0x541b,
   POLLIN: 0x1,
   POLLERR: 0x8,
   POLLHUP: 0x10,

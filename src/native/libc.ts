@@ -31,6 +31,8 @@ const functions = {
   close: { args: [int], returns: int },
   fcntl: { args: [int, int, int], returns: int },
   open: { args: [pointer, int, int], returns: int },
+  pipe2: { args: [pointer, int], returns: int },
+  ioctl: { args: [int, size, pointer], returns: int },
   unlink: { args: [pointer], returns: int },
   poll: { args: [pointer, size, int], returns: int },
   prctl: { args: [int, size, size, size, size], returns: int },

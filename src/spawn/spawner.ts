@@ -3,19 +3,11 @@
  * the pool's effects through this interface and knows nothing else of how an instance comes to be.
  */
 import type { OwnedFd } from "../native/owned-fd.ts";
+import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
 
-export type SpawnMethod = "smart" | "conservative";
-export type AppType = "rails" | "rack" | "wsgi" | "node" | "bun" | "auto";
-
 /** Everything a new instance is made from: the six elements of `get`, and what `configure` said. */
-export interface SpawnRequest {
-  readonly root: ByteString;
-  readonly lowerPrivilege: boolean;
-  readonly lowestUser: ByteString;
-  readonly environment: ByteString;
-  readonly spawnMethod: SpawnMethod;
-  readonly appType: AppType;
+export interface SpawnRequest extends AppRequest {
   /** Environment variables of `configure`; only the built-in spawner heeds them. */
   readonly variables?: Readonly<Record<string, string>>;
   /** Sessions at once as `configure` wants it; only the built-in spawner heeds it. */
@@ -68,8 +60,8 @@ export interface Spawner {
   readonly spawnsAtOnce: number;
   /** Whether repeated failures of an application earn it a pause (PROTOCOL section 10). */
   readonly pausesAfterFailures: boolean;
-  /** What a new instance for this request will probably serve at once. */
-  expectedConcurrency(request: SpawnRequest): number;
+  /** What a new instance of this application will probably serve at once, unless configured otherwise. */
+  expectedConcurrency(app: AppRequest): number;
   /** Starts what must be warm before the first spawn. Never throws; a failure shows at the first spawn. */
   start(): void;
   /** @throws SpawnError (as a rejection), within the request's time limit and a little more. */

@@ -74,9 +74,9 @@ export class Decoder {
     const first = this.#start + SCALAR_HEADER_BYTES;
     const end = first + length;
     if (end > this.#end) return this.#wait();
-    const scalar = this.#data.slice(first, end);
+    const scalar = new Uint8Array(this.#data.subarray(first, end));
     this.#start = end;
-    return Uint8Array.from(scalar);
+    return scalar;
   }
 
   /**
@@ -84,7 +84,7 @@ export class Decoder {
    * messages.
    */
   takeRest(): Uint8Array {
-    const rest = Uint8Array.from(this.#data.subarray(this.#start, this.#end));
+    const rest = new Uint8Array(this.#data.subarray(this.#start, this.#end));
     this.#clear();
     return rest;
   }

@@ -6,6 +6,9 @@
 import { escapeForLog, type ByteString } from "./bytes.ts";
 import { ProtocolError } from "./protocol-error.ts";
 
+/** Linux's PID_MAX_LIMIT on 64 bits: no process id is larger (proc_sys_kernel(5)). */
+export const MAX_PID = 2 ** 22;
+
 const DECIMAL = /^-?[0-9]+$/;
 
 /**

@@ -10,29 +10,31 @@ import { elementAt, parseBoolean } from "./app-request.ts";
 import { encodeArrayCut, encodePayload } from "./array-message.ts";
 import { ascii, escapeForLog, type ByteString } from "./bytes.ts";
 import { Decoder } from "./decoder.ts";
-import { parseNumber, parseNumberIn } from "./number.ts";
+import { MAX_PID, parseNumber, parseNumberIn } from "./number.ts";
 import { ProtocolError } from "./protocol-error.ts";
-import { encodeScalar, MAX_PAGE_BYTES } from "./scalar-message.ts";
+import { encodeScalar, MAX_PAGE_BYTES, SENT_PAGE_BYTES } from "./scalar-message.ts";
 
 /** A get that was refused. The names are those on the wire. */
 export type RefusalKind = "SpawnException" | "BusyException" | "IOException";
 
 export type Reply =
   | { readonly kind: "ok" }
-  | { readonly kind: "session"; readonly pid: number; readonly sessionId: number; tag?: ByteString }
+  | {
+      readonly kind: "session";
+      readonly pid: number;
+      readonly sessionId: number;
+      readonly tag?: ByteString;
+    }
   | {
       readonly kind: "refusal";
       readonly refusal: RefusalKind;
       readonly message: ByteString;
       /** An HTML page; only with SpawnException. */
-      page?: Uint8Array;
-      tag?: ByteString;
+      readonly page?: Uint8Array;
+      readonly tag?: ByteString;
     }
   | { readonly kind: "error"; readonly message: ByteString }
   | { readonly kind: "decimal"; readonly value: number };
-
-/** Linux's PID_MAX_LIMIT on 64 bits: no process id is larger (proc_sys_kernel(5)). */
-export const MAX_PID = 2 ** 22;
 
 /**
  * `ok` pid sessionId, with the tag of a tagged get. The hot path: the numbers and the tag are ours,
@@ -84,26 +86,7 @@ export function encodeSpawnException(
       ? encodeArrayCut([name, message, hasPage], 1)
       : encodeArrayCut([name, tag, message, hasPage], 2);
   if (page === undefined) return array;
-  return Buffer.concat([array, encodeScalar(page.subarray(0, MAX_PAGE_BYTES))]);
-}
-
-/** Any reply, in the one form its kind has on the wire. */
-export function encodeReply(reply: Reply): Uint8Array {
-  switch (reply.kind) {
-    case "ok":
-      return encodePlainOk();
-    case "session":
-      return encodeOk(reply.pid, reply.sessionId, reply.tag);
-    case "refusal":
-      if (reply.refusal === "SpawnException") {
-        return encodeSpawnException(reply.message, reply.page, reply.tag);
-      }
-      return encodeRefusal(reply.refusal, reply.message, reply.tag);
-    case "error":
-      return encodeError(reply.message);
-    case "decimal":
-      return encodeDecimal(reply.value);
-  }
+  return Buffer.concat([array, encodeScalar(page.subarray(0, SENT_PAGE_BYTES))]);
 }
 
 /** Reads replies from a server's bytes: push what arrives, pull what is whole. */

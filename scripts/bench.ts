@@ -1,0 +1,116 @@
+/**
+ * Measures a server from outside, as a parent and its clients see it, beside a baseline if one is
+ * given: both in turn within one run, because a machine's speed changes from minute to minute and
+ * only the ratios hold.
+ *
+ *     bun scripts/bench.ts [--server PATH] [--baseline PATH] [--only get,idle] [--json FILE]
+ *                          [--clients 1,8,64] [--idle-clients 0,1000] [--repeats 3] [--seconds 2]
+ *
+ * A baseline is anything that speaks the same protocol and takes the same arguments. The load comes
+ * from C programs (scripts/bench/load.c, stub.c), which need a C compiler (`cc`, or $CC).
+ */
+
+import { cpus, loadavg, release } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { LoadTools } from "./bench/load-tools.ts";
+import { KINDS, type Kind, plan } from "./bench/measurements.ts";
+import { compare, type Row, type Runs, table } from "./bench/rows.ts";
+
+interface Options {
+  readonly server: string;
+  readonly baseline: string | undefined;
+  readonly json: string | undefined;
+  readonly only: readonly Kind[];
+  readonly clients: readonly number[];
+  readonly idleClients: readonly number[];
+  readonly repeats: number;
+  readonly seconds: number;
+}
+
+const SERVER = join(import.meta.dir, "..", "dist", "ApplicationPoolServerExecutable");
+
+function positive(flag: string, text: string, least = 1): number {
+  const value = Number(text);
+  if (!Number.isFinite(value) || value < least) {
+    throw new Error(`--${flag} ${text}: not a number of at least ${least}`);
+  }
+  return value;
+}
+
+function readKinds(text: string): Kind[] {
+  return text.split(",").map((name) => {
+    const kind = KINDS.find((known) => known === name);
+    if (kind === undefined) throw new Error(`--only ${name}: not one of ${KINDS.join(", ")}`);
+    return kind;
+  });
+}
+
+function readOptions(args: string[]): Options {
+  const { values } = parseArgs({
+    args,
+    options: {
+      server: { type: "string", default: SERVER },
+      baseline: { type: "string" },
+      json: { type: "string" },
+      only: { type: "string", default: KINDS.join(",") },
+      clients: { type: "string", default: "1,8,64" },
+      "idle-clients": { type: "string", default: "0,1000" },
+      repeats: { type: "string", default: "3" },
+      seconds: { type: "string", default: "2" },
+    },
+  });
+  return {
+    server: resolve(values.server),
+    baseline: values.baseline === undefined ? undefined : resolve(values.baseline),
+    json: values.json,
+    only: readKinds(values.only),
+    clients: values.clients.split(",").map((n) => positive("clients", n)),
+    idleClients: values["idle-clients"].split(",").map((n) => positive("idle-clients", n, 0)),
+    repeats: positive("repeats", values.repeats),
+    seconds: positive("seconds", values.seconds, 0.1),
+  };
+}
+
+async function measureAll(options: Options, tools: LoadTools): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const measurement of plan(options)) {
+    const server: Runs = [];
+    const baseline: Runs = [];
+    for (let turn = 0; turn < options.repeats; turn++) {
+      server.push(await tools.run(options.server, measurement.args));
+      if (options.baseline !== undefined) {
+        baseline.push(await tools.run(options.baseline, measurement.args));
+      }
+    }
+    process.stderr.write(`measured ${measurement.title}\n`);
+    rows.push(...compare(measurement, server, baseline));
+  }
+  return rows;
+}
+
+async function main(): Promise<void> {
+  const options = readOptions(Bun.argv.slice(2));
+  for (const path of [options.server, options.baseline]) {
+    if (path !== undefined && !(await Bun.file(path).exists())) {
+      throw new Error(`measure ${path}: no such file`);
+    }
+  }
+  using tools = await LoadTools.compile();
+  const machine = { cpus: cpus().length, model: cpus()[0]?.model, kernel: release() };
+  const loadBefore = loadavg()[0];
+  const rows = await measureAll(options, tools);
+  console.log(table(rows, options.baseline !== undefined));
+  if (options.json !== undefined) {
+    const { server, baseline, repeats, seconds } = options;
+    const report = { server, baseline, repeats, seconds, machine, loadBefore, rows };
+    await Bun.write(options.json, `${JSON.stringify(report, null, 2)}\n`);
+  }
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error(`bench: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,129 @@
+/**
+ * Builds the server: one executable that needs nothing but the C library of its system.
+ *
+ *     bun scripts/build.ts [--target linux-x64|linux-arm64] [--outfile PATH]
+ *                          [--no-minify] [--sourcemap]
+ *
+ * Every switch of the compiler is spelled out below, with its reason, so that no default of another
+ * Bun can change what we ship. The file is built under another name and then renamed: a running
+ * server keeps the file it was started from, and nobody ever sees half of one.
+ */
+
+import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import manifest from "../package.json";
+
+const ROOT = resolve(import.meta.dir, "..");
+const NAME = "ApplicationPoolServerExecutable";
+const TARGETS = ["linux-x64", "linux-arm64"] as const;
+type Target = (typeof TARGETS)[number];
+
+interface Options {
+  readonly target: Target;
+  readonly outfile: string;
+  readonly minify: boolean;
+  readonly sourcemap: boolean;
+}
+
+function nativeTarget(): Target {
+  const name = `${process.platform}-${process.arch}`;
+  const target = TARGETS.find((known) => known === name);
+  if (target === undefined) {
+    throw new Error(`build for ${name}: the server runs on ${TARGETS.join(" and ")} only`);
+  }
+  return target;
+}
+
+function readOptions(args: string[]): Options {
+  const { values } = parseArgs({
+    args,
+    options: {
+      target: { type: "string" },
+      outfile: { type: "string" },
+      minify: { type: "boolean", default: true },
+      sourcemap: { type: "boolean", default: false },
+    },
+    allowNegative: true,
+  });
+  const wanted = values.target;
+  const target = wanted === undefined ? nativeTarget() : TARGETS.find((known) => known === wanted);
+  if (target === undefined) {
+    throw new Error(`--target ${wanted}: not one of ${TARGETS.join(", ")}`);
+  }
+  const suffix = wanted === undefined ? "" : `-${target}`;
+  const outfile = resolve(values.outfile ?? join(ROOT, "dist", NAME + suffix));
+  return { target, outfile, minify: values.minify, sourcemap: values.sourcemap };
+}
+
+/** main, and every Worker: a Worker runs from a file of its own, which must be an entry point. */
+function entryPoints(): string[] {
+  const workers = [...new Bun.Glob("src/**/*-worker.ts").scanSync(ROOT)].toSorted();
+  return ["src/main.ts", ...workers].map((path) => join(ROOT, path));
+}
+
+async function compile(options: Options, outfile: string): Promise<void> {
+  const result = await Bun.build({
+    entrypoints: entryPoints(),
+    // The layout inside the executable mirrors src, so that a Worker's relative URL resolves.
+    root: join(ROOT, "src"),
+    target: "bun",
+    format: "esm",
+    // Parsed at build time: a start-up of milliseconds is part of the contract with parents.
+    bytecode: true,
+    minify: options.minify,
+    sourcemap: options.sourcemap ? "inline" : "none",
+    packages: "bundle",
+    splitting: false,
+    env: "disable",
+    define: {
+      "process.env.NODE_ENV": JSON.stringify("production"),
+      POOL_SERVER_VERSION: JSON.stringify(manifest.version),
+    },
+    compile: {
+      target: `bun-${options.target}`,
+      outfile,
+      execArgv: [],
+      // A daemon must not take orders from files that happen to lie in its working directory.
+      autoloadDotenv: false,
+      autoloadBunfig: false,
+      autoloadTsconfig: false,
+      autoloadPackageJson: false,
+    },
+    throw: false,
+  });
+  if (!result.success) {
+    throw new Error(`compile src/main.ts:\n${result.logs.map(String).join("\n")}`);
+  }
+}
+
+async function main(): Promise<void> {
+  const pinned = manifest.devDependencies.bun;
+  if (Bun.version !== pinned) {
+    throw new Error(`build with Bun ${Bun.version}: this tree is built with ${pinned} only`);
+  }
+  const options = readOptions(Bun.argv.slice(2));
+  mkdirSync(dirname(options.outfile), { recursive: true });
+  const workshop = mkdtempSync(join(dirname(options.outfile), ".build-"));
+  try {
+    // The compiler leaves its intermediate files in the working directory.
+    process.chdir(workshop);
+    // The name is part of the executable (argv[1]): always the same, so that builds are, too.
+    const built = join(workshop, NAME);
+    await compile(options, built);
+    chmodSync(built, 0o755);
+    renameSync(built, options.outfile);
+  } finally {
+    process.chdir(ROOT);
+    rmSync(workshop, { recursive: true, force: true });
+  }
+  const megabytes = (Bun.file(options.outfile).size / 1e6).toFixed(1);
+  console.log(`built ${options.outfile} for ${options.target}, ${megabytes} MB`);
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error(`build: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,109 @@
+/**
+ * Options, strictly: citty parses them, but lets unknown ones through and knows no numbers, so both are checked here.
+ * Every option can also be given as an environment variable; the command line wins. A wrong value in either place is a
+ * UsageError that names the place.
+ */
+import { parseArgs, type ArgsDef } from "citty";
+
+import { UsageError } from "./usage-error.ts";
+
+/** The environment variable of an option: `--max-per-app` is APPLICATION_POOL_MAX_PER_APP. */
+export function variableOf(option: string): string {
+  return `APPLICATION_POOL_${option.replaceAll("-", "_").toUpperCase()}`;
+}
+
+/** One option's text and where it was given. */
+export interface Given {
+  readonly text: string;
+  /** `--max`, or the name of the environment variable. */
+  readonly where: string;
+}
+
+/** Options given by name, all of them known and with a value. */
+export type GivenOptions = ReadonlyMap<string, Given>;
+
+/**
+ * Reads options that take a value. @param definition citty's, every option of type string.
+ * @throws UsageError for an unknown option, a missing value, an option given twice, or anything else left over.
+ */
+export function readOptions(
+  rawArguments: readonly string[],
+  definition: ArgsDef,
+  environment: Readonly<Record<string, string | undefined>>,
+): GivenOptions {
+  const given = new Map<string, Given>();
+  for (const name of Object.keys(definition)) {
+    const text = environment[variableOf(name)];
+    if (text !== undefined && text !== "") given.set(name, { text, where: variableOf(name) });
+  }
+  const names = checkShape(rawArguments, definition);
+  const parsed = parseArgs([...rawArguments], definition);
+  for (const name of names) given.set(name, { text: String(parsed[name]), where: `--${name}` });
+  return given;
+}
+
+/** Checks that the arguments are `--name value` or `--name=value` of known names. @returns the names. */
+function checkShape(rawArguments: readonly string[], definition: ArgsDef): Set<string> {
+  const names = new Set<string>();
+  for (let i = 0; i < rawArguments.length; i += 1) {
+    const argument = rawArguments[i] ?? "";
+    if (!argument.startsWith("--")) throw new UsageError(`unexpected argument '${argument}'`);
+    const equals = argument.indexOf("=");
+    const name = argument.slice(2, equals < 0 ? undefined : equals);
+    if (!Object.hasOwn(definition, name)) throw new UsageError(`unknown option '--${name}'`);
+    if (names.has(name)) throw new UsageError(`option '--${name}' is given twice`);
+    names.add(name);
+    if (equals >= 0) continue;
+    i += 1;
+    const value = rawArguments[i];
+    if (value === undefined || value.startsWith("--")) {
+      throw new UsageError(`option '--${name}' needs a value`);
+    }
+  }
+  return names;
+}
+
+/** A whole number within bounds, or the fallback when the option is not given. */
+export function wholeNumber(
+  options: GivenOptions,
+  name: string,
+  bounds: { readonly min: number; readonly max: number },
+  fallback: number,
+): number {
+  const given = options.get(name);
+  if (given === undefined) return fallback;
+  const value = /^[0-9]{1,15}$/.test(given.text) ? Number(given.text) : Number.NaN;
+  if (value >= bounds.min && value <= bounds.max) return value;
+  throw new UsageError(
+    `${given.where} is '${given.text}', not a whole number from ${bounds.min} to ${bounds.max}`,
+  );
+}
+
+/** Seconds (a fraction is allowed) as milliseconds, or the fallback (milliseconds) when the option is not given. */
+export function seconds(
+  options: GivenOptions,
+  name: string,
+  bounds: { readonly min: number; readonly max: number },
+  fallbackMs: number,
+): number {
+  const given = options.get(name);
+  if (given === undefined) return fallbackMs;
+  const value = /^[0-9]{1,10}(\.[0-9]{1,3})?$/.test(given.text) ? Number(given.text) : Number.NaN;
+  if (value >= bounds.min && value <= bounds.max) return Math.round(value * 1000);
+  throw new UsageError(
+    `${given.where} is '${given.text}', not a number of seconds from ${bounds.min} to ${bounds.max}`,
+  );
+}
+
+/** One of a list of words, or the first when the option is not given. */
+export function oneOf<Word extends string>(
+  options: GivenOptions,
+  name: string,
+  words: readonly [Word, ...Word[]],
+): Word {
+  const given = options.get(name);
+  if (given === undefined) return words[0];
+  const word = words.find((candidate) => candidate === given.text);
+  if (word !== undefined) return word;
+  throw new UsageError(`${given.where} is '${given.text}', none of ${words.join(", ")}`);
+}

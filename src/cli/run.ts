@@ -1,0 +1,52 @@
+/**
+ * Which command runs, and how it ends: errors become one line on stderr and an exit status (0 done, 1 failure, 2 usage).
+ * Commands are loaded when they are chosen: the hidden launch command is on the path of every spawn and loads little.
+ */
+import { ignoreSignal, signals } from "../native/process.ts";
+import { LAUNCH_VARIABLE } from "../spawn/launch-variable.ts";
+import { toText } from "../wire/bytes.ts";
+import { argumentBytes } from "./arguments.ts";
+import { StartError, UsageError } from "./usage-error.ts";
+
+const program = "ApplicationPoolServerExecutable";
+
+/** Runs the command the arguments name and exits. */
+export async function run(): Promise<never> {
+  try {
+    if (process.env[LAUNCH_VARIABLE] !== undefined) {
+      const { launchFromEnvironment } = await import("../spawn/launch.ts");
+      launchFromEnvironment();
+    }
+    await dispatch();
+    return exit(0);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      return fail(2, `${error.message} (try --help)`);
+    }
+    if (error instanceof StartError) return fail(1, error.message);
+    return fail(1, `internal error: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+async function dispatch(): Promise<void> {
+  const args = argumentBytes();
+  const first = toText(args[0] ?? argumentless);
+  if (first === "--version" || first === "-v") {
+    process.stdout.write(`${program} ${version()}\n`);
+    return;
+  }
+  const daemon = await import("./daemon.ts");
+  if (first === "--help" || first === "-h") {
+    const { renderUsage } = await import("citty");
+    process.stdout.write(`${await renderUsage(daemon.daemonCommand)}\n`);
+    return;
+  }
+  if (!daemon.isLogLevel(first)) {
+    throw new UsageError(
+      args.length === 0
+        ? "no arguments: it is started by a parent with LOGLEVEL SPAWN_SERVER LOG_FILE RUBY USER STATUS_FIFO"
+        : `unknown command or LOGLEVEL '${first}'`,
+    );
+  }
+  await daemon.runDaemon(args);
+}

@@ -1,0 +1,35 @@
+/**
+ * A raw stream socket on Bun's event loop. From then on the number is Bun's: nobody else closes it, and nobody writes on
+ * it after its `close`. Bun's reader drops descriptors: not for sockets on which they arrive.
+ */
+import type { Socket, SocketHandler } from "bun";
+
+import type { OwnedFd } from "./owned-fd.ts";
+
+export interface EventLoopOptions<Data> {
+  /** What the handlers find as `socket.data`; one set of handlers serves all sockets of a kind. */
+  readonly data: Data;
+  readonly socket: SocketHandler<Data>;
+  /** Whether writing goes on after the peer's EOF. */
+  readonly allowHalfOpen?: boolean;
+}
+
+// Bun's types declare the options but, of connect's forms, only those for addresses.
+const connect = Bun.connect as unknown as <Data>(
+  options: Bun.FdSocketOptions<Data> & { allowHalfOpen?: boolean },
+) => Promise<Socket<Data>>;
+
+/** Moves the descriptor onto the event loop; one that is refused is closed. */
+export async function putOnEventLoop<Data>(
+  fd: OwnedFd,
+  options: EventLoopOptions<Data>,
+): Promise<Socket<Data>> {
+  try {
+    const socket = await connect({ fd: fd.number, ...options });
+    fd.take();
+    return socket;
+  } catch (error) {
+    fd.close();
+    throw error;
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * A socket on the file system, held by a descriptor (open(2) O_PATH) instead of by its name. Names come from less
+ * trusted processes and can be replaced at any time; everything here goes to the very file that was opened, through
+ * /proc/self/fd (proc(5)), so a replaced name is neither connected to nor changed.
+ *
+ * What Linux does not give is an unlink by descriptor. unlinkName opens the directory, compares what the name means in
+ * it with the file held, and deletes it there. Between those two steps the owner of that directory can still put
+ * another name in this place: he can make us delete one of the names he may delete himself, and nothing else.
+ */
+import { fstatSync, lstatSync } from "node:fs";
+
+import { SyscallError } from "./errno.ts";
+import { open, unlink } from "./fd.ts";
+import type { OwnedFd } from "./owned-fd.ts";
+import { changeMode, changeOwner } from "./process.ts";
+import { connectUnix, pathAddress, type UnixAddress } from "./socket.ts";
+
+/** The path by which the kernel finds the file behind one of our descriptors. */
+export function descriptorPath(fd: number): string {
+  return `/proc/self/fd/${fd}`;
+}
+
+export class PinnedSocket implements Disposable {
+  readonly #fd: OwnedFd;
+  readonly #address: UnixAddress;
+  readonly #device: bigint;
+  readonly #inode: bigint;
+  /** User id of the file's owner when it was opened. */
+  readonly owner: number;
+
+  /**
+   * Opens the name itself: a symbolic link is not followed. The path is a byte string.
+   * @throws SyscallError when it cannot be opened, Error when it is no socket.
+   */
+  constructor(path: string) {
+    this.#fd = open(path, "path");
+    const facts = fstatSync(this.#fd.number, { bigint: true });
+    if (!facts.isSocket()) {
+      this.#fd.close();
+      throw new Error(`${path} is not a socket`);
+    }
+    this.#address = pathAddress(descriptorPath(this.#fd.number));
+    this.#device = facts.dev;
+    this.#inode = facts.ino;
+    this.owner = Number(facts.uid);
+  }
+
+  /** As connectUnix. */
+  connect(): OwnedFd | "full" {
+    return connectUnix(this.#address);
+  }
+
+  changeMode(mode: number): void {
+    changeMode(descriptorPath(this.#fd.number), mode);
+  }
+
+  changeOwner(uid: number, gid: number): void {
+    changeOwner(descriptorPath(this.#fd.number), uid, gid);
+  }
+
+  /**
+   * Deletes `path` if it still names this socket. @returns whether it did; a name that is gone or means something
+   * else by now is left alone. @throws SyscallError when the name may not be deleted.
+   */
+  unlinkName(path: string): boolean {
+    const slash = path.lastIndexOf("/");
+    const name = path.slice(slash + 1);
+    let directory: OwnedFd;
+    try {
+      directory = open(slash < 0 ? "." : path.slice(0, slash + 1), "directory");
+    } catch (error) {
+      if (error instanceof SyscallError && error.code === "ENOENT") return false;
+      throw error;
+    }
+    using held = directory;
+    const inDirectory = `${descriptorPath(held.number)}/${name}`;
+    const facts = lstatSync(Buffer.from(inDirectory, "latin1"), {
+      bigint: true,
+      throwIfNoEntry: false,
+    });
+    if (facts?.dev !== this.#device || facts.ino !== this.#inode) return false;
+    const result = unlink(inDirectory);
+    if (typeof result === "number") throw new SyscallError("unlink", path, result);
+    return result === "deleted";
+  }
+
+  close(): void {
+    this.#fd.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * From the web's Request to CGI and back: what an HTTP front end does with every request, made of get and
+ * request.
+ */
+import type { Application, ApplicationOptions } from "./application.ts";
+import type { PoolConnection } from "./connection.ts";
+import { SessionError } from "./errors.ts";
+import { request as requestOver } from "./request.ts";
+import type { SessionResponse } from "./response.ts";
+
+/** What the front end knows of a request beyond the Request. */
+export interface RequestOrigin {
+  /** The client's address; default empty. */
+  readonly remoteAddress?: string;
+  /** The prefix of the path the application is mounted at, without a slash at its end; default none. */
+  readonly scriptName?: string;
+}
+
+/**
+ * The CGI headers (RFC 3875) of a request. `Proxy` does not become HTTP_PROXY, which many HTTP clients
+ * take for a setting of their own, and a name with an underscore is dropped: it would be taken for the
+ * one with a dash that a front end vouches for.
+ */
+export function cgiHeaders(request: Request, origin: RequestOrigin = {}): [string, string][] {
+  const url = new URL(request.url);
+  const script = origin.scriptName ?? "";
+  const isHttps = url.protocol === "https:";
+  const headers: [string, string][] = [
+    ["REQUEST_METHOD", request.method],
+    ["REQUEST_URI", url.pathname + url.search],
+    ["SCRIPT_NAME", script],
+    ["PATH_INFO", decodePath(url.pathname.slice(script.length))],
+    ["QUERY_STRING", url.search.slice(1)],
+    ["SERVER_NAME", url.hostname],
+    ["SERVER_PORT", url.port === "" ? (isHttps ? "443" : "80") : url.port],
+    ["SERVER_PROTOCOL", "HTTP/1.1"],
+    ["REMOTE_ADDR", origin.remoteAddress ?? ""],
+  ];
+  if (isHttps) headers.push(["HTTPS", "on"]);
+  for (const [name, value] of request.headers) {
+    if (name === "content-length" || name === "content-type") {
+      headers.push([cgiName(name), value]);
+    } else if (name !== "proxy" && name !== "transfer-encoding" && !name.includes("_")) {
+      headers.push([`HTTP_${cgiName(name)}`, value]);
+    }
+  }
+  return headers;
+}
+
+/**
+ * Serves a request by an application: a session, the request on it, the answer as a Response whose body is
+ * read from the instance as it is consumed. Aborting the request's signal gives up wherever it is.
+ * @throws the errors of `get` and `request` (as rejections).
+ */
+export async function fetchFrom(
+  connection: PoolConnection,
+  app: Application | ApplicationOptions | string,
+  request: Request,
+  origin: RequestOrigin = {},
+): Promise<Response> {
+  const { signal } = request;
+  const headers = cgiHeaders(request, origin);
+  const session = await connection.get(app, { signal });
+  return toResponse(
+    await requestOver(session, { headers, body: request.body, signal }),
+    session.pid,
+  );
+}
+
+function toResponse(answer: SessionResponse, pid: number): Response {
+  const headers = new Headers();
+  for (const [name, value] of answer.headers) headers.append(name, value);
+  const { status, statusText } = answer;
+  const whole = answer.takeWholeBody();
+  try {
+    const isNullBody = whole?.length === 0;
+    return new Response(isNullBody ? null : (whole ?? answer.body), {
+      status,
+      statusText,
+      headers,
+    });
+  } catch (cause) {
+    answer.cancel();
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new SessionError(`request to instance ${pid}: status ${status}: ${why}`, true, { cause });
+  }
+}
+
+function cgiName(name: string): string {
+  return name.toUpperCase().replaceAll("-", "_");
+}
+
+/** Percent-decodes to bytes, one per character: what is no escape stays. */
+function decodePath(path: string): string {
+  return path.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+}

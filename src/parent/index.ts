@@ -1,0 +1,39 @@
+/**
+ * The library for parents of the pool server, in TypeScript on Bun:
+ *
+ *     await using server = startPoolServer();
+ *     using pool = await server.connect();
+ *     const session = await pool.get("/srv/app");
+ *     const answer = await request(session, { headers: [["REQUEST_METHOD", "GET"], …] });
+ *     console.log(answer.status, await answer.text());
+ *
+ * This is the one file that gathers others: the package's export.
+ */
+export { Application, type ApplicationOptions } from "./application.ts";
+export { PoolConnection, type GetOptions } from "./connection.ts";
+export {
+  BusyError,
+  ConfigureError,
+  PoolError,
+  PoolIOError,
+  ServerGoneError,
+  SessionError,
+  SpawnError,
+} from "./errors.ts";
+export { cgiHeaders, fetchFrom, type RequestOrigin } from "./fetch.ts";
+export {
+  attachPoolServer,
+  type CloseOptions,
+  type ConnectOptions,
+  type PoolAccess,
+  PoolServer,
+  type PoolServerOptions,
+  serverExecutable,
+  startPoolServer,
+} from "./pool-server.ts";
+export { request, type SessionRequest } from "./request.ts";
+export type { RequestBody } from "./request-body.ts";
+export { SessionResponse } from "./response.ts";
+export { Session } from "./session.ts";
+export type { AppType, SpawnMethod } from "../wire/app-request.ts";
+export type { InstanceOptions } from "../wire/configure.ts";

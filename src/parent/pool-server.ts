@@ -1,0 +1,207 @@
+/**
+ * Starting the pool server as its parent, and reaching one that somebody else has started. The parent
+ * holds the other end of the server's descriptor 3 (the wake socket); when the last process that holds
+ * it is gone, the server ends by itself. So a parent that dies takes its server along, however it dies.
+ */
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Subprocess } from "bun";
+import { OwnedFd } from "../native/owned-fd.ts";
+import { socketPair } from "../native/socket.ts";
+import { PoolConnection } from "./connection.ts";
+import { PoolError, ServerGoneError } from "./errors.ts";
+import { WakeSocket } from "./wake-socket.ts";
+
+/** How a server is started; all of it may be left out. */
+export interface PoolServerOptions {
+  /** The server binary. Default `serverExecutable()`. */
+  readonly executable?: string;
+  /** 0 (default) to 4: higher logs more. */
+  readonly logLevel?: number;
+  /** The spawn server's script; `builtin` (default) selects the server's own spawner. */
+  readonly spawnServer?: string;
+  /** Where the server and its instances log; default: the server's stderr. */
+  readonly logFile?: string;
+  /** The Ruby interpreter, looked up on PATH. */
+  readonly ruby?: string;
+  /** The user a spawn server runs as, when the server is root. */
+  readonly user?: string;
+  /** An existing FIFO from which the status report can be read. */
+  readonly statusFifo?: string;
+  /** Further command line options, as the server's own help lists them. */
+  readonly extraOptions?: readonly string[];
+  /** The server's environment; default: this process's. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** The server's stdin, stdout and stderr; default `inherit`. */
+  readonly stdio?: readonly [StandardStream, StandardStream, StandardStream];
+}
+
+type StandardStream = "inherit" | "ignore" | number;
+
+export interface ConnectOptions {
+  /** How long to wait for the server's answer, in milliseconds; default 10,000. */
+  readonly limitMs?: number;
+}
+
+export interface CloseOptions {
+  /**
+   * How long the server may take to end by itself, in milliseconds, before SIGTERM; default 15,000, enough
+   * for the polite waits of the protocol. SIGKILL follows 5 s after SIGTERM.
+   */
+  readonly graceMs?: number;
+}
+
+const defaultConnectLimitMs = 10_000;
+const defaultGraceMs = 15_000;
+const afterTermMs = 5_000;
+
+/** Something connections to a pool server can be had from. */
+export interface PoolAccess extends AsyncDisposable {
+  /** The wake socket's number, for handing it to a worker process (`stdio`); it stays this object's. */
+  readonly wakeFd: number;
+  /** A new connection. @throws ServerGoneError, PoolIOError, PoolError (as rejections). */
+  connect(options?: ConnectOptions): Promise<PoolConnection>;
+  /** Gives this process's share of the server up. Open connections go on. */
+  close(options?: CloseOptions): Promise<void>;
+}
+
+/**
+ * Where the server binary is: this very program when it is a compiled one that contains this library (the
+ * server itself; any other compiled parent has to name `executable`), else `dist` next to the package.
+ */
+export function serverExecutable(): string {
+  if (Bun.main.startsWith("/$bunfs/")) return process.execPath;
+  return fileURLToPath(new URL("../../dist/ApplicationPoolServerExecutable", import.meta.url));
+}
+
+/**
+ * Starts a server. It does not keep this process alive; open connections do.
+ * @throws PoolError when the binary cannot be executed. A server that refuses its options says so on its
+ * stderr and by its exit status; `connect` then rejects with that.
+ */
+export function startPoolServer(options: PoolServerOptions = {}): PoolServer {
+  const executable = options.executable ?? serverExecutable();
+  if (!existsSync(executable)) {
+    throw new PoolError(`start pool server '${executable}': there is no such file; is it built?`);
+  }
+  const [ours, theirs] = socketPair();
+  try {
+    return new PoolServer(spawnServer(executable, options, theirs.number), ours);
+  } catch (cause) {
+    ours.close();
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new PoolError(`start pool server '${executable}': ${why}`, { cause });
+  } finally {
+    theirs.close();
+  }
+}
+
+/**
+ * Access to a server that another process has started, through an inherited wake socket: for workers.
+ * Takes ownership of the descriptor. @throws PoolError when it is no connected Unix stream socket.
+ */
+export function attachPoolServer(wakeFd: number): PoolAccess {
+  return new Access(new WakeSocket(new OwnedFd(wakeFd)));
+}
+
+class Access implements PoolAccess {
+  readonly #wake: WakeSocket;
+
+  constructor(wake: WakeSocket) {
+    this.#wake = wake;
+  }
+
+  get wakeFd(): number {
+    return this.#wake.number;
+  }
+
+  async connect(options: ConnectOptions = {}): Promise<PoolConnection> {
+    const limitMs = options.limitMs ?? defaultConnectLimitMs;
+    return PoolConnection.open(await this.#wake.connect(limitMs));
+  }
+
+  close(_options?: CloseOptions): Promise<void> {
+    this.#wake.close();
+    return Promise.resolve();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** A server of ours. */
+export class PoolServer extends Access {
+  readonly #process: Subprocess;
+
+  /** For startPoolServer. */
+  constructor(process: Subprocess, wake: OwnedFd) {
+    super(new WakeSocket(wake));
+    this.#process = process;
+    process.unref();
+  }
+
+  /** The server's process. */
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  /** Resolves with the exit status (128 + the signal's number if one ended it) once it has ended. */
+  get exited(): Promise<number> {
+    return this.#process.exited;
+  }
+
+  override async connect(options: ConnectOptions = {}): Promise<PoolConnection> {
+    try {
+      return await super.connect(options);
+    } catch (error) {
+      if (!(error instanceof ServerGoneError)) throw error;
+      // Its socket is closed, so its end is near; the status says more than the closed socket.
+      const status = await Promise.race([this.exited, Bun.sleep(1000)]);
+      if (status === undefined) throw error;
+      const text = `connect to the pool server: it has ended with status ${status}`;
+      throw new ServerGoneError(text, { cause: error });
+    }
+  }
+
+  /** Sends the server a signal: `SIGTERM` and `SIGINT` end it. */
+  kill(signal: NodeJS.Signals): void {
+    this.#process.kill(signal);
+  }
+
+  /** Closes the wake socket and waits until the server has ended, with force if need be. */
+  override async close(options: CloseOptions = {}): Promise<void> {
+    await super.close();
+    this.#process.ref();
+    if (await this.#endsWithin(options.graceMs ?? defaultGraceMs)) return;
+    this.#process.kill("SIGTERM");
+    if (await this.#endsWithin(afterTermMs)) return;
+    this.#process.kill("SIGKILL");
+    await this.exited;
+  }
+
+  async #endsWithin(limitMs: number): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<false>();
+    const timer = setTimeout(resolve, limitMs, false);
+    const ended = await Promise.race([this.exited.then(() => true), promise]);
+    clearTimeout(timer);
+    return ended;
+  }
+}
+
+function spawnServer(executable: string, options: PoolServerOptions, wakeFd: number): Subprocess {
+  const positional = [
+    String(options.logLevel ?? 0),
+    options.spawnServer ?? "builtin",
+    options.logFile ?? "",
+    options.ruby ?? "",
+    options.user ?? "",
+    options.statusFifo ?? "",
+  ];
+  const [stdin, stdout, stderr] = options.stdio ?? ["inherit", "inherit", "inherit"];
+  return Bun.spawn([executable, ...positional, ...(options.extraOptions ?? [])], {
+    stdio: [stdin, stdout, stderr, wakeFd],
+    // With BUN_BE_BUN the binary would be a JavaScript runtime and no server.
+    env: { ...(options.env ?? process.env), BUN_BE_BUN: undefined },
+  });
+}

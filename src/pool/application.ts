@@ -1,0 +1,176 @@
+/**
+ * What the pool knows: applications, their instances and spawns, gets and sessions. Data and its plain readings only;
+ * state.ts changes it, settle.ts decides.
+ */
+
+import type { ByteString } from "../wire/bytes.ts";
+import { Failures } from "./failures.ts";
+import { HeapEntry } from "./heap.ts";
+import { type InLine, Line } from "./line.ts";
+import { Link, List } from "./list.ts";
+import { LoadOrder } from "./load-order.ts";
+import type {
+  GetRequest,
+  InstanceId,
+  RetireReason,
+  SessionId,
+  SpawnId,
+  WaiterId,
+} from "./types.ts";
+
+export class Application<O> {
+  readonly root: ByteString;
+  /** Its own limit of places, from `configure`. */
+  maxInstances: number | undefined;
+  /** Instances that can take a session. */
+  readonly available = new LoadOrder<Instance<O>>();
+  /** Instances with as many sessions as they serve at once, or more. */
+  readonly full = new LoadOrder<Instance<O>>();
+  /** How many of the two have a session. */
+  active = 0;
+  /** Instances out of the pool with open sessions. */
+  readonly outside = new List<Instance<O>>();
+  readonly planned = new List<Spawn<O>>();
+  /** Begun since the last restart or clear, oldest first. */
+  readonly begun = new List<Spawn<O>>();
+  /** Begun before it, oldest first. */
+  readonly outdated = new List<Spawn<O>>();
+  readonly line = new Line<Waiter<O>>();
+  readonly failures = new Failures();
+  /** In one of the pool's two queues for places while a get waits that no spawn is for. */
+  readonly hunger = new HeapEntry<Application<O>>(this);
+  readonly alarm = new HeapEntry<Application<O>>(this);
+  /** What the last instance that became ready said it serves at once. */
+  lastConcurrency: number | undefined;
+  /** What the last get thought it would be. */
+  expectedConcurrency = 1;
+
+  constructor(root: ByteString) {
+    this.root = root;
+  }
+
+  get count(): number {
+    return this.available.size + this.full.size;
+  }
+
+  /** Its spawns that will join the pool. */
+  get coming(): number {
+    return this.planned.size + this.begun.size;
+  }
+
+  get spawning(): number {
+    return this.planned.size + this.begun.size + this.outdated.size;
+  }
+
+  get places(): number {
+    return this.count + this.spawning;
+  }
+
+  /** Gets that one new instance is thought to serve. */
+  get getsPerSpawn(): number {
+    return this.lastConcurrency ?? this.expectedConcurrency;
+  }
+}
+
+/**
+ * pooled: counted, given to gets. leaving: finishes its sessions out of the pool. dead: likewise, but nothing can be
+ * finished. retired: the driver has been told to let it go; forgotten here.
+ */
+export type Standing = "new" | "pooled" | "leaving" | "dead" | "retired";
+
+export class Instance<O> {
+  readonly id: InstanceId;
+  readonly pid: number;
+  /** Sessions it serves at once. */
+  readonly concurrency: number;
+  readonly application: Application<O>;
+  readonly readyMs: number;
+  /** When a session began or ended last. */
+  lastUsedMs: number;
+  /** Written by `move` alone, as are `sessions` and the two links. */
+  standing: Standing = "new";
+  sessions = 0;
+  /** Sessions that have ended. */
+  served = 0;
+  /** Why it left the pool. */
+  reason: RetireReason = "idle";
+  /** Its place in `available`, `full` or `outside` of its application. */
+  readonly order: Link<Instance<O>> = new Link<Instance<O>>(this);
+  /** Its place among all that are idle. */
+  readonly idle: Link<Instance<O>> = new Link<Instance<O>>(this);
+
+  constructor(
+    id: InstanceId,
+    pid: number,
+    concurrency: number,
+    application: Application<O>,
+    now: number,
+  ) {
+    this.id = id;
+    this.pid = pid;
+    this.concurrency = concurrency;
+    this.application = application;
+    this.readyMs = now;
+    this.lastUsedMs = now;
+  }
+}
+
+export class Spawn<O> {
+  readonly application: Application<O>;
+  /** Of the get it was planned for. */
+  readonly options: O;
+  /** Undefined while planned. */
+  id: SpawnId | undefined;
+  /** When it was planned or began. */
+  sinceMs: number;
+  /** Gets with a smaller id had arrived when it began. */
+  beganAt = 0;
+  /** Only gets with a smaller id may have its instance. */
+  servesBefore = Number.POSITIVE_INFINITY;
+  /** Its turn among the planned ones of all applications. */
+  readonly turn: Link<Spawn<O>> = new Link<Spawn<O>>(this);
+  /** Its place in `planned`, `begun` or `outdated` of its application. */
+  readonly order: Link<Spawn<O>> = new Link<Spawn<O>>(this);
+
+  constructor(application: Application<O>, options: O, now: number) {
+    this.application = application;
+    this.options = options;
+    this.sinceMs = now;
+  }
+}
+
+/** A get: waiting in its application's line, or held by its session in case the connect fails. */
+export class Waiter<O> implements InLine<Waiter<O>> {
+  readonly id: WaiterId;
+  readonly application: Application<O>;
+  readonly options: O;
+  readonly arrivedMs: number;
+  failedConnects = 0;
+  /** Instances whose backlog was full. */
+  tried: InstanceId[] | undefined;
+  deadline: HeapEntry<Waiter<O>> | undefined;
+  previous: Waiter<O> | undefined;
+  next: Waiter<O> | undefined;
+  covered = false;
+
+  constructor(id: WaiterId, application: Application<O>, request: GetRequest<O>, now: number) {
+    this.id = id;
+    this.application = application;
+    this.options = request.options;
+    this.arrivedMs = now;
+  }
+}
+
+export class Session<O> {
+  readonly id: SessionId;
+  readonly waiter: Waiter<O>;
+  instance: Instance<O>;
+  readonly openedMs: number;
+
+  constructor(id: SessionId, waiter: Waiter<O>, instance: Instance<O>, now: number) {
+    this.id = id;
+    this.waiter = waiter;
+    this.instance = instance;
+    this.openedMs = now;
+  }
+}

@@ -1,0 +1,268 @@
+/**
+ * The decisions: after every event, who gets which instance, who a new one is spawned for, and who has to go. Rules,
+ * with "place" for an instance or a spawn, planned or begun:
+ *
+ * - An instance that becomes ready or free serves the first get of its application. Only if that get is younger than
+ *   one that waits for a place elsewhere, and nothing of its application is being spawned, the instance goes instead.
+ * - A get for which there is no instance is covered by a spawn or waits for a place. A free place goes to the get that
+ *   has waited longest of all that can use it. An application with no instance here or to come may have an idle
+ *   instance of another let go for it, once: as if spawns took no time, the next get of it finds an instance.
+ * - A get binds to a busy instance only without the global queue, with no place to be had, and with nothing of its
+ *   application being spawned.
+ * - Spawns that nobody waits for any more are given up unless they have begun. They begin in the order of planning.
+ *
+ * Every event ends in `settle`, which costs a few comparisons when nobody waits and nothing is planned. Otherwise it
+ * looks at the application the event was about and at whoever is first in line for a place; nothing else can have
+ * come into a position to be served.
+ */
+
+import type { Application } from "./application.ts";
+import type { State } from "./state.ts";
+
+/** Settles after an event that was about one application. */
+export function settle<O>(state: State<O>, application: Application<O>, now: number): void {
+  if (!isQuiet(state, now)) settleAll(state, new Set([application]), now);
+}
+
+/** Settles after an event that was about any number of applications. */
+export function settleAll<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
+  soundAlarms(state, touched, now);
+  doPendingRestarts(state, touched);
+  for (const application of touched) serve(state, application, now);
+  for (const application of touched) cover(state, application, now);
+  allotPlaces(state, now);
+  for (const application of touched) bindToBusy(state, application, now);
+  shedIdle(state);
+  beginSpawns(state, now);
+  for (const application of state.maybeEmpty) forgetIfEmpty(state, application, now);
+  state.maybeEmpty.clear();
+}
+
+/** Whether an event that made nobody wait can have no further consequence. */
+function isQuiet<O>(state: State<O>, now: number): boolean {
+  return (
+    state.waiters.size === 0 &&
+    state.planned.size === 0 &&
+    state.maybeEmpty.size === 0 &&
+    state.pendingRestarts.size === 0 &&
+    state.places <= state.limits.max &&
+    (state.alarms.first === undefined || state.alarms.first.key > now)
+  );
+}
+
+/** Whether instances of an application may leave now, or too many of others are still finishing. */
+export function restartFits<O>(state: State<O>, application: Application<O>): boolean {
+  const leaving = application.active + application.begun.size;
+  return leaving === 0 || state.leaving + state.outdatedSpawns + leaving <= state.limits.max;
+}
+
+export function restart<O>(state: State<O>, application: Application<O>): void {
+  state.pendingRestarts.delete(application);
+  state.counters.restarts++;
+  state.outdate(application, "restarted");
+  state.reload(application.root);
+}
+
+/** Whether a get that finds no free instance is answered at once all the same. */
+export function isAnsweredAtOnce<O>(
+  state: State<O>,
+  application: Application<O>,
+  now: number,
+): boolean {
+  if (isRefusedByPause(application, now)) return true;
+  if (application.line.size > 0 || !mayBindToBusy(state, application)) return false;
+  const mayGrow = maySpawn(state, application, now) && state.places < state.limits.max;
+  return !mayGrow;
+}
+
+/** Lets the longest idle go until max is kept or none is left. */
+export function shedIdle<O>(state: State<O>): void {
+  while (state.places > state.limits.max) {
+    const instance = state.idle.first;
+    if (instance === undefined) return;
+    state.leave(instance, "leaving", "excess");
+  }
+}
+
+/** Gives planned spawns up, the last first, that lowered limits no longer allow. */
+export function dropExcessSpawns<O>(state: State<O>): void {
+  for (const application of state.applications.values()) {
+    const limit = state.limitOf(application);
+    for (let last = application.planned.last; last !== undefined; last = application.planned.last) {
+      if (application.places <= limit) break;
+      state.drop(last);
+    }
+  }
+  for (let last = state.planned.last; last !== undefined; last = state.planned.last) {
+    if (state.places <= state.limits.max) break;
+    state.drop(last);
+  }
+}
+
+function soundAlarms<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
+  for (let due = state.alarms.first; due !== undefined; due = state.alarms.first) {
+    if (due.key > now) return;
+    state.alarms.remove(due);
+    touched.add(due.owner);
+    state.maybeEmpty.add(due.owner);
+  }
+}
+
+/**
+ * Does the restarts that fit by now, in the order in which they were asked for. There are some only while as many
+ * instances as max are finishing sessions out of the pool, so looking at all of them is rare.
+ */
+function doPendingRestarts<O>(state: State<O>, touched: Set<Application<O>>): void {
+  for (const application of state.pendingRestarts) {
+    if (!restartFits(state, application)) continue;
+    restart(state, application);
+    touched.add(application);
+  }
+}
+
+/** Gives an application's free instances to its gets. */
+function serve<O>(state: State<O>, application: Application<O>, now: number): void {
+  if (isRefusedByPause(application, now)) refuseLine(state, application);
+  if (isOwedElsewhere(state, application)) allotPlaces(state, now);
+  serveReady(state, application, now);
+}
+
+export function serveReady<O>(state: State<O>, application: Application<O>, now: number): void {
+  for (;;) {
+    const waiter = application.line.first;
+    const instance = application.available.first;
+    if (waiter === undefined || instance === undefined) return;
+    state.dequeue(waiter);
+    state.grant(waiter, instance, now);
+  }
+}
+
+/**
+ * Whether an idle instance must make room for an older get of another application before the gets of its own may have
+ * it. Under the global queue a busy application would otherwise keep all others out for ever.
+ */
+function isOwedElsewhere<O>(state: State<O>, application: Application<O>): boolean {
+  const { line, available, spawning } = application;
+  if (line.first === undefined || available.size === 0 || spawning > 0) return false;
+  const older = state.bare.first;
+  return older !== undefined && older.key < line.first.id && !hasPlace(state) && mayEvict(state);
+}
+
+function hasPlace<O>(state: State<O>): boolean {
+  return state.places < state.limits.max;
+}
+
+function mayEvict<O>(state: State<O>): boolean {
+  return state.active + state.spawning < state.limits.max;
+}
+
+/**
+ * Brings an application's planned spawns down to what its gets need, marks which of them are covered, and lines it up
+ * for a place if one is not.
+ */
+function cover<O>(state: State<O>, application: Application<O>, now: number): void {
+  const { line, failures, getsPerSpawn } = application;
+  const byOutdated = coveredByOutdated(application);
+  const needed = failures.isPaused(now) ? 0 : Math.ceil((line.size - byOutdated) / getsPerSpawn);
+  for (let last = application.planned.last; last !== undefined; last = application.planned.last) {
+    if (application.coming <= needed) break;
+    state.drop(last);
+  }
+  line.cover(byOutdated + application.coming * getsPerSpawn);
+  const waiter = line.firstUncovered;
+  if (waiter !== undefined && maySpawn(state, application, now)) {
+    const isBare = application.count === 0 && application.coming === 0;
+    (isBare ? state.bare : state.seeded).set(application.hunger, waiter.id);
+  } else {
+    application.hunger.heap?.remove(application.hunger);
+  }
+}
+
+/** Gets at the front of the line that spawns from before a restart are for; almost always 0 without looking. */
+function coveredByOutdated<O>(application: Application<O>): number {
+  let covered = 0;
+  for (const spawn of application.outdated) {
+    const most = covered + application.getsPerSpawn;
+    covered = application.line.countBefore(spawn.servesBefore, most);
+  }
+  return covered;
+}
+
+/** Whether its own limit and its failures allow an application one more place. */
+function maySpawn<O>(state: State<O>, application: Application<O>, now: number): boolean {
+  return application.places < state.limitOf(application) && !application.failures.isPaused(now);
+}
+
+/** Gives free places, and those of idle instances, to the longest waiting gets that can use them. */
+function allotPlaces<O>(state: State<O>, now: number): void {
+  for (;;) {
+    const application = nextForPlace(state);
+    const waiter = application?.line.firstUncovered;
+    if (application === undefined || waiter === undefined) return;
+    while (!hasPlace(state)) {
+      const instance = state.idle.first;
+      if (instance === undefined) throw new Error("pool: an instance should be idle and none is");
+      state.leave(instance, "leaving", "evicted");
+    }
+    state.plan(application, waiter.options, now);
+    cover(state, application, now);
+  }
+}
+
+function nextForPlace<O>(state: State<O>): Application<O> | undefined {
+  const bare = state.bare.first;
+  const seeded = state.seeded.first;
+  if (!hasPlace(state)) return mayEvict(state) ? bare?.owner : undefined;
+  if (bare === undefined || seeded === undefined) return (bare ?? seeded)?.owner;
+  return bare.key < seeded.key ? bare.owner : seeded.owner;
+}
+
+function mayBindToBusy<O>(state: State<O>, application: Application<O>): boolean {
+  return (
+    !state.limits.useGlobalQueue && application.full.size > 0 && application.spawning === 0
+  );
+}
+
+/** Sends an application's gets to its busy instances. Called when all places to be had are given. */
+function bindToBusy<O>(state: State<O>, application: Application<O>, now: number): void {
+  while (mayBindToBusy(state, application)) {
+    const waiter = application.line.first;
+    const instance = application.full.first;
+    if (waiter === undefined || instance === undefined) break;
+    state.dequeue(waiter);
+    state.grant(waiter, instance, now);
+  }
+  // They may have been lined up for a place.
+  if (application.line.size === 0) application.hunger.heap?.remove(application.hunger);
+}
+
+function beginSpawns<O>(state: State<O>, now: number): void {
+  while (state.begun.size < state.options.spawnsAtOnce) {
+    const spawn = state.planned.first;
+    if (spawn === undefined) return;
+    state.begin(spawn, now);
+  }
+}
+
+/** Whether an application's gets have only its last error to expect for now. */
+function isRefusedByPause<O>(application: Application<O>, now: number): boolean {
+  return application.count === 0 && application.failures.isPaused(now);
+}
+
+function refuseLine<O>(state: State<O>, application: Application<O>): void {
+  const failure = application.failures.last ?? { message: "its last spawns failed" };
+  for (const waiter of application.line) {
+    state.dequeue(waiter);
+    state.counters.refusals.spawnFailed++;
+    state.refuse(waiter, { kind: "spawnFailed", failure });
+  }
+}
+
+/** Forgets an application that has nothing left, or arranges for that when its failures may be forgotten. */
+function forgetIfEmpty<O>(state: State<O>, application: Application<O>, now: number): void {
+  const { count, outside, spawning, line, maxInstances, failures } = application;
+  if (count + outside.size + spawning + line.size > 0 || maxInstances !== undefined) return;
+  const endsMs = failures.count === 0 ? now : failures.memoryEndsMs(state.options.failurePause);
+  if (endsMs > now) state.alarms.set(application.alarm, endsMs);
+  else state.applications.delete(application.root);
+}

@@ -1,0 +1,260 @@
+/**
+ * The pool's state and the elementary changes to it. Each change keeps every list and sum in agreement (invariants.ts
+ * says what agreement is) and records its effect; which change is due is decided in settle.ts and pool.ts.
+ */
+
+import type { ByteString } from "../wire/bytes.ts";
+import { Application, Instance, Session, Spawn, type Standing, Waiter } from "./application.ts";
+import { newCounters } from "./counters.ts";
+import { Heap, HeapEntry } from "./heap.ts";
+import { List } from "./list.ts";
+import type {
+  Effect,
+  InstanceId,
+  PoolLimits,
+  PoolOptions,
+  Refusal,
+  RetireReason,
+  SessionId,
+  SpawnId,
+  WaiterId,
+} from "./types.ts";
+
+/** Shared by all events without effects, which the closing of a session usually is. */
+const NO_EFFECTS: readonly never[] = Object.freeze([]);
+
+export class State<O> {
+  limits: PoolLimits;
+  readonly options: PoolOptions;
+  readonly applications = new Map<ByteString, Application<O>>();
+  readonly instances = new Map<InstanceId, Instance<O>>();
+  readonly sessions = new Map<SessionId, Session<O>>();
+  /** Only those that wait. */
+  readonly waiters = new Map<WaiterId, Waiter<O>>();
+  /** Spawns that have begun, outdated ones included. */
+  readonly begun = new Map<SpawnId, Spawn<O>>();
+  /** In the order in which they will begin. */
+  readonly planned = new List<Spawn<O>>();
+  outdatedSpawns = 0;
+  count = 0;
+  active = 0;
+  leaving = 0;
+  /** Instances without a session, idle longest first. */
+  readonly idle = new List<Instance<O>>();
+  /** Applications with a get no spawn is for, by that get's id: those with nothing (they may evict) ... */
+  readonly bare = new Heap<Application<O>>();
+  /** ... and those with an instance in the pool or on its way. */
+  readonly seeded = new Heap<Application<O>>();
+  readonly deadlines = new Heap<Waiter<O>>();
+  /** Ends of pauses, and of the memory of failures. */
+  readonly alarms = new Heap<Application<O>>();
+  /** In the order in which they were asked for. */
+  readonly pendingRestarts = new Set<Application<O>>();
+  /** Applications that may have nothing left, looked at when the event is over. */
+  readonly maybeEmpty = new Set<Application<O>>();
+  readonly counters = newCounters();
+  nextWaiter = 0;
+  #nextInstance = 0;
+  #nextSpawn = 0;
+  #nextSession = 0;
+  #effects: Effect<O>[] = [];
+
+  constructor(limits: PoolLimits, options: PoolOptions) {
+    this.limits = limits;
+    this.options = options;
+  }
+
+  get spawning(): number {
+    return this.planned.size + this.begun.size;
+  }
+
+  /** What max is compared with: instances and those that are to be. */
+  get places(): number {
+    return this.count + this.planned.size + this.begun.size;
+  }
+
+  takeEffects(): readonly Effect<O>[] {
+    if (this.#effects.length === 0) return NO_EFFECTS;
+    const effects = this.#effects;
+    this.#effects = [];
+    return effects;
+  }
+
+  application(root: ByteString): Application<O> {
+    let application = this.applications.get(root);
+    if (application === undefined) {
+      application = new Application<O>(root);
+      this.applications.set(root, application);
+    }
+    return application;
+  }
+
+  /** Places the application may have; waiting and being refused are up to others. */
+  limitOf(application: Application<O>): number {
+    const { maxPerApp } = this.limits;
+    const pool = maxPerApp === 0 ? Number.POSITIVE_INFINITY : maxPerApp;
+    return Math.min(pool, application.maxInstances ?? Number.POSITIVE_INFINITY);
+  }
+
+  enqueue(waiter: Waiter<O>): void {
+    waiter.application.line.add(waiter);
+    this.waiters.set(waiter.id, waiter);
+    if (this.options.maxWaitMs === 0) return;
+    waiter.deadline ??= new HeapEntry<Waiter<O>>(waiter);
+    this.deadlines.set(waiter.deadline, waiter.arrivedMs + this.options.maxWaitMs);
+  }
+
+  dequeue(waiter: Waiter<O>): void {
+    this.waiters.delete(waiter.id);
+    waiter.application.line.remove(waiter);
+    if (waiter.deadline !== undefined) this.deadlines.remove(waiter.deadline);
+    this.maybeEmpty.add(waiter.application);
+  }
+
+  /** Answers a get that does not wait (any more). */
+  refuse(waiter: Waiter<O>, refusal: Refusal): void {
+    this.maybeEmpty.add(waiter.application);
+    this.#effects.push({ kind: "refuse", waiter: waiter.id, refusal });
+  }
+
+  /** Opens a session for a get that does not wait (any more). */
+  grant(waiter: Waiter<O>, instance: Instance<O>, now: number): void {
+    const session = new Session<O>(this.#nextSession++ as SessionId, waiter, instance, now);
+    this.sessions.set(session.id, session);
+    this.counters.grants++;
+    if (instance.sessions >= instance.concurrency) this.counters.grantsOfBusy++;
+    instance.lastUsedMs = now;
+    this.move(instance, instance.standing, instance.sessions + 1);
+    this.#effects.push({
+      kind: "grant",
+      waiter: waiter.id,
+      session: session.id,
+      instance: instance.id,
+    });
+  }
+
+  newInstance(spawn: Spawn<O>, pid: number, concurrency: number, now: number): Instance<O> {
+    const id = this.#nextInstance++ as InstanceId;
+    const instance = new Instance<O>(id, pid, concurrency, spawn.application, now);
+    this.instances.set(id, instance);
+    return instance;
+  }
+
+  /** The one place where an instance changes its standing or its number of sessions, and so its list. */
+  move(instance: Instance<O>, standing: Standing, sessions: number): void {
+    this.#take(instance);
+    instance.standing = standing;
+    instance.sessions = sessions;
+    this.#put(instance);
+  }
+
+  /** Takes a pooled instance out; it goes at once, or when its last session has ended. */
+  leave(instance: Instance<O>, standing: "leaving" | "dead", reason: RetireReason): void {
+    instance.reason = reason;
+    this.move(instance, standing, instance.sessions);
+    this.retireIfDone(instance);
+  }
+
+  /** Lets an instance go that is out of the pool and has no session left. */
+  retireIfDone(instance: Instance<O>): void {
+    if (instance.standing === "pooled" || instance.sessions > 0) return;
+    this.move(instance, "retired", 0);
+    this.instances.delete(instance.id);
+    this.counters.retirements[instance.reason]++;
+    this.maybeEmpty.add(instance.application);
+    this.#effects.push({ kind: "retire", instance: instance.id, reason: instance.reason });
+  }
+
+  /** Takes a place for a new instance. */
+  plan(application: Application<O>, options: O, now: number): void {
+    const spawn = new Spawn<O>(application, options, now);
+    this.planned.pushBack(spawn.turn);
+    application.planned.pushBack(spawn.order);
+    this.counters.spawnsPlanned++;
+  }
+
+  /** Gives a planned spawn up, and its place. */
+  drop(spawn: Spawn<O>): void {
+    this.planned.remove(spawn.turn);
+    spawn.application.planned.remove(spawn.order);
+    this.counters.spawnsDropped++;
+    this.maybeEmpty.add(spawn.application);
+  }
+
+  begin(spawn: Spawn<O>, now: number): void {
+    const { application } = spawn;
+    this.planned.remove(spawn.turn);
+    application.planned.remove(spawn.order);
+    application.begun.pushBack(spawn.order);
+    const id = this.#nextSpawn++ as SpawnId;
+    spawn.id = id;
+    spawn.sinceMs = now;
+    spawn.beganAt = this.nextWaiter;
+    this.begun.set(id, spawn);
+    this.counters.spawnsBegun++;
+    const { root } = application;
+    this.#effects.push({ kind: "spawn", spawn: id, root, options: spawn.options });
+  }
+
+  /** A begun spawn has ended, well or not. */
+  end(spawn: Spawn<O>): void {
+    if (spawn.id !== undefined) this.begun.delete(spawn.id);
+    if (spawn.order.list === spawn.application.outdated) this.outdatedSpawns--;
+    spawn.order.list?.remove(spawn.order);
+    this.maybeEmpty.add(spawn.application);
+  }
+
+  /** A restart or clear: all instances leave, and spawns that have begun no longer count for later gets. */
+  outdate(application: Application<O>, reason: "restarted" | "cleared"): void {
+    for (const instance of application.available) this.leave(instance, "leaving", reason);
+    for (const instance of application.full) this.leave(instance, "leaving", reason);
+    for (const spawn of application.begun) {
+      spawn.servesBefore = this.nextWaiter;
+      application.begun.remove(spawn.order);
+      application.outdated.pushBack(spawn.order);
+      this.outdatedSpawns++;
+    }
+  }
+
+  reload(root: ByteString): void {
+    this.#effects.push({ kind: "reload", root });
+  }
+
+  #take(instance: Instance<O>): void {
+    const { application } = instance;
+    if (instance.standing === "pooled") {
+      this.count--;
+      if (instance.sessions < instance.concurrency) application.available.remove(instance.order);
+      else application.full.remove(instance.order);
+      if (instance.sessions === 0) {
+        this.idle.remove(instance.idle);
+      } else {
+        this.active--;
+        application.active--;
+      }
+    } else if (instance.standing === "leaving" || instance.standing === "dead") {
+      application.outside.remove(instance.order);
+      if (instance.standing === "leaving") this.leaving--;
+    }
+  }
+
+  #put(instance: Instance<O>): void {
+    const { application, sessions } = instance;
+    if (instance.standing === "pooled") {
+      this.count++;
+      if (sessions < instance.concurrency) application.available.add(instance.order, sessions);
+      else application.full.add(instance.order, sessions);
+      if (sessions === 0) {
+        this.idle.pushBack(instance.idle);
+      } else {
+        this.active++;
+        application.active++;
+        if (this.active > this.counters.peakActive) this.counters.peakActive = this.active;
+      }
+      if (this.count > this.counters.peakCount) this.counters.peakCount = this.count;
+    } else if (instance.standing === "leaving" || instance.standing === "dead") {
+      application.outside.pushBack(instance.order);
+      if (instance.standing === "leaving") this.leaving++;
+    }
+  }
+}

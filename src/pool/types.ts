@@ -1,0 +1,206 @@
+/**
+ * What goes into the pool and what comes out of it: requests, limits, effects, and the snapshot. Values only; the
+ * decisions are in settle.ts. Times are milliseconds of one clock that the caller chooses and that never jumps.
+ */
+
+import type { ByteString } from "../wire/bytes.ts";
+
+declare const idOf: unique symbol;
+type Id<Name extends string> = number & { readonly [idOf]: Name };
+
+/** A get, counted in order of arrival: the smaller id came first. */
+export type WaiterId = Id<"waiter">;
+export type InstanceId = Id<"instance">;
+/** A spawn that has begun. */
+export type SpawnId = Id<"spawn">;
+export type SessionId = Id<"session">;
+
+/** What clients may change at any time. */
+export interface PoolLimits {
+  /** Instances, the ones being spawned included; at least 1. */
+  readonly max: number;
+  /** The same per application; 0: no limit. */
+  readonly maxPerApp: number;
+  /** An instance without a session is let go after this long; 0: at the next tick. */
+  readonly maxIdleMs: number;
+  /** Whether gets wait in the pool for a free instance, or in the backlog of a busy one. */
+  readonly useGlobalQueue: boolean;
+}
+
+/** What is fixed for the life of a pool. */
+export interface PoolOptions {
+  /** A get that has waited this long is refused; 0: never. */
+  readonly maxWaitMs: number;
+  /** So many gets may wait; 0: any number. */
+  readonly maxQueue: number;
+  /** So many spawns may have begun and not ended; at least 1. */
+  readonly spawnsAtOnce: number;
+  /** How long an application whose spawns fail again and again is left alone; absent: never. */
+  readonly failurePause?: { readonly firstMs: number; readonly maxMs: number } | undefined;
+}
+
+export interface GetRequest<O> {
+  readonly root: ByteString;
+  /** Whatever a spawn for this get needs; the pool hands it back and never looks. */
+  readonly options: O;
+  /** The driver found a restart.txt to be heeded. */
+  readonly restart: boolean;
+  /** Sessions that an instance spawned for this get will probably serve at once; at least 1. */
+  readonly expectedConcurrency: number;
+}
+
+/** `message` is for people; `page` is the HTML error page to hand on. */
+export interface SpawnFailure {
+  readonly message: string;
+  readonly page?: Uint8Array | undefined;
+}
+
+/** Why a get is not served. `why` and `cause` are fragments of a sentence. */
+export type Refusal =
+  | { readonly kind: "busy"; readonly why: string }
+  | { readonly kind: "spawnFailed"; readonly failure: SpawnFailure }
+  | { readonly kind: "cannotConnect"; readonly cause: string };
+
+/** Why an instance left the pool. */
+export type RetireReason =
+  /** It was idle for longer than maxIdleMs. */
+  | "idle"
+  /** Another application needed its place. */
+  | "evicted"
+  /** max was lowered. */
+  | "excess"
+  | "restarted"
+  | "cleared"
+  /** A restart or clear came while it was being spawned. */
+  | "outdated"
+  /** It could not be connected to. */
+  | "unreachable"
+  | "died";
+
+/** What the driver has to do, in the order given. */
+export type Effect<O> =
+  /** Begin to spawn now; `spawned` or `spawnFailed` is due. */
+  | {
+      readonly kind: "spawn";
+      readonly spawn: SpawnId;
+      readonly root: ByteString;
+      readonly options: O;
+    }
+  /** Connect to the instance; `sessionClosed` or `connectFailed` is due. */
+  | {
+      readonly kind: "grant";
+      readonly waiter: WaiterId;
+      readonly session: SessionId;
+      readonly instance: InstanceId;
+    }
+  /** Answer the get; nothing of it is left in the pool. */
+  | { readonly kind: "refuse"; readonly waiter: WaiterId; readonly refusal: Refusal }
+  /** It has no session left: let it go. The last that is heard of this instance, once for each. */
+  | { readonly kind: "retire"; readonly instance: InstanceId; readonly reason: RetireReason }
+  /** Drop cached code of the application, before any later spawn of it. */
+  | { readonly kind: "reload"; readonly root: ByteString };
+
+/** Events since the pool was made. */
+export interface PoolCounters {
+  readonly gets: number;
+  readonly grants: number;
+  /** Grants of an instance that was busy already. */
+  readonly grantsOfBusy: number;
+  /** Gets that were neither granted nor refused at once. */
+  readonly waits: number;
+  /** Waiting gets that were withdrawn. */
+  readonly cancels: number;
+  readonly sessionsClosed: number;
+  readonly refusals: Readonly<Record<"queueFull" | "timedOut" | SpawnOrConnect, number>>;
+  readonly spawnsPlanned: number;
+  /** Planned, and given up before they began. */
+  readonly spawnsDropped: number;
+  readonly spawnsBegun: number;
+  readonly spawnsDone: number;
+  readonly spawnsFailed: number;
+  readonly restarts: number;
+  readonly clears: number;
+  readonly retirements: Readonly<Record<RetireReason, number>>;
+  readonly deaths: number;
+  readonly connectFailures: number;
+  /** Sessions moved to another instance because the backlog of theirs was full. */
+  readonly moves: number;
+  readonly peakCount: number;
+  readonly peakActive: number;
+  readonly peakWaiting: number;
+}
+
+type SpawnOrConnect = "spawnFailed" | "cannotConnect";
+
+/**
+ * idle: no session; active: could take one more; busy: could not; leaving: out of the pool, finishing its sessions;
+ * dead: the process is gone, its sessions not yet closed.
+ */
+export type InstanceState = "idle" | "active" | "busy" | "leaving" | "dead";
+
+export interface InstanceSnapshot {
+  readonly pid: number;
+  readonly state: InstanceState;
+  readonly concurrency: number;
+  /** Open ones. */
+  readonly sessions: number;
+  readonly oldestSessionMs: number | null;
+  /** Sessions that have ended. */
+  readonly served: number;
+  readonly ageMs: number;
+  /** Since a session of it began or ended last, or since it was ready. */
+  readonly unusedMs: number;
+}
+
+export interface WaiterSnapshot {
+  readonly ageMs: number;
+  /** Failed connects so far. */
+  readonly failedConnects: number;
+}
+
+export interface SpawnSnapshot {
+  /** planned: it holds a place and waits for its turn. */
+  readonly state: "planned" | "begun";
+  /** Since it was planned or begun. */
+  readonly ageMs: number;
+  /** A restart or clear has come since it began: only gets from before that may use it. */
+  readonly outdated: boolean;
+}
+
+export interface ApplicationSnapshot {
+  readonly root: ByteString;
+  readonly maxInstances: number | null;
+  /** A restart waits until the instances it would send away fit beside those still leaving. */
+  readonly restartPending: boolean;
+  /** Oldest first. */
+  readonly instances: readonly InstanceSnapshot[];
+  readonly waiting: number;
+  /** First in line first; the first 100 of them. */
+  readonly waiters: readonly WaiterSnapshot[];
+  /** Begun ones first, oldest first. */
+  readonly spawns: readonly SpawnSnapshot[];
+  readonly lastSpawnError: { readonly message: string; readonly agoMs: number } | null;
+  /** What is left of the pause after repeated failures. */
+  readonly pauseMs: number | null;
+}
+
+/** Everything there is to know about a pool at one moment: the shape of `inspect`, always with every key. */
+export interface PoolSnapshot {
+  readonly limits: PoolLimits;
+  /** Instances in the pool. */
+  readonly count: number;
+  /** Of those, the ones with a session. */
+  readonly active: number;
+  /** Places held by spawns, planned or begun. */
+  readonly spawning: number;
+  /** Instances out of the pool that finish their sessions. */
+  readonly leaving: number;
+  readonly sessions: number;
+  readonly waiting: number;
+  /** The name 2.0 has for `waiting`. */
+  readonly waitingOnGlobalQueue: number;
+  readonly oldestWaiterMs: number | null;
+  readonly counters: PoolCounters;
+  /** In byte order of their roots. */
+  readonly applications: readonly ApplicationSnapshot[];
+}

@@ -1,0 +1,357 @@
+/**
+ * One client: a connection, its commands in order, its sessions.
+ *
+ * Rules (PROTOCOL sections 3 and 9):
+ * - One task per client carries its commands out one after the other; an untagged `get` that must wait holds back what
+ *   follows it, but for `close` of an open session and `cancel`, which take effect when they arrive.
+ * - Whatever ends the client (EOF, an error, a wrong command, too much waiting or unread) goes through `end`: its gets
+ *   are withdrawn, its sessions given back, its descriptors closed.
+ * - A wrong command ends only its client, after the commands before it, with one warning.
+ */
+import { putOnEventLoop } from "../native/event-loop.ts";
+import type { OwnedFd } from "../native/owned-fd.ts";
+import { socketPair } from "../native/socket.ts";
+import type { SessionId } from "../pool/types.ts";
+import type { AppRequest } from "../wire/app-request.ts";
+import { escapeForLog, fromText, type ByteString } from "../wire/bytes.ts";
+import type { Command } from "../wire/commands.ts";
+import { ConfigureError, parseConfigureOptions } from "../wire/configure.ts";
+import { encodeDecimal, encodeError, encodeOk, encodePlainOk } from "../wire/replies.ts";
+import { encodeScalar } from "../wire/scalar-message.ts";
+import { CommandReader, type Arrival } from "./command-reader.ts";
+import type { Driver, PendingGet } from "./driver.ts";
+import type { Log } from "./log.ts";
+import { Outbox } from "./outbox.ts";
+import { encodeRefused } from "./refused.ts";
+
+/** Commands and bytes a client may have waiting (PROTOCOL section 3). */
+const maxWaitingCommands = 1000;
+const maxWaitingBytes = 256 * 1024;
+
+/** What a client needs from the server around it. */
+export interface ClientContext {
+  readonly driver: Driver;
+  readonly log: Log;
+  /** The client is over: forget it. */
+  readonly ended: (client: Client) => void;
+}
+
+type Connection = Bun.Socket<Client>;
+
+export class Client {
+  readonly number: number;
+  readonly #context: ClientContext;
+  readonly #outbox: Outbox;
+  readonly #reader = new CommandReader();
+  #connection: Connection | undefined;
+  #channel: Bun.Socket<Client> | undefined;
+  #hasChannel = false;
+  /** Commands that have arrived and wait for those before them. */
+  #queue: Arrival[] = [];
+  #queuedBytes = 0;
+  #arrived: (() => void) | undefined;
+  /** The command at hand waits. */
+  #busy = false;
+  /** The untagged get at hand. */
+  #waiting: PendingGet | undefined;
+  #waitingDone: (() => void) | undefined;
+  #tagged: Map<ByteString, PendingGet> | undefined;
+  #sessions: Map<number, SessionId> | undefined;
+  #nextSessionId = 0;
+  #ended = false;
+
+  /** @param fd the server's end of the connection; Bun's socket owns it. */
+  constructor(number: number, fd: number, context: ClientContext) {
+    this.number = number;
+    this.#context = context;
+    this.#outbox = new Outbox(
+      fd,
+      () => this.end("its unread output exceeds 1 MiB"),
+      (error) => this.end(undefined, error),
+    );
+  }
+
+  /** The connection is on the event loop: carry out its commands until it ends. */
+  async serve(connection: Connection): Promise<void> {
+    this.#connection = connection;
+    if (this.#ended) connection.terminate();
+    while (!this.#ended) {
+      const next = this.#queue.shift();
+      if (next === undefined) {
+        await new Promise<void>((resolve) => {
+          this.#arrived = resolve;
+        });
+        continue;
+      }
+      this.#queuedBytes -= next.bytes;
+      const waits = this.#carryOut(next);
+      if (waits === undefined) continue;
+      this.#busy = true;
+      await waits;
+      this.#busy = false;
+    }
+  }
+
+  /** Bytes from the client. */
+  receive(chunk: Uint8Array): void {
+    if (this.#ended) return;
+    this.#reader.push(chunk);
+    for (let next = this.#reader.next(); next !== undefined; next = this.#reader.next()) {
+      if (next.kind === "command" && this.#takesEffectAtOnce(next.command)) continue;
+      this.#queue.push(next);
+      this.#queuedBytes += next.bytes;
+    }
+    const commands = this.#queue.length + (this.#tagged?.size ?? 0);
+    if (
+      commands > maxWaitingCommands ||
+      this.#queuedBytes + this.#reader.buffered > maxWaitingBytes
+    ) {
+      this.end(`${commands} commands and ${this.#queuedBytes + this.#reader.buffered} bytes wait`);
+      return;
+    }
+    this.#arrived?.();
+    this.#arrived = undefined;
+  }
+
+  /**
+   * Ends the client; what follows the first time is nothing.
+   * @param why a reason worth a warning; undefined for a disconnect.
+   */
+  end(why?: string, error?: unknown): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    const { driver, log } = this.#context;
+    if (why !== undefined) log.event(0, "client ended", { client: this.number, reason: why });
+    else if (error !== undefined)
+      log.event(2, "client lost", { client: this.number, cause: String(error) });
+    else log.event(3, "client disconnected", { client: this.number });
+    this.#outbox.close();
+    this.#connection?.terminate();
+    this.#channel?.terminate();
+    if (this.#waiting !== undefined) driver.cancel(this.#waiting);
+    for (const pending of this.#tagged?.values() ?? []) driver.cancel(pending);
+    for (const session of this.#sessions?.values() ?? []) driver.closeSession(session);
+    this.#queue = [];
+    this.#tagged = undefined;
+    this.#sessions = undefined;
+    this.#waitingDone?.();
+    this.#arrived?.();
+    this.#context.ended(this);
+  }
+
+  /** A peer that is gone is news for few; anything else that is thrown here is a mistake of ours. */
+  #lost(error: unknown): void {
+    const { log } = this.#context;
+    const fields = { client: this.number, cause: String(error) };
+    if (error instanceof Error && "code" in error) log.event(2, "client lost", fields);
+    else log.error("client ended by an internal error", { ...fields, stack: stackOf(error) });
+  }
+
+  /** `close` of an open session and `cancel` do not wait for the commands before them. */
+  #takesEffectAtOnce(command: Command): boolean {
+    if (command.kind === "close") {
+      if (this.#closeSession(command.sessionId)) return true;
+      // A client may send `get` and the `close` of the session it will be: that one keeps its place.
+      return this.#queue.length === 0 && !this.#busy;
+    }
+    if (command.kind === "cancel") {
+      this.#cancel(command.tag);
+      return true;
+    }
+    return false;
+  }
+
+  #closeSession(sessionId: number): boolean {
+    const session = this.#sessions?.get(sessionId);
+    if (session === undefined) return false;
+    this.#sessions?.delete(sessionId);
+    this.#context.driver.closeSession(session);
+    return true;
+  }
+
+  #cancel(tag: ByteString): void {
+    const pending = this.#tagged?.get(tag);
+    if (pending !== undefined) {
+      this.#tagged?.delete(tag);
+      this.#context.driver.cancel(pending);
+      return;
+    }
+    const queued = this.#queue.findIndex(
+      (entry) =>
+        entry.kind === "command" && entry.command.kind === "getTagged" && entry.command.tag === tag,
+    );
+    if (queued < 0) return;
+    const [removed] = this.#queue.splice(queued, 1);
+    this.#queuedBytes -= removed?.bytes ?? 0;
+  }
+
+  /** @returns a promise when what follows must wait. */
+  #carryOut(arrival: Arrival): Promise<void> | undefined {
+    if (arrival.kind === "invalid") {
+      this.end(arrival.error.message);
+      return undefined;
+    }
+    const { command } = arrival;
+    if (this.#context.log.writes(4)) {
+      this.#context.log.event(4, "command", { client: this.number, command: command.kind });
+    }
+    const { driver } = this.#context;
+    switch (command.kind) {
+      case "get":
+        return this.#get(command.app);
+      case "getTagged":
+        this.#getTagged(command.tag, command.app);
+        return undefined;
+      case "close":
+        this.#closeSession(command.sessionId);
+        return undefined;
+      case "cancel":
+        return undefined;
+      case "clear":
+        driver.clear();
+        return undefined;
+      case "setMax":
+        driver.setLimits({ max: command.max });
+        return undefined;
+      case "setMaxPerApp":
+        driver.setLimits({ maxPerApp: command.maxPerApp });
+        return undefined;
+      case "setMaxIdleTime":
+        driver.setLimits({ maxIdleMs: command.seconds * 1000 });
+        return undefined;
+      case "setUseGlobalQueue":
+        driver.setLimits({ useGlobalQueue: command.useGlobalQueue });
+        return undefined;
+      case "getActive":
+        this.#outbox.reply(encodeDecimal(driver.active));
+        return undefined;
+      case "getCount":
+        this.#outbox.reply(encodeDecimal(driver.count));
+        return undefined;
+      case "getSpawnServerPid":
+        this.#outbox.reply(encodeDecimal(driver.spawnServerPid));
+        return undefined;
+      case "openDescriptorChannel":
+        return this.#openChannel();
+      case "configure":
+        this.#configure(command.root, arrival.options);
+        return undefined;
+      case "inspect":
+        this.#outbox.reply(encodeScalar(driver.inspect()));
+        return undefined;
+    }
+  }
+
+  #get(app: AppRequest): Promise<void> | undefined {
+    // The descriptor of the last session is still ours: a client that does not read gets no more of them.
+    if (!this.#outbox.empty) return this.#getWhenDrained(app);
+    const pending = this.#context.driver.get(app, {
+      granted: (pid, session, stream) => {
+        this.#waiting = undefined;
+        this.#open(pid, session, stream, undefined);
+        this.#waitingDone?.();
+      },
+      refused: (refusal) => {
+        this.#waiting = undefined;
+        this.#outbox.reply(encodeRefused(app.root, refusal, undefined));
+        this.#waitingDone?.();
+      },
+    });
+    if (pending === undefined || this.#ended) return undefined;
+    this.#waiting = pending;
+    return new Promise((resolve) => {
+      this.#waitingDone = () => {
+        this.#waitingDone = undefined;
+        resolve();
+      };
+    });
+  }
+
+  async #getWhenDrained(app: AppRequest): Promise<void> {
+    await this.#outbox.drained();
+    if (!this.#ended) await this.#get(app);
+  }
+
+  #getTagged(tag: ByteString, app: AppRequest): void {
+    if (!this.#hasChannel) {
+      this.end("command getTagged: it needs openDescriptorChannel first");
+      return;
+    }
+    this.#tagged ??= new Map();
+    if (this.#tagged.has(tag)) {
+      this.end(`command getTagged: tag '${escapeForLog(tag)}' is in use`);
+      return;
+    }
+    const pending = this.#context.driver.get(app, {
+      granted: (pid, session, stream) => {
+        this.#tagged?.delete(tag);
+        this.#open(pid, session, stream, tag);
+      },
+      refused: (refusal) => {
+        this.#tagged?.delete(tag);
+        this.#outbox.reply(encodeRefused(app.root, refusal, tag));
+      },
+    });
+    if (pending !== undefined) this.#tagged?.set(tag, pending);
+  }
+
+  #open(pid: number, session: SessionId, stream: OwnedFd, tag: ByteString | undefined): void {
+    const sessionId = this.#nextSessionId;
+    this.#nextSessionId += 1;
+    this.#sessions ??= new Map();
+    this.#sessions.set(sessionId, session);
+    this.#outbox.session(encodeOk(pid, sessionId, tag), stream);
+  }
+
+  async #openChannel(): Promise<void> {
+    if (this.#hasChannel) {
+      this.end("command openDescriptorChannel: the channel is open already");
+      return;
+    }
+    this.#hasChannel = true;
+    let pair: ReturnType<typeof socketPair>;
+    try {
+      pair = socketPair();
+    } catch (error) {
+      this.end(`command openDescriptorChannel: ${String(error)}`);
+      return;
+    }
+    const [ours, theirs] = pair;
+    const fd = ours.number;
+    try {
+      this.#channel = await putOnEventLoop(ours, { data: this, socket: channelHandlers });
+    } catch (error) {
+      theirs.close();
+      this.end(`opening its descriptor channel: ${String(error)}`);
+      return;
+    }
+    if (this.#ended) {
+      this.#channel.terminate();
+      theirs.close();
+      return;
+    }
+    this.#outbox.inBandDescriptor(encodePlainOk(), theirs);
+    this.#outbox.useChannel(fd);
+  }
+
+  #configure(root: ByteString, json: Uint8Array | undefined): void {
+    try {
+      this.#context.driver.configure(root, parseConfigureOptions(json ?? new Uint8Array()));
+      this.#outbox.reply(encodePlainOk());
+    } catch (error) {
+      if (!(error instanceof ConfigureError)) throw error;
+      this.#outbox.reply(encodeError(fromText(error.message)));
+    }
+  }
+}
+
+/** Nothing is ever sent to us on a descriptor channel; its end is the client's. */
+const channelHandlers: Bun.SocketHandler<Client> = {
+  data: (socket) => socket.data.end("bytes arrived on its descriptor channel"),
+  close: (socket) => socket.data.end(),
+  error: (socket, error) => socket.data.end(undefined, error),
+};
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? "") : "";
+}

@@ -1,0 +1,375 @@
+/**
+ * The driver performs what the pool decides: it spawns, connects, lets go, and tells the pool what came of it. It is the
+ * only caller of the pool and the only place where its effects meet the world. It decides nothing about who gets what.
+ */
+import type { OwnedFd } from "../native/owned-fd.ts";
+import { Pool } from "../pool/pool.ts";
+import type {
+  Effect,
+  InstanceId,
+  PoolLimits,
+  PoolSnapshot,
+  Refusal,
+  SessionId,
+  SpawnId,
+  WaiterId,
+} from "../pool/types.ts";
+import { SpawnError, type Instance, type Spawner, type SpawnRequest } from "../spawn/spawner.ts";
+import type { AppRequest } from "../wire/app-request.ts";
+import { escapeForLog, type ByteString } from "../wire/bytes.ts";
+import { ConfigureError, type InstanceOptions } from "../wire/configure.ts";
+import type { Log } from "./log.ts";
+import { RestartFiles } from "./restart-file.ts";
+import { isDescriptorShortage, SpareDescriptor } from "./spare-descriptor.ts";
+
+/** A full backlog is tried again this often, for this long (PROTOCOL section 6). */
+const backlogRetryMs = 10;
+const backlogLimitMs = 30_000;
+
+/** Applications that may be configured at once: a bound against a client that invents names. */
+const maxConfigured = 10_000;
+
+/** Whoever asked with `get`: exactly one of the two is called, once, unless the get is cancelled. */
+export interface Getter {
+  /** A session began; `stream` is the caller's from here on. */
+  granted(pid: number, session: SessionId, stream: OwnedFd): void;
+  refused(refusal: Refusal): void;
+}
+
+/** A get that has not been answered. */
+export interface PendingGet {
+  readonly root: ByteString;
+  readonly getter: Getter;
+  waiter: WaiterId | undefined;
+  /** Set while the instance chosen has no room in its backlog. */
+  connecting: { session: SessionId; readonly until: number } | undefined;
+  answered: boolean;
+}
+
+export interface DriverOptions {
+  readonly spawner: Spawner;
+  readonly pool: Pool<AppRequest>;
+  readonly log: Log;
+  readonly spawnTimeoutMs: number;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+}
+
+export class Driver {
+  readonly #spawner: Spawner;
+  readonly #pool: Pool<AppRequest>;
+  readonly #log: Log;
+  readonly #spawnTimeoutMs: number;
+  readonly #now: () => number;
+  readonly #restartFiles = new RestartFiles();
+  readonly #spare = new SpareDescriptor();
+  readonly #instances = new Map<InstanceId, Instance>();
+  readonly #gets = new Map<WaiterId, PendingGet>();
+  readonly #configured = new Map<ByteString, InstanceOptions>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timerDue = Infinity;
+  #closed = false;
+
+  constructor(options: DriverOptions) {
+    this.#spawner = options.spawner;
+    this.#pool = options.pool;
+    this.#log = options.log;
+    this.#spawnTimeoutMs = options.spawnTimeoutMs;
+    this.#now = options.now;
+  }
+
+  get active(): number {
+    return this.#pool.active;
+  }
+
+  get count(): number {
+    return this.#pool.count;
+  }
+
+  get spawnServerPid(): number {
+    return this.#spawner.pid;
+  }
+
+  snapshot(): PoolSnapshot {
+    return this.#pool.snapshot(this.#now());
+  }
+
+  /**
+   * Asks for a session. @returns undefined when it was answered at once, else the get to cancel.
+   */
+  get(app: AppRequest, getter: Getter): PendingGet | undefined {
+    const { root } = app;
+    const restart = this.#pool.hasInstances(root) && this.#restartFiles.askedFor(root);
+    const expectedConcurrency =
+      this.#configured.get(root)?.concurrency ?? this.#spawner.expectedConcurrency(app);
+    const pending: PendingGet = {
+      root,
+      getter,
+      waiter: undefined,
+      connecting: undefined,
+      answered: false,
+    };
+    const request = { root, options: app, restart, expectedConcurrency };
+    const { waiter, effects } = this.#pool.get(request, this.#now());
+    pending.waiter = waiter;
+    this.#gets.set(waiter, pending);
+    this.#perform(effects);
+    return pending.answered ? undefined : pending;
+  }
+
+  /** Withdraws a get; an answered one is left alone. */
+  cancel(pending: PendingGet): void {
+    if (pending.answered || this.#closed) return;
+    pending.answered = true;
+    if (pending.waiter !== undefined) this.#gets.delete(pending.waiter);
+    if (pending.connecting !== undefined) this.closeSession(pending.connecting.session);
+    else if (pending.waiter !== undefined) {
+      this.#perform(this.#pool.cancel(pending.waiter, this.#now()));
+    }
+  }
+
+  closeSession(session: SessionId): void {
+    if (!this.#closed) this.#perform(this.#pool.sessionClosed(session, this.#now()));
+  }
+
+  setLimits(limits: Partial<PoolLimits>): void {
+    this.#log.event(2, "limits set", { ...(limits as Record<string, number>) });
+    this.#perform(this.#pool.setLimits(limits, this.#now()));
+  }
+
+  clear(): void {
+    this.#log.event(1, "pool cleared");
+    this.#perform(this.#pool.clear(this.#now()));
+  }
+
+  /** Options for the instances spawned from now on. @throws ConfigureError when there are too many. */
+  configure(root: ByteString, options: InstanceOptions): void {
+    if (Object.keys(options).length === 0) this.#configured.delete(root);
+    else if (this.#configured.size >= maxConfigured && !this.#configured.has(root)) {
+      throw new ConfigureError(`configure: ${maxConfigured} applications are configured already`);
+    } else this.#configured.set(root, options);
+    const { maxInstances } = options;
+    const limit = maxInstances === undefined ? {} : { maxInstances };
+    this.#perform(this.#pool.configure(root, limit, this.#now()));
+  }
+
+  /** Lets go of every instance and stops acting on whatever comes in later. */
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#gets.clear();
+    for (const instance of this.#instances.values()) instance.release();
+    this.#instances.clear();
+    this.#spare.close();
+  }
+
+  #perform(effects: readonly Effect<AppRequest>[]): void {
+    for (const effect of effects) {
+      switch (effect.kind) {
+        case "grant":
+          this.#grant(effect.waiter, effect.session, effect.instance);
+          break;
+        case "refuse":
+          this.#refuse(effect.waiter, effect.refusal);
+          break;
+        case "spawn":
+          void this.#spawn(effect.spawn, effect.options);
+          break;
+        case "retire":
+          this.#retire(effect.instance, effect.reason);
+          break;
+        case "reload":
+          this.#log.event(1, "application restarts", { app: escapeForLog(effect.root) });
+          this.#spawner.reload(effect.root);
+          break;
+      }
+    }
+    this.#schedule();
+  }
+
+  #grant(waiter: WaiterId, session: SessionId, id: InstanceId): void {
+    const pending = this.#gets.get(waiter);
+    if (pending === undefined) throw new Error(`grant for unknown waiter ${waiter}`);
+    this.#connect(pending, session, id, this.#now() + backlogLimitMs);
+  }
+
+  /** Connects a granted session; goes to another instance, or waits, while backlogs are full. */
+  #connect(pending: PendingGet, session: SessionId, id: InstanceId, until: number): void {
+    let chosen: InstanceId | undefined = id;
+    let last = id;
+    let shortage = false;
+    while (chosen !== undefined) {
+      last = chosen;
+      const instance = this.#instances.get(chosen);
+      if (instance === undefined) throw new Error(`grant of unknown instance ${chosen}`);
+      let stream: OwnedFd | "full" | "no descriptor";
+      try {
+        stream = this.#open(instance);
+      } catch (error) {
+        this.#connectFailed(pending, session, instance, error);
+        return;
+      }
+      if (typeof stream !== "string") {
+        this.#answer(pending);
+        pending.getter.granted(instance.pid, session, stream);
+        this.#spare.restore();
+        return;
+      }
+      shortage = stream === "no descriptor";
+      if (shortage) break;
+      chosen = this.#pool.alternative(session, this.#now());
+    }
+    this.#retryLater(
+      pending,
+      session,
+      last,
+      until,
+      shortage ? "EMFILE" : "EAGAIN (its backlog is full)",
+    );
+  }
+
+  #open(instance: Instance): OwnedFd | "full" | "no descriptor" {
+    try {
+      return instance.connect();
+    } catch (error) {
+      if (!isDescriptorShortage(error)) throw error;
+    }
+    if (!this.#spare.lend()) return "no descriptor";
+    try {
+      return instance.connect();
+    } catch (error) {
+      this.#spare.restore();
+      if (isDescriptorShortage(error)) return "no descriptor";
+      throw error;
+    }
+  }
+
+  #retryLater(
+    pending: PendingGet,
+    session: SessionId,
+    id: InstanceId,
+    until: number,
+    cause: string,
+  ): void {
+    if (pending.connecting === undefined) {
+      this.#log.event(2, "session waits to connect", { app: escapeForLog(pending.root), cause });
+    }
+    pending.connecting = { session, until };
+    setTimeout(() => {
+      if (pending.answered || this.#closed) return;
+      if (this.#now() >= until) {
+        pending.connecting = undefined;
+        this.closeSession(session);
+        this.#answer(pending);
+        pending.getter.refused({ kind: "cannotConnect", cause });
+        return;
+      }
+      if (this.#instances.has(id)) {
+        this.#connect(pending, session, id, until);
+        return;
+      }
+      this.#perform(this.#pool.connectFailed(session, "it died", this.#now()));
+    }, backlogRetryMs);
+  }
+
+  #connectFailed(
+    pending: PendingGet,
+    session: SessionId,
+    instance: Instance,
+    error: unknown,
+  ): void {
+    const cause = error instanceof Error ? error.message : String(error);
+    this.#log.event(0, "instance does not accept sessions", {
+      app: escapeForLog(pending.root),
+      pid: instance.pid,
+      cause,
+    });
+    pending.connecting = undefined;
+    this.#perform(this.#pool.connectFailed(session, cause, this.#now()));
+  }
+
+  #refuse(waiter: WaiterId, refusal: Refusal): void {
+    const pending = this.#gets.get(waiter);
+    if (pending === undefined) throw new Error(`refusal of unknown waiter ${waiter}`);
+    this.#answer(pending);
+    pending.getter.refused(refusal);
+  }
+
+  #answer(pending: PendingGet): void {
+    pending.answered = true;
+    if (pending.waiter !== undefined) this.#gets.delete(pending.waiter);
+  }
+
+  #request(app: AppRequest): SpawnRequest {
+    const configured = this.#configured.get(app.root);
+    if (configured === undefined) return { ...app, timeoutMs: this.#spawnTimeoutMs };
+    return {
+      ...app,
+      ...(configured.env === undefined ? {} : { variables: configured.env }),
+      ...(configured.concurrency === undefined ? {} : { concurrency: configured.concurrency }),
+      timeoutMs: configured.spawnTimeoutMs ?? this.#spawnTimeoutMs,
+    };
+  }
+
+  async #spawn(spawn: SpawnId, app: AppRequest): Promise<void> {
+    const began = this.#now();
+    const name = escapeForLog(app.root);
+    this.#log.event(2, "spawning", { app: name, type: app.appType });
+    let instance: Instance;
+    try {
+      instance = await this.#spawner.spawn(this.#request(app));
+    } catch (error) {
+      if (this.#closed) return;
+      const message = error instanceof Error ? error.message : String(error);
+      this.#log.event(0, "spawn failed", { app: name, cause: message });
+      const page = error instanceof SpawnError ? error.page : undefined;
+      const failure = page === undefined ? { message } : { message, page };
+      this.#perform(this.#pool.spawnFailed(spawn, failure, this.#now()));
+      return;
+    }
+    if (this.#closed) {
+      instance.release();
+      return;
+    }
+    this.#log.event(1, "instance spawned", {
+      app: name,
+      pid: instance.pid,
+      ms: Math.round(this.#now() - began),
+    });
+    const facts = { pid: instance.pid, concurrency: instance.concurrency };
+    const { instance: id, effects } = this.#pool.spawned(spawn, facts, this.#now());
+    this.#instances.set(id, instance);
+    void instance.death.then(() => this.#died(id, name));
+    this.#perform(effects);
+  }
+
+  #died(id: InstanceId, app: string): void {
+    const instance = this.#instances.get(id);
+    if (instance === undefined || this.#closed) return;
+    this.#log.event(1, "instance died", { app, pid: instance.pid });
+    this.#perform(this.#pool.instanceDied(id, this.#now()));
+  }
+
+  #retire(id: InstanceId, reason: string): void {
+    const instance = this.#instances.get(id);
+    if (instance === undefined) throw new Error(`retirement of unknown instance ${id}`);
+    this.#instances.delete(id);
+    instance.release();
+    this.#log.event(1, "instance retired", { pid: instance.pid, reason });
+  }
+
+  /** One timer for whatever the pool waits for; it is only ever moved forward, and re-armed when it fires. */
+  #schedule(): void {
+    const due = this.#pool.nextDeadline();
+    if (due === undefined || due >= this.#timerDue || this.#closed) return;
+    clearTimeout(this.#timer);
+    this.#timerDue = due;
+    this.#timer = setTimeout(
+      () => {
+        this.#timerDue = Infinity;
+        this.#perform(this.#pool.tick(this.#now()));
+      },
+      Math.min(Math.max(0, due - this.#now()), 2 ** 31 - 1),
+    );
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * The server's own log: one line per event on stderr, as text (`<time> <level> <event> key=value …`) or JSON.
+ *
+ * LOGLEVEL decides what is written: 0 warnings and errors, 1 notable events (spawns, retirements), 2 and 3 more, 4
+ * every message. Values come from clients and applications: they are escaped and cut, so no value can end a line or
+ * reach a terminal. Writing never throws: a log that cannot be written must not stop the pool.
+ */
+import { writeSync } from "node:fs";
+
+import type { LogLevel } from "../spawn/spawner.ts";
+
+export type LogFormat = "text" | "json";
+export type LogFields = Readonly<Record<string, string | number>>;
+
+const words: Readonly<Record<LogLevel, string>> = {
+  0: "warning",
+  1: "notice",
+  2: "info",
+  3: "info",
+  4: "debug",
+};
+
+/** Longest value shown, in characters: enough for a path, too little to flood with. */
+const maxValueLength = 300;
+
+export class Log {
+  readonly #level: number;
+  readonly #format: LogFormat;
+  readonly #write: (line: string) => void;
+
+  /** @param level LOGLEVEL: events above it are not written. */
+  constructor(level: number, format: LogFormat, write: (line: string) => void = writeToStderr) {
+    this.#level = level;
+    this.#format = format;
+    this.#write = write;
+  }
+
+  /** Whether events of this level are written: ask before composing costly fields. */
+  writes(level: LogLevel): boolean {
+    return level <= this.#level;
+  }
+
+  event(level: LogLevel, event: string, fields: LogFields = {}): void {
+    if (level <= this.#level) this.#line(words[level], event, fields);
+  }
+
+  /** Something failed that an operator should look at. */
+  error(event: string, fields: LogFields = {}): void {
+    if (this.#level >= 0) this.#line("error", event, fields);
+  }
+
+  #line(word: string, event: string, fields: LogFields): void {
+    const time = new Date().toISOString();
+    const cut: Record<string, string | number> = {};
+    for (const [key, value] of Object.entries(fields)) {
+      cut[key] = typeof value === "number" ? value : escape(value);
+    }
+    if (this.#format === "json") {
+      this.#write(`${JSON.stringify({ time, level: word, event, ...cut })}\n`);
+      return;
+    }
+    const pairs = Object.entries(cut).map(([key, value]) => ` ${key}=${quoteIfNeeded(value)}`);
+    this.#write(`${time} ${word} ${event}${pairs.join("")}\n`);
+  }
+}
+
+function escape(value: string): string {
+  const shown = value.length > maxValueLength ? `${value.slice(0, maxValueLength)}...` : value;
+  // oxlint-disable-next-line no-control-regex -- control characters are what it is for
+  return shown.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, (character) => {
+    const code = character.charCodeAt(0);
+    return code < 256 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`;
+  });
+}
+
+function quoteIfNeeded(value: string | number): string {
+  if (typeof value === "number") return String(value);
+  return /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value);
+}
+
+function writeToStderr(line: string): void {
+  try {
+    writeSync(2, line);
+  } catch {
+    // stderr is closed, full or gone; there is nowhere left to say so.
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * What a client is sent, in order: replies, and descriptors with the replies that announce them.
+ *
+ * Two ways a descriptor travels:
+ * - in band (2.0): right behind its `ok`, both in one sendmmsg(2);
+ * - on the descriptor channel: before its `ok`. A full channel holds back the `ok`s, never another reply.
+ *
+ * A full socket means a peer that does not read: what is left is queued, bounded, and tried again on a short timer.
+ * A queued descriptor is owned here until it is sent or the outbox is closed.
+ */
+import { sendDescriptor, sendWithDescriptor } from "../native/descriptors.ts";
+import type { OwnedFd } from "../native/owned-fd.ts";
+import { send } from "../native/socket.ts";
+import { RetryTimer } from "./retry.ts";
+
+/** Unread output that ends a client (PROTOCOL section 3). */
+const maxUnreadBytes = 1024 * 1024;
+
+/** Retries of a full socket, in milliseconds: quick for a reader that is merely late, rare for one that sleeps. */
+const firstRetryMs = 1;
+const maxRetryMs = 50;
+
+interface Item {
+  bytes: Uint8Array;
+  /** A descriptor that follows in band. */
+  descriptor: OwnedFd | undefined;
+}
+
+/** A descriptor that waits for room in the channel, and the reply that announces it. */
+interface Announced {
+  readonly descriptor: OwnedFd;
+  readonly bytes: Uint8Array;
+}
+
+export class Outbox {
+  readonly #socket: number;
+  readonly #onOverflow: () => void;
+  readonly #onError: (error: unknown) => void;
+  readonly #queue: Item[] = [];
+  readonly #announced: Announced[] = [];
+  #channel: number | undefined;
+  #unreadBytes = 0;
+  #retry: RetryTimer | undefined;
+  #drained: (() => void) | undefined;
+  #closed = false;
+
+  /**
+   * @param socket the client's connection; stays owned by the caller.
+   * @param onOverflow more than 1 MiB is unread: the client must end.
+   * @param onError the peer is gone.
+   */
+  constructor(socket: number, onOverflow: () => void, onError: (error: unknown) => void) {
+    this.#socket = socket;
+    this.#onOverflow = onOverflow;
+    this.#onError = onError;
+  }
+
+  /** From now on descriptors travel over this socket (owned by the caller). */
+  useChannel(channel: number): void {
+    this.#channel = channel;
+  }
+
+  /** Whether everything went out. */
+  get empty(): boolean {
+    return this.#queue.length === 0 && this.#announced.length === 0;
+  }
+
+  /** Sends a reply. */
+  reply(bytes: Uint8Array): void {
+    this.#inBand(bytes, undefined);
+  }
+
+  /** Sends `ok` and a session's descriptor, which is owned here from now on. */
+  session(bytes: Uint8Array, descriptor: OwnedFd): void {
+    if (this.#channel === undefined) {
+      this.#inBand(bytes, descriptor);
+      return;
+    }
+    this.#announced.push({ descriptor, bytes });
+    if (this.#announced.length === 1) this.#flushChannel();
+    else this.#count(bytes.length);
+  }
+
+  /** Sends a reply and a descriptor in band whatever the channel (the channel's own other end). */
+  inBandDescriptor(bytes: Uint8Array, descriptor: OwnedFd): void {
+    this.#inBand(bytes, descriptor);
+  }
+
+  /** Resolves when everything queued has gone out, or the outbox is closed. */
+  drained(): Promise<void> {
+    if (this.empty || this.#closed) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#drained = resolve;
+    });
+  }
+
+  /** Drops what is queued and closes its descriptors. */
+  close(): void {
+    this.#closed = true;
+    this.#retry?.cancel();
+    for (const item of this.#queue) item.descriptor?.close();
+    for (const item of this.#announced) item.descriptor.close();
+    this.#queue.length = 0;
+    this.#announced.length = 0;
+    this.#wakeDrained();
+  }
+
+  #inBand(bytes: Uint8Array, descriptor: OwnedFd | undefined): void {
+    if (this.#closed) {
+      descriptor?.close();
+      return;
+    }
+    const item: Item = { bytes, descriptor };
+    if (this.#queue.length === 0 && this.#attempt(item)) return;
+    if (this.#closed) {
+      item.descriptor?.close();
+      return;
+    }
+    this.#queue.push(item);
+    this.#count(item.bytes.length);
+    this.#armRetry();
+  }
+
+  /** Sends as much of an item as fits. @returns whether all of it went. */
+  #attempt(item: Item): boolean {
+    try {
+      if (item.descriptor === undefined) {
+        const sent = send(this.#socket, item.bytes);
+        item.bytes = item.bytes.subarray(sent);
+        return item.bytes.length === 0;
+      }
+      if (item.bytes.length === 0) {
+        if (!sendDescriptor(this.#socket, item.descriptor.number)) return false;
+      } else {
+        const sent = sendWithDescriptor(this.#socket, item.bytes, item.descriptor.number);
+        item.bytes = item.bytes.subarray(sent.bytes);
+        if (!sent.descriptor) return false;
+      }
+      item.descriptor.close();
+      item.descriptor = undefined;
+      return true;
+    } catch (error) {
+      this.#fail(error);
+      return false;
+    }
+  }
+
+  #flushChannel(): void {
+    const channel = this.#channel;
+    if (channel === undefined) return;
+    try {
+      for (let next = this.#announced[0]; next !== undefined; next = this.#announced[0]) {
+        if (!sendDescriptor(channel, next.descriptor.number)) {
+          if (!this.#closed) this.#armRetry();
+          return;
+        }
+        next.descriptor.close();
+        this.#announced.shift();
+        this.#inBand(next.bytes, undefined);
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #flush(): void {
+    if (this.#closed) return;
+    let moved = false;
+    for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
+      const before = next.bytes.length;
+      const done = this.#attempt(next);
+      moved ||= done || next.bytes.length < before;
+      if (!done) break;
+      this.#queue.shift();
+    }
+    if (moved) this.#retry?.reset();
+    this.#unreadBytes = this.#queue.reduce((sum, item) => sum + item.bytes.length, 0);
+    this.#flushChannel();
+    if (this.empty) this.#wakeDrained();
+    else if (!this.#closed) this.#armRetry();
+  }
+
+  #count(bytes: number): void {
+    this.#unreadBytes += bytes;
+    if (this.#unreadBytes > maxUnreadBytes) this.#onOverflow();
+  }
+
+  #armRetry(): void {
+    this.#retry ??= new RetryTimer(() => this.#flush(), firstRetryMs, maxRetryMs);
+    this.#retry.arm();
+  }
+
+  #wakeDrained(): void {
+    this.#drained?.();
+    this.#drained = undefined;
+  }
+
+  #fail(error: unknown): void {
+    if (!this.#closed) this.#onError(error);
+  }
+}

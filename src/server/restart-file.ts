@@ -1,0 +1,47 @@
+/**
+ * restart.txt (PROTOCOL section 7): whether an application asks to be restarted. Asked on every `get` of an application
+ * that has instances, so the usual answer (there is none) must cost one unlink(2) and nothing else.
+ */
+import { statSync } from "node:fs";
+
+import { unlink } from "../native/fd.ts";
+import { toBytes, type ByteString } from "../wire/bytes.ts";
+
+export class RestartFiles {
+  /** mtime in nanoseconds of each restart.txt that could not be deleted. */
+  readonly #seen = new Map<ByteString, bigint>();
+
+  /**
+   * Deletes `<root>/tmp/restart.txt`. @returns whether the application must restart: the file was deleted or vanished
+   * meanwhile, or it cannot be deleted and its mtime differs from the one seen last.
+   */
+  askedFor(root: ByteString): boolean {
+    const path = `${root}/tmp/restart.txt` as ByteString;
+    let result: ReturnType<typeof unlink>;
+    try {
+      result = unlink(path);
+    } catch (error) {
+      if (error instanceof RangeError) return false; // longer than any path can be: not there
+      throw error;
+    }
+    if (typeof result === "string") {
+      if (this.#seen.size > 0) this.#seen.delete(root);
+      return result === "deleted";
+    }
+    return this.#changed(root, path);
+  }
+
+  #changed(root: ByteString, path: ByteString): boolean {
+    let changedNs: bigint;
+    try {
+      changedNs = statSync(toBytes(path), { bigint: true }).mtimeNs;
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error)) throw error;
+      // Gone between the two calls counts as deleted; one we may not even look at cannot ask for anything.
+      return error.code === "ENOENT";
+    }
+    const known = this.#seen.get(root);
+    this.#seen.set(root, changedNs);
+    return known !== changedNs;
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * The server: wake loop, clients, driver and status FIFO put together, and ended in order.
+ *
+ * It ends when the wake socket does, or when `stop` is called (a signal): it takes no more work, closes every client,
+ * lets go of every instance, ends the spawner in bounded time, and removes the FIFO.
+ */
+import { putOnEventLoop } from "../native/event-loop.ts";
+import type { OwnedFd } from "../native/owned-fd.ts";
+import type { Pool } from "../pool/pool.ts";
+import type { Spawner } from "../spawn/spawner.ts";
+import { StatusFifo } from "../status/fifo.ts";
+import { statusReport } from "../status/report.ts";
+import type { AppRequest } from "../wire/app-request.ts";
+import { toText, type ByteString } from "../wire/bytes.ts";
+import { Client, type ClientContext } from "./client.ts";
+import { Driver } from "./driver.ts";
+import type { Log } from "./log.ts";
+import { WakeLoop } from "./wake.ts";
+
+export interface ServerOptions {
+  /** The server's end of the pair the parent holds (descriptor 3); owned by the server from here on. */
+  readonly wakeSocket: OwnedFd;
+  readonly spawner: Spawner;
+  readonly pool: Pool<AppRequest>;
+  readonly log: Log;
+  readonly spawnTimeoutMs: number;
+  /** An existing FIFO; undefined: no report. */
+  readonly statusFifo: ByteString | undefined;
+}
+
+export class PoolServer {
+  readonly #options: ServerOptions;
+  readonly #driver: Driver;
+  readonly #wake: WakeLoop;
+  readonly #fifo: StatusFifo | undefined;
+  readonly #clients = new Set<Client>();
+  readonly #context: ClientContext;
+  readonly #hurry = new AbortController();
+  readonly #ended = Promise.withResolvers<void>();
+  #clientCount = 0;
+  #stopping = false;
+
+  constructor(options: ServerOptions) {
+    this.#options = options;
+    const { log, spawner, pool, spawnTimeoutMs } = options;
+    const now = () => performance.now();
+    this.#driver = new Driver({ spawner, pool, log, spawnTimeoutMs, now });
+    this.#context = {
+      driver: this.#driver,
+      log,
+      ended: (client) => this.#clients.delete(client),
+    };
+    this.#wake = new WakeLoop({
+      socket: options.wakeSocket,
+      log,
+      onConnection: (fd) => void this.#adopt(fd),
+      onEnd: () => this.stop("the parent is gone"),
+    });
+    const path = options.statusFifo;
+    if (path !== undefined) {
+      this.#fifo = new StatusFifo({
+        path,
+        report: () => statusReport(this.#driver.snapshot()),
+        onError: (error) => {
+          log.event(0, "status FIFO", { path: toText(path), cause: String(error) });
+        },
+      });
+    }
+  }
+
+  /** Resolves when the server has ended and nothing of it is left. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  /** Serves clients first (a byte may be waiting), then warms the spawner and offers the report. */
+  async start(): Promise<void> {
+    await this.#wake.start();
+    if (this.#stopping) return;
+    this.#options.spawner.start();
+    try {
+      this.#fifo?.start();
+    } catch (error) {
+      const path = toText(this.#options.statusFifo ?? ("" as ByteString));
+      this.#options.log.event(0, "no status report", { path, cause: String(error) });
+    }
+  }
+
+  /** Ends the server; once is enough, more often changes nothing. */
+  stop(why: string): void {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    this.#options.log.event(1, "server ends", { reason: why });
+    void this.#shutDown();
+  }
+
+  /** Skips the polite waits of an ending. */
+  hurry(): void {
+    this.#hurry.abort();
+  }
+
+  async #shutDown(): Promise<void> {
+    this.#wake.close();
+    for (const client of this.#clients) client.end();
+    this.#driver.close();
+    try {
+      await Promise.all([this.#options.spawner.close(this.#hurry.signal), this.#fifo?.stop()]);
+    } catch (error) {
+      this.#options.log.error("ending the spawner", { cause: String(error) });
+    }
+    this.#options.log.event(1, "server ended");
+    this.#ended.resolve();
+  }
+
+  async #adopt(fd: OwnedFd): Promise<void> {
+    this.#clientCount += 1;
+    const client = new Client(this.#clientCount, fd.number, this.#context);
+    this.#clients.add(client);
+    this.#options.log.event(3, "client connected", { client: client.number });
+    try {
+      const connection = await putOnEventLoop(fd, { data: client, socket: clientHandlers });
+      await client.serve(connection);
+    } catch (error) {
+      client.end(undefined, error);
+    }
+  }
+}
+
+const clientHandlers: Bun.SocketHandler<Client> = {
+  data: (socket, chunk) => socket.data.receive(chunk),
+  close: (socket) => socket.data.end(),
+  error: (socket, error) => socket.data.end(undefined, error),
+};

@@ -1,0 +1,116 @@
+/**
+ * The wake loop: every byte on the wake socket (descriptor 3) is answered with one client connection.
+ *
+ * The count is exact. Bytes are only counted when they arrive; connections are made one at a time, so that a parent that
+ * writes thousands and reads none costs a number here, not descriptors. A full socket and a lack of descriptors are
+ * tried again on a timer. Its end is the server's end.
+ */
+import { sendDescriptor } from "../native/descriptors.ts";
+import { putOnEventLoop } from "../native/event-loop.ts";
+import type { OwnedFd } from "../native/owned-fd.ts";
+import { socketPair } from "../native/socket.ts";
+import type { Log } from "./log.ts";
+import { RetryTimer } from "./retry.ts";
+import { isDescriptorShortage } from "./spare-descriptor.ts";
+
+const firstRetryMs = 1;
+const maxRetryMs = 50;
+
+export interface WakeOptions {
+  /** The server's end of the pair the parent holds; owned by the wake loop. */
+  readonly socket: OwnedFd;
+  readonly log: Log;
+  /** A client's connection: the server's end, owned by the callee. */
+  readonly onConnection: (fd: OwnedFd) => void;
+  /** Every process that held the other end is gone. */
+  readonly onEnd: () => void;
+}
+
+export class WakeLoop {
+  readonly #options: WakeOptions;
+  readonly #fd: number;
+  readonly #retry = new RetryTimer(() => this.#answer(), firstRetryMs, maxRetryMs);
+  #socket: Bun.Socket | undefined;
+  /** Wake bytes not yet answered. */
+  #owed = 0;
+  /** A pair that waits for room in the socket's buffer. */
+  #ready: [ours: OwnedFd, theirs: OwnedFd] | undefined;
+  #short = false;
+  #closed = false;
+
+  constructor(options: WakeOptions) {
+    this.#options = options;
+    this.#fd = options.socket.number;
+  }
+
+  /** Puts the wake socket on the event loop. */
+  async start(): Promise<void> {
+    this.#socket = await putOnEventLoop(this.#options.socket, {
+      data: undefined,
+      socket: {
+        data: (_socket, chunk) => {
+          this.#owed += chunk.length;
+          this.#answer();
+        },
+        close: () => this.#end(),
+        error: () => this.#end(),
+      },
+    });
+    if (this.#closed) this.#socket.terminate();
+  }
+
+  /** Answers nobody any more and closes the socket. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#retry.cancel();
+    for (const fd of this.#ready ?? []) fd.close();
+    this.#ready = undefined;
+    this.#socket?.terminate();
+  }
+
+  #end(): void {
+    if (this.#closed) return;
+    this.close();
+    this.#options.onEnd();
+  }
+
+  #answer(): void {
+    if (this.#closed) return;
+    try {
+      while (this.#owed > 0) {
+        this.#ready ??= socketPair();
+        const [ours, theirs] = this.#ready;
+        if (!sendDescriptor(this.#fd, theirs.number)) {
+          this.#retry.arm();
+          return;
+        }
+        this.#ready = undefined;
+        this.#owed -= 1;
+        theirs.close();
+        this.#options.onConnection(ours);
+        this.#retry.reset();
+      }
+      this.#short = false;
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  #failed(error: unknown): void {
+    const { log } = this.#options;
+    if (!isDescriptorShortage(error)) {
+      // The parent is gone or going: the end of the socket follows.
+      log.event(2, "wake socket", { cause: String(error) });
+      return;
+    }
+    if (!this.#short) {
+      log.event(0, "no descriptor is free for a new client", {
+        waiting: this.#owed,
+        cause: error.code,
+      });
+    }
+    this.#short = true;
+    this.#retry.arm();
+  }
+}

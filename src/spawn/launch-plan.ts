@@ -1,0 +1,119 @@
+/**
+ * What the hidden launch command is told, and how it is started. The plan travels as JSON in one
+ * environment variable of a process that is ours alone until it ends in execve: argv would show it
+ * to every user of the machine. Byte strings survive because everything beyond ASCII is escaped.
+ */
+import { readFileSync } from "node:fs";
+
+import type { DescriptorLimit, User } from "../native/process.ts";
+import { ascii, toText, type ByteString } from "../wire/bytes.ts";
+
+/** The variable whose presence makes a start of our binary the launch command. */
+export const launchVariable = "APPLICATION_POOL_LAUNCH";
+
+/** Linux refuses a single environment string of 128 KiB or more (execve(2), MAX_ARG_STRLEN). */
+const maxPlanBytes = 128 * 1024 - launchVariable.length - 2;
+
+/** What a process needs done before its program runs. */
+export interface LaunchPlan {
+  /** The program is argv[0], looked up on PATH if it has no slash. */
+  readonly argv: readonly ByteString[];
+  /** Working directory, absent: the server's. */
+  readonly directory?: ByteString;
+  /** Whom to become, absent: nobody else. */
+  readonly user?: User;
+  /** Descriptor limit to restore. */
+  readonly descriptorLimit?: DescriptorLimit;
+  /** `name=value` strings that are added to, or replace, what is inherited. */
+  readonly variables: readonly ByteString[];
+  /** `name=value` strings that belong to what is inherited and are not UTF-8; filled in here. */
+  readonly inherited?: readonly ByteString[];
+  /** An instance: own process group, no new privileges, failures told on its lifeline. */
+  readonly isInstance: boolean;
+}
+
+interface PlanOnTheWire extends Omit<LaunchPlan, "descriptorLimit"> {
+  /** JSON knows no bigint. */
+  readonly descriptorLimit?: { readonly soft: string; readonly hard: string };
+}
+
+/** Descriptor on which an instance's launch failure is told. */
+export const lifelineDescriptor = 4;
+
+function encodePlan(plan: LaunchPlan): string {
+  const { descriptorLimit, ...rest } = plan;
+  const limit =
+    descriptorLimit === undefined
+      ? {}
+      : {
+          descriptorLimit: { soft: `${descriptorLimit.soft}`, hard: `${descriptorLimit.hard}` },
+        };
+  const wire: PlanOnTheWire = { ...rest, ...limit };
+  const text = JSON.stringify(wire).replace(
+    /[\u007f-\uffff]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+  if (text.length > maxPlanBytes) {
+    throw new Error(
+      `the command and its variables take ${text.length} bytes, ${maxPlanBytes} at most`,
+    );
+  }
+  return text;
+}
+
+/** Reads what encodePlan wrote. */
+export function decodePlan(text: string): LaunchPlan {
+  const { descriptorLimit, ...rest } = JSON.parse(text) as PlanOnTheWire;
+  if (descriptorLimit === undefined) return rest;
+  const { soft, hard } = descriptorLimit;
+  return { ...rest, descriptorLimit: { soft: BigInt(soft), hard: BigInt(hard) } };
+}
+
+/** Whether this code runs inside our compiled binary. */
+function isCompiled(): boolean {
+  return import.meta.path.startsWith("/$bunfs/");
+}
+
+/** How to start our own binary; from a checkout, Bun with a script that only launches. */
+export function launcherCommand(): readonly string[] {
+  if (isCompiled()) return [process.execPath];
+  const script = `${import.meta.dir}/launch-main.ts`;
+  return [process.execPath, "--config=/dev/null", "--no-env-file", script];
+}
+
+/**
+ * The environment for Bun.spawn of the launch command, and what of it has to go into the plan: Bun
+ * passes on text only, and a variable need not be UTF-8.
+ */
+function inheritedEnvironment(): { text: Record<string, string>; bytes: ByteString[] } {
+  const text: Record<string, string> = {};
+  for (const [name, value] of Object.entries(process.env)) {
+    if (value !== undefined) text[name] = value;
+  }
+  // These two would change what the launch command itself is; see launch.ts for the others.
+  delete text["BUN_BE_BUN"];
+  delete text["BUN_OPTIONS"];
+  return { text, bytes: rawVariables() };
+}
+
+let cachedRawVariables: ByteString[] | undefined;
+
+/** Variables this process was started with that are not UTF-8: `name=value`. */
+function rawVariables(): ByteString[] {
+  // The initial block never changes (proc(5) environ), and reading it is not free.
+  cachedRawVariables ??= readFileSync("/proc/self/environ", "latin1")
+    .split("\0")
+    .filter((entry) => toText(ascii(entry)).includes("\ufffd"))
+    .map(ascii);
+  return cachedRawVariables;
+}
+
+/** argv and environment with which Bun.spawn starts the launch command for `plan`. */
+export function launchCommand(
+  plan: LaunchPlan,
+  launcher: readonly string[],
+): { argv: string[]; env: Record<string, string> } {
+  const { text, bytes } = inheritedEnvironment();
+  const whole = encodePlan({ ...plan, inherited: bytes });
+  return { argv: [...launcher], env: { ...text, [launchVariable]: whole } };
+}

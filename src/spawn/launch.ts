@@ -1,0 +1,163 @@
+/**
+ * The hidden launch command: a start of our own binary that prepares itself as its plan says and
+ * then becomes another program (execve(2)). It does what Bun.spawn cannot: users with their
+ * groups, byte paths, original limits, process groups. Nothing of the application has been read
+ * before that, and nothing of ours is left in its environment.
+ *
+ * Failure is one sentence on stderr and, for instances, on the lifeline; then exit 127 (no such
+ * program) or 126, as shells do.
+ */
+import { readFileSync, writeSync } from "node:fs";
+
+import { SyscallError } from "../native/errno.ts";
+import {
+  becomeUser,
+  changeDirectory,
+  execute,
+  forbidNewPrivileges,
+  ownProcessGroup,
+  resetSignals,
+  setDescriptorLimit,
+  type User,
+} from "../native/process.ts";
+import { send } from "../native/socket.ts";
+import { ascii, fromText, toBytes, toText, type ByteString } from "../wire/bytes.ts";
+import { encodeLifelineErrorPage } from "../wire/instance-protocol.ts";
+import { decodePlan, launchVariable, lifelineDescriptor, type LaunchPlan } from "./launch-plan.ts";
+
+/**
+ * What no child sees: what would turn our binary into something else, what belongs to the server's
+ * own supervisor, and the plan.
+ */
+const removed = new Set([
+  launchVariable,
+  "BUN_BE_BUN",
+  "BUN_OPTIONS",
+  "NOTIFY_SOCKET",
+  "NODE_CHANNEL_FD",
+  "NODE_CHANNEL_SERIALIZATION_MODE",
+]);
+const removedPrefix = "LISTEN_";
+
+/** Where execvp(3) looks when there is no PATH. */
+const defaultPath = "/bin:/usr/bin";
+
+/** Returns when this start is not a launch; otherwise the process becomes another or exits. */
+export function launchFromEnvironment(): void {
+  const text = process.env[launchVariable];
+  if (text === undefined) return;
+  let plan: LaunchPlan;
+  try {
+    plan = decodePlan(text);
+  } catch {
+    writeSync(2, `launch: ${launchVariable} holds no plan; only the server itself sets it\n`);
+    process.exit(126);
+  }
+  try {
+    become(plan);
+  } catch (error) {
+    fail(plan, error);
+  }
+}
+
+function become(plan: LaunchPlan): never {
+  const environment = environmentFor(plan);
+  if (plan.isInstance) ownProcessGroup();
+  if (plan.descriptorLimit !== undefined) setDescriptorLimit(plan.descriptorLimit);
+  if (plan.user !== undefined) becomeUser(plan.user);
+  if (plan.isInstance) forbidNewPrivileges();
+  if (plan.directory !== undefined) enter(plan.directory);
+  // Last: the runtime we still are may rely on handlers of its own.
+  resetSignals();
+  return executeOnPath(plan.argv, environment);
+}
+
+function enter(directory: ByteString): void {
+  try {
+    changeDirectory(directory);
+  } catch (cause) {
+    throw new Error(`cannot enter '${toText(directory)}'`, { cause });
+  }
+}
+
+/** The program's whole environment; of several variables with one name the last one counts. */
+function environmentFor(plan: LaunchPlan): ByteString[] {
+  const variables = new Map<string, string>();
+  // The block itself, not process.env: that one is text, and may have been added to.
+  const inherited = readFileSync("/proc/self/environ", "latin1").split("\0");
+  for (const entry of [...inherited, ...(plan.inherited ?? [])]) {
+    const name = nameOf(entry);
+    if (name !== "" && !removed.has(name) && !name.startsWith(removedPrefix)) {
+      variables.set(name, entry);
+    }
+  }
+  const added = [...identityVariables(plan.user), ...plan.variables];
+  for (const entry of added) variables.set(nameOf(entry), entry);
+  return Array.from(variables.values(), ascii);
+}
+
+function nameOf(entry: string): string {
+  return entry.slice(0, Math.max(0, entry.indexOf("=")));
+}
+
+/** What login(1) would set for the user. */
+function identityVariables(user: User | undefined): string[] {
+  if (user === undefined) return [];
+  const { home, name, shell } = user;
+  return [`HOME=${home}`, `USER=${name}`, `LOGNAME=${name}`, `SHELL=${shell}`].map(fromText);
+}
+
+/** As execvp(3): a name without a slash is tried in every directory of PATH. */
+function executeOnPath(argv: readonly ByteString[], environment: readonly ByteString[]): never {
+  const program = argv[0] ?? ascii("");
+  if (program === "") throw new Error("cannot run a program without a name");
+  if (program.includes("/")) return executeFile(program, argv, environment);
+  const variable = environment.find((entry) => entry.startsWith("PATH="));
+  const path = variable?.slice("PATH=".length) ?? defaultPath;
+  let cause: unknown;
+  for (const directory of path.split(":")) {
+    try {
+      executeFile(directory === "" ? program : `${directory}/${program}`, argv, environment);
+    } catch (error) {
+      if (!isWrongPlace(error)) throw error;
+      // A file that may not be executed says more than the places where there is none.
+      if (cause === undefined || (error as SyscallError).code === "EACCES") cause = error;
+    }
+  }
+  throw new Error(`cannot find '${toText(program)}' on PATH ${path}`, { cause });
+}
+
+function isWrongPlace(error: unknown): boolean {
+  return error instanceof SyscallError && ["ENOENT", "ENOTDIR", "EACCES"].includes(error.code);
+}
+
+function executeFile(
+  file: string,
+  argv: readonly ByteString[],
+  environment: readonly ByteString[],
+): never {
+  try {
+    return execute(file, argv, environment);
+  } catch (error) {
+    if (!(error instanceof SyscallError) || error.code !== "ENOEXEC") throw error;
+    // A script without a #! line, as execvp(3) does it.
+    return execute("/bin/sh", ["sh", file, ...argv.slice(1)], environment);
+  }
+}
+
+function fail(plan: LaunchPlan, error: unknown): never {
+  const program = toText(plan.argv[0] ?? ascii(""));
+  const what = error instanceof Error ? error.message : String(error);
+  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+  const why = cause instanceof SyscallError && cause !== error ? `: ${cause.code}` : "";
+  const message = `launching '${program}': ${what}${why}`;
+  try {
+    writeSync(2, `${message}\n`);
+    if (plan.isInstance) {
+      send(lifelineDescriptor, encodeLifelineErrorPage(toBytes(fromText(message))));
+    }
+  } catch {
+    // Nobody is left to tell; the exit status remains.
+  }
+  process.exit(cause instanceof SyscallError && cause.code === "ENOENT" ? 127 : 126);
+}

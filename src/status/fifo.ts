@@ -1,0 +1,134 @@
+/**
+ * The status FIFO: whoever opens it for reading gets one report and EOF (PROTOCOL section 8).
+ *
+ * Waiting for a reader is an open(2) for writing that blocks one of Bun's file threads: exactly one such wait in the
+ * process, ended by opening the read side ourselves. The FIFO is opened through an O_PATH descriptor taken at start, so
+ * deleting or replacing the name changes nothing here, and the name is unlinked at the end only if it is still that FIFO.
+ * After a report the write side stays open until the reader has taken everything: only then is EOF the next thing it
+ * sees, and only a second later is the next reader served, so that a slow one does not get two reports.
+ */
+import { fstatSync, lstatSync, unlinkSync } from "node:fs";
+import { open as openFile, type FileHandle } from "node:fs/promises";
+
+import { SyscallError } from "../native/errno.ts";
+import { findBroken, open, setNonBlocking, unreadBytes, writePipe } from "../native/fd.ts";
+import type { OwnedFd } from "../native/owned-fd.ts";
+import { toBytes, type ByteString } from "../wire/bytes.ts";
+
+/** Between reports, as in 2.0. */
+const pauseMs = 1000;
+/** A reader that takes nothing for this long has had its chance. */
+const stalledMs = 30_000;
+/** How often a reader's progress is looked at: soon at first, then seldom. */
+const firstLookMs = 1;
+const maxLookMs = 250;
+
+export interface StatusFifoOptions {
+  readonly path: ByteString;
+  /** The report's bytes, made when a reader has come. */
+  readonly report: () => Uint8Array;
+  readonly onError: (error: unknown) => void;
+}
+
+export class StatusFifo {
+  readonly #options: StatusFifoOptions;
+  #name: OwnedFd | undefined;
+  #stopped = false;
+  #done: Promise<void> = Promise.resolve();
+  #wake: (() => void) | undefined;
+
+  constructor(options: StatusFifoOptions) {
+    this.#options = options;
+  }
+
+  /** @throws Error when the path is no FIFO. */
+  start(): void {
+    this.#name = open(this.#options.path, "path");
+    if (!fstatSync(this.#name.number).isFIFO()) {
+      this.#name.close();
+      throw new Error("it is not a FIFO");
+    }
+    this.#done = this.#serve(this.#name);
+  }
+
+  /** Ends the wait and unlinks the FIFO if it is still the one found at start. Never throws. */
+  async stop(): Promise<void> {
+    if (this.#name === undefined || this.#stopped) return;
+    this.#stopped = true;
+    this.#wake?.();
+    try {
+      // Opening the read side lets the blocked open go on; it sees #stopped.
+      using reader = open(procPath(this.#name), "read");
+      void reader;
+      await this.#done;
+    } catch (error) {
+      this.#options.onError(error);
+    }
+    this.#unlink(this.#name);
+    this.#name.close();
+  }
+
+  async #serve(name: OwnedFd): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        const file = await openFile(procPath(name), "w");
+        try {
+          if (!this.#stopped) await this.#hand(file);
+        } finally {
+          await file.close();
+        }
+      } catch (error) {
+        if (!(error instanceof SyscallError && error.code === "EPIPE"))
+          this.#options.onError(error);
+      }
+      await this.#sleep(pauseMs);
+    }
+  }
+
+  /** Writes one report and waits until it has been read, the readers are gone, or nothing moves. */
+  async #hand(file: FileHandle): Promise<void> {
+    setNonBlocking(file.fd, true);
+    let rest = this.#options.report();
+    let lookMs = firstLookMs;
+    let idleMs = 0;
+    let unread = 0;
+    while (!this.#stopped && idleMs < stalledMs) {
+      const written = rest.length > 0 ? writePipe(file.fd, rest) : 0;
+      rest = rest.subarray(written);
+      const before = unread;
+      unread = unreadBytes(file.fd);
+      if (rest.length === 0 && unread === 0) return;
+      if (findBroken([file.fd]).length > 0) return;
+      const moved = written > 0 || unread !== before;
+      idleMs = moved ? 0 : idleMs + lookMs;
+      lookMs = moved ? firstLookMs : Math.min(lookMs * 2, maxLookMs);
+      await this.#sleep(lookMs);
+    }
+  }
+
+  #sleep(ms: number): Promise<void> {
+    if (this.#stopped) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #unlink(name: OwnedFd): void {
+    try {
+      const path = toBytes(this.#options.path);
+      const ours = fstatSync(name.number);
+      const there = lstatSync(path);
+      if (there.dev === ours.dev && there.ino === ours.ino) unlinkSync(path);
+    } catch {
+      // Somebody else removed it, or we may not: there is nothing left to do.
+    }
+  }
+}
+
+function procPath(fd: OwnedFd): ByteString {
+  return `/proc/self/fd/${fd.number}` as ByteString;
+}

@@ -1,0 +1,59 @@
+/**
+ * The pool's snapshot as the JSON of `inspect`, and back. Its shape is PoolSnapshot's, key by key,
+ * always with every key; times are milliseconds. One thing differs, because JSON is text and a root
+ * is bytes:
+ * - `root` is the application's root as text, U+FFFD in place of what is not UTF-8: for people.
+ * - `rootBase64` is null if `root` says it all, else the bytes in base64: for programs.
+ */
+
+import type { ApplicationSnapshot, PoolSnapshot } from "../pool/types.ts";
+import { fromBytes, fromText, toBytes, toText } from "../wire/bytes.ts";
+
+type ApplicationJson = Omit<ApplicationSnapshot, "root"> & {
+  readonly root: string;
+  readonly rootBase64: string | null;
+};
+
+/** The answer to `inspect`, parsed. */
+export type PoolJson = Omit<PoolSnapshot, "applications"> & {
+  readonly applications: readonly ApplicationJson[];
+};
+
+/** The bytes of the answer to `inspect`. */
+export function snapshotJson(snapshot: PoolSnapshot): Uint8Array {
+  const json: PoolJson = {
+    ...snapshot,
+    applications: snapshot.applications.map((application) => {
+      const root = toText(application.root);
+      const isText = fromText(root) === application.root;
+      const rootBase64 = isText ? null : toBytes(application.root).toString("base64");
+      return { ...application, root, rootBase64 };
+    }),
+  };
+  return Buffer.from(JSON.stringify(json));
+}
+
+/**
+ * The snapshot in a parsed answer to `inspect`. It comes from a server of ours and is checked for
+ * its outline only.
+ */
+export function snapshotFromJson(value: unknown): PoolSnapshot {
+  if (!isPoolJson(value)) throw new TypeError("read pool snapshot: it has no list of applications");
+  const applications = value.applications.map(({ rootBase64, ...application }) => ({
+    ...application,
+    root:
+      rootBase64 === null
+        ? fromText(application.root)
+        : fromBytes(Buffer.from(rootBase64, "base64")),
+  }));
+  return { ...value, applications };
+}
+
+function isPoolJson(value: unknown): value is PoolJson {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "applications" in value &&
+    Array.isArray(value.applications)
+  );
+}

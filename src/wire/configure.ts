@@ -1,0 +1,123 @@
+/**
+ * The scalar that follows `configure`: a JSON object of options for an application's instances, in
+ * both directions. Unknown keys and wrong types are errors: a misspelt option must not be taken for
+ * a set one. They are answered with `error` and the message; unlike a ProtocolError they do not end
+ * the client.
+ */
+
+import { MAX_CONCURRENCY } from "./instance-protocol.ts";
+import { encodeScalar } from "./scalar-message.ts";
+
+/** The most bytes of the JSON: half of what a client may have waiting. */
+export const MAX_CONFIGURE_BYTES = 128 * 1024;
+export const MAX_INSTANCES = 100_000;
+export const MAX_SPAWN_TIMEOUT_MS = 3_600_000;
+
+/**
+ * Options for the instances of one application that are spawned from now on; absent: the default.
+ */
+export interface InstanceOptions {
+  /** Environment variables on top of the usual ones. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Sessions an instance serves at once, 1 to 1000. */
+  readonly concurrency?: number;
+  /** 0: no limit but the pool's. */
+  readonly maxInstances?: number;
+  readonly spawnTimeoutMs?: number;
+}
+
+/** A `configure` that cannot be taken; the message is the answer. */
+export class ConfigureError extends Error {
+  override readonly name = "ConfigureError";
+}
+
+/** The scalar of `configure`. */
+export function encodeConfigureOptions(options: InstanceOptions): Uint8Array {
+  return encodeScalar(Buffer.from(JSON.stringify(options)));
+}
+
+/** The options that the bytes of the scalar are. */
+export function parseConfigureOptions(json: Uint8Array): InstanceOptions {
+  const options: { -readonly [K in keyof InstanceOptions]: InstanceOptions[K] } = {};
+  for (const [key, value] of Object.entries(parseObject(json))) {
+    switch (key) {
+      case "env":
+        options.env = parseEnv(value);
+        break;
+      case "concurrency":
+        options.concurrency = integer(key, value, 1, MAX_CONCURRENCY);
+        break;
+      case "maxInstances":
+        options.maxInstances = integer(key, value, 0, MAX_INSTANCES);
+        break;
+      case "spawnTimeoutMs":
+        options.spawnTimeoutMs = integer(key, value, 1, MAX_SPAWN_TIMEOUT_MS);
+        break;
+      default:
+        throw new ConfigureError(
+          `configure: unknown option ${show(key)};` +
+            " known are env, concurrency, maxInstances, spawnTimeoutMs",
+        );
+    }
+  }
+  return options;
+}
+
+function parseObject(json: Uint8Array): object {
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(json);
+  } catch (cause) {
+    throw new ConfigureError("configure: the options are not UTF-8", { cause });
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new ConfigureError(`configure: the options are not JSON: ${messageOf(cause)}`, { cause });
+  }
+  return object("the options", value);
+}
+
+function parseEnv(value: unknown): Readonly<Record<string, string>> {
+  const env: [string, string][] = [];
+  for (const [name, setting] of Object.entries(object("env", value))) {
+    // environ(7): `name=value`, ended by a NUL.
+    if (name === "" || /[=\0]/.test(name) || !name.isWellFormed()) {
+      throw new ConfigureError(`configure: env: ${show(name)} cannot be a variable's name`);
+    }
+    if (typeof setting !== "string") {
+      throw new ConfigureError(`configure: env: ${show(name)} is ${show(setting)}, not a string`);
+    }
+    if (setting.includes("\0") || !setting.isWellFormed()) {
+      throw new ConfigureError(`configure: env: ${show(name)} holds a NUL or half a character`);
+    }
+    env.push([name, setting]);
+  }
+  // fromEntries defines properties: a variable called __proto__ stays one.
+  return Object.fromEntries(env);
+}
+
+function object(what: string, value: unknown): object {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  throw new ConfigureError(`configure: ${what} must be an object, not ${show(value)}`);
+}
+
+function integer(key: string, value: unknown, min: number, max: number): number {
+  if (typeof value === "number" && Number.isInteger(value) && value >= min && value <= max) {
+    return value;
+  }
+  throw new ConfigureError(
+    `configure: ${key} is ${show(value)}, not a whole number from ${min} to ${max}`,
+  );
+}
+
+/** A value as short JSON: its sender should recognise it. */
+function show(value: unknown): string {
+  const json = JSON.stringify(value);
+  return json.length > 60 ? `${json.slice(0, 60)}...` : json;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,103 @@
+/**
+ * The conversation with a 2.0 spawn server, in both directions: `spawn_application` and `reload` to
+ * it; from it `error_page` and a scalar, or `ok`, an array [pid, socketName, abstract] and a
+ * descriptor (the owner pipe, which these functions never see). The spawn server runs with other
+ * rights than ours: everything it says is checked here for form, and the socket it names is checked
+ * again by whoever opens it.
+ */
+
+import {
+  APP_REQUEST_ELEMENTS,
+  appRequestElements,
+  elementAt,
+  parseAppRequest,
+  parseBoolean,
+  type AppRequest,
+} from "./app-request.ts";
+import { encodeArray } from "./array-message.ts";
+import { ascii, escapeForLog, type ByteString } from "./bytes.ts";
+import { MAX_PID, parseNumberIn } from "./number.ts";
+import { ProtocolError } from "./protocol-error.ts";
+import { encodeScalar } from "./scalar-message.ts";
+
+/** sun_path has 108 bytes (unix(7)); a path needs its NUL, an abstract name the NUL before it. */
+export const MAX_SOCKET_NAME_BYTES = 107;
+
+export type SpawnServerCommand =
+  | { readonly kind: "spawn_application"; readonly app: AppRequest }
+  | { readonly kind: "reload"; readonly root: ByteString };
+
+/**
+ * The first array of an answer: `error_page` is followed by a scalar, `ok` by a SpawnedInstance.
+ */
+export type SpawnAnswer = "ok" | "error_page";
+
+export interface SpawnedInstance {
+  readonly pid: number;
+  /** A path, or the abstract name without its leading NUL. */
+  readonly socketName: ByteString;
+  readonly abstract: boolean;
+}
+
+export function encodeSpawnApplication(app: AppRequest): Uint8Array {
+  return encodeArray([ascii("spawn_application"), ...appRequestElements(app)]);
+}
+
+export function encodeReload(root: ByteString): Uint8Array {
+  return encodeArray([ascii("reload"), root]);
+}
+
+/** What a spawn server is asked to do. */
+export function parseSpawnServerCommand(elements: readonly ByteString[]): SpawnServerCommand {
+  const name: string = elementAt(elements, 0);
+  if (name === "spawn_application" && elements.length === 1 + APP_REQUEST_ELEMENTS) {
+    return { kind: name, app: parseAppRequest(elements, 1) };
+  }
+  if (name === "reload" && elements.length === 2) {
+    return { kind: name, root: elementAt(elements, 1) };
+  }
+  throw unexpected("spawn server command", elements);
+}
+
+export function encodeSpawnOk(): Uint8Array {
+  return encodeArray([ascii("ok")]);
+}
+
+export function encodeErrorPage(page: Uint8Array): Uint8Array {
+  return Buffer.concat([encodeArray([ascii("error_page")]), encodeScalar(page)]);
+}
+
+export function encodeSpawnedInstance(instance: SpawnedInstance): Uint8Array {
+  return encodeArray([
+    ascii(String(instance.pid)),
+    instance.socketName,
+    ascii(String(instance.abstract)),
+  ]);
+}
+
+/** The first array of the answer to `spawn_application`. */
+export function parseSpawnAnswer(elements: readonly ByteString[]): SpawnAnswer {
+  const name: string = elementAt(elements, 0);
+  if (elements.length === 1 && (name === "ok" || name === "error_page")) return name;
+  throw unexpected("spawn server answer", elements);
+}
+
+/** The array after `ok`. */
+export function parseSpawnedInstance(elements: readonly ByteString[]): SpawnedInstance {
+  if (elements.length !== 3) throw unexpected("spawned instance", elements);
+  const pid = parseNumberIn(elementAt(elements, 0), "spawned instance: pid", 1, MAX_PID);
+  const socketName = elementAt(elements, 1);
+  if (socketName.length === 0 || socketName.length > MAX_SOCKET_NAME_BYTES) {
+    const shown = escapeForLog(socketName);
+    throw new ProtocolError(
+      `spawned instance: socket name '${shown}' is not 1 to ${MAX_SOCKET_NAME_BYTES} bytes long`,
+    );
+  }
+  const abstract = parseBoolean(elementAt(elements, 2), "spawned instance: abstract");
+  return { pid, socketName, abstract };
+}
+
+function unexpected(what: string, elements: readonly ByteString[]): ProtocolError {
+  const first = escapeForLog(elementAt(elements, 0));
+  return new ProtocolError(`${what}: '${first}' with ${elements.length} elements is none`);
+}

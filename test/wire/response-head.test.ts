@@ -1,0 +1,157 @@
+/** The head of an instance's answer: what applications write, and what must not pass. */
+
+import { expect, spyOn, test } from "bun:test";
+import { ProtocolError } from "../../src/wire/protocol-error.ts";
+import { MAX_HEAD_BYTES, ResponseHeadParser } from "../../src/wire/response-head.ts";
+import { bytes, cutEverywhere, literal, randomNumbers, randomPieces, seed } from "./support.ts";
+
+interface Parsed {
+  status: number;
+  reason: string;
+  headers: readonly (readonly [string, string])[];
+  body: string | undefined;
+}
+
+/** Parses an answer that arrives in `pieces`; the body is what comes after the head. */
+function parse(...pieces: Uint8Array[]): Parsed | undefined {
+  const parser = new ResponseHeadParser();
+  let parsed: Parsed | undefined;
+  for (const piece of pieces) {
+    if (parsed !== undefined) {
+      parsed.body += literal(piece) ?? "";
+      continue;
+    }
+    const result = parser.push(piece);
+    if (result !== undefined) parsed = { ...result.head, body: literal(result.body) };
+    else piece.fill(0xff); // the parser must not need it any more
+  }
+  return parsed;
+}
+
+const answer =
+  "Status: 404 Not Found\r\nContent-Type: text/html\r\nX-E: \xe9\xa0\r\n\r\nbody\r\n\r\n";
+const parsedAnswer: Parsed = {
+  status: 404,
+  reason: "Not Found",
+  headers: [
+    ["Content-Type", "text/html"],
+    ["X-E", "\xe9\xa0"],
+  ],
+  body: "body\r\n\r\n",
+};
+
+test("an answer cut at any byte is read, and what follows the empty line is the body", () => {
+  cutEverywhere(bytes(answer), (first, second) => {
+    expect(parse(first, second)).toEqual(parsedAnswer);
+  });
+});
+
+test("an answer in random pieces is the same", () => {
+  const random = randomNumbers(seed);
+  for (let round = 0; round < 200; round++) {
+    const pieces = [...randomPieces(random, bytes(answer), 1 + random(20))];
+    expect({ seed, parsed: parse(...pieces) }).toEqual({ seed, parsed: parsedAnswer });
+  }
+});
+
+test("lines may end in LF, also in a mixture", () => {
+  expect(parse(bytes(answer.replaceAll("\r\n", "\n")))?.headers).toEqual(parsedAnswer.headers);
+  expect(parse(bytes("Status: 200\nA: 1\r\nB: 2\n\r\nx"))).toEqual({
+    status: 200,
+    reason: "",
+    headers: [
+      ["A", "1"],
+      ["B", "2"],
+    ],
+    body: "x",
+  });
+});
+
+test("repeated headers are kept, in order and spelling", () => {
+  const parsed = parse(bytes("set-cookie: a=1\nSet-Cookie: b=2\n\n"));
+  expect(parsed?.headers).toEqual([
+    ["set-cookie", "a=1"],
+    ["Set-Cookie", "b=2"],
+  ]);
+});
+
+test("Status may stand anywhere, in any case, and is no header of the answer", () => {
+  const parsed = parse(bytes("A: 1\nstatus:  201 Created \n\n"));
+  expect(parsed).toEqual({ status: 201, reason: "Created", headers: [["A", "1"]], body: "" });
+});
+
+test("without Status it is 200, with a Location 302", () => {
+  expect(parse(bytes("A: 1\n\n"))?.status).toBe(200);
+  expect(parse(bytes("location: /x\n\n"))?.status).toBe(302);
+  expect(parse(bytes("Status: 301\nLocation: /x\n\n"))?.status).toBe(301);
+});
+
+test("spaces and tabs around a value go, those inside stay, and empty values are values", () => {
+  const parsed = parse(bytes("A: \t b \t c \t \nB:\nC:d:e\n\n"));
+  expect(parsed?.headers).toEqual([
+    ["A", "b \t c"],
+    ["B", ""],
+    ["C", "d:e"],
+  ]);
+});
+
+test.each([
+  ["a folded line", "A: 1\r\n 2\r\n\r\n", "' 2' is no header"],
+  ["a line without a colon", "HTTP/1.1 200 OK\r\n\r\n", "'HTTP/1.1 200 OK' is no header"],
+  ["a name with a space", "A b: 1\n\n", "'A b: 1' is no header"],
+  ["a space before the colon", "A : 1\n\n", "'A : 1' is no header"],
+  ["no name", ": 1\n\n", "': 1' is no header"],
+  ["a bare CR", "A: 1\rB: 2\n\n", String.raw`'A: 1\rB: 2' is no header`],
+  ["two CRs before the LF", "A: 1\r\r\n\n", String.raw`'A: 1\r' is no header`],
+  ["a NUL", "A: 1\0\n\n", String.raw`'A: 1\x00' is no header`],
+  ["a Status without a number", "Status: OK\n\n", "Status is 'OK', not a number and a text"],
+  ["a Status of two digits", "Status: 99\n\n", "Status is '99'"],
+  ["a Status of four digits", "Status: 2000\n\n", "Status is '2000'"],
+  ["a Status that begins with 0", "Status: 020 x\n\n", "Status is '020 x'"],
+  ["two Status lines", "Status: 200\nStatus: 404\n\n", "two Status lines"],
+  ["nothing before the empty line", "\r\nhello", "it has no header"],
+  ["1001 headers", `${"A: 1\n".repeat(1001)}\n`, "1001 headers, 1000 at most"],
+])("%s is an error", (_what, text, message) => {
+  expect(() => parse(bytes(text))).toThrow(message);
+  expect(() => parse(bytes(text))).toThrow(ProtocolError);
+});
+
+test("a head over its limit is an error, however it arrives", () => {
+  const line = bytes(`A: ${"x".repeat(1020)}\n`);
+  const lines = Array.from({ length: 129 }, () => line.slice());
+  expect(() => parse(...lines)).toThrow(`its head exceeds ${MAX_HEAD_BYTES} bytes`);
+  expect(() => parse(new Uint8Array(MAX_HEAD_BYTES + 1).fill(65))).toThrow("its head exceeds");
+});
+
+test("a large body behind a small head does not count as head", () => {
+  const body = "x".repeat(2 * MAX_HEAD_BYTES);
+  expect(parse(bytes(`A: 1\n\n${body}`))?.body?.length).toBe(body.length);
+});
+
+test("an answer that ends early says how far it came", () => {
+  const parser = new ResponseHeadParser();
+  expect(parser.endedEarly().message).toBe("answer of the instance: it closed without one");
+  parser.push(bytes("Status: 200 OK\r\n"));
+  parser.push(bytes("Content"));
+  expect(parser.endedEarly().message).toBe(
+    "answer of the instance: it ended inside its head, after 23 bytes",
+  );
+});
+
+test("a parser that has given its head is used up", () => {
+  const parser = new ResponseHeadParser();
+  parser.push(bytes("A: 1\n\n"));
+  expect(() => parser.push(bytes("body"))).toThrow("it has been parsed already");
+});
+
+test("a head that arrives byte by byte is copied a logarithmic number of times", () => {
+  const allocations = spyOn(Buffer, "allocUnsafeSlow");
+  try {
+    const head = bytes(`A: ${"x".repeat(60_000)}\n\n`);
+    const pieces = Array.from(head, (byte) => Uint8Array.of(byte));
+    expect(parse(...pieces)?.status).toBe(200);
+    expect(allocations.mock.calls.length).toBeLessThan(20);
+  } finally {
+    allocations.mockRestore();
+  }
+});
