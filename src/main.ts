@@ -1,6 +1,8 @@
 /** Arguments in, exit status out; nothing else. */
-import "./cli/signals.ts"; // first: no signal is lost from here on
+import { watchSignals } from "./cli/signals.ts";
 
-import { run } from "./cli/run.ts";
+// Before anything else is loaded: from here on no signal is lost.
+watchSignals();
 
+const { run } = await import("./cli/run.ts");
 await run();

@@ -2,7 +2,7 @@
  * The default command, the contract of 2.0: six positional arguments and a socket on descriptor 3, then our options.
  * Arguments become a configuration here and errors become one line; the server itself knows of neither.
  */
-import { defineCommand } from "citty";
+import type { CommandDef } from "citty";
 
 import { SyscallError } from "../native/errno.ts";
 import { open, setCloseOnExec } from "../native/fd.ts";
@@ -11,7 +11,8 @@ import { findUser, ignoreSignal, signals, type User } from "../native/process.ts
 import { whyNotStream } from "../native/socket.ts";
 import { Pool } from "../pool/pool.ts";
 import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
-import { Log, type LogFormat } from "../server/log.ts";
+import { LineWriter } from "../server/line-writer.ts";
+import { Log, outputWriter, type LogFormat } from "../server/log.ts";
 import { PoolServer } from "../server/server.ts";
 import { BuiltinSpawner } from "../spawn/builtin/builtin-spawner.ts";
 import { SpawnServer } from "../spawn/spawn-server.ts";
@@ -26,7 +27,14 @@ import { StartError, UsageError } from "./usage-error.ts";
 /** The wake socket's number is part of the contract. */
 const wakeDescriptor = 3;
 
-const positionals = ["LOGLEVEL", "SPAWN_SERVER", "LOG_FILE", "RUBY", "USER", "STATUS_FIFO"] as const;
+const positionals = [
+  "LOGLEVEL",
+  "SPAWN_SERVER",
+  "LOG_FILE",
+  "RUBY",
+  "USER",
+  "STATUS_FIFO",
+] as const;
 
 const options = {
   "spawn-timeout": option("SECONDS", "time limit of one spawn (default 90)"),
@@ -43,7 +51,7 @@ function option(valueHint: string, description: string) {
 }
 
 /** As citty shows it with --help. */
-export const daemonCommand = defineCommand({
+export const daemonCommand: CommandDef = {
   meta: {
     name: "ApplicationPoolServerExecutable",
     description:
@@ -59,7 +67,7 @@ export const daemonCommand = defineCommand({
     STATUS_FIFO: positional("existing FIFO for the status report; '': none"),
     ...options,
   },
-});
+};
 
 function positional(description: string) {
   return { type: "positional", description } as const;
@@ -85,11 +93,13 @@ export function isLogLevel(argument: string): boolean {
 }
 
 /** Reads the command line. @throws UsageError, StartError. */
-function configure(args: readonly ByteString[]): Config {
+async function configure(args: readonly ByteString[]): Promise<Config> {
   const given = args.slice(0, positionals.length);
   const [logLevel, spawnServer, logFile, ruby, user, statusFifo] = given;
   if (logLevel === undefined || !isLogLevel(logLevel)) {
-    throw new UsageError(`LOGLEVEL is '${toText(logLevel ?? ("" as ByteString))}', not a whole number`);
+    throw new UsageError(
+      `LOGLEVEL is '${toText(logLevel ?? ("" as ByteString))}', not a whole number`,
+    );
   }
   if (
     spawnServer === undefined ||
@@ -103,7 +113,7 @@ function configure(args: readonly ByteString[]): Config {
     );
   }
   const rest = args.slice(positionals.length).map((argument) => toText(argument));
-  const set = readOptions(rest, options, process.env);
+  const set = await readOptions(rest, options, process.env);
   return {
     logLevel: Number(logLevel),
     logFormat: oneOf(set, "log-format", ["text", "json"]),
@@ -136,7 +146,8 @@ function usableLogFile(path: ByteString): ByteString | undefined {
 function knownUser(name: ByteString): User | undefined {
   if (name === "") return undefined;
   const user = findUser(name);
-  if (user === undefined) throw new StartError(`USER '${toText(name)}' is not known on this system`);
+  if (user === undefined)
+    throw new StartError(`USER '${toText(name)}' is not known on this system`);
   return user;
 }
 
@@ -145,7 +156,9 @@ function causeOf(error: unknown): string {
 }
 
 function takeWakeSocket(): OwnedFd {
-  const why = startedByInit() ? "it belongs to systemd's socket activation" : whyNotStream(wakeDescriptor);
+  const why = startedByInit()
+    ? "it belongs to systemd's socket activation"
+    : whyNotStream(wakeDescriptor);
   if (why !== undefined) {
     throw new StartError(
       `descriptor ${wakeDescriptor} must be one end of a Unix stream socket pair, but ${why}; ` +
@@ -163,45 +176,50 @@ function startedByInit(): boolean {
 
 /** Runs the server until it ends. @throws UsageError, StartError before anything is started. */
 export async function runDaemon(args: readonly ByteString[]): Promise<void> {
-  const config = configure(args);
+  const config = await configure(args);
   const wakeSocket = takeWakeSocket();
   ignoreSignal(signals.SIGPIPE);
   const originalDescriptorLimit = raiseDescriptorLimit();
-  const log = new Log(config.logLevel, config.logFormat);
+  const stderr = new LineWriter(undefined);
+  const output = config.logFile === undefined ? stderr : new LineWriter(config.logFile);
+  const log = new Log(config.logLevel, config.logFormat, (line) => stderr.write(line));
   reportMistakes(log);
   const notify = log.event.bind(log);
-  const output = { ...(config.logFile === undefined ? {} : { logFile: config.logFile }) };
   const isBuiltin = config.spawnServer === "" || config.spawnServer === "builtin";
   const spawner: Spawner = isBuiltin
-    ? new BuiltinSpawner({ ruby: config.ruby, notify, originalDescriptorLimit, ...output })
+    ? new BuiltinSpawner({
+        notify,
+        originalDescriptorLimit,
+        writeOutput: outputWriter(output, config.logFormat),
+      })
     : new SpawnServer({
         command: {
           ruby: config.ruby,
           script: config.spawnServer,
-          ...output,
+          ...(config.logFile === undefined ? {} : { logFile: config.logFile }),
           ...(config.user === undefined || process.geteuid?.() !== 0 ? {} : { user: config.user }),
         },
         notify,
         originalDescriptorLimit,
       });
   const pool = new Pool<AppRequest>(
-    { ...config.limits, useGlobalQueue: false },
     {
       maxWaitMs: config.maxWaitMs,
       maxQueue: config.maxQueue,
       spawnsAtOnce: spawner.spawnsAtOnce,
       failurePause: spawner.pausesAfterFailures ? { firstMs: 1000, maxMs: 30_000 } : undefined,
     },
+    config.limits,
   );
   const { statusFifo, spawnTimeoutMs } = config;
   const server = new PoolServer({ wakeSocket, spawner, pool, log, spawnTimeoutMs, statusFifo });
-  obeySignals(server, spawner);
+  obeySignals(server, output);
   await server.start();
   await server.ended;
 }
 
 /** SIGINT and SIGTERM end the server; a storm of SIGINT is one; a second SIGTERM skips the waits. */
-function obeySignals(server: PoolServer, spawner: Spawner): void {
+function obeySignals(server: PoolServer, output: LineWriter): void {
   let terms = 0;
   onSignal((signal) => {
     switch (signal) {
@@ -215,7 +233,7 @@ function obeySignals(server: PoolServer, spawner: Spawner): void {
         break;
       case "SIGHUP":
       case "SIGUSR1":
-        spawner.reopenLog();
+        output.reopen();
         break;
       case "SIGUSR2":
         break;

@@ -3,7 +3,7 @@
  * Every option can also be given as an environment variable; the command line wins. A wrong value in either place is a
  * UsageError that names the place.
  */
-import { parseArgs, type ArgsDef } from "citty";
+import type { ArgsDef } from "citty";
 
 import { UsageError } from "./usage-error.ts";
 
@@ -23,20 +23,23 @@ export interface Given {
 export type GivenOptions = ReadonlyMap<string, Given>;
 
 /**
- * Reads options that take a value. @param definition citty's, every option of type string.
+ * Reads options that take a value. citty is loaded only when there are any: parents pass none and wait for us to start.
+ * @param definition citty's, every option of type string.
  * @throws UsageError for an unknown option, a missing value, an option given twice, or anything else left over.
  */
-export function readOptions(
+export async function readOptions(
   rawArguments: readonly string[],
   definition: ArgsDef,
   environment: Readonly<Record<string, string | undefined>>,
-): GivenOptions {
+): Promise<GivenOptions> {
   const given = new Map<string, Given>();
   for (const name of Object.keys(definition)) {
     const text = environment[variableOf(name)];
     if (text !== undefined && text !== "") given.set(name, { text, where: variableOf(name) });
   }
+  if (rawArguments.length === 0) return given;
   const names = checkShape(rawArguments, definition);
+  const { parseArgs } = await import("citty");
   const parsed = parseArgs([...rawArguments], definition);
   for (const name of names) given.set(name, { text: String(parsed[name]), where: `--${name}` });
   return given;

@@ -3,8 +3,8 @@
  * Commands are loaded when they are chosen: the hidden launch command is on the path of every spawn and loads little.
  */
 import { ignoreSignal, signals } from "../native/process.ts";
-import { LAUNCH_VARIABLE } from "../spawn/launch-variable.ts";
-import { toText } from "../wire/bytes.ts";
+import { launchVariable } from "../spawn/launch-plan.ts";
+import { ascii, toText } from "../wire/bytes.ts";
 import { argumentBytes } from "./arguments.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
@@ -13,7 +13,7 @@ const program = "ApplicationPoolServerExecutable";
 /** Runs the command the arguments name and exits. */
 export async function run(): Promise<never> {
   try {
-    if (process.env[LAUNCH_VARIABLE] !== undefined) {
+    if (process.env[launchVariable] !== undefined) {
       const { launchFromEnvironment } = await import("../spawn/launch.ts");
       launchFromEnvironment();
     }
@@ -30,7 +30,7 @@ export async function run(): Promise<never> {
 
 async function dispatch(): Promise<void> {
   const args = argumentBytes();
-  const first = toText(args[0] ?? argumentless);
+  const first = toText(args[0] ?? ascii(""));
   if (first === "--version" || first === "-v") {
     process.stdout.write(`${program} ${version()}\n`);
     return;
@@ -49,4 +49,23 @@ async function dispatch(): Promise<void> {
     );
   }
   await daemon.runDaemon(args);
+}
+
+function fail(status: 1 | 2, message: string): never {
+  process.stderr.write(`${program}: ${message}\n`);
+  return exit(status);
+}
+
+/** Exits although a parent may still be sending signals: while the runtime winds down they would kill us. */
+function exit(status: number): never {
+  ignoreSignal(signals.SIGINT);
+  ignoreSignal(signals.SIGTERM);
+  ignoreSignal(signals.SIGHUP);
+  process.exit(status);
+}
+
+declare const POOL_SERVER_VERSION: string;
+
+function version(): string {
+  return typeof POOL_SERVER_VERSION === "string" ? POOL_SERVER_VERSION : "development";
 }

@@ -1,10 +1,12 @@
 /**
- * Signals, from the first line of main. Importing this file installs the handlers, before any other module is loaded, so
- * that nothing is lost between then and the moment somebody listens.
+ * Signals, from the first line of main: the handlers are there before any other module is loaded, so that nothing is
+ * lost between then and the moment somebody listens.
  */
 
+const handled = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
+
 /** The signals we act on: what each means is decided by whoever listens. */
-export type HandledSignal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGUSR1" | "SIGUSR2";
+export type HandledSignal = (typeof handled)[number];
 
 let listener: ((signal: HandledSignal) => void) | undefined;
 const early: HandledSignal[] = [];
@@ -16,11 +18,10 @@ function handle(signal: HandledSignal): void {
   else if (early.length < maxEarly) early.push(signal);
 }
 
-process.on("SIGINT", () => handle("SIGINT"));
-process.on("SIGTERM", () => handle("SIGTERM"));
-process.on("SIGHUP", () => handle("SIGHUP"));
-process.on("SIGUSR1", () => handle("SIGUSR1"));
-process.on("SIGUSR2", () => handle("SIGUSR2"));
+/** Installs the handlers; what comes before somebody listens is kept. */
+export function watchSignals(): void {
+  for (const signal of handled) process.on(signal, () => handle(signal));
+}
 
 /** Hands every signal to `listen`, those that came earlier at once. */
 export function onSignal(listen: (signal: HandledSignal) => void): void {

@@ -4,7 +4,7 @@
  */
 import { errnos, SyscallError } from "./errno.ts";
 import { C, pollfd } from "./layout.ts";
-import { address, arenaBytes, arenaView, cPath, errno, libc, reserve } from "./libc.ts";
+import { address, arenaView, cPath, errno, libc, reserve } from "./libc.ts";
 import { OwnedFd } from "./owned-fd.ts";
 
 function fcntl(fd: number, command: number, argument: number, name: string): number {
@@ -75,30 +75,8 @@ export function unlink(path: string): "deleted" | "absent" | number {
   return cause === errnos.ENOENT || cause === errnos.ENOTDIR ? "absent" : cause;
 }
 
-/** Bytes written to a pipe and not yet read (ioctl FIONREAD, pipe(7)); asked at either end. */
-export function unreadBytes(pipe: number): number {
-  if (libc.ioctl(pipe, C.FIONREAD, address(countOffset)) < 0) {
-    throw new SyscallError("ioctl FIONREAD", `fd ${pipe}`, errno());
-  }
-  return arenaView.getInt32(countOffset, true);
-}
-
-/** Writes to a non-blocking pipe. @returns bytes written, 0 when it is full. @throws SyscallError: EPIPE and the rest. */
-export function writePipe(pipe: number, data: Uint8Array): number {
-  const piece = data.length > pipeRoom ? data.subarray(0, pipeRoom) : data;
-  arenaBytes.set(piece, pipeOffset);
-  const count = Number(libc.write(pipe, address(pipeOffset), piece.length));
-  if (count >= 0) return count;
-  const cause = errno();
-  if (cause === errnos.EAGAIN || cause === errnos.EINTR) return 0;
-  throw new SyscallError("write", `fd ${pipe}`, cause);
-}
-
 /** Most descriptors one poll call is given; more are asked in turns. */
-const countOffset = reserve(4);
 const pollRoom = 1024;
-const pipeRoom = 16 * 1024;
-const pipeOffset = reserve(pipeRoom);
 const pollOffset = reserve(pollRoom * pollfd.size);
 
 /**
@@ -121,4 +99,12 @@ export function findBroken(fds: readonly number[]): number[] {
     }
   }
   return broken;
+}
+
+/** Whether a write would go through without waiting (poll(2)); for a pipe: of up to PIPE_BUF bytes (pipe(7)). */
+export function canWrite(fd: number): boolean {
+  arenaView.setInt32(pollOffset + pollfd.fd, fd, true);
+  arenaView.setUint32(pollOffset + pollfd.events, C.POLLOUT, true);
+  if (libc.poll(address(pollOffset), 1, 0) <= 0) return false;
+  return (arenaView.getInt16(pollOffset + pollfd.revents, true) & C.POLLOUT) !== 0;
 }

@@ -77,6 +77,7 @@ export const C = {
   O_PATH: 0o10000000,
   FIONREAD: 0x541b,
   POLLIN: 0x1,
+  POLLOUT: 0x4,
   POLLERR: 0x8,
   POLLHUP: 0x10,
   POLLNVAL: 0x20,

@@ -158,6 +158,6 @@ export const memory = {
   u32: (base: Pointer, offset: number): number => read.u32(base, offset),
   string: (base: Pointer, offset: number): string => {
     const at = read.ptr(base, offset);
-    return at === 0 ? "" : String(new CString(at as Pointer));
+    return at === 0 ? "" : new CString(at);
   },
 };

@@ -105,9 +105,9 @@ export interface User {
   readonly shell: string;
 }
 
-function readUser(address: ReturnType<typeof libc.getpwnam>): User | undefined {
-  if (address === null) return undefined;
-  const entry = Number(address) as Exclude<typeof address, bigint>;
+function readUser(found: ReturnType<typeof libc.getpwnam>): User | undefined {
+  if (found === null) return undefined;
+  const entry = Number(found) as Exclude<typeof found, bigint>;
   return {
     name: memory.string(entry, passwd.name),
     uid: memory.u32(entry, passwd.uid),

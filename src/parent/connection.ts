@@ -277,8 +277,8 @@ export class PoolConnection implements Disposable {
 
   #granted(reply: SessionReply): void {
     if (reply.tag === undefined) throw new ProtocolError("a session that no tagged get asked for");
-    const get = this.#gets.answered(reply.tag, this.#send);
     const stream = this.#receiveStream();
+    const get = this.#gets.answered(reply.tag, this.#send);
     if (get !== undefined && !(stream instanceof DescriptorError)) {
       get.resolve(new Session(reply.pid, reply.sessionId, stream, this.#closeSession));
       return;

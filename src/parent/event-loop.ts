@@ -3,7 +3,7 @@
  * writes on it.
  */
 import type { Socket, SocketHandler } from "bun";
-import type { OwnedFd } from "../native/owned-fd.ts";
+import { OwnedFd } from "../native/owned-fd.ts";
 
 export interface EventLoopOptions<Data> {
   /** What the handlers find as `socket.data`; one set of handlers serves all sockets of a kind. */
@@ -18,17 +18,20 @@ const connect = Bun.connect as unknown as <Data>(
   options: Bun.FdSocketOptions<Data> & { allowHalfOpen?: boolean },
 ) => Promise<Socket<Data>>;
 
-/** Moves the descriptor onto the event loop; one that is refused is closed. */
+/**
+ * Moves the descriptor onto the event loop; one that is refused is closed. The `open` handler is called
+ * before this returns.
+ */
 export async function putOnEventLoop<Data>(
   fd: OwnedFd,
   options: EventLoopOptions<Data>,
 ): Promise<Socket<Data>> {
+  // Moved out before the call: nobody who still holds `fd` may close what is Bun's.
+  const number = fd.take();
   try {
-    const socket = await connect({ fd: fd.number, ...options });
-    fd.take();
-    return socket;
+    return await connect({ fd: number, ...options });
   } catch (error) {
-    fd.close();
+    new OwnedFd(number).close();
     throw error;
   }
 }

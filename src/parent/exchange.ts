@@ -41,9 +41,11 @@ export class Exchange {
   #paused = false;
   #reader: Waiting<Uint8Array | undefined> | undefined;
   #writer: { rest: Uint8Array; readonly resolve: () => void } | undefined;
-  #onEnd: (() => void) | undefined;
+  readonly #onEnd: (() => void)[] = [];
 
   static readonly #handlers = {
+    // Before the first data, and before the promise of the socket is settled.
+    open: (socket: Socket<Exchange>) => socket.data.#opened(socket),
     data: (socket: Socket<Exchange>, chunk: Buffer) => socket.data.#receive(chunk),
     drain: (socket: Socket<Exchange>) => socket.data.#drained(),
     end: (socket: Socket<Exchange>) => socket.data.#ended(),
@@ -75,9 +77,10 @@ export class Exchange {
     return this.#state !== "done";
   }
 
-  /** Is called once, when the exchange is over. */
+  /** Is called once, when the exchange is over; at once if it is. */
   onEnd(callback: () => void): void {
-    this.#onEnd = callback;
+    if (this.#state === "done") callback();
+    else this.#onEnd.push(callback);
   }
 
   /** Puts the session's stream on the event loop. */
@@ -85,9 +88,7 @@ export class Exchange {
     if (this.#state === "done") return;
     try {
       const options = { data: this, socket: Exchange.#handlers, allowHalfOpen: true };
-      const socket = await putOnEventLoop(this.#session.fd, options);
-      if (this.isWritable) this.#socket = socket;
-      else socket.terminate();
+      await putOnEventLoop(this.#session.fd, options);
     } catch (error) {
       this.fail(error);
     }
@@ -146,6 +147,11 @@ export class Exchange {
   cancel(): void {
     this.#chunks = [];
     this.fail(new SessionError(`${this.what}: the answer has been cancelled`, this.#answerBegan));
+  }
+
+  #opened(socket: Socket<Exchange>): void {
+    if (this.#state === "done") socket.terminate();
+    else this.#socket = socket;
   }
 
   #tryWrite(bytes: Uint8Array): number {
@@ -245,6 +251,6 @@ export class Exchange {
     this.#reader = undefined;
     if (this.#error === undefined) reader?.resolve(undefined);
     else reader?.reject(this.#error.cause);
-    this.#onEnd?.();
+    for (const callback of this.#onEnd) callback();
   }
 }

@@ -53,15 +53,39 @@ async function sendStream(
   body: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>,
   contentLength: number | undefined,
 ): Promise<void> {
+  const source = sourceOf(body);
+  exchange.onEnd(source.cancel);
   let sent = 0;
-  // Leaving the loop early tells the body that no more of it is wanted.
-  for await (const chunk of body) {
-    if (exchange.isWritable === false) return;
-    sent += chunk.length;
+  for (;;) {
+    const { done, value } = await source.next();
+    if (!exchange.isWritable) return;
+    if (done === true) break;
+    sent += value.length;
     if (contentLength !== undefined && sent > contentLength) break;
-    await exchange.write(chunk);
+    await exchange.write(value);
   }
   checkLength(exchange, sent, contentLength);
+}
+
+interface BodySource {
+  readonly next: () => Promise<
+    { done?: false; value: Uint8Array } | { done: true; value?: unknown }
+  >;
+  /** Tells the body that no more of it is wanted, also while `next` waits. */
+  readonly cancel: () => void;
+}
+
+function sourceOf(body: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>): BodySource {
+  if (body instanceof ReadableStream) {
+    const reader = body.getReader();
+    // What the source makes of being cancelled concerns nobody here.
+    return { next: () => reader.read(), cancel: () => void reader.cancel().catch(() => {}) };
+  }
+  const iterator = body[Symbol.asyncIterator]();
+  return {
+    next: () => iterator.next(),
+    cancel: () => void iterator.return?.().then(undefined, () => {}),
+  };
 }
 
 function checkLength(exchange: Exchange, length: number, announced: number | undefined): void {

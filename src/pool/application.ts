@@ -147,7 +147,7 @@ export class Waiter<O> implements InLine<Waiter<O>> {
   readonly arrivedMs: number;
   failedConnects = 0;
   /** Instances whose backlog was full. */
-  tried: InstanceId[] | undefined;
+  tried: Set<InstanceId> | undefined;
   deadline: HeapEntry<Waiter<O>> | undefined;
   previous: Waiter<O> | undefined;
   next: Waiter<O> | undefined;

@@ -61,7 +61,7 @@ export class List<T> {
 
   /** From first to last; the one at hand may be removed meanwhile. */
   *[Symbol.iterator](): Generator<T, void> {
-    for (let link = this.#first; link !== undefined; ) {
+    for (let link = this.#first; link !== undefined;) {
       const { owner, next } = link;
       yield owner;
       link = next;

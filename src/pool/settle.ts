@@ -27,13 +27,15 @@ export function settle<O>(state: State<O>, application: Application<O>, now: num
 /** Settles after an event that was about any number of applications. */
 export function settleAll<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
   soundAlarms(state, touched, now);
-  doPendingRestarts(state, touched);
+  doPendingRestarts(state, touched, now);
   for (const application of touched) serve(state, application, now);
   for (const application of touched) cover(state, application, now);
   allotPlaces(state, now);
   for (const application of touched) bindToBusy(state, application, now);
   shedIdle(state);
   beginSpawns(state, now);
+  const { counters, waiters } = state;
+  if (waiters.size > counters.peakWaiting) counters.peakWaiting = waiters.size;
   for (const application of state.maybeEmpty) forgetIfEmpty(state, application, now);
   state.maybeEmpty.clear();
 }
@@ -84,17 +86,19 @@ export function shedIdle<O>(state: State<O>): void {
   }
 }
 
-/** Gives planned spawns up, the last first, that lowered limits no longer allow. */
-export function dropExcessSpawns<O>(state: State<O>): void {
-  for (const application of state.applications.values()) {
-    const limit = state.limitOf(application);
-    for (let last = application.planned.last; last !== undefined; last = application.planned.last) {
-      if (application.places <= limit) break;
-      state.drop(last);
-    }
+/** Gives an application's planned spawns up, the last first, that its own lowered limit no longer allows. */
+export function dropAboveOwnLimit<O>(state: State<O>, application: Application<O>): void {
+  const limit = state.limitOf(application);
+  for (let last = application.planned.last; last !== undefined; last = application.planned.last) {
+    if (application.places <= limit) return;
+    state.drop(last);
   }
+}
+
+/** Gives planned spawns up, the last first, that max no longer allows. */
+export function dropAboveMax<O>(state: State<O>): void {
   for (let last = state.planned.last; last !== undefined; last = state.planned.last) {
-    if (state.places <= state.limits.max) break;
+    if (state.places <= state.limits.max) return;
     state.drop(last);
   }
 }
@@ -112,10 +116,12 @@ function soundAlarms<O>(state: State<O>, touched: Set<Application<O>>, now: numb
  * Does the restarts that fit by now, in the order in which they were asked for. There are some only while as many
  * instances as max are finishing sessions out of the pool, so looking at all of them is rare.
  */
-function doPendingRestarts<O>(state: State<O>, touched: Set<Application<O>>): void {
+function doPendingRestarts<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
   for (const application of state.pendingRestarts) {
     if (!restartFits(state, application)) continue;
     restart(state, application);
+    // Its gets may want what becomes free in this same event.
+    cover(state, application, now);
     touched.add(application);
   }
 }
@@ -218,9 +224,7 @@ function nextForPlace<O>(state: State<O>): Application<O> | undefined {
 }
 
 function mayBindToBusy<O>(state: State<O>, application: Application<O>): boolean {
-  return (
-    !state.limits.useGlobalQueue && application.full.size > 0 && application.spawning === 0
-  );
+  return !state.limits.useGlobalQueue && application.full.size > 0 && application.spawning === 0;
 }
 
 /** Sends an application's gets to its busy instances. Called when all places to be had are given. */
@@ -251,7 +255,7 @@ function isRefusedByPause<O>(application: Application<O>, now: number): boolean 
 
 function refuseLine<O>(state: State<O>, application: Application<O>): void {
   const failure = application.failures.last ?? { message: "its last spawns failed" };
-  for (const waiter of application.line) {
+  for (let waiter = application.line.first; waiter !== undefined; waiter = application.line.first) {
     state.dequeue(waiter);
     state.counters.refusals.spawnFailed++;
     state.refuse(waiter, { kind: "spawnFailed", failure });
@@ -263,6 +267,10 @@ function forgetIfEmpty<O>(state: State<O>, application: Application<O>, now: num
   const { count, outside, spawning, line, maxInstances, failures } = application;
   if (count + outside.size + spawning + line.size > 0 || maxInstances !== undefined) return;
   const endsMs = failures.count === 0 ? now : failures.memoryEndsMs(state.options.failurePause);
-  if (endsMs > now) state.alarms.set(application.alarm, endsMs);
-  else state.applications.delete(application.root);
+  if (endsMs > now) {
+    state.alarms.set(application.alarm, endsMs);
+  } else {
+    state.alarms.remove(application.alarm);
+    state.applications.delete(application.root);
+  }
 }

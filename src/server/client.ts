@@ -122,8 +122,7 @@ export class Client {
     this.#ended = true;
     const { driver, log } = this.#context;
     if (why !== undefined) log.event(0, "client ended", { client: this.number, reason: why });
-    else if (error !== undefined)
-      log.event(2, "client lost", { client: this.number, cause: String(error) });
+    else if (error !== undefined) this.#lost(error);
     else log.event(3, "client disconnected", { client: this.number });
     this.#outbox.close();
     this.#connection?.terminate();

@@ -4,6 +4,7 @@ import { getDescriptorLimit, setDescriptorLimit, type DescriptorLimit } from "..
 /** Raises the soft limit to the hard one. @returns the limit as it was. */
 export function raiseDescriptorLimit(): DescriptorLimit {
   const original = getDescriptorLimit();
-  if (original.soft < original.hard) setDescriptorLimit({ soft: original.hard, hard: original.hard });
+  if (original.soft < original.hard)
+    setDescriptorLimit({ soft: original.hard, hard: original.hard });
   return original;
 }

@@ -15,6 +15,7 @@ import type {
   WaiterId,
 } from "../pool/types.ts";
 import { SpawnError, type Instance, type Spawner, type SpawnRequest } from "../spawn/spawner.ts";
+import { snapshotJson } from "../status/json.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { escapeForLog, type ByteString } from "../wire/bytes.ts";
 import { ConfigureError, type InstanceOptions } from "../wire/configure.ts";
@@ -66,6 +67,8 @@ export class Driver {
   readonly #instances = new Map<InstanceId, Instance>();
   readonly #gets = new Map<WaiterId, PendingGet>();
   readonly #configured = new Map<ByteString, InstanceOptions>();
+  readonly #effects: Effect<AppRequest>[] = [];
+  #performing = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerDue = Infinity;
   #closed = false;
@@ -94,12 +97,18 @@ export class Driver {
     return this.#pool.snapshot(this.#now());
   }
 
+  /** The snapshot as the JSON of `inspect`. */
+  inspect(): Uint8Array {
+    return snapshotJson(this.snapshot());
+  }
+
   /**
    * Asks for a session. @returns undefined when it was answered at once, else the get to cancel.
    */
   get(app: AppRequest, getter: Getter): PendingGet | undefined {
     const { root } = app;
-    const restart = this.#pool.hasInstances(root) && this.#restartFiles.askedFor(root);
+    const now = this.#now();
+    const restart = this.#pool.hasInstances(root, now) && this.#restartFiles.askedFor(root);
     const expectedConcurrency =
       this.#configured.get(root)?.concurrency ?? this.#spawner.expectedConcurrency(app);
     const pending: PendingGet = {
@@ -110,7 +119,7 @@ export class Driver {
       answered: false,
     };
     const request = { root, options: app, restart, expectedConcurrency };
-    const { waiter, effects } = this.#pool.get(request, this.#now());
+    const { waiter, effects } = this.#pool.get(request, now);
     pending.waiter = waiter;
     this.#gets.set(waiter, pending);
     this.#perform(effects);
@@ -163,28 +172,45 @@ export class Driver {
     this.#spare.close();
   }
 
+  /**
+   * Performs effects in the order they were decided. Performing one may lead to another event (a client that is gone, an
+   * instance that refuses): its effects follow after those already there.
+   */
   #perform(effects: readonly Effect<AppRequest>[]): void {
-    for (const effect of effects) {
-      switch (effect.kind) {
-        case "grant":
-          this.#grant(effect.waiter, effect.session, effect.instance);
-          break;
-        case "refuse":
-          this.#refuse(effect.waiter, effect.refusal);
-          break;
-        case "spawn":
-          void this.#spawn(effect.spawn, effect.options);
-          break;
-        case "retire":
-          this.#retire(effect.instance, effect.reason);
-          break;
-        case "reload":
-          this.#log.event(1, "application restarts", { app: escapeForLog(effect.root) });
-          this.#spawner.reload(effect.root);
-          break;
+    if (effects.length > 0) this.#effects.push(...effects);
+    if (this.#performing) return;
+    this.#performing = true;
+    try {
+      for (let i = 0; i < this.#effects.length; i += 1) {
+        const effect = this.#effects[i];
+        if (effect !== undefined) this.#performOne(effect);
       }
+    } finally {
+      this.#effects.length = 0;
+      this.#performing = false;
     }
     this.#schedule();
+  }
+
+  #performOne(effect: Effect<AppRequest>): void {
+    switch (effect.kind) {
+      case "grant":
+        this.#grant(effect.waiter, effect.session, effect.instance);
+        break;
+      case "refuse":
+        this.#refuse(effect.waiter, effect.refusal);
+        break;
+      case "spawn":
+        void this.#spawn(effect.spawn, effect.options);
+        break;
+      case "retire":
+        this.#retire(effect.instance, effect.reason);
+        break;
+      case "reload":
+        this.#log.event(1, "application restarts", { app: escapeForLog(effect.root) });
+        this.#spawner.reload(effect.root);
+        break;
+    }
   }
 
   #grant(waiter: WaiterId, session: SessionId, id: InstanceId): void {

@@ -3,11 +3,11 @@
  *
  * LOGLEVEL decides what is written: 0 warnings and errors, 1 notable events (spawns, retirements), 2 and 3 more, 4
  * every message. Values come from clients and applications: they are escaped and cut, so no value can end a line or
- * reach a terminal. Writing never throws: a log that cannot be written must not stop the pool.
+ * reach a terminal.
  */
-import { writeSync } from "node:fs";
-
 import type { LogLevel } from "../spawn/spawner.ts";
+import { escapeForLog, toText, type ByteString } from "../wire/bytes.ts";
+import type { LineWriter } from "./line-writer.ts";
 
 export type LogFormat = "text" | "json";
 export type LogFields = Readonly<Record<string, string | number>>;
@@ -29,7 +29,7 @@ export class Log {
   readonly #write: (line: string) => void;
 
   /** @param level LOGLEVEL: events above it are not written. */
-  constructor(level: number, format: LogFormat, write: (line: string) => void = writeToStderr) {
+  constructor(level: number, format: LogFormat, write: (line: string) => void) {
     this.#level = level;
     this.#format = format;
     this.#write = write;
@@ -78,10 +78,22 @@ function quoteIfNeeded(value: string | number): string {
   return /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value);
 }
 
-function writeToStderr(line: string): void {
-  try {
-    writeSync(2, line);
-  } catch {
-    // stderr is closed, full or gone; there is nowhere left to say so.
+/**
+ * How a line that an instance wrote gets to LOG_FILE: `[<root> <pid>] <line>`, or an event in JSON. The text form keeps
+ * the line's bytes as they are: it is the application's log.
+ */
+export function outputWriter(
+  writer: LineWriter,
+  format: LogFormat,
+): (pid: number, root: ByteString, line: ByteString) => void {
+  if (format === "text") {
+    return (pid, root, line) => {
+      writer.writeBytes(Buffer.from(`[${escapeForLog(root)} ${pid}] ${line}\n`, "latin1"));
+    };
   }
+  return (pid, root, line) => {
+    const time = new Date().toISOString();
+    const event = { time, level: "output", app: toText(root), pid, line: toText(line) };
+    writer.write(`${JSON.stringify(event)}\n`);
+  };
 }

@@ -43,8 +43,7 @@ export class PoolServer {
   constructor(options: ServerOptions) {
     this.#options = options;
     const { log, spawner, pool, spawnTimeoutMs } = options;
-    const now = () => performance.now();
-    this.#driver = new Driver({ spawner, pool, log, spawnTimeoutMs, now });
+    this.#driver = new Driver({ spawner, pool, log, spawnTimeoutMs, now: monotonicMs });
     this.#context = {
       driver: this.#driver,
       log,
@@ -73,9 +72,10 @@ export class PoolServer {
     return this.#ended.promise;
   }
 
-  /** Serves clients first (a byte may be waiting), then warms the spawner and offers the report. */
+  /** Serves clients first (a byte may be waiting: starting a process would hold it up), then warms the spawner and offers the report. */
   async start(): Promise<void> {
     await this.#wake.start();
+    await nextTurn();
     if (this.#stopping) return;
     this.#options.spawner.start();
     try {
@@ -131,3 +131,13 @@ const clientHandlers: Bun.SocketHandler<Client> = {
   close: (socket) => socket.data.end(),
   error: (socket, error) => socket.data.end(undefined, error),
 };
+
+function monotonicMs(): number {
+  return performance.now();
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}

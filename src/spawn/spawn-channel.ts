@@ -179,7 +179,7 @@ export class SpawnChannel {
 
   async #readExactly(length: number, deadline: number): Promise<Uint8Array> {
     const pieces: Uint8Array[] = [];
-    for (let have = 0; have < length; ) {
+    for (let have = 0; have < length;) {
       const piece = receive(this.#socket.number, length - have);
       if (piece === "end") throw new Error("it closed its socket");
       if (piece === "empty") {

@@ -1,40 +1,206 @@
-/** Being written: the constructor and its options stand; see spawner.ts for the rest. */
-import type { DescriptorLimit, User } from "../native/process.ts";
+/**
+ * Instances from a 2.0 spawn server (PROTOCOL section 4): keeps one running, asks it, and survives
+ * whatever it does.
+ *
+ * - One conversation at a time. It fails: the spawn server is killed, started again and asked once
+ *   more. No answer in time: killed and started again, but not asked again, since the application
+ *   may be to blame. An error page, or a descriptor lost for want of room: it stays.
+ * - It is started at once, and again as soon as its death is seen, so that the next spawn finds it
+ *   warm; but not after a life of less than a second, and not twice without a spawn between.
+ */
+import { DescriptorError } from "../native/descriptors.ts";
+import type { OwnedFd } from "../native/owned-fd.ts";
 import type { ByteString } from "../wire/bytes.ts";
-import type { Instance, Notify, SpawnRequest, Spawner } from "./spawner.ts";
+import { AbstractForms, openInstanceSocket, type InstanceSocket } from "./instance-socket.ts";
+import { OwnerPipes } from "./owner-pipes.ts";
+import { SpawnServerProcess, type SpawnServerOptions } from "./spawn-server-process.ts";
+import { TimeLimitError, type SpawnReply } from "./spawn-channel.ts";
+import { SpawnError, type Instance, type SpawnRequest, type Spawner } from "./spawner.ts";
 
-/** How the spawn server is run: `ruby script "<61 spaces>"`. */
-export interface SpawnServerCommand {
-  /** Looked up on PATH, after becoming the user. */
-  readonly ruby: ByteString;
-  readonly script: ByteString;
-  /** Opened for append at every start; absent: the server's own stderr. */
-  readonly logFile?: ByteString;
-  /** Only when the server runs as root. */
-  readonly user?: User;
-}
+export type { SpawnServerCommand, SpawnServerOptions } from "./spawn-server-process.ts";
 
-export interface SpawnServerOptions {
-  readonly command: SpawnServerCommand;
-  readonly notify: Notify;
-  /** RLIMIT_NOFILE as it was before the server raised it; absent: left as it is. */
-  readonly originalDescriptorLimit?: DescriptorLimit;
-  /** How to run our own binary for the hidden launch command; default launcherCommand(). */
-  readonly launcher?: readonly string[];
-}
+/** A spawn server that dies sooner after its start would only die again. */
+const shortLifeMs = 1_000;
 
 export class SpawnServer implements Spawner {
-  readonly pid = 0;
   readonly spawnsAtOnce = 1;
   readonly pausesAfterFailures = false;
-  constructor(_options: SpawnServerOptions) {}
-  expectedConcurrency(_request: SpawnRequest): number {
+  readonly #options: SpawnServerOptions;
+  readonly #ownerPipes = new OwnerPipes();
+  readonly #abstractForms = new AbstractForms();
+  #current: SpawnServerProcess | undefined;
+  /** Killed or dying ones whose end has not been seen yet. */
+  readonly #leaving = new Set<SpawnServerProcess>();
+  /** Whether a death may be answered by a start before anyone asks. */
+  #mayRestart = true;
+  #closing = false;
+  #lastTurn: Promise<void> = Promise.resolve();
+
+  constructor(options: SpawnServerOptions) {
+    this.#options = options;
+  }
+
+  get pid(): number {
+    return this.#current?.pid ?? 0;
+  }
+
+  expectedConcurrency(): number {
     return 1;
   }
-  start(): void {}
-  spawn(_request: SpawnRequest): Promise<Instance> {
-    throw new Error("being written");
+
+  start(): void {
+    try {
+      this.#running();
+    } catch (error) {
+      this.#options.notify(0, "spawn server not started", { why: textOf(error) });
+    }
   }
-  reload(_root: ByteString): void {}
-  async close(_hurry: AbortSignal): Promise<void> {}
+
+  async spawn(request: SpawnRequest): Promise<Instance> {
+    const turn = Promise.withResolvers<void>();
+    const previous = this.#lastTurn;
+    this.#lastTurn = turn.promise;
+    await previous;
+    try {
+      return await this.#spawn(request, performance.now() + request.timeoutMs);
+    } finally {
+      turn.resolve();
+    }
+  }
+
+  reload(root: ByteString): void {
+    // One that is started later has nothing cached.
+    this.#current?.channel.reload(root);
+  }
+
+  async close(hurry: AbortSignal): Promise<void> {
+    this.#closing = true;
+    const current = this.#current;
+    this.#current = undefined;
+    if (current !== undefined) this.#leaving.add(current);
+    await Promise.all(Array.from(this.#leaving, (process) => process.close(hurry)));
+  }
+
+  async #spawn(request: SpawnRequest, deadline: number): Promise<Instance> {
+    let failure: unknown;
+    for (let attempt = 0; attempt < 2; attempt += 1) {
+      const server = this.#running();
+      try {
+        return this.#adopt(await server.channel.ask(request, deadline), server.user);
+      } catch (error) {
+        if (error instanceof SpawnError) throw error;
+        if (error instanceof DescriptorError && error.lost) {
+          throw new SpawnError(textOf(error), undefined, { cause: error });
+        }
+        this.#end(server, textOf(error));
+        if (error instanceof TimeLimitError) {
+          if (!this.#closing) this.start();
+          const message = `the spawn server did not answer within ${request.timeoutMs} ms`;
+          throw new SpawnError(message, undefined, { cause: error });
+        }
+        failure = error;
+      }
+    }
+    const message = `the spawn server failed twice; at last ${textOf(failure)}`;
+    throw new SpawnError(message, undefined, { cause: failure });
+  }
+
+  #running(): SpawnServerProcess {
+    if (this.#closing) throw new SpawnError("the server is shutting down");
+    if (this.#current !== undefined) return this.#current;
+    try {
+      const started: SpawnServerProcess = new SpawnServerProcess(this.#options, (why) =>
+        this.#end(started, why),
+      );
+      this.#current = started;
+      this.#options.notify(1, "spawn server started", { pid: started.pid });
+      return started;
+    } catch (error) {
+      const message = `the spawn server could not be started: ${textOf(error)}`;
+      throw new SpawnError(message, undefined, { cause: error });
+    }
+  }
+
+  /** The spawn server is of no more use; told once by each who sees it. */
+  #end(server: SpawnServerProcess, why: string): void {
+    // At shutdown it is ended politely, by close().
+    if (this.#closing) return;
+    const { pid } = server;
+    server.kill(why);
+    if (pid === 0) this.#leaving.delete(server);
+    else this.#leaving.add(server);
+    if (this.#current !== server) return;
+    this.#current = undefined;
+    this.#options.notify(0, "spawn server ended", { pid, why });
+    const livedMs = performance.now() - server.startedAt;
+    if (!this.#mayRestart || livedMs < shortLifeMs) return;
+    this.#mayRestart = false;
+    this.start();
+  }
+
+  #adopt(reply: SpawnReply, spawnServerUser: number): Instance {
+    this.#mayRestart = true;
+    if (reply.kind === "page") {
+      throw new SpawnError("the application failed to start; its error page follows", reply.page);
+    }
+    const { said, ownerPipe } = reply;
+    try {
+      const socket = openInstanceSocket(said, spawnServerUser, this.#abstractForms);
+      return new SpawnServerInstance(said.pid, socket, ownerPipe, this.#ownerPipes, (why) =>
+        this.#options.notify(1, "instance socket not deleted", { pid: said.pid, why }),
+      );
+    } catch (error) {
+      ownerPipe.close();
+      const message = `its socket is not to be used: ${textOf(error)}`;
+      throw new SpawnError(message, undefined, { cause: error });
+    }
+  }
+}
+
+class SpawnServerInstance implements Instance {
+  readonly pid: number;
+  readonly concurrency = 1;
+  readonly death: Promise<void>;
+  readonly #socket: InstanceSocket;
+  readonly #ownerPipe: OwnedFd;
+  readonly #ownerPipes: OwnerPipes;
+  readonly #onLeftover: (why: string) => void;
+  #released = false;
+
+  constructor(
+    pid: number,
+    socket: InstanceSocket,
+    ownerPipe: OwnedFd,
+    ownerPipes: OwnerPipes,
+    onLeftover: (why: string) => void,
+  ) {
+    this.pid = pid;
+    this.#socket = socket;
+    this.#ownerPipe = ownerPipe;
+    this.#ownerPipes = ownerPipes;
+    this.#onLeftover = onLeftover;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.death = promise;
+    ownerPipes.watch(ownerPipe, resolve);
+  }
+
+  connect(): OwnedFd | "full" {
+    if (this.#released) throw new Error(`instance ${this.pid}: connect after release`);
+    return this.#socket.connect();
+  }
+
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#ownerPipes.close(this.#ownerPipe);
+    try {
+      this.#socket.release();
+    } catch (error) {
+      this.#onLeftover(textOf(error));
+    }
+  }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -11,8 +11,9 @@ import { fstatSync, lstatSync, unlinkSync } from "node:fs";
 import { open as openFile, type FileHandle } from "node:fs/promises";
 
 import { SyscallError } from "../native/errno.ts";
-import { findBroken, open, setNonBlocking, unreadBytes, writePipe } from "../native/fd.ts";
+import { findBroken, open, setNonBlocking } from "../native/fd.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
+import { unreadBytes, writeSome } from "../native/pipe.ts";
 import { toBytes, type ByteString } from "../wire/bytes.ts";
 
 /** Between reports, as in 2.0. */
@@ -93,7 +94,7 @@ export class StatusFifo {
     let idleMs = 0;
     let unread = 0;
     while (!this.#stopped && idleMs < stalledMs) {
-      const written = rest.length > 0 ? writePipe(file.fd, rest) : 0;
+      const written = rest.length > 0 ? writeSome(file.fd, rest) : 0;
       rest = rest.subarray(written);
       const before = unread;
       unread = unreadBytes(file.fd);

@@ -115,7 +115,8 @@ export class Decoder {
    * linear.
    */
   #reserve(more: number): void {
-    if (this.#owned && this.#end + more <= this.#data.length) return;
+    // Never true of a borrowed chunk, which is full to its end: nothing is written into it.
+    if (this.#end + more <= this.#data.length) return;
     this.#move(Math.max(2 * (this.buffered + more), MIN_STORE_BYTES));
   }
 

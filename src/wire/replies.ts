@@ -2,17 +2,16 @@
  * What the server answers to a client's commands, in both directions. The number of elements tells
  * the replies to tagged gets (the tag is the second element) from the others, so a reply can be
  * read without knowing its command; but for `inspect`, whose answer is a bare scalar. After
- * `session` comes a descriptor (not in band, or on the descriptor channel); after a spawn exception
- * with a page, the page as a scalar: ReplyReader joins the two.
+ * `session` comes a descriptor (next on the connection, or before it on the descriptor channel);
+ * after a spawn exception with a page, the page as a scalar.
  */
 
 import { elementAt, parseBoolean } from "./app-request.ts";
 import { encodeArrayCut, encodePayload } from "./array-message.ts";
 import { ascii, escapeForLog, type ByteString } from "./bytes.ts";
-import { Decoder } from "./decoder.ts";
 import { MAX_PID, parseNumber, parseNumberIn } from "./number.ts";
 import { ProtocolError } from "./protocol-error.ts";
-import { encodeScalar, MAX_PAGE_BYTES, SENT_PAGE_BYTES } from "./scalar-message.ts";
+import { encodeScalar, SENT_PAGE_BYTES } from "./scalar-message.ts";
 
 /** A get that was refused. The names are those on the wire. */
 export type RefusalKind = "SpawnException" | "BusyException" | "IOException";
@@ -87,48 +86,6 @@ export function encodeSpawnException(
       : encodeArrayCut([name, tag, message, hasPage], 2);
   if (page === undefined) return array;
   return Buffer.concat([array, encodeScalar(page.subarray(0, SENT_PAGE_BYTES))]);
-}
-
-/** Reads replies from a server's bytes: push what arrives, pull what is whole. */
-export class ReplyReader {
-  readonly #decoder = new Decoder();
-  /** A spawn exception whose page has not arrived yet. */
-  #awaitingPage: Extract<Reply, { kind: "refusal" }> | undefined;
-
-  get buffered(): number {
-    return this.#decoder.buffered;
-  }
-
-  push(chunk: Uint8Array): void {
-    this.#decoder.push(chunk);
-  }
-
-  /**
-   * The next reply (a spawn exception with its page), or undefined until all of it has been pushed.
-   */
-  next(): Reply | undefined {
-    if (this.#awaitingPage === undefined) {
-      const elements = this.#decoder.nextArray();
-      if (elements === undefined) return undefined;
-      const { reply, pageFollows } = parseReply(elements);
-      if (!pageFollows || reply.kind !== "refusal") return reply;
-      this.#awaitingPage = reply;
-    }
-    const page = this.#decoder.nextScalar(MAX_PAGE_BYTES);
-    if (page === undefined) return undefined;
-    const reply = { ...this.#awaitingPage, page };
-    this.#awaitingPage = undefined;
-    return reply;
-  }
-
-  /**
-   * The scalar that answers `inspect`. To be pulled instead of a reply, where that answer is next
-   * in the stream.
-   */
-  nextScalar(maxBytes: number): Uint8Array | undefined {
-    if (this.#awaitingPage !== undefined) throw new Error("an error page comes first: pull it");
-    return this.#decoder.nextScalar(maxBytes);
-  }
 }
 
 /** The reply that an array message is, and whether a page follows it. */

@@ -17,7 +17,8 @@ test("a family is its type, help and samples, and EOF ends the text", () => {
 test("a counter's samples end in _total and an info's in _info, their families do not", () => {
   const samples = [{ labels: { app: "/a", state: "idle" }, value: 1 }];
   expect(format({ ...gauge, type: "counter", samples })).toContain(
-    '# TYPE x_waiters counter\n# HELP x_waiters Waiting.\nx_waiters_total{app="/a",state="idle"} 1\n',
+    "# TYPE x_waiters counter\n# HELP x_waiters Waiting.\n" +
+      'x_waiters_total{app="/a",state="idle"} 1\n',
   );
   expect(format({ ...gauge, type: "info", samples })).toContain("\nx_waiters_info{");
 });
@@ -28,9 +29,9 @@ test("a unit is announced and ends the name", () => {
 });
 
 test("label values and help texts are escaped", () => {
-  const samples = [{ labels: { app: '/a"b\\c\nd é' }, value: 1 }];
+  const samples = [{ labels: { app: '/a"b\\c\nd' }, value: 1 }];
   const text = format({ ...gauge, help: 'a "b"\n\\', samples });
-  expect(text).toContain(String.raw`x_waiters{app="/a\"b\\c\nd é"} 1`);
+  expect(text).toContain(String.raw`x_waiters{app="/a\"b\\c\nd"} 1`);
   expect(text).toContain(String.raw`# HELP x_waiters a \"b\"\n\\`);
 });
 
@@ -146,7 +147,7 @@ test("figures of the process are given where they are known", () => {
 });
 
 test("no two roots share a label, whatever their bytes are", () => {
-  const roots = ["/\xff", "/\\xff", "/\\\\xff", "/\xc3\xa9", "/\\xc3\\xa9", "/\n", "/\\n"];
+  const roots = ["/\xff", "/\xfe", "/\\xff", "/\\\\xff", "/\xc3\xa9", "/\\xc3\\xa9", "/\n", "/\\n"];
   const pool = poolWith({ applications: roots.map((root) => applicationWith(root, [])) });
   const labels = openMetrics(pool)
     .split("\n")

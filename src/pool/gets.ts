@@ -1,0 +1,56 @@
+/** How gets enter the pool, and how they leave it unserved: arrival and the two bounds on waiting. */
+
+import { toText } from "../wire/bytes.ts";
+import { type Application, Waiter } from "./application.ts";
+import { isAnsweredAtOnce, restart, restartFits } from "./settle.ts";
+import type { State } from "./state.ts";
+import type { GetRequest, WaiterId } from "./types.ts";
+
+/** A get arrives: an instance that is free is its own at once, otherwise it goes into line if that is not too long. */
+export function arrive<O>(state: State<O>, request: GetRequest<O>, now: number): Waiter<O> {
+  const application = state.application(request.root);
+  application.expectedConcurrency = request.expectedConcurrency;
+  state.counters.gets++;
+  if (request.restart) requestRestart(state, application);
+  const waiter = new Waiter<O>(state.nextWaiter++ as WaiterId, application, request, now);
+  const free = application.line.size === 0 ? application.available.first : undefined;
+  if (free !== undefined) {
+    state.grant(waiter, free, now);
+  } else if (isQueueFull(state) && !isAnsweredAtOnce(state, application, now)) {
+    state.counters.refusals.queueFull++;
+    state.refuse(waiter, { kind: "busy", why: `${count(state.waiters.size)} waiting already` });
+  } else {
+    state.enqueue(waiter);
+  }
+  return waiter;
+}
+
+/** Refuses gets that have waited too long; adds their applications to `touched`. */
+export function refuseOverdue<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
+  for (let due = state.deadlines.first; due !== undefined; due = state.deadlines.first) {
+    if (due.key > now) return;
+    const { application } = due.owner;
+    touched.add(application);
+    state.dequeue(due.owner);
+    state.counters.refusals.timedOut++;
+    const waited = `waited ${state.options.maxWaitMs / 1000} s`;
+    const why = `${waited} for an instance of '${toText(application.root)}'`;
+    state.refuse(due.owner, { kind: "busy", why });
+  }
+}
+
+/** The code of an application has changed: its instances go as soon as they fit beside those still leaving. */
+function requestRestart<O>(state: State<O>, application: Application<O>): void {
+  application.failures.reset();
+  if (restartFits(state, application)) restart(state, application);
+  else state.pendingRestarts.add(application);
+}
+
+function isQueueFull<O>(state: State<O>): boolean {
+  const { maxQueue } = state.options;
+  return maxQueue > 0 && state.waiters.size >= maxQueue;
+}
+
+function count(gets: number): string {
+  return gets === 1 ? "1 get is" : `${gets} gets are`;
+}

@@ -1,0 +1,187 @@
+/**
+ * What holds between any two events, whatever they were. In prose:
+ *
+ * - Sums: the pool's counts are the sums of its applications', and those what their lists hold.
+ * - Places: instances and spawns keep max. If max was lowered below them, nothing is idle and nothing planned.
+ * - Lists: an instance is in one list of its application, which fits its standing and sessions; in the list of idle
+ *   ones exactly if it is pooled and has no session, longest idle first; out of the pool it has a session.
+ * - Gets: none waits while it could be served (a free instance, a place, an idle instance to let go, a busy one to
+ *   bind to), none in vain during a pause; nothing is planned that nobody needs or that could begin.
+ * - Restarts: none is put off that fits.
+ * - Memory: an application with nothing left is forgotten, and so is everything that has ended.
+ *
+ * Only tests call this, after every step.
+ */
+
+import type { Application, Instance } from "./application.ts";
+import { restartFits } from "./settle.ts";
+import type { State } from "./state.ts";
+
+export function checkInvariants<O>(state: State<O>, now: number): void {
+  let count = 0;
+  let active = 0;
+  let leaving = 0;
+  let instances = 0;
+  let waiting = 0;
+  for (const application of state.applications.values()) {
+    checkLists(state, application);
+    checkLine(state, application, now);
+    checkMemory(state, application, now);
+    count += application.count;
+    active += application.active;
+    instances += application.count + application.outside.size;
+    for (const { standing } of application.outside) if (standing === "leaving") leaving++;
+    waiting += application.line.size;
+  }
+  same("count", state.count, count);
+  same("active", state.active, active);
+  same("leaving", state.leaving, leaving);
+  same("instances known", state.instances.size, instances);
+  same("gets waiting", state.waiters.size, waiting);
+  checkPlaces(state);
+  checkIdle(state);
+  checkSessions(state);
+  for (const application of state.pendingRestarts) {
+    require(!restartFits(state, application), "a restart that fits is put off");
+    require(state.applications.get(application.root) === application, "a restart is of nothing");
+  }
+  same("applications left to look at", state.maybeEmpty.size, 0);
+}
+
+function checkPlaces<O>(state: State<O>): void {
+  const { limits, planned, begun, idle } = state;
+  const spawns = sum(state, ({ spawning }) => spawning);
+  same("spawns", planned.size + begun.size, spawns);
+  same(
+    "planned",
+    planned.size,
+    sum(state, (application) => application.planned.size),
+  );
+  same(
+    "outdated",
+    state.outdatedSpawns,
+    sum(state, ({ outdated }) => outdated.size),
+  );
+  require(begun.size <= state.options.spawnsAtOnce, "too many spawns are under way");
+  const mayBegin = begun.size < state.options.spawnsAtOnce;
+  require(planned.size === 0 || !mayBegin, "a planned spawn could begin");
+  if (state.places <= limits.max) return;
+  same("idle above max", idle.size, 0);
+  same("planned above max", planned.size, 0);
+}
+
+function checkLists<O>(state: State<O>, application: Application<O>): void {
+  const { available, full, outside } = application;
+  let active = 0;
+  for (const order of [available, full]) {
+    let previous: Instance<O> | undefined;
+    for (const instance of order) {
+      same(`standing of ${instance.id}`, instance.standing, "pooled");
+      const isAvailable = instance.sessions < instance.concurrency;
+      require(isAvailable === (order === available), `instance ${instance.id} is in a wrong list`);
+      const isFirst = previous === undefined || comesBefore(previous, instance);
+      require(isFirst, `instance ${instance.id} is at a wrong place`);
+      if (instance.sessions > 0) active++;
+      previous = instance;
+    }
+  }
+  same(`active of ${application.root}`, application.active, active);
+  for (const { id, standing, sessions } of outside) {
+    require(standing === "leaving" ||
+      standing === "dead", `instance ${id} is outside as ${standing}`);
+    require(sessions > 0, `instance ${id} is outside and has no session`);
+  }
+  same("applications of a root", state.applications.get(application.root), application);
+}
+
+/** Fewest sessions first, then the one used last. */
+function comesBefore<O>(a: Instance<O>, b: Instance<O>): boolean {
+  return a.sessions < b.sessions || (a.sessions === b.sessions && a.lastUsedMs >= b.lastUsedMs);
+}
+
+function checkIdle<O>(state: State<O>): void {
+  same("idle", state.idle.size, state.count - state.active);
+  let sinceMs = Number.NEGATIVE_INFINITY;
+  for (const { id, standing, sessions, lastUsedMs } of state.idle) {
+    require(standing === "pooled" && sessions === 0, `instance ${id} is not idle`);
+    require(lastUsedMs >= sinceMs, `idle instance ${id} is at a wrong place`);
+    sinceMs = lastUsedMs;
+  }
+}
+
+function checkSessions<O>(state: State<O>): void {
+  const open = new Map<number, number>();
+  for (const { instance } of state.sessions.values()) {
+    open.set(instance.id, (open.get(instance.id) ?? 0) + 1);
+  }
+  for (const { id, sessions } of state.instances.values()) {
+    same(`sessions of instance ${id}`, sessions, open.get(id) ?? 0);
+    open.delete(id);
+  }
+  same("instances with sessions and unknown", open.size, 0);
+}
+
+function checkLine<O>(state: State<O>, application: Application<O>, now: number): void {
+  const { line, root, available, full, spawning, failures, coming, hunger } = application;
+  const { limits, deadlines } = state;
+  let id = -1;
+  let covered = 0;
+  let position = 0;
+  for (const waiter of line) {
+    require(waiter.id > id, `get ${waiter.id} is at a wrong place in line`);
+    require(state.waiters.get(waiter.id) === waiter, `get ${waiter.id} waits unknown`);
+    same(
+      `deadline of ${waiter.id}`,
+      waiter.deadline?.heap === deadlines,
+      state.options.maxWaitMs > 0,
+    );
+    require(!waiter.covered || covered === position, `get ${waiter.id} is covered out of turn`);
+    if (waiter.covered) covered++;
+    id = waiter.id;
+    position++;
+  }
+  const need = Math.ceil(line.size / application.getsPerSpawn);
+  require(application.planned.size === 0 || coming <= need, `${root} plans for nobody`);
+  if (line.first === undefined) {
+    same(`${root} in a queue for places`, hunger.heap, undefined);
+    return;
+  }
+  same(`free instances of ${root} with gets waiting`, available.size, 0);
+  require(!(failures.isPaused(now) && application.count === 0), `${root} waits in a pause`);
+  const mayBind = !limits.useGlobalQueue && full.size > 0 && spawning === 0;
+  require(!mayBind, `a get of ${root} could bind to a busy instance`);
+  const uncovered = line.firstUncovered;
+  const maySpawn = application.places < state.limitOf(application) && !failures.isPaused(now);
+  if (uncovered === undefined || !maySpawn) {
+    same(`${root} in a queue for places`, hunger.heap, undefined);
+    return;
+  }
+  const isBare = application.count === 0 && coming === 0;
+  require(hunger.heap === (isBare ? state.bare : state.seeded), `${root} is in the wrong queue`);
+  same(`key of ${root}`, hunger.key, uncovered.id);
+  require(state.places >= limits.max, `a get of ${root} could have a place`);
+  const mayEvict = state.active + state.spawning < limits.max;
+  require(!(isBare && mayEvict), `a get of ${root} could have an idle instance's place`);
+}
+
+function checkMemory<O>(state: State<O>, application: Application<O>, now: number): void {
+  const { root, count, outside, spawning, line, maxInstances, failures, alarm } = application;
+  if (count + outside.size + spawning + line.size > 0 || maxInstances !== undefined) return;
+  require(failures.count > 0, `${root} has nothing left and is not forgotten`);
+  require(alarm.heap === state.alarms && alarm.key > now, `${root} would never be forgotten`);
+}
+
+function sum<O>(state: State<O>, of: (application: Application<O>) => number): number {
+  let total = 0;
+  for (const application of state.applications.values()) total += of(application);
+  return total;
+}
+
+function same(what: string, actual: unknown, expected: unknown): void {
+  if (actual === expected) return;
+  throw new Error(`pool invariant: ${what}: ${String(actual)} instead of ${String(expected)}`);
+}
+
+function require(holds: boolean, otherwise: string): void {
+  if (!holds) throw new Error(`pool invariant: ${otherwise}`);
+}

@@ -1,0 +1,306 @@
+/**
+ * The pool: which get is served by which instance, who is spawned and who let go (PROTOCOL.md, sections 6, 7 and 10).
+ * Events in, effects out: no I/O, no clock. Each method is one event at the time `now`, changes the state, lets
+ * settle.ts draw the consequences and returns what the driver has to do, in order. Rules for the driver:
+ *
+ * - Perform the effects of one call before the next, and never call the pool from within.
+ * - Every `spawn` is answered by one `spawned` or `spawnFailed`, every `grant` by one `sessionClosed` or
+ *   `connectFailed`; an instance may be reported dead once, from `spawned` until its `retire`.
+ * - Call `tick` at `nextDeadline()`, or a little later.
+ *
+ * An id that is not (or no longer) known is a mistake of the driver and throws; nothing has changed then. A `now`
+ * before the last one counts as the last one.
+ */
+
+import type { ByteString } from "../wire/bytes.ts";
+import type { Application, Session, Spawn } from "./application.ts";
+import { arrive, refuseOverdue } from "./gets.ts";
+import { checkInvariants } from "./invariants.ts";
+import { close, moveElsewhere, returnToLine } from "./sessions.ts";
+import { dropAboveMax, dropAboveOwnLimit, settle, settleAll, shedIdle } from "./settle.ts";
+import { takeSnapshot } from "./snapshot.ts";
+import { becomeReady, fail, type Ready } from "./spawns.ts";
+import { State } from "./state.ts";
+import type {
+  Effect,
+  GetRequest,
+  InstanceId,
+  PoolLimits,
+  PoolOptions,
+  PoolSnapshot,
+  SessionId,
+  SpawnFailure,
+  SpawnId,
+  WaiterId,
+} from "./types.ts";
+
+export const DEFAULT_LIMITS: PoolLimits = {
+  max: 20,
+  maxPerApp: 0,
+  maxIdleMs: 120_000,
+  useGlobalQueue: false,
+};
+
+/** More sessions at once than any instance can mean; the caller clamps what an instance reports. */
+const MAX_CONCURRENCY = 100_000;
+
+type Effects<O> = readonly Effect<O>[];
+
+export class Pool<O> {
+  readonly #state: State<O>;
+  #now = Number.NEGATIVE_INFINITY;
+
+  constructor(options: PoolOptions, limits: Partial<PoolLimits> = {}) {
+    requireWhole("maxWaitMs", options.maxWaitMs, 0);
+    requireWhole("maxQueue", options.maxQueue, 0);
+    requireWhole("spawnsAtOnce", options.spawnsAtOnce, 1);
+    if (options.failurePause !== undefined) {
+      requireWhole("failurePause.firstMs", options.failurePause.firstMs, 1);
+      requireWhole("failurePause.maxMs", options.failurePause.maxMs, 1);
+    }
+    this.#state = new State<O>(checkedLimits({ ...DEFAULT_LIMITS, ...limits }), options);
+  }
+
+  get limits(): PoolLimits {
+    return this.#state.limits;
+  }
+
+  /** Instances in the pool: neither those being spawned nor those that have left it. */
+  get count(): number {
+    return this.#state.count;
+  }
+
+  /** Instances in the pool with a session. */
+  get active(): number {
+    return this.#state.active;
+  }
+
+  /** Gets that wait. */
+  get waiting(): number {
+    return this.#state.waiters.size;
+  }
+
+  /** Whether restart.txt of an application is to be looked at before a `get`. */
+  hasInstances(root: ByteString, now: number): boolean {
+    const application = this.#state.applications.get(root);
+    if (application === undefined) return false;
+    return application.count > 0 || application.failures.isPaused(now);
+  }
+
+  /**
+   * A client wants an instance. `waiter` names the get in the grant or refusal that follows, in these effects or in
+   * later ones. A grant is for one try to connect: after `connectFailed` another follows, or the refusal.
+   */
+  get(request: GetRequest<O>, now: number): { waiter: WaiterId; effects: Effects<O> } {
+    const state = this.#state;
+    requireWhole("expectedConcurrency", request.expectedConcurrency, 1, MAX_CONCURRENCY);
+    const time = this.#advance(now);
+    const { id, application } = arrive(state, request, time);
+    settle(state, application, time);
+    if (state.waiters.size > 0 && state.waiters.has(id)) state.counters.waits++;
+    return { waiter: id, effects: state.takeEffects() };
+  }
+
+  /** The client no longer wants what it asked for. Nothing happens if it has been answered already. */
+  cancel(waiter: WaiterId, now: number): Effects<O> {
+    const state = this.#state;
+    const found = state.waiters.get(waiter);
+    if (found === undefined) {
+      if (waiter >= 0 && waiter < state.nextWaiter) return state.takeEffects();
+      throw new Error(`pool: cancel of get ${waiter}: there was no such get`);
+    }
+    const time = this.#advance(now);
+    state.counters.cancels++;
+    state.dequeue(found);
+    settle(state, found.application, time);
+    return state.takeEffects();
+  }
+
+  /** A spawn has succeeded; `instance` is its name from now on, in these effects too. */
+  spawned(
+    spawn: SpawnId,
+    ready: Ready,
+    now: number,
+  ): { instance: InstanceId; effects: Effects<O> } {
+    const state = this.#state;
+    const found = this.#spawn(spawn, "spawned");
+    requireWhole("concurrency", ready.concurrency, 1, MAX_CONCURRENCY);
+    const time = this.#advance(now);
+    const { id, application } = becomeReady(state, found, ready, time);
+    settle(state, application, time);
+    return { instance: id, effects: state.takeEffects() };
+  }
+
+  /** A spawn has failed. Its gets are refused with `failure`. */
+  spawnFailed(spawn: SpawnId, failure: SpawnFailure, now: number): Effects<O> {
+    const state = this.#state;
+    const found = this.#spawn(spawn, "spawnFailed");
+    const time = this.#advance(now);
+    fail(state, found, failure, time);
+    settle(state, found.application, time);
+    return state.takeEffects();
+  }
+
+  /** A session is over, or its client gone. */
+  sessionClosed(session: SessionId, now: number): Effects<O> {
+    const state = this.#state;
+    const found = this.#session(session, "sessionClosed");
+    const time = this.#advance(now);
+    close(state, found, time);
+    settle(state, found.instance.application, time);
+    return state.takeEffects();
+  }
+
+  /**
+   * The instance of a new session cannot be connected to: it leaves the pool. The get is granted another now or
+   * later, or refused with `cause` after ten tries.
+   */
+  connectFailed(session: SessionId, cause: string, now: number): Effects<O> {
+    const state = this.#state;
+    const found = this.#session(session, "connectFailed");
+    const time = this.#advance(now);
+    returnToLine(state, found, cause);
+    settle(state, found.instance.application, time);
+    return state.takeEffects();
+  }
+
+  /**
+   * The backlog of a new session's instance is full: moves the session to another instance of the application that
+   * this get has not tried, the best there is, even a busy one. Undefined: there is none, the session stays.
+   */
+  alternative(
+    session: SessionId,
+    now: number,
+  ): { instance: InstanceId | undefined; effects: Effects<O> } {
+    const state = this.#state;
+    const found = this.#session(session, "alternative");
+    const time = this.#advance(now);
+    const { application } = found.instance;
+    const other = moveElsewhere(state, found, time);
+    settle(state, application, time);
+    return { instance: other?.id, effects: state.takeEffects() };
+  }
+
+  /** The process is gone. Its open sessions stay open until they are closed. */
+  instanceDied(instance: InstanceId, now: number): Effects<O> {
+    const state = this.#state;
+    const found = state.instances.get(instance);
+    if (found === undefined || found.standing === "dead") {
+      const why = found === undefined ? "there is no such instance" : "it has died already";
+      throw new Error(`pool: instanceDied of instance ${instance}: ${why}`);
+    }
+    const time = this.#advance(now);
+    state.counters.deaths++;
+    state.leave(found, "dead", found.standing === "pooled" ? "died" : found.reason);
+    settle(state, found.application, time);
+    return state.takeEffects();
+  }
+
+  /** Changes some of the limits. Lowering max lets idle instances go at once and busy ones when they are done. */
+  setLimits(change: Partial<PoolLimits>, now: number): Effects<O> {
+    const state = this.#state;
+    const limits = checkedLimits({ ...state.limits, ...change });
+    const time = this.#advance(now);
+    state.limits = limits;
+    const all = new Set(state.applications.values());
+    for (const application of all) dropAboveOwnLimit(state, application);
+    shedIdle(state);
+    dropAboveMax(state);
+    settleAll(state, all, time);
+    return state.takeEffects();
+  }
+
+  /** Sets the options of one application: what is left out has its default again. */
+  configure(
+    root: ByteString,
+    { maxInstances = 0 }: { readonly maxInstances?: number | undefined },
+    now: number,
+  ): Effects<O> {
+    requireWhole("maxInstances", maxInstances, 0);
+    const state = this.#state;
+    const time = this.#advance(now);
+    const application = state.application(root);
+    application.maxInstances = maxInstances === 0 ? undefined : maxInstances;
+    // Instances from now on may serve another number of sessions at once.
+    application.lastConcurrency = undefined;
+    state.maybeEmpty.add(application);
+    dropAboveOwnLimit(state, application);
+    settle(state, application, time);
+    return state.takeEffects();
+  }
+
+  /** All instances leave the pool; open sessions go on. */
+  clear(now: number): Effects<O> {
+    const state = this.#state;
+    const time = this.#advance(now);
+    state.counters.clears++;
+    const all = new Set(state.applications.values());
+    for (const application of all) state.outdate(application, "cleared");
+    settleAll(state, all, time);
+    return state.takeEffects();
+  }
+
+  /** Does what is due: refuses gets that have waited too long, lets instances go that were idle too long. */
+  tick(now: number): Effects<O> {
+    const state = this.#state;
+    const time = this.#advance(now);
+    const touched = new Set<Application<O>>();
+    refuseOverdue(state, touched, time);
+    for (let idle = state.idle.first; idle !== undefined; idle = state.idle.first) {
+      if (idle.lastUsedMs + state.limits.maxIdleMs > time) break;
+      state.leave(idle, "leaving", "idle");
+    }
+    settleAll(state, touched, time);
+    return state.takeEffects();
+  }
+
+  /** When `tick` is to be called next; undefined: not before another event. */
+  nextDeadline(): number | undefined {
+    const { idle, limits, deadlines, alarms } = this.#state;
+    const reapMs = idle.first === undefined ? Infinity : idle.first.lastUsedMs + limits.maxIdleMs;
+    const waitMs = deadlines.first?.key ?? Infinity;
+    const alarmMs = alarms.first?.key ?? Infinity;
+    const next = Math.min(reapMs, waitMs, alarmMs);
+    return next === Infinity ? undefined : next;
+  }
+
+  /** Everything, for people and tools; costs time in proportion to all there is. */
+  snapshot(now: number): PoolSnapshot {
+    return takeSnapshot(this.#state, Math.max(now, this.#now));
+  }
+
+  /** Throws if the pool contradicts itself: for tests, after every step. Costs like a snapshot. */
+  check(): void {
+    checkInvariants(this.#state, this.#now);
+  }
+
+  #advance(now: number): number {
+    if (now > this.#now) this.#now = now;
+    else if (Number.isNaN(now)) throw new Error("pool: the time is not a number");
+    return this.#now;
+  }
+
+  #spawn(id: SpawnId, event: string): Spawn<O> {
+    const spawn = this.#state.begun.get(id);
+    if (spawn !== undefined) return spawn;
+    throw new Error(`pool: ${event} of spawn ${id}: no such spawn is under way`);
+  }
+
+  #session(id: SessionId, event: string): Session<O> {
+    const session = this.#state.sessions.get(id);
+    if (session !== undefined) return session;
+    throw new Error(`pool: ${event} of session ${id}: no such session is open`);
+  }
+}
+
+function checkedLimits(limits: PoolLimits): PoolLimits {
+  requireWhole("max", limits.max, 1);
+  requireWhole("maxPerApp", limits.maxPerApp, 0);
+  requireWhole("maxIdleMs", limits.maxIdleMs, 0);
+  return limits;
+}
+
+function requireWhole(name: string, value: number, least: number, most = Infinity): void {
+  if (Number.isInteger(value) && value >= least && value <= most) return;
+  throw new RangeError(`pool: ${name} is ${value}, not a whole number of ${least} or more`);
+}

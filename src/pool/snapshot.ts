@@ -1,0 +1,125 @@
+/**
+ * The pool at one moment, as plain data: what `inspect`, the status report and the metrics are made of. The shape is
+ * PoolSnapshot in types.ts; every key is always there, what does not apply is null. Costs time in proportion to all
+ * there is; the pool itself never takes one.
+ */
+
+import type { Application, Instance, Spawn, Waiter } from "./application.ts";
+import { copyCounters } from "./counters.ts";
+import type { State } from "./state.ts";
+import type {
+  ApplicationSnapshot,
+  InstanceId,
+  InstanceSnapshot,
+  InstanceState,
+  PoolSnapshot,
+  SpawnSnapshot,
+  WaiterSnapshot,
+} from "./types.ts";
+
+/** Waiting gets shown for each application: those behind them say nothing new. */
+const MAX_WAITERS_SHOWN = 100;
+
+export function takeSnapshot<O>(state: State<O>, now: number): PoolSnapshot {
+  const oldestSessions = findOldestSessions(state);
+  let oldestWaiter: Waiter<O> | undefined;
+  const applications: ApplicationSnapshot[] = [];
+  for (const application of inByteOrder(state)) {
+    applications.push(showApplication(state, application, oldestSessions, now));
+    const { first } = application.line;
+    if (first !== undefined && first.id < (oldestWaiter?.id ?? Infinity)) oldestWaiter = first;
+  }
+  return {
+    limits: { ...state.limits },
+    count: state.count,
+    active: state.active,
+    spawning: state.spawning,
+    leaving: state.leaving,
+    sessions: state.sessions.size,
+    waiting: state.waiters.size,
+    waitingOnGlobalQueue: state.waiters.size,
+    oldestWaiterMs: oldestWaiter === undefined ? null : now - oldestWaiter.arrivedMs,
+    counters: copyCounters(state.counters),
+    applications,
+  };
+}
+
+function inByteOrder<O>(state: State<O>): Application<O>[] {
+  // Comparing byte strings compares bytes.
+  return [...state.applications.values()].toSorted((a, b) => (a.root < b.root ? -1 : 1));
+}
+
+/** When the oldest open session of each instance was opened; sessions are kept in the order of opening. */
+function findOldestSessions<O>(state: State<O>): Map<InstanceId, number> {
+  const oldest = new Map<InstanceId, number>();
+  for (const { instance, openedMs } of state.sessions.values()) {
+    if (!oldest.has(instance.id)) oldest.set(instance.id, openedMs);
+  }
+  return oldest;
+}
+
+function showApplication<O>(
+  state: State<O>,
+  application: Application<O>,
+  oldestSessions: ReadonlyMap<InstanceId, number>,
+  now: number,
+): ApplicationSnapshot {
+  const { root, maxInstances, available, full, outside, line, failures } = application;
+  const { begun, outdated, planned } = application;
+  const instances = [...available, ...full, ...outside].toSorted((a, b) => a.id - b.id);
+  return {
+    root,
+    maxInstances: maxInstances ?? null,
+    restartPending: state.pendingRestarts.has(application),
+    instances: instances.map((instance) =>
+      showInstance(instance, oldestSessions.get(instance.id), now),
+    ),
+    waiting: line.size,
+    waiters: showWaiters(application, now),
+    spawns: [
+      ...[...outdated].map((spawn) => showSpawn(spawn, true, now)),
+      ...[...begun, ...planned].map((spawn) => showSpawn(spawn, false, now)),
+    ],
+    lastSpawnError:
+      failures.last === undefined
+        ? null
+        : { message: failures.last.message, agoMs: now - failures.lastMs },
+    pauseMs: failures.isPaused(now) ? failures.pausedUntilMs - now : null,
+  };
+}
+
+function showInstance<O>(
+  instance: Instance<O>,
+  oldestSessionMs: number | undefined,
+  now: number,
+): InstanceSnapshot {
+  return {
+    pid: instance.pid,
+    state: stateOf(instance),
+    concurrency: instance.concurrency,
+    sessions: instance.sessions,
+    oldestSessionMs: oldestSessionMs === undefined ? null : now - oldestSessionMs,
+    served: instance.served,
+    ageMs: now - instance.readyMs,
+    unusedMs: now - instance.lastUsedMs,
+  };
+}
+
+function stateOf<O>({ standing, sessions, concurrency }: Instance<O>): InstanceState {
+  if (standing === "leaving" || standing === "dead") return standing;
+  if (sessions === 0) return "idle";
+  return sessions < concurrency ? "active" : "busy";
+}
+
+function showWaiters<O>({ line }: Application<O>, now: number): WaiterSnapshot[] {
+  const shown: WaiterSnapshot[] = [];
+  for (const { arrivedMs, failedConnects } of line) {
+    if (shown.length === MAX_WAITERS_SHOWN) break;
+    shown.push({ ageMs: now - arrivedMs, failedConnects });
+  }
+  return shown;
+}
+
+function showSpawn<O>({ id, sinceMs }: Spawn<O>, outdated: boolean, now: number): SpawnSnapshot {
+  return { state: id === undefined ? "planned" : "begun", ageMs: now - sinceMs, outdated };
+}

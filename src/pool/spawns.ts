@@ -1,0 +1,77 @@
+/** How spawns end: an instance joins the pool or serves the gets it was begun for, or gets learn of the failure. */
+
+import type { Instance, Spawn } from "./application.ts";
+import { serveReady } from "./settle.ts";
+import type { State } from "./state.ts";
+import type { SpawnFailure } from "./types.ts";
+
+export interface Ready {
+  readonly pid: number;
+  /** Sessions it serves at once. */
+  readonly concurrency: number;
+}
+
+/** A spawn has succeeded. Its instance is for its application's gets first, whoever else wants a place. */
+export function becomeReady<O>(
+  state: State<O>,
+  spawn: Spawn<O>,
+  { pid, concurrency }: Ready,
+  now: number,
+): Instance<O> {
+  const { application } = spawn;
+  const isOutdated = spawn.order.list === application.outdated;
+  state.end(spawn);
+  state.counters.spawnsDone++;
+  const instance = state.newInstance(spawn, pid, concurrency, now);
+  if (isOutdated) {
+    serveOutdated(state, spawn, instance, now);
+  } else {
+    application.lastConcurrency = concurrency;
+    application.failures.reset();
+    state.move(instance, "pooled", 0);
+    serveReady(state, application, now);
+  }
+  return instance;
+}
+
+/** A restart or clear has come since the spawn began: only gets from before have a use for the instance. */
+function serveOutdated<O>(
+  state: State<O>,
+  spawn: Spawn<O>,
+  instance: Instance<O>,
+  now: number,
+): void {
+  const { line } = spawn.application;
+  instance.reason = "outdated";
+  state.move(instance, "leaving", 0);
+  while (instance.sessions < instance.concurrency) {
+    const waiter = line.first;
+    if (waiter === undefined || waiter.id >= spawn.servesBefore) break;
+    state.dequeue(waiter);
+    state.grant(waiter, instance, now);
+  }
+  state.retireIfDone(instance);
+}
+
+/** A spawn has failed, which is the answer to every get that has waited since before it began. */
+export function fail<O>(
+  state: State<O>,
+  spawn: Spawn<O>,
+  failure: SpawnFailure,
+  now: number,
+): void {
+  const { application } = spawn;
+  const { failures, line, outdated } = application;
+  const isOutdated = spawn.order.list === outdated;
+  state.end(spawn);
+  state.counters.spawnsFailed++;
+  // Code from before a restart says nothing about the code there is now.
+  if (!isOutdated) failures.note(failure, state.options.failurePause, now);
+  if (failures.isPaused(now)) state.alarms.set(application.alarm, failures.pausedUntilMs);
+  for (let waiter = line.first; waiter !== undefined; waiter = line.first) {
+    if (waiter.id >= spawn.beganAt) break;
+    state.dequeue(waiter);
+    state.counters.refusals.spawnFailed++;
+    state.refuse(waiter, { kind: "spawnFailed", failure });
+  }
+}

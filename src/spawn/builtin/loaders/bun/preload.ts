@@ -1,0 +1,143 @@
+/**
+ * The loader of bun applications: preloaded before the program, which then runs as if by `bun
+ * server.ts`. It takes the program's first Bun.serve (of its own, of node:http, or Bun's for a
+ * default export with `fetch`), serves sessions on descriptor 3 with it, and speaks on the lifeline,
+ * descriptor 4 (PROTOCOL section 10).
+ *
+ * The instance leaves after the sessions at hand when the lifeline ends or on SIGUSR1. SIGTERM keeps
+ * its default action. Before it is ready nothing here keeps the process alive: a program that ends
+ * without serving just ends, and says so.
+ */
+import { writeSync } from "node:fs";
+
+import { makeApplication, type Application, type ServeOptions } from "./application.ts";
+import { watchResponses } from "./known-bodies.ts";
+import { Session, type SessionSocket } from "./session.ts";
+
+const listener = 3;
+const lifeline = 4;
+
+const concurrency = Number(process.env["APPLICATION_POOL_CONCURRENCY"] ?? 32);
+delete process.env["APPLICATION_POOL_CONCURRENCY"];
+// It made our binary the Bun runtime; the program's children are its own business.
+delete process.env["BUN_BE_BUN"];
+
+const realServe = Bun.serve as unknown as (options: ServeOptions) => unknown;
+/** Connections being served, and those waiting for their turn, first come, first served. */
+const serving = new Set<SessionSocket>();
+const waiting = new Set<SessionSocket>();
+let application: Application | undefined;
+let sessions: { stop(): void } | undefined;
+let isLeaving = false;
+
+function arrayMessage(...elements: string[]): Buffer {
+  const payload = Buffer.from(elements.map((element) => `${element}\0`).join(""), "latin1");
+  const size = Buffer.alloc(2);
+  size.writeUInt16BE(payload.length);
+  return Buffer.concat([size, payload]);
+}
+
+function tell(message: Buffer): void {
+  for (let at = 0; at < message.length;) at += writeSync(lifeline, message, at);
+}
+
+function tellFailure(text: string): void {
+  const page = Buffer.from(text.slice(0, 60_000));
+  const size = Buffer.alloc(4);
+  size.writeUInt32BE(page.length);
+  tell(Buffer.concat([arrayMessage("error_page"), size, page]));
+}
+
+function onFailure(error: unknown): void {
+  const text = Bun.inspect(error, { colors: false });
+  console.error(text);
+  tellFailure(text);
+  process.exit(1);
+}
+
+function onNothingServed(): void {
+  tellFailure(
+    "The program ended without serving: it neither exports a default with `fetch` nor calls " +
+      "Bun.serve().",
+  );
+}
+
+function leave(): void {
+  if (isLeaving) return;
+  isLeaving = true;
+  sessions?.stop();
+  leaveIfDone();
+}
+
+function leaveIfDone(): void {
+  if (isLeaving && serving.size === 0 && waiting.size === 0) process.exit(0);
+}
+
+function admit(socket: SessionSocket): void {
+  if (serving.size < concurrency) {
+    serving.add(socket);
+    return;
+  }
+  waiting.add(socket);
+  socket.pause();
+}
+
+function dismiss(socket: SessionSocket): void {
+  waiting.delete(socket);
+  serving.delete(socket);
+  const [next] = waiting;
+  if (next !== undefined && serving.size < concurrency) {
+    waiting.delete(next);
+    serving.add(next);
+    next.resume();
+  }
+  leaveIfDone();
+}
+
+function serveSessions({ handler }: Application): void {
+  sessions = Bun.listen<Session>({
+    fd: listener,
+    allowHalfOpen: true,
+    socket: {
+      open: (socket: SessionSocket) => {
+        socket.data = new Session(socket, handler, () => dismiss(socket));
+        admit(socket);
+      },
+      data: (socket: SessionSocket, chunk: Buffer) => socket.data.data(chunk),
+      end: (socket: SessionSocket) => socket.data.end(),
+      drain: (socket: SessionSocket) => socket.data.drain(),
+      close: (socket: SessionSocket) => socket.data.closed(),
+      error: (socket: SessionSocket) => socket.terminate(),
+    },
+  } as unknown as Bun.UnixSocketOptions<Session>);
+}
+
+async function watchLifeline(): Promise<void> {
+  await Bun.connect({
+    fd: lifeline,
+    socket: { data: () => {}, end: leave, close: leave, error: leave },
+  } as unknown as Bun.TCPSocketConnectOptions<undefined>);
+}
+
+async function begin(started: Application): Promise<void> {
+  // The program's call of Bun.serve returns first, as it would with a real server.
+  await Promise.resolve();
+  serveSessions(started);
+  await watchLifeline();
+  tell(arrayMessage("ready", String(concurrency)));
+  process.off("uncaughtException", onFailure);
+  process.off("beforeExit", onNothingServed);
+}
+
+Bun.serve = ((options: ServeOptions) => {
+  // Only the first is the application; a further one is a server of its own, on its own port.
+  if (application !== undefined) return realServe(options);
+  application = makeApplication(options, realServe, leave);
+  begin(application).catch(onFailure);
+  return application.server;
+}) as typeof Bun.serve;
+
+watchResponses();
+process.on("uncaughtException", onFailure);
+process.on("beforeExit", onNothingServed);
+process.on("SIGUSR1", leave);

@@ -1,0 +1,139 @@
+/**
+ * The socket of an instance that a 2.0 spawn server made: an abstract name, or a path.
+ *
+ * The name comes from a process with fewer rights than ours, so a path is opened once, without
+ * following a link, and from then on only the descriptor counts: it must be a socket of a user who
+ * may own one, it is made ours (mode 0600, our user), connected to and deleted through it.
+ */
+import { statSync } from "node:fs";
+
+import { SyscallError } from "../native/errno.ts";
+import type { OwnedFd } from "../native/owned-fd.ts";
+import { PinnedSocket } from "../native/pinned-socket.ts";
+import { abstractAddress, connectUnix } from "../native/socket.ts";
+import { escapeForLog, type ByteString } from "../wire/bytes.ts";
+import type { SpawnedInstance } from "../wire/spawn-protocol.ts";
+
+export interface InstanceSocket {
+  /** As connectUnix. */
+  connect(): OwnedFd | "full";
+  /** Removes what is left of it. @throws SyscallError when its name could not be deleted. */
+  release(): void;
+}
+
+export type AbstractForm = "padded" | "exact";
+
+/** 2.0 instances bind all of sun_path; the other form is tried where that one is refused. */
+export class AbstractForms {
+  #last: AbstractForm = "padded";
+
+  /** The forms to try, the one that worked last first. */
+  get inOrder(): readonly AbstractForm[] {
+    return this.#last === "padded" ? ["padded", "exact"] : ["exact", "padded"];
+  }
+
+  worked(form: AbstractForm): void {
+    this.#last = form;
+  }
+}
+
+export class AbstractSocket implements InstanceSocket {
+  readonly #name: ByteString;
+  readonly #forms: AbstractForms;
+  #known: AbstractForm | undefined;
+
+  constructor(name: ByteString, forms: AbstractForms) {
+    this.#name = name;
+    this.#forms = forms;
+  }
+
+  connect(): OwnedFd | "full" {
+    if (this.#known !== undefined) return connectUnix(abstractAddress(this.#name, this.#known));
+    const [first, second] = this.#forms.inOrder;
+    try {
+      return this.#try(first ?? "padded");
+    } catch (error) {
+      if (!(error instanceof SyscallError) || error.code !== "ECONNREFUSED") throw error;
+      return this.#try(second ?? "exact");
+    }
+  }
+
+  #try(form: AbstractForm): OwnedFd | "full" {
+    const connected = connectUnix(abstractAddress(this.#name, form));
+    this.#known = form;
+    this.#forms.worked(form);
+    return connected;
+  }
+
+  release(): void {
+    // An abstract name goes with its process.
+  }
+}
+
+export class FileSocket implements InstanceSocket {
+  readonly #path: ByteString;
+  readonly #pinned: PinnedSocket;
+
+  /**
+   * Opens the socket, checks whose it is and makes it ours. @param owners the users it may belong to.
+   * @throws Error, SyscallError: it is not to be used.
+   */
+  constructor(path: ByteString, owners: readonly number[]) {
+    this.#path = path;
+    const pinned = new PinnedSocket(path);
+    try {
+      if (!owners.includes(pinned.owner)) {
+        const allowed = owners.join(" or ");
+        throw new Error(
+          `socket ${escapeForLog(path)} belongs to user ${pinned.owner}, not to ${allowed}`,
+        );
+      }
+      pinned.changeMode(0o600);
+      // Raises nothing where it is ours already, which is all that a server without root may have.
+      pinned.changeOwner(process.geteuid?.() ?? 0, process.getegid?.() ?? 0);
+    } catch (error) {
+      pinned.close();
+      throw error;
+    }
+    this.#pinned = pinned;
+  }
+
+  connect(): OwnedFd | "full" {
+    return this.#pinned.connect();
+  }
+
+  release(): void {
+    try {
+      this.#pinned.unlinkName(this.#path);
+    } finally {
+      this.#pinned.close();
+    }
+  }
+}
+
+/**
+ * The socket a spawn server named. @param spawnServerUser the user it runs as.
+ * @throws Error, SyscallError: it is not to be used.
+ */
+export function openInstanceSocket(
+  said: SpawnedInstance,
+  spawnServerUser: number,
+  forms: AbstractForms,
+): InstanceSocket {
+  if (said.abstract) return new AbstractSocket(said.socketName, forms);
+  return new FileSocket(said.socketName, allowedOwners(said.pid, spawnServerUser));
+}
+
+/**
+ * Only a spawn server that runs as root can make instances of other users. From another one the
+ * process id proves nothing: it could name any process, and so any user's socket.
+ */
+function allowedOwners(pid: number, spawnServerUser: number): number[] {
+  if (spawnServerUser !== 0) return [spawnServerUser];
+  try {
+    const instanceUser = statSync(`/proc/${pid}`).uid;
+    return instanceUser === 0 ? [0] : [0, instanceUser];
+  } catch {
+    return [0]; // Gone already: connecting will show it.
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * One life of a 2.0 spawn server: the process, our end of its socket, and the two ways to see its
+ * end. Both count, since instances can hold a dead one's socket open, and a living one can close it.
+ */
+import { open, setNonBlocking } from "../native/fd.ts";
+import type { OwnedFd } from "../native/owned-fd.ts";
+import type { DescriptorLimit, User } from "../native/process.ts";
+import { socketPair } from "../native/socket.ts";
+import { ascii, escapeForLog, type ByteString } from "../wire/bytes.ts";
+import { launchCommand, launcherCommand } from "./launch-plan.ts";
+import { exitText, waitForExit } from "./process-end.ts";
+import type { Notify } from "./spawner.ts";
+import { SpawnChannel } from "./spawn-channel.ts";
+
+/** How the spawn server is run: `ruby script "<61 spaces>"`. */
+export interface SpawnServerCommand {
+  /** Looked up on PATH, after becoming the user. */
+  readonly ruby: ByteString;
+  readonly script: ByteString;
+  /** Opened for append at every start; absent: the server's own stderr. */
+  readonly logFile?: ByteString;
+  /** Whom it runs as; only where the server runs as root. */
+  readonly user?: User;
+}
+
+export interface SpawnServerOptions {
+  readonly command: SpawnServerCommand;
+  readonly notify: Notify;
+  /** RLIMIT_NOFILE as it was before the server raised it; absent: left as it is. */
+  readonly originalDescriptorLimit?: DescriptorLimit;
+  /** How to run our own binary for the hidden launch command; default launcherCommand(). */
+  readonly launcher?: readonly string[];
+}
+
+/** What 2.0 gives the script as its only argument, so that it can write its title over it. */
+const titleRoom = ascii(" ".repeat(61));
+
+/** How long each polite way to end it may take (PROTOCOL section 1). */
+const politeMs = 5_000;
+/** The kernel needs a moment to end a killed process, but must not hold us up for ever. */
+const killedMs = 1_000;
+
+export class SpawnServerProcess {
+  readonly #process: Bun.Subprocess;
+  readonly channel: SpawnChannel;
+  readonly startedAt = performance.now();
+  /** The user it runs as. */
+  readonly user: number;
+
+  /**
+   * Starts one. @param onEnd is called once, when it is of no more use, with the reason.
+   * @throws Error: it could not be started.
+   */
+  constructor(options: SpawnServerOptions, onEnd: (why: string) => void) {
+    const { command, originalDescriptorLimit: descriptorLimit } = options;
+    this.user = command.user?.uid ?? process.geteuid?.() ?? 0;
+    const plan = {
+      argv: [command.ruby, command.script, titleRoom],
+      variables: [],
+      isInstance: false,
+      ...(command.user && { user: command.user }),
+      ...(descriptorLimit && { descriptorLimit }),
+    };
+    const { argv, env } = launchCommand(plan, options.launcher ?? launcherCommand());
+    const [ours, theirs] = socketPair();
+    using child = theirs;
+    using log = openLog(options);
+    const output = log?.number ?? 2;
+    try {
+      // It stays in our process group, as in 2.0, so that it keeps the terminal on stdin.
+      this.#process = Bun.spawn(argv, { env, stdio: ["inherit", output, output, child.number] });
+    } catch (error) {
+      ours.close();
+      throw error;
+    }
+    this.channel = new SpawnChannel(ours, onEnd);
+    void this.#watch(onEnd);
+  }
+
+  async #watch(onEnd: (why: string) => void): Promise<void> {
+    await this.#process.exited;
+    const why = `it ${exitText(this.#process)}`;
+    this.channel.end(why);
+    onEnd(why);
+  }
+
+  /** Its process id; 0 once it has ended. */
+  get pid(): number {
+    return this.#hasEnded ? 0 : this.#process.pid;
+  }
+
+  get #hasEnded(): boolean {
+    return this.#process.exitCode !== null || this.#process.signalCode !== null;
+  }
+
+  /** Ends it at once. */
+  kill(why: string): void {
+    this.channel.end(why);
+    this.#signal("SIGKILL");
+  }
+
+  /** Ends it politely: its socket closes, then SIGTERM, then SIGKILL. `hurry` skips the waits. */
+  async close(hurry: AbortSignal): Promise<void> {
+    this.channel.end("the server is shutting down");
+    const { exited } = this.#process;
+    if (await waitForExit(exited, politeMs, hurry)) return;
+    this.#signal("SIGTERM");
+    if (await waitForExit(exited, politeMs, hurry)) return;
+    this.#signal("SIGKILL");
+    await waitForExit(exited, killedMs);
+  }
+
+  #signal(signal: "SIGTERM" | "SIGKILL"): void {
+    // Until its end has been seen it is our child, so the id cannot have become another's.
+    if (!this.#hasEnded) this.#process.kill(signal);
+  }
+}
+
+/** The log file, as a blocking descriptor: its description is the spawn server's from now on. */
+function openLog({ command, notify }: SpawnServerOptions): OwnedFd | undefined {
+  if (command.logFile === undefined) return undefined;
+  try {
+    const log = open(command.logFile, "append");
+    setNonBlocking(log.number, false);
+    return log;
+  } catch (error) {
+    // The pool goes on without its log (a full disk, a directory that is gone).
+    const why = error instanceof Error ? error.message : String(error);
+    notify(0, "log file unusable", { file: escapeForLog(command.logFile), why });
+    return undefined;
+  }
+}

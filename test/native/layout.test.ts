@@ -1,0 +1,108 @@
+/** The layouts and numbers of layout.ts and errno.ts, against the C headers of this machine. */
+import { expect, test } from "bun:test";
+
+import { errnoName, errnos } from "../../src/native/errno.ts";
+import * as layout from "../../src/native/layout.ts";
+import { signals } from "../../src/native/process.ts";
+import { runC } from "../helpers/c-program.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+
+const temporaryDirectory = temporaryDirectories();
+
+const headers = `
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+`;
+
+/** What C says to each expression. */
+async function ask(expressions: readonly string[]): Promise<number[]> {
+  const prints = expressions.map((expression) => `  printf("%lld\\n", (long long)(${expression}));`);
+  const source = `${headers}int main(void) {\n${prints.join("\n")}\n  return 0;\n}\n`;
+  const output = await runC(temporaryDirectory(), source);
+  return output.trim().split("\n").map(Number);
+}
+
+/** Checks each expression against the number we use, all at once. */
+async function expectSame(ours: Readonly<Record<string, number>>): Promise<void> {
+  const expressions = Object.keys(ours);
+  const answers = await ask(expressions);
+  const theirs = Object.fromEntries(expressions.map((expression, i) => [expression, answers[i]]));
+  expect(theirs).toEqual(ours);
+}
+
+test("structs lie in memory as the C library lays them out", async () => {
+  const { msghdr, mmsghdr, iovec, cmsghdr, sockaddrUn, pollfd, rlimit, passwd } = layout;
+  await expectSame({
+    "offsetof(struct msghdr, msg_name)": msghdr.name,
+    "offsetof(struct msghdr, msg_namelen)": msghdr.namelen,
+    "offsetof(struct msghdr, msg_iov)": msghdr.iov,
+    "offsetof(struct msghdr, msg_iovlen)": msghdr.iovlen,
+    "offsetof(struct msghdr, msg_control)": msghdr.control,
+    "offsetof(struct msghdr, msg_controllen)": msghdr.controllen,
+    "offsetof(struct msghdr, msg_flags)": msghdr.flags,
+    "sizeof(struct msghdr)": msghdr.size,
+    "offsetof(struct mmsghdr, msg_len)": mmsghdr.msgLen,
+    "sizeof(struct mmsghdr)": mmsghdr.size,
+    "offsetof(struct iovec, iov_base)": iovec.base,
+    "offsetof(struct iovec, iov_len)": iovec.len,
+    "sizeof(struct iovec)": iovec.size,
+    "offsetof(struct cmsghdr, cmsg_len)": cmsghdr.len,
+    "offsetof(struct cmsghdr, cmsg_level)": cmsghdr.level,
+    "offsetof(struct cmsghdr, cmsg_type)": cmsghdr.type,
+    "CMSG_LEN(0)": cmsghdr.data,
+    "CMSG_LEN(sizeof(int))": cmsghdr.lenOfInt,
+    "CMSG_SPACE(sizeof(int))": cmsghdr.space,
+    "offsetof(struct sockaddr_un, sun_family)": sockaddrUn.family,
+    "offsetof(struct sockaddr_un, sun_path)": sockaddrUn.path,
+    "sizeof(((struct sockaddr_un *)0)->sun_path)": sockaddrUn.pathSize,
+    "sizeof(struct sockaddr_un)": sockaddrUn.size,
+    "offsetof(struct pollfd, fd)": pollfd.fd,
+    "offsetof(struct pollfd, events)": pollfd.events,
+    "offsetof(struct pollfd, revents)": pollfd.revents,
+    "sizeof(struct pollfd)": pollfd.size,
+    "offsetof(struct rlimit, rlim_cur)": rlimit.soft,
+    "offsetof(struct rlimit, rlim_max)": rlimit.hard,
+    "sizeof(struct rlimit)": rlimit.size,
+    "offsetof(struct passwd, pw_name)": passwd.name,
+    "offsetof(struct passwd, pw_uid)": passwd.uid,
+    "offsetof(struct passwd, pw_gid)": passwd.gid,
+    "offsetof(struct passwd, pw_dir)": passwd.dir,
+    "offsetof(struct passwd, pw_shell)": passwd.shell,
+  });
+});
+
+test("constants are those of the C headers", async () => {
+  const { SYS_PIDFD_SEND_SIGNAL, SYS_PIDFD_OPEN, ...named } = layout.C;
+  await expectSame({
+    ...named,
+    SYS_pidfd_send_signal: SYS_PIDFD_SEND_SIGNAL,
+    SYS_pidfd_open: SYS_PIDFD_OPEN,
+    ...signals,
+  });
+});
+
+test("error numbers have the names that the C headers give them", async () => {
+  const known: Record<string, number> = { ...errnos };
+  for (let number = 1; number <= 133; number += 1) {
+    const name = errnoName(number);
+    if (name.startsWith("E")) known[name] = number;
+  }
+  expect(Object.keys(known).length).toBeGreaterThan(40);
+  await expectSame(known);
+});
+
+test("an error number without a name is shown as a number", () => {
+  expect(errnoName(4095)).toBe("errno 4095");
+});

@@ -1,0 +1,372 @@
+// The rules of the pool written down a second time, as naively as possible: arrays, scans, everything worked out anew
+// at every step. Slow and, it is hoped, obviously right. It decides what the pool must do in random histories.
+// Sessions go by the id of their get, which has one at most.
+
+import type { GetRequest, PoolLimits, RetireReason } from "../../src/pool/types.ts";
+import {
+  type App,
+  best,
+  byArrival,
+  isFree,
+  type ModelGet,
+  type ModelInstance,
+  type ModelSpawn,
+  ModelState,
+} from "./model-state.ts";
+
+export class Model extends ModelState {
+  #gets = 0;
+  #spawnIds = 0;
+  #instanceIds = 0;
+
+  // What clients, instances and spawners do
+
+  get(request: GetRequest<string>): number {
+    const app = this.appOf(request.root);
+    app.expectedConcurrency = request.expectedConcurrency;
+    if (request.restart) this.#askForRestart(app);
+    const get: ModelGet = {
+      id: this.#gets++,
+      app,
+      options: request.options,
+      arrivedAt: this.now,
+      failedConnects: 0,
+      tried: [],
+    };
+    const mustWait = !this.#isServedOnArrival(app);
+    if (mustWait && this.options.maxQueue > 0 && this.waiting.length >= this.options.maxQueue) {
+      this.say("refuse", get.id, "busy");
+    } else {
+      this.waiting.push(get);
+    }
+    this.#settle();
+    return get.id;
+  }
+
+  cancel(id: number): void {
+    this.waiting = this.waiting.filter((get) => get.id !== id);
+    this.#settle();
+  }
+
+  spawned(id: number, concurrency: number): void {
+    const spawn = this.takeSpawn(id);
+    const { app } = spawn;
+    const isOutdated = spawn.servesBefore < Infinity;
+    const instance: ModelInstance = {
+      id: this.#instanceIds++,
+      app,
+      concurrency,
+      sessions: [],
+      standing: isOutdated ? "leaving" : "pooled",
+      reason: "outdated",
+      used: ++this.uses,
+      usedAt: this.now,
+      served: 0,
+    };
+    this.instances.push(instance);
+    if (!isOutdated) {
+      app.saidConcurrency = concurrency;
+      this.#forgive(app);
+    }
+    for (const get of this.line(app)) {
+      if (get.id < spawn.servesBefore && instance.sessions.length < concurrency) {
+        this.#grant(get, instance);
+      }
+    }
+    this.#settle();
+  }
+
+  spawnFailed(id: number, message: string): void {
+    const spawn = this.takeSpawn(id);
+    const { app } = spawn;
+    if (spawn.servesBefore === Infinity) this.#noteFailure(app, message);
+    for (const get of this.line(app)) {
+      if (get.id < spawn.beganAt) this.#refuseSpawnFailed(get, message);
+    }
+    this.#settle();
+  }
+
+  sessionClosed(id: number): void {
+    const instance = this.endSession(id);
+    instance.served++;
+    this.use(instance);
+    this.#settle();
+  }
+
+  connectFailed(id: number): void {
+    const get = this.grantedGet(id);
+    const instance = this.endSession(id);
+    if (instance.standing === "pooled") {
+      instance.standing = "leaving";
+      instance.reason = "unreachable";
+    }
+    get.failedConnects++;
+    if (get.failedConnects === 10) this.say("refuse", id, "cannotConnect");
+    else this.waiting.push(get);
+    this.#settle();
+  }
+
+  alternative(id: number): number | undefined {
+    const get = this.grantedGet(id);
+    const from = this.instanceOf(id);
+    get.tried.push(from.id);
+    const untried = this.pooled(get.app).filter((instance) => !get.tried.includes(instance.id));
+    const to = best(untried.filter(isFree)) ?? best(untried);
+    if (to !== undefined) {
+      to.sessions.push(id);
+      this.use(to);
+      from.sessions = from.sessions.filter((session) => session !== id);
+      this.use(from);
+    }
+    this.#settle();
+    return to?.id;
+  }
+
+  instanceDied(id: number): void {
+    const instance = this.instances.find((candidate) => candidate.id === id);
+    if (instance === undefined) throw new Error(`model: no instance ${id}`);
+    if (instance.standing === "pooled") instance.reason = "died";
+    instance.standing = "dead";
+    this.#settle();
+  }
+
+  // What administrators and the clock do
+
+  setLimits(change: Partial<PoolLimits>): void {
+    this.limits = { ...this.limits, ...change };
+    for (const app of this.apps) this.#dropPlans(app, () => this.places(app) > this.limit(app));
+    this.#shedIdle();
+    while (this.allPlaces() > this.limits.max && this.planned().length > 0) {
+      this.removeSpawn(this.planned().at(-1));
+    }
+    this.#settle();
+  }
+
+  configure(root: string, maxInstances: number): void {
+    const app = this.appOf(root);
+    app.maxInstances = maxInstances;
+    app.saidConcurrency = undefined;
+    this.#dropPlans(app, () => this.places(app) > this.limit(app));
+    this.#settle();
+  }
+
+  clear(): void {
+    for (const app of this.apps) this.#sendAway(app, "cleared");
+    this.#settle();
+  }
+
+  tick(): void {
+    const { maxWaitMs } = this.options;
+    for (const get of [...this.waiting]) {
+      if (maxWaitMs === 0 || get.arrivedAt + maxWaitMs > this.now) continue;
+      this.waiting = this.waiting.filter((other) => other !== get);
+      this.say("refuse", get.id, "busy");
+    }
+    for (const instance of this.idle()) {
+      if (instance.usedAt + this.limits.maxIdleMs <= this.now) this.#letGo(instance, "idle");
+    }
+    this.#settle();
+  }
+
+  hasInstances(root: string): boolean {
+    const app = this.apps.find((candidate) => candidate.root === root);
+    return app !== undefined && (this.pooled(app).length > 0 || app.pausedUntil > this.now);
+  }
+
+  // What can be seen
+
+  get count(): number {
+    return this.instances.filter(({ standing }) => standing === "pooled").length;
+  }
+
+  get active(): number {
+    return this.count - this.idle().length;
+  }
+
+  get leaving(): number {
+    return this.instances.filter(({ standing }) => standing === "leaving").length;
+  }
+
+  // The rules
+
+  #settle(): void {
+    for (const app of this.pendingRestarts) if (this.#restartFits(app)) this.#restart(app);
+    // While something of an application is being spawned, its free instances are for its own gets.
+    for (const get of byArrival(this.waiting)) {
+      const free = best(this.pooled(get.app).filter(isFree));
+      if (this.spawnsOf(get.app).length > 0 && free !== undefined) this.#grant(get, free);
+    }
+    do {
+      for (const app of this.apps) {
+        const needed = this.isPaused(app) ? 0 : this.#spawnsNeeded(app);
+        this.#dropPlans(app, () => this.coming(app).length > needed);
+      }
+    } while (byArrival(this.waiting).some((get) => this.#serve(get)));
+    this.#shedIdle();
+    while (this.begun().length < this.options.spawnsAtOnce && this.planned().length > 0) {
+      this.#begin(this.planned()[0]);
+    }
+    for (const instance of [...this.instances]) {
+      if (instance.standing !== "pooled" && instance.sessions.length === 0) {
+        this.#letGo(instance, instance.reason);
+      }
+    }
+    this.apps = this.apps.filter((app) => !this.#isForgettable(app));
+  }
+
+  /** Rules 2 to 5 for a waiting get; whether anything happened. */
+  #serve(get: ModelGet): boolean {
+    const { app } = get;
+    const instances = this.pooled(app);
+    const free = best(instances.filter(isFree));
+    if (free !== undefined) return this.#grant(get, free);
+    const { max } = this.limits;
+    if (this.isPaused(app) && instances.length === 0) {
+      return this.#refuseSpawnFailed(get, app.lastFailure?.message ?? "");
+    }
+    const mayGrow = !this.isPaused(app) && this.places(app) < this.limit(app);
+    const isCovered = this.#covered(app).includes(get);
+    if (instances.length > 0 || this.coming(app).length > 0) {
+      if (isCovered) return false;
+      if (mayGrow && this.allPlaces() < max) return this.#plan(get);
+      const busy = best(instances);
+      if (busy === undefined || this.limits.useGlobalQueue) return false;
+      return this.spawnsOf(app).length === 0 && this.#grant(get, busy);
+    }
+    if (isCovered || !mayGrow || this.active + this.spawns.length >= max) return false;
+    for (const instance of this.idle()) {
+      if (this.allPlaces() >= max) this.#letGo(instance, "evicted");
+    }
+    return this.#plan(get);
+  }
+
+  #isServedOnArrival(app: App): boolean {
+    const instances = this.pooled(app);
+    if (this.line(app).length === 0 && instances.some(isFree)) return true;
+    if (this.isPaused(app) && instances.length === 0) return true;
+    if (this.limits.useGlobalQueue || this.line(app).length > 0) return false;
+    if (instances.length === 0 || this.spawnsOf(app).length > 0) return false;
+    const isFull = this.allPlaces() >= this.limits.max || this.places(app) >= this.limit(app);
+    return isFull || this.isPaused(app);
+  }
+
+  #grant(get: ModelGet, instance: ModelInstance): true {
+    this.waiting = this.waiting.filter((other) => other !== get);
+    this.granted.push(get);
+    instance.sessions.push(get.id);
+    this.use(instance);
+    this.say("grant", get.id, instance.id);
+    return true;
+  }
+
+  #plan(get: ModelGet): true {
+    const { app, options } = get;
+    this.spawns.push({ id: undefined, app, options, beganAt: 0, servesBefore: Infinity });
+    return true;
+  }
+
+  #begin(spawn: ModelSpawn | undefined): void {
+    if (spawn === undefined) return;
+    spawn.id = this.#spawnIds++;
+    spawn.beganAt = this.#gets;
+    this.say("spawn", spawn.id, spawn.app.root, spawn.options);
+  }
+
+  /** The waiting gets that spawns under way are enough for. */
+  #covered(app: App): ModelGet[] {
+    const places = this.spawnsOf(app)
+      .toSorted((a, b) => a.servesBefore - b.servesBefore)
+      .flatMap((spawn) => Array.from({ length: this.perSpawn(app) }, () => spawn));
+    return this.line(app).filter((get) => {
+      const at = places.findIndex((spawn) => get.id < spawn.servesBefore);
+      if (at >= 0) places.splice(at, 1);
+      return at >= 0;
+    });
+  }
+
+  #spawnsNeeded(app: App): number {
+    const current = this.spawns;
+    this.spawns = this.spawns.filter((spawn) => spawn.servesBefore < Infinity);
+    const rest = this.line(app).length - this.#covered(app).length;
+    this.spawns = current;
+    return Math.ceil(rest / this.perSpawn(app));
+  }
+
+  #dropPlans(app: App, tooMany: () => boolean): void {
+    while (tooMany()) {
+      const last = this.planned().findLast((spawn) => spawn.app === app);
+      if (last === undefined) return;
+      this.removeSpawn(last);
+    }
+  }
+
+  #shedIdle(): void {
+    for (const instance of this.idle()) {
+      if (this.allPlaces() > this.limits.max) this.#letGo(instance, "excess");
+    }
+  }
+
+  #askForRestart(app: App): void {
+    this.#forgive(app);
+    if (this.#restartFits(app)) this.#restart(app);
+    else if (!this.pendingRestarts.includes(app)) this.pendingRestarts.push(app);
+  }
+
+  #restartFits(app: App): boolean {
+    const busy = this.pooled(app).filter(({ sessions }) => sessions.length > 0).length;
+    const isOutdated = (spawn: ModelSpawn) => spawn.servesBefore < Infinity;
+    const goes = busy + this.begun().filter((s) => s.app === app && !isOutdated(s)).length;
+    const going = this.leaving + this.spawns.filter(isOutdated).length;
+    return goes === 0 || going + goes <= this.limits.max;
+  }
+
+  #restart(app: App): void {
+    this.pendingRestarts = this.pendingRestarts.filter((other) => other !== app);
+    this.#sendAway(app, "restarted");
+    this.say("reload", app.root);
+  }
+
+  #sendAway(app: App, reason: RetireReason): void {
+    for (const instance of this.pooled(app)) {
+      instance.standing = "leaving";
+      instance.reason = reason;
+      if (instance.sessions.length === 0) this.#letGo(instance, reason);
+    }
+    for (const spawn of this.begun()) {
+      if (spawn.app === app) spawn.servesBefore = Math.min(spawn.servesBefore, this.#gets);
+    }
+  }
+
+  #noteFailure(app: App, message: string): void {
+    app.lastFailure = { message, at: this.now };
+    app.failuresInRow++;
+    const { failurePause } = this.options;
+    if (failurePause === undefined || app.failuresInRow < 2 || this.isPaused(app)) return;
+    const { firstMs, maxMs } = failurePause;
+    app.pausedUntil = this.now + Math.min(firstMs * 2 ** app.pauses++, maxMs);
+  }
+
+  #forgive(app: App): void {
+    app.failuresInRow = 0;
+    app.pauses = 0;
+    app.pausedUntil = 0;
+  }
+
+  #isForgettable(app: App): boolean {
+    const mine = [...this.instances, ...this.spawns, ...this.waiting];
+    if (app.maxInstances > 0 || mine.some((thing) => thing.app === app)) return false;
+    const memory = Math.max(60_000, 2 * (this.options.failurePause?.maxMs ?? 0));
+    return app.failuresInRow === 0 || (app.lastFailure?.at ?? 0) + memory <= this.now;
+  }
+
+  #refuseSpawnFailed(get: ModelGet, message: string): true {
+    this.waiting = this.waiting.filter((other) => other !== get);
+    this.say("refuse", get.id, "spawnFailed", message);
+    return true;
+  }
+
+  #letGo(instance: ModelInstance, reason: RetireReason): void {
+    this.instances = this.instances.filter((other) => other !== instance);
+    this.say("retire", instance.id, reason);
+  }
+}
