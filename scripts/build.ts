@@ -2,11 +2,12 @@
  * Builds the server: one executable that needs nothing but the C library of its system.
  *
  *     bun scripts/build.ts [--target linux-x64|linux-arm64] [--outfile PATH]
- *                          [--no-minify] [--sourcemap]
  *
  * Every switch of the compiler is spelled out below, with its reason, so that no default of another
- * Bun can change what we ship. The file is built under another name and then renamed: a running
- * server keeps the file it was started from, and nobody ever sees half of one.
+ * Bun can change what we ship. The file is built in a directory of its own and then renamed: a
+ * running server keeps the file it was started from, and nobody ever sees half of one. Building for
+ * the other target takes that target's Bun, which the compiler fetches once from the package
+ * registry (or finds in its cache).
  */
 
 import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
@@ -22,8 +23,6 @@ type Target = (typeof TARGETS)[number];
 interface Options {
   readonly target: Target;
   readonly outfile: string;
-  readonly minify: boolean;
-  readonly sourcemap: boolean;
 }
 
 function nativeTarget(): Target {
@@ -41,10 +40,7 @@ function readOptions(args: string[]): Options {
     options: {
       target: { type: "string" },
       outfile: { type: "string" },
-      minify: { type: "boolean", default: true },
-      sourcemap: { type: "boolean", default: false },
     },
-    allowNegative: true,
   });
   const wanted = values.target;
   const target = wanted === undefined ? nativeTarget() : TARGETS.find((known) => known === wanted);
@@ -53,7 +49,7 @@ function readOptions(args: string[]): Options {
   }
   const suffix = wanted === undefined ? "" : `-${target}`;
   const outfile = resolve(values.outfile ?? join(ROOT, "dist", NAME + suffix));
-  return { target, outfile, minify: values.minify, sourcemap: values.sourcemap };
+  return { target, outfile };
 }
 
 /** main, and every Worker: a Worker runs from a file of its own, which must be an entry point. */
@@ -69,10 +65,12 @@ async function compile(options: Options, outfile: string): Promise<void> {
     root: join(ROOT, "src"),
     target: "bun",
     format: "esm",
-    // Parsed at build time: a start-up of milliseconds is part of the contract with parents.
+    // Parsed at build time: halves the time from exec to the first connection (18 to 9.5 ms).
     bytecode: true,
-    minify: options.minify,
-    sourcemap: options.sourcemap ? "inline" : "none",
+    // Small names made no measurable difference to start-up, memory or speed; stack traces in a
+    // log that name functions and lines of src do make one.
+    minify: false,
+    sourcemap: "inline",
     packages: "bundle",
     // What a command does not need is not loaded: a third of the time to the first connection.
     splitting: true,
@@ -85,6 +83,8 @@ async function compile(options: Options, outfile: string): Promise<void> {
       target: `bun-${options.target}`,
       outfile,
       execArgv: [],
+      // Code that runs once is not worth compiling: 1 ms off the start, nothing lost afterwards.
+      jitPolicy: 2,
       // A daemon must not take orders from files that happen to lie in its working directory.
       autoloadDotenv: false,
       autoloadBunfig: false,

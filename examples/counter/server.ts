@@ -1,7 +1,8 @@
 /**
- * The other kind of application: a program that calls Bun.serve, as it would run by itself
- * (`bun server.ts`). Under the pool it needs no port: the same calls are answered over the session.
- * `/?ms=50` takes fifty milliseconds, so that requests overlap and the pool has something to decide.
+ * The other kind of application: a program that calls Bun.serve, as it would run by itself (`bun
+ * server.ts`). Under the pool it needs no port: the same calls are answered over the session.
+ * `/?ms=50` takes fifty milliseconds, so that requests overlap and the pool has something to
+ * decide.
  */
 let counted = 0;
 

@@ -1,7 +1,7 @@
 /**
- * The smallest application: a default export with `fetch`. It says who answered, so that one can see the
- * pool at work. greeting.txt is read once, at the start: change it, touch tmp/restart.txt, and the next
- * request is answered by a new process with the new greeting.
+ * The smallest application: a default export with `fetch`. It says who answered, so that one can
+ * see the pool at work. greeting.txt is read once, at the start: change it, touch tmp/restart.txt,
+ * and the next request is answered by a new process with the new greeting.
  */
 const greeting = (await Bun.file("greeting.txt").text()).trim();
 let served = 0;

@@ -88,7 +88,8 @@ int main(int argc, char **argv) {
 	int pool = receive_descriptor(wake[0]);
 
 	/* root, lower privileges?, the user to fall back to, environment, spawn method, type */
-	send_array(pool, (const char *[]) {"get", argv[2], "false", "nobody", "production", "smart", "auto", NULL});
+	const char *get[] = {"get", argv[2], "false", "nobody", "production", "smart", "auto", NULL};
+	send_array(pool, get);
 	uint16_t length;
 	char reply[65536];
 	receive_exactly(pool, &length, 2);
@@ -102,7 +103,7 @@ int main(int argc, char **argv) {
 	printf("session %s with process %s\n", session_id, second);
 	fflush(stdout);
 
-	/* The session is a stream to that process: CGI headers, then the body, then the end of our side. */
+	/* The session is a stream to that process: CGI headers, the body, the end of our side. */
 	int session = receive_descriptor(pool);
 	static const char headers[] = "REQUEST_METHOD\0GET\0REQUEST_URI\0/from/c\0PATH_INFO\0/from/c\0"
 		"SCRIPT_NAME\0\0QUERY_STRING\0\0SERVER_NAME\0localhost\0SERVER_PORT\0" "80\0"
@@ -113,7 +114,7 @@ int main(int argc, char **argv) {
 	shutdown(session, SHUT_WR);
 	for (ssize_t n; (n = read(session, reply, sizeof reply)) > 0;) fwrite(reply, 1, n, stdout);
 
-	/* Tell the pool that the session is over, and end the server by letting go of its descriptor 3. */
+	/* Tell the pool that the session is over; end the server by letting go of its descriptor 3. */
 	send_array(pool, (const char *[]) {"close", session_id, NULL});
 	close(session);
 	close(pool);

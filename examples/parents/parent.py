@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A parent in Python: starts the pool server, gets a session, makes one request. Standard library only.
+"""A parent in Python (standard library only): starts the pool server, makes one request.
 
     parent.py [SERVER [APPLICATION_ROOT]]
 """
@@ -42,7 +42,8 @@ def send_array(sock, *elements):
 
 def receive_array(sock):
     (length,) = struct.unpack(">H", receive_exactly(sock, 2))
-    return [part.decode(errors="replace") for part in receive_exactly(sock, length).split(b"\0")[:-1]]
+    elements = receive_exactly(sock, length).split(b"\0")[:-1]
+    return [element.decode(errors="replace") for element in elements]
 
 
 # The server finds the other end of this pair as its descriptor 3.

@@ -1,159 +1,28 @@
 /**
  * The default command, the contract of 2.0: six positional arguments and a socket on descriptor 3, then our options.
- * Arguments become a configuration here and errors become one line; the server itself knows of neither.
+ * The parts are put together here; the server itself knows of no command line.
  */
-import type { CommandDef } from "citty";
 
-import { SyscallError } from "../native/errno.ts";
-import { open, setCloseOnExec } from "../native/fd.ts";
+import { setCloseOnExec } from "../native/fd.ts";
 import { OwnedFd } from "../native/owned-fd.ts";
-import { findUser, ignoreSignal, signals, type User } from "../native/process.ts";
+import { ignoreSignal, signals } from "../native/process.ts";
 import { whyNotStream } from "../native/socket.ts";
 import { Pool } from "../pool/pool.ts";
 import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
 import { LineWriter } from "../server/line-writer.ts";
-import { Log, outputWriter, type LogFormat } from "../server/log.ts";
+import { Log, outputWriter } from "../server/log.ts";
 import { PoolServer } from "../server/server.ts";
 import { BuiltinSpawner } from "../spawn/builtin/builtin-spawner.ts";
 import { SpawnServer } from "../spawn/spawn-server.ts";
 import type { Spawner } from "../spawn/spawner.ts";
 import type { AppRequest } from "../wire/app-request.ts";
-import { toText, type ByteString } from "../wire/bytes.ts";
-import { MAX_IDLE_SECONDS, MAX_POOL_SIZE } from "../wire/commands.ts";
-import { oneOf, readOptions, seconds, variableOf, wholeNumber } from "./options.ts";
+import type { ByteString } from "../wire/bytes.ts";
+import { readConfig } from "./config.ts";
 import { onSignal } from "./signals.ts";
-import { StartError, UsageError } from "./usage-error.ts";
+import { StartError } from "./usage-error.ts";
 
 /** The wake socket's number is part of the contract. */
 const wakeDescriptor = 3;
-
-const positionals = [
-  "LOGLEVEL",
-  "SPAWN_SERVER",
-  "LOG_FILE",
-  "RUBY",
-  "USER",
-  "STATUS_FIFO",
-] as const;
-
-const options = {
-  "spawn-timeout": option("SECONDS", "time limit of one spawn (default 90)"),
-  "max-wait": option("SECONDS", "longest wait of a get; 0: no limit (default 0)"),
-  "max-queue": option("GETS", "most gets that may wait; 0: no limit (default 0)"),
-  "log-format": option("FORMAT", "text or json (default text)"),
-  max: option("INSTANCES", "start value of setMax (default 20)"),
-  "max-per-app": option("INSTANCES", "start value of setMaxPerApp; 0: no limit (default 0)"),
-  "max-idle-time": option("SECONDS", "start value of setMaxIdleTime (default 120)"),
-} as const;
-
-function option(valueHint: string, description: string) {
-  return { type: "string", valueHint, description } as const;
-}
-
-/** As citty shows it with --help. */
-export const daemonCommand: CommandDef = {
-  meta: {
-    name: "ApplicationPoolServerExecutable",
-    description:
-      "Application pool server. Exec it with one end of a Unix stream socket pair on descriptor 3; " +
-      `every option can also be given as ${variableOf("option-name")}.`,
-  },
-  args: {
-    LOGLEVEL: positional("whole number: 0 warnings and errors, 1 notable events, up to 4"),
-    SPAWN_SERVER: positional("spawn server script; '' or builtin: the built-in spawner"),
-    LOG_FILE: positional("output of spawn server and applications; '': stderr"),
-    RUBY: positional("Ruby interpreter, looked up on PATH"),
-    USER: positional("user of the spawn server; '': as it is"),
-    STATUS_FIFO: positional("existing FIFO for the status report; '': none"),
-    ...options,
-  },
-};
-
-function positional(description: string) {
-  return { type: "positional", description } as const;
-}
-
-interface Config {
-  readonly logLevel: number;
-  readonly logFormat: LogFormat;
-  readonly spawnServer: ByteString;
-  readonly logFile: ByteString | undefined;
-  readonly ruby: ByteString;
-  readonly user: User | undefined;
-  readonly statusFifo: ByteString | undefined;
-  readonly spawnTimeoutMs: number;
-  readonly maxWaitMs: number;
-  readonly maxQueue: number;
-  readonly limits: { readonly max: number; readonly maxPerApp: number; readonly maxIdleMs: number };
-}
-
-/** Whether a first argument selects this command. */
-export function isLogLevel(argument: string): boolean {
-  return /^-?[0-9]+$/.test(argument);
-}
-
-/** Reads the command line. @throws UsageError, StartError. */
-async function configure(args: readonly ByteString[]): Promise<Config> {
-  const given = args.slice(0, positionals.length);
-  const [logLevel, spawnServer, logFile, ruby, user, statusFifo] = given;
-  if (logLevel === undefined || !isLogLevel(logLevel)) {
-    throw new UsageError(
-      `LOGLEVEL is '${toText(logLevel ?? ("" as ByteString))}', not a whole number`,
-    );
-  }
-  if (
-    spawnServer === undefined ||
-    logFile === undefined ||
-    ruby === undefined ||
-    user === undefined ||
-    statusFifo === undefined
-  ) {
-    throw new UsageError(
-      `${given.length} arguments are given, ${positionals.length} are needed: ${positionals.join(" ")}`,
-    );
-  }
-  const rest = args.slice(positionals.length).map((argument) => toText(argument));
-  const set = await readOptions(rest, options, process.env);
-  return {
-    logLevel: Number(logLevel),
-    logFormat: oneOf(set, "log-format", ["text", "json"]),
-    spawnServer,
-    logFile: usableLogFile(logFile),
-    ruby,
-    user: knownUser(user),
-    statusFifo: statusFifo === "" ? undefined : statusFifo,
-    spawnTimeoutMs: seconds(set, "spawn-timeout", { min: 0.001, max: 3600 }, 90_000),
-    maxWaitMs: seconds(set, "max-wait", { min: 0, max: 86_400 }, 0),
-    maxQueue: wholeNumber(set, "max-queue", { min: 0, max: 1_000_000 }, 0),
-    limits: {
-      max: wholeNumber(set, "max", { min: 1, max: MAX_POOL_SIZE }, 20),
-      maxPerApp: wholeNumber(set, "max-per-app", { min: 0, max: MAX_POOL_SIZE }, 0),
-      maxIdleMs: wholeNumber(set, "max-idle-time", { min: 0, max: MAX_IDLE_SECONDS }, 120) * 1000,
-    },
-  };
-}
-
-function usableLogFile(path: ByteString): ByteString | undefined {
-  if (path === "") return undefined;
-  try {
-    open(path, "append").close();
-  } catch (error) {
-    throw new StartError(`LOG_FILE '${toText(path)}' cannot be opened: ${causeOf(error)}`);
-  }
-  return path;
-}
-
-function knownUser(name: ByteString): User | undefined {
-  if (name === "") return undefined;
-  const user = findUser(name);
-  if (user === undefined)
-    throw new StartError(`USER '${toText(name)}' is not known on this system`);
-  return user;
-}
-
-function causeOf(error: unknown): string {
-  return error instanceof SyscallError ? error.code : String(error);
-}
 
 function takeWakeSocket(): OwnedFd {
   const why = startedByInit()
@@ -176,7 +45,7 @@ function startedByInit(): boolean {
 
 /** Runs the server until it ends. @throws UsageError, StartError before anything is started. */
 export async function runDaemon(args: readonly ByteString[]): Promise<void> {
-  const config = await configure(args);
+  const config = await readConfig(args);
   const wakeSocket = takeWakeSocket();
   ignoreSignal(signals.SIGPIPE);
   const originalDescriptorLimit = raiseDescriptorLimit();

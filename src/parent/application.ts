@@ -10,13 +10,15 @@ import { fromBytes, fromText, type ByteString } from "../wire/bytes.ts";
 /** An application as a caller describes it. Only the root is needed. */
 export interface ApplicationOptions {
   /**
-   * The directory of the application, absolute, and its identity: the server compares it byte for byte.
-   * Text is sent as UTF-8; bytes are sent as they are.
+   * The directory of the application, absolute, and its identity: the server compares it byte for
+   * byte. Text is sent as UTF-8; bytes are sent as they are.
    */
   readonly root: string | Uint8Array;
   /** What the application sees as RACK_ENV, NODE_ENV and so on. Default `production`. */
   readonly environment?: string;
-  /** `smart` (default) loads code once and forks where the language can; `conservative` never forks. */
+  /**
+   * `smart` (default) loads code once and forks where the language can; `conservative` never forks.
+   */
   readonly spawnMethod?: SpawnMethod;
   /** What kind of application it is. Default `auto`: the server looks at its files. */
   readonly appType?: AppType;

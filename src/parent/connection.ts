@@ -1,10 +1,11 @@
 /**
- * PoolConnection: one multiplexed client of the pool server. Any number of gets wait side by side; each
- * carries a tag and is settled when its reply comes. Rules:
- * - Session descriptors arrive on the channel, each before its `ok`: when the `ok` is read, a receive
- *   that does not wait cannot miss.
- * - Untagged commands are answered in their order (#answers). Tags are never used twice, so a reply with
- *   a tag nobody waits for answers a get that was cancelled too late: its session is closed at once.
+ * PoolConnection: one multiplexed client of the pool server. Any number of gets wait side by side;
+ * each carries a tag and is settled when its reply comes. Rules:
+ * - Session descriptors arrive on the channel, each before its `ok`: when the `ok` is read, a
+ *   receive that does not wait cannot miss.
+ * - Untagged commands are answered in their order (#answers). Tags are never used twice, so a reply
+ *   with a tag nobody waits for answers a get that was cancelled too late: its session is closed at
+ *   once.
  * - The server ends a client with too many commands waiting, so gets beyond a window are held here.
  * - When the connection ends, everything pending is rejected, once, with the reason.
  */
@@ -27,7 +28,10 @@ import { Session } from "./session.ts";
 import type { ChannelledConnection } from "./wake-socket.ts";
 
 export interface GetOptions {
-  /** Withdraws the get: the promise rejects with the signal's reason, a session that still comes is closed. */
+  /**
+   * Withdraws the get: the promise rejects with the signal's reason, a session that still comes is
+   * closed.
+   */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -89,9 +93,10 @@ export class PoolConnection implements Disposable {
   }
 
   /**
-   * A session with an instance of the application; waits as long as the pool's rules make it wait. Close
-   * the session when the request is over: until then its instance counts as busy.
-   * @throws SpawnError, BusyError, PoolIOError, ServerGoneError, or the signal's reason (as rejections).
+   * A session with an instance of the application; waits as long as the pool's rules make it wait.
+   * Close the session when the request is over: until then its instance counts as busy.
+   * @throws SpawnError, BusyError, PoolIOError, ServerGoneError, or the signal's reason (as
+   * rejections).
    */
   get(app: Application | ApplicationOptions | string, options: GetOptions = {}): Promise<Session> {
     const application = app instanceof Application ? app : new Application(app);
@@ -147,7 +152,10 @@ export class PoolConnection implements Disposable {
     return this.#askNumber("getCount");
   }
 
-  /** The spawn server's process; 0 while there is none; the pool server's own with the built-in spawner. */
+  /**
+   * The spawn server's process; 0 while there is none; the pool server's own with the built-in
+   * spawner.
+   */
   getSpawnServerPid(): Promise<number> {
     return this.#askNumber("getSpawnServerPid");
   }
@@ -160,8 +168,9 @@ export class PoolConnection implements Disposable {
   }
 
   /**
-   * Options for the instances of the application that are spawned from now on, until configured anew;
-   * `{}` clears them. @throws ConfigureError (as a rejection) when the server does not take them.
+   * Options for the instances of the application that are spawned from now on, until configured
+   * anew; `{}` clears them. @throws ConfigureError (as a rejection) when the server does not take
+   * them.
    */
   configure(root: string | Uint8Array, options: InstanceOptions): Promise<void> {
     const command = encodeCommand({ kind: "configure", root: rootBytes(root) });
@@ -182,8 +191,8 @@ export class PoolConnection implements Disposable {
   }
 
   /**
-   * Ends the connection. What waits is rejected; the server takes its sessions back, but streams that
-   * are open go on.
+   * Ends the connection. What waits is rejected; the server takes its sessions back, but streams
+   * that are open go on.
    */
   close(): void {
     this.#fail(refusals.closedHere);
@@ -283,7 +292,7 @@ export class PoolConnection implements Disposable {
       get.resolve(new Session(reply.pid, reply.sessionId, stream, this.#closeSession));
       return;
     }
-    // Cancelled too late, or a descriptor lost for want of a free one: either way nobody has the session.
+    // Cancelled too late, or its descriptor was lost: either way nobody has the session.
     this.#closeSession(reply.sessionId);
     if (!(stream instanceof DescriptorError)) return stream.close();
     get?.reject(

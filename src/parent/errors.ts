@@ -1,8 +1,8 @@
 /**
- * Everything that can go wrong for a parent, by what it may do about it: show a page (SpawnError), try
- * later (BusyError), try again (PoolIOError), start a new server (ServerGoneError), answer 502
- * (SessionError), correct its own call (ConfigureError, and the RangeErrors and TypeErrors thrown at
- * once). Messages read `<what was tried> <on what>: <cause>`.
+ * Everything that can go wrong for a parent, by what it may do about it: show a page (SpawnError),
+ * try later (BusyError), try again (PoolIOError), start a new server (ServerGoneError), answer 502
+ * (SessionError), correct its own call (ConfigureError, and the RangeErrors and TypeErrors thrown
+ * at once). Messages read `<what was tried> <on what>: <cause>`.
  */
 
 /** The base of all errors of this library; by itself: the connection was closed on this side. */
@@ -22,7 +22,10 @@ export class SpawnError extends PoolError {
   }
 }
 
-/** The pool has bounds for waiting, and this get met one of them; or this library's own queue is full. */
+/**
+ * The pool has bounds for waiting, and this get met one of them; or this library's own queue is
+ * full.
+ */
 export class BusyError extends PoolError {
   override readonly name = "BusyError";
 }
@@ -45,7 +48,10 @@ export class ServerGoneError extends PoolError {
 /** A session with an instance failed: the request could not be sent, or the answer is broken. */
 export class SessionError extends PoolError {
   override readonly name = "SessionError";
-  /** Whether any byte of an answer had arrived. If not, a request that is safe to repeat may be repeated. */
+  /**
+   * Whether any byte of an answer had arrived. If not, a request that is safe to repeat may be
+   * repeated.
+   */
   readonly answerBegan: boolean;
 
   constructor(message: string, answerBegan: boolean, options?: ErrorOptions) {

@@ -1,6 +1,6 @@
 /**
- * A raw stream socket on Bun's event loop. From then on the number is Bun's: nobody else closes it or
- * writes on it.
+ * A raw stream socket on Bun's event loop. From then on the number is Bun's: nobody else closes it
+ * or writes on it.
  */
 import type { Socket, SocketHandler } from "bun";
 import { OwnedFd } from "../native/owned-fd.ts";
@@ -19,8 +19,8 @@ const connect = Bun.connect as unknown as <Data>(
 ) => Promise<Socket<Data>>;
 
 /**
- * Moves the descriptor onto the event loop; one that is refused is closed. The `open` handler is called
- * before this returns.
+ * Moves the descriptor onto the event loop; one that is refused is closed. The `open` handler is
+ * called before this returns.
  */
 export async function putOnEventLoop<Data>(
   fd: OwnedFd,

@@ -1,11 +1,11 @@
 /**
  * Exchange: the stream of one session while a request is on it, on Bun's event loop. Rules:
- * - Whatever ends it (the answer is whole, cancelled, failed, the instance gone) goes through #finish,
- *   which closes the stream and the session, once.
- * - The instance may answer and close before it has read the request: its answer counts, what could not
- *   be written does not matter.
- * - Bytes nobody has read yet are bounded: above a mark the socket is paused. A paused socket reports
- *   neither data nor its end, so it is resumed as soon as the reader asks for more.
+ * - Whatever ends it (the answer is whole, cancelled, failed, the instance gone) goes through
+ *   #finish, which closes the stream and the session, once.
+ * - The instance may answer and close before it has read the request: its answer counts, what could
+ *   not be written does not matter.
+ * - Bytes nobody has read yet are bounded: above a mark the socket is paused. A paused socket
+ *   reports neither data nor its end, so it is resumed as soon as the reader asks for more.
  * - EOF ends an answer without Content-Length; before the announced length it is an error.
  */
 import type { Socket } from "bun";
@@ -15,7 +15,9 @@ import { SessionError } from "./errors.ts";
 import { putOnEventLoop } from "./event-loop.ts";
 import type { Session } from "./session.ts";
 
-/** Unread bytes of an answer at which the socket is paused; Bun hands out up to 512 KiB at a time. */
+/**
+ * Unread bytes of an answer at which the socket is paused; Bun hands out up to 512 KiB at a time.
+ */
 const pauseAtBytes = 256 * 1024;
 
 interface Waiting<T> {

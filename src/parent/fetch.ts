@@ -1,6 +1,6 @@
 /**
- * From the web's Request to CGI and back: what an HTTP front end does with every request, made of get and
- * request.
+ * From the web's Request to CGI and back: what an HTTP front end does with every request, made of
+ * get and request.
  */
 import type { Application, ApplicationOptions } from "./application.ts";
 import type { PoolConnection } from "./connection.ts";
@@ -12,14 +12,16 @@ import type { SessionResponse } from "./response.ts";
 export interface RequestOrigin {
   /** The client's address; default empty. */
   readonly remoteAddress?: string;
-  /** The prefix of the path the application is mounted at, without a slash at its end; default none. */
+  /**
+   * The prefix of the path the application is mounted at, without a slash at its end; default none.
+   */
   readonly scriptName?: string;
 }
 
 /**
- * The CGI headers (RFC 3875) of a request. `Proxy` does not become HTTP_PROXY, which many HTTP clients
- * take for a setting of their own, and a name with an underscore is dropped: it would be taken for the
- * one with a dash that a front end vouches for.
+ * The CGI headers (RFC 3875) of a request. `Proxy` does not become HTTP_PROXY, which many HTTP
+ * clients take for a setting of their own, and a name with an underscore is dropped: it would be
+ * taken for the one with a dash that a front end vouches for.
  */
 export function cgiHeaders(request: Request, origin: RequestOrigin = {}): [string, string][] {
   const url = new URL(request.url);
@@ -48,8 +50,9 @@ export function cgiHeaders(request: Request, origin: RequestOrigin = {}): [strin
 }
 
 /**
- * Serves a request by an application: a session, the request on it, the answer as a Response whose body is
- * read from the instance as it is consumed. Aborting the request's signal gives up wherever it is.
+ * Serves a request by an application: a session, the request on it, the answer as a Response whose
+ * body is read from the instance as it is consumed. Aborting the request's signal gives up wherever
+ * it is.
  * @throws the errors of `get` and `request` (as rejections).
  */
 export async function fetchFrom(

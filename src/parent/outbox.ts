@@ -1,14 +1,14 @@
 /**
- * Commands on their way to the server. Those of one turn go out in one write: with a hundred requests
- * in flight a system call for each would cost more than everything else here. What the kernel does not
- * take at once waits for Bun's `drain`. Bun's own write serves, not libc's: a client sends no
- * descriptors, so no order is at stake, and nothing has to be retried by a timer.
+ * Commands on their way to the server. Those of one turn go out in one write: with a hundred
+ * requests in flight a system call for each would cost more than everything else here. What the
+ * kernel does not take at once waits for Bun's `drain`. Bun's own write serves, not libc's: a
+ * client sends no descriptors, so no order is at stake, and nothing has to be retried by a timer.
  */
 import type { Socket } from "bun";
 
 /**
- * Unsent bytes a connection may hold. The server reads a command within microseconds; one that left this
- * much unread does not read at all.
+ * Unsent bytes a connection may hold. The server reads a command within microseconds; one that left
+ * this much unread does not read at all.
  */
 const maxUnsentBytes = 4 * 1024 * 1024;
 

@@ -1,7 +1,7 @@
 /**
- * Gets that have no answer yet: sent ones by their tag, and those held back because enough are sent. The
- * server ends a client with more than 1,000 commands or 256 KiB waiting; half of each is our window.
- * Nothing here sends or knows a socket: the connection passes in how.
+ * Gets that have no answer yet: sent ones by their tag, and those held back because enough are
+ * sent. The server ends a client with more than 1,000 commands or 256 KiB waiting; half of each is
+ * our window. Nothing here sends or knows a socket: the connection passes in how.
  */
 import type { Application } from "./application.ts";
 import type { Session } from "./session.ts";

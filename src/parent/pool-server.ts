@@ -1,7 +1,8 @@
 /**
- * Starting the pool server as its parent, and reaching one that somebody else has started. The parent
- * holds the other end of the server's descriptor 3 (the wake socket); when the last process that holds
- * it is gone, the server ends by itself. So a parent that dies takes its server along, however it dies.
+ * Starting the pool server as its parent, and reaching one that somebody else has started. The
+ * parent holds the other end of the server's descriptor 3 (the wake socket); when the last process
+ * that holds it is gone, the server ends by itself. So a parent that dies takes its server along,
+ * however it dies.
  */
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -45,19 +46,24 @@ export interface ConnectOptions {
 
 export interface CloseOptions {
   /**
-   * How long the server may take to end by itself, in milliseconds, before SIGTERM; default 15,000, enough
-   * for the polite waits of the protocol. SIGKILL follows 5 s after SIGTERM.
+   * How long the server may take to end by itself, in milliseconds, before SIGTERM; default 15,000,
+   * enough for the polite waits of the protocol.
    */
   readonly graceMs?: number;
+  /** How long it may take after SIGTERM, in milliseconds, before SIGKILL; default 12,000. */
+  readonly afterTermMs?: number;
 }
 
 const defaultConnectLimitMs = 10_000;
 const defaultGraceMs = 15_000;
-const afterTermMs = 5_000;
+/** The waits of a shutdown once more, and a little: SIGKILL would cut them short. */
+const defaultAfterTermMs = 12_000;
 
 /** Something connections to a pool server can be had from. */
 export interface PoolAccess extends AsyncDisposable {
-  /** The wake socket's number, for handing it to a worker process (`stdio`); it stays this object's. */
+  /**
+   * The wake socket's number, for handing it to a worker process (`stdio`); it stays this object's.
+   */
   readonly wakeFd: number;
   /** A new connection. @throws ServerGoneError, PoolIOError, PoolError (as rejections). */
   connect(options?: ConnectOptions): Promise<PoolConnection>;
@@ -66,8 +72,9 @@ export interface PoolAccess extends AsyncDisposable {
 }
 
 /**
- * Where the server binary is: this very program when it is a compiled one that contains this library (the
- * server itself; any other compiled parent has to name `executable`), else `dist` next to the package.
+ * Where the server binary is: this very program when it is a compiled one that contains this
+ * library (the server itself; any other compiled parent has to name `executable`), else `dist` next
+ * to the package.
  */
 export function serverExecutable(): string {
   if (Bun.main.startsWith("/$bunfs/")) return process.execPath;
@@ -76,8 +83,8 @@ export function serverExecutable(): string {
 
 /**
  * Starts a server. It does not keep this process alive; open connections do.
- * @throws PoolError when the binary cannot be executed. A server that refuses its options says so on its
- * stderr and by its exit status; `connect` then rejects with that.
+ * @throws PoolError when the binary cannot be executed. A server that refuses its options says so
+ * on its stderr and by its exit status; `connect` then rejects with that.
  */
 export function startPoolServer(options: PoolServerOptions = {}): PoolServer {
   const executable = options.executable ?? serverExecutable();
@@ -97,8 +104,9 @@ export function startPoolServer(options: PoolServerOptions = {}): PoolServer {
 }
 
 /**
- * Access to a server that another process has started, through an inherited wake socket: for workers.
- * Takes ownership of the descriptor. @throws PoolError when it is no connected Unix stream socket.
+ * Access to a server that another process has started, through an inherited wake socket: for
+ * workers. Takes ownership of the descriptor. @throws PoolError when it is no connected Unix stream
+ * socket.
  */
 export function attachPoolServer(wakeFd: number): PoolAccess {
   return new Access(new WakeSocket(new OwnedFd(wakeFd)));
@@ -146,7 +154,9 @@ export class PoolServer extends Access {
     return this.#process.pid;
   }
 
-  /** Resolves with the exit status (128 + the signal's number if one ended it) once it has ended. */
+  /**
+   * Resolves with the exit status (128 + the signal's number if one ended it) once it has ended.
+   */
   get exited(): Promise<number> {
     return this.#process.exited;
   }
@@ -175,7 +185,7 @@ export class PoolServer extends Access {
     this.#process.ref();
     if (await this.#endsWithin(options.graceMs ?? defaultGraceMs)) return;
     this.#process.kill("SIGTERM");
-    if (await this.#endsWithin(afterTermMs)) return;
+    if (await this.#endsWithin(options.afterTermMs ?? defaultAfterTermMs)) return;
     this.#process.kill("SIGKILL");
     await this.exited;
   }

@@ -1,6 +1,6 @@
 /**
- * From what the server answers, or does not answer any more, to the error a caller gets. Each text names
- * what was tried, on what, and why it failed.
+ * From what the server answers, or does not answer any more, to the error a caller gets. Each text
+ * names what was tried, on what, and why it failed.
  */
 import { escapeForLog, toText } from "../wire/bytes.ts";
 import type { Application } from "./application.ts";

@@ -1,9 +1,10 @@
 /**
- * The server's bytes as replies. Untagged replies come in the order of their commands, tagged ones in
- * between, each whole. One of the untagged is no array message: the scalar of `inspect`. A tagged reply
- * may still come before it, so the two are told apart by their bytes: the fifth byte of a scalar that is
- * a JSON object is `{`, which that of a reply to a tagged get (`ok NUL`, `SpawnException` …) never is,
- * and a scalar below 64 KiB begins with two zeros, which no array message does.
+ * The server's bytes as replies. Untagged replies come in the order of their commands, tagged ones
+ * in between, each whole. One of the untagged is no array message: the scalar of `inspect`. A
+ * tagged reply may still come before it, so the two are told apart by their bytes: the fifth byte
+ * of a scalar that is a JSON object is `{`, which that of a reply to a tagged get (`ok NUL`,
+ * `SpawnException` …) never is, and a scalar below 64 KiB begins with two zeros, which no array
+ * message does.
  */
 import { Decoder } from "../wire/decoder.ts";
 import { parseReply, type Reply } from "../wire/replies.ts";
@@ -26,8 +27,8 @@ export class ReplyStream {
   }
 
   /**
-   * The next whole reply, or undefined. @param awaitsSnapshot whether the oldest command without an answer
-   * is `inspect`. @throws ProtocolError.
+   * The next whole reply, or undefined. @param awaitsSnapshot whether the oldest command without an
+   * answer is `inspect`. @throws ProtocolError.
    */
   next(awaitsSnapshot: boolean): StreamReply | undefined {
     if (this.#refusal !== undefined) return this.#nextPage(this.#refusal);

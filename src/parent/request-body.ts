@@ -1,6 +1,6 @@
 /**
- * The request's way to the instance: the headers and the first bytes of the body in one write, the rest
- * as fast as the instance takes it. A body is read only when there is room for it.
+ * The request's way to the instance: the headers and the first bytes of the body in one write, the
+ * rest as fast as the instance takes it. A body is read only when there is room for it.
  */
 import { SessionError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
@@ -8,13 +8,15 @@ import type { Exchange } from "./exchange.ts";
 export type RequestBody = Uint8Array | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
 
 /**
- * Bodies up to this size are sent together with the headers: copying costs less than a second system call.
+ * Bodies up to this size are sent together with the headers: copying costs less than a second
+ * system call.
  */
 const maxJoinedBytes = 64 * 1024;
 
 /**
- * Sends headers and body, and shuts our side down if no length was announced. Never rejects: a body that
- * fails, or is not as long as announced, fails the exchange; one the instance does not want is cancelled.
+ * Sends headers and body, and shuts our side down if no length was announced. Never rejects: a body
+ * that fails, or is not as long as announced, fails the exchange; one the instance does not want is
+ * cancelled.
  */
 export async function sendBody(
   exchange: Exchange,

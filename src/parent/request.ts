@@ -1,6 +1,6 @@
 /**
- * One HTTP request over a session, in the form instances understand: CGI headers and the body one way,
- * `Status:` and headers and the body the other. This is all a front end needs besides `get`.
+ * One HTTP request over a session, in the form instances understand: CGI headers and the body one
+ * way, `Status:` and headers and the body the other. This is all a front end needs besides `get`.
  */
 import { encodeSessionHeaders } from "../wire/session-headers.ts";
 import { ascii } from "../wire/bytes.ts";
@@ -11,9 +11,10 @@ import type { Session } from "./session.ts";
 
 export interface SessionRequest {
   /**
-   * The headers in CGI form (`REQUEST_METHOD`, `REQUEST_URI`, `HTTP_HOST` …), at most 128 KiB. Values are
-   * byte strings as in `Headers`: each character is one byte. With `CONTENT_LENGTH` the body must have that
-   * length, and the session stays open both ways; without, our side is shut down after the body.
+   * The headers in CGI form (`REQUEST_METHOD`, `REQUEST_URI`, `HTTP_HOST` …), at most 128 KiB.
+   * Values are byte strings as in `Headers`: each character is one byte. With `CONTENT_LENGTH` the
+   * body must have that length, and the session stays open both ways; without, our side is shut
+   * down after the body.
    */
   readonly headers: Iterable<readonly [name: string, value: string]>;
   readonly body?: RequestBody | null | undefined;
@@ -22,11 +23,11 @@ export interface SessionRequest {
 }
 
 /**
- * Sends a request and resolves with the head of the answer; its body is read from there. Takes the session
- * over: it is closed, and the pool told, when the answer's body ends, is cancelled, or anything fails. So
- * a response has to be read to its end or cancelled.
- * @throws SessionError, or the signal's reason (as rejections). @throws TypeError, RangeError at once, with
- * the session closed, when the headers cannot be sent.
+ * Sends a request and resolves with the head of the answer; its body is read from there. Takes the
+ * session over: it is closed, and the pool told, when the answer's body ends, is cancelled, or
+ * anything fails. So a response has to be read to its end or cancelled.
+ * @throws SessionError, or the signal's reason (as rejections). @throws TypeError, RangeError at
+ * once, with the session closed, when the headers cannot be sent.
  */
 export function request(session: Session, options: SessionRequest): Promise<SessionResponse> {
   try {

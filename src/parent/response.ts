@@ -1,6 +1,6 @@
 /**
- * The answer of an instance: status and headers at once, the body as a stream, or all at once for those
- * who want it whole. One way of reading, once.
+ * The answer of an instance: status and headers at once, the body as a stream, or all at once for
+ * those who want it whole. One way of reading, once.
  */
 import type { ResponseHead } from "../wire/response-head.ts";
 import type { Exchange } from "./exchange.ts";
@@ -10,7 +10,9 @@ export class SessionResponse {
   readonly status: number;
   /** What followed the number; may be empty. */
   readonly statusText: string;
-  /** In the instance's order, repetitions kept; values are byte strings (each character one byte). */
+  /**
+   * In the instance's order, repetitions kept; values are byte strings (each character one byte).
+   */
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly #exchange: Exchange;
   #body: ReadableStream<Uint8Array> | undefined;
@@ -23,8 +25,8 @@ export class SessionResponse {
   }
 
   /**
-   * The body. It errors with SessionError where the answer was cut short; cancelling it ends the session.
-   * Bytes are only fetched as they are read.
+   * The body. It errors with SessionError where the answer was cut short; cancelling it ends the
+   * session. Bytes are only fetched as they are read.
    */
   get body(): ReadableStream<Uint8Array> {
     this.#body ??= streamOf(this.#exchange);
@@ -32,14 +34,17 @@ export class SessionResponse {
   }
 
   /**
-   * The body, if all of it has arrived with the head, as with short answers it mostly has: cheaper than a
-   * stream. undefined: read it as a stream. Not after `body`.
+   * The body, if all of it has arrived with the head, as with short answers it mostly has: cheaper
+   * than a stream. undefined: read it as a stream. Not after `body`.
    */
   takeWholeBody(): Uint8Array | undefined {
     return this.#exchange.takeWhole();
   }
 
-  /** All of the body. Not after `body`. @throws SessionError where it was cut short (as a rejection). */
+  /**
+   * All of the body. Not after `body`. @throws SessionError where it was cut short (as a
+   * rejection).
+   */
   async bytes(): Promise<Uint8Array> {
     const chunks: Uint8Array[] = [];
     for (let chunk = await this.#exchange.read(); chunk; chunk = await this.#exchange.read()) {

@@ -1,6 +1,6 @@
 /**
- * One session with one instance: a connected stream, and the duty to tell the pool when it is over. Until
- * then the pool counts the instance as busy.
+ * One session with one instance: a connected stream, and the duty to tell the pool when it is over.
+ * Until then the pool counts the instance as busy.
  */
 import type { OwnedFd } from "../native/owned-fd.ts";
 
@@ -10,8 +10,8 @@ export class Session implements Disposable {
   /** The session's number on its connection, as the protocol counts. */
   readonly id: number;
   /**
-   * The stream to the instance: blocking mode, close-on-exec. `fd.take()` moves it out (to Bun.connect, to
-   * a child process); the session still has to be closed.
+   * The stream to the instance: blocking mode, close-on-exec. `fd.take()` moves it out (to
+   * Bun.connect, to a child process); the session still has to be closed.
    */
   readonly fd: OwnedFd;
   #tellPool: ((id: number) => void) | undefined;
@@ -28,7 +28,10 @@ export class Session implements Disposable {
     return this.#tellPool === undefined;
   }
 
-  /** Ends the session: closes the stream if it is still here, and tells the pool. Safe to call twice. */
+  /**
+   * Ends the session: closes the stream if it is still here, and tells the pool. Safe to call
+   * twice.
+   */
   close(): void {
     const tellPool = this.#tellPool;
     if (tellPool === undefined) return;

@@ -1,10 +1,10 @@
 /**
- * The parent's end of the server's descriptor 3. One byte written asks for one connection, which comes
- * back as a descriptor. Every process that shares the socket may take any connection: they are
- * interchangeable, so whoever asked takes whichever comes.
+ * The parent's end of the server's descriptor 3. One byte written asks for one connection, which
+ * comes back as a descriptor. Every process that shares the socket may take any connection: they
+ * are interchangeable, so whoever asked takes whichever comes.
  *
- * The socket is shared with other processes: it stays in blocking mode, is only used with calls that do
- * not wait, and is never read past one descriptor's byte.
+ * The socket is shared with other processes: it stays in blocking mode, is only used with calls
+ * that do not wait, and is never read past one descriptor's byte.
  */
 import { DescriptorError, receiveDescriptor } from "../native/descriptors.ts";
 import { SyscallError } from "../native/errno.ts";
@@ -28,7 +28,10 @@ export interface ChannelledConnection {
 export class WakeSocket {
   readonly #fd: OwnedFd;
 
-  /** Takes ownership. @throws PoolError when it is no connected Unix stream socket; it stays the caller's. */
+  /**
+   * Takes ownership. @throws PoolError when it is no connected Unix stream socket; it stays the
+   * caller's.
+   */
   constructor(fd: OwnedFd) {
     const why = whyNotStream(fd.number);
     if (why !== undefined) throw new PoolError(`wake socket on descriptor ${fd.number}: ${why}`);
@@ -43,7 +46,8 @@ export class WakeSocket {
 
   /**
    * A new connection with its descriptor channel (PROTOCOL.md section 9), within about `limitMs`.
-   * @throws ServerGoneError, PoolIOError (no answer in time, or no descriptor free in this process).
+   * @throws ServerGoneError, PoolIOError (no answer in time, or no descriptor free in this
+   * process).
    */
   async connect(limitMs: number): Promise<ChannelledConnection> {
     const what = "connect to the pool server";
@@ -79,7 +83,10 @@ export class WakeSocket {
   }
 }
 
-/** Says `openDescriptorChannel` and takes the `ok` and the descriptor that answer it, byte by exact byte. */
+/**
+ * Says `openDescriptorChannel` and takes the `ok` and the descriptor that answer it, byte by exact
+ * byte.
+ */
 async function openChannel(connection: OwnedFd, limitMs: number): Promise<OwnedFd> {
   const fd = connection.number;
   // A fresh socket has room for far more than this one command.

@@ -18,15 +18,12 @@ import type { Command } from "../wire/commands.ts";
 import { ConfigureError, parseConfigureOptions } from "../wire/configure.ts";
 import { encodeDecimal, encodeError, encodeOk, encodePlainOk } from "../wire/replies.ts";
 import { encodeScalar } from "../wire/scalar-message.ts";
-import { CommandReader, type Arrival } from "./command-reader.ts";
+import { CommandQueue } from "./command-queue.ts";
+import type { Arrival } from "./command-reader.ts";
 import type { Driver, PendingGet } from "./driver.ts";
 import type { Log } from "./log.ts";
 import { Outbox } from "./outbox.ts";
 import { encodeRefused } from "./refused.ts";
-
-/** Commands and bytes a client may have waiting (PROTOCOL section 3). */
-const maxWaitingCommands = 1000;
-const maxWaitingBytes = 256 * 1024;
 
 /** What a client needs from the server around it. */
 export interface ClientContext {
@@ -42,13 +39,10 @@ export class Client {
   readonly number: number;
   readonly #context: ClientContext;
   readonly #outbox: Outbox;
-  readonly #reader = new CommandReader();
+  readonly #queue = new CommandQueue();
   #connection: Connection | undefined;
   #channel: Bun.Socket<Client> | undefined;
   #hasChannel = false;
-  /** Commands that have arrived and wait for those before them. */
-  #queue: Arrival[] = [];
-  #queuedBytes = 0;
   #arrived: (() => void) | undefined;
   /** The command at hand waits. */
   #busy = false;
@@ -83,7 +77,6 @@ export class Client {
         });
         continue;
       }
-      this.#queuedBytes -= next.bytes;
       const waits = this.#carryOut(next);
       if (waits === undefined) continue;
       this.#busy = true;
@@ -95,18 +88,10 @@ export class Client {
   /** Bytes from the client. */
   receive(chunk: Uint8Array): void {
     if (this.#ended) return;
-    this.#reader.push(chunk);
-    for (let next = this.#reader.next(); next !== undefined; next = this.#reader.next()) {
-      if (next.kind === "command" && this.#takesEffectAtOnce(next.command)) continue;
-      this.#queue.push(next);
-      this.#queuedBytes += next.bytes;
-    }
-    const commands = this.#queue.length + (this.#tagged?.size ?? 0);
-    if (
-      commands > maxWaitingCommands ||
-      this.#queuedBytes + this.#reader.buffered > maxWaitingBytes
-    ) {
-      this.end(`${commands} commands and ${this.#queuedBytes + this.#reader.buffered} bytes wait`);
+    this.#queue.receive(chunk, (command) => this.#takesEffectAtOnce(command));
+    const excess = this.#queue.excess(this.#tagged?.size ?? 0);
+    if (excess !== undefined) {
+      this.end(excess);
       return;
     }
     this.#arrived?.();
@@ -130,7 +115,7 @@ export class Client {
     if (this.#waiting !== undefined) driver.cancel(this.#waiting);
     for (const pending of this.#tagged?.values() ?? []) driver.cancel(pending);
     for (const session of this.#sessions?.values() ?? []) driver.closeSession(session);
-    this.#queue = [];
+    this.#queue.clear();
     this.#tagged = undefined;
     this.#sessions = undefined;
     this.#waitingDone?.();
@@ -151,7 +136,7 @@ export class Client {
     if (command.kind === "close") {
       if (this.#closeSession(command.sessionId)) return true;
       // A client may send `get` and the `close` of the session it will be: that one keeps its place.
-      return this.#queue.length === 0 && !this.#busy;
+      return this.#queue.empty && !this.#busy;
     }
     if (command.kind === "cancel") {
       this.#cancel(command.tag);
@@ -175,13 +160,7 @@ export class Client {
       this.#context.driver.cancel(pending);
       return;
     }
-    const queued = this.#queue.findIndex(
-      (entry) =>
-        entry.kind === "command" && entry.command.kind === "getTagged" && entry.command.tag === tag,
-    );
-    if (queued < 0) return;
-    const [removed] = this.#queue.splice(queued, 1);
-    this.#queuedBytes -= removed?.bytes ?? 0;
+    this.#queue.withdraw(tag);
   }
 
   /** @returns a promise when what follows must wait. */

@@ -19,13 +19,9 @@ import { snapshotJson } from "../status/json.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { escapeForLog, type ByteString } from "../wire/bytes.ts";
 import { ConfigureError, type InstanceOptions } from "../wire/configure.ts";
+import { Connector, type Connecting } from "./connector.ts";
 import type { Log } from "./log.ts";
 import { RestartFiles } from "./restart-file.ts";
-import { isDescriptorShortage, SpareDescriptor } from "./spare-descriptor.ts";
-
-/** A full backlog is tried again this often, for this long (PROTOCOL section 6). */
-const backlogRetryMs = 10;
-const backlogLimitMs = 30_000;
 
 /** Applications that may be configured at once: a bound against a client that invents names. */
 const maxConfigured = 10_000;
@@ -38,13 +34,10 @@ export interface Getter {
 }
 
 /** A get that has not been answered. */
-export interface PendingGet {
+export interface PendingGet extends Connecting {
   readonly root: ByteString;
   readonly getter: Getter;
   waiter: WaiterId | undefined;
-  /** Set while the instance chosen has no room in its backlog. */
-  connecting: { session: SessionId; readonly until: number } | undefined;
-  answered: boolean;
 }
 
 export interface DriverOptions {
@@ -63,7 +56,7 @@ export class Driver {
   readonly #spawnTimeoutMs: number;
   readonly #now: () => number;
   readonly #restartFiles = new RestartFiles();
-  readonly #spare = new SpareDescriptor();
+  readonly #connector: Connector<PendingGet>;
   readonly #instances = new Map<InstanceId, Instance>();
   readonly #gets = new Map<WaiterId, PendingGet>();
   readonly #configured = new Map<ByteString, InstanceOptions>();
@@ -79,6 +72,14 @@ export class Driver {
     this.#log = options.log;
     this.#spawnTimeoutMs = options.spawnTimeoutMs;
     this.#now = options.now;
+    this.#connector = new Connector({
+      now: options.now,
+      instance: (id) => this.#instances.get(id),
+      alternative: (session) => this.#alternative(session),
+      connected: (get, session, pid, stream) => this.#connected(get, session, pid, stream),
+      failed: (get, session, pid, cause) => this.#connectFailed(get, session, pid, cause),
+      gaveUp: (get, session, cause) => this.#gaveUpConnecting(get, session, cause),
+    });
   }
 
   get active(): number {
@@ -115,7 +116,7 @@ export class Driver {
       root,
       getter,
       waiter: undefined,
-      connecting: undefined,
+      waitingSession: undefined,
       answered: false,
     };
     const request = { root, options: app, restart, expectedConcurrency };
@@ -131,7 +132,7 @@ export class Driver {
     if (pending.answered || this.#closed) return;
     pending.answered = true;
     if (pending.waiter !== undefined) this.#gets.delete(pending.waiter);
-    if (pending.connecting !== undefined) this.closeSession(pending.connecting.session);
+    if (pending.waitingSession !== undefined) this.closeSession(pending.waitingSession);
     else if (pending.waiter !== undefined) {
       this.#perform(this.#pool.cancel(pending.waiter, this.#now()));
     }
@@ -169,7 +170,7 @@ export class Driver {
     this.#gets.clear();
     for (const instance of this.#instances.values()) instance.release();
     this.#instances.clear();
-    this.#spare.close();
+    this.#connector.close();
   }
 
   /**
@@ -216,102 +217,30 @@ export class Driver {
   #grant(waiter: WaiterId, session: SessionId, id: InstanceId): void {
     const pending = this.#gets.get(waiter);
     if (pending === undefined) throw new Error(`grant for unknown waiter ${waiter}`);
-    this.#connect(pending, session, id, this.#now() + backlogLimitMs);
+    this.#connector.connect(pending, session, id);
   }
 
-  /** Connects a granted session; goes to another instance, or waits, while backlogs are full. */
-  #connect(pending: PendingGet, session: SessionId, id: InstanceId, until: number): void {
-    let chosen: InstanceId | undefined = id;
-    let last = id;
-    let shortage = false;
-    while (chosen !== undefined) {
-      last = chosen;
-      const instance = this.#instances.get(chosen);
-      if (instance === undefined) throw new Error(`grant of unknown instance ${chosen}`);
-      let stream: OwnedFd | "full" | "no descriptor";
-      try {
-        stream = this.#open(instance);
-      } catch (error) {
-        this.#connectFailed(pending, session, instance, error);
-        return;
-      }
-      if (typeof stream !== "string") {
-        this.#answer(pending);
-        pending.getter.granted(instance.pid, session, stream);
-        this.#spare.restore();
-        return;
-      }
-      shortage = stream === "no descriptor";
-      if (shortage) break;
-      chosen = this.#pool.alternative(session, this.#now());
-    }
-    this.#retryLater(
-      pending,
-      session,
-      last,
-      until,
-      shortage ? "EMFILE" : "EAGAIN (its backlog is full)",
-    );
+  #connected(pending: PendingGet, session: SessionId, pid: number, stream: OwnedFd): void {
+    this.#answer(pending);
+    pending.getter.granted(pid, session, stream);
   }
 
-  #open(instance: Instance): OwnedFd | "full" | "no descriptor" {
-    try {
-      return instance.connect();
-    } catch (error) {
-      if (!isDescriptorShortage(error)) throw error;
-    }
-    if (!this.#spare.lend()) return "no descriptor";
-    try {
-      return instance.connect();
-    } catch (error) {
-      this.#spare.restore();
-      if (isDescriptorShortage(error)) return "no descriptor";
-      throw error;
-    }
-  }
-
-  #retryLater(
-    pending: PendingGet,
-    session: SessionId,
-    id: InstanceId,
-    until: number,
-    cause: string,
-  ): void {
-    if (pending.connecting === undefined) {
-      this.#log.event(2, "session waits to connect", { app: escapeForLog(pending.root), cause });
-    }
-    pending.connecting = { session, until };
-    setTimeout(() => {
-      if (pending.answered || this.#closed) return;
-      if (this.#now() >= until) {
-        pending.connecting = undefined;
-        this.closeSession(session);
-        this.#answer(pending);
-        pending.getter.refused({ kind: "cannotConnect", cause });
-        return;
-      }
-      if (this.#instances.has(id)) {
-        this.#connect(pending, session, id, until);
-        return;
-      }
-      this.#perform(this.#pool.connectFailed(session, "it died", this.#now()));
-    }, backlogRetryMs);
-  }
-
-  #connectFailed(
-    pending: PendingGet,
-    session: SessionId,
-    instance: Instance,
-    error: unknown,
-  ): void {
-    const cause = error instanceof Error ? error.message : String(error);
-    this.#log.event(0, "instance does not accept sessions", {
-      app: escapeForLog(pending.root),
-      pid: instance.pid,
-      cause,
-    });
-    pending.connecting = undefined;
+  #connectFailed(pending: PendingGet, session: SessionId, pid: number, cause: string): void {
+    const app = escapeForLog(pending.root);
+    this.#log.event(0, "instance does not accept sessions", { app, pid, cause });
     this.#perform(this.#pool.connectFailed(session, cause, this.#now()));
+  }
+
+  #gaveUpConnecting(pending: PendingGet, session: SessionId, cause: string): void {
+    this.closeSession(session);
+    this.#answer(pending);
+    pending.getter.refused({ kind: "cannotConnect", cause });
+  }
+
+  #alternative(session: SessionId): InstanceId | undefined {
+    const { instance, effects } = this.#pool.alternative(session, this.#now());
+    this.#perform(effects);
+    return instance;
   }
 
   #refuse(waiter: WaiterId, refusal: Refusal): void {

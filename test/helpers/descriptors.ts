@@ -40,21 +40,21 @@ export function descriptorChanges(
   return changes;
 }
 
+let before = new Map<number, string>();
+
+function changesSince(): string[] {
+  return descriptorChanges(before, openDescriptors());
+}
+
 /** Makes every test of the file fail that leaves a descriptor open or closes one that is not its own. */
 export function countDescriptors(): void {
-  let before = new Map<number, string>();
   beforeEach(() => {
     before = openDescriptors();
   });
   afterEach(async () => {
     // Bun closes a terminated socket on a later turn of its loop.
-    const changes = (): string[] => descriptorChanges(before, openDescriptors());
-    await until(
-      "all descriptors are as they were before the test",
-      () => changes().length === 0,
-      changes,
-      3000,
-    );
+    const done = (): boolean => changesSince().length === 0;
+    await until("all descriptors are as they were before the test", done, changesSince, 3000);
   });
 }
 

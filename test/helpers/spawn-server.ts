@@ -184,7 +184,7 @@ await Bun.connect({
   // The commands carry no descriptors, so Bun may read them; answers go out through our own calls.
   fd: channel,
   socket: {
-    data: (_socket, chunk) => void serve(Uint8Array.from(chunk)),
+    data: (_socket: Bun.Socket, chunk: Buffer) => void serve(Uint8Array.from(chunk)),
     end: () => {
       if (process.env["SPAWN_SERVER_STAYS"] === undefined) process.exit(0);
     },

@@ -141,7 +141,7 @@ test("the largest reply that a frame can hold goes out with its descriptor", () 
   const result = sendWithDescriptor(sockets.left.number, reply, sent.number);
   expect(result).toEqual({ bytes: reply.length, descriptor: true });
   const pieces: Uint8Array[] = [];
-  for (let left = reply.length; left > 0; ) {
+  for (let left = reply.length; left > 0;) {
     const piece = receive(sockets.right.number, left);
     if (typeof piece === "string") throw new Error(piece);
     pieces.push(piece);
@@ -156,7 +156,9 @@ test("a reply longer than a frame is our own mistake and is refused before anyth
   using sockets = pair();
   using sent = something();
   const tooLong = new Uint8Array(2 + 65_536);
-  expect(() => sendWithDescriptor(sockets.left.number, tooLong, sent.number)).toThrow("65538 bytes");
+  expect(() => sendWithDescriptor(sockets.left.number, tooLong, sent.number)).toThrow(
+    "65538 bytes",
+  );
   expect(receive(sockets.right.number, 1)).toBe("empty");
 });
 
@@ -292,7 +294,9 @@ test("sending to a peer that is gone is EPIPE", () => {
   sockets.right.close();
   expect(errorCode(() => sendDescriptor(sockets.left.number, sent.number))).toBe("EPIPE");
   const reply = Buffer.from("reply");
-  expect(errorCode(() => sendWithDescriptor(sockets.left.number, reply, sent.number))).toBe("EPIPE");
+  expect(errorCode(() => sendWithDescriptor(sockets.left.number, reply, sent.number))).toBe(
+    "EPIPE",
+  );
 });
 
 test("sending what is no descriptor is EBADF, and nothing is sent", () => {

@@ -28,7 +28,9 @@ const headers = `
 
 /** What C says to each expression. */
 async function ask(expressions: readonly string[]): Promise<number[]> {
-  const prints = expressions.map((expression) => `  printf("%lld\\n", (long long)(${expression}));`);
+  const prints = expressions.map(
+    (expression) => `  printf("%lld\\n", (long long)(${expression}));`,
+  );
   const source = `${headers}int main(void) {\n${prints.join("\n")}\n  return 0;\n}\n`;
   const output = await runC(temporaryDirectory(), source);
   return output.trim().split("\n").map(Number);

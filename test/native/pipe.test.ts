@@ -62,7 +62,7 @@ test("a full pipe takes nothing and does not block once it is non-blocking", () 
   setNonBlocking(made.writer.number, true);
   const chunk = new Uint8Array(100_000).fill(1);
   let total = 0;
-  for (let wrote = writeSome(made.writer.number, chunk); wrote > 0; ) {
+  for (let wrote = writeSome(made.writer.number, chunk); wrote > 0;) {
     total += wrote;
     wrote = writeSome(made.writer.number, chunk);
   }

@@ -64,7 +64,7 @@ test("loses nothing: whoever reads all there is on every wake sees 2,000 message
   const { ours, theirs } = pair;
   let got = 0;
   const drain = (): void => {
-    for (let piece = receive(ours.number, 4096); typeof piece !== "string"; ) {
+    for (let piece = receive(ours.number, 4096); typeof piece !== "string";) {
       got += piece.length;
       piece = receive(ours.number, 4096);
     }
@@ -75,7 +75,11 @@ test("loses nothing: whoever reads all there is on every wake sees 2,000 message
     if (i % 3 === 0) sendSignal(process.pid, signals.SIGUSR1 + 2);
     if (i % 50 === 0) await Bun.sleep(0);
   }
-  await until("all messages are seen", () => got === 2000, () => got);
+  await until(
+    "all messages are seen",
+    () => got === 2000,
+    () => got,
+  );
   stop();
 });
 

@@ -187,7 +187,7 @@ test("bytes longer than the arena's room arrive whole and in order", () => {
   let sent = 0;
   while (sent < message.length) {
     sent += send(left.number, message.subarray(sent));
-    for (let piece = receive(right.number, 1 << 20); typeof piece !== "string"; ) {
+    for (let piece = receive(right.number, 1 << 20); typeof piece !== "string";) {
       pieces.push(piece);
       piece = receive(right.number, 1 << 20);
     }
@@ -239,7 +239,9 @@ test("after a shutdown both sides see the end", () => {
 });
 
 test("sending on a number that is no descriptor is EBADF and names it", () => {
-  expect(errorOf(() => send(1_000_000, Buffer.from("x"))).message).toBe("send on fd 1000000: EBADF");
+  expect(errorOf(() => send(1_000_000, Buffer.from("x"))).message).toBe(
+    "send on fd 1000000: EBADF",
+  );
 });
 
 test("says why a descriptor is not a Unix stream socket", async () => {

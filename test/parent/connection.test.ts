@@ -147,7 +147,7 @@ describe("the end of a connection", () => {
     expect(() => pool.clear()).toThrow(errors.ServerGoneError);
   });
 
-  test("closing it rejects what is pending; sessions and their streams are left alone", async () => {
+  test("closing it rejects what is pending and leaves open streams alone", async () => {
     using server = await ScriptedPeer.start();
     const { pool, peer } = await server.connect();
     const got = pool.get("/a");

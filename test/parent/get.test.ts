@@ -244,7 +244,7 @@ describe("a session", () => {
     pool.close();
   });
 
-  test("whose descriptor finds no free number is given back, and the connection goes on", async () => {
+  test("whose descriptor is lost for want of a free one is given back", async () => {
     using server = await ScriptedPeer.start();
     const { pool, peer } = await server.connect();
     const got = rejection(pool.get("/a"));

@@ -1,4 +1,7 @@
-/** A request over a session, against a scripted instance: both bodies, both ways, every way it can break. */
+/**
+ * A request over a session, against a scripted instance: both bodies, both ways, every way it can
+ * break.
+ */
 import { describe, expect, test } from "bun:test";
 import { receive, socketPair } from "../../src/native/socket.ts";
 import { request, Session, SessionError, type SessionRequest } from "../../src/parent/index.ts";

@@ -1,6 +1,6 @@
 /**
- * The instance's end of a session as a test wants it, over a real socket, and the session that goes with
- * it.
+ * The instance's end of a session as a test wants it, over a real socket, and the session that goes
+ * with it.
  */
 import type { Socket } from "bun";
 import { socketPair } from "../../src/native/socket.ts";

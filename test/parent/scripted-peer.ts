@@ -1,6 +1,7 @@
 /**
- * A pool server as a test wants it: the real protocol over real sockets, every answer given by the test.
- * The server side of the wake socket and of the connections is on Bun's loop (no descriptors arrive there).
+ * A pool server as a test wants it: the real protocol over real sockets, every answer given by the
+ * test. The server side of the wake socket and of the connections is on Bun's loop (no descriptors
+ * arrive there).
  */
 import { sendDescriptor } from "../../src/native/descriptors.ts";
 import { duplicate } from "../../src/native/fd.ts";

@@ -72,7 +72,7 @@ test("a server that goes while a connection is awaited is said to be", async () 
   expect(await error).toBeInstanceOf(ServerGoneError);
 });
 
-test("a server of before the descriptor channel ends the connection, and that is said", async () => {
+test("a server that knows no descriptor channel hangs up, and that is said", async () => {
   const [ours, theirs] = socketPair();
   await using access = attachPoolServer(ours.take());
   const error = rejection(access.connect());

@@ -1,9 +1,10 @@
 // What the naive model of the pool knows, and plain readings of it: arrays, scanned anew for every question.
 
 import type { PoolLimits, PoolOptions, RetireReason } from "../../src/pool/types.ts";
+import type { ByteString } from "../../src/wire/bytes.ts";
 
 export interface App {
-  root: string;
+  root: ByteString;
   maxInstances: number;
   saidConcurrency: number | undefined;
   expectedConcurrency: number;
@@ -66,7 +67,70 @@ export class ModelState {
     this.limits = limits;
   }
 
-  protected appOf(root: string): App {
+  get count(): number {
+    return this.instances.filter(({ standing }) => standing === "pooled").length;
+  }
+
+  get active(): number {
+    return this.count - this.idle().length;
+  }
+
+  get leaving(): number {
+    return this.instances.filter(({ standing }) => standing === "leaving").length;
+  }
+
+  /** What a snapshot of the pool must agree with. */
+  look() {
+    return {
+      limits: this.limits,
+      count: this.count,
+      active: this.active,
+      leaving: this.leaving,
+      spawning: this.spawns.length,
+      waiting: this.waiting.length,
+      sessions: this.granted.length,
+      applications: this.apps
+        .toSorted((a, b) => (a.root < b.root ? -1 : 1))
+        .map((app) => this.#lookAt(app)),
+    };
+  }
+
+  /** The latest time at which somebody must look again, if nothing happens before. */
+  firstDeadline(): number {
+    const idle = this.idle().map(({ usedAt }) => usedAt + this.limits.maxIdleMs);
+    const { maxWaitMs } = this.options;
+    const waits = maxWaitMs === 0 ? [] : this.waiting.map((get) => get.arrivedAt + maxWaitMs);
+    const pauses = this.waiting.filter(({ app }) => this.isPaused(app));
+    return Math.min(...idle, ...waits, ...pauses.map(({ app }) => app.pausedUntil));
+  }
+
+  #lookAt(app: App) {
+    const mine = this.instances.filter((instance) => instance.app === app);
+    return {
+      root: app.root,
+      maxInstances: app.maxInstances || null,
+      restartPending: this.pendingRestarts.includes(app),
+      instances: mine.map((instance) => ({
+        state: stateOf(instance),
+        sessions: instance.sessions.length,
+        served: instance.served,
+      })),
+      waiters: this.line(app).map((get) => ({
+        ageMs: this.now - get.arrivedAt,
+        failedConnects: get.failedConnects,
+      })),
+      planned: this.spawnsOf(app).filter(({ id }) => id === undefined).length,
+      outdated: this.spawnsOf(app).filter(isOutdated).length,
+      spawns: this.spawnsOf(app).length,
+      lastSpawnError: app.lastFailure && {
+        message: app.lastFailure.message,
+        agoMs: this.now - app.lastFailure.at,
+      },
+      pauseMs: this.isPaused(app) ? app.pausedUntil - this.now : null,
+    };
+  }
+
+  protected appOf(root: ByteString): App {
     const known = this.apps.find((app) => app.root === root);
     if (known !== undefined) return known;
     const app: App = {
@@ -89,8 +153,7 @@ export class ModelState {
   protected begun = () => this.spawns.filter(({ id }) => id !== undefined);
   protected planned = () => this.spawns.filter(({ id }) => id === undefined);
   protected spawnsOf = (app: App) => this.spawns.filter((spawn) => spawn.app === app);
-  protected coming = (app: App) =>
-    this.spawnsOf(app).filter((spawn) => spawn.servesBefore === Infinity);
+  protected coming = (app: App) => this.spawnsOf(app).filter((spawn) => !isOutdated(spawn));
   protected allPlaces = () => this.count + this.spawns.length;
   protected places = (app: App) => this.pooled(app).length + this.spawnsOf(app).length;
 
@@ -147,6 +210,17 @@ export class ModelState {
   protected say(...words: (string | number)[]): void {
     this.effects.push(words.join(" "));
   }
+}
+
+function stateOf(instance: ModelInstance) {
+  if (instance.standing !== "pooled") return instance.standing;
+  if (instance.sessions.length === 0) return "idle";
+  return isFree(instance) ? "active" : "busy";
+}
+
+/** Whether a restart or clear has come since it began. */
+export function isOutdated({ servesBefore }: ModelSpawn): boolean {
+  return servesBefore < Infinity;
 }
 
 export function isFree({ sessions, concurrency }: ModelInstance): boolean {

@@ -3,11 +3,13 @@
 // Sessions go by the id of their get, which has one at most.
 
 import type { GetRequest, PoolLimits, RetireReason } from "../../src/pool/types.ts";
+import type { ByteString } from "../../src/wire/bytes.ts";
 import {
   type App,
   best,
   byArrival,
   isFree,
+  isOutdated,
   type ModelGet,
   type ModelInstance,
   type ModelSpawn,
@@ -51,20 +53,20 @@ export class Model extends ModelState {
   spawned(id: number, concurrency: number): void {
     const spawn = this.takeSpawn(id);
     const { app } = spawn;
-    const isOutdated = spawn.servesBefore < Infinity;
+    const isLate = isOutdated(spawn);
     const instance: ModelInstance = {
       id: this.#instanceIds++,
       app,
       concurrency,
       sessions: [],
-      standing: isOutdated ? "leaving" : "pooled",
+      standing: isLate ? "leaving" : "pooled",
       reason: "outdated",
       used: ++this.uses,
       usedAt: this.now,
       served: 0,
     };
     this.instances.push(instance);
-    if (!isOutdated) {
+    if (!isLate) {
       app.saidConcurrency = concurrency;
       this.#forgive(app);
     }
@@ -79,7 +81,7 @@ export class Model extends ModelState {
   spawnFailed(id: number, message: string): void {
     const spawn = this.takeSpawn(id);
     const { app } = spawn;
-    if (spawn.servesBefore === Infinity) this.#noteFailure(app, message);
+    if (!isOutdated(spawn)) this.#noteFailure(app, message);
     for (const get of this.line(app)) {
       if (get.id < spawn.beganAt) this.#refuseSpawnFailed(get, message);
     }
@@ -142,7 +144,7 @@ export class Model extends ModelState {
     this.#settle();
   }
 
-  configure(root: string, maxInstances: number): void {
+  configure(root: ByteString, maxInstances: number): void {
     const app = this.appOf(root);
     app.maxInstances = maxInstances;
     app.saidConcurrency = undefined;
@@ -157,7 +159,7 @@ export class Model extends ModelState {
 
   tick(): void {
     const { maxWaitMs } = this.options;
-    for (const get of [...this.waiting]) {
+    for (const get of this.waiting) {
       if (maxWaitMs === 0 || get.arrivedAt + maxWaitMs > this.now) continue;
       this.waiting = this.waiting.filter((other) => other !== get);
       this.say("refuse", get.id, "busy");
@@ -173,23 +175,13 @@ export class Model extends ModelState {
     return app !== undefined && (this.pooled(app).length > 0 || app.pausedUntil > this.now);
   }
 
-  // What can be seen
-
-  get count(): number {
-    return this.instances.filter(({ standing }) => standing === "pooled").length;
-  }
-
-  get active(): number {
-    return this.count - this.idle().length;
-  }
-
-  get leaving(): number {
-    return this.instances.filter(({ standing }) => standing === "leaving").length;
-  }
-
   // The rules
 
   #settle(): void {
+    for (const instance of this.instances) {
+      const isDone = instance.standing !== "pooled" && instance.sessions.length === 0;
+      if (isDone) this.#letGo(instance, instance.reason);
+    }
     for (const app of this.pendingRestarts) if (this.#restartFits(app)) this.#restart(app);
     // While something of an application is being spawned, its free instances are for its own gets.
     for (const get of byArrival(this.waiting)) {
@@ -205,11 +197,6 @@ export class Model extends ModelState {
     this.#shedIdle();
     while (this.begun().length < this.options.spawnsAtOnce && this.planned().length > 0) {
       this.#begin(this.planned()[0]);
-    }
-    for (const instance of [...this.instances]) {
-      if (instance.standing !== "pooled" && instance.sessions.length === 0) {
-        this.#letGo(instance, instance.reason);
-      }
     }
     this.apps = this.apps.filter((app) => !this.#isForgettable(app));
   }
@@ -272,9 +259,9 @@ export class Model extends ModelState {
     this.say("spawn", spawn.id, spawn.app.root, spawn.options);
   }
 
-  /** The waiting gets that spawns under way are enough for. */
-  #covered(app: App): ModelGet[] {
-    const places = this.spawnsOf(app)
+  /** The waiting gets that these spawns under way are enough for. */
+  #covered(app: App, spawns = this.spawnsOf(app)): ModelGet[] {
+    const places = spawns
       .toSorted((a, b) => a.servesBefore - b.servesBefore)
       .flatMap((spawn) => Array.from({ length: this.perSpawn(app) }, () => spawn));
     return this.line(app).filter((get) => {
@@ -285,10 +272,8 @@ export class Model extends ModelState {
   }
 
   #spawnsNeeded(app: App): number {
-    const current = this.spawns;
-    this.spawns = this.spawns.filter((spawn) => spawn.servesBefore < Infinity);
-    const rest = this.line(app).length - this.#covered(app).length;
-    this.spawns = current;
+    const outdated = this.spawnsOf(app).filter(isOutdated);
+    const rest = this.line(app).length - this.#covered(app, outdated).length;
     return Math.ceil(rest / this.perSpawn(app));
   }
 
@@ -314,7 +299,6 @@ export class Model extends ModelState {
 
   #restartFits(app: App): boolean {
     const busy = this.pooled(app).filter(({ sessions }) => sessions.length > 0).length;
-    const isOutdated = (spawn: ModelSpawn) => spawn.servesBefore < Infinity;
     const goes = busy + this.begun().filter((s) => s.app === app && !isOutdated(s)).length;
     const going = this.leaving + this.spawns.filter(isOutdated).length;
     return goes === 0 || going + goes <= this.limits.max;

@@ -9,7 +9,7 @@ import { closeSync, mkdtempSync, openSync, rmdirSync, unlinkSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import type { Handler } from "./session.ts";
+import { reportUnlessGone, type Handler } from "./session.ts";
 
 /** The options of Bun.serve as far as they matter here. */
 export interface ServeOptions {
@@ -101,10 +101,10 @@ async function failed(options: ServeOptions, server: unknown, error: unknown): P
       const answer = await options.error.call(server, error);
       if (answer instanceof Response) return answer;
     } catch (second) {
-      console.error(second);
+      reportUnlessGone(second);
     }
   }
-  console.error(error);
+  reportUnlessGone(error);
   return new Response("Internal Server Error\n", { status: 500 });
 }
 

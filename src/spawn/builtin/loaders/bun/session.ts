@@ -19,7 +19,7 @@ export type SessionSocket = Bun.Socket<Session>;
 /** How long the rest of a body nobody wants is read. */
 const lingerMs = 2_000;
 
-class ClientGone extends Error {
+export class ClientGone extends Error {
   override readonly name = "ClientGone";
 }
 
@@ -151,17 +151,25 @@ export class Session {
   }
 
   async #answer(request: Request): Promise<void> {
+    const response = await this.#respond(request);
     try {
-      const response = await this.#handler(request);
       await this.#send(request.method, response);
+      this.#finish();
     } catch (error) {
       if (this.#state === "done") return;
-      // The head is out already: the missing end is all that can still be told.
-      if (!(error instanceof ClientGone)) console.error(error);
+      // The head may be out already: the missing end is all that can still be told.
+      reportUnlessGone(error);
       this.#socket.terminate();
-      return;
     }
-    this.#finish();
+  }
+
+  async #respond(request: Request): Promise<Response> {
+    try {
+      return await this.#handler(request);
+    } catch (error) {
+      reportUnlessGone(error);
+      return new Response("Internal Server Error\n", { status: 500 });
+    }
   }
 
   async #send(method: string, response: Response): Promise<void> {
@@ -231,6 +239,11 @@ export class Session {
     this.#socket.resume();
     setTimeout(() => this.#socket.terminate(), lingerMs).unref();
   }
+}
+
+/** A client that leaves is no fault of the application's. */
+export function reportUnlessGone(error: unknown): void {
+  if (!(error instanceof ClientGone)) console.error(error);
 }
 
 function joined(head: string, body: Uint8Array): Uint8Array {

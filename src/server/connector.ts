@@ -1,0 +1,116 @@
+/**
+ * Connects granted sessions to their instances. Usually that is one call; the rest is what can stand in the way:
+ * - a full backlog (EAGAIN): another instance if the pool has one, else again every 10 ms for at most 30 s;
+ * - no free descriptor (EMFILE): the spare one serves, since it is ours for a moment only; else as a full backlog;
+ * - anything else: the instance is not what it was, and the pool decides anew.
+ */
+import type { OwnedFd } from "../native/owned-fd.ts";
+import type { InstanceId, SessionId } from "../pool/types.ts";
+import type { Instance } from "../spawn/spawner.ts";
+import { isDescriptorShortage, SpareDescriptor } from "./spare-descriptor.ts";
+
+/** A full backlog is tried again this often, for this long (PROTOCOL section 6). */
+const retryMs = 10;
+const limitMs = 30_000;
+
+/** The part of a get that matters here. */
+export interface Connecting {
+  /** Answered or withdrawn. */
+  answered: boolean;
+  /** The session while its instance has no room for it. */
+  waitingSession: SessionId | undefined;
+}
+
+/** What the connector asks and tells its owner. */
+export interface ConnectorEvents<Get> {
+  /** Monotonic milliseconds. */
+  now(): number;
+  instance(id: InstanceId): Instance | undefined;
+  /** Moves a session to an instance it has not tried. */
+  alternative(session: SessionId): InstanceId | undefined;
+  /** The stream belongs to the callee. */
+  connected(get: Get, session: SessionId, pid: number, stream: OwnedFd): void;
+  failed(get: Get, session: SessionId, pid: number, cause: string): void;
+  gaveUp(get: Get, session: SessionId, cause: string): void;
+}
+
+export class Connector<Get extends Connecting> {
+  readonly #events: ConnectorEvents<Get>;
+  readonly #spare = new SpareDescriptor();
+  #closed = false;
+
+  constructor(events: ConnectorEvents<Get>) {
+    this.#events = events;
+  }
+
+  connect(get: Get, session: SessionId, id: InstanceId): void {
+    this.#attempt(get, session, id, undefined);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#spare.close();
+  }
+
+  /** @param until when to give up; undefined: this is the first attempt. */
+  #attempt(get: Get, session: SessionId, id: InstanceId, until: number | undefined): void {
+    get.waitingSession = undefined;
+    for (let chosen = id; ;) {
+      const instance = this.#events.instance(chosen);
+      if (instance === undefined) {
+        this.#events.failed(get, session, 0, "it is gone");
+        return;
+      }
+      let stream: OwnedFd | "full" | "no descriptor";
+      try {
+        stream = this.#open(instance);
+      } catch (error) {
+        const cause = error instanceof Error ? error.message : String(error);
+        this.#events.failed(get, session, instance.pid, cause);
+        return;
+      }
+      if (typeof stream !== "string") {
+        this.#events.connected(get, session, instance.pid, stream);
+        this.#spare.restore();
+        return;
+      }
+      const other = stream === "full" ? this.#events.alternative(session) : undefined;
+      if (other === undefined) {
+        this.#wait(get, session, chosen, until ?? this.#events.now() + limitMs, stream);
+        return;
+      }
+      chosen = other;
+    }
+  }
+
+  #open(instance: Instance): OwnedFd | "full" | "no descriptor" {
+    try {
+      return instance.connect();
+    } catch (error) {
+      if (!isDescriptorShortage(error)) throw error;
+    }
+    if (!this.#spare.lend()) return "no descriptor";
+    try {
+      return instance.connect();
+    } catch (error) {
+      this.#spare.restore();
+      if (isDescriptorShortage(error)) return "no descriptor";
+      throw error;
+    }
+  }
+
+  #wait(get: Get, session: SessionId, id: InstanceId, until: number, what: string): void {
+    get.waitingSession = session;
+    setTimeout(() => {
+      if (get.answered || this.#closed) return;
+      if (this.#events.now() < until) {
+        this.#attempt(get, session, id, until);
+        return;
+      }
+      get.waitingSession = undefined;
+      const cause =
+        what === "full" ? "EAGAIN, its backlog is full" : "EMFILE, no descriptor is free";
+      this.#events.gaveUp(get, session, cause);
+    }, retryMs);
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * The page for people when an application does not start: what failed, what was run and as whom,
+ * and what it wrote. Everything in it is escaped; it says nothing of the environment's values.
+ */
+
+export interface FailedStart {
+  /** The application root, as text. */
+  readonly root: string;
+  /** One sentence. */
+  readonly message: string;
+  /** What the loader said: the error with its stack. */
+  readonly detail?: string;
+  /** Type and startup file, once they are known. */
+  readonly startup?: string;
+  /** The user it ran as. */
+  readonly user?: string;
+  readonly environment?: string;
+  /** The end of its stdout and stderr, as text. */
+  readonly output?: string;
+}
+
+const style =
+  "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:3rem auto;padding:0 1rem}" +
+  "h1{font-size:1.4rem}pre{background:#f4f4f4;padding:1rem;overflow:auto;white-space:pre-wrap}" +
+  "dt{font-weight:600}dd{margin:0 0 .5rem}";
+
+/** The page, as bytes of UTF-8. */
+export function renderErrorPage(failed: FailedStart): Uint8Array {
+  const facts = [
+    ["Application root", failed.root],
+    ["Startup file", failed.startup],
+    ["User", failed.user],
+    ["Environment", failed.environment],
+  ]
+    .filter(([, value]) => value !== undefined && value !== "")
+    .map(([name, value]) => `<dt>${name}</dt><dd>${escapeHtml(value ?? "")}</dd>`);
+  const page = [
+    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
+    `<title>The application could not be started</title><style>${style}</style></head><body>`,
+    "<h1>The application could not be started</h1>",
+    `<p>${escapeHtml(failed.message)}</p>`,
+    section("Error", failed.detail),
+    `<dl>${facts.join("\n")}</dl>`,
+    section("Last output", failed.output),
+    "</body></html>\n",
+  ];
+  return Buffer.from(page.filter((part) => part !== "").join("\n"));
+}
+
+function section(title: string, text: string | undefined): string {
+  if (text === undefined || text.trim() === "") return "";
+  return `<h2>${title}</h2>\n<pre>${escapeHtml(text)}</pre>`;
+}
+
+const escapes: Readonly<Record<string, string>> = {
+  "&": "&amp;",
+  "<": "&lt;",
+  ">": "&gt;",
+  '"': "&quot;",
+  "'": "&#39;",
+};
+
+function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => escapes[character] ?? character);
+}

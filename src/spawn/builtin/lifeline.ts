@@ -1,0 +1,104 @@
+/**
+ * The server's end of an instance's lifeline (PROTOCOL section 10): the instance says once that it
+ * is ready or why it is not, and from then on only the closing of an end means something. No
+ * descriptors arrive here, so Bun may read it.
+ */
+import type { OwnedFd } from "../../native/owned-fd.ts";
+import type { ByteString } from "../../wire/bytes.ts";
+import { Decoder } from "../../wire/decoder.ts";
+import { parseLifelineMessage } from "../../wire/instance-protocol.ts";
+import { MAX_PAGE_BYTES } from "../../wire/scalar-message.ts";
+
+/** What the instance said at its start. */
+export type Announcement =
+  | { readonly kind: "ready"; readonly concurrency: number }
+  | { readonly kind: "failed"; readonly text: Uint8Array };
+
+export class Lifeline {
+  readonly #decoder = new Decoder();
+  readonly #announced = Promise.withResolvers<Announcement | undefined>();
+  readonly #closed = Promise.withResolvers<void>();
+  #socket: Bun.Socket | undefined;
+  #failureFollows = false;
+  #isSettled = false;
+
+  /** Takes over our end of the socket pair. */
+  constructor(end: OwnedFd) {
+    void this.#attach(end);
+  }
+
+  /**
+   * The announcement; undefined when the instance's end closed before it. Rejects with a
+   * ProtocolError when the instance said something else.
+   */
+  get announced(): Promise<Announcement | undefined> {
+    return this.#announced.promise;
+  }
+
+  /** Resolves when the instance's end, or ours, has closed. */
+  get closed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
+  /** Tells the instance to go. */
+  close(): void {
+    this.#onEnd();
+    // Not end(), which would wait for the instance to close its end first.
+    this.#socket?.terminate();
+  }
+
+  async #attach(end: OwnedFd): Promise<void> {
+    try {
+      const fd = end.take();
+      const socket = await Bun.connect({
+        fd,
+        socket: {
+          data: (_socket: Bun.Socket, chunk: Buffer) => this.#onData(chunk),
+          end: () => this.#onEnd(),
+          close: () => this.#onEnd(),
+          error: () => this.#onEnd(),
+        },
+      } as unknown as Bun.TCPSocketConnectOptions<undefined>);
+      this.#socket = socket;
+      if (this.#isClosed) socket.terminate();
+    } catch {
+      this.#onEnd();
+    }
+  }
+
+  #isClosed = false;
+
+  #onEnd(): void {
+    this.#isClosed = true;
+    this.#settle(undefined);
+    this.#closed.resolve();
+  }
+
+  #settle(announcement: Announcement | undefined): void {
+    this.#isSettled = true;
+    this.#announced.resolve(announcement);
+  }
+
+  #onData(chunk: Uint8Array): void {
+    if (this.#isSettled) return; // Nothing it says later has a meaning.
+    try {
+      this.#decoder.push(chunk);
+      this.#decode();
+    } catch (error) {
+      this.#isSettled = true;
+      this.#announced.reject(error);
+    }
+  }
+
+  #decode(): void {
+    if (!this.#failureFollows) {
+      const elements: ByteString[] | undefined = this.#decoder.nextArray();
+      if (elements === undefined) return;
+      const message = parseLifelineMessage(elements);
+      if (message.kind === "ready") return this.#settle(message);
+      this.#failureFollows = true;
+    }
+    const text = this.#decoder.nextScalar(MAX_PAGE_BYTES);
+    if (text !== undefined) this.#settle({ kind: "failed", text });
+  }
+}

@@ -1,0 +1,124 @@
+/**
+ * The private directory of a running server: its loaders, where every instance may read them, and
+ * a place to bind sockets, where nobody else may look.
+ *
+ * It is made before the first spawn and again if a cleaner of /tmp has taken it, and is removed at
+ * the end. One that a killed server left is swept at the next start: its name carries the process
+ * id, and only directories of our own user are touched.
+ */
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { sendSignal } from "../../native/process.ts";
+
+/** Files of one loader, by name: their text is part of the binary. */
+export type LoaderFiles = Readonly<Record<string, () => Promise<string>>>;
+
+const namePattern = /^application-pool-([0-9]+)-[A-Za-z0-9]{6}$/;
+
+/** Directories of this process, which a sweep must leave alone. */
+const ours = new Set<string>();
+
+export class LoaderDirectory {
+  readonly #base: string;
+  #path: string | undefined;
+  #sockets = 0;
+
+  /** @param base the directory it lies in; default: the system's for temporary files. */
+  constructor(base: string = tmpdir()) {
+    this.#base = base;
+  }
+
+  /** Removes what servers that are gone left behind. Never throws. */
+  sweep(): void {
+    for (const name of namesIn(this.#base)) {
+      const path = join(this.#base, name);
+      if (isLeftover(name, path)) rmSync(path, { recursive: true, force: true });
+    }
+  }
+
+  /** The path of a loader's file, with all files of that loader written. */
+  async file(loader: string, name: string, files: LoaderFiles): Promise<string> {
+    const directory = join(this.#ensure(), loader);
+    // The last file written, so that it stands for all of them.
+    const complete = join(directory, ".complete");
+    if (!existsSync(complete)) {
+      mkdirSync(directory, { recursive: true });
+      chmodSync(directory, 0o755);
+      for (const [file, text] of Object.entries(files)) {
+        replaceFile(join(directory, file), await text());
+      }
+      replaceFile(complete, "");
+    }
+    return join(directory, name);
+  }
+
+  /** A path to bind a socket to, not used before. */
+  socketPath(): string {
+    const directory = join(this.#ensure(), "sockets");
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    this.#sockets += 1;
+    return join(directory, String(this.#sockets));
+  }
+
+  remove(): void {
+    if (this.#path === undefined) return;
+    ours.delete(this.#path);
+    rmSync(this.#path, { recursive: true, force: true });
+    this.#path = undefined;
+  }
+
+  #ensure(): string {
+    if (this.#path !== undefined && existsSync(this.#path)) return this.#path;
+    if (this.#path !== undefined) ours.delete(this.#path);
+    const path = mkdtempSync(join(this.#base, `application-pool-${process.pid}-`));
+    ours.add(path);
+    this.#path = path;
+    chmodSync(path, 0o755);
+    return path;
+  }
+}
+
+/** Two spawns may write the same loader at once: each file appears whole or not at all. */
+function replaceFile(path: string, text: string): void {
+  rmSync(path, { force: true });
+  writeFileSync(path, text);
+  chmodSync(path, 0o444);
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}
+
+function isLeftover(name: string, path: string): boolean {
+  const pid = Number(namePattern.exec(name)?.[1] ?? 0);
+  if (pid === 0 || ours.has(path)) return false;
+  const facts = lstatSync(path, { throwIfNoEntry: false });
+  if (facts === undefined || !facts.isDirectory() || facts.uid !== process.geteuid?.()) {
+    return false;
+  }
+  // Ours by its number, but not ours: an earlier server had the same one, as in containers.
+  return pid === process.pid || !isAlive(pid);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return sendSignal(pid, 0);
+  } catch {
+    return true; // EPERM: there is such a process, of somebody else.
+  }
+}

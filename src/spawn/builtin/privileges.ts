@@ -1,0 +1,55 @@
+/**
+ * Whom an instance runs as (PROTOCOL section 10, lowerPrivilege). A server that is not root cannot
+ * choose; one that is never runs an application as root because something else was impossible:
+ * it refuses.
+ */
+import { findUser, findUserById, type User } from "../../native/process.ts";
+import { toText, type ByteString } from "../../wire/bytes.ts";
+
+/** The rights asked for cannot be lowered; the message says why. */
+export class PrivilegeError extends Error {
+  override readonly name = "PrivilegeError";
+}
+
+/** What the decision depends on, so that it can be tested without being root. */
+export interface UserDatabase {
+  readonly isRoot: boolean;
+  byName(name: string): User | undefined;
+  byId(uid: number): User | undefined;
+}
+
+export const systemUsers: UserDatabase = {
+  get isRoot() {
+    return process.geteuid?.() === 0;
+  },
+  byName: findUser,
+  byId: findUserById,
+};
+
+/**
+ * @param owner user id of the startup file's owner.
+ * @returns the user to become; undefined: nobody else. @throws PrivilegeError.
+ */
+export function chooseUser(
+  request: { readonly lowerPrivilege: boolean; readonly lowestUser: ByteString },
+  owner: number,
+  users: UserDatabase = systemUsers,
+): User | undefined {
+  if (!request.lowerPrivilege || !users.isRoot) return undefined;
+  const ownerUser = owner === 0 ? undefined : users.byId(owner);
+  if (ownerUser !== undefined) return ownerUser;
+  const why = owner === 0 ? "belongs to root" : `belongs to user ${owner}, who is unknown`;
+  const name = toText(request.lowestUser);
+  const lowest = name === "" ? undefined : users.byName(request.lowestUser);
+  if (lowest === undefined) {
+    throw new PrivilegeError(
+      `the startup file ${why}, and the user to run as instead, '${name}', does not exist`,
+    );
+  }
+  if (lowest.uid === 0) {
+    throw new PrivilegeError(
+      `the startup file ${why}, and the user to run as instead, '${name}', is root`,
+    );
+  }
+  return lowest;
+}

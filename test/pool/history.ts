@@ -1,0 +1,283 @@
+// One random history: the same events for the pool and for the naive model, compared after every step. Everything
+// random comes from the seed.
+
+import { expect } from "bun:test";
+import { Pool } from "../../src/pool/pool.ts";
+import type {
+  Effect,
+  InstanceId,
+  PoolLimits,
+  PoolOptions,
+  PoolSnapshot,
+  SessionId,
+  SpawnId,
+  WaiterId,
+} from "../../src/pool/types.ts";
+import type { ByteString } from "../../src/wire/bytes.ts";
+import { Model } from "./model.ts";
+
+const ROOTS = ["/srv/a", "/srv/b", "/srv/c", "/srv/d"] as ByteString[];
+
+/** A small random number generator (mulberry32): the same numbers for the same seed, everywhere. */
+function randomFrom(seed: number): (below: number) => number {
+  let state = seed >>> 0;
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
+  };
+}
+
+export class History {
+  readonly #random: (below: number) => number;
+  readonly #pool: Pool<string>;
+  readonly #model: Model;
+  /** How many of the roots are in play. */
+  readonly #applications: number;
+  /** The session each get has, by the get's id. */
+  readonly #sessions = new Map<number, SessionId>();
+  /** What happened, for the report of a failure. */
+  readonly lines: string[] = [];
+  #pid = 0;
+
+  constructor(seed: number) {
+    this.#random = randomFrom(seed);
+    const options: PoolOptions = {
+      maxWaitMs: this.#pick([0, 0, 60]),
+      maxQueue: this.#pick([0, 0, 3]),
+      spawnsAtOnce: this.#pick([1, 2, 4]),
+      failurePause: this.#pick([undefined, { firstMs: 20, maxMs: 100 }]),
+    };
+    const limits: PoolLimits = {
+      max: this.#pick([1, 2, 3, 5]),
+      maxPerApp: this.#pick([0, 0, 1, 2]),
+      maxIdleMs: this.#pick([0, 50, 200, 120_000]),
+      useGlobalQueue: this.#pick([false, true]),
+    };
+    this.#applications = this.#pick([1, 2, 3, 4]);
+    this.#pool = new Pool<string>(options, limits);
+    this.#model = new Model(options, limits);
+    this.lines.push(`options ${JSON.stringify(options)}`, `limits ${JSON.stringify(limits)}`);
+  }
+
+  /** One random event, and the comparison. */
+  step(): void {
+    this.#model.now += this.#pick([0, 0, 1, 3, 10, 30]);
+    const choice = this.#random(100);
+    const session = this.#pick([...this.#sessions.keys()]);
+    const spawn = this.#pick(
+      this.#model.spawns.flatMap(({ id }) => (id === undefined ? [] : [id])),
+    );
+    if (choice < 32) this.#get();
+    else if (choice < 54) this.#close(session);
+    else if (choice < 70) this.#spawned(spawn);
+    else if (choice < 74) this.#spawnFailed(spawn);
+    else if (choice < 78) this.#connectFailed(session);
+    else if (choice < 81) this.#alternative(session);
+    else if (choice < 84) this.#instanceDied();
+    else if (choice < 88) this.#cancel();
+    else if (choice < 94) this.#tick();
+    else if (choice < 97) this.#setLimits();
+    else if (choice < 99) this.#configure();
+    else this.#clear();
+  }
+
+  /** Ends whatever is open; afterwards the pool must have forgotten everything. */
+  drain(): void {
+    this.#model.now += 1;
+    for (const root of ROOTS) {
+      this.#compare(`configure ${root}`, this.#pool.configure(root, {}, this.#model.now), () => {
+        this.#model.configure(root, 0);
+      });
+    }
+    for (let rounds = 0; this.#sessions.size + this.#model.spawns.length > 0; rounds++) {
+      if (rounds > 10_000) throw new Error("the gets that wait are not served");
+      this.#close(this.#pick([...this.#sessions.keys()]));
+      this.#spawned(this.#pick(this.#model.spawns.flatMap(({ id }) => id ?? [])));
+    }
+    expect(this.#pool.waiting).toBe(0);
+    this.#model.now += 200_000;
+    this.#compare("tick", this.#pool.tick(this.#model.now), () => this.#model.tick());
+    expect(this.#pool.snapshot(this.#model.now).applications).toEqual([]);
+    expect(this.#pool.nextDeadline()).toBe(undefined);
+  }
+
+  #get(): void {
+    const root = this.#root();
+    const { now } = this.#model;
+    const canRestart = this.#pool.hasInstances(root, now);
+    expect(canRestart).toBe(this.#model.hasInstances(root));
+    const restart = canRestart && this.#random(12) === 0;
+    const options = `for ${this.lines.length}`;
+    const request = { root, options, restart, expectedConcurrency: this.#pick([1, 1, 2, 5]) };
+    const { waiter, effects } = this.#pool.get(request, now);
+    const what = `get ${waiter} ${root} expects ${request.expectedConcurrency}`;
+    this.#compare(`${what}${restart ? " restart" : ""}`, effects, () => {
+      expect(this.#model.get(request)).toBe(waiter);
+    });
+  }
+
+  #cancel(): void {
+    const waiter = this.#pick(this.#model.waiting)?.id;
+    if (waiter === undefined) return;
+    const effects = this.#pool.cancel(waiter as WaiterId, this.#model.now);
+    this.#compare(`cancel ${waiter}`, effects, () => this.#model.cancel(waiter));
+  }
+
+  #close(waiter: number | undefined): void {
+    const session = this.#take(waiter);
+    if (waiter === undefined || session === undefined) return;
+    const effects = this.#pool.sessionClosed(session, this.#model.now);
+    this.#compare(`sessionClosed ${waiter}`, effects, () => this.#model.sessionClosed(waiter));
+  }
+
+  #connectFailed(waiter: number | undefined): void {
+    const session = this.#take(waiter);
+    if (waiter === undefined || session === undefined) return;
+    const effects = this.#pool.connectFailed(session, "ECONNREFUSED", this.#model.now);
+    this.#compare(`connectFailed ${waiter}`, effects, () => this.#model.connectFailed(waiter));
+  }
+
+  #alternative(waiter: number | undefined): void {
+    const session = waiter === undefined ? undefined : this.#sessions.get(waiter);
+    if (waiter === undefined || session === undefined) return;
+    const { instance, effects } = this.#pool.alternative(session, this.#model.now);
+    this.#compare(`alternative ${waiter}`, effects, () => {
+      expect(this.#model.alternative(waiter)).toBe(instance);
+    });
+  }
+
+  #spawned(spawn: number | undefined): void {
+    if (spawn === undefined) return;
+    const concurrency = this.#pick([1, 1, 1, 2, 4]);
+    const ready = { pid: ++this.#pid, concurrency };
+    const { instance, effects } = this.#pool.spawned(spawn as SpawnId, ready, this.#model.now);
+    this.#compare(`spawned ${spawn} as ${instance} serves ${concurrency}`, effects, () => {
+      this.#model.spawned(spawn, concurrency);
+    });
+  }
+
+  #spawnFailed(spawn: number | undefined): void {
+    if (spawn === undefined) return;
+    const message = `failure ${this.lines.length}`;
+    const effects = this.#pool.spawnFailed(spawn as SpawnId, { message }, this.#model.now);
+    this.#compare(`spawnFailed ${spawn}`, effects, () => this.#model.spawnFailed(spawn, message));
+  }
+
+  #instanceDied(): void {
+    const alive = this.#model.instances.filter(({ standing }) => standing !== "dead");
+    const id = this.#pick(alive)?.id;
+    if (id === undefined) return;
+    const effects = this.#pool.instanceDied(id as InstanceId, this.#model.now);
+    this.#compare(`instanceDied ${id}`, effects, () => this.#model.instanceDied(id));
+  }
+
+  #tick(): void {
+    if (this.#random(4) === 0) this.#model.now += this.#pick([100, 1000, 70_000, 130_000]);
+    const { now } = this.#model;
+    this.#compare("tick", this.#pool.tick(now), () => this.#model.tick());
+    // A driver that keeps to the deadlines must not be called without end.
+    expect(this.#pool.nextDeadline() ?? Infinity).toBeGreaterThan(now);
+  }
+
+  #setLimits(): void {
+    const change = this.#pick<Partial<PoolLimits>>([
+      { max: 1 + this.#random(5) },
+      { maxPerApp: this.#random(4) },
+      { useGlobalQueue: this.#random(2) === 0 },
+      { maxIdleMs: this.#pick([0, 50, 200, 120_000]) },
+      { max: 1 + this.#random(5), maxPerApp: this.#random(4) },
+    ]);
+    const effects = this.#pool.setLimits(change, this.#model.now);
+    this.#compare(`setLimits ${JSON.stringify(change)}`, effects, () => {
+      this.#model.setLimits(change);
+    });
+  }
+
+  #configure(): void {
+    const root = this.#root();
+    const maxInstances = this.#random(4);
+    const effects = this.#pool.configure(root, { maxInstances }, this.#model.now);
+    this.#compare(`configure ${root} ${maxInstances}`, effects, () => {
+      this.#model.configure(root, maxInstances);
+    });
+  }
+
+  #clear(): void {
+    this.#compare("clear", this.#pool.clear(this.#model.now), () => this.#model.clear());
+  }
+
+  /** Lets the model do what the pool has done, and compares what came of it. */
+  #compare(what: string, effects: readonly Effect<string>[], doIt: () => void): void {
+    const shown = effects.map((effect) => this.#show(effect));
+    this.lines.push(`${this.#model.now} ${what} -> ${shown.join(", ")}`);
+    this.#model.effects = [];
+    doIt();
+    expect(shown.toSorted()).toEqual(this.#model.effects.toSorted());
+    this.#pool.check();
+    const snapshot = this.#pool.snapshot(this.#model.now);
+    expect(summarize(snapshot)).toEqual(this.#model.look());
+    expect([this.#pool.count, this.#pool.active]).toEqual([snapshot.count, snapshot.active]);
+    expect(this.#pool.nextDeadline() ?? Infinity).toBeLessThanOrEqual(this.#model.firstDeadline());
+  }
+
+  #show(effect: Effect<string>): string {
+    switch (effect.kind) {
+      case "grant":
+        this.#sessions.set(effect.waiter, effect.session);
+        return `grant ${effect.waiter} ${effect.instance}`;
+      case "refuse": {
+        const { refusal } = effect;
+        const why = refusal.kind === "spawnFailed" ? ` ${refusal.failure.message}` : "";
+        return `refuse ${effect.waiter} ${refusal.kind}${why}`;
+      }
+      case "spawn":
+        return `spawn ${effect.spawn} ${effect.root} ${effect.options}`;
+      case "retire":
+        return `retire ${effect.instance} ${effect.reason}`;
+      case "reload":
+        return `reload ${effect.root}`;
+    }
+  }
+
+  #take(waiter: number | undefined): SessionId | undefined {
+    if (waiter === undefined) return undefined;
+    const session = this.#sessions.get(waiter);
+    this.#sessions.delete(waiter);
+    return session;
+  }
+
+  #root(): ByteString {
+    const root = ROOTS[this.#random(this.#applications)];
+    if (root === undefined) throw new Error("there are not so many roots");
+    return root;
+  }
+
+  #pick<T>(from: readonly [T, ...T[]]): T;
+  #pick<T>(from: readonly T[]): T | undefined;
+  #pick<T>(from: readonly T[]): T | undefined {
+    return from.length === 0 ? undefined : from[this.#random(from.length)];
+  }
+}
+
+/** The part of a snapshot that the model knows as well. */
+function summarize(snapshot: PoolSnapshot) {
+  const { limits, count, active, leaving, spawning, waiting, sessions } = snapshot;
+  const applications = snapshot.applications.map((application) => {
+    const { instances, spawns, lastSpawnError, waiting: _, ...rest } = application;
+    return {
+      ...rest,
+      instances: instances.map(({ state, sessions: open, served }) => ({
+        state,
+        sessions: open,
+        served,
+      })),
+      planned: spawns.filter(({ state }) => state === "planned").length,
+      outdated: spawns.filter(({ outdated }) => outdated).length,
+      spawns: spawns.length,
+      lastSpawnError: lastSpawnError ?? undefined,
+    };
+  });
+  return { limits, count, active, leaving, spawning, waiting, sessions, applications };
+}
