@@ -10,7 +10,15 @@
  * registry (or finds in its cache).
  */
 
-import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  constants,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import manifest from "../package.json";
@@ -98,22 +106,34 @@ async function compile(options: Options, outfile: string): Promise<void> {
   }
 }
 
+/** Replaces `outfile` at once. It may be on another file system, where renaming needs a copy. */
+function install(built: string, outfile: string): void {
+  const beside = `${outfile}.${process.pid}`;
+  mkdirSync(dirname(outfile), { recursive: true });
+  try {
+    copyFileSync(built, beside, constants.COPYFILE_FICLONE);
+    renameSync(beside, outfile);
+  } finally {
+    rmSync(beside, { force: true });
+  }
+}
+
 async function main(): Promise<void> {
   const pinned = manifest.devDependencies.bun;
   if (Bun.version !== pinned) {
     throw new Error(`build with Bun ${Bun.version}: this tree is built with ${pinned} only`);
   }
   const options = readOptions(Bun.argv.slice(2));
-  mkdirSync(dirname(options.outfile), { recursive: true });
-  const workshop = mkdtempSync(join(dirname(options.outfile), ".build-"));
+  mkdirSync(join(ROOT, "dist"), { recursive: true });
+  const workshop = mkdtempSync(join(ROOT, "dist", ".build-"));
   try {
-    // The compiler leaves its intermediate files in the working directory.
+    // The compiler leaves its intermediate files in the working directory, and the way from there
+    // to src and the name of the file become part of the executable: the same in every tree.
     process.chdir(workshop);
-    // The name is part of the executable (argv[1]): always the same, so that builds are, too.
     const built = join(workshop, NAME);
     await compile(options, built);
     chmodSync(built, 0o755);
-    renameSync(built, options.outfile);
+    install(built, options.outfile);
   } finally {
     process.chdir(ROOT);
     rmSync(workshop, { recursive: true, force: true });

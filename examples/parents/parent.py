@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A parent in Python (standard library only): starts the pool server, makes one request.
+# A parent in Python (standard library only): starts the pool server and makes one request.
+#
+#     parent.py [SERVER [APPLICATION_ROOT]]
 
-    parent.py [SERVER [APPLICATION_ROOT]]
-"""
 import array
 import os
 import socket

@@ -49,6 +49,7 @@ export const C = {
   SOCK_CLOEXEC: 0x80000,
   SOL_SOCKET: 1,
   SO_TYPE: 3,
+  SO_PEERCRED: 17,
   SO_ACCEPTCONN: 30,
   SO_DOMAIN: 39,
   SCM_RIGHTS: 1,

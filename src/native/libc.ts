@@ -22,6 +22,7 @@ const functions = {
   listen: { args: [int, int], returns: int },
   shutdown: { args: [int, int], returns: int },
   getsockopt: { args: [int, int, int, pointer, pointer], returns: int },
+  getpeername: { args: [int, pointer, pointer], returns: int },
   send: { args: [int, pointer, size, int], returns: long },
   recv: { args: [int, pointer, size, int], returns: long },
   sendmsg: { args: [int, pointer, int], returns: long },

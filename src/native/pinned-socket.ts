@@ -47,6 +47,8 @@ export class PinnedSocket implements Disposable {
 
   /** As connectUnix. */
   connect(): OwnedFd | "full" {
+    // Once closed, the number in the address can mean another file.
+    if (!this.#fd.open) throw new Error("socket connected to after it was closed");
     return connectUnix(this.#address);
   }
 

@@ -18,8 +18,10 @@ import { encodeCommand, MAX_IDLE_SECONDS, MAX_POOL_SIZE, type Command } from "..
 import { encodeConfigureOptions, type InstanceOptions } from "../wire/configure.ts";
 import { ProtocolError } from "../wire/protocol-error.ts";
 import { Application, rootBytes, type ApplicationOptions } from "./application.ts";
-import { BusyError, ConfigureError, PoolError, PoolIOError } from "./errors.ts";
+import { AwaitedAnswers, type ReadAnswer } from "./awaited-answers.ts";
+import { BusyError, ConfigureError, PoolIOError } from "./errors.ts";
 import { putOnEventLoop } from "./event-loop.ts";
+import type { Inspection } from "./inspection.ts";
 import { Outbox } from "./outbox.ts";
 import { PendingGets, type PendingGet } from "./pending-gets.ts";
 import * as refusals from "./refusals.ts";
@@ -35,23 +37,14 @@ export interface GetOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** An untagged command that waits for its answer. */
-interface Awaited {
-  readonly what: string;
-  readonly isSnapshot: boolean;
-  /** @throws ProtocolError when the reply is none that fits the command. */
-  readonly settle: (reply: StreamReply) => void;
-  readonly reject: (error: PoolError) => void;
-}
-
 type SessionReply = Extract<StreamReply, { kind: "session" }>;
 
 export class PoolConnection implements Disposable {
   readonly #channel: OwnedFd;
   #socket: Socket<PoolConnection> | undefined;
   readonly #replies = new ReplyStream();
-  readonly #gets = new PendingGets();
-  readonly #awaited: Awaited[] = [];
+  readonly #gets = new PendingGets((frame) => this.#send(frame));
+  readonly #answers = new AwaitedAnswers();
   readonly #closed = Promise.withResolvers<void>();
   readonly #outbox = new Outbox(() => this.#fail(refusals.stoppedReading));
   /** Once the connection has ended: the error for whatever is asked of it. */
@@ -110,7 +103,7 @@ export class PoolConnection implements Disposable {
     return new Promise((resolve, reject) => {
       const get: PendingGet = { application, resolve, reject, tag: "", bytes: 0 };
       if (signal !== undefined) this.#abortOn(signal, get);
-      this.#gets.add(get, this.#send);
+      this.#gets.add(get);
     });
   }
 
@@ -160,8 +153,8 @@ export class PoolConnection implements Disposable {
     return this.#askNumber("getSpawnServerPid");
   }
 
-  /** The pool's snapshot: what `inspect` answers, parsed. Its shape is the server's to document. */
-  inspect(): Promise<unknown> {
+  /** Everything there is to know about the pool at this moment. */
+  inspect(): Promise<Inspection> {
     return this.#ask(encodeCommand({ kind: "inspect" }), "inspect", (reply) =>
       reply.kind === "snapshot" ? parseSnapshot(reply.json) : undefined,
     );
@@ -222,29 +215,20 @@ export class PoolConnection implements Disposable {
     );
   }
 
-  /** @param read the answer in a reply; undefined when the reply is none to this command. */
-  #ask<T>(
-    frame: Uint8Array,
-    what: string,
-    read: (reply: StreamReply) => { readonly value: T } | PoolError | undefined,
-  ): Promise<T> {
+  #ask<T>(frame: Uint8Array, what: string, read: ReadAnswer<T>): Promise<T> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended(what));
-    return new Promise((resolve, reject) => {
-      const settle = (reply: StreamReply): void => {
-        const answer = read(reply);
-        if (answer === undefined) throw new ProtocolError(`a ${reply.kind} reply to ${what}`);
-        if (answer instanceof PoolError) reject(answer);
-        else resolve(answer.value);
-      };
-      this.#awaited.push({ what, isSnapshot: what === "inspect", settle, reject });
-      this.#send(frame);
-    });
+    if (!this.#answers.hasRoom) {
+      return Promise.reject(new BusyError(`${what}: too many questions wait on this connection`));
+    }
+    const answer = this.#answers.next(what, what === "inspect", read);
+    this.#send(frame);
+    return answer;
   }
 
   #abortOn(signal: AbortSignal, get: PendingGet): void {
     const abort = (): void => {
       const tag = get.tag as ByteString;
-      if (this.#gets.withdraw(get, this.#send)) this.#send(encodeCommand({ kind: "cancel", tag }));
+      if (this.#gets.withdraw(get)) this.#send(encodeCommand({ kind: "cancel", tag }));
       get.reject(signal.reason);
     };
     signal.addEventListener("abort", abort, { once: true });
@@ -255,7 +239,7 @@ export class PoolConnection implements Disposable {
     try {
       this.#replies.push(chunk);
       while (this.#ended === undefined) {
-        const reply = this.#replies.next(this.#awaited[0]?.isSnapshot === true);
+        const reply = this.#replies.next(this.#answers.awaitsSnapshot);
         if (reply === undefined) return;
         this.#settle(reply);
       }
@@ -275,19 +259,15 @@ export class PoolConnection implements Disposable {
       case "ok":
       case "error":
       case "decimal":
-      case "snapshot": {
-        const [awaited] = this.#awaited;
-        if (awaited === undefined) throw new ProtocolError(`a ${reply.kind} reply to nothing`);
-        awaited.settle(reply);
-        this.#awaited.shift();
-      }
+      case "snapshot":
+        return this.#answers.settle(reply);
     }
   }
 
   #granted(reply: SessionReply): void {
     if (reply.tag === undefined) throw new ProtocolError("a session that no tagged get asked for");
     const stream = this.#receiveStream();
-    const get = this.#gets.answered(reply.tag, this.#send);
+    const get = this.#gets.answered(reply.tag);
     if (get !== undefined && !(stream instanceof DescriptorError)) {
       get.resolve(new Session(reply.pid, reply.sessionId, stream, this.#closeSession));
       return;
@@ -313,7 +293,7 @@ export class PoolConnection implements Disposable {
 
   #refused(reply: refusals.RefusalReply): void {
     if (reply.tag === undefined) throw new ProtocolError("a refusal that no tagged get asked for");
-    const get = this.#gets.answered(reply.tag, this.#send);
+    const get = this.#gets.answered(reply.tag);
     get?.reject(refusals.refusalError(reply));
   }
 
@@ -328,16 +308,16 @@ export class PoolConnection implements Disposable {
     }
     this.#channel.close();
     for (const get of this.#gets.takeAll()) get.reject(why(refusals.getOf(get.application)));
-    for (const awaited of this.#awaited.splice(0)) awaited.reject(why(awaited.what));
+    this.#answers.rejectAll(why);
     this.#closed.resolve();
   }
 }
 
 const done = { value: undefined };
 
-function parseSnapshot(json: Uint8Array): { value: unknown } {
+function parseSnapshot(json: Uint8Array): { value: Inspection } {
   try {
-    return { value: JSON.parse(Buffer.from(json).toString("utf8")) as unknown };
+    return { value: JSON.parse(Buffer.from(json).toString("utf8")) as Inspection };
   } catch (cause) {
     throw new ProtocolError("the snapshot is not JSON", { cause });
   }

@@ -152,7 +152,7 @@ export class Exchange {
   }
 
   #opened(socket: Socket<Exchange>): void {
-    if (this.#state === "done") socket.terminate();
+    if (this.#state === "done") socket.close();
     else this.#socket = socket;
   }
 
@@ -245,7 +245,7 @@ export class Exchange {
   #finish(): void {
     if (this.#state === "done") return;
     this.#state = "done";
-    this.#socket?.terminate();
+    this.#socket?.close();
     this.#session.close();
     this.#writer?.resolve();
     this.#writer = undefined;

@@ -31,6 +31,12 @@ export {
   serverExecutable,
   startPoolServer,
 } from "./pool-server.ts";
+export type {
+  InspectedApplication,
+  InspectedCounters,
+  InspectedInstance,
+  Inspection,
+} from "./inspection.ts";
 export { request, type SessionRequest } from "./request.ts";
 export type { RequestBody } from "./request-body.ts";
 export { SessionResponse } from "./response.ts";

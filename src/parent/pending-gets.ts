@@ -1,15 +1,19 @@
 /**
  * Gets that have no answer yet: sent ones by their tag, and those held back because enough are
- * sent. The server ends a client with more than 1,000 commands or 256 KiB waiting; half of each is
- * our window. Nothing here sends or knows a socket: the connection passes in how.
+ * sent. The server ends a client with more than 1,000 commands or 256 KiB waiting, so what is sent
+ * is bounded; and bounded for each application, so that one whose gets are not answered (its start
+ * hangs) leaves room for the others. Held gets go out in their order for each application,
+ * applications in turn. Nothing here sends or knows a socket: the connection passes in how.
  */
 import type { Application } from "./application.ts";
 import type { Session } from "./session.ts";
 
-const maxSentGets = 500;
+/** Of the server's 1,000; the rest is for other commands. */
+const maxSent = 600;
+const maxSentPerApplication = 200;
 const maxSentBytes = 128 * 1024;
 /** Gets held back; past this the parent itself asks for more than anyone can serve. */
-const maxHeldGets = 100_000;
+const maxHeld = 100_000;
 
 export interface PendingGet {
   readonly application: Application;
@@ -22,69 +26,134 @@ export interface PendingGet {
   detach?: () => void;
 }
 
-export class PendingGets {
-  readonly #sent = new Map<string, PendingGet>();
+/** The gets of one application. */
+interface Line {
+  readonly root: string;
+  sent: number;
   /** In order; a Set so that one that is aborted leaves at once. */
-  readonly #held = new Set<PendingGet>();
+  readonly held: Set<PendingGet>;
+}
+
+export class PendingGets {
+  readonly #send: (frame: Uint8Array) => void;
+  readonly #sent = new Map<string, PendingGet>();
+  /** Applications with gets here. */
+  readonly #lines = new Map<string, Line>();
+  /** Those with held ones, the one whose turn is next first. */
+  readonly #heldLines = new Set<Line>();
+  #heldCount = 0;
   #sentBytes = 0;
   #lastTag = 0;
 
-  /** Whether one more may be added. */
-  get hasRoom(): boolean {
-    return this.#held.size < maxHeldGets;
+  constructor(send: (frame: Uint8Array) => void) {
+    this.#send = send;
   }
 
-  /** Sends a get, or holds it until there is room in the window. */
-  add(get: PendingGet, send: (frame: Uint8Array) => void): void {
-    if (this.#windowIsFull()) this.#held.add(get);
-    else this.#send(get, send);
+  /** Whether one more may be added. */
+  get hasRoom(): boolean {
+    return this.#heldCount < maxHeld;
+  }
+
+  /** Sends a get, or holds it until it may be sent. */
+  add(get: PendingGet): void {
+    const line = this.#lineOf(get);
+    if (line.held.size === 0 && this.#maySend(line)) {
+      this.#dispatch(get, line);
+      return;
+    }
+    line.held.add(get);
+    this.#heldLines.add(line);
+    this.#heldCount += 1;
   }
 
   /** Takes the get out that a reply's tag names; undefined if nobody waits for it any more. */
-  answered(tag: string, send: (frame: Uint8Array) => void): PendingGet | undefined {
+  answered(tag: string): PendingGet | undefined {
     const get = this.#sent.get(tag);
-    if (get !== undefined) this.#leave(get, send);
+    if (get !== undefined) this.#leave(get);
     return get;
   }
 
   /** Takes a get out that is wanted no more. @returns whether the server has to be told. */
-  withdraw(get: PendingGet, send: (frame: Uint8Array) => void): boolean {
-    if (this.#held.delete(get) || !this.#sent.has(get.tag)) return false;
-    this.#leave(get, send);
-    return true;
+  withdraw(get: PendingGet): boolean {
+    if (this.#sent.has(get.tag)) {
+      this.#leave(get);
+      return true;
+    }
+    const line = this.#lineOf(get);
+    this.#unhold(get, line);
+    this.#forgetIfEmpty(line);
+    return false;
   }
 
   /** Takes all of them out. */
   takeAll(): PendingGet[] {
-    const all = [...this.#sent.values(), ...this.#held];
+    const all = [...this.#sent.values()];
+    for (const line of this.#heldLines) all.push(...line.held);
     this.#sent.clear();
-    this.#held.clear();
+    this.#lines.clear();
+    this.#heldLines.clear();
     for (const get of all) get.detach?.();
     return all;
   }
 
-  #leave(get: PendingGet, send: (frame: Uint8Array) => void): void {
-    this.#sent.delete(get.tag);
-    this.#sentBytes -= get.bytes;
-    get.detach?.();
-    for (const next of this.#held) {
-      if (this.#windowIsFull()) return;
-      this.#held.delete(next);
-      this.#send(next, send);
-    }
+  #lineOf(get: PendingGet): Line {
+    const { root } = get.application;
+    const known = this.#lines.get(root);
+    if (known !== undefined) return known;
+    const line: Line = { root, sent: 0, held: new Set() };
+    this.#lines.set(root, line);
+    return line;
   }
 
-  #send(get: PendingGet, send: (frame: Uint8Array) => void): void {
+  #dispatch(get: PendingGet, line: Line): void {
     this.#lastTag += 1;
     get.tag = String(this.#lastTag);
     const frame = get.application.encodeGet(get.tag);
     get.bytes = frame.length;
+    line.sent += 1;
     this.#sentBytes += frame.length;
     this.#sent.set(get.tag, get);
-    send(frame);
+    this.#send(frame);
+  }
+
+  #leave(get: PendingGet): void {
+    this.#sent.delete(get.tag);
+    this.#sentBytes -= get.bytes;
+    get.detach?.();
+    const line = this.#lineOf(get);
+    line.sent -= 1;
+    if (this.#heldLines.size > 0) this.#sendHeld();
+    this.#forgetIfEmpty(line);
+  }
+
+  /** Sends held gets while there is room: one of each application that has some, over and over. */
+  #sendHeld(): void {
+    // A line put at the end comes up again in this very loop.
+    for (const line of this.#heldLines) {
+      if (this.#windowIsFull()) return;
+      const [next] = line.held;
+      if (next === undefined || !this.#maySend(line)) continue;
+      this.#unhold(next, line);
+      this.#dispatch(next, line);
+      if (this.#heldLines.delete(line)) this.#heldLines.add(line);
+    }
+  }
+
+  #unhold(get: PendingGet, line: Line): void {
+    if (!line.held.delete(get)) return;
+    this.#heldCount -= 1;
+    if (line.held.size === 0) this.#heldLines.delete(line);
+  }
+
+  #forgetIfEmpty(line: Line): void {
+    if (line.sent === 0 && line.held.size === 0) this.#lines.delete(line.root);
+  }
+
+  #maySend(line: Line): boolean {
+    return line.sent < maxSentPerApplication && !this.#windowIsFull();
   }
 
   #windowIsFull(): boolean {
-    return this.#sent.size >= maxSentGets || this.#sentBytes >= maxSentBytes;
+    return this.#sent.size >= maxSent || this.#sentBytes >= maxSentBytes;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What the pool knows: applications, their instances and spawns, gets and sessions. Data and its plain readings only;
- * state.ts changes it, settle.ts decides.
+ * What the pool knows: applications, their instances and spawns, gets and sessions. Data and its
+ * plain readings only; state.ts changes it, settle.ts decides.
  */
 
 import type { ByteString } from "../wire/bytes.ts";
@@ -73,8 +73,8 @@ export class Application<O> {
 }
 
 /**
- * pooled: counted, given to gets. leaving: finishes its sessions out of the pool. dead: likewise, but nothing can be
- * finished. retired: the driver has been told to let it go; forgotten here.
+ * pooled: counted, given to gets. leaving: finishes its sessions out of the pool. dead: likewise,
+ * but nothing can be finished. retired: the driver has been told to let it go; forgotten here.
  */
 export type Standing = "new" | "pooled" | "leaving" | "dead" | "retired";
 

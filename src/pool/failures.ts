@@ -1,7 +1,7 @@
 /**
- * What an application's failed spawns lead to: the second in a row begins a pause in which it is not spawned again,
- * and every pause is twice as long as the one before. The record outlives the pause, so that an application asked
- * for now and then does not start over each time.
+ * What an application's failed spawns lead to: the second in a row begins a pause in which it is
+ * not spawned again, and every pause is twice as long as the one before. The record outlives the
+ * pause, so that an application asked for now and then does not start over each time.
  */
 
 import type { PoolOptions, SpawnFailure } from "./types.ts";
@@ -9,7 +9,10 @@ import type { PoolOptions, SpawnFailure } from "./types.ts";
 /** Failures in a row before the first pause: one may be an accident. */
 const FAILURES_BEFORE_PAUSE = 2;
 
-/** An application that nobody asks for is remembered so long for its failure: twice the longest default pause. */
+/**
+ * An application that nobody asks for is remembered so long for its failure: twice the longest
+ * default pause.
+ */
 const MIN_MEMORY_MS = 60_000;
 
 export class Failures {
@@ -35,7 +38,9 @@ export class Failures {
     return this.lastMs + Math.max(MIN_MEMORY_MS, 2 * (pause?.maxMs ?? 0));
   }
 
-  /** A spawn failed. Failures during a pause are of spawns from before it and do not lengthen it. */
+  /**
+   * A spawn failed. Failures during a pause are of spawns from before it and do not lengthen it.
+   */
   note(failure: SpawnFailure, pause: PoolOptions["failurePause"], now: number): void {
     this.last = failure;
     this.lastMs = now;

@@ -1,4 +1,6 @@
-/** How gets enter the pool, and how they leave it unserved: arrival and the two bounds on waiting. */
+/**
+ * How gets enter the pool, and how they leave it unserved: arrival and the two bounds on waiting.
+ */
 
 import { toText } from "../wire/bytes.ts";
 import { type Application, Waiter } from "./application.ts";
@@ -6,14 +8,18 @@ import { isAnsweredAtOnce, restart, restartFits } from "./settle.ts";
 import type { State } from "./state.ts";
 import type { GetRequest, WaiterId } from "./types.ts";
 
-/** A get arrives: an instance that is free is its own at once, otherwise it goes into line if that is not too long. */
+/**
+ * A get arrives: an instance that is free is its own at once, otherwise it goes into line if that
+ * is not too long.
+ */
 export function arrive<O>(state: State<O>, request: GetRequest<O>, now: number): Waiter<O> {
   const application = state.application(request.root);
   application.expectedConcurrency = request.expectedConcurrency;
   state.counters.gets++;
   if (request.restart) requestRestart(state, application);
   const waiter = new Waiter<O>(state.nextWaiter++ as WaiterId, application, request, now);
-  const free = application.line.size === 0 ? application.available.first : undefined;
+  // While an instance is free, nobody waits for it.
+  const free = application.available.first;
   if (free !== undefined) {
     state.grant(waiter, free, now);
   } else if (isQueueFull(state) && !isAnsweredAtOnce(state, application, now)) {
@@ -39,7 +45,10 @@ export function refuseOverdue<O>(state: State<O>, touched: Set<Application<O>>, 
   }
 }
 
-/** The code of an application has changed: its instances go as soon as they fit beside those still leaving. */
+/**
+ * The code of an application has changed: its instances go as soon as they fit beside those still
+ * leaving.
+ */
 function requestRestart<O>(state: State<O>, application: Application<O>): void {
   application.failures.reset();
   if (restartFits(state, application)) restart(state, application);

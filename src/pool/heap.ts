@@ -1,7 +1,8 @@
 /**
- * A priority queue with the smallest key first, for what waits its turn among all applications and can leave from the
- * middle: O(log n) in those waiting, where a sorted list would cost O(n) for each that comes back to its old place.
- * Only gets that have to wait and applications that fail ever come here.
+ * A priority queue with the smallest key first, for what waits its turn among all applications and
+ * can leave from the middle: O(log n) in those waiting, where a sorted list would cost O(n) for
+ * each that comes back to its old place. Only gets that have to wait and applications that fail
+ * ever come here.
  */
 
 export class HeapEntry<T> {

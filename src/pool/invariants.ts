@@ -2,11 +2,14 @@
  * What holds between any two events, whatever they were. In prose:
  *
  * - Sums: the pool's counts are the sums of its applications', and those what their lists hold.
- * - Places: instances and spawns keep max. If max was lowered below them, nothing is idle and nothing planned.
- * - Lists: an instance is in one list of its application, which fits its standing and sessions; in the list of idle
- *   ones exactly if it is pooled and has no session, longest idle first; out of the pool it has a session.
- * - Gets: none waits while it could be served (a free instance, a place, an idle instance to let go, a busy one to
- *   bind to), none in vain during a pause; nothing is planned that nobody needs or that could begin.
+ * - Places: instances and spawns keep max. If max was lowered below them, nothing is idle and
+ *   nothing planned.
+ * - Lists: an instance is in one list of its application, which fits its standing and sessions; in
+ *   the list of idle ones exactly if it is pooled and has no session, longest idle first; out of
+ *   the pool it has a session.
+ * - Gets: none waits while it could be served (a free instance, a place, an idle instance to let
+ *   go, a busy one to bind to), none in vain during a pause; nothing is planned that nobody needs
+ *   or that could begin.
  * - Restarts: none is put off that fits.
  * - Memory: an application with nothing left is forgotten, and so is everything that has ended.
  *

@@ -1,7 +1,8 @@
 /**
- * The gets of one application that wait, in order of arrival, with a mark between those for whom enough instances are
- * being spawned (the covered ones, at the front) and the first for whom another is needed. The mark moves only as far
- * as coverage changes, so finding the first uncovered get costs nothing.
+ * The gets of one application that wait, in order of arrival, with a mark between those for whom
+ * enough instances are being spawned (the covered ones, at the front) and the first for whom
+ * another is needed. The mark moves only as far as coverage changes, so finding the first uncovered
+ * get costs nothing.
  */
 
 /** What a thing needs to stand in a line; the line alone writes it. */

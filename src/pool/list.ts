@@ -1,6 +1,7 @@
 /**
- * Doubly linked lists whose links belong to the listed thing: joining, leaving and moving cost the same however long
- * the list is, and allocate nothing. A link is in at most one list; a thing has one link per kind of list it can be in.
+ * Doubly linked lists whose links belong to the listed thing: joining, leaving and moving cost the
+ * same however long the list is, and allocate nothing. A link is in at most one list; a thing has
+ * one link per kind of list it can be in.
  */
 
 export class Link<T> {

@@ -1,13 +1,17 @@
 /**
- * The instances of an application, fewest sessions first and among equals the one used last first: one list for each
- * number of sessions, so that taking the best and moving one up or down by a session cost the same for any number of
- * instances. The lowest list in use is found by looking upwards from where it was last seen; whoever is put below
- * moves that mark, so the search is paid for by the moves before it.
+ * The instances of an application, fewest sessions first and among equals the one used last first:
+ * one list for each number of sessions, so that taking the best and moving one up or down by a
+ * session cost the same for any number of instances. The lowest list in use is found by looking
+ * upwards from where it was last seen; whoever is put below moves that mark, so the search is paid
+ * for by the moves before it.
  */
 
 import { type Link, List } from "./list.ts";
 
-/** Empty lists worth keeping; beyond them an application was once overloaded and need not be for ever. */
+/**
+ * Empty lists worth keeping; beyond them an application was once overloaded and need not be for
+ * ever.
+ */
 const MAX_LISTS_KEPT = 64;
 
 const EMPTY = Number.MAX_SAFE_INTEGER;

@@ -1,15 +1,19 @@
 /**
- * The pool: which get is served by which instance, who is spawned and who let go (PROTOCOL.md, sections 6, 7 and 10).
- * Events in, effects out: no I/O, no clock. Each method is one event at the time `now`, changes the state, lets
- * settle.ts draw the consequences and returns what the driver has to do, in order. Rules for the driver:
+ * The pool: which get is served by which instance, who is spawned and who let go (PROTOCOL.md,
+ * sections 6, 7 and 10). Events in, effects out: no I/O, no clock. Each method is one event at the
+ * time `now`, changes the state, lets settle.ts draw the consequences and returns what the driver
+ * has to do, in order. Rules for the driver:
  *
- * - Perform the effects of one call before the next, and never call the pool from within.
- * - Every `spawn` is answered by one `spawned` or `spawnFailed`, every `grant` by one `sessionClosed` or
- *   `connectFailed`; an instance may be reported dead once, from `spawned` until its `retire`.
+ * - Perform effects in the order in which they come. What performing one leads to may be reported
+ *   at once; its effects come after those still to be performed. So a grant may turn out to be of a
+ *   get that was withdrawn meanwhile (`cancel` was too late): close its session.
+ * - Every `spawn` is answered by one `spawned` or `spawnFailed`, every `grant` by one
+ *   `sessionClosed` or `connectFailed`; an instance may be reported dead once, from `spawned` until
+ *   its `retire`.
  * - Call `tick` at `nextDeadline()`, or a little later.
  *
- * An id that is not (or no longer) known is a mistake of the driver and throws; nothing has changed then. A `now`
- * before the last one counts as the last one.
+ * An id that is not (or no longer) known is a mistake of the driver and throws; nothing has changed
+ * then. A `now` before the last one counts as the last one.
  */
 
 import type { ByteString } from "../wire/bytes.ts";
@@ -88,8 +92,9 @@ export class Pool<O> {
   }
 
   /**
-   * A client wants an instance. `waiter` names the get in the grant or refusal that follows, in these effects or in
-   * later ones. A grant is for one try to connect: after `connectFailed` another follows, or the refusal.
+   * A client wants an instance. `waiter` names the get in the grant or refusal that follows, in
+   * these effects or in later ones. A grant is for one try to connect: after `connectFailed`
+   * another follows, or the refusal.
    */
   get(request: GetRequest<O>, now: number): { waiter: WaiterId; effects: Effects<O> } {
     const state = this.#state;
@@ -101,7 +106,9 @@ export class Pool<O> {
     return { waiter: id, effects: state.takeEffects() };
   }
 
-  /** The client no longer wants what it asked for. Nothing happens if it has been answered already. */
+  /**
+   * The client no longer wants what it asked for. Nothing happens if it has been answered already.
+   */
   cancel(waiter: WaiterId, now: number): Effects<O> {
     const state = this.#state;
     const found = state.waiters.get(waiter);
@@ -152,8 +159,8 @@ export class Pool<O> {
   }
 
   /**
-   * The instance of a new session cannot be connected to: it leaves the pool. The get is granted another now or
-   * later, or refused with `cause` after ten tries.
+   * The instance of a new session cannot be connected to: it leaves the pool. The get is granted
+   * another now or later, or refused with `cause` after ten tries.
    */
   connectFailed(session: SessionId, cause: string, now: number): Effects<O> {
     const state = this.#state;
@@ -165,8 +172,9 @@ export class Pool<O> {
   }
 
   /**
-   * The backlog of a new session's instance is full: moves the session to another instance of the application that
-   * this get has not tried, the best there is, even a busy one. Undefined: there is none, the session stays.
+   * The backlog of a new session's instance is full: moves the session to another instance of the
+   * application that this get has not tried, the best there is, even a busy one. Undefined: there
+   * is none, the session stays.
    */
   alternative(
     session: SessionId,
@@ -196,7 +204,10 @@ export class Pool<O> {
     return state.takeEffects();
   }
 
-  /** Changes some of the limits. Lowering max lets idle instances go at once and busy ones when they are done. */
+  /**
+   * Changes some of the limits. Lowering max lets idle instances go at once and busy ones when they
+   * are done.
+   */
   setLimits(change: Partial<PoolLimits>, now: number): Effects<O> {
     const state = this.#state;
     const limits = checkedLimits({ ...state.limits, ...change });
@@ -240,7 +251,10 @@ export class Pool<O> {
     return state.takeEffects();
   }
 
-  /** Does what is due: refuses gets that have waited too long, lets instances go that were idle too long. */
+  /**
+   * Does what is due: refuses gets that have waited too long, lets instances go that were idle too
+   * long.
+   */
   tick(now: number): Effects<O> {
     const state = this.#state;
     const time = this.#advance(now);

@@ -17,7 +17,10 @@ export function close<O>(state: State<O>, session: Session<O>, now: number): voi
   state.retireIfDone(instance);
 }
 
-/** The instance cannot be connected to: it leaves the pool, and the get goes back to its place in line. */
+/**
+ * The instance cannot be connected to: it leaves the pool, and the get goes back to its place in
+ * line.
+ */
 export function returnToLine<O>(state: State<O>, session: Session<O>, cause: string): void {
   const { instance, waiter } = session;
   state.counters.connectFailures++;
@@ -35,8 +38,8 @@ export function returnToLine<O>(state: State<O>, session: Session<O>, cause: str
 }
 
 /**
- * The backlog of the session's instance is full: the session goes to the best instance in the pool that its get has
- * not tried, busy or not, if there is one. Costs as much as instances were tried.
+ * The backlog of the session's instance is full: the session goes to the best instance in the pool
+ * that its get has not tried, busy or not, if there is one. Costs as much as instances were tried.
  */
 export function moveElsewhere<O>(
   state: State<O>,

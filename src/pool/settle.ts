@@ -1,19 +1,22 @@
 /**
- * The decisions: after every event, who gets which instance, who a new one is spawned for, and who has to go. Rules,
- * with "place" for an instance or a spawn, planned or begun:
+ * The decisions: after every event, who gets which instance, who a new one is spawned for, and who
+ * has to go. Rules, with "place" for an instance or a spawn, planned or begun:
  *
- * - An instance that becomes ready or free serves the first get of its application. Only if that get is younger than
- *   one that waits for a place elsewhere, and nothing of its application is being spawned, the instance goes instead.
- * - A get for which there is no instance is covered by a spawn or waits for a place. A free place goes to the get that
- *   has waited longest of all that can use it. An application with no instance here or to come may have an idle
- *   instance of another let go for it, once: as if spawns took no time, the next get of it finds an instance.
- * - A get binds to a busy instance only without the global queue, with no place to be had, and with nothing of its
- *   application being spawned.
- * - Spawns that nobody waits for any more are given up unless they have begun. They begin in the order of planning.
+ * - An instance that becomes ready or free serves the first get of its application. Only if that
+ *   get is younger than one that waits for a place elsewhere, and nothing of its application is
+ *   being spawned, the instance goes instead.
+ * - A get for which there is no instance is covered by a spawn or waits for a place. A free place
+ *   goes to the get that has waited longest of all that can use it. An application with no instance
+ *   here or to come may have an idle instance of another let go for it, once: as if spawns took no
+ *   time, the next get of it finds an instance.
+ * - A get binds to a busy instance only without the global queue, with no place to be had, and with
+ *   nothing of its application being spawned.
+ * - Spawns that nobody waits for any more are given up unless they have begun. They begin in the
+ *   order of planning.
  *
- * Every event ends in `settle`, which costs a few comparisons when nobody waits and nothing is planned. Otherwise it
- * looks at the application the event was about and at whoever is first in line for a place; nothing else can have
- * come into a position to be served.
+ * Every event ends in `settle`, which costs a few comparisons when nobody waits and nothing is
+ * planned. Otherwise it looks at the application the event was about and at whoever is first in
+ * line for a place; nothing else can have come into a position to be served.
  */
 
 import type { Application } from "./application.ts";
@@ -27,7 +30,7 @@ export function settle<O>(state: State<O>, application: Application<O>, now: num
 /** Settles after an event that was about any number of applications. */
 export function settleAll<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
   soundAlarms(state, touched, now);
-  doPendingRestarts(state, touched, now);
+  doPendingRestarts(state, touched);
   for (const application of touched) serve(state, application, now);
   for (const application of touched) cover(state, application, now);
   allotPlaces(state, now);
@@ -86,7 +89,10 @@ export function shedIdle<O>(state: State<O>): void {
   }
 }
 
-/** Gives an application's planned spawns up, the last first, that its own lowered limit no longer allows. */
+/**
+ * Gives an application's planned spawns up, the last first, that its own lowered limit no longer
+ * allows.
+ */
 export function dropAboveOwnLimit<O>(state: State<O>, application: Application<O>): void {
   const limit = state.limitOf(application);
   for (let last = application.planned.last; last !== undefined; last = application.planned.last) {
@@ -113,15 +119,14 @@ function soundAlarms<O>(state: State<O>, touched: Set<Application<O>>, now: numb
 }
 
 /**
- * Does the restarts that fit by now, in the order in which they were asked for. There are some only while as many
- * instances as max are finishing sessions out of the pool, so looking at all of them is rare.
+ * Does the restarts that fit by now, in the order in which they were asked for. There are some only
+ * while as many instances as max are finishing sessions out of the pool, so looking at all of them
+ * is rare.
  */
-function doPendingRestarts<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
+function doPendingRestarts<O>(state: State<O>, touched: Set<Application<O>>): void {
   for (const application of state.pendingRestarts) {
     if (!restartFits(state, application)) continue;
     restart(state, application);
-    // Its gets may want what becomes free in this same event.
-    cover(state, application, now);
     touched.add(application);
   }
 }
@@ -144,8 +149,9 @@ export function serveReady<O>(state: State<O>, application: Application<O>, now:
 }
 
 /**
- * Whether an idle instance must make room for an older get of another application before the gets of its own may have
- * it. Under the global queue a busy application would otherwise keep all others out for ever.
+ * Whether an idle instance must make room for an older get of another application before the gets
+ * of its own may have it. Under the global queue a busy application would otherwise keep all others
+ * out for ever.
  */
 function isOwedElsewhere<O>(state: State<O>, application: Application<O>): boolean {
   const { line, available, spawning } = application;
@@ -163,8 +169,8 @@ function mayEvict<O>(state: State<O>): boolean {
 }
 
 /**
- * Brings an application's planned spawns down to what its gets need, marks which of them are covered, and lines it up
- * for a place if one is not.
+ * Brings an application's planned spawns down to what its gets need, marks which of them are
+ * covered, and lines it up for a place if one is not.
  */
 function cover<O>(state: State<O>, application: Application<O>, now: number): void {
   const { line, failures, getsPerSpawn } = application;
@@ -184,7 +190,10 @@ function cover<O>(state: State<O>, application: Application<O>, now: number): vo
   }
 }
 
-/** Gets at the front of the line that spawns from before a restart are for; almost always 0 without looking. */
+/**
+ * Gets at the front of the line that spawns from before a restart are for; almost always 0 without
+ * looking.
+ */
 function coveredByOutdated<O>(application: Application<O>): number {
   let covered = 0;
   for (const spawn of application.outdated) {
@@ -199,7 +208,9 @@ function maySpawn<O>(state: State<O>, application: Application<O>, now: number):
   return application.places < state.limitOf(application) && !application.failures.isPaused(now);
 }
 
-/** Gives free places, and those of idle instances, to the longest waiting gets that can use them. */
+/**
+ * Gives free places, and those of idle instances, to the longest waiting gets that can use them.
+ */
 function allotPlaces<O>(state: State<O>, now: number): void {
   for (;;) {
     const application = nextForPlace(state);
@@ -227,7 +238,9 @@ function mayBindToBusy<O>(state: State<O>, application: Application<O>): boolean
   return !state.limits.useGlobalQueue && application.full.size > 0 && application.spawning === 0;
 }
 
-/** Sends an application's gets to its busy instances. Called when all places to be had are given. */
+/**
+ * Sends an application's gets to its busy instances. Called when all places to be had are given.
+ */
 function bindToBusy<O>(state: State<O>, application: Application<O>, now: number): void {
   while (mayBindToBusy(state, application)) {
     const waiter = application.line.first;
@@ -262,7 +275,10 @@ function refuseLine<O>(state: State<O>, application: Application<O>): void {
   }
 }
 
-/** Forgets an application that has nothing left, or arranges for that when its failures may be forgotten. */
+/**
+ * Forgets an application that has nothing left, or arranges for that when its failures may be
+ * forgotten.
+ */
 function forgetIfEmpty<O>(state: State<O>, application: Application<O>, now: number): void {
   const { count, outside, spawning, line, maxInstances, failures } = application;
   if (count + outside.size + spawning + line.size > 0 || maxInstances !== undefined) return;

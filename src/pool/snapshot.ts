@@ -1,7 +1,7 @@
 /**
- * The pool at one moment, as plain data: what `inspect`, the status report and the metrics are made of. The shape is
- * PoolSnapshot in types.ts; every key is always there, what does not apply is null. Costs time in proportion to all
- * there is; the pool itself never takes one.
+ * The pool at one moment, as plain data: what `inspect`, the status report and the metrics are made
+ * of. The shape is PoolSnapshot in types.ts; every key is always there, what does not apply is
+ * null. Costs time in proportion to all there is; the pool itself never takes one.
  */
 
 import type { Application, Instance, Spawn, Waiter } from "./application.ts";
@@ -49,7 +49,10 @@ function inByteOrder<O>(state: State<O>): Application<O>[] {
   return [...state.applications.values()].toSorted((a, b) => (a.root < b.root ? -1 : 1));
 }
 
-/** When the oldest open session of each instance was opened; sessions are kept in the order of opening. */
+/**
+ * When the oldest open session of each instance was opened; sessions are kept in the order of
+ * opening.
+ */
 function findOldestSessions<O>(state: State<O>): Map<InstanceId, number> {
   const oldest = new Map<InstanceId, number>();
   for (const { instance, openedMs } of state.sessions.values()) {

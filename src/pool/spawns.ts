@@ -1,4 +1,7 @@
-/** How spawns end: an instance joins the pool or serves the gets it was begun for, or gets learn of the failure. */
+/**
+ * How spawns end: an instance joins the pool or serves the gets it was begun for, or gets learn of
+ * the failure.
+ */
 
 import type { Instance, Spawn } from "./application.ts";
 import { serveReady } from "./settle.ts";
@@ -11,7 +14,10 @@ export interface Ready {
   readonly concurrency: number;
 }
 
-/** A spawn has succeeded. Its instance is for its application's gets first, whoever else wants a place. */
+/**
+ * A spawn has succeeded. Its instance is for its application's gets first, whoever else wants a
+ * place.
+ */
 export function becomeReady<O>(
   state: State<O>,
   spawn: Spawn<O>,
@@ -34,7 +40,10 @@ export function becomeReady<O>(
   return instance;
 }
 
-/** A restart or clear has come since the spawn began: only gets from before have a use for the instance. */
+/**
+ * A restart or clear has come since the spawn began: only gets from before have a use for the
+ * instance.
+ */
 function serveOutdated<O>(
   state: State<O>,
   spawn: Spawn<O>,

@@ -1,6 +1,7 @@
 /**
- * The pool's state and the elementary changes to it. Each change keeps every list and sum in agreement (invariants.ts
- * says what agreement is) and records its effect; which change is due is decided in settle.ts and pool.ts.
+ * The pool's state and the elementary changes to it. Each change keeps every list and sum in
+ * agreement (invariants.ts says what agreement is) and records its effect; which change is due is
+ * decided in settle.ts and pool.ts.
  */
 
 import type { ByteString } from "../wire/bytes.ts";
@@ -41,7 +42,10 @@ export class State<O> {
   leaving = 0;
   /** Instances without a session, idle longest first. */
   readonly idle = new List<Instance<O>>();
-  /** Applications with a get no spawn is for, by that get's id: those with nothing (they may evict) ... */
+  /**
+   * Applications with a get no spawn is for, by that get's id: those with nothing (they may evict)
+   * ...
+   */
   readonly bare = new Heap<Application<O>>();
   /** ... and those with an instance in the pool or on its way. */
   readonly seeded = new Heap<Application<O>>();
@@ -140,7 +144,10 @@ export class State<O> {
     return instance;
   }
 
-  /** The one place where an instance changes its standing or its number of sessions, and so its list. */
+  /**
+   * The one place where an instance changes its standing or its number of sessions, and so its
+   * list.
+   */
   move(instance: Instance<O>, standing: Standing, sessions: number): void {
     this.#take(instance);
     instance.standing = standing;
@@ -204,7 +211,10 @@ export class State<O> {
     this.maybeEmpty.add(spawn.application);
   }
 
-  /** A restart or clear: all instances leave, and spawns that have begun no longer count for later gets. */
+  /**
+   * A restart or clear: all instances leave, and spawns that have begun no longer count for later
+   * gets.
+   */
   outdate(application: Application<O>, reason: "restarted" | "cleared"): void {
     for (const instance of application.available) this.leave(instance, "leaving", reason);
     for (const instance of application.full) this.leave(instance, "leaving", reason);

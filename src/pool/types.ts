@@ -1,6 +1,7 @@
 /**
- * What goes into the pool and what comes out of it: requests, limits, effects, and the snapshot. Values only; the
- * decisions are in settle.ts. Times are milliseconds of one clock that the caller chooses and that never jumps.
+ * What goes into the pool and what comes out of it: requests, limits, effects, and the snapshot.
+ * Values only; the decisions are in settle.ts. Times are milliseconds of one clock that the caller
+ * chooses and that never jumps.
  */
 
 import type { ByteString } from "../wire/bytes.ts";
@@ -133,8 +134,8 @@ export interface PoolCounters {
 type SpawnOrConnect = "spawnFailed" | "cannotConnect";
 
 /**
- * idle: no session; active: could take one more; busy: could not; leaving: out of the pool, finishing its sessions;
- * dead: the process is gone, its sessions not yet closed.
+ * idle: no session; active: could take one more; busy: could not; leaving: out of the pool,
+ * finishing its sessions; dead: the process is gone, its sessions not yet closed.
  */
 export type InstanceState = "idle" | "active" | "busy" | "leaving" | "dead";
 
@@ -184,7 +185,10 @@ export interface ApplicationSnapshot {
   readonly pauseMs: number | null;
 }
 
-/** Everything there is to know about a pool at one moment: the shape of `inspect`, always with every key. */
+/**
+ * Everything there is to know about a pool at one moment: the shape of `inspect`, always with every
+ * key.
+ */
 export interface PoolSnapshot {
   readonly limits: PoolLimits;
   /** Instances in the pool. */

@@ -2,8 +2,8 @@
  * One client: a connection, its commands in order, its sessions.
  *
  * Rules (PROTOCOL sections 3 and 9):
- * - One task per client carries its commands out one after the other; an untagged `get` that must wait holds back what
- *   follows it, but for `close` of an open session and `cancel`, which take effect when they arrive.
+ * - Commands are carried out one after the other, as they arrive; an untagged `get` that must wait holds back what
+ *   follows it, but for `close` of an open session and `cancel`, which take effect all the same.
  * - Whatever ends the client (EOF, an error, a wrong command, too much waiting or unread) goes through `end`: its gets
  *   are withdrawn, its sessions given back, its descriptors closed.
  * - A wrong command ends only its client, after the commands before it, with one warning.
@@ -43,7 +43,6 @@ export class Client {
   #connection: Connection | undefined;
   #channel: Bun.Socket<Client> | undefined;
   #hasChannel = false;
-  #arrived: (() => void) | undefined;
   /** The command at hand waits. */
   #busy = false;
   /** The untagged get at hand. */
@@ -65,37 +64,47 @@ export class Client {
     );
   }
 
-  /** The connection is on the event loop: carry out its commands until it ends. */
-  async serve(connection: Connection): Promise<void> {
+  /** The connection is on the event loop. */
+  attach(connection: Connection): void {
     this.#connection = connection;
     if (this.#ended) connection.terminate();
-    while (!this.#ended) {
-      const next = this.#queue.shift();
-      if (next === undefined) {
-        await new Promise<void>((resolve) => {
-          this.#arrived = resolve;
-        });
-        continue;
-      }
-      const waits = this.#carryOut(next);
-      if (waits === undefined) continue;
-      this.#busy = true;
-      await waits;
-      this.#busy = false;
-    }
   }
 
-  /** Bytes from the client. */
+  /** Bytes from the client: what is in them is carried out, up to a command that must wait. */
   receive(chunk: Uint8Array): void {
     if (this.#ended) return;
-    this.#queue.receive(chunk, (command) => this.#takesEffectAtOnce(command));
-    const excess = this.#queue.excess(this.#tagged?.size ?? 0);
-    if (excess !== undefined) {
-      this.end(excess);
+    try {
+      this.#queue.receive(chunk);
+      this.#advance();
+    } catch (error) {
+      this.end(undefined, error);
       return;
     }
-    this.#arrived?.();
-    this.#arrived = undefined;
+    if (this.#ended) return;
+    const excess = this.#queue.excess(this.#tagged?.size ?? 0);
+    if (excess !== undefined) this.end(excess);
+  }
+
+  /** Carries commands out, one after the other, until none is left or one must wait. */
+  #advance(): void {
+    while (!this.#ended && !this.#busy) {
+      const next = this.#queue.next();
+      if (next === undefined) return;
+      const waits = this.#carryOut(next);
+      if (waits !== undefined) void this.#waitFor(waits);
+    }
+    if (!this.#ended) this.#queue.hold((command) => this.#overtakes(command));
+  }
+
+  async #waitFor(waits: Promise<void>): Promise<void> {
+    this.#busy = true;
+    try {
+      await waits;
+      this.#busy = false;
+      this.#advance();
+    } catch (error) {
+      this.end(undefined, error);
+    }
   }
 
   /**
@@ -119,7 +128,6 @@ export class Client {
     this.#tagged = undefined;
     this.#sessions = undefined;
     this.#waitingDone?.();
-    this.#arrived?.();
     this.#context.ended(this);
   }
 
@@ -131,18 +139,15 @@ export class Client {
     else log.error("client ended by an internal error", { ...fields, stack: stackOf(error) });
   }
 
-  /** `close` of an open session and `cancel` do not wait for the commands before them. */
-  #takesEffectAtOnce(command: Command): boolean {
-    if (command.kind === "close") {
-      if (this.#closeSession(command.sessionId)) return true;
-      // A client may send `get` and the `close` of the session it will be: that one keeps its place.
-      return this.#queue.empty && !this.#busy;
-    }
-    if (command.kind === "cancel") {
-      this.#cancel(command.tag);
-      return true;
-    }
-    return false;
+  /**
+   * `close` of an open session and `cancel` do not wait for a command that takes its time. A client may send `get` and
+   * the `close` of the session it will be: that one keeps its place.
+   */
+  #overtakes(command: Command): boolean {
+    if (command.kind === "close") return this.#closeSession(command.sessionId);
+    if (command.kind !== "cancel") return false;
+    this.#cancel(command.tag);
+    return true;
   }
 
   #closeSession(sessionId: number): boolean {
@@ -184,6 +189,7 @@ export class Client {
         this.#closeSession(command.sessionId);
         return undefined;
       case "cancel":
+        this.#cancel(command.tag);
         return undefined;
       case "clear":
         driver.clear();

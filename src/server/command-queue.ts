@@ -14,25 +14,36 @@ export class CommandQueue {
   #waiting: Arrival[] = [];
   #bytes = 0;
 
-  get empty(): boolean {
-    return this.#waiting.length === 0;
-  }
-
-  /** Takes bytes; `takesEffectAtOnce` is asked of each command and has carried it out if it says so. */
-  receive(chunk: Uint8Array, takesEffectAtOnce: (command: Command) => boolean): void {
+  /** Takes bytes. They are borrowed until `next` or `hold` has taken what is in them. */
+  receive(chunk: Uint8Array): void {
     this.#reader.push(chunk);
-    for (let next = this.#reader.next(); next !== undefined; next = this.#reader.next()) {
-      if (next.kind === "command" && takesEffectAtOnce(next.command)) continue;
-      this.#waiting.push(next);
-      this.#bytes += next.bytes;
-    }
   }
 
   /** The next command to carry out. */
-  shift(): Arrival | undefined {
+  next(): Arrival | undefined {
     const next = this.#waiting.shift();
-    if (next !== undefined) this.#bytes -= next.bytes;
+    if (next === undefined) return this.#reader.next();
+    this.#bytes -= next.bytes;
     return next;
+  }
+
+  /**
+   * A command is under way and takes its time: keeps those behind it. `overtakes` is asked of each, and has carried it
+   * out if it says so.
+   */
+  hold(overtakes: (command: Command) => boolean): void {
+    const held = this.#waiting;
+    this.clear();
+    for (const entry of held) this.#holdOne(entry, overtakes);
+    for (let next = this.#reader.next(); next !== undefined; next = this.#reader.next()) {
+      this.#holdOne(next, overtakes);
+    }
+  }
+
+  #holdOne(entry: Arrival, overtakes: (command: Command) => boolean): void {
+    if (entry.kind === "command" && overtakes(entry.command)) return;
+    this.#waiting.push(entry);
+    this.#bytes += entry.bytes;
   }
 
   /** Drops the tagged get of that tag, if one waits here. */

@@ -143,7 +143,7 @@ export class Driver {
   }
 
   setLimits(limits: Partial<PoolLimits>): void {
-    this.#log.event(2, "limits set", { ...(limits as Record<string, number>) });
+    this.#log.event(2, "limits set", { ...limits });
     this.#perform(this.#pool.setLimits(limits, this.#now()));
   }
 
@@ -216,8 +216,9 @@ export class Driver {
 
   #grant(waiter: WaiterId, session: SessionId, id: InstanceId): void {
     const pending = this.#gets.get(waiter);
-    if (pending === undefined) throw new Error(`grant for unknown waiter ${waiter}`);
-    this.#connector.connect(pending, session, id);
+    // Withdrawn between the decision and now: an effect before this one ended its client.
+    if (pending === undefined) this.closeSession(session);
+    else this.#connector.connect(pending, session, id);
   }
 
   #connected(pending: PendingGet, session: SessionId, pid: number, stream: OwnedFd): void {
@@ -245,7 +246,7 @@ export class Driver {
 
   #refuse(waiter: WaiterId, refusal: Refusal): void {
     const pending = this.#gets.get(waiter);
-    if (pending === undefined) throw new Error(`refusal of unknown waiter ${waiter}`);
+    if (pending === undefined) return; // Withdrawn meanwhile, as in #grant.
     this.#answer(pending);
     pending.getter.refused(refusal);
   }

@@ -10,7 +10,7 @@ import { escapeForLog, toText, type ByteString } from "../wire/bytes.ts";
 import type { LineWriter } from "./line-writer.ts";
 
 export type LogFormat = "text" | "json";
-export type LogFields = Readonly<Record<string, string | number>>;
+export type LogFields = Readonly<Record<string, string | number | boolean>>;
 
 const words: Readonly<Record<LogLevel, string>> = {
   0: "warning",
@@ -51,9 +51,9 @@ export class Log {
 
   #line(word: string, event: string, fields: LogFields): void {
     const time = new Date().toISOString();
-    const cut: Record<string, string | number> = {};
+    const cut: Record<string, string | number | boolean> = {};
     for (const [key, value] of Object.entries(fields)) {
-      cut[key] = typeof value === "number" ? value : escape(value);
+      cut[key] = typeof value === "string" ? escape(value) : value;
     }
     if (this.#format === "json") {
       this.#write(`${JSON.stringify({ time, level: word, event, ...cut })}\n`);
@@ -73,8 +73,8 @@ function escape(value: string): string {
   });
 }
 
-function quoteIfNeeded(value: string | number): string {
-  if (typeof value === "number") return String(value);
+function quoteIfNeeded(value: string | number | boolean): string {
+  if (typeof value !== "string") return String(value);
   return /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value);
 }
 

@@ -118,8 +118,7 @@ export class PoolServer {
     this.#clients.add(client);
     this.#options.log.event(3, "client connected", { client: client.number });
     try {
-      const connection = await putOnEventLoop(fd, { data: client, socket: clientHandlers });
-      await client.serve(connection);
+      client.attach(await putOnEventLoop(fd, { data: client, socket: clientHandlers }));
     } catch (error) {
       client.end(undefined, error);
     }

@@ -9,8 +9,9 @@ import { statSync } from "node:fs";
 
 import { SyscallError } from "../native/errno.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
+import { isSameListener, listenerOf, type Listener } from "../native/peer.ts";
 import { PinnedSocket } from "../native/pinned-socket.ts";
-import { abstractAddress, connectUnix } from "../native/socket.ts";
+import { abstractAddress, connectUnix, pathAddress, type UnixAddress } from "../native/socket.ts";
 import { escapeForLog, type ByteString } from "../wire/bytes.ts";
 import type { SpawnedInstance } from "../wire/spawn-protocol.ts";
 
@@ -40,7 +41,8 @@ export class AbstractForms {
 export class AbstractSocket implements InstanceSocket {
   readonly #name: ByteString;
   readonly #forms: AbstractForms;
-  #known: AbstractForm | undefined;
+  /** The address that worked. */
+  #known: UnixAddress | undefined;
 
   constructor(name: ByteString, forms: AbstractForms) {
     this.#name = name;
@@ -48,7 +50,7 @@ export class AbstractSocket implements InstanceSocket {
   }
 
   connect(): OwnedFd | "full" {
-    if (this.#known !== undefined) return connectUnix(abstractAddress(this.#name, this.#known));
+    if (this.#known !== undefined) return connectUnix(this.#known);
     const [first, second] = this.#forms.inOrder;
     try {
       return this.#try(first ?? "padded");
@@ -59,8 +61,9 @@ export class AbstractSocket implements InstanceSocket {
   }
 
   #try(form: AbstractForm): OwnedFd | "full" {
-    const connected = connectUnix(abstractAddress(this.#name, form));
-    this.#known = form;
+    const address = abstractAddress(this.#name, form);
+    const connected = connectUnix(address);
+    this.#known = address;
     this.#forms.worked(form);
     return connected;
   }
@@ -70,9 +73,16 @@ export class AbstractSocket implements InstanceSocket {
   }
 }
 
+/**
+ * Connecting through the descriptor walks /proc, which costs more than the connection itself. So once the listener is
+ * known, the name is tried first and the kernel is asked who answered: only the very listener is accepted, and whatever
+ * else happens, the descriptor decides.
+ */
 export class FileSocket implements InstanceSocket {
   readonly #path: ByteString;
   readonly #pinned: PinnedSocket;
+  readonly #name: UnixAddress;
+  #listener: Listener | undefined;
 
   /**
    * Opens the socket, checks whose it is and makes it ours. @param owners the users it may belong to.
@@ -96,10 +106,30 @@ export class FileSocket implements InstanceSocket {
       throw error;
     }
     this.#pinned = pinned;
+    this.#name = pathAddress(path);
   }
 
   connect(): OwnedFd | "full" {
-    return this.#pinned.connect();
+    if (this.#listener !== undefined) {
+      const stream = this.#connectByName(this.#listener);
+      if (stream !== undefined) return stream;
+    }
+    const stream = this.#pinned.connect();
+    if (stream !== "full") this.#listener ??= listenerOf(stream.number);
+    return stream;
+  }
+
+  #connectByName(listener: Listener): OwnedFd | undefined {
+    let stream: OwnedFd | "full";
+    try {
+      stream = connectUnix(this.#name);
+    } catch {
+      return undefined;
+    }
+    if (stream === "full") return undefined;
+    if (isSameListener(stream.number, listener)) return stream;
+    stream.close();
+    return undefined;
   }
 
   release(): void {

@@ -10,6 +10,7 @@
 import { readFileSync, writeSync } from "node:fs";
 
 import { SyscallError } from "../native/errno.ts";
+import { setCloseOnExec } from "../native/fd.ts";
 import {
   becomeUser,
   changeDirectory,
@@ -62,7 +63,11 @@ export function launchFromEnvironment(): void {
 
 function become(plan: LaunchPlan): never {
   const environment = environmentFor(plan);
-  if (plan.isInstance) ownProcessGroup();
+  if (plan.isInstance) {
+    ownProcessGroup();
+    // Bun closes at the next exec what it finds open beyond descriptor 3 at its start.
+    setCloseOnExec(lifelineDescriptor, false);
+  }
   if (plan.descriptorLimit !== undefined) setDescriptorLimit(plan.descriptorLimit);
   if (plan.user !== undefined) becomeUser(plan.user);
   if (plan.isInstance) forbidNewPrivileges();

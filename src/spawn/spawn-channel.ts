@@ -7,6 +7,7 @@
  * reading; a slow look while an answer is due makes up for a signal that got lost. Nothing here
  * trusts the spawn server: what it says is bounded and checked, and what it says unasked is trouble.
  */
+import { SyscallError } from "../native/errno.ts";
 import { receiveDescriptor } from "../native/descriptors.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { watchSigio } from "../native/sigio.ts";
@@ -25,6 +26,9 @@ import {
 
 /** How often an answer is looked for when no signal says so. */
 const safetyPollMs = 50;
+
+/** The reason given when the socket's end comes before the process's. */
+export const closedItsSocket = "it closed its socket";
 
 /** What a spawn server answers. */
 export type SpawnReply =
@@ -115,9 +119,9 @@ export class SpawnChannel {
   #unaskedFor(): string | undefined {
     if (this.#ended !== undefined) return this.#ended;
     try {
-      const found = receive(this.#socket.number, 1);
+      const found = receiveOrEnd(this.#socket.number, 1);
       if (found === "empty") return undefined;
-      return found === "end" ? "it closed its socket" : "it sent bytes that nobody asked for";
+      return found === "end" ? closedItsSocket : "it sent bytes that nobody asked for";
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     }
@@ -127,7 +131,7 @@ export class SpawnChannel {
   #drain(): boolean {
     for (;;) {
       if (this.#rest.length > 0) {
-        this.#rest = this.#rest.subarray(send(this.#socket.number, this.#rest));
+        this.#rest = this.#rest.subarray(sendOrEnd(this.#socket.number, this.#rest));
         if (this.#rest.length > 0) return false;
       }
       const [root] = this.#reloads;
@@ -149,7 +153,7 @@ export class SpawnChannel {
     const said = parseSpawnedInstance(await this.#readArray(deadline));
     for (;;) {
       const received = receiveDescriptor(this.#socket.number);
-      if (received === "end") throw new Error("it closed its socket before the owner pipe came");
+      if (received === "end") throw new Error(closedItsSocket);
       if (received !== "empty") return { kind: "instance", said, ownerPipe: received };
       await this.#changed(deadline);
     }
@@ -180,8 +184,8 @@ export class SpawnChannel {
   async #readExactly(length: number, deadline: number): Promise<Uint8Array> {
     const pieces: Uint8Array[] = [];
     for (let have = 0; have < length;) {
-      const piece = receive(this.#socket.number, length - have);
-      if (piece === "end") throw new Error("it closed its socket");
+      const piece = receiveOrEnd(this.#socket.number, length - have);
+      if (piece === "end") throw new Error(closedItsSocket);
       if (piece === "empty") {
         await this.#changed(deadline);
       } else {
@@ -204,6 +208,29 @@ export class SpawnChannel {
     this.#wakeReader = undefined;
     clearTimeout(timer);
   }
+}
+
+/** As send; a spawn server that is gone is told as such. */
+function sendOrEnd(socket: number, data: Uint8Array): number {
+  try {
+    return send(socket, data);
+  } catch (error) {
+    throw isGone(error) ? new Error(closedItsSocket, { cause: error }) : error;
+  }
+}
+
+/** As receive; one that left without reading all that was sent has ended as well. */
+function receiveOrEnd(socket: number, length: number): ReturnType<typeof receive> {
+  try {
+    return receive(socket, length);
+  } catch (error) {
+    if (isGone(error)) return "end";
+    throw error;
+  }
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof SyscallError && (error.code === "EPIPE" || error.code === "ECONNRESET");
 }
 
 /** The message whose every byte has been pushed. */

@@ -10,7 +10,7 @@ import { ascii, escapeForLog, type ByteString } from "../wire/bytes.ts";
 import { launchCommand, launcherCommand } from "./launch-plan.ts";
 import { exitText, waitForExit } from "./process-end.ts";
 import type { Notify } from "./spawner.ts";
-import { SpawnChannel } from "./spawn-channel.ts";
+import { closedItsSocket, SpawnChannel } from "./spawn-channel.ts";
 
 /** How the spawn server is run: `ruby script "<61 spaces>"`. */
 export interface SpawnServerCommand {
@@ -39,6 +39,8 @@ const titleRoom = ascii(" ".repeat(61));
 const politeMs = 5_000;
 /** The kernel needs a moment to end a killed process, but must not hold us up for ever. */
 const killedMs = 1_000;
+/** How long after its socket a dying process may take to exit. */
+const exitMs = 200;
 
 export class SpawnServerProcess {
   readonly #process: Bun.Subprocess;
@@ -73,7 +75,7 @@ export class SpawnServerProcess {
       ours.close();
       throw error;
     }
-    this.channel = new SpawnChannel(ours, onEnd);
+    this.channel = new SpawnChannel(ours, (why) => void this.#tell(why, onEnd));
     void this.#watch(onEnd);
   }
 
@@ -84,12 +86,23 @@ export class SpawnServerProcess {
     onEnd(why);
   }
 
-  /** Its process id; 0 once it has ended. */
-  get pid(): number {
-    return this.#hasEnded ? 0 : this.#process.pid;
+  async #tell(why: string, onEnd: (why: string) => void): Promise<void> {
+    onEnd(await this.explain(why));
   }
 
-  get #hasEnded(): boolean {
+  /** A better reason than a closed socket, if there is one: the exit status comes a little later. */
+  async explain(why: string): Promise<string> {
+    if (why !== closedItsSocket) return why;
+    const hasExited = await waitForExit(this.#process.exited, exitMs);
+    return hasExited ? `it ${exitText(this.#process)}` : why;
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  /** Whether its end has been seen: from then on its id means nothing. */
+  get hasEnded(): boolean {
     return this.#process.exitCode !== null || this.#process.signalCode !== null;
   }
 
@@ -112,7 +125,7 @@ export class SpawnServerProcess {
 
   #signal(signal: "SIGTERM" | "SIGKILL"): void {
     // Until its end has been seen it is our child, so the id cannot have become another's.
-    if (!this.#hasEnded) this.#process.kill(signal);
+    if (!this.hasEnded) this.#process.kill(signal);
   }
 }
 

@@ -41,7 +41,8 @@ export class SpawnServer implements Spawner {
   }
 
   get pid(): number {
-    return this.#current?.pid ?? 0;
+    const current = this.#current;
+    return current === undefined || current.hasEnded ? 0 : current.pid;
   }
 
   expectedConcurrency(): number {
@@ -82,7 +83,7 @@ export class SpawnServer implements Spawner {
   }
 
   async #spawn(request: SpawnRequest, deadline: number): Promise<Instance> {
-    let failure: unknown;
+    let failure: { readonly why: string; readonly cause: unknown } | undefined;
     for (let attempt = 0; attempt < 2; attempt += 1) {
       const server = this.#running();
       try {
@@ -92,17 +93,18 @@ export class SpawnServer implements Spawner {
         if (error instanceof DescriptorError && error.lost) {
           throw new SpawnError(textOf(error), undefined, { cause: error });
         }
-        this.#end(server, textOf(error));
+        const why = await server.explain(textOf(error));
+        this.#end(server, why);
         if (error instanceof TimeLimitError) {
           if (!this.#closing) this.start();
           const message = `the spawn server did not answer within ${request.timeoutMs} ms`;
           throw new SpawnError(message, undefined, { cause: error });
         }
-        failure = error;
+        failure = { why, cause: error };
       }
     }
-    const message = `the spawn server failed twice; at last ${textOf(failure)}`;
-    throw new SpawnError(message, undefined, { cause: failure });
+    const message = `the spawn server failed twice; at last: ${failure?.why}`;
+    throw new SpawnError(message, undefined, { cause: failure?.cause });
   }
 
   #running(): SpawnServerProcess {
@@ -125,13 +127,12 @@ export class SpawnServer implements Spawner {
   #end(server: SpawnServerProcess, why: string): void {
     // At shutdown it is ended politely, by close().
     if (this.#closing) return;
-    const { pid } = server;
     server.kill(why);
-    if (pid === 0) this.#leaving.delete(server);
+    if (server.hasEnded) this.#leaving.delete(server);
     else this.#leaving.add(server);
     if (this.#current !== server) return;
     this.#current = undefined;
-    this.#options.notify(0, "spawn server ended", { pid, why });
+    this.#options.notify(0, "spawn server ended", { pid: server.pid, why });
     const livedMs = performance.now() - server.startedAt;
     if (!this.#mayRestart || livedMs < shortLifeMs) return;
     this.#mayRestart = false;

@@ -43,7 +43,12 @@ interface Started {
 
 let count = 0;
 
-function startInstance(root: string, listening: Listening): Started {
+/** @param alsoInherited descriptors that the instance has from 5 on, as careless spawn servers do it. */
+function startInstance(
+  root: string,
+  listening: Listening,
+  alsoInherited: readonly number[] = [],
+): Started {
   count += 1;
   const name = `instance.${process.pid}.${count}`;
   const path = listening === "file" ? `${dirname(root)}/${name}` : name;
@@ -52,7 +57,7 @@ function startInstance(root: string, listening: Listening): Started {
   const { readEnd, writeEnd } = makePipe();
   using theirs = readEnd;
   const child = Bun.spawn([process.execPath, instanceScript], {
-    stdio: ["ignore", "ignore", "inherit", listener.number, theirs.number],
+    stdio: ["ignore", "ignore", "inherit", listener.number, theirs.number, ...alsoInherited],
   });
   child.unref();
   return {
@@ -72,8 +77,8 @@ async function sendAll(data: Uint8Array, pieceBytes = data.length): Promise<void
 }
 
 async function answer(instance: Started, pieceBytes?: number): Promise<void> {
-  const said = [encodeSpawnOk(), encodeSpawnedInstance(instance)];
-  await sendAll(Buffer.concat(said), pieceBytes);
+  const messages = [encodeSpawnOk(), encodeSpawnedInstance(instance)];
+  await sendAll(Buffer.concat(messages), pieceBytes);
   using ownerPipe = instance.ownerPipe;
   sendDescriptor(channel, ownerPipe.number);
 }
@@ -101,6 +106,9 @@ const behaviours: Readonly<Record<string, (root: string, argument: string) => Pr
     await answer(startInstance(root, "padded"));
     process.exit(1);
   },
+  // The instance keeps our end of the socket open: the server sees no EOF when we die.
+  leak: (root) => answer(startInstance(root, "padded", [channel])),
+  noluck: () => sendAll(encodeErrorPage(Buffer.from("<html>no luck today</html>"))),
   deaf: async () => shutdown(channel),
   errorpage: () => sendAll(encodeErrorPage(Buffer.from("<html>no ruby today</html>"))),
   emptypage: () => sendAll(encodeErrorPage(new Uint8Array(0))),
@@ -135,6 +143,8 @@ const behaviours: Readonly<Record<string, (root: string, argument: string) => Pr
     sendSignal(instance.pid, signals.SIGKILL);
     await answer(instance);
   },
+  nolistener: (root) =>
+    answer({ ...startInstance(root, "padded"), socketName: ascii(`none.${process.pid}`) }),
   nosocket: (root) => answer({ ...startInstance(root, "padded"), ...named(`${root}.none`) }),
   regular: (root) => {
     writeFileSync(`${root}.regular`, "");
@@ -189,4 +199,4 @@ await Bun.connect({
       if (process.env["SPAWN_SERVER_STAYS"] === undefined) process.exit(0);
     },
   },
-} as unknown as Bun.TCPSocketConnectOptions<undefined>);
+} as unknown as Bun.TCPSocketConnectOptions);

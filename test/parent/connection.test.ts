@@ -66,6 +66,18 @@ describe("settings and questions", () => {
     pool.close();
   });
 
+  test("more questions than a client may have waiting are refused here", async () => {
+    using server = await ScriptedPeer.start();
+    const { pool, peer } = await server.connect();
+    const asked = Array.from({ length: 300 }, () => pool.getCount());
+    expect(await rejection(pool.getCount())).toBeInstanceOf(errors.BusyError);
+    await until("the questions", () => peer.commands.length === 300);
+    // In one piece: so many small ones would fill a socket.
+    peer.reply(Buffer.concat(asked.map((_, index) => encodeDecimal(index))));
+    expect(await Promise.all(asked)).toEqual([...asked.keys()]);
+    pool.close();
+  });
+
   test("configure sends its JSON and resolves, or rejects with the server's message", async () => {
     using server = await ScriptedPeer.start();
     const { pool, peer } = await server.connect();
@@ -109,7 +121,7 @@ describe("inspect", () => {
         await Bun.sleep(0);
         at = end;
       }
-      expect(await inspected).toEqual(snapshot);
+      expect(await inspected).toMatchObject(snapshot);
       expect(await count).toBe(5);
       const ends = await Promise.all(gets);
       expect(ends.map(String)).toEqual(["BusyError: x", "SpawnError: m", "PoolIOError: x"]);

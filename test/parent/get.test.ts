@@ -7,13 +7,14 @@ import { getDescriptorLimit, setDescriptorLimit } from "../../src/native/process
 import { Application } from "../../src/parent/index.ts";
 import * as errors from "../../src/parent/errors.ts";
 import { ascii, fromText } from "../../src/wire/bytes.ts";
+import type { Command } from "../../src/wire/commands.ts";
 import {
   encodeDecimal,
   encodeOk,
   encodeRefusal,
   encodeSpawnException,
 } from "../../src/wire/replies.ts";
-import { until } from "../helpers/condition.ts";
+import { turn, until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { rejection } from "./rejection.ts";
 import { ScriptedPeer } from "./scripted-peer.ts";
@@ -77,21 +78,42 @@ describe("get", () => {
   test("holds back what would flood the server, and sends it as answers come", async () => {
     using server = await ScriptedPeer.start();
     const { pool, peer } = await server.connect();
-    const gets = Array.from({ length: 1200 }, () => rejection(pool.get("/a")));
-    let answered = 0;
+    const gets = Array.from({ length: 2400 }, (_, i) => rejection(pool.get(`/app${i % 8}`)));
+    const outstanding: Command[] = [];
+    const roots: string[] = [];
     let most = 0;
-    while (answered < gets.length) {
-      const waiting = answered;
-      await until("more gets", () => peer.commands.length > 0 || answered > waiting);
-      most = Math.max(most, peer.commands.length);
-      peer.reply(encodeRefusal("BusyException", ascii("no"), (await peer.take("getTagged")).tag));
-      answered += 1;
-      if (answered % 100 === 0) await Bun.sleep(0); // the library reads
+    for (let answered = 0; answered < gets.length; answered += 1) {
+      await until("more gets", () => peer.commands.length + outstanding.length > 0);
+      outstanding.push(...peer.commands.splice(0));
+      most = Math.max(most, outstanding.length);
+      const get = outstanding.shift();
+      if (get?.kind !== "getTagged") throw new Error("only gets are expected");
+      roots.push(get.app.root);
+      peer.reply(encodeRefusal("BusyException", ascii("no"), get.tag));
+      if (answered % 50 === 0) await turn(2); // the library reads and writes
     }
-    expect(most).toBe(500);
+    expect(most).toBe(600);
     const ends = await Promise.all(gets);
     expect(ends.every((end) => end instanceof errors.BusyError)).toBe(true);
+    // Every application's turn comes again soon.
+    const lateRoots = new Set(roots.slice(-40));
+    expect(lateRoots.size).toBe(8);
     pool.close();
+  });
+
+  test("one application whose gets are not answered leaves room for the others", async () => {
+    using server = await ScriptedPeer.start();
+    const { pool, peer } = await server.connect();
+    const stuck = Array.from({ length: 1000 }, () => rejection(pool.get("/stuck")));
+    const other = rejection(pool.get("/other"));
+    await until("all that is sent", () => peer.commands.length === 201);
+    const last = peer.commands.at(-1);
+    if (last?.kind !== "getTagged") throw new Error("only gets are expected");
+    expect(last.app.root).toBe(ascii("/other"));
+    peer.reply(encodeRefusal("BusyException", ascii("no"), last.tag));
+    expect(await other).toBeInstanceOf(errors.BusyError);
+    pool.close();
+    await Promise.all(stuck);
   });
 
   test("a root that is empty or holds a NUL is refused at once", async () => {
@@ -188,14 +210,15 @@ describe("an aborted get", () => {
   test("leaves the queue of those held back", async () => {
     using server = await ScriptedPeer.start();
     const { pool, peer } = await server.connect();
-    const sent = Array.from({ length: 500 }, () => rejection(pool.get("/a")));
+    const sent = Array.from({ length: 200 }, () => rejection(pool.get("/a")));
     const controller = new AbortController();
-    const held = rejection(pool.get("/held", { signal: controller.signal }));
+    const held = rejection(pool.get("/a", { signal: controller.signal }));
     controller.abort("no more");
     expect(await held).toBe("no more");
-    await until("the window to be sent", () => peer.commands.length === 500);
+    const later = rejection(pool.get("/b"));
+    await until("the others to be sent", () => peer.commands.length === 201);
     pool.close();
-    await Promise.all(sent);
+    await Promise.all([...sent, later]);
     expect(peer.commands.some((command) => command.kind !== "getTagged")).toBe(false);
   });
 

@@ -1,4 +1,5 @@
-// The pool against the naive model in seeded random histories. POOL_SEED=n repeats one, POOL_HISTORIES=n runs more.
+// The pool against the naive model in seeded random histories. POOL_SEED=n repeats one,
+// POOL_HISTORIES=n runs more.
 
 import { expect, test } from "bun:test";
 import { History } from "./history.ts";

@@ -1,5 +1,5 @@
-// One random history: the same events for the pool and for the naive model, compared after every step. Everything
-// random comes from the seed.
+// One random history: the same events for the pool and for the naive model, compared after every
+// step. Everything random comes from the seed.
 
 import { expect } from "bun:test";
 import { Pool } from "../../src/pool/pool.ts";
@@ -47,7 +47,11 @@ export class History {
       maxWaitMs: this.#pick([0, 0, 60]),
       maxQueue: this.#pick([0, 0, 3]),
       spawnsAtOnce: this.#pick([1, 2, 4]),
-      failurePause: this.#pick([undefined, { firstMs: 20, maxMs: 100 }]),
+      failurePause: this.#pick([
+        undefined,
+        { firstMs: 20, maxMs: 100 },
+        { firstMs: 40, maxMs: 40_000 },
+      ]),
     };
     const limits: PoolLimits = {
       max: this.#pick([1, 2, 3, 5]),
@@ -64,6 +68,7 @@ export class History {
   /** One random event, and the comparison. */
   step(): void {
     this.#model.now += this.#pick([0, 0, 1, 3, 10, 30]);
+    if (this.#random(60) === 0) this.#model.now += this.#pick([100, 1000, 70_000, 130_000]);
     const choice = this.#random(100);
     const session = this.#pick([...this.#sessions.keys()]);
     const spawn = this.#pick(
@@ -71,7 +76,7 @@ export class History {
     );
     if (choice < 32) this.#get();
     else if (choice < 54) this.#close(session);
-    else if (choice < 70) this.#spawned(spawn);
+    else if (choice < 68) this.#spawned(spawn);
     else if (choice < 74) this.#spawnFailed(spawn);
     else if (choice < 78) this.#connectFailed(session);
     else if (choice < 81) this.#alternative(session);
@@ -174,7 +179,6 @@ export class History {
   }
 
   #tick(): void {
-    if (this.#random(4) === 0) this.#model.now += this.#pick([100, 1000, 70_000, 130_000]);
     const { now } = this.#model;
     this.#compare("tick", this.#pool.tick(now), () => this.#model.tick());
     // A driver that keeps to the deadlines must not be called without end.

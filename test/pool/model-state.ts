@@ -1,6 +1,7 @@
-// What the naive model of the pool knows, and plain readings of it: arrays, scanned anew for every question.
+// What the naive model of the pool knows, and plain readings of it: arrays, scanned anew for every
+// question.
 
-import type { PoolLimits, PoolOptions, RetireReason } from "../../src/pool/types.ts";
+import type { InstanceState, PoolLimits, PoolOptions, RetireReason } from "../../src/pool/types.ts";
 import type { ByteString } from "../../src/wire/bytes.ts";
 
 export interface App {
@@ -212,7 +213,7 @@ export class ModelState {
   }
 }
 
-function stateOf(instance: ModelInstance) {
+function stateOf(instance: ModelInstance): InstanceState {
   if (instance.standing !== "pooled") return instance.standing;
   if (instance.sessions.length === 0) return "idle";
   return isFree(instance) ? "active" : "busy";

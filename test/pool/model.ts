@@ -1,6 +1,6 @@
-// The rules of the pool written down a second time, as naively as possible: arrays, scans, everything worked out anew
-// at every step. Slow and, it is hoped, obviously right. It decides what the pool must do in random histories.
-// Sessions go by the id of their get, which has one at most.
+// The rules of the pool written down a second time, as naively as possible: arrays, scans,
+// everything worked out anew at every step. Slow and, it is hoped, obviously right. It decides what
+// the pool must do in random histories. Sessions go by the id of their get, which has one at most.
 
 import type { GetRequest, PoolLimits, RetireReason } from "../../src/pool/types.ts";
 import type { ByteString } from "../../src/wire/bytes.ts";

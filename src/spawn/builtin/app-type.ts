@@ -89,7 +89,9 @@ export function findApplication(
       return { loader, startupFile, owner: facts.uid };
     }
     const why = typeof facts === "string" ? facts : "not a file";
-    tried.push(candidate.file === packageMain ? `${packageMain} ('${file}'; ${why})` : `${file} (${why})`);
+    tried.push(
+      candidate.file === packageMain ? `${packageMain} ('${file}'; ${why})` : `${file} (${why})`,
+    );
   }
   throw new NoApplicationError(
     `no startup file of type ${appType} in '${shown}'; looked for ${tried.join(", ")}`,

@@ -17,10 +17,11 @@ export type Announcement =
 export class Lifeline {
   readonly #decoder = new Decoder();
   readonly #announced = Promise.withResolvers<Announcement | undefined>();
-  readonly #closed = Promise.withResolvers<void>();
+  readonly #closedByPeer = Promise.withResolvers<void>();
   #socket: Bun.Socket | undefined;
   #failureFollows = false;
   #isSettled = false;
+  #isClosed = false;
 
   /** Takes over our end of the socket pair. */
   constructor(end: OwnedFd) {
@@ -35,14 +36,15 @@ export class Lifeline {
     return this.#announced.promise;
   }
 
-  /** Resolves when the instance's end, or ours, has closed. */
-  get closed(): Promise<void> {
-    return this.#closed.promise;
+  /** Resolves when the instance's end has closed while ours was open. */
+  get closedByPeer(): Promise<void> {
+    return this.#closedByPeer.promise;
   }
 
   /** Tells the instance to go. */
   close(): void {
-    this.#onEnd();
+    this.#isClosed = true;
+    this.#settle(undefined);
     // Not end(), which would wait for the instance to close its end first.
     this.#socket?.terminate();
   }
@@ -58,7 +60,7 @@ export class Lifeline {
           close: () => this.#onEnd(),
           error: () => this.#onEnd(),
         },
-      } as unknown as Bun.TCPSocketConnectOptions<undefined>);
+      } as unknown as Bun.TCPSocketConnectOptions);
       this.#socket = socket;
       if (this.#isClosed) socket.terminate();
     } catch {
@@ -66,12 +68,11 @@ export class Lifeline {
     }
   }
 
-  #isClosed = false;
-
   #onEnd(): void {
+    if (this.#isClosed) return;
     this.#isClosed = true;
     this.#settle(undefined);
-    this.#closed.resolve();
+    this.#closedByPeer.resolve();
   }
 
   #settle(announcement: Announcement | undefined): void {

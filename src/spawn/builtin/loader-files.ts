@@ -47,28 +47,30 @@ export class LoaderDirectory {
     }
   }
 
-  /** The path of a loader's file, with all files of that loader written. */
-  async file(loader: string, name: string, files: LoaderFiles): Promise<string> {
-    const directory = join(this.#ensure(), loader);
-    // The last file written, so that it stands for all of them.
-    const complete = join(directory, ".complete");
-    if (!existsSync(complete)) {
-      mkdirSync(directory, { recursive: true });
-      chmodSync(directory, 0o755);
-      for (const [file, text] of Object.entries(files)) {
-        replaceFile(join(directory, file), await text());
-      }
-      replaceFile(complete, "");
+  /** The path of a loader's directory, with all of its files in it. */
+  async loader(name: string, files: LoaderFiles): Promise<string> {
+    const texts = await Promise.all(
+      Object.entries(files).map(async ([file, text]) => [file, await text()] as const),
+    );
+    // From here on without a pause, so that no other spawn sees half a loader.
+    const directory = join(this.#ensure(), name);
+    mkdirSync(directory, { recursive: true });
+    chmodSync(directory, 0o755);
+    for (const [file, text] of texts) {
+      const path = join(directory, file);
+      if (existsSync(path)) continue;
+      writeFileSync(path, text);
+      chmodSync(path, 0o444);
     }
-    return join(directory, name);
+    return directory;
   }
 
-  /** A path to bind a socket to, not used before. */
-  socketPath(): string {
+  /** The directory to bind sockets in, and a name not used in it before. */
+  socketPlace(): { directory: string; name: string } {
     const directory = join(this.#ensure(), "sockets");
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     this.#sockets += 1;
-    return join(directory, String(this.#sockets));
+    return { directory, name: String(this.#sockets) };
   }
 
   remove(): void {
@@ -87,13 +89,6 @@ export class LoaderDirectory {
     chmodSync(path, 0o755);
     return path;
   }
-}
-
-/** Two spawns may write the same loader at once: each file appears whole or not at all. */
-function replaceFile(path: string, text: string): void {
-  rmSync(path, { force: true });
-  writeFileSync(path, text);
-  chmodSync(path, 0o444);
 }
 
 function namesIn(directory: string): string[] {

@@ -21,7 +21,7 @@ export class LineSplitter {
   }
 
   push(chunk: Uint8Array): void {
-    for (let start = 0; start < chunk.length; ) {
+    for (let start = 0; start < chunk.length;) {
       const found = chunk.indexOf(newline, start);
       const end = found < 0 ? chunk.length : found;
       const room = maxLineBytes - this.#rest.length;
@@ -77,13 +77,13 @@ export class Tail {
  */
 export class OutputReader {
   readonly #tail = new Tail();
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #reader: ReturnType<typeof streamReader>;
   /** Resolves when nobody can write any more, or after `stop`. */
   readonly ended: Promise<void>;
 
   /** @param readEnd is duplicated: the caller closes its own. */
   constructor(readEnd: number, emit: (line: ByteString) => void) {
-    this.#reader = Bun.file(readEnd).stream().getReader();
+    this.#reader = streamReader(readEnd);
     this.ended = this.#read(new LineSplitter(emit));
   }
 
@@ -109,4 +109,9 @@ export class OutputReader {
   stop(): void {
     void this.#reader.cancel().catch(() => {});
   }
+}
+
+/** Bun waits for a pipe on its event loop, by a duplicate of the descriptor that it closes. */
+function streamReader(readEnd: number) {
+  return Bun.file(readEnd).stream().getReader();
 }

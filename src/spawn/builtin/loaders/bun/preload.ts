@@ -50,7 +50,7 @@ function tellFailure(text: string): void {
 
 function onFailure(error: unknown): void {
   const text = Bun.inspect(error, { colors: false });
-  console.error(text);
+  writeSync(2, `${text}\n`);
   tellFailure(text);
   process.exit(1);
 }
@@ -116,7 +116,7 @@ async function watchLifeline(): Promise<void> {
   await Bun.connect({
     fd: lifeline,
     socket: { data: () => {}, end: leave, close: leave, error: leave },
-  } as unknown as Bun.TCPSocketConnectOptions<undefined>);
+  } as unknown as Bun.TCPSocketConnectOptions);
 }
 
 async function begin(started: Application): Promise<void> {

@@ -105,7 +105,7 @@ export class Session {
         return new Request(url, { method, headers, signal });
       }
       const body = this.#bodyStream();
-      return new Request(url, { method, headers, signal, body, duplex: "half" } as RequestInit);
+      return new Request(url, { method, headers, signal, body, duplex: "half" });
     } catch {
       throw new BadRequest("the method is not one of HTTP");
     }
@@ -113,8 +113,12 @@ export class Session {
 
   #bodyStream(): ReadableStream<Uint8Array> {
     return new ReadableStream<Uint8Array>({
-      start: (controller) => void (this.#body = controller),
-      pull: () => void this.#socket.resume(),
+      start: (controller) => {
+        this.#body = controller;
+      },
+      pull: () => {
+        this.#socket.resume();
+      },
       cancel: () => {
         this.#body = undefined;
         this.#socket.resume();
@@ -243,7 +247,7 @@ export class Session {
 
 /** A client that leaves is no fault of the application's. */
 export function reportUnlessGone(error: unknown): void {
-  if (!(error instanceof ClientGone)) console.error(error);
+  if (!(error instanceof ClientGone)) process.stderr.write(`${Bun.inspect(error)}\n`);
 }
 
 function joined(head: string, body: Uint8Array): Uint8Array {

@@ -1,0 +1,56 @@
+/**
+ * Who listens at the other end of a connected Unix socket: the process that called listen(2) (SO_PEERCRED) and the name
+ * it bound (getpeername(2)). The kernel vouches for both, however often the name in the file system was replaced since.
+ */
+import { errno, address, arenaBytes, arenaView, libc, reserve } from "./libc.ts";
+import { C, sockaddrUn } from "./layout.ts";
+import { SyscallError } from "./errno.ts";
+
+const lengthOffset = reserve(4);
+/** struct ucred: pid, uid, gid. */
+const credentialsSize = 12;
+const credentialsOffset = reserve(credentialsSize);
+const nameOffset = reserve(sockaddrUn.size);
+
+/** A listener, remembered; compare with isSameListener. */
+export interface Listener {
+  readonly pid: number;
+  readonly uid: number;
+  readonly name: Uint8Array;
+}
+
+/** Asks the kernel; the answer is in the arena. @returns the length of the name. */
+function ask(fd: number): number {
+  arenaView.setInt32(lengthOffset, credentialsSize, true);
+  const length = address(lengthOffset);
+  const credentials = address(credentialsOffset);
+  if (libc.getsockopt(fd, C.SOL_SOCKET, C.SO_PEERCRED, credentials, length) < 0) {
+    throw new SyscallError("getsockopt SO_PEERCRED", `fd ${fd}`, errno());
+  }
+  arenaView.setInt32(lengthOffset, sockaddrUn.size, true);
+  if (libc.getpeername(fd, address(nameOffset), length) < 0) {
+    throw new SyscallError("getpeername", `fd ${fd}`, errno());
+  }
+  return Math.min(arenaView.getInt32(lengthOffset, true), sockaddrUn.size);
+}
+
+/** The listener a stream was accepted by. @returns undefined when it is in another pid namespace (pid 0). */
+export function listenerOf(fd: number): Listener | undefined {
+  const length = ask(fd);
+  const pid = arenaView.getInt32(credentialsOffset, true);
+  if (pid === 0) return undefined;
+  const uid = arenaView.getUint32(credentialsOffset + 4, true);
+  return { pid, uid, name: arenaBytes.slice(nameOffset, nameOffset + length) };
+}
+
+/** Whether a stream was accepted by the listener; the hot path of `get`, so nothing is allocated. */
+export function isSameListener(fd: number, listener: Listener): boolean {
+  const { name, pid, uid } = listener;
+  if (ask(fd) !== name.length) return false;
+  if (arenaView.getInt32(credentialsOffset, true) !== pid) return false;
+  if (arenaView.getUint32(credentialsOffset + 4, true) !== uid) return false;
+  for (let i = 0; i < name.length; i += 1) {
+    if (arenaBytes[nameOffset + i] !== name[i]) return false;
+  }
+  return true;
+}

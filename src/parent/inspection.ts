@@ -1,0 +1,87 @@
+/**
+ * What `inspect` answers: everything there is to know about the pool at one moment. One shape,
+ * always with every key; ages and other times are milliseconds. The server's own description of it
+ * is src/status/json.ts; a test holds the two together.
+ */
+
+/** A pool at one moment. */
+export interface Inspection {
+  readonly limits: {
+    readonly max: number;
+    readonly maxPerApp: number;
+    readonly maxIdleMs: number;
+    readonly useGlobalQueue: boolean;
+  };
+  /** Instances in the pool, and those of them with a session. */
+  readonly count: number;
+  readonly active: number;
+  /** Places held by instances still to come. */
+  readonly spawning: number;
+  /** Instances out of the pool that finish their sessions. */
+  readonly leaving: number;
+  readonly sessions: number;
+  /** Gets that wait, and the age of the oldest. */
+  readonly waiting: number;
+  readonly oldestWaiterMs: number | null;
+  readonly counters: InspectedCounters;
+  /** In byte order of their roots. */
+  readonly applications: readonly InspectedApplication[];
+}
+
+/** Events since the server's start. */
+export interface InspectedCounters {
+  readonly gets: number;
+  readonly grants: number;
+  /** Grants of an instance that was busy already. */
+  readonly grantsOfBusy: number;
+  /** Gets that were neither granted nor refused at once, and those of them that were withdrawn. */
+  readonly waits: number;
+  readonly cancels: number;
+  readonly sessionsClosed: number;
+  /** By why. */
+  readonly refusals: Readonly<Record<string, number>>;
+  readonly spawnsBegun: number;
+  readonly spawnsDone: number;
+  readonly spawnsFailed: number;
+  readonly restarts: number;
+  readonly clears: number;
+  /** Instances that left the pool, by why. */
+  readonly retirements: Readonly<Record<string, number>>;
+  readonly deaths: number;
+  readonly connectFailures: number;
+  readonly peakCount: number;
+  readonly peakActive: number;
+  readonly peakWaiting: number;
+}
+
+export interface InspectedApplication {
+  /** As text, U+FFFD for what is not UTF-8; then `rootBase64` has the bytes, else it is null. */
+  readonly root: string;
+  readonly rootBase64: string | null;
+  /** As configured; null: no limit of its own. */
+  readonly maxInstances: number | null;
+  /** Oldest first. */
+  readonly instances: readonly InspectedInstance[];
+  /** Gets that wait for it. */
+  readonly waiting: number;
+  /** Instances still to come. */
+  readonly spawns: readonly { readonly state: string; readonly ageMs: number }[];
+  readonly lastSpawnError: { readonly message: string; readonly agoMs: number } | null;
+  /** What is left of the pause after repeated failures. */
+  readonly pauseMs: number | null;
+}
+
+export interface InspectedInstance {
+  readonly pid: number;
+  /** `idle`; `active`: could take one more session; `busy`; `leaving`; `dead`. */
+  readonly state: "idle" | "active" | "busy" | "leaving" | "dead";
+  /** Sessions it serves at once. */
+  readonly concurrency: number;
+  readonly sessions: number;
+  readonly oldestSessionMs: number | null;
+  /** Sessions that have ended. */
+  readonly served: number;
+  readonly ageMs: number;
+  /** Since a session of it began or ended last, or since it was ready. */
+  readonly unusedMs: number;
+}

@@ -1,0 +1,36 @@
+/** A ready instance of the built-in spawner, as the driver sees it. */
+import type { OwnedFd } from "../../native/owned-fd.ts";
+import type { Instance } from "../spawner.ts";
+import type { InstanceProcess } from "./instance-process.ts";
+
+export class BuiltinInstance implements Instance {
+  readonly #process: InstanceProcess;
+  readonly #retiredMs: number;
+  readonly concurrency: number;
+  #isReleased = false;
+
+  /** @param retiredMs how long it may take to leave after its release. */
+  constructor(process: InstanceProcess, concurrency: number, retiredMs: number) {
+    this.#process = process;
+    this.#retiredMs = retiredMs;
+    this.concurrency = concurrency;
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  get death(): Promise<void> {
+    return this.#process.gone;
+  }
+
+  connect(): OwnedFd | "full" {
+    if (this.#isReleased) throw new Error(`instance ${this.pid}: connect after release`);
+    return this.#process.connect();
+  }
+
+  release(): void {
+    this.#isReleased = true;
+    void this.#process.end(this.#retiredMs);
+  }
+}

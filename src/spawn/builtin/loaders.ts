@@ -1,0 +1,74 @@
+/**
+ * The loaders: for each kind of application what runs it, and how. A loader's files are part of the
+ * binary as text and written out for the instances to read; they import nothing of the server.
+ *
+ * A new kind of application is an entry here and a folder in loaders/.
+ */
+import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
+import { NoApplicationError, type FoundApplication, type LoaderType } from "./app-type.ts";
+import type { LoaderFiles } from "./loader-files.ts";
+
+export interface LoaderCommand {
+  /** argv[0] is the program; looked up on PATH if it has no slash. */
+  readonly argv: readonly ByteString[];
+  /** Variables of the loader's own, which it takes away before the application sees them. */
+  readonly variables: readonly string[];
+}
+
+export interface Loader {
+  readonly files: LoaderFiles;
+  /** Sessions at once where nobody says otherwise. */
+  readonly concurrency: number;
+  /** @param directory where the files lie. @throws NoApplicationError: it cannot be run so. */
+  command(
+    app: FoundApplication,
+    root: ByteString,
+    directory: string,
+    concurrency: number,
+  ): LoaderCommand;
+}
+
+/** The text of a loader's file, which the bundler puts into the binary. */
+async function textOf(module: Promise<unknown>): Promise<string> {
+  return ((await module) as { readonly default: string }).default;
+}
+
+const bun: Loader = {
+  files: {
+    "preload.ts": () => textOf(import("./loaders/bun/preload.ts", { with: { type: "text" } })),
+    "application.ts": () =>
+      textOf(import("./loaders/bun/application.ts", { with: { type: "text" } })),
+    "known-bodies.ts": () =>
+      textOf(import("./loaders/bun/known-bodies.ts", { with: { type: "text" } })),
+    "request-head.ts": () =>
+      textOf(import("./loaders/bun/request-head.ts", { with: { type: "text" } })),
+    "response-head.ts": () =>
+      textOf(import("./loaders/bun/response-head.ts", { with: { type: "text" } })),
+    "session.ts": () => textOf(import("./loaders/bun/session.ts", { with: { type: "text" } })),
+  },
+  concurrency: 32,
+  command({ startupFile }, root, directory, concurrency) {
+    if (toText(root).includes("\ufffd")) {
+      throw new NoApplicationError(
+        `the application root '${toText(root)}' is not UTF-8, and Bun can read no other paths`,
+      );
+    }
+    // Neither the application's bunfig.toml nor its .env have a say in how it is run, and what is
+    // not installed is not fetched from the network.
+    const isolated = ["--config=/dev/null", "--no-env-file", "--no-install"];
+    const options = [...isolated, "--preload", `${directory}/preload.ts`];
+    const program = [process.execPath, ...options].map(fromText);
+    return {
+      argv: [...program, ascii(`./${startupFile}`)],
+      variables: ["BUN_BE_BUN=1", `APPLICATION_POOL_CONCURRENCY=${concurrency}`],
+    };
+  },
+};
+
+/** The kinds of application that this build can start. */
+export const loaders: Readonly<Partial<Record<LoaderType, Loader>>> = { bun };
+
+/** Sessions at once that an application of this kind will probably serve. */
+export function usualConcurrency(type: LoaderType): number {
+  return loaders[type]?.concurrency ?? 1;
+}

@@ -1,0 +1,56 @@
+/** Processes as the kernel shows them (proc(5)): whose children, in what state, started with which mark. */
+import { readdirSync, readFileSync } from "node:fs";
+
+export interface ProcessFacts {
+  readonly pid: number;
+  readonly parent: number;
+  /** One letter: R, S, D, T, Z … */
+  readonly state: string;
+  readonly command: string;
+}
+
+/** What there is to know of a process; undefined when there is none. */
+export function processFacts(pid: number): ProcessFacts | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    // The name is in parentheses and may hold anything, parentheses too.
+    const [state = "?", parent = "0"] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    const command = readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ").trim();
+    return { pid, parent: Number(parent), state, command };
+  } catch {
+    return undefined;
+  }
+}
+
+export function allProcesses(): ProcessFacts[] {
+  return readdirSync("/proc")
+    .filter((name) => /^[0-9]+$/.test(name))
+    .flatMap((name) => processFacts(Number(name)) ?? []);
+}
+
+/** Children of a process, zombies too. */
+export function childrenOf(pid: number): ProcessFacts[] {
+  return allProcesses().filter(({ parent }) => parent === pid);
+}
+
+/** Whether a process runs: there is one, and it is no zombie. */
+export function isRunning(pid: number): boolean {
+  const facts = processFacts(pid);
+  return facts !== undefined && facts.state !== "Z" && facts.state !== "X";
+}
+
+/** The variable by which everything that one test's server started, however indirectly, is found again. */
+export const markVariable = "POOL_TEST_MARK";
+
+/** Processes whose environment says they descend from the server of that mark. */
+export function markedProcesses(mark: string): ProcessFacts[] {
+  const wanted = `${markVariable}=${mark}\0`;
+  return allProcesses().filter(({ pid }) => {
+    if (pid === process.pid) return false;
+    try {
+      return readFileSync(`/proc/${pid}/environ`, "latin1").includes(wanted);
+    } catch {
+      return false; // Gone, a zombie, or somebody else's.
+    }
+  });
+}

@@ -1,0 +1,167 @@
+// A pool to play through by hand: gets are named by their number in order of arrival (g0, g1 …),
+// instances and spawns likewise (i0, s0 …), and what each event led to is a list of short
+// sentences. The invariants are checked every time.
+
+import { expect } from "bun:test";
+import { Pool } from "../../src/pool/pool.ts";
+import type {
+  Effect,
+  InstanceId,
+  PoolLimits,
+  PoolOptions,
+  PoolSnapshot,
+  Refusal,
+  SessionId,
+  SpawnId,
+  WaiterId,
+} from "../../src/pool/types.ts";
+import { type ByteString, fromText } from "../../src/wire/bytes.ts";
+
+const QUIET: PoolOptions = { maxWaitMs: 0, maxQueue: 0, spawnsAtOnce: 100 };
+
+interface GetOptions {
+  readonly restart?: boolean;
+  readonly expects?: number;
+  readonly options?: string;
+}
+
+export class Scene {
+  readonly pool: Pool<string>;
+  now = 0;
+  /** What the last event led to. */
+  effects: string[] = [];
+  /** The session each get has. */
+  readonly #sessions = new Map<number, SessionId>();
+  #gets = 0;
+  #pid = 100;
+
+  constructor(limits: Partial<PoolLimits> = {}, options: Partial<PoolOptions> = {}) {
+    this.pool = new Pool<string>({ ...QUIET, ...options }, limits);
+  }
+
+  get(app: string, { restart = false, expects = 1, options = "" }: GetOptions = {}): string[] {
+    const root = fromText(app);
+    const request = { root, options, restart, expectedConcurrency: expects };
+    const { waiter, effects } = this.pool.get(request, this.now);
+    expect(waiter).toBe(this.#gets++ as WaiterId);
+    return this.#note(effects);
+  }
+
+  /** So many idle instances of an application; the one with the highest number was used last. */
+  warm(app: string, instances: number, concurrency = 1): void {
+    const first = this.#gets;
+    for (let n = 0; n < instances * concurrency; n++) {
+      const spawn = /spawn s(\d+)/.exec(this.get(app).join())?.[1];
+      if (spawn !== undefined) this.spawned(Number(spawn), concurrency);
+    }
+    for (let get = first; get < this.#gets; get++) this.close(get);
+  }
+
+  cancel(get: number): string[] {
+    return this.#note(this.pool.cancel(get as WaiterId, this.now));
+  }
+
+  spawned(spawn: number, concurrency = 1): string[] {
+    const ready = { pid: this.#pid++, concurrency };
+    return this.#note(this.pool.spawned(spawn as SpawnId, ready, this.now).effects);
+  }
+
+  spawnFailed(spawn: number, message = "it broke"): string[] {
+    return this.#note(this.pool.spawnFailed(spawn as SpawnId, { message }, this.now));
+  }
+
+  close(get: number): string[] {
+    return this.#note(this.pool.sessionClosed(this.session(get), this.now));
+  }
+
+  connectFailed(get: number, cause = "ECONNREFUSED"): string[] {
+    return this.#note(this.pool.connectFailed(this.session(get), cause, this.now));
+  }
+
+  /** The instance the session of the get was moved to. */
+  alternative(get: number): number | undefined {
+    const { instance, effects } = this.pool.alternative(this.session(get), this.now);
+    this.#note(effects);
+    return instance;
+  }
+
+  died(instance: number): string[] {
+    return this.#note(this.pool.instanceDied(instance as InstanceId, this.now));
+  }
+
+  setLimits(change: Partial<PoolLimits>): string[] {
+    return this.#note(this.pool.setLimits(change, this.now));
+  }
+
+  configure(app: string, maxInstances?: number): string[] {
+    return this.#note(this.pool.configure(fromText(app), { maxInstances }, this.now));
+  }
+
+  clear(): string[] {
+    return this.#note(this.pool.clear(this.now));
+  }
+
+  tick(): string[] {
+    return this.#note(this.pool.tick(this.now));
+  }
+
+  snapshot(): PoolSnapshot {
+    return this.pool.snapshot(this.now);
+  }
+
+  hasInstances(app: string): boolean {
+    return this.pool.hasInstances(fromText(app), this.now);
+  }
+
+  /** The roots of all applications the pool remembers. */
+  roots(): ByteString[] {
+    return this.snapshot().applications.map(({ root }) => root);
+  }
+
+  /** [count, active, waiting, being spawned, leaving] */
+  sums(): number[] {
+    const { count, active, waiting, spawning, leaving } = this.snapshot();
+    return [count, active, waiting, spawning, leaving];
+  }
+
+  session(get: number): SessionId {
+    const session = this.#sessions.get(get);
+    if (session === undefined) throw new Error(`g${get} has never had a session`);
+    return session;
+  }
+
+  #note(effects: readonly Effect<string>[]): string[] {
+    this.effects = effects.map((effect) => this.#describe(effect));
+    this.pool.check();
+    return this.effects;
+  }
+
+  #describe(effect: Effect<string>): string {
+    switch (effect.kind) {
+      case "spawn": {
+        const options = effect.options === "" ? "" : ` ${effect.options}`;
+        return `spawn s${effect.spawn} ${effect.root}${options}`;
+      }
+      case "grant":
+        this.#sessions.set(effect.waiter, effect.session);
+        return `grant g${effect.waiter} i${effect.instance}`;
+      case "refuse":
+        return `refuse g${effect.waiter} ${why(effect.refusal)}`;
+      case "retire":
+        return `retire i${effect.instance} ${effect.reason}`;
+      case "reload":
+        return `reload ${effect.root}`;
+    }
+  }
+}
+
+function why(refusal: Refusal): string {
+  switch (refusal.kind) {
+    case "busy":
+      return `busy: ${refusal.why}`;
+    case "spawnFailed":
+      return `spawnFailed: ${refusal.failure.message}`;
+    case "cannotConnect":
+      return `cannotConnect: ${refusal.cause}`;
+  }
+}

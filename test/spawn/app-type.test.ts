@@ -1,0 +1,154 @@
+/** Finding an application: which file starts it, and a clear word when there is none. */
+import { expect, test } from "bun:test";
+import { chmodSync, mkdirSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+
+import { findApplication } from "../../src/spawn/builtin/app-type.ts";
+import type { AppType } from "../../src/wire/app-request.ts";
+import { ascii, fromText } from "../../src/wire/bytes.ts";
+import { countDescriptors } from "../helpers/descriptors.ts";
+import { errorOf } from "../helpers/errors.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+import { writeApp } from "./support.ts";
+
+countDescriptors();
+const temporaryDirectory = temporaryDirectories();
+
+function app(files: Readonly<Record<string, string>>): string {
+  return writeApp(temporaryDirectory(), "app", { ".keep": "", ...files });
+}
+
+function find(root: string, appType: AppType, hasNode = true): string {
+  const { loader, startupFile } = findApplication(fromText(root), appType, hasNode);
+  return `${loader} ${startupFile}`;
+}
+
+const main = (file: unknown) => JSON.stringify({ main: file });
+
+const everything = {
+  "config.ru": "",
+  "passenger_wsgi.py": "",
+  "wsgi.py": "",
+  "server.ts": "",
+  "index.ts": "",
+  "package.json": main("main.js"),
+  "main.js": "",
+  "app.js": "",
+  "server.js": "",
+  "index.js": "",
+};
+
+const order: readonly (readonly [AppType, readonly string[]])[] = [
+  ["rack", ["rack config.ru"]],
+  ["rails", ["rack config.ru"]],
+  ["wsgi", ["wsgi passenger_wsgi.py", "wsgi wsgi.py"]],
+  ["bun", ["bun server.ts", "bun index.ts", "bun main.js", "bun server.js", "bun index.js"]],
+  ["node", ["node main.js", "node app.js", "node server.js", "node index.js"]],
+  [
+    "auto",
+    [
+      "rack config.ru",
+      "wsgi passenger_wsgi.py",
+      "wsgi wsgi.py",
+      "bun server.ts",
+      "bun index.ts",
+      "node main.js",
+      "node app.js",
+      "node server.js",
+      "node index.js",
+    ],
+  ],
+];
+
+test.each(order)("looks for the startup files of %s in the protocol's order", (type, expected) => {
+  const files: Record<string, string> = { ...everything };
+  for (const found of expected) {
+    expect(find(app(files), type)).toBe(found);
+    delete files[found.split(" ")[1] ?? ""];
+  }
+  expect(() => find(app(files), type)).toThrow(`no startup file of type ${type} in`);
+});
+
+test("takes what would be Node's for Bun's where there is no Node, in auto only", () => {
+  const root = app({ "app.js": "" });
+  expect(find(root, "auto", true)).toBe("node app.js");
+  expect(find(root, "auto", false)).toBe("bun app.js");
+  expect(find(root, "node", false)).toBe("node app.js");
+});
+
+test("takes a TypeScript main for Bun's in auto", () => {
+  expect(find(app({ "package.json": main("src/x.ts"), "src/x.ts": "" }), "auto")).toBe(
+    "bun src/x.ts",
+  );
+});
+
+test("follows symbolic links, and asks who owns what they lead to", () => {
+  const root = app({ "real.ts": "" });
+  symlinkSync("real.ts", `${root}/server.ts`);
+  const { startupFile, owner } = findApplication(ascii(root), "bun", true);
+  expect(String(startupFile)).toBe("server.ts");
+  expect(owner).toBe(process.getuid?.() ?? -1);
+});
+
+test("finds an application below a root that is no UTF-8", () => {
+  const root = ascii(`${temporaryDirectory()}/\xff`);
+  mkdirSync(Buffer.from(root, "latin1"));
+  writeFileSync(Buffer.from(`${root}/config.ru`, "latin1"), "");
+  expect(findApplication(root, "rack", true).loader).toBe("rack");
+});
+
+test("names what was looked for and where", () => {
+  const root = app({ "package.json": main("gone.js") });
+  mkdirSync(`${root}/server.ts`);
+  expect(errorOf(() => find(root, "bun")).message).toBe(
+    `no startup file of type bun in '${root}'; looked for server.ts (not a file), ` +
+      "index.ts (there is none), package.json main ('gone.js'; there is none), " +
+      "server.js (there is none), index.js (there is none)",
+  );
+});
+
+const uselessPackages: readonly (readonly [string, string, string])[] = [
+  ["no JSON", "root:x:0:0", "it is not JSON"],
+  ["no object", "null", "it names none"],
+  ["no main", "{}", "it names none"],
+  ["a main that is no text", main(3), "it names none"],
+  ["an absolute main", main("/etc/passwd"), "it leads out of the application"],
+  ["a main beyond the root", main("lib/../../x.js"), "it leads out of the application"],
+];
+
+test.each(uselessPackages)("makes nothing of a package.json with %s", (_, text, why) => {
+  const { message } = errorOf(() => find(app({ "package.json": text }), "node"));
+  expect(message).toContain(`package.json main (${why})`);
+  expect(message).not.toContain("root:x");
+});
+
+test("reads no package.json that is large or no regular file", () => {
+  const root = app({ "package.json": "{}" });
+  truncateSync(`${root}/package.json`, 2 ** 21);
+  expect(errorOf(() => find(root, "node")).message).toContain("it is too large");
+  const other = app({});
+  // A FIFO would make a plain read wait for a writer for ever.
+  Bun.spawnSync(["mkfifo", `${other}/package.json`]);
+  expect(errorOf(() => find(other, "node")).message).toContain("package.json main (not a file)");
+});
+
+test.each([
+  ["relative/path", "is not an absolute path"],
+  ["", "is not an absolute path"],
+  ["/no/such/directory", "cannot be used: there is none"],
+  ["/etc/passwd", "cannot be used: it is not a directory"],
+])("refuses the root '%s'", (root, why) => {
+  expect(errorOf(() => find(root, "auto")).message).toContain(why);
+});
+
+test("says that a root may not be looked into", () => {
+  const parent = temporaryDirectory();
+  const root = writeApp(parent, "closed/app", { "server.ts": "" });
+  chmodSync(`${parent}/closed`, 0o000);
+  // Root looks into everything, so ask as somebody else.
+  const script = `import { findApplication } from "${import.meta.dir}/../../src/spawn/builtin/app-type.ts";
+    process.setgid?.(65534); process.setuid?.(65534);
+    try { findApplication("${root}", "bun", true) } catch (error) { console.log(error.message) }`;
+  const { stdout } = Bun.spawnSync([process.execPath, "-e", script], { cwd: "/" });
+  chmodSync(`${parent}/closed`, 0o755);
+  expect(stdout.toString()).toContain("cannot be used: EACCES");
+});

@@ -1,0 +1,231 @@
+/** The launch command: what a process is before its program runs, and what is said when it cannot. */
+import { expect, test } from "bun:test";
+import { mkdirSync, readFileSync, writeFileSync, chmodSync } from "node:fs";
+
+import { findUser } from "../../src/native/process.ts";
+import { receive, socketPair } from "../../src/native/socket.ts";
+import {
+  decodePlan,
+  launchCommand,
+  launcherCommand,
+  launchVariable,
+  type LaunchPlan,
+} from "../../src/spawn/launch-plan.ts";
+import { ascii, fromText } from "../../src/wire/bytes.ts";
+import { Decoder } from "../../src/wire/decoder.ts";
+import { countDescriptors } from "../helpers/descriptors.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+
+countDescriptors();
+const temporaryDirectory = temporaryDirectories();
+
+interface Outcome {
+  readonly status: number;
+  /** As latin1. */
+  readonly output: string;
+}
+
+/** Launches and waits for the end; stdout and stderr together. */
+async function launch(
+  changed: Partial<LaunchPlan> & Pick<LaunchPlan, "argv">,
+  more: Readonly<Record<string, string>> = {},
+): Promise<Outcome> {
+  const plan: LaunchPlan = { variables: [], isInstance: false, ...changed };
+  const { argv, env } = launchCommand(plan, launcherCommand());
+  const output = `${temporaryDirectory()}/output`;
+  const file = Bun.file(output);
+  const child = Bun.spawn(argv, { env: { ...env, ...more }, stdio: ["ignore", file, file] });
+  const status = await child.exited;
+  return { status, output: readFileSync(output, "latin1") };
+}
+
+const shell = (script: string) => [ascii("sh"), ascii("-c"), fromText(script)];
+
+test("becomes the program: same process, its arguments byte for byte", async () => {
+  const argv = [ascii("printf"), ascii("%s"), ascii("a\xff\xfe b\n")];
+  expect(await launch({ argv })).toEqual({ status: 0, output: "a\xff\xfe b\n" });
+});
+
+test("passes the program's exit status on", async () => {
+  expect((await launch({ argv: shell("exit 42") })).status).toBe(42);
+});
+
+test("enters a directory whose name is no UTF-8", async () => {
+  const directory = ascii(`${temporaryDirectory()}/\xff dir`);
+  mkdirSync(Buffer.from(directory, "latin1"));
+  const { output } = await launch({ argv: shell("pwd"), directory });
+  expect(output).toBe(`${directory}\n`);
+});
+
+test("adds and replaces variables, byte for byte", async () => {
+  const variables = [ascii("PLAN_A=\xff"), ascii("PLAN_B=two = 2"), ascii("HOME=/plan")];
+  const argv = shell('printf "%s|%s|%s" "$PLAN_A" "$PLAN_B" "$HOME"');
+  expect((await launch({ argv, variables })).output).toBe("\xff|two = 2|/plan");
+});
+
+test("passes inherited variables on that are no UTF-8", async () => {
+  const script = `${temporaryDirectory()}/parent.ts`;
+  const source = `${import.meta.dir}/../../src`;
+  writeFileSync(
+    script,
+    `import { launchCommand, launcherCommand } from "${source}/spawn/launch-plan.ts";
+     const plan = { argv: ["sh", "-c", 'printf %s "$RAW"'], variables: [], isInstance: false };
+     const { argv, env } = launchCommand(plan, launcherCommand());
+     await Bun.spawn(argv, { env, stdio: ["ignore", "inherit", "inherit"] }).exited;`,
+  );
+  const argv = [ascii(process.execPath), ascii(script)];
+  const { output } = await launch({ argv, variables: [ascii("RAW=a\xffb")] });
+  expect(output).toBe("a\xffb");
+});
+
+test("removes what belongs to us or to our supervisor, and the plan", async () => {
+  const removed = {
+    BUN_OPTIONS: "--smol",
+    NOTIFY_SOCKET: "/run/notify",
+    LISTEN_PID: "1",
+    LISTEN_FDS: "2",
+    LISTEN_FDNAMES: "a:b",
+    NODE_CHANNEL_FD: "9",
+  };
+  const { output } = await launch({ argv: [ascii("env")] }, removed);
+  for (const name of [...Object.keys(removed), "BUN_BE_BUN", launchVariable]) {
+    expect(output).not.toContain(`${name}=`);
+  }
+  expect(output).toContain("PATH=");
+});
+
+test("lets a plan set again what is not inherited", async () => {
+  const variables = [ascii("BUN_BE_BUN=1")];
+  expect((await launch({ argv: [ascii("env")], variables })).output).toContain("BUN_BE_BUN=1\n");
+});
+
+test("restores the descriptor limit", async () => {
+  const descriptorLimit = { soft: 77n, hard: 777n };
+  const argv = shell("ulimit -Sn; ulimit -Hn");
+  expect((await launch({ argv, descriptorLimit })).output).toBe("77\n777\n");
+});
+
+test("keeps the process group of a spawn server, gives an instance its own", async () => {
+  const group = shell("ps -o pgid= -p $$; echo $$");
+  const server = (await launch({ argv: group })).output.trim().split(/\s+/);
+  expect(server[0]).not.toBe(server[1]);
+  const [ours, theirs] = socketPair();
+  using end = theirs;
+  using other = ours;
+  void [end, other];
+  const instance = (await launch({ argv: group, isInstance: true })).output.trim().split(/\s+/);
+  expect(instance[0]).toBe(instance[1]);
+});
+
+test("forbids an instance new privileges, and only an instance", async () => {
+  const argv = shell("grep NoNewPrivs /proc/$$/status");
+  expect((await launch({ argv })).output).toBe("NoNewPrivs:\t0\n");
+  expect((await launch({ argv, isInstance: true })).output).toBe("NoNewPrivs:\t1\n");
+});
+
+test("becomes the user wholly: ids, groups, HOME, USER, LOGNAME and SHELL", async () => {
+  const user = findUser("nobody");
+  if (process.getuid?.() !== 0 || user === undefined) throw new Error("this test needs root");
+  const argv = shell('id -u; id -ru; id -g; id -G; echo "$HOME|$USER|$LOGNAME|$SHELL"');
+  const { output } = await launch({ argv, user });
+  const { uid, gid, home, name, shell: loginShell } = user;
+  expect(output).toBe(`${uid}\n${uid}\n${gid}\n${gid}\n${home}|${name}|${name}|${loginShell}\n`);
+});
+
+test("looks the program up as the user it becomes", async () => {
+  const user = findUser("nobody");
+  if (process.getuid?.() !== 0 || user === undefined) throw new Error("this test needs root");
+  const [closed, open] = [`${temporaryDirectory()}/closed`, `${temporaryDirectory()}/open`];
+  for (const directory of [closed, open]) {
+    mkdirSync(directory);
+    writeFileSync(`${directory}/tool`, `#!/bin/sh\necho ${directory}\n`, { mode: 0o755 });
+  }
+  chmodSync(closed, 0o700);
+  const variables = [ascii(`PATH=${closed}:${open}`)];
+  const { output } = await launch({ argv: [ascii("tool")], user, variables });
+  expect(output).toBe(`${open}\n`);
+});
+
+test("runs a script without a #! line with sh, as execvp does", async () => {
+  const script = `${temporaryDirectory()}/script`;
+  writeFileSync(script, 'echo "$0 $1"\n', { mode: 0o755 });
+  const { output } = await launch({ argv: [ascii(script), ascii("argument")] });
+  expect(output).toBe(`${script} argument\n`);
+});
+
+const failures: readonly [
+  string,
+  Partial<LaunchPlan> & Pick<LaunchPlan, "argv">,
+  number,
+  RegExp,
+][] = [
+  [
+    "an unknown program",
+    { argv: [ascii("no-such")] },
+    127,
+    /cannot find 'no-such' on PATH .*ENOENT/,
+  ],
+  ["no such file", { argv: [ascii("/no/such")] }, 127, /execve on \/no\/such: ENOENT/],
+  ["a file that is no program", { argv: [ascii("/etc/passwd")] }, 126, /EACCES/],
+  ["a directory", { argv: [ascii("/etc")] }, 126, /EACCES/],
+  ["no name", { argv: [] }, 126, /a program without a name/],
+  [
+    "a directory that is not there",
+    { argv: [ascii("true")], directory: fromText("/no/sü") },
+    127,
+    /cannot enter '\/no\/s\u00c3\u00bc': ENOENT/,
+  ],
+];
+
+test.each(failures)(
+  "says in one sentence that it cannot launch %s",
+  async (_, plan, status, why) => {
+    const outcome = await launch(plan);
+    expect(outcome.status).toBe(status);
+    expect(outcome.output).toMatch(why);
+    expect(outcome.output.trimEnd()).not.toContain("\n");
+  },
+);
+
+test("tells an instance's failure on its lifeline, too", async () => {
+  const [ours, theirs] = socketPair();
+  using lifeline = ours;
+  const plan: LaunchPlan = { argv: [ascii("no-such")], variables: [], isInstance: true };
+  const { argv, env } = launchCommand(plan, launcherCommand());
+  const child = Bun.spawn(argv, {
+    env,
+    stdio: ["ignore", "ignore", "ignore", theirs.number, theirs.number],
+  });
+  theirs.close();
+  expect(await child.exited).toBe(127);
+  const said = receive(lifeline.number, 60_000);
+  if (typeof said === "string") throw new Error(said);
+  const decoder = new Decoder();
+  decoder.push(said);
+  expect(decoder.nextArray()?.join()).toBe("error_page");
+  const text = Buffer.from(decoder.nextScalar(10_000) ?? []).toString();
+  expect(text).toStartWith("launching 'no-such': cannot find 'no-such' on PATH");
+});
+
+test("shows nothing of the plan in argv", () => {
+  const plan = { argv: shell("true"), variables: [ascii("SECRET=hush")], isInstance: true };
+  const { argv, env } = launchCommand(plan, launcherCommand());
+  expect(argv.join(" ")).not.toContain("hush");
+  expect(decodePlan(env[launchVariable] ?? "").variables).toEqual([ascii("SECRET=hush")]);
+});
+
+test("refuses a plan that is larger than the kernel takes", () => {
+  const variables = [ascii(`BIG=${"x".repeat(130 * 1024)}`)];
+  const plan = { argv: shell("true"), variables, isInstance: true };
+  expect(() => launchCommand(plan, launcherCommand())).toThrow(/take 13\d{4} bytes, \d+ at most/);
+});
+
+test("is refused a plan that is none", async () => {
+  const [program = "", ...args] = launcherCommand();
+  const child = Bun.spawn([program, ...args], {
+    env: { [launchVariable]: "{" },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  expect(await new Response(child.stderr).text()).toContain("holds no plan");
+  expect(await child.exited).toBe(126);
+});

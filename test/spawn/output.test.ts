@@ -1,0 +1,107 @@
+/** An instance's output: every byte of it reaches the log in lines of bounded length. */
+import { expect, test } from "bun:test";
+
+import { makePipe } from "../../src/native/pipe.ts";
+import {
+  LineSplitter,
+  maxLineBytes,
+  OutputReader,
+  Tail,
+  tailBytes,
+} from "../../src/spawn/builtin/output.ts";
+import { within } from "../helpers/condition.ts";
+import { countDescriptors } from "../helpers/descriptors.ts";
+
+countDescriptors();
+
+function split(...chunks: string[]): string[] {
+  const lines: string[] = [];
+  const splitter = new LineSplitter((line) => lines.push(line));
+  for (const chunk of chunks) splitter.push(Buffer.from(chunk, "latin1"));
+  splitter.flush();
+  return lines;
+}
+
+test("gives lines without their ends, empty ones too, and the rest at the end", () => {
+  expect(split("a\nb\n\nc")).toEqual(["a", "b", "", "c"]);
+  expect(split("a\n")).toEqual(["a"]);
+  expect(split("")).toEqual([]);
+  expect(split("\n")).toEqual([""]);
+});
+
+test("joins a line however it is cut", () => {
+  const text = "first line\n\nthird \xff line\nrest";
+  const whole = split(text);
+  for (let at = 0; at <= text.length; at += 1) {
+    expect(split(text.slice(0, at), text.slice(at))).toEqual(whole);
+  }
+  expect(split(...text)).toEqual(whole);
+});
+
+test("passes a line that is too long on in pieces, and loses none of it", () => {
+  const long = "x".repeat(2 * maxLineBytes + 5);
+  expect(split(`${long}\nnext`).map((line) => line.length)).toEqual([
+    maxLineBytes,
+    maxLineBytes,
+    5,
+    4,
+  ]);
+  expect(split(...long).join("")).toBe(long);
+});
+
+test("takes a line of exactly the greatest length as one", () => {
+  const line = "x".repeat(maxLineBytes);
+  expect(split(`${line}\ny\n`)).toEqual([line, "y"]);
+});
+
+test("keeps the last bytes, whatever the pieces were", () => {
+  const text = Array.from({ length: 4_000 }, (_, index) => `line ${index}\n`).join("");
+  for (const size of [1, 7, 5_000, text.length]) {
+    const tail = new Tail();
+    for (let at = 0; at < text.length; at += size)
+      tail.push(Buffer.from(text.slice(at, at + size)));
+    expect(Buffer.from(tail.bytes).toString()).toBe(text.slice(-tailBytes));
+  }
+  expect(new Tail().bytes.length).toBe(0);
+});
+
+test("reads a pipe to its end, and gives its descriptor back", async () => {
+  const lines: string[] = [];
+  const { readEnd, writeEnd } = makePipe();
+  const reader = new OutputReader(readEnd.number, (line) => lines.push(line));
+  readEnd.close();
+  const child = Bun.spawn(["sh", "-c", "echo out; echo err >&2; printf rest"], {
+    stdio: ["ignore", writeEnd.number, writeEnd.number],
+  });
+  writeEnd.close();
+  await within("the end", reader.ended);
+  await child.exited;
+  expect(lines).toEqual(["out", "err", "rest"]);
+  expect(Buffer.from(reader.tail).toString()).toBe("out\nerr\nrest");
+});
+
+test("copes with more output than a pipe holds", async () => {
+  let bytes = 0;
+  const { readEnd, writeEnd } = makePipe();
+  const reader = new OutputReader(readEnd.number, (line) => {
+    bytes += line.length;
+  });
+  readEnd.close();
+  const child = Bun.spawn(["head", "-c", "10000000", "/dev/zero"], {
+    stdio: ["ignore", writeEnd.number, "ignore"],
+  });
+  writeEnd.close();
+  await within("the end", reader.ended);
+  await child.exited;
+  expect(bytes).toBe(10_000_000);
+});
+
+test("stops reading although somebody could still write", async () => {
+  const { readEnd, writeEnd } = makePipe();
+  const reader = new OutputReader(readEnd.number, () => {});
+  readEnd.close();
+  reader.stop();
+  await within("the end", reader.ended);
+  writeEnd.close();
+  Bun.gc(true);
+});
