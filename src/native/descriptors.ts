@@ -10,7 +10,7 @@
  */
 import { errnos, SyscallError } from "./errno.ts";
 import { C, cmsghdr, iovec, mmsghdr, msghdr } from "./layout.ts";
-import { address, arenaBytes, arenaView, errno, libc, putWord, reserve } from "./libc.ts";
+import { address, arenaBytes, arenaView, errno, libc, putSize, putWord, reserve } from "./libc.ts";
 import { OwnedFd } from "./owned-fd.ts";
 
 /** A reply sent together with a descriptor is one frame: 2 bytes of length and at most 65,535 of content. */
@@ -89,7 +89,7 @@ export function sendWithDescriptor(
   if (data.length > replyRoom)
     throw new RangeError(`reply of ${data.length} bytes: the limit is ${replyRoom}`);
   arenaBytes.set(data, reply);
-  putWord(replyIovec + iovec.len, data.length);
+  putSize(replyIovec + iovec.len, data.length);
   arenaView.setInt32(control + cmsghdr.data, fd, true);
   for (;;) {
     const sent = libc.sendmmsg(socket, address(messages), 2, sendFlags);
@@ -102,7 +102,7 @@ export function sendWithDescriptor(
     // A reply that went out in part would still be followed by the descriptor if there were room for it; on a
     // stream socket there is none, since the first message filled the buffer. sent tells which messages went.
     const bytes = sent >= 1 ? arenaView.getUint32(messages + mmsghdr.msgLen, true) : 0;
-    return { bytes, descriptor: sent === 2 };
+    return sent === 2 ? { bytes, descriptor: true } : { bytes, descriptor: false };
   }
 }
 
@@ -126,7 +126,7 @@ export class DescriptorError extends Error {
  */
 export function receiveDescriptor(socket: number): OwnedFd | "empty" | "end" {
   for (;;) {
-    putWord(incoming + msghdr.controllen, incomingControlRoom);
+    putSize(incoming + msghdr.controllen, incomingControlRoom);
     const flags = C.MSG_DONTWAIT | C.MSG_CMSG_CLOEXEC;
     const count = Number(libc.recvmsg(socket, address(incoming), flags));
     if (count === 0) return "end";

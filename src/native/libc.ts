@@ -111,6 +111,11 @@ export function address(offset: number): Pointer {
   return (arenaAddress + offset) as Pointer;
 }
 
+/** Writes a 64-bit size below 2^32 into a slot whose upper half is zero already, as all of the arena is at first. */
+export function putSize(offset: number, value: number): void {
+  arenaView.setUint32(offset, value, true);
+}
+
 /** Writes a 64-bit address or size (below 2^53) into the arena. */
 export function putWord(offset: number, value: number): void {
   arenaView.setUint32(offset, value >>> 0, true);

@@ -138,10 +138,8 @@ export function whyNotStream(fd: number): string | undefined {
 export function send(fd: number, data: Uint8Array): number {
   let sent = 0;
   while (sent < data.length) {
-    const piece =
-      data.length - sent > transferSize
-        ? data.subarray(sent, sent + transferSize)
-        : data.subarray(sent);
+    const whole = sent === 0 && data.length <= transferSize;
+    const piece = whole ? data : data.subarray(sent, sent + transferSize);
     arenaBytes.set(piece, dataOffset);
     const flags = C.MSG_DONTWAIT | C.MSG_NOSIGNAL;
     const count = Number(libc.send(fd, address(dataOffset), piece.length, flags));

@@ -126,15 +126,18 @@ export class Outbox {
     try {
       if (item.descriptor === undefined) {
         const sent = send(this.#socket, item.bytes);
+        if (sent === item.bytes.length) return true;
         item.bytes = item.bytes.subarray(sent);
-        return item.bytes.length === 0;
+        return false;
       }
       if (item.bytes.length === 0) {
         if (!sendDescriptor(this.#socket, item.descriptor.number)) return false;
       } else {
         const sent = sendWithDescriptor(this.#socket, item.bytes, item.descriptor.number);
-        item.bytes = item.bytes.subarray(sent.bytes);
-        if (!sent.descriptor) return false;
+        if (!sent.descriptor) {
+          item.bytes = item.bytes.subarray(sent.bytes);
+          return false;
+        }
       }
       item.descriptor.close();
       item.descriptor = undefined;

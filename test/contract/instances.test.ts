@@ -19,7 +19,9 @@ function sockets(server: ServerUnderTest): string[] {
     .filter((path) => lstatSync(path).isSocket());
 }
 
-/** Stops the process of an instance and fills the backlog of its socket, behind the server's back. */
+/**
+ * Stops the process of an instance and fills the backlog of its socket, behind the server's back.
+ */
 function stopAndFill(pid: number, path: string): Disposable {
   process.kill(pid, "SIGSTOP");
   const streams: OwnedFd[] = [];
@@ -37,28 +39,26 @@ function stopAndFill(pid: number, path: string): Disposable {
 }
 
 describe.each([...serverKinds])("%s", (kind) => {
-  const claim = serverTests(kind);
+  const test = serverTests(kind);
   countDescriptors();
 
-  claim("an idle instance that dies leaves the counts without waiting for a get", async (server) => {
+  test("instances that die, idle or busy, leave the counts without waiting for a get", async (server) => {
     const client = await server.connect();
-    const session = await client.get(server.app("padded"));
-    await client.closeSession(session);
-    process.kill(session.pid, "SIGKILL");
-    await client.untilCount(0);
+    const root = server.app("padded");
+    const [idle, busy, intact] = [
+      await client.get(root),
+      await client.get(root),
+      await client.get(root),
+    ];
+    await client.closeSession(idle);
+    for (const { pid } of [idle, busy]) process.kill(pid, "SIGKILL");
+    await client.untilCount(1);
+    expect(await client.number("getActive")).toBe(1);
+    await client.closeSession(busy);
+    expect(await exchange(intact, "well")).toBe(`${intact.pid} well`);
   });
 
-  claim("a busy instance that dies leaves the counts, and its session can be closed", async (server) => {
-    const client = await server.connect();
-    const session = await client.get(server.app("padded"));
-    process.kill(session.pid, "SIGKILL");
-    await client.untilCount(0);
-    expect(await client.number("getActive")).toBe(0);
-    await client.closeSession(session);
-    expect((await client.get(server.app("padded"))).pid).not.toBe(session.pid);
-  });
-
-  claim("a get right after its instance died is served by a new one", async (server) => {
+  test("a get right after its instance died is served by a new one", async (server) => {
     const client = await server.connect();
     const dead = await client.get(server.app("padded"));
     await client.closeSession(dead);
@@ -69,17 +69,19 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(await client.number("getCount")).toBe(1);
   });
 
-  claim("after 10 instances that cannot be connected to, the get is an IOException, and the pool is empty", async (server) => {
+  test("after 10 instances that cannot be connected to, the get is an IOException, and the pool is empty", async (server) => {
     const client = await server.connect();
     const root = server.app("nolistener");
     const [name, message, ...rest] = await client.ask("get", ...appElements(root));
     expect([name, rest]).toEqual(["IOException", []]);
-    expect(message).toStartWith(`Cannot connect to an existing application instance for '${root}': `);
+    expect(message).toStartWith(
+      `Cannot connect to an existing application instance for '${root}': `,
+    );
     expect(server.commands()).toHaveLength(10);
     expect(await client.number("getCount")).toBe(0);
   });
 
-  claim("a full backlog holds back its own gets only, and those are served when there is room", async (server) => {
+  test("a full backlog holds back its own gets only, and those are served when there is room", async (server) => {
     const client = await server.connect();
     await client.send("setMaxPerApp", "1");
     const first = await client.get(server.app("file"));
@@ -98,7 +100,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(await exchange(late, "at last")).toBe(`${first.pid} at last`);
   });
 
-  claim("an instance whose backlog is full is passed over for another that has room", async (server) => {
+  test("an instance whose backlog is full is passed over for another that has room", async (server) => {
     const client = await server.connect();
     const root = server.app("file");
     const full = await client.get(root);
@@ -114,7 +116,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect((await client.inspect()).counters.moves).toBe(1);
   });
 
-  claim("a client that leaves while its get waits for room gives it back", async (server) => {
+  test("a client that leaves while its get waits for room gives it back", async (server) => {
     const client = await server.connect();
     await client.send("setMaxPerApp", "1");
     const session = await client.get(server.app("file"));
@@ -127,7 +129,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     await until("it gave it back", async () => (await client.inspect()).sessions === 1);
   });
 
-  claim("an instance that dies while a get waits for room in it: the get is served by another", async (server) => {
+  test("an instance that dies while a get waits for room in it: the get is served by another", async (server) => {
     const client = await server.connect();
     await client.send("setMaxPerApp", "1");
     const session = await client.get(server.app("file"));
@@ -142,7 +144,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(await exchange(served, "alive")).toBe(`${served.pid} alive`);
   });
 
-  claim("a socket on the file system is ours alone once spawned, and deleted when its instance is let go", async (server) => {
+  test("a socket on the file system is ours alone once spawned, and deleted when its instance is let go", async (server) => {
     const client = await server.connect();
     const session = await client.get(server.app("file"));
     expect(await exchange(session, "by file")).toBe(`${session.pid} by file`);
@@ -153,7 +155,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     await until("it is deleted", () => !existsSync(path));
   });
 
-  claim("an abstract socket is connected to in either form, padded or of exact length", async (server) => {
+  test("an abstract socket is connected to in either form, padded or of exact length", async (server) => {
     const client = await server.connect();
     for (const name of ["exact-1", "padded-1", "exact-2", "padded-2", "exact-3"]) {
       const session = await client.get(server.app(name));
@@ -161,7 +163,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     }
   });
 
-  claim("a socket name that is a link, no socket, missing, or another user's fails the spawn", async (server) => {
+  test("a socket name that is a link, no socket, missing, or another user's fails the spawn", async (server) => {
     const client = await server.connect();
     for (const name of ["symlink", "regular", "nosocket", ...foreign()]) {
       const root = server.app(name);
@@ -175,7 +177,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     removeSockets(server);
   });
 
-  claim("a socket name that becomes another's is neither connected to nor deleted", async (server) => {
+  test("a socket name that becomes another's is neither connected to nor deleted", async (server) => {
     const client = await server.connect();
     const root = server.app("file");
     const session = await client.get(root);
@@ -193,7 +195,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     rmSync(path);
   });
 
-  claim("an application root that is gone or a link that is switched is the spawn server's business", async (server) => {
+  test("an application root that is gone or a link that is switched is the spawn server's business", async (server) => {
     const client = await server.connect();
     const root = server.app("padded");
     mkdirSync(`${root}-v1`);

@@ -6,7 +6,10 @@ import { countDescriptors } from "../helpers/descriptors.ts";
 import { serverKinds, serverTests, type ServerUnderTest } from "../helpers/pool-server.ts";
 import { appElements, exchange, frame } from "../helpers/raw-client.ts";
 
-/** Sends bytes on a new client and checks that it is ended with one warning, and that others are not. */
+/**
+ * Sends bytes on a new client and checks that it is ended with one warning, and that others are
+ * not.
+ */
 async function expectEnded(server: ServerUnderTest, data: Uint8Array): Promise<void> {
   const before = warnings(server).length;
   const witness = await server.connect();
@@ -21,7 +24,10 @@ async function expectEnded(server: ServerUnderTest, data: Uint8Array): Promise<v
 }
 
 function warnings(server: ServerUnderTest): string[] {
-  return server.log().split("\n").filter((line) => / warning | error /.test(line));
+  return server
+    .log()
+    .split("\n")
+    .filter((line) => / warning | error /.test(line));
 }
 
 function raw(latin1: string): Uint8Array {
@@ -57,22 +63,24 @@ const wrong: Readonly<Record<string, Uint8Array>> = {
 };
 
 describe.each([...serverKinds])("%s", (kind) => {
-  const claim = serverTests(kind);
+  const test = serverTests(kind);
   countDescriptors();
 
-  claim("each wrong message ends its client with one warning, and no other client", async (server) => {
+  test("each wrong message ends its client with one warning, and no other client", async (server) => {
     for (const data of Object.values(wrong)) await expectEnded(server, data);
   });
 
-  claim("a client that is ended for a wrong command gets the replies to those before it", async (server) => {
+  test("a client that is ended for a wrong command gets the replies to those before it", async (server) => {
     const client = await server.connect();
-    await client.sendBytes(Buffer.concat([frame("getCount"), frame("getActive"), frame("nonsense")]));
+    await client.sendBytes(
+      Buffer.concat([frame("getCount"), frame("getActive"), frame("nonsense")]),
+    );
     expect(await client.receive()).toEqual(["0"]);
     expect(await client.receive()).toEqual(["0"]);
     expect(await client.end()).toBe("");
   });
 
-  claim("the bounds of every number are accepted", async (server) => {
+  test("the bounds of every number are accepted", async (server) => {
     const client = await server.connect();
     const accepted = [
       ["setMax", "1"],
@@ -95,7 +103,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     });
   });
 
-  claim("closing what is no open session is ignored, however strange the number", async (server) => {
+  test("closing what is no open session is ignored, however strange the number", async (server) => {
     const client = await server.connect();
     const other = await server.connect();
     const session = await client.get(server.app("padded"));
@@ -108,7 +116,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(await client.number("getActive")).toBe(0);
   });
 
-  claim("a conversation sent byte by byte is answered as one sent at once", async (server) => {
+  test("a conversation sent byte by byte is answered as one sent at once", async (server) => {
     const conversation = Buffer.concat([
       frame("getCount"),
       frame("get", ...appElements(server.app("padded"))),
@@ -130,7 +138,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     }
   });
 
-  claim("commands are carried out in order: a close counts for what comes after it only", async (server) => {
+  test("commands are carried out in order: a close counts for what comes after it only", async (server) => {
     const client = await server.connect();
     await client.get(server.app("padded"));
     await client.sendBytes(
@@ -139,7 +147,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect([await client.receive(), await client.receive()]).toEqual([["1"], ["0"]]);
   });
 
-  claim("session ids count from 0 for each client", async (server) => {
+  test("session ids count from 0 for each client", async (server) => {
     const root = server.app("padded");
     for (let i = 0; i < 2; i += 1) {
       const client = await server.connect();
@@ -153,7 +161,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     }
   });
 
-  claim("a close takes effect while a get before it waits, also when both come at once", async (server) => {
+  test("a close takes effect while a get before it waits, also when both come at once", async (server) => {
     const client = await server.connect();
     await client.send("setMax", "1");
     const first = await client.get(server.app("padded-a"));
@@ -170,7 +178,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(await client.receive()).toEqual(["1"]);
   });
 
-  claim("a close sent ahead for the session that a get will bring takes effect after the get", async (server) => {
+  test("a close sent ahead for the session that a get will bring takes effect after the get", async (server) => {
     const client = await server.connect();
     const get = frame("get", ...appElements(server.app("padded")));
     await client.sendBytes(Buffer.concat([get, frame("close", "0"), frame("getActive")]));
@@ -178,13 +186,13 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(await client.receive()).toEqual(["0"]);
   });
 
-  claim("2,000 commands sent at once are no flood when none of them has to wait", async (server) => {
+  test("2,000 commands sent at once are no flood when none of them has to wait", async (server) => {
     const client = await server.connect();
     await client.sendBytes(Buffer.concat(Array.from({ length: 2000 }, () => frame("getCount"))));
     for (let i = 0; i < 2000; i += 1) expect(await client.receive()).toEqual(["0"]);
   });
 
-  claim("1,000 commands may wait behind a get, one more ends the client", async (server) => {
+  test("1,000 commands may wait behind a get, one more ends the client", async (server) => {
     const holder = await server.connect();
     await holder.send("setMax", "1");
     const held = await holder.get(server.app("padded-a"));
@@ -202,7 +210,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     for (let i = 0; i < 1000; i += 1) expect(await patient.receive()).toEqual(["1"]);
   });
 
-  claim("256 KiB of commands may wait behind a get, more ends the client", async (server) => {
+  test("256 KiB of commands may wait behind a get, more ends the client", async (server) => {
     const holder = await server.connect();
     await holder.send("setMax", "1");
     await holder.get(server.app("padded-a"));
@@ -217,7 +225,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     await holder.untilWaiting(0);
   });
 
-  claim("a client that never reads is ended beyond 1 MiB; others are served all the time", async (server) => {
+  test("a client that never reads is ended beyond 1 MiB; others are served all the time", async (server) => {
     const deaf = await server.connect();
     const other = await server.connect();
     const flood = Buffer.concat(Array.from({ length: 500 }, () => frame("inspect")));
@@ -233,7 +241,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(warnings(server).join("\n")).toContain("1 MiB");
   });
 
-  claim("a client that is half-closed has left: its sessions are given back", async (server) => {
+  test("a client that is half-closed has left: its sessions are given back", async (server) => {
     const client = await server.connect();
     const other = await server.connect();
     await client.get(server.app("padded"));
@@ -244,10 +252,13 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(await client.end()).toBe("");
   });
 
-  claim("roots are bytes: what is not UTF-8 is one application, and another than its replacement", async (server) => {
+  test("roots are bytes: what is not UTF-8 is one application, and another than its replacement", async (server) => {
     const client = await server.connect();
     const strange = `${server.app("padded")}-\xff\xfe \n'"`;
-    const [one, two] = [await client.get(strange), await client.get(`${server.app("padded")}-\xef`)];
+    const [one, two] = [
+      await client.get(strange),
+      await client.get(`${server.app("padded")}-\xef`),
+    ];
     await client.closeSession(one);
     const again = await client.get(strange);
     expect(again.pid).toBe(one.pid);
@@ -255,7 +266,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(await client.number("getCount")).toBe(2);
   });
 
-  claim("a refusal too long for its frame has its text cut, never its framing", async (server) => {
+  test("a refusal too long for its frame has its text cut, never its framing", async (server) => {
     const client = await server.connect();
     // The longest root that a get has room for is longer than its refusal has room for.
     const root = `/${"x".repeat(65_450)}/crash`;

@@ -26,10 +26,10 @@ async function configure(client: RawClient, root: string, json: string): Promise
 }
 
 describe.each([...serverKinds])("%s", (kind) => {
-  const claim = serverTests(kind);
+  const test = serverTests(kind);
   countDescriptors();
 
-  claim("after openDescriptorChannel every session's descriptor comes over the channel, before its ok", async (server) => {
+  test("after openDescriptorChannel every session's descriptor comes over the channel, before its ok", async (server) => {
     const client = await multiplexed(server);
     await client.sendGet(server.app("padded"));
     await client.sendBytes(tagged("a tag", server.app("padded-b")));
@@ -42,14 +42,17 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect([reply[0], reply[1], reply.length]).toEqual(["ok", "a tag", 4]);
     const second = receiveDescriptor(client.channel.number);
     if (typeof second === "string") throw new Error(second);
-    for (const [pid, stream] of [[plain[1], first], [reply[2], second]] as const) {
+    for (const [pid, stream] of [
+      [plain[1], first],
+      [reply[2], second],
+    ] as const) {
       client.keep(stream);
       const session = { pid: Number(pid), id: "", stream };
       expect(await exchange(session, "hello")).toBe(`${pid} hello`);
     }
   });
 
-  claim("a descriptor channel twice, tagged gets without one, a tag in use, and tags of 0 or 33 bytes end the client", async (server) => {
+  test("a descriptor channel twice, tagged gets without one, a tag in use, and tags of 0 or 33 bytes end the client", async (server) => {
     const witness = await server.connect();
     await witness.send("setMax", "1");
     await witness.get(server.app("padded"));
@@ -71,7 +74,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     await witness.untilWaiting(0);
   });
 
-  claim("tagged gets are answered as they complete, and delay nobody", async (server) => {
+  test("tagged gets are answered as they complete, and delay nobody", async (server) => {
     const client = await multiplexed(server);
     await client.closeSession(await client.get(server.app("padded")));
     await client.sendBytes(
@@ -93,7 +96,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     }
   });
 
-  claim("refusals carry the tag, and a page follows its array at once", async (server) => {
+  test("refusals carry the tag, and a page follows its array at once", async (server) => {
     const client = await multiplexed(server);
     await client.sendBytes(
       Buffer.concat([
@@ -120,7 +123,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     });
   });
 
-  claim("a withdrawn get is not answered, leaves the queue, and its tag can be used again", async (server) => {
+  test("a withdrawn get is not answered, leaves the queue, and its tag can be used again", async (server) => {
     const client = await multiplexed(server);
     await client.send("setMax", "1");
     const held = await client.get(server.app("padded-a"));
@@ -142,11 +145,11 @@ describe.each([...serverKinds])("%s", (kind) => {
       client.keep(await nextDescriptor(client.channel.number));
       await client.send("close", id);
     }
-    expect(tags.toSorted()).toEqual(["t", "u"]);
+    expect(new Set(tags)).toEqual(new Set(["t", "u"]));
     expect(server.commands().some((line) => line.includes("padded-b"))).toBe(false);
   });
 
-  claim("cancel withdraws a tagged get that comes in the same write, behind a get that waits", async (server) => {
+  test("cancel withdraws a tagged get that comes in the same write, behind a get that waits", async (server) => {
     const client = await multiplexed(server);
     await client.send("setMax", "1");
     const held = await client.get(server.app("padded-a"));
@@ -164,7 +167,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(server.commands().some((line) => line.includes("padded-c"))).toBe(false);
   });
 
-  claim("a full channel holds back the oks and no other reply, and gives them out as it is read", async (server) => {
+  test("a full channel holds back the oks and no other reply, and gives them out as it is read", async (server) => {
     const client = await multiplexed(server);
     await client.send("setMaxPerApp", "1");
     const gets = Array.from({ length: 300 }, (_, i) => tagged(`t${i}`, server.app("padded")));
@@ -181,7 +184,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     await until("all are closed", async () => (await client.number("getActive")) === 0);
   });
 
-  claim("the end of the channel, or bytes on it, end the client", async (server) => {
+  test("the end of the channel, or bytes on it, end the client", async (server) => {
     const first = await multiplexed(server);
     const witness = await server.connect();
     await first.get(server.app("padded"));
@@ -194,7 +197,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(await second.end()).toBe("");
   });
 
-  claim("a client that goes away with many gets granted at once gives all of them back", async (server) => {
+  test("a client that goes away with many gets granted at once gives all of them back", async (server) => {
     const holder = await server.connect();
     await holder.send("setMax", "1");
     await holder.send("setUseGlobalQueue", "true");
@@ -215,7 +218,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(again.pid).toBe(held.pid);
   });
 
-  claim("configure takes good options, names what is wrong with others, and {} clears it", async (server) => {
+  test("configure takes good options, names what is wrong with others, and {} clears it", async (server) => {
     const client = await server.connect();
     const root = server.app("padded");
     expect(await configure(client, root, '{"maxInstances":1,"env":{"A":"b"}}')).toEqual(["ok"]);
@@ -231,7 +234,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect((await client.get(root)).pid).not.toBe(one.pid);
   });
 
-  claim("configure limits the time of a spawn", async (server) => {
+  test("configure limits the time of a spawn", async (server) => {
     const client = await server.connect();
     const root = server.app("hang");
     expect(await configure(client, root, '{"spawnTimeoutMs":100}')).toEqual(["ok"]);
@@ -240,7 +243,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(message).toContain("100 ms");
   });
 
-  claim("inspect tells limits, counters, applications, instances, waiters and spawns", async (server) => {
+  test("inspect tells limits, counters, applications, instances, waiters and spawns", async (server) => {
     const client = await multiplexed(server);
     const odd = `${server.app("padded")}-\xff`;
     const [first] = [await client.get(server.app("padded-a")), await client.get(odd)];

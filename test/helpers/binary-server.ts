@@ -1,4 +1,7 @@
-/** The compiled binary, started as a parent starts it, with an environment of its own and stderr in a file. */
+/**
+ * The compiled binary, started as a parent starts it, with an environment of its own and stderr in
+ * a file.
+ */
 import { closeSync, existsSync, openSync } from "node:fs";
 import { join } from "node:path";
 

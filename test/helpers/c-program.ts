@@ -1,4 +1,6 @@
-/** Small C programs, to ask the headers and the kernel of this machine what no test should assume. */
+/**
+ * Small C programs, to ask the headers and the kernel of this machine what no test should assume.
+ */
 import { join } from "node:path";
 
 /** Compiles and runs a program in `directory`. @returns its standard output. */

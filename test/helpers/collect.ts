@@ -1,4 +1,7 @@
-/** Loops long enough to be compiled by the JIT, with collections forced in between: what moves, moves. */
+/**
+ * Loops long enough to be compiled by the JIT, with collections forced in between: what moves,
+ * moves.
+ */
 
 /** Beyond this many calls a function has been through every tier of the JIT. */
 export const manyTimes = 60_000;

@@ -1,6 +1,6 @@
 /**
- * Waiting for conditions, never for time. A bound ends a wait that will not come true; it is generous, because it only
- * matters when something is broken, and the machine may be busy.
+ * Waiting for conditions, never for time. A bound ends a wait that will not come true; it is
+ * generous, because it only matters when something is broken, and the machine may be busy.
  */
 
 /** How long a condition may take unless a test says otherwise. */
@@ -11,7 +11,8 @@ const maxPauseMs = 20;
 
 /**
  * Waits until `probe` answers something other than false or undefined. @returns what it answered.
- * @param what the condition in words; the error says it. @throws Error when the patience is over, with the last state.
+ * @param what the condition in words; the error says it. @throws Error when the patience is over,
+ * with the last state.
  */
 export async function until<T>(
   what: string,

@@ -1,6 +1,6 @@
 /**
- * Open descriptors, counted around every test: whatever a test opened it must have closed, and it must not have closed
- * what was open before. Also the means to run out of them on purpose.
+ * Open descriptors, counted around every test: whatever a test opened it must have closed, and it
+ * must not have closed what was open before. Also the means to run out of them on purpose.
  */
 import { afterEach, beforeEach } from "bun:test";
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
@@ -46,7 +46,10 @@ function changesSince(): string[] {
   return descriptorChanges(before, openDescriptors());
 }
 
-/** Makes every test of the file fail that leaves a descriptor open or closes one that is not its own. */
+/**
+ * Makes every test of the file fail that leaves a descriptor open or closes one that is not its
+ * own.
+ */
 export function countDescriptors(): void {
   beforeEach(() => {
     before = openDescriptors();
@@ -69,7 +72,10 @@ export function descriptorFlags(fd: number, pid: number | "self" = "self"): numb
 export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
 
-/** Takes every descriptor but `spare` of them until it is disposed of. Between the two nothing else may be awaited. */
+/**
+ * Takes every descriptor but `spare` of them until it is disposed of. Between the two nothing else
+ * may be awaited.
+ */
 export function exhaustDescriptors(spare = 0): Disposable {
   const limit = getDescriptorLimit();
   const highest = Math.max(...openDescriptors().keys());

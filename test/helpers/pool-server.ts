@@ -1,7 +1,8 @@
 /**
- * The server under test, two ways: the PoolServer of the sources in this process, and the compiled binary as parents
- * start it. Both with a real spawn server (the scriptable one), and both checked afterwards: descriptors, children,
- * zombies, files and log lines are where they were, and nothing the server started is left.
+ * The server under test, two ways: the PoolServer of the sources in this process, and the compiled
+ * binary as parents start it. Both with a real spawn server (the scriptable one), and both checked
+ * afterwards: descriptors, children, zombies, files and log lines are where they were, and nothing
+ * the server started is left.
  */
 import { test } from "bun:test";
 import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -107,7 +108,10 @@ export class ServerUnderTest {
     return this.#running.ended;
   }
 
-  /** The root of an application; what the spawn server does with it is said by the name up to its first `-`. */
+  /**
+   * The root of an application; what the spawn server does with it is said by the name up to its
+   * first `-`.
+   */
   app(name: string): string {
     return join(this.files.directory, "apps", name);
   }
@@ -125,9 +129,14 @@ export class ServerUnderTest {
     return readIfThere(this.files.log);
   }
 
+  /** What spawn servers have written so far. */
+  output(): string {
+    return readIfThere(this.files.output);
+  }
+
   /** What the spawn server was asked, one command a line, its elements joined by `|`. */
   commands(): string[] {
-    return readIfThere(this.files.output)
+    return this.output()
       .split("\n")
       .filter((line) => /^(spawn_application|reload)\|/.test(line));
   }
@@ -144,7 +153,10 @@ export class ServerUnderTest {
     }
   }
 
-  /** Descriptors of the server by what they are: numbers and inodes differ from time to time, kinds do not. */
+  /**
+   * Descriptors of the server by what they are: numbers and inodes differ from time to time, kinds
+   * do not.
+   */
   descriptorKinds(): Map<string, number> {
     const kinds = new Map<string, number>();
     const who = this.inProcess ? "self" : this.pid;
@@ -156,7 +168,9 @@ export class ServerUnderTest {
     return kinds;
   }
 
-  /** A first client and a first spawn server, so that everything lazy is there; then the baseline. */
+  /**
+   * A first client and a first spawn server, so that everything lazy is there; then the baseline.
+   */
   async #settle(): Promise<void> {
     await this.spawnServerPid();
     await until("the spawn server has started", () =>
@@ -203,12 +217,10 @@ export class ServerUnderTest {
   async checkGone(): Promise<void> {
     const left = (): ProcessFacts[] => markedProcesses(this.mark);
     await until("every process it started is gone", () => left().length === 0, left);
-    const special = readdirSync(this.files.directory, { recursive: true })
-      .map((name) => join(this.files.directory, String(name)))
-      .filter((path) => {
-        const facts = lstatSync(path);
-        return facts.isSocket() || facts.isFIFO();
-      });
+    const special = filesBelow(Buffer.from(this.files.directory)).filter((path) => {
+      const facts = lstatSync(path);
+      return facts.isSocket() || facts.isFIFO();
+    });
     if (special.length > 0) throw new Error(`left behind: ${special.join(", ")}`);
   }
 
@@ -235,6 +247,14 @@ export class ServerUnderTest {
   #children(): ProcessFacts[] {
     return childrenOf(this.pid);
   }
+}
+
+/** Everything in a directory and below; names are bytes. */
+function filesBelow(directory: Buffer): Buffer[] {
+  return readdirSync(directory, { encoding: "buffer" }).flatMap((name) => {
+    const path = Buffer.concat([directory, Buffer.from("/"), name]);
+    return lstatSync(path).isDirectory() ? filesBelow(path) : [path];
+  });
 }
 
 function readIfThere(path: string): string {
@@ -267,7 +287,10 @@ export async function withServer(
   }
 }
 
-/** Declares tests that each get a server of their own: `claim(name, body)` or `claim(name, setup, body)`. */
+/**
+ * Declares tests that each get a server of their own: `claim(name, body)` or `claim(name, setup,
+ * body)`.
+ */
 export function serverTests(kind: ServerKind) {
   return (name: string, ...rest: [ServerTest] | [ServerSetup, ServerTest]): void => {
     const [setup, body] = rest.length === 1 ? [{}, rest[0]] : rest;

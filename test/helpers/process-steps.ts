@@ -1,7 +1,8 @@
 /**
- * A process for tests of what can only be done to oneself: it takes the steps its arguments name, one after the other,
- * with the native layer. The steps are `name` or `name:argument`; the last one usually becomes another program, which
- * shows what the kernel made of it. An error is one line on stderr and exit status 1.
+ * A process for tests of what can only be done to oneself: it takes the steps its arguments name,
+ * one after the other, with the native layer. The steps are `name` or `name:argument`; the last one
+ * usually becomes another program, which shows what the kernel made of it. An error is one line on
+ * stderr and exit status 1.
  */
 import { setDescriptorLimit } from "../../src/native/process.ts";
 import {

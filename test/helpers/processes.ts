@@ -1,4 +1,7 @@
-/** Processes as the kernel shows them (proc(5)): whose children, in what state, started with which mark. */
+/**
+ * Processes as the kernel shows them (proc(5)): whose children, in what state, started with which
+ * mark.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 
 export interface ProcessFacts {
@@ -39,7 +42,10 @@ export function isRunning(pid: number): boolean {
   return facts !== undefined && facts.state !== "Z" && facts.state !== "X";
 }
 
-/** The variable by which everything that one test's server started, however indirectly, is found again. */
+/**
+ * The variable by which everything that one test's server started, however indirectly, is found
+ * again.
+ */
 export const markVariable = "POOL_TEST_MARK";
 
 /** Processes whose environment says they descend from the server of that mark. */

@@ -1,7 +1,7 @@
 /**
- * A client as the protocol describes it and no more: bytes out, bytes in, descriptors where they are due. It never
- * blocks, never reads past the message at hand, and takes what it is told without interpretation, so that tests see what
- * is on the wire.
+ * A client as the protocol describes it and no more: bytes out, bytes in, descriptors where they
+ * are due. It never blocks, never reads past the message at hand, and takes what it is told without
+ * interpretation, so that tests see what is on the wire.
  */
 import { receiveDescriptor } from "../../src/native/descriptors.ts";
 import { libc } from "../../src/native/libc.ts";
@@ -40,7 +40,10 @@ export function frame(...elements: string[]): Uint8Array {
   return encodeArray(elements as ByteString[]);
 }
 
-/** Turns of the event loop before a wait begins to sleep: an answer of this process is there by then. */
+/**
+ * Turns of the event loop before a wait begins to sleep: an answer of this process is there by
+ * then.
+ */
 const eagerTurns = 20;
 
 /** Waits until `attempt` answers something other than `empty`. */
@@ -154,7 +157,9 @@ export class RawClient {
     await this.send("get", ...appElements(root, options));
   }
 
-  /** The session that the next reply announces. @throws Error with the reply when it is a refusal. */
+  /**
+   * The session that the next reply announces. @throws Error with the reply when it is a refusal.
+   */
   async receiveSession(): Promise<RawSession> {
     const reply = await this.receive();
     const [ok, pid = "", id = ""] = reply;
@@ -227,14 +232,18 @@ export class RawClient {
     this.#fd.close();
   }
 
-  /** Disconnects: connection, channel and sessions' streams at once, as a process does that dies. */
+  /**
+   * Disconnects: connection, channel and sessions' streams at once, as a process does that dies.
+   */
   close(): void {
     this.#fd.close();
     for (const fd of this.#held) fd.close();
   }
 }
 
-/** Sends `text` over a session to an echoing instance and returns what comes back: `<pid> <text>`. */
+/**
+ * Sends `text` over a session to an echoing instance and returns what comes back: `<pid> <text>`.
+ */
 export async function exchange(session: RawSession, text: string): Promise<string> {
   await sendAll(session.stream.number, Buffer.from(text, "latin1"));
   return readExactly(session.stream.number, `${session.pid} ${text}`.length);

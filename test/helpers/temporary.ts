@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /**
- * To be called once at the top of a test file. @returns a function that makes a new empty directory whose path is
- * short enough for a Unix socket's name below it.
+ * To be called once at the top of a test file. @returns a function that makes a new empty directory
+ * whose path is short enough for a Unix socket's name below it.
  */
 export function temporaryDirectories(): () => string {
   const made: string[] = [];

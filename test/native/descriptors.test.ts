@@ -1,4 +1,7 @@
-/** Descriptors over sockets, against the real kernel: what arrives, what is lost, and that nothing stays open. */
+/**
+ * Descriptors over sockets, against the real kernel: what arrives, what is lost, and that nothing
+ * stays open.
+ */
 import { expect, test } from "bun:test";
 import { closeSync, fstatSync, openSync } from "node:fs";
 

@@ -1,4 +1,7 @@
-/** Pipes against the real kernel: what is written, what is unread, and full, broken and disk-full ones. */
+/**
+ * Pipes against the real kernel: what is written, what is unread, and full, broken and disk-full
+ * ones.
+ */
 import { expect, test } from "bun:test";
 import { openSync, readSync } from "node:fs";
 

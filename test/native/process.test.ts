@@ -1,4 +1,7 @@
-/** Processes, users and limits against the real kernel; what one can only do to oneself is done in a child. */
+/**
+ * Processes, users and limits against the real kernel; what one can only do to oneself is done in a
+ * child.
+ */
 import { expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

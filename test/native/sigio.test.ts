@@ -1,4 +1,7 @@
-/** Being woken when a descriptor changes, without reading it: real sockets, real signals, and storms of others. */
+/**
+ * Being woken when a descriptor changes, without reading it: real sockets, real signals, and storms
+ * of others.
+ */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 
 import { receiveDescriptor, sendDescriptor } from "../../src/native/descriptors.ts";
@@ -11,7 +14,8 @@ import { errorCode } from "../helpers/errors.ts";
 
 countDescriptors();
 
-// Bun opens a descriptor of its own with the first signal handler; it is there before the tests count.
+// Bun opens a descriptor of its own with the first signal handler; it is there before the tests
+// count.
 beforeAll(() => {
   const [a, b] = socketPair();
   watchSigio(a.number, () => {})();

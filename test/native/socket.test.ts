@@ -1,4 +1,7 @@
-/** Unix stream sockets against the real kernel: addresses, connecting, sending, receiving, and what may go wrong. */
+/**
+ * Unix stream sockets against the real kernel: addresses, connecting, sending, receiving, and what
+ * may go wrong.
+ */
 import { expect, test } from "bun:test";
 import { openSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";

@@ -100,15 +100,17 @@ export class Session {
     const { method, url, headers } = head;
     const signal = this.#aborter.signal;
     this.#bodyLeft = head.contentLength ?? (head.mayHaveBody ? Infinity : 0);
+    const hasBody = head.mayHaveBody && this.#bodyLeft > 0;
+    const body = hasBody ? { body: this.#bodyStream(), duplex: "half" } : {};
+    let request: Request;
     try {
-      if (!head.mayHaveBody || this.#bodyLeft === 0) {
-        return new Request(url, { method, headers, signal });
-      }
-      const body = this.#bodyStream();
-      return new Request(url, { method, headers, signal, body, duplex: "half" });
+      request = new Request(url, { method, headers, signal, ...body });
     } catch {
-      throw new BadRequest("the method is not one of HTTP");
+      throw new BadRequest(`the method ${method} cannot be served`);
     }
+    // Bun makes a GET of a method it does not know.
+    if (request.method === method.toUpperCase()) return request;
+    throw new BadRequest(`the method ${method} cannot be served`);
   }
 
   #bodyStream(): ReadableStream<Uint8Array> {
@@ -197,10 +199,10 @@ export class Session {
     const reader = body.getReader();
     try {
       let next = await reader.read();
-      await this.#write(joined(head, next.value ?? new Uint8Array(0)));
+      await this.#write(joined(head, next.done ? new Uint8Array(0) : bytesOf(next.value)));
       while (!next.done) {
         next = await reader.read();
-        if (!next.done) await this.#write(next.value);
+        if (!next.done) await this.#write(bytesOf(next.value));
       }
     } catch (error) {
       await reader.cancel(error).catch(() => {});
@@ -248,6 +250,17 @@ export class Session {
 /** A client that leaves is no fault of the application's. */
 export function reportUnlessGone(error: unknown): void {
   if (!(error instanceof ClientGone)) process.stderr.write(`${Bun.inspect(error)}\n`);
+}
+
+/** What Bun's own server takes from a stream: bytes in any form, and text. */
+function bytesOf(chunk: unknown): Uint8Array {
+  if (chunk instanceof Uint8Array) return chunk;
+  if (typeof chunk === "string") return Buffer.from(chunk);
+  if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk);
+  if (ArrayBuffer.isView(chunk)) {
+    return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  }
+  throw new TypeError(`a stream of the answer gave ${Bun.inspect(chunk)}, which is no bytes`);
 }
 
 function joined(head: string, body: Uint8Array): Uint8Array {

@@ -1,0 +1,349 @@
+/** Sessions of bun applications: whatever a program does with Bun.serve, it does here. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { send } from "../../src/native/socket.ts";
+import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
+import type { Instance } from "../../src/spawn/spawner.ts";
+import { until } from "../helpers/condition.ts";
+import { openDescriptors } from "../helpers/descriptors.ts";
+import { application, routes } from "./bun-programs.ts";
+import { readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
+import {
+  connected,
+  endWriting,
+  exchange,
+  get,
+  head,
+  notebook,
+  parseAnswer,
+  post,
+  spawnRequest,
+  writeApp,
+} from "./support.ts";
+
+const never = new AbortController().signal;
+const directory = mkdtempSync(join(tmpdir(), "pool-"));
+const lines: string[] = [];
+const spawner = new BuiltinSpawner({
+  notify: notebook().notify,
+  writeOutput: (_pid, _root, line) => lines.push(line),
+  baseDirectory: directory,
+});
+let instance: Instance;
+let routed: Instance;
+
+beforeAll(async () => {
+  const started = (name: string, source: string) => {
+    const root = writeApp(directory, name, { "server.ts": source });
+    return spawner.spawn(spawnRequest(root, { appType: "bun" }));
+  };
+  [instance, routed] = await Promise.all([started("app", application), started("routed", routes)]);
+});
+
+afterAll(async () => {
+  instance.release();
+  routed.release();
+  await spawner.close(never);
+  rmSync(directory, { recursive: true });
+});
+
+async function ask(bytes: Uint8Array, of = instance) {
+  return parseAnswer(await exchange(of, bytes));
+}
+
+const to = (path: string, more: Readonly<Record<string, string>> = {}) =>
+  get({ REQUEST_URI: path, ...more });
+
+test("makes a Request of the head: method, URL, and headers in their Web form", async () => {
+  const { body } = await ask(
+    to("/echo?a=b%20c", {
+      HTTP_HOST: "app.test:8080",
+      HTTP_X_FORWARDED_FOR: "1.2.3.4",
+      HTTP_COOKIE: "a=1; b=2",
+      HTTP_CONNECTION: "close",
+      REMOTE_ADDR: "127.0.0.1",
+    }),
+  );
+  expect(JSON.parse(body)).toEqual({
+    method: "GET",
+    url: "http://app.test:8080/echo?a=b%20c",
+    headers: [
+      ["cookie", "a=1; b=2"],
+      ["host", "app.test:8080"],
+      ["x-forwarded-for", "1.2.3.4"],
+    ],
+    body: null,
+  });
+});
+
+test("reads a body by its length, without waiting for the client's end", async () => {
+  using session = connected(instance);
+  await sendAll(session.number, post("hello", { REQUEST_URI: "/echo" }));
+  const { body } = parseAnswer(await readToEnd(session.number));
+  expect(JSON.parse(body)).toMatchObject({ method: "POST", body: "hello" });
+});
+
+test("reads a body without a length to the client's end", async () => {
+  const start = to("/echo", { REQUEST_METHOD: "PUT" });
+  const { body } = await ask(Buffer.concat([start, Buffer.from("to the end")]));
+  expect(JSON.parse(body)).toMatchObject({ method: "PUT", body: "to the end" });
+});
+
+test("takes no body where the length is 0, nor with GET", async () => {
+  expect(JSON.parse((await ask(post("", { REQUEST_URI: "/echo" }))).body).body).toBeNull();
+  const bytes = Buffer.concat([to("/echo", { CONTENT_LENGTH: "3" }), Buffer.from("abc")]);
+  expect(JSON.parse((await ask(bytes)).body).body).toBeNull();
+});
+
+test("reads a request that arrives byte by byte", async () => {
+  using session = connected(instance);
+  for (const byte of post("hi", { REQUEST_URI: "/echo" })) {
+    send(session.number, new Uint8Array([byte]));
+    if (byte % 16 === 0) await Bun.sleep(1);
+  }
+  expect(JSON.parse(parseAnswer(await readToEnd(session.number)).body).body).toBe("hi");
+});
+
+test("streams a body that is larger than every buffer", async () => {
+  const size = 3_000_000;
+  using session = connected(instance);
+  const start = to("/count", { REQUEST_METHOD: "POST", CONTENT_LENGTH: String(size) });
+  await sendAll(session.number, start);
+  await sendAll(session.number, Buffer.alloc(size, "b"));
+  expect(parseAnswer(await readToEnd(session.number)).body).toBe(String(size));
+});
+
+test("answers with status, reason and every header, repeated ones too", async () => {
+  const { status, headers, body } = await ask(to("/cookies"));
+  expect(status).toBe("Status: 201 As You Like");
+  expect(headers).toContain("set-cookie: a=1");
+  expect(headers).toContain("set-cookie: b=2");
+  expect(headers).toContain("x-one: 1");
+  expect(body).toBe("x");
+});
+
+test.each([
+  ["/text", "text/plain;charset=utf-8", "5", "t\u00c3\u00abxt"],
+  ["/bytes", "application/octet-stream", "3", "\u0001\u0002\u00ff"],
+  ["/json", "application/json;charset=utf-8", undefined, '{"a":1}'],
+])("says of %s what Bun's own server would: type and length", async (path, type, length, body) => {
+  const answer = await ask(to(path));
+  expect(answer.headers).toContain(`content-type: ${type}`);
+  if (length !== undefined) expect(answer.headers).toContain(`content-length: ${length}`);
+  expect(answer.body).toBe(body);
+});
+
+test.each([
+  ["/stream", "text bytes"],
+  ["/generator", "ab"],
+])("sends the stream of %s as it comes", async (path, body) => {
+  expect((await ask(to(path))).body).toBe(body);
+});
+
+test("sends an answer that is larger than every buffer", async () => {
+  expect((await ask(to("/big"))).body.length).toBe(5_000_000);
+});
+
+test("answers HEAD without a body, with the length of the one it leaves out", async () => {
+  const { headers, body } = await ask(to("/text", { REQUEST_METHOD: "HEAD" }));
+  expect(headers).toContain("content-length: 5");
+  expect(body).toBe("");
+  expect((await ask(to("/stream", { REQUEST_METHOD: "HEAD" }))).body).toBe("");
+});
+
+test("answers 204 without a body", async () => {
+  expect(await ask(to("/none"))).toEqual({
+    status: "Status: 204 No Content",
+    headers: [],
+    body: "",
+  });
+});
+
+test("answers 500 to what the program throws, and tells it on stderr only", async () => {
+  const { status, body } = await ask(to("/throw"));
+  expect(status).toBe("Status: 500 Internal Server Error");
+  expect(body).toBe("Internal Server Error\n");
+  await until(
+    "it is told",
+    () => lines.some((line) => line.includes("thrown <here>")),
+    () => lines,
+  );
+});
+
+test("answers 500 to a fetch that returns no Response", async () => {
+  expect((await ask(to("/nothing"))).status).toBe("Status: 500 Internal Server Error");
+});
+
+test("cuts an answer short whose stream fails: a client must not take it for whole", async () => {
+  const text = await exchange(instance, to("/failing-stream"));
+  expect(text).toEndWith("begin");
+  await until(
+    "it is told",
+    () => lines.some((line) => line.includes("stream broke")),
+    () => lines,
+  );
+});
+
+test("answers a client whose body nobody reads, and takes the rest of it in", async () => {
+  using session = connected(instance);
+  const size = 400_000;
+  const start = to("/ignore", { REQUEST_METHOD: "POST", CONTENT_LENGTH: String(size) });
+  await sendAll(session.number, Buffer.concat([start, Buffer.alloc(size, "b")]));
+  expect(parseAnswer(await readToEnd(session.number)).body).toBe("did not read");
+});
+
+const refused: readonly (readonly [string, Uint8Array, string])[] = [
+  ["no headers at all", head({}), "the headers do not end with a NUL"],
+  ["no method", head({ REQUEST_URI: "/" }), "REQUEST_METHOD is missing"],
+  ["a name without a value", frame("REQUEST_METHOD\0GET\0ALONE\0"), "a header lacks its value"],
+  ["no last NUL", frame("REQUEST_METHOD\0GET"), "the headers do not end with a NUL"],
+  ["an empty name", frame("REQUEST_METHOD\0GET\0\0x\0"), "a header lacks its name"],
+  ["a size beyond the limit", Buffer.from([0, 2, 0, 1]), "headers of 131073 bytes, 131072 at most"],
+  ["a length that is none", get({ CONTENT_LENGTH: "-1" }), "CONTENT_LENGTH is not a length"],
+  ["a line end in a header", get({ HTTP_X: "a\r\nb: c" }), 'the header "x" is not one of HTTP'],
+  ["a host that is none", get({ HTTP_HOST: "a b" }), "the host or the request target"],
+  ["a host with a user", get({ HTTP_HOST: "u:p@example.com" }), "the host has a user name"],
+  ["a method that is none", get({ REQUEST_METHOD: "A B" }), "the method A B cannot be served"],
+];
+
+function frame(payload: string): Uint8Array {
+  const size = Buffer.alloc(4);
+  size.writeUInt32BE(payload.length);
+  return Buffer.concat([size, Buffer.from(payload, "latin1")]);
+}
+
+test.each(refused)("refuses a request with %s and goes on serving", async (_, bytes, why) => {
+  const { status, body } = await ask(bytes);
+  expect(status).toBe("Status: 400 Bad Request");
+  expect(body).toContain(why);
+  expect((await ask(to("/text"))).status).toBe("Status: 200 OK");
+});
+
+test("says nothing to a client that leaves before its head is whole", async () => {
+  expect(await exchange(instance, get().subarray(0, 9))).toBe("");
+  expect(await exchange(instance, new Uint8Array(0))).toBe("");
+});
+
+async function abortedSoFar(): Promise<number> {
+  return Number((await ask(to("/aborted"))).body);
+}
+
+test("aborts the request of a client that is gone, while the program waits", async () => {
+  const before = await abortedSoFar();
+  const session = connected(instance);
+  await sendAll(session.number, to("/wait"));
+  session.close();
+  await until("the request is aborted", async () => (await abortedSoFar()) === before + 1);
+});
+
+test("aborts it also when the client had ended its side before", async () => {
+  const before = await abortedSoFar();
+  const session = connected(instance);
+  await sendAll(session.number, to("/wait"));
+  endWriting(session.number);
+  await ask(to("/text"));
+  session.close();
+  await until("the request is aborted", async () => (await abortedSoFar()) === before + 1);
+});
+
+test("stops producing an answer that nobody takes any more", async () => {
+  const before = await abortedSoFar();
+  const session = connected(instance);
+  await sendAll(session.number, to("/endless"));
+  await readExactly(session.number, 1_000);
+  session.close();
+  await until("the stream is cancelled", async () => (await abortedSoFar()) > before);
+});
+
+test("serves others while a client neither reads nor leaves", async () => {
+  using session = connected(instance);
+  await sendAll(session.number, to("/big"));
+  expect((await ask(to("/text"))).status).toBe("Status: 200 OK");
+});
+
+test("serves at most its concurrency at once, the rest in their turn", async () => {
+  const waiting = Array.from({ length: 32 }, () => connected(instance));
+  for (const session of waiting) await sendAll(session.number, to("/wait"));
+  const late = exchange(instance, to("/text"));
+  const first = await Promise.race([late, Bun.sleep(100).then(() => "still waiting")]);
+  expect(first).toBe("still waiting");
+  for (const session of waiting) session.close();
+  expect(parseAnswer(await late).status).toBe("Status: 200 OK");
+});
+
+test("holds no descriptor of a session that is over", async () => {
+  const sockets = () =>
+    [...openDescriptors(instance.pid).values()].filter((what) => what.startsWith("socket:"));
+  await until("only listener and lifeline are left", () => sockets().length === 2, sockets);
+});
+
+test("gives fetch a server that answers without having a port", async () => {
+  expect((await ask(to("/server"))).body).toBe("number,,false");
+});
+
+test("serves a program with routes", async () => {
+  expect((await ask(to("/a/b"), routed)).body).toBe("routed to b");
+  expect((await ask(post("posted", { REQUEST_URI: "/echo" }), routed)).body).toBe("posted");
+  expect((await ask(to("/static"), routed)).headers).toContain("x-static: 1");
+  const { status, headers } = await ask(to("/go"), routed);
+  expect(status).toBe("Status: 302 Found");
+  expect(headers).toContain("location: /a/there");
+  expect(await ask(to("/elsewhere"), routed)).toMatchObject({
+    status: "Status: 404 Not Found",
+    body: "fallback",
+  });
+});
+
+test("offers a program with routes no encoding that its client did not, and says https", async () => {
+  const { body } = await ask(to("/host", { HTTP_HOST: "app.test", HTTPS: "on" }), routed);
+  expect(body).toBe("http://app.test/host identity https");
+});
+
+test("leaves no socket of a program with routes in the file system", () => {
+  const left = readdirSync(tmpdir()).filter((name) =>
+    name.startsWith("application-pool-instance-"),
+  );
+  expect(left).toEqual([]);
+});
+
+test("serves a program of node:http", async () => {
+  const root = writeApp(directory, "node-http", {
+    "server.ts": `import { createServer } from "node:http";
+      createServer((request, response) => {
+        response.setHeader("x-method", request.method ?? "");
+        request.pipe(response);
+      }).listen(3000);`,
+  });
+  const node = await spawner.spawn(spawnRequest(root, { appType: "bun" }));
+  const { headers, body } = await ask(post("through node"), node);
+  expect(headers).toContain("x-method: POST");
+  expect(body).toBe("through node");
+  node.release();
+});
+
+test.each([
+  ["a CommonJS program", "server.js", "module.exports = { fetch: () => new Response('ok') };"],
+  [
+    "serve imported from bun",
+    "server.ts",
+    'import { serve } from "bun"; serve({ fetch: () => new Response("ok") });',
+  ],
+  [
+    "a late Bun.serve",
+    "server.ts",
+    "setTimeout(() => Bun.serve({ fetch: () => new Response('ok') }), 20);",
+  ],
+  [
+    "a class as the default export",
+    "server.ts",
+    "export default new (class { fetch() { return new Response('ok'); } })();",
+  ],
+])("serves %s", async (name, file, source) => {
+  const root = writeApp(directory, name.replaceAll(" ", "-"), { [file]: source });
+  const other = await spawner.spawn(spawnRequest(root, { appType: "bun" }));
+  expect((await ask(get(), other)).body).toBe("ok");
+  other.release();
+});
