@@ -1,11 +1,13 @@
 /**
- * A socket on the file system, held by a descriptor (open(2) O_PATH) instead of by its name. Names come from less
- * trusted processes and can be replaced at any time; everything here goes to the very file that was opened, through
- * /proc/self/fd (proc(5)), so a replaced name is neither connected to nor changed.
+ * A socket on the file system, held by a descriptor (open(2) O_PATH) instead of by its name. Names
+ * come from less trusted processes and can be replaced at any time; everything here goes to the
+ * very file that was opened, through /proc/self/fd (proc(5)), so a replaced name is neither
+ * connected to nor changed.
  *
- * What Linux does not give is an unlink by descriptor. unlinkName opens the directory, compares what the name means in
- * it with the file held, and deletes it there. Between those two steps the owner of that directory can still put
- * another name in this place: he can make us delete one of the names he may delete himself, and nothing else.
+ * What Linux does not give is an unlink by descriptor. unlinkName opens the directory, compares
+ * what the name means in it with the file held, and deletes it there. Between those two steps
+ * whoever may write to that directory can still put another file in this place: he can make us
+ * delete a name that he could have deleted himself, and nothing else.
  */
 import { fstatSync, lstatSync } from "node:fs";
 
@@ -61,8 +63,9 @@ export class PinnedSocket implements Disposable {
   }
 
   /**
-   * Deletes `path` if it still names this socket. @returns whether it did; a name that is gone or means something
-   * else by now is left alone. @throws SyscallError when the name may not be deleted.
+   * Deletes `path` if it still names this socket. @returns whether it did; a name that is gone or
+   * means something else by now is left alone. @throws SyscallError when the name may not be
+   * deleted.
    */
   unlinkName(path: string): boolean {
     const slash = path.lastIndexOf("/");

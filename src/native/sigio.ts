@@ -1,10 +1,11 @@
 /**
- * Waiting for a descriptor without reading it, which Bun's event loop cannot do: the kernel sends SIGIO when the
- * description becomes readable, writable or hangs up (fcntl(2) F_SETOWN, O_ASYNC).
+ * Waiting for a descriptor without reading it, which Bun's event loop cannot do: the kernel sends
+ * SIGIO when the description becomes readable, writable or hangs up (fcntl(2) F_SETOWN, O_ASYNC).
  *
- * Rules: the handler is there before the first O_ASYNC and stays for good, since the default action of SIGIO ends the
- * process. Signals merge and do not say which descriptor they are about: every waker is called, and has to look. Only
- * for descriptions that nobody else shares. A waker that must not miss anything looks from time to time as well.
+ * Rules: the handler is there before the first O_ASYNC and stays for good, since the default action
+ * of SIGIO ends the process. Signals merge and do not say which descriptor they are about: every
+ * waker is called, and has to look. Only for descriptions that nobody else shares. A waker that
+ * must not miss anything looks from time to time as well.
  */
 import { enableSigio } from "./fd.ts";
 

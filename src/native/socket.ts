@@ -128,6 +128,9 @@ export function whyNotStream(fd: number): string | undefined {
   if (domain !== C.AF_UNIX) return "it is not a Unix socket";
   if (socketOption(fd, C.SO_TYPE) !== C.SOCK_STREAM) return "it is not a stream socket";
   if (socketOption(fd, C.SO_ACCEPTCONN) !== 0) return "it is a listening socket";
+  // Sending nothing does nothing, but tells whether there ever was a peer (unix(7)).
+  const sent = Number(libc.send(fd, address(dataOffset), 0, C.MSG_DONTWAIT | C.MSG_NOSIGNAL));
+  if (sent < 0 && errno() === errnos.ENOTCONN) return "it is not connected";
   return undefined;
 }
 

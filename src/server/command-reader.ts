@@ -3,9 +3,10 @@
  * the command before it, so pulling the two apart happens here. After the first wrong message nothing more is read: it
  * comes out as `invalid` in its place, so that the commands before it are carried out.
  */
-import { parseCommand, type Command } from "../wire/commands.ts";
+import type { Command } from "../wire/commands.ts";
 import { MAX_CONFIGURE_BYTES } from "../wire/configure.ts";
 import { Decoder } from "../wire/decoder.ts";
+import { HotCommands } from "../wire/hot-commands.ts";
 import { ProtocolError } from "../wire/protocol-error.ts";
 
 /** One command as it arrived; `bytes` is its length on the wire. */
@@ -21,6 +22,9 @@ export type Arrival =
 
 export class CommandReader {
   readonly #decoder = new Decoder();
+  readonly #commands = new HotCommands();
+  readonly #read = (data: Uint8Array, first: number, end: number): Command =>
+    this.#commands.read(data, first, end);
   #configure: Command | undefined;
   #broken = false;
 
@@ -39,9 +43,8 @@ export class CommandReader {
     const before = this.#decoder.buffered;
     try {
       if (this.#configure === undefined) {
-        const elements = this.#decoder.nextArray();
-        if (elements === undefined) return undefined;
-        const command = parseCommand(elements);
+        const command = this.#decoder.nextPayload(this.#read);
+        if (command === undefined) return undefined;
         if (command.kind !== "configure") {
           return { kind: "command", command, bytes: before - this.#decoder.buffered };
         }

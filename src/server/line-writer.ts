@@ -13,10 +13,14 @@ const stderr = 2;
 /** PIPE_BUF: what a pipe that reports room takes without waiting (pipe(7)). */
 const pieceBytes = 4096;
 
+const lineEnd = Buffer.from("\n");
+
 export class LineWriter {
   readonly #path: ByteString | undefined;
   #file: OwnedFd | undefined;
   #dropped = 0;
+  /** The last line went out without its end. */
+  #cut = false;
 
   /** @param path a file to append to; undefined: stderr. @throws SyscallError when it cannot be opened. */
   constructor(path: ByteString | undefined) {
@@ -57,13 +61,15 @@ export class LineWriter {
   /** @returns whether the start of the line went out; a rest that finds no room is lost. */
   #attempt(line: Uint8Array): boolean {
     const fd = this.#file?.number ?? stderr;
-    for (let start = 0; start < line.length; start += pieceBytes) {
+    const bytes = this.#cut ? Buffer.concat([lineEnd, line]) : line;
+    for (let start = 0; start < bytes.length; start += pieceBytes) {
       try {
         if (!canWrite(fd)) return start > 0;
-        writeSome(fd, line.subarray(start, start + pieceBytes));
+        writeSome(fd, bytes.subarray(start, start + pieceBytes));
       } catch {
         return start > 0; // closed, full or gone: there is nowhere left to say so
       }
+      this.#cut = start + pieceBytes < bytes.length;
     }
     return true;
   }

@@ -9,6 +9,9 @@ import { toBytes, type ByteString } from "../wire/bytes.ts";
 
 export class RestartFiles {
   /** mtime in nanoseconds of each restart.txt that could not be deleted. */
+  /** The path asked about last: most often it is asked about again. */
+  #lastRoot = "" as ByteString;
+  #lastPath = "/tmp/restart.txt" as ByteString;
   readonly #seen = new Map<ByteString, bigint>();
 
   /**
@@ -16,7 +19,11 @@ export class RestartFiles {
    * meanwhile, or it cannot be deleted and its mtime differs from the one seen last.
    */
   askedFor(root: ByteString): boolean {
-    const path = `${root}/tmp/restart.txt` as ByteString;
+    if (root !== this.#lastRoot) {
+      this.#lastRoot = root;
+      this.#lastPath = `${root}/tmp/restart.txt` as ByteString;
+    }
+    const path = this.#lastPath;
     let result: ReturnType<typeof unlink>;
     try {
       result = unlink(path);

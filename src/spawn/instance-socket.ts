@@ -74,9 +74,9 @@ export class AbstractSocket implements InstanceSocket {
 }
 
 /**
- * Connecting through the descriptor walks /proc, which costs more than the connection itself. So once the listener is
- * known, the name is tried first and the kernel is asked who answered: only the very listener is accepted, and whatever
- * else happens, the descriptor decides.
+ * Connecting through the descriptor walks /proc, which costs more than the connection itself. So
+ * once the listener is known, the name is tried first and the kernel is asked who answered: only
+ * the very listener is accepted, and whatever else happens, the descriptor decides.
  */
 export class FileSocket implements InstanceSocket {
   readonly #path: ByteString;
@@ -85,7 +85,8 @@ export class FileSocket implements InstanceSocket {
   #listener: Listener | undefined;
 
   /**
-   * Opens the socket, checks whose it is and makes it ours. @param owners the users it may belong to.
+   * Opens the socket, checks whose it is and makes it ours. @param owners the users it may belong
+   * to.
    * @throws Error, SyscallError: it is not to be used.
    */
   constructor(path: ByteString, owners: readonly number[]) {

@@ -5,7 +5,8 @@
  * The owner pipe arrives as a descriptor, so every read is of exact length: a larger one would
  * swallow the byte that carries it. Readability is told by SIGIO, since Bun can wait only by
  * reading; a slow look while an answer is due makes up for a signal that got lost. Nothing here
- * trusts the spawn server: what it says is bounded and checked, and what it says unasked is trouble.
+ * trusts the spawn server: what it says is bounded and checked, and what it says unasked is
+ * trouble.
  */
 import { SyscallError } from "../native/errno.ts";
 import { receiveDescriptor } from "../native/descriptors.ts";

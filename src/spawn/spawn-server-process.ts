@@ -1,6 +1,7 @@
 /**
  * One life of a 2.0 spawn server: the process, our end of its socket, and the two ways to see its
- * end. Both count, since instances can hold a dead one's socket open, and a living one can close it.
+ * end. Both count, since instances can hold a dead one's socket open, and a living one can close
+ * it.
  */
 import { open, setNonBlocking } from "../native/fd.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
@@ -90,7 +91,9 @@ export class SpawnServerProcess {
     onEnd(await this.explain(why));
   }
 
-  /** A better reason than a closed socket, if there is one: the exit status comes a little later. */
+  /**
+   * A better reason than a closed socket, if there is one: the exit status comes a little later.
+   */
   async explain(why: string): Promise<string> {
     if (why !== closedItsSocket) return why;
     const hasExited = await waitForExit(this.#process.exited, exitMs);

@@ -1,6 +1,7 @@
 /**
- * What the server asks of whoever makes instances: a 2.0 spawn server, or the built-in spawner. The driver performs
- * the pool's effects through this interface and knows nothing else of how an instance comes to be.
+ * What the server asks of whoever makes instances: a 2.0 spawn server, or the built-in spawner. The
+ * driver performs the pool's effects through this interface and knows nothing else of how an
+ * instance comes to be.
  */
 import type { OwnedFd } from "../native/owned-fd.ts";
 import type { AppRequest } from "../wire/app-request.ts";
@@ -24,15 +25,22 @@ export interface Instance {
   /** Resolves once the process is seen to be dead; never rejects. */
   readonly death: Promise<void>;
   /**
-   * Connects a new session without waiting: a blocking-mode stream, or `full` when its backlog has no room.
+   * Connects a new session without waiting: a blocking-mode stream, or `full` when its backlog has
+   * no room.
    * @throws SyscallError: ECONNREFUSED and the rest.
    */
   connect(): OwnedFd | "full";
-  /** Lets it go: closes its owner pipe or lifeline. It leaves by itself (or is made to). Safe to call twice. */
+  /**
+   * Lets it go: closes its owner pipe or lifeline. It leaves by itself (or is made to). Safe to
+   * call twice.
+   */
   release(): void;
 }
 
-/** A spawn failed. `message` is for people; `page`, if there is one, is the HTML error page to hand on. */
+/**
+ * A spawn failed. `message` is for people; `page`, if there is one, is the HTML error page to hand
+ * on.
+ */
 export class SpawnError extends Error {
   override readonly name = "SpawnError";
   readonly page: Uint8Array | undefined;
@@ -60,17 +68,23 @@ export interface Spawner {
   readonly spawnsAtOnce: number;
   /** Whether repeated failures of an application earn it a pause (PROTOCOL section 10). */
   readonly pausesAfterFailures: boolean;
-  /** What a new instance of this application will probably serve at once, unless configured otherwise. */
+  /**
+   * What a new instance of this application will probably serve at once, unless configured
+   * otherwise.
+   */
   expectedConcurrency(app: AppRequest): number;
-  /** Starts what must be warm before the first spawn. Never throws; a failure shows at the first spawn. */
+  /**
+   * Starts what must be warm before the first spawn. Never throws; a failure shows at the first
+   * spawn.
+   */
   start(): void;
   /** @throws SpawnError (as a rejection), within the request's time limit and a little more. */
   spawn(request: SpawnRequest): Promise<Instance>;
   /** Drops cached code of an application. */
   reload(root: ByteString): void;
   /**
-   * Ends everything it started, in bounded time. `hurry` aborts the polite waits. Instances are released by the
-   * caller before.
+   * Ends everything it started, in bounded time. `hurry` aborts the polite waits. Instances are
+   * released by the caller before.
    */
   close(hurry: AbortSignal): Promise<void>;
 }

@@ -46,6 +46,14 @@ export class Decoder {
 
   /** The elements of the next array message, or undefined until all of it has been pushed. */
   nextArray(): ByteString[] | undefined {
+    return this.nextPayload(splitElements);
+  }
+
+  /**
+   * The next array message as `read` makes it from its payload, `data[first, end)`, whose last byte is a NUL; or
+   * undefined until all of it has been pushed. For a reader that can do without strings.
+   */
+  nextPayload<T>(read: (data: Buffer, first: number, end: number) => T): T | undefined {
     if (this.#end - this.#start < ARRAY_HEADER_BYTES) return this.#wait();
     const first = this.#start + ARRAY_HEADER_BYTES;
     const length = this.#data.readUInt16BE(this.#start);
@@ -55,10 +63,9 @@ export class Decoder {
     if (this.#data[end - 1] !== 0) {
       throw new ProtocolError(`array message of ${length} bytes: its last element lacks the NUL`);
     }
-    // One string for all elements and one split: a third of the cost of a slice for each element.
-    const elements = this.#data.toString("latin1", first, end - 1).split("\0");
+    const message = read(this.#data, first, end);
     this.#start = end;
-    return elements as ByteString[];
+    return message;
   }
 
   /**
@@ -130,4 +137,9 @@ export class Decoder {
     this.#data = store;
     this.#owned = true;
   }
+}
+
+/** One string for all elements and one split: a third of the cost of a slice for each element. */
+function splitElements(data: Buffer, first: number, end: number): ByteString[] {
+  return data.toString("latin1", first, end - 1).split("\0") as ByteString[];
 }

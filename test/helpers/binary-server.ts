@@ -16,8 +16,14 @@ export const binaryPath = join(import.meta.dir, "../../dist/ApplicationPoolServe
 /** Nothing of the test's own environment but what any program needs. */
 export const plainEnvironment = { PATH: process.env["PATH"] ?? "/usr/bin:/bin" };
 
-function optionArguments(setup: ServerSetup): string[] {
-  const options: [string, string | number | undefined][] = [
+function positionals(files: ServerFiles, setup: ServerSetup): string[] {
+  const { logFile = files.output, spawnServer = spawnServerScript, user = "" } = setup.binary ?? {};
+  const fifo = setup.statusFifo === true ? files.fifo : "";
+  return [String(setup.logLevel ?? 4), spawnServer, logFile, process.execPath, user, fifo];
+}
+
+function options(setup: ServerSetup): string[] {
+  const values: [string, string | number | undefined][] = [
     ["max", setup.max],
     ["max-per-app", setup.maxPerApp],
     ["max-idle-time", setup.maxIdleSeconds],
@@ -26,7 +32,7 @@ function optionArguments(setup: ServerSetup): string[] {
     ["spawn-timeout", setup.spawnTimeoutSeconds],
     ["log-format", setup.logFormat],
   ];
-  return options.flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, `${value}`]));
+  return values.flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, `${value}`]));
 }
 
 export async function startBinary(
@@ -36,12 +42,11 @@ export async function startBinary(
   setup: ServerSetup,
 ): Promise<RunningServer> {
   if (!existsSync(binaryPath)) throw new Error(`${binaryPath} is missing: run scripts/build.ts`);
-  const { fifo, output } = files;
-  const positionals = [`${setup.logLevel ?? 4}`, spawnServerScript, output, process.execPath, ""];
+  setup.binary?.prepare?.(files);
   const log = openSync(files.log, "a");
   using theirs = wakeSocket;
   const child = Bun.spawn(
-    [binaryPath, ...positionals, setup.statusFifo === true ? fifo : "", ...optionArguments(setup)],
+    [...(setup.binary?.wrapper ?? []), binaryPath, ...positionals(files, setup), ...options(setup)],
     {
       cwd: files.directory,
       env: { ...plainEnvironment, ...setup.environment, [markVariable]: mark },

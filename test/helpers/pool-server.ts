@@ -36,6 +36,20 @@ export interface ServerSetup {
   readonly statusFifo?: boolean;
   /** Variables for the server and all it starts. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Only for the binary, whose working directory the files' directory is. */
+  readonly binary?: BinarySetup;
+}
+
+export interface BinarySetup {
+  /** Called before the start. */
+  readonly prepare?: (files: ServerFiles) => void;
+  /** The command that runs the server's command line, for example `prlimit`. */
+  readonly wrapper?: readonly string[];
+  readonly user?: string;
+  /** Empty: the spawn server writes to the server's own stderr. */
+  readonly logFile?: "";
+  /** SPAWN_SERVER, in place of the scriptable one. */
+  readonly spawnServer?: string;
 }
 
 /** Where one server's files are. */

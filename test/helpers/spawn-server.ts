@@ -1,7 +1,8 @@
 /**
- * A scriptable 2.0 spawn server for tests, run as a real one is: `bun spawn-server.ts "<61 spaces>"`
- * with its socket on descriptor 3. What it does with a spawn is said by the last component of the
- * application root, up to the first `-`; what it gets is written to stdout, one command a line.
+ * A scriptable 2.0 spawn server for tests, run as a real one is: `bun spawn-server.ts "<61
+ * spaces>"` with its socket on descriptor 3. What it does with a spawn is said by the last
+ * component of the application root, up to the first `-`; what it gets is written to stdout, one
+ * command a line.
  *
  * Its instances are real processes (spawn-server-instance.ts) that echo what they are sent.
  */
@@ -43,7 +44,10 @@ interface Started {
 
 let count = 0;
 
-/** @param alsoInherited descriptors that the instance has from 5 on, as careless spawn servers do it. */
+/**
+ * @param alsoInherited descriptors that the instance has from 5 on, as careless spawn servers do
+ * it.
+ */
 function startInstance(
   root: string,
   listening: Listening,

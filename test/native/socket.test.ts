@@ -6,6 +6,8 @@ import { expect, test } from "bun:test";
 import { openSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 
+import { C } from "../../src/native/layout.ts";
+import { libc } from "../../src/native/libc.ts";
 import { OwnedFd } from "../../src/native/owned-fd.ts";
 import { makePipe } from "../../src/native/pipe.ts";
 import {
@@ -259,6 +261,19 @@ test("says why a descriptor is not a Unix stream socket", async () => {
   expect(whyNotStream(writer.number)).toBe("it is not a socket");
   expect(whyNotStream(listener.number)).toBe("it is a listening socket");
   expect(whyNotStream(1_000_000)).toBe("it is not open");
+  using datagrams = new OwnedFd(libc.socket(C.AF_UNIX, 2, 0));
+  using lonely = new OwnedFd(libc.socket(C.AF_UNIX, C.SOCK_STREAM, 0));
+  expect(whyNotStream(datagrams.number)).toBe("it is not a stream socket");
+  expect(whyNotStream(lonely.number)).toBe("it is not connected");
+});
+
+test("a stream whose peer is gone, or has data waiting, is still one to talk on", () => {
+  const [a, b] = socketPair();
+  using left = a;
+  send(b.number, Buffer.from("waiting"));
+  expect(whyNotStream(left.number)).toBeUndefined();
+  b.close();
+  expect(whyNotStream(left.number)).toBeUndefined();
 });
 
 test("says that TCP and datagram sockets are not Unix stream sockets", async () => {

@@ -145,7 +145,8 @@ test("says that a root may not be looked into", () => {
   const root = writeApp(parent, "closed/app", { "server.ts": "" });
   chmodSync(`${parent}/closed`, 0o000);
   // Root looks into everything, so ask as somebody else.
-  const script = `import { findApplication } from "${import.meta.dir}/../../src/spawn/builtin/app-type.ts";
+  const module = `${import.meta.dir}/../../src/spawn/builtin/app-type.ts`;
+  const script = `import { findApplication } from "${module}";
     process.setgid?.(65534); process.setuid?.(65534);
     try { findApplication("${root}", "bun", true) } catch (error) { console.log(error.message) }`;
   const { stdout } = Bun.spawnSync([process.execPath, "-e", script], { cwd: "/" });

@@ -1,4 +1,7 @@
-/** The built-in spawner: what an instance is born with, how it is made to go, and what is left of it. */
+/**
+ * The built-in spawner: what an instance is born with, how it is made to go, and what is left of
+ * it.
+ */
 import { afterEach, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 
@@ -218,7 +221,8 @@ test("runs as the owner of the startup file when rights are to be lowered", asyn
   if (process.getuid?.() !== 0 || user === undefined) throw new Error("this test needs root");
   const { uid, gid, home } = user;
   const source = answering(
-    `[process.getuid(), process.geteuid(), process.getgid(), process.getgroups(), process.env.HOME, process.env.USER].join(" ")`,
+    `[process.getuid(), process.geteuid(), process.getgid(), process.getgroups(),
+      process.env.HOME, process.env.USER].join(" ")`,
   );
   const root = app(source);
   changeOwner(`${root}/server.ts`, uid, gid);
@@ -244,7 +248,12 @@ test("refuses to run as root what is to run with fewer rights, and says why", as
 
 test("lets an instance finish its session before it goes", async () => {
   const source = `export default { fetch: () => new Response(new ReadableStream({
-    async pull(c) { c.enqueue("begin "); await Bun.sleep(200); c.enqueue("end"); c.close(); } })) };`;
+    async pull(controller) {
+      controller.enqueue("begin ");
+      await Bun.sleep(200);
+      controller.enqueue("end");
+      controller.close();
+    } })) };`;
   const instance = await scene().spawner.spawn(asking(source));
   const answer = exchange(instance, get());
   await Bun.sleep(50);
@@ -291,6 +300,17 @@ test("goes on SIGUSR1 after the session at hand, on SIGTERM at once", async () =
     await within("the death to be seen", instance.death);
     instance.release();
   }
+});
+
+test("dies of an error that the program does not catch, once it serves, as Bun would", async () => {
+  const { spawner, lines } = scene();
+  const source = `Bun.serve({ fetch: () => {
+    setTimeout(() => { throw new Error("uncaught"); }, 1); return new Response("x"); } });`;
+  const instance = await spawner.spawn(asking(source));
+  await exchange(instance, get());
+  await within("the death to be seen", instance.death);
+  await until("it says why", () => lines.some((line) => line.includes("uncaught")));
+  instance.release();
 });
 
 test("takes the closing of the lifeline for a death, and ends the process", async () => {

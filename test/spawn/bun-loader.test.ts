@@ -35,11 +35,12 @@ const spawner = new BuiltinSpawner({
 let instance: Instance;
 let routed: Instance;
 
+function started(name: string, source: string): Promise<Instance> {
+  const root = writeApp(directory, name, { "server.ts": source });
+  return spawner.spawn(spawnRequest(root, { appType: "bun" }));
+}
+
 beforeAll(async () => {
-  const started = (name: string, source: string) => {
-    const root = writeApp(directory, name, { "server.ts": source });
-    return spawner.spawn(spawnRequest(root, { appType: "bun" }));
-  };
   [instance, routed] = await Promise.all([started("app", application), started("routed", routes)]);
 });
 
@@ -274,9 +275,11 @@ test("serves at most its concurrency at once, the rest in their turn", async () 
   expect(parseAnswer(await late).status).toBe("Status: 200 OK");
 });
 
+function sockets(): string[] {
+  return [...openDescriptors(instance.pid).values()].filter((what) => what.startsWith("socket:"));
+}
+
 test("holds no descriptor of a session that is over", async () => {
-  const sockets = () =>
-    [...openDescriptors(instance.pid).values()].filter((what) => what.startsWith("socket:"));
   await until("only listener and lifeline are left", () => sockets().length === 2, sockets);
 });
 

@@ -28,7 +28,10 @@ export const application = `
     "/generator": () => new Response(async function* () { yield "a"; yield "b"; }),
     "/failing-stream": () => new Response(new ReadableStream({
       start(controller) { controller.enqueue("begin"); },
-      async pull(controller) { await Bun.sleep(5); controller.error(new Error("stream broke")); } })),
+      async pull(controller) {
+        await Bun.sleep(5);
+        controller.error(new Error("stream broke"));
+      } })),
     "/ignore": () => new Response("did not read"),
     "/throw": () => { throw new Error("thrown <here>"); },
     "/nothing": () => 0,
@@ -48,8 +51,10 @@ export const application = `
       [typeof server.port, server.requestIP(_request), server.upgrade(_request)].join()),
   };
   export default {
-    fetch: (request, server) =>
-      paths[new URL(request.url).pathname]?.(request, server) ?? new Response("no", { status: 404 }),
+    fetch: (request, server) => {
+      const answer = paths[new URL(request.url).pathname];
+      return answer?.(request, server) ?? new Response("no", { status: 404 });
+    },
   };
 `;
 

@@ -1,4 +1,6 @@
-/** What every Spawner owes the driver, whoever makes the instances: run by each spawner's test file. */
+/**
+ * What every Spawner owes the driver, whoever makes the instances: run by each spawner's test file.
+ */
 import { expect, test } from "bun:test";
 
 import { sendSignal, signals } from "../../src/native/process.ts";

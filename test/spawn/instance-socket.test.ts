@@ -1,4 +1,7 @@
-/** The socket that a spawn server names: trusted as far as a descriptor shows it to be one of its user. */
+/**
+ * The socket that a spawn server names: trusted as far as a descriptor shows it to be one of its
+ * user.
+ */
 import { afterEach, expect, test } from "bun:test";
 import { existsSync, lstatSync, readdirSync, renameSync, unlinkSync } from "node:fs";
 

@@ -1,4 +1,6 @@
-/** The launch command: what a process is before its program runs, and what is said when it cannot. */
+/**
+ * The launch command: what a process is before its program runs, and what is said when it cannot.
+ */
 import { expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync, chmodSync } from "node:fs";
 

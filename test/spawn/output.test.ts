@@ -35,7 +35,7 @@ test("joins a line however it is cut", () => {
   for (let at = 0; at <= text.length; at += 1) {
     expect(split(text.slice(0, at), text.slice(at))).toEqual(whole);
   }
-  expect(split(...text)).toEqual(whole);
+  expect(split(...text.split(""))).toEqual(whole);
 });
 
 test("passes a line that is too long on in pieces, and loses none of it", () => {
@@ -46,7 +46,7 @@ test("passes a line that is too long on in pieces, and loses none of it", () => 
     5,
     4,
   ]);
-  expect(split(...long).join("")).toBe(long);
+  expect(split(...long.split("")).join("")).toBe(long);
 });
 
 test("takes a line of exactly the greatest length as one", () => {

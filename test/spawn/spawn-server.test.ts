@@ -30,9 +30,9 @@ interface Scene {
   readonly notes: string[];
   readonly directory: string;
   /** A request that makes the scriptable spawn server behave as named. */
-  asking(behaviour: string, changed?: Partial<SpawnRequest>): SpawnRequest;
+  readonly asking: (behaviour: string, changed?: Partial<SpawnRequest>) => SpawnRequest;
   /** What the spawn server got and wrote. */
-  log(): string;
+  readonly log: () => string;
 }
 
 function scene(changed: Partial<SpawnServerOptions> = {}): Scene {
@@ -91,12 +91,12 @@ test("inherits stdin and its socket on descriptor 3, and nothing else of ours", 
 /** A spawn server that writes what it is by a shell script, which any user may run, and exits. */
 async function outputOf(lines: string, changed: Partial<SpawnServerOptions>): Promise<string> {
   const directory = temporaryDirectory();
-  const script = `${directory}/script`;
-  writeFileSync(script, lines);
+  const ownScript = `${directory}/script`;
+  writeFileSync(ownScript, lines);
   const { user } = changed.command ?? {};
   const command = {
     ruby: ascii("sh"),
-    script: ascii(script),
+    script: ascii(ownScript),
     logFile: ascii(`${directory}/log`),
     ...(user && { user }),
   };
@@ -232,7 +232,7 @@ test("succeeds at the second try when the first spawn server crashed", async () 
   instance.release();
 });
 
-test("uses an answer that was given in full by a spawn server that died directly after it", async () => {
+test("uses a whole answer of a spawn server that died directly after it", async () => {
   const { server, asking, log } = scene();
   const instance = await server.spawn(asking("answercrash"));
   expect(await exchange(instance, Buffer.from("x"))).toBe(`${instance.pid} x`);
@@ -323,11 +323,11 @@ test("uses the server's stderr when the log file cannot be opened, and says so",
   });
   await failureOf(server.spawn(asking("padded")));
   expect(notes[0]).toBe(
-    "log file unusable file=/no/such/directory/log why=" + "open on /no/such/directory/log: ENOENT",
+    "log file unusable file=/no/such/directory/log why=open on /no/such/directory/log: ENOENT",
   );
 });
 
-test("loses nothing but the spawn at hand when no descriptor is free for the owner pipe", async () => {
+test("loses only the spawn at hand when no descriptor is free for the owner pipe", async () => {
   const { server, asking } = scene();
   (await server.spawn(asking("padded"))).release();
   const { pid } = server;
@@ -368,7 +368,7 @@ test("ends politely: its socket closes first, and it leaves by itself", async ()
   expect(server.pid).toBe(0);
 });
 
-test("kills one that neither its socket's end nor SIGTERM moves, at once when in a hurry", async () => {
+test("kills one that nothing polite moves, at once when in a hurry", async () => {
   process.env["SPAWN_SERVER_STAYS"] = "1";
   process.env["SPAWN_SERVER_IGNORES_TERM"] = "1";
   try {

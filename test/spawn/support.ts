@@ -1,4 +1,6 @@
-/** What the tests of spawners share: requests to spawn, notes taken, and sessions in their raw form. */
+/**
+ * What the tests of spawners share: requests to spawn, notes taken, and sessions in their raw form.
+ */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 

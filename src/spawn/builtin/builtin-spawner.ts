@@ -1,7 +1,7 @@
 /**
- * Makes instances itself (PROTOCOL section 10): finds out what an application is and whom it may run
- * as, starts it through the launch command with its loader, and waits until it is ready. Whatever
- * goes wrong becomes a SpawnError with a page for people, and leaves nothing behind.
+ * Makes instances itself (PROTOCOL section 10): finds out what an application is and whom it may
+ * run as, starts it through the launch command with its loader, and waits until it is ready.
+ * Whatever goes wrong becomes a SpawnError with a page for people, and leaves nothing behind.
  */
 import { availableParallelism } from "node:os";
 

@@ -1,12 +1,12 @@
 /**
  * The loader of bun applications: preloaded before the program, which then runs as if by `bun
  * server.ts`. It takes the program's first Bun.serve (of its own, of node:http, or Bun's for a
- * default export with `fetch`), serves sessions on descriptor 3 with it, and speaks on the lifeline,
- * descriptor 4 (PROTOCOL section 10).
+ * default export with `fetch`), serves sessions on descriptor 3 with it, and speaks on the
+ * lifeline, descriptor 4 (PROTOCOL section 10).
  *
- * The instance leaves after the sessions at hand when the lifeline ends or on SIGUSR1. SIGTERM keeps
- * its default action. Before it is ready nothing here keeps the process alive: a program that ends
- * without serving just ends, and says so.
+ * The instance leaves after the sessions at hand when the lifeline ends or on SIGUSR1. SIGTERM
+ * keeps its default action. Before it is ready nothing here keeps the process alive: a program that
+ * ends without serving just ends, and says so.
  */
 import { writeSync } from "node:fs";
 

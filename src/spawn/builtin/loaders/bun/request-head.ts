@@ -1,6 +1,7 @@
 /**
- * The head of a session (PROTOCOL section 5) as the parts of a Request. Runs inside instances, so it
- * imports nothing of the server; strings are bytes (0–255), as headers are on the Web platform too.
+ * The head of a session (PROTOCOL section 5) as the parts of a Request. Runs inside instances, so
+ * it imports nothing of the server; strings are bytes (0–255), as headers are on the Web platform
+ * too.
  */
 
 /** The most bytes of headers that are read. */

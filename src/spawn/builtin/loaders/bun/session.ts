@@ -3,9 +3,9 @@
  * inside instances.
  *
  * Back-pressure holds both ways: the socket is paused while the application does not read the body,
- * and the answer is not read further while the client does not take it. A client that is gone aborts
- * the request. When an answer is complete although the body is not, the rest of it is read and
- * thrown away for a moment: closing at once would turn the client's EOF into ECONNRESET.
+ * and the answer is not read further while the client does not take it. A client that is gone
+ * aborts the request. When an answer is complete although the body is not, the rest of it is read
+ * and thrown away for a moment: closing at once would turn the client's EOF into ECONNRESET.
  */
 import { wholeBodyType } from "./known-bodies.ts";
 import { BadRequest, headEnd, parseHead, type RequestHead } from "./request-head.ts";
@@ -101,7 +101,7 @@ export class Session {
     const signal = this.#aborter.signal;
     this.#bodyLeft = head.contentLength ?? (head.mayHaveBody ? Infinity : 0);
     const hasBody = head.mayHaveBody && this.#bodyLeft > 0;
-    const body = hasBody ? { body: this.#bodyStream(), duplex: "half" } : {};
+    const body = hasBody ? { body: this.#bodyStream(), duplex: "half" as const } : {};
     let request: Request;
     try {
       request = new Request(url, { method, headers, signal, ...body });
@@ -228,8 +228,8 @@ export class Session {
   #refuse(error: unknown): void {
     this.#state = "answering";
     const why = error instanceof BadRequest ? error.message : "it could not be read";
-    const text = `Status: 400 Bad Request\r\ncontent-type: text/plain\r\n\r\nBad request: ${why}.\n`;
-    this.#socket.write(text);
+    const start = "Status: 400 Bad Request\r\ncontent-type: text/plain\r\n\r\n";
+    this.#socket.write(`${start}Bad request: ${why}.\n`);
     this.#finish();
   }
 

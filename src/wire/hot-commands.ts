@@ -1,0 +1,89 @@
+/**
+ * The three commands that nearly all traffic consists of, read straight from their bytes: `get`, `getTagged` and
+ * `close`. A client asks for the same application again and again, so the application of its last get is kept, bytes and
+ * meaning, and compared before anything is parsed. It costs no string, and the root stays one string, whose hash is
+ * known. Whatever is not of exactly these forms is parsed as every other command is: this file decides nothing.
+ */
+import type { AppRequest } from "./app-request.ts";
+import { asBuffer, type ByteString } from "./bytes.ts";
+import { MAX_TAG_BYTES, parseCommand, type Command } from "./commands.ts";
+
+const get = Buffer.from("get\0");
+const getTagged = Buffer.from("getTagged\0");
+const close = Buffer.from("close\0");
+
+const zero = 0x30;
+const nine = 0x39;
+/** More digits could exceed what a number holds exactly; such a session id is left to the parser. */
+const maxDigits = 15;
+
+export class HotCommands {
+  /** The six elements of the last get, as bytes. */
+  #bytes: Uint8Array = new Uint8Array();
+  #app: AppRequest | undefined;
+
+  /** The command in `data[first, end)`: the payload of an array message, its last byte a NUL. */
+  read(data: Uint8Array, first: number, end: number): Command {
+    return (
+      this.#knownGet(data, first, end) ??
+      readClose(data, first, end) ??
+      this.#parse(data, first, end)
+    );
+  }
+
+  #knownGet(data: Uint8Array, first: number, end: number): Command | undefined {
+    const app = this.#app;
+    if (app === undefined) return undefined;
+    const start = end - this.#bytes.length;
+    if (start === first + get.length) {
+      if (!startsWith(data, first, get) || !startsWith(data, start, this.#bytes)) return undefined;
+      return { kind: "get", app };
+    }
+    const tagAt = first + getTagged.length;
+    const tagBytes = start - 1 - tagAt;
+    if (tagBytes < 1 || tagBytes > MAX_TAG_BYTES || data[start - 1] !== 0) return undefined;
+    if (!startsWith(data, first, getTagged) || !startsWith(data, start, this.#bytes))
+      return undefined;
+    const tag = asBuffer(data).toString("latin1", tagAt, start - 1);
+    if (tag.includes("\0")) return undefined;
+    return { kind: "getTagged", tag: tag as ByteString, app };
+  }
+
+  #parse(data: Uint8Array, first: number, end: number): Command {
+    const elements = asBuffer(data)
+      .latin1Slice(first, end - 1)
+      .split("\0") as ByteString[];
+    const command = parseCommand(elements);
+    if (command.kind === "get") this.#remember(command.app, data, first + get.length, end);
+    else if (command.kind === "getTagged") {
+      const start = first + getTagged.length + command.tag.length + 1;
+      this.#remember(command.app, data, start, end);
+    }
+    return command;
+  }
+
+  #remember(app: AppRequest, data: Uint8Array, start: number, end: number): void {
+    this.#app = app;
+    this.#bytes = data.slice(start, end);
+  }
+}
+
+function readClose(data: Uint8Array, first: number, end: number): Command | undefined {
+  const start = first + close.length;
+  const digits = end - 1 - start;
+  if (digits < 1 || digits > maxDigits || !startsWith(data, first, close)) return undefined;
+  let sessionId = 0;
+  for (let i = start; i < end - 1; i += 1) {
+    const byte = data[i] ?? 0;
+    if (byte < zero || byte > nine) return undefined;
+    sessionId = sessionId * 10 + (byte - zero);
+  }
+  return { kind: "close", sessionId };
+}
+
+function startsWith(data: Uint8Array, at: number, bytes: Uint8Array): boolean {
+  for (let i = 0; i < bytes.length; i += 1) {
+    if (data[at + i] !== bytes[i]) return false;
+  }
+  return true;
+}
