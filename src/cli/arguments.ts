@@ -13,3 +13,8 @@ export function argumentBytes(): ByteString[] {
   const all = fromBytes(readFileSync("/proc/self/cmdline")).split("\0").slice(0, -1);
   return all.slice(all.length - texts.length) as ByteString[];
 }
+
+/** Whether a first argument is a LOGLEVEL: it makes the next five positional, whatever they look like. */
+export function isLogLevel(argument: string): boolean {
+  return /^-?[0-9]+$/.test(argument);
+}

@@ -10,6 +10,7 @@ import { findUser, type User } from "../native/process.ts";
 import type { LogFormat } from "../server/log.ts";
 import { toText, type ByteString } from "../wire/bytes.ts";
 import { MAX_IDLE_SECONDS, MAX_POOL_SIZE } from "../wire/commands.ts";
+import { isLogLevel } from "./arguments.ts";
 import { oneOf, readOptions, seconds, variableOf, wholeNumber } from "./options.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
@@ -72,11 +73,6 @@ export interface Config {
   readonly maxWaitMs: number;
   readonly maxQueue: number;
   readonly limits: { readonly max: number; readonly maxPerApp: number; readonly maxIdleMs: number };
-}
-
-/** Whether a first argument selects this command. */
-export function isLogLevel(argument: string): boolean {
-  return /^-?[0-9]+$/.test(argument);
 }
 
 /** Reads the command line. @throws UsageError, StartError. */

@@ -12,12 +12,11 @@ import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
 import { LineWriter } from "../server/line-writer.ts";
 import { Log, outputWriter } from "../server/log.ts";
 import { PoolServer } from "../server/server.ts";
-import { BuiltinSpawner } from "../spawn/builtin/builtin-spawner.ts";
-import { SpawnServer } from "../spawn/spawn-server.ts";
+import type { BuiltinSpawnerOptions } from "../spawn/builtin/builtin-spawner.ts";
 import type { Spawner } from "../spawn/spawner.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
-import { readConfig } from "./config.ts";
+import { readConfig, type Config } from "./config.ts";
 import { onSignal } from "./signals.ts";
 import { StartError } from "./usage-error.ts";
 
@@ -53,24 +52,11 @@ export async function runDaemon(args: readonly ByteString[]): Promise<void> {
   const output = config.logFile === undefined ? stderr : new LineWriter(config.logFile);
   const log = new Log(config.logLevel, config.logFormat, (line) => stderr.write(line));
   reportMistakes(log);
-  const notify = log.event.bind(log);
-  const isBuiltin = config.spawnServer === "" || config.spawnServer === "builtin";
-  const spawner: Spawner = isBuiltin
-    ? new BuiltinSpawner({
-        notify,
-        originalDescriptorLimit,
-        writeOutput: outputWriter(output, config.logFormat),
-      })
-    : new SpawnServer({
-        command: {
-          ruby: config.ruby,
-          script: config.spawnServer,
-          ...(config.logFile === undefined ? {} : { logFile: config.logFile }),
-          ...(config.user === undefined || process.geteuid?.() !== 0 ? {} : { user: config.user }),
-        },
-        notify,
-        originalDescriptorLimit,
-      });
+  const spawner = await chooseSpawner(config, {
+    notify: log.event.bind(log),
+    originalDescriptorLimit,
+    writeOutput: outputWriter(output, config.logFormat),
+  });
   const pool = new Pool<AppRequest>(
     {
       maxWaitMs: config.maxWaitMs,
@@ -85,6 +71,27 @@ export async function runDaemon(args: readonly ByteString[]): Promise<void> {
   obeySignals(server, output);
   await server.start();
   await server.ended;
+}
+
+/** Only the spawner that is asked for is loaded: a parent waits for us to start. */
+async function chooseSpawner(config: Config, options: BuiltinSpawnerOptions): Promise<Spawner> {
+  if (config.spawnServer === "" || config.spawnServer === "builtin") {
+    const { BuiltinSpawner } = await import("../spawn/builtin/builtin-spawner.ts");
+    return new BuiltinSpawner(options);
+  }
+  const { SpawnServer } = await import("../spawn/spawn-server.ts");
+  const { notify, originalDescriptorLimit } = options;
+  const command = {
+    ruby: config.ruby,
+    script: config.spawnServer,
+    ...(config.logFile === undefined ? {} : { logFile: config.logFile }),
+    ...(config.user === undefined || process.geteuid?.() !== 0 ? {} : { user: config.user }),
+  };
+  return new SpawnServer({
+    command,
+    notify,
+    ...(originalDescriptorLimit === undefined ? {} : { originalDescriptorLimit }),
+  });
 }
 
 /** SIGINT and SIGTERM end the server; a storm of SIGINT is one; a second SIGTERM skips the waits. */

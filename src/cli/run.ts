@@ -7,7 +7,7 @@ import { writeSync } from "node:fs";
 import { ignoreSignal, signals } from "../native/process.ts";
 import { launchVariable } from "../spawn/launch-plan.ts";
 import { ascii, toText } from "../wire/bytes.ts";
-import { argumentBytes } from "./arguments.ts";
+import { argumentBytes, isLogLevel } from "./arguments.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
 const program = "ApplicationPoolServerExecutable";
@@ -37,21 +37,22 @@ async function dispatch(): Promise<void> {
     say(1, `${program} ${version()}`);
     return;
   }
-  const { daemonCommand, isLogLevel } = await import("./config.ts");
+  if (isLogLevel(first)) {
+    const { runDaemon } = await import("./daemon.ts");
+    await runDaemon(args);
+    return;
+  }
   if (first === "--help" || first === "-h") {
+    const { daemonCommand } = await import("./config.ts");
     const { renderUsage } = await import("citty");
     say(1, await renderUsage(daemonCommand));
     return;
   }
-  if (!isLogLevel(first)) {
-    throw new UsageError(
-      args.length === 0
-        ? "no arguments: it is started by a parent with LOGLEVEL SPAWN_SERVER LOG_FILE RUBY USER STATUS_FIFO"
-        : `unknown command or LOGLEVEL '${first}'`,
-    );
-  }
-  const { runDaemon } = await import("./daemon.ts");
-  await runDaemon(args);
+  throw new UsageError(
+    args.length === 0
+      ? "no arguments: it is started by a parent with LOGLEVEL SPAWN_SERVER LOG_FILE RUBY USER STATUS_FIFO"
+      : `unknown command or LOGLEVEL '${first}'`,
+  );
 }
 
 function fail(status: 1 | 2, message: string): never {

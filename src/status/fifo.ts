@@ -7,8 +7,8 @@
  * After a report the write side stays open until the reader has taken everything: only then is EOF the next thing it
  * sees, and only a second later is the next reader served, so that a slow one does not get two reports.
  */
-import { fstatSync, lstatSync, unlinkSync } from "node:fs";
-import { open as openFile, type FileHandle } from "node:fs/promises";
+import { fstatSync, lstatSync, promises, unlinkSync } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
 
 import { SyscallError } from "../native/errno.ts";
 import { findBroken, open, setNonBlocking } from "../native/fd.ts";
@@ -72,7 +72,7 @@ export class StatusFifo {
   async #serve(name: OwnedFd): Promise<void> {
     while (!this.#stopped) {
       try {
-        const file = await openFile(procPath(name), "w");
+        const file = await promises.open(procPath(name), "w");
         try {
           if (!this.#stopped) await this.#hand(file);
         } finally {

@@ -51,7 +51,7 @@ export class HotCommands {
 
   #parse(data: Uint8Array, first: number, end: number): Command {
     const elements = asBuffer(data)
-      .latin1Slice(first, end - 1)
+      .toString("latin1", first, end - 1)
       .split("\0") as ByteString[];
     const command = parseCommand(elements);
     if (command.kind === "get") this.#remember(command.app, data, first + get.length, end);

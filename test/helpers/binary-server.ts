@@ -2,7 +2,7 @@
  * The compiled binary, started as a parent starts it, with an environment of its own and stderr in
  * a file.
  */
-import { closeSync, existsSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import type { OwnedFd } from "../../src/native/owned-fd.ts";
@@ -17,9 +17,15 @@ export const binaryPath = join(import.meta.dir, "../../dist/ApplicationPoolServe
 export const plainEnvironment = { PATH: process.env["PATH"] ?? "/usr/bin:/bin" };
 
 function positionals(files: ServerFiles, setup: ServerSetup): string[] {
-  const { logFile = files.output, spawnServer = spawnServerScript, user = "" } = setup.binary ?? {};
+  const { logFile = files.output, shellSpawnServer, user = "" } = setup.binary ?? {};
   const fifo = setup.statusFifo === true ? files.fifo : "";
-  return [String(setup.logLevel ?? 4), spawnServer, logFile, process.execPath, user, fifo];
+  const logLevel = String(setup.logLevel ?? 4);
+  if (shellSpawnServer === undefined) {
+    return [logLevel, spawnServerScript, logFile, process.execPath, user, fifo];
+  }
+  const script = join(files.directory, "spawn-server.sh");
+  writeFileSync(script, shellSpawnServer);
+  return [logLevel, script, logFile, "/bin/sh", user, fifo];
 }
 
 function options(setup: ServerSetup): string[] {

@@ -48,8 +48,8 @@ export interface BinarySetup {
   readonly user?: string;
   /** Empty: the spawn server writes to the server's own stderr. */
   readonly logFile?: "";
-  /** SPAWN_SERVER, in place of the scriptable one. */
-  readonly spawnServer?: string;
+  /** A shell script in place of the scriptable spawn server; it has to write `started`. */
+  readonly shellSpawnServer?: string;
 }
 
 /** Where one server's files are. */
@@ -91,6 +91,13 @@ export class ServerUnderTest {
   }
 
   static async start(kind: ServerKind, setup: ServerSetup): Promise<ServerUnderTest> {
+    const server = await ServerUnderTest.startEarly(kind, setup);
+    await server.#settle();
+    return server;
+  }
+
+  /** The same, without waiting until it is there. */
+  static async startEarly(kind: ServerKind, setup: ServerSetup): Promise<ServerUnderTest> {
     count += 1;
     const mark = `${process.pid}-${count}`;
     const directory = mkdtempSync(join(tmpdir(), "pool-"));
@@ -105,9 +112,7 @@ export class ServerUnderTest {
     const [ours, theirs] = socketPair();
     const start = kind === "in-process" ? startInProcess : startBinary;
     const running = await start(theirs, files, mark, setup);
-    const server = new ServerUnderTest(files, mark, ours, running);
-    await server.#settle();
-    return server;
+    return new ServerUnderTest(files, mark, ours, running);
   }
 
   get pid(): number {
@@ -188,7 +193,7 @@ export class ServerUnderTest {
   async #settle(): Promise<void> {
     await this.spawnServerPid();
     await until("the spawn server has started", () =>
-      readIfThere(this.files.output).includes("started"),
+      /^started/m.test(this.output() + this.log()),
     );
     this.#baseline = this.descriptorKinds();
   }

@@ -9,7 +9,7 @@ import type { SpawnError, SpawnRequest } from "../../src/spawn/spawner.ts";
 import { ascii, fromText } from "../../src/wire/bytes.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
-import { childrenOf } from "../helpers/processes.ts";
+import { childrenOf, isRunning } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { failureOf, notebook, pageOf, spawnRequest, writeApp } from "./support.ts";
 
@@ -68,10 +68,31 @@ test("takes what is no message on the lifeline for a failure", async () => {
   expect((await failing({ "server.ts": source })).message).toContain("lifeline: 'abc'");
 });
 
+test("leaves nothing of a start under way when the server is killed outright", async () => {
+  const directory = temporaryDirectory();
+  const root = writeApp(directory, "app", { "server.ts": "setInterval(() => {}, 1000);" });
+  const source = `${import.meta.dir}/../../src/spawn/builtin/builtin-spawner.ts`;
+  const server = `${directory}/server.ts`;
+  writeFileSync(
+    server,
+    `import { BuiltinSpawner } from "${source}";
+     const options = { notify() {}, writeOutput() {}, baseDirectory: "${directory}" };
+     const request = ${JSON.stringify(spawnRequest(root, { appType: "bun" }))};
+     await new BuiltinSpawner(options).spawn(request);`,
+  );
+  const child = Bun.spawn([process.execPath, server], { stdio: ["ignore", "ignore", "ignore"] });
+  const started = await until("the instance runs its loader", () =>
+    childrenOf(child.pid).find(({ command }) => command.includes("--preload")),
+  );
+  child.kill("SIGKILL");
+  await child.exited;
+  await until("the instance is gone", () => !isRunning(started.pid));
+});
+
 test("shows the end of the output, and no more than 8 KiB of it", async () => {
-  const source = `for (let i = 0; i < 10000; i += 1) console.log("line " + i); throw new Error("x");`;
+  const source = "for (let i = 0; i < 9999; i += 1) console.log(`line ${i}`); throw 1;";
   const page = pageOf(await failing({ "server.ts": source }));
-  expect(page).toContain("line 9999");
+  expect(page).toContain("line 9998");
   expect(page).not.toContain("line 100\n");
   expect(page.length).toBeLessThan(20_000);
 });

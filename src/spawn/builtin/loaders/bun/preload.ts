@@ -112,18 +112,21 @@ function serveSessions({ handler }: Application): void {
   } as unknown as Bun.UnixSocketOptions<Session>);
 }
 
-async function watchLifeline(): Promise<void> {
-  await Bun.connect({
+/** From the first moment: a server that is gone takes with it what it was still starting. */
+async function watchLifeline(): Promise<Bun.Socket> {
+  const socket = await Bun.connect({
     fd: lifeline,
     socket: { data: () => {}, end: leave, close: leave, error: leave },
   } as unknown as Bun.TCPSocketConnectOptions);
+  if (application === undefined) socket.unref();
+  return socket;
 }
 
 async function begin(started: Application): Promise<void> {
   // The program's call of Bun.serve returns first, as it would with a real server.
   await Promise.resolve();
   serveSessions(started);
-  await watchLifeline();
+  (await watched).ref();
   tell(arrayMessage("ready", String(concurrency)));
   process.off("uncaughtException", onFailure);
   process.off("beforeExit", onNothingServed);
@@ -138,6 +141,7 @@ Bun.serve = ((options: ServeOptions) => {
 }) as typeof Bun.serve;
 
 watchResponses();
+const watched = watchLifeline();
 process.on("uncaughtException", onFailure);
 process.on("beforeExit", onNothingServed);
 process.on("SIGUSR1", leave);
