@@ -135,8 +135,9 @@ function monotonicMs(): number {
   return performance.now();
 }
 
+/** Resolves when the event loop has asked for I/O once: an immediate runs before that, the next one after it. */
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => {
-    setImmediate(resolve);
+    setImmediate(() => setImmediate(resolve));
   });
 }

@@ -17,9 +17,10 @@ export const binaryPath = join(import.meta.dir, "../../dist/ApplicationPoolServe
 export const plainEnvironment = { PATH: process.env["PATH"] ?? "/usr/bin:/bin" };
 
 function positionals(files: ServerFiles, setup: ServerSetup): string[] {
-  const { logFile = files.output, shellSpawnServer, user = "" } = setup.binary ?? {};
+  const { logFile = files.output, builtin, shellSpawnServer, user = "" } = setup.binary ?? {};
   const fifo = setup.statusFifo === true ? files.fifo : "";
   const logLevel = String(setup.logLevel ?? 4);
+  if (builtin === true) return [logLevel, "", logFile, "", user, fifo];
   if (shellSpawnServer === undefined) {
     return [logLevel, spawnServerScript, logFile, process.execPath, user, fifo];
   }

@@ -48,6 +48,8 @@ export interface BinarySetup {
   readonly user?: string;
   /** Empty: the spawn server writes to the server's own stderr. */
   readonly logFile?: "";
+  /** The built-in spawner in place of the scriptable spawn server. */
+  readonly builtin?: boolean;
   /** A shell script in place of the scriptable spawn server; it has to write `started`. */
   readonly shellSpawnServer?: string;
 }
@@ -191,10 +193,11 @@ export class ServerUnderTest {
    * A first client and a first spawn server, so that everything lazy is there; then the baseline.
    */
   async #settle(): Promise<void> {
-    await this.spawnServerPid();
-    await until("the spawn server has started", () =>
-      /^started/m.test(this.output() + this.log()),
-    );
+    // The built-in spawner answers with the server's own process id, and has nothing to start.
+    const hasSpawnServer = (await this.spawnServerPid()) !== this.pid;
+    await until("the spawn server has started", () => {
+      return !hasSpawnServer || /^started/m.test(this.output() + this.log());
+    });
     this.#baseline = this.descriptorKinds();
   }
 
@@ -299,6 +302,25 @@ export async function withServer(
   try {
     await body(server);
     await server.finish();
+  } catch (error) {
+    if (error instanceof Error) error.message += `\n--- log of the server\n${server.log()}`;
+    await server.abandon();
+    throw error;
+  }
+}
+
+/** The same for a test in which the server ends; what is left behind is checked all the same. */
+export async function withEndingServer(
+  kind: ServerKind,
+  setup: ServerSetup,
+  body: ServerTest,
+): Promise<void> {
+  const server = await ServerUnderTest.start(kind, setup);
+  try {
+    await body(server);
+    server.parent.closeClients();
+    server.parent.close();
+    await server.checkEnded();
   } catch (error) {
     if (error instanceof Error) error.message += `\n--- log of the server\n${server.log()}`;
     await server.abandon();
