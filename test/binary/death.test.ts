@@ -38,44 +38,53 @@ test("the server, killed in the middle of a spawn: what was being made goes as w
   server.remove();
 });
 
-binaryTest("every process of the server, killed again and again: a get afterwards is served", async (server) => {
-  const client = await server.connect();
-  for (let round = 0; round < 5; round += 1) {
-    await client.get(server.app("padded"));
-    for (const { pid } of markedProcesses(server.mark)) {
-      if (pid !== server.pid) process.kill(pid, "SIGKILL");
+binaryTest(
+  "every process of the server, killed again and again: a get afterwards is served",
+  async (server) => {
+    const client = await server.connect();
+    for (let round = 0; round < 5; round += 1) {
+      await client.get(server.app("padded"));
+      for (const { pid } of markedProcesses(server.mark)) {
+        if (pid !== server.pid) process.kill(pid, "SIGKILL");
+      }
+      const session = await client.get(server.app("padded"));
+      expect(await exchange(session, "alive")).toBe(`${session.pid} alive`);
     }
-    const session = await client.get(server.app("padded"));
-    expect(await exchange(session, "alive")).toBe(`${session.pid} alive`);
-  }
-});
+  },
+);
 
-binaryTest("a client that is killed with 50 sessions and a get waiting gives everything back", async (server) => {
-  const watcher = await server.connect();
-  await watcher.send("setMax", "2");
-  const victim = await server.connect();
-  for (let i = 0; i < 50; i += 1) await victim.get(server.app("padded"));
-  await victim.sendGet(server.app("padded-other"));
-  await watcher.untilWaiting(1);
-  victim.close();
-  await until("all is given back", async () => {
-    const { sessions, waiting, active } = await watcher.inspect();
-    return sessions + waiting + active === 0;
-  });
-});
+binaryTest(
+  "a client that is killed with 50 sessions and a get waiting gives everything back",
+  async (server) => {
+    const watcher = await server.connect();
+    await watcher.send("setMax", "2");
+    const victim = await server.connect();
+    for (let i = 0; i < 50; i += 1) await victim.get(server.app("padded"));
+    await victim.sendGet(server.app("padded-other"));
+    await watcher.untilWaiting(1);
+    victim.close();
+    await until("all is given back", async () => {
+      const { sessions, waiting, active } = await watcher.inspect();
+      return sessions + waiting + active === 0;
+    });
+  },
+);
 
-binaryTest("stopped instances and a stopped spawn server do not stop the server", async (server) => {
-  const client = await server.connect();
-  const warm = await client.get(server.app("padded"));
-  const stopped = [await server.spawnServerPid(), warm.pid];
-  for (const pid of stopped) process.kill(pid, "SIGSTOP");
-  await client.closeSession(warm);
-  const again = await client.get(server.app("padded"));
-  expect(again.pid).toBe(warm.pid);
-  const waiter = await server.connect();
-  await waiter.sendGet(server.app("padded-new"));
-  expect(await client.number("getCount")).toBe(1);
-  for (const pid of stopped) process.kill(pid, "SIGCONT");
-  expect(await exchange(again, "awake")).toBe(`${again.pid} awake`);
-  await waiter.receiveSession();
-});
+binaryTest(
+  "stopped instances and a stopped spawn server do not stop the server",
+  async (server) => {
+    const client = await server.connect();
+    const warm = await client.get(server.app("padded"));
+    const stopped = [await server.spawnServerPid(), warm.pid];
+    for (const pid of stopped) process.kill(pid, "SIGSTOP");
+    await client.closeSession(warm);
+    const again = await client.get(server.app("padded"));
+    expect(again.pid).toBe(warm.pid);
+    const waiter = await server.connect();
+    await waiter.sendGet(server.app("padded-new"));
+    expect(await client.number("getCount")).toBe(1);
+    for (const pid of stopped) process.kill(pid, "SIGCONT");
+    expect(await exchange(again, "awake")).toBe(`${again.pid} awake`);
+    await waiter.receiveSession();
+  },
+);

@@ -16,7 +16,10 @@ async function report(server: ServerUnderTest): Promise<string> {
 
 binaryTest("the report is that of 2.0, byte for byte", { statusFifo: true }, async (server) => {
   const client = await server.connect();
-  const [b, a] = [await client.get(server.app("padded-b")), await client.get(server.app("padded-a"))];
+  const [b, a] = [
+    await client.get(server.app("padded-b")),
+    await client.get(server.app("padded-a")),
+  ];
   const second = await client.get(server.app("padded-b"));
   await client.closeSession(b);
   expect(await report(server)).toBe(
@@ -42,15 +45,19 @@ binaryTest("the report is that of 2.0, byte for byte", { statusFifo: true }, asy
   );
 });
 
-binaryTest("the report tells of those who wait, and of the global queue", { statusFifo: true, max: 1 }, async (server) => {
-  const client = await server.connect();
-  await client.send("setUseGlobalQueue", "true");
-  await client.get(server.app("padded"));
-  const waiter = await server.connect();
-  await waiter.sendGet(server.app("padded"));
-  await client.untilWaiting(1);
-  expect(await report(server)).toContain("Using global queue: yes\nWaiting on global queue: 1\n");
-});
+binaryTest(
+  "the report tells of those who wait, and of the global queue",
+  { statusFifo: true, max: 1 },
+  async (server) => {
+    const client = await server.connect();
+    await client.send("setUseGlobalQueue", "true");
+    await client.get(server.app("padded"));
+    const waiter = await server.connect();
+    await waiter.sendGet(server.app("padded"));
+    await client.untilWaiting(1);
+    expect(await report(server)).toContain("Using global queue: yes\nWaiting on global queue: 1\n");
+  },
+);
 
 test("a STATUS_FIFO that has become a file by the end is left alone", async () => {
   await withEndingServer("binary", { statusFifo: true }, async (server) => {
@@ -63,14 +70,18 @@ test("a STATUS_FIFO that has become a file by the end is left alone", async () =
   });
 });
 
-binaryTest("a reader that opens and stalls disturbs nobody", { statusFifo: true }, async (server) => {
-  await using stalled = Bun.spawn(["sh", "-c", 'exec sleep 60 < "$0"', server.files.fifo]);
-  const client = await server.connect();
-  for (let i = 0; i < 10; i += 1) {
-    await client.closeSession(await client.get(server.app("padded")));
-  }
-  expect(stalled.killed).toBe(false);
-});
+binaryTest(
+  "a reader that opens and stalls disturbs nobody",
+  { statusFifo: true },
+  async (server) => {
+    await using stalled = Bun.spawn(["sh", "-c", 'exec sleep 60 < "$0"', server.files.fifo]);
+    const client = await server.connect();
+    for (let i = 0; i < 10; i += 1) {
+      await client.closeSession(await client.get(server.app("padded")));
+    }
+    expect(stalled.killed).toBe(false);
+  },
+);
 
 binaryTest(
   "a STATUS_FIFO that is missing is one warning, and the pool runs",

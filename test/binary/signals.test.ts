@@ -7,7 +7,12 @@ import { receive } from "../../src/native/socket.ts";
 import { turn, until, within } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { ParentEnd } from "../helpers/parent-end.ts";
-import { serverTests, ServerUnderTest, withEndingServer, type ServerTest } from "../helpers/pool-server.ts";
+import {
+  serverTests,
+  ServerUnderTest,
+  withEndingServer,
+  type ServerTest,
+} from "../helpers/pool-server.ts";
 import { isRunning, markedProcesses } from "../helpers/processes.ts";
 import { exchange } from "../helpers/raw-client.ts";
 
@@ -15,7 +20,11 @@ countDescriptors();
 const binaryTest = serverTests("binary");
 
 /** Sends a signal about every 100 µs until the process has ended, or so often. */
-async function storm(server: ServerUnderTest, signal: NodeJS.Signals, times: number): Promise<void> {
+async function storm(
+  server: ServerUnderTest,
+  signal: NodeJS.Signals,
+  times: number,
+): Promise<void> {
   for (let sent = 0; sent < times && isRunning(server.pid); sent += 1) {
     process.kill(server.pid, signal);
     const next = performance.now() + 0.1;
@@ -29,7 +38,8 @@ async function storm(server: ServerUnderTest, signal: NodeJS.Signals, times: num
 async function busyServer(server: ServerUnderTest): Promise<number[]> {
   const client = await server.connect();
   const sessions = [];
-  for (const name of ["padded-a", "padded-b", "file"]) sessions.push(await client.get(server.app(name)));
+  for (const name of ["padded-a", "padded-b", "file"])
+    sessions.push(await client.get(server.app(name)));
   const [idle] = sessions;
   if (idle !== undefined) await client.closeSession(idle);
   const other = await server.connect();
@@ -144,14 +154,17 @@ test("a storm of SIGINT counts as one: the spawn server gets its time to leave",
   });
 });
 
-binaryTest("SIGHUP, SIGUSR1, SIGUSR2 and SIGPIPE, one and in storms, change nothing", async (server) => {
-  const client = await server.connect();
-  await client.send("setMaxPerApp", "1");
-  const { pid } = await client.get(server.app("padded"));
-  for (const signal of ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGPIPE"] as const) {
-    await storm(server, signal, 300);
-    const session = await client.get(server.app("padded"));
-    expect(await exchange(session, signal)).toBe(`${pid} ${signal}`);
-  }
-  expect(receive(client.fd, 1)).toBe("empty");
-});
+binaryTest(
+  "SIGHUP, SIGUSR1, SIGUSR2 and SIGPIPE, one and in storms, change nothing",
+  async (server) => {
+    const client = await server.connect();
+    await client.send("setMaxPerApp", "1");
+    const { pid } = await client.get(server.app("padded"));
+    for (const signal of ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGPIPE"] as const) {
+      await storm(server, signal, 300);
+      const session = await client.get(server.app("padded"));
+      expect(await exchange(session, signal)).toBe(`${pid} ${signal}`);
+    }
+    expect(receive(client.fd, 1)).toBe("empty");
+  },
+);

@@ -1,4 +1,7 @@
-/** Section 1: command lines and descriptors that make no server: one clear line, and the right status. */
+/**
+ * Section 1: command lines and descriptors that make no server: one clear line, and the right
+ * status.
+ */
 import { expect, test } from "bun:test";
 import { mkdirSync, openSync, writeFileSync } from "node:fs";
 
@@ -17,7 +20,10 @@ const temporaryDirectory = temporaryDirectories();
 const program = "ApplicationPoolServerExecutable";
 const good = ["0", "/no/spawn-server", "", "ruby", "", ""];
 
-/** Checks that it ended at once with one line on stderr, and returns the line without the program's name. */
+/**
+ * Checks that it ended at once with one line on stderr, and returns the line without the program's
+ * name.
+ */
 function oneLine(outcome: Outcome, status: 1 | 2): string {
   expect(outcome).toMatchObject({ status, signal: undefined, stdout: "" });
   expect(outcome.stderr).toMatch(/^[^\n]+\n$/);
@@ -134,7 +140,11 @@ test("an unusable LOG_FILE or an unknown USER: exit 1, and nothing was started",
 
 test("--version and --help are answered on stdout, exit 0", async () => {
   const version = await runBinary(["--version"]);
-  expect(version).toMatchObject({ status: 0, stderr: "", stdout: `${program} ${manifest.version}\n` });
+  expect(version).toMatchObject({
+    status: 0,
+    stderr: "",
+    stdout: `${program} ${manifest.version}\n`,
+  });
   const help = await runBinary(["--help"]);
   expect(help).toMatchObject({ status: 0, stderr: "" });
   for (const word of ["LOGLEVEL", "SPAWN_SERVER", "STATUS_FIFO", "--max-wait"]) {

@@ -1,4 +1,6 @@
-/** What surrounds the server (environment, directory, limits, descriptors), and what children see. */
+/**
+ * What surrounds the server (environment, directory, limits, descriptors), and what children see.
+ */
 import { expect } from "bun:test";
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 
@@ -64,7 +66,9 @@ binaryTest(
   async (server) => {
     const spawnServer = environmentOf(await server.spawnServerPid());
     const names = Object.keys(spawnServer);
-    const strange = names.filter((name) => /^(BUN_|NOTIFY_|LISTEN_|NODE_CHANNEL|APPLICATION_POOL)/.test(name));
+    const strange = names.filter((name) =>
+      /^(BUN_|NOTIFY_|LISTEN_|NODE_CHANNEL|APPLICATION_POOL)/.test(name),
+    );
     expect(strange).toEqual([]);
     expect(Buffer.from(spawnServer["KEPT"] ?? "", "latin1").toString()).toBe("as it is \xe9");
     expect([spawnServer["EMPTY"], spawnServer["LARGE"]?.length]).toEqual(["", 100_000]);
@@ -80,7 +84,7 @@ binaryTest(
 );
 
 binaryTest(
-  "it raises its limit of descriptors to all it may have; its spawn server gets the one it was given",
+  "it raises its limit of descriptors to the most; its spawn server gets the one it was given",
   {
     binary: {
       // The shell stays as the parent: the limit is inherited from it.
@@ -96,18 +100,21 @@ binaryTest(
   },
 );
 
-binaryTest("its spawn server has its socket on 3 and nothing else of the server's", async (server) => {
-  const client = await server.connect();
-  await client.openChannel();
-  await client.get(server.app("file"));
-  const files = openDescriptors(await server.spawnServerPid());
-  const mine = openDescriptors(server.pid);
-  const shared = [...files].filter(([fd, what]) => fd > 3 && [...mine.values()].includes(what));
-  expect(files.get(3)).toStartWith("socket:");
-  expect(files.get(1)).toBe(server.files.output);
-  expect(files.get(2)).toBe(server.files.output);
-  expect(shared.filter(([, what]) => /^(socket|pipe):/.test(what))).toEqual([]);
-});
+binaryTest(
+  "its spawn server has its socket on 3 and nothing else of the server's",
+  async (server) => {
+    const client = await server.connect();
+    await client.openChannel();
+    await client.get(server.app("file"));
+    const files = openDescriptors(await server.spawnServerPid());
+    const mine = openDescriptors(server.pid);
+    const shared = [...files].filter(([fd, what]) => fd > 3 && [...mine.values()].includes(what));
+    expect(files.get(3)).toStartWith("socket:");
+    expect(files.get(1)).toBe(server.files.output);
+    expect(files.get(2)).toBe(server.files.output);
+    expect(shared.filter(([, what]) => /^(socket|pipe):/.test(what))).toEqual([]);
+  },
+);
 
 binaryTest(
   "with stdin, stdout and stderr closed it works, and none of its sockets takes their numbers",
@@ -157,16 +164,24 @@ binaryTest(
   },
 );
 
-binaryTest("its log is text lines at LOGLEVEL 1: what is notable, not every message", { logLevel: 1 }, async (server) => {
-  const client = await server.connect();
-  await client.get(server.app("padded"));
-  expect(server.log()).toMatch(/^\S+Z notice instance spawned app=\S+ pid=\d+ ms=\d+$/m);
-  expect(server.log()).not.toContain("debug");
-});
+binaryTest(
+  "its log is text lines at LOGLEVEL 1: what is notable, not every message",
+  { logLevel: 1 },
+  async (server) => {
+    const client = await server.connect();
+    await client.get(server.app("padded"));
+    expect(server.log()).toMatch(/^\S+Z notice instance spawned app=\S+ pid=\d+ ms=\d+$/m);
+    expect(server.log()).not.toContain("debug");
+  },
+);
 
 binaryTest("its log is JSON when asked for", { logFormat: "json" }, async (server) => {
   const client = await server.connect();
   await client.get(server.app("padded"));
-  const events = server.log().trim().split("\n").map((line) => JSON.parse(line) as { event: string });
+  const events = server
+    .log()
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { event: string });
   expect(events.map(({ event }) => event)).toContain("instance spawned");
 });

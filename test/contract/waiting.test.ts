@@ -5,7 +5,7 @@ import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { serverKinds, serverTests } from "../helpers/pool-server.ts";
 import { isRunning } from "../helpers/processes.ts";
-import { appElements, frame, type RawClient } from "../helpers/raw-client.ts";
+import { appElements, exchange, frame, type RawClient } from "../helpers/raw-client.ts";
 
 /** `count` and `active`, as any client sees them. */
 async function counts(client: RawClient): Promise<[count: number, active: number]> {
@@ -237,6 +237,25 @@ describe.each([...serverKinds])("%s", (kind) => {
       }
     },
   );
+
+  test("clients that hang up right after asking, or before they have read, keep nothing", async (server) => {
+    const client = await server.connect();
+    await client.send("setMax", "3");
+    await client.closeSession(await client.get(server.app("padded")));
+    for (let i = 0; i < 60; i += 1) {
+      const hasty = await server.connect();
+      await hasty.sendGet(server.app(i % 10 === 0 ? `padded-${i}` : "padded"));
+      // Some are gone before the server sees the get, some after the reply was sent.
+      if (i % 2 === 0) await client.number("getCount");
+      hasty.close();
+    }
+    await until("all sessions are given back", async () => {
+      const { sessions, waiting, spawning } = await client.inspect();
+      return sessions + waiting + spawning === 0;
+    });
+    const session = await client.get(server.app("padded"));
+    expect(await exchange(session, "well")).toBe(`${session.pid} well`);
+  });
 
   test("what clients say and do in any order never makes a count wrong", async (server) => {
     const clients = [await server.connect(), await server.connect(), await server.connect()];

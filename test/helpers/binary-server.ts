@@ -56,7 +56,12 @@ export async function startBinary(
     [...(setup.binary?.wrapper ?? []), binaryPath, ...positionals(files, setup), ...options(setup)],
     {
       cwd: files.directory,
-      env: { ...plainEnvironment, ...setup.environment, [markVariable]: mark },
+      env: {
+        ...plainEnvironment,
+        TMPDIR: files.directory,
+        ...setup.environment,
+        [markVariable]: mark,
+      },
       stdio: ["ignore", log, log, theirs.number],
     },
   );

@@ -235,15 +235,17 @@ export class ServerUnderTest {
     this.remove();
   }
 
-  /** No process that the server started is left, and no socket or FIFO. */
+  /** No process that the server started is left, and no socket, FIFO or directory it made. */
   async checkGone(): Promise<void> {
-    const left = (): ProcessFacts[] => markedProcesses(this.mark);
-    await until("every process it started is gone", () => left().length === 0, left);
+    const alive = (): ProcessFacts[] => markedProcesses(this.mark);
+    await until("every process it started is gone", () => alive().length === 0, alive);
     const special = filesBelow(Buffer.from(this.files.directory)).filter((path) => {
       const facts = lstatSync(path);
       return facts.isSocket() || facts.isFIFO();
     });
-    if (special.length > 0) throw new Error(`left behind: ${special.join(", ")}`);
+    const own = readdirSync(this.files.directory).filter((name) => name.startsWith("application-"));
+    const left = [...special.map(String), ...own];
+    if (left.length > 0) throw new Error(`left behind: ${left.join(", ")}`);
   }
 
   /** After a failure: everything is ended at once, so that the next test starts clean. */

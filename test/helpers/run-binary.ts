@@ -11,6 +11,7 @@ export interface RunOptions {
 
 export interface Outcome {
   readonly status: number | null;
+  /** The signal that ended it, if one did. */
   readonly signal: string | undefined;
   readonly stdout: string;
   readonly stderr: string;
@@ -31,5 +32,10 @@ export async function runBinary(
     (child.stderr as ReadableStream).text(),
     child.exited,
   ]);
-  return { status, signal: child.signalCode ?? undefined, stdout, stderr };
+  return {
+    status,
+    signal: child.signalCode === null ? undefined : String(child.signalCode),
+    stdout,
+    stderr,
+  };
 }

@@ -58,13 +58,13 @@ async function cat(path: string): Promise<string> {
   return await within("the report", child.stdout.text());
 }
 
-/** What a reader gets of what is there. */
-function readSome(fd: number, bytes: number): string | "none" {
+/** What a reader gets of what is there; undefined when nothing is. */
+function readSome(fd: number, bytes: number): string | undefined {
   const piece = new Uint8Array(bytes);
   try {
     return Buffer.from(piece.subarray(0, readSync(fd, piece))).toString();
   } catch {
-    return "none"; // EAGAIN
+    return undefined; // EAGAIN
   }
 }
 
@@ -83,14 +83,14 @@ test("a slow reader of more than a pipe holds gets one whole report, and then th
   await until("the report begins", () => readSomeInto() > 0);
   function readSomeInto(): number {
     const piece = readSome(reader.number, 10_000);
-    if (piece !== "none") text += piece;
+    if (piece !== undefined) text += piece;
     return text.length;
   }
   let ended = false;
   await until("the end", async () => {
     const piece = readSome(reader.number, 10_000);
     if (piece === "" && text.length >= 300_000) ended = true;
-    else if (piece !== "none") text += piece;
+    else if (piece !== undefined) text += piece;
     return ended;
   });
   expect(text).toBe(`${"r".repeat(300_000)}report 1`);
@@ -101,7 +101,10 @@ test("a reader that leaves in the middle costs its own report only", async () =>
   await using status = serve(300_000);
   {
     using reader = open(status.path, "read");
-    await until("the report begins", () => readSome(reader.number, 10) !== "none" && status.reports === 1);
+    await until(
+      "the report begins",
+      () => readSome(reader.number, 10) !== undefined && status.reports === 1,
+    );
   }
   const text = await cat(status.path);
   expect(text.slice(-8)).toBe("report 2");

@@ -1,4 +1,7 @@
-/** Options of the command line, and the same from the environment: read strictly, wrong ones named with their place. */
+/**
+ * Options of the command line, and the same from the environment: read strictly, wrong ones named
+ * with their place.
+ */
 import { expect, test } from "bun:test";
 
 import {

@@ -1,4 +1,7 @@
-/** What a client is sent, over real sockets: order, full sockets, and who owns a descriptor on its way. */
+/**
+ * What a client is sent, over real sockets: order, full sockets, and who owns a descriptor on its
+ * way.
+ */
 import { expect, test } from "bun:test";
 import { fstatSync } from "node:fs";
 

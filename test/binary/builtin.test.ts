@@ -1,0 +1,179 @@
+/**
+ * The binary with nothing else installed: its built-in spawner, and what its instances are given.
+ */
+import { expect, test } from "bun:test";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { encodeSessionHeaders } from "../../src/wire/session-headers.ts";
+import type { ByteString } from "../../src/wire/bytes.ts";
+import { until, within } from "../helpers/condition.ts";
+import { countDescriptors, openDescriptors } from "../helpers/descriptors.ts";
+import { serverTests, ServerUnderTest, withEndingServer } from "../helpers/pool-server.ts";
+import { isRunning, markedProcesses } from "../helpers/processes.ts";
+import { appElements, readToEnd, sendAll, type RawClient } from "../helpers/raw-client.ts";
+
+countDescriptors();
+const binaryTest = serverTests("binary");
+const builtin = { binary: { builtin: true }, environment: { PATH: "/nonexistent" } };
+
+/** Writes an application with one file, server.ts. @returns its root. */
+function application(server: ServerUnderTest, name: string, source: string): string {
+  const root = server.app(name);
+  mkdirSync(root, { recursive: true });
+  writeFileSync(join(root, "server.ts"), source);
+  return root;
+}
+
+const shows = `export default {
+  fetch: () => Response.json({ env: process.env, cwd: process.cwd(), pid: process.pid }),
+};`;
+
+/** One request; returns the whole answer. */
+async function request(client: RawClient, root: string, environment = "production") {
+  const session = await client.get(root, { appType: "bun", environment });
+  const headers = Object.entries({
+    REQUEST_METHOD: "GET",
+    REQUEST_URI: "/path",
+    PATH_INFO: "/path",
+    SCRIPT_NAME: "",
+    QUERY_STRING: "",
+    SERVER_NAME: "localhost",
+    SERVER_PORT: "80",
+    SERVER_PROTOCOL: "HTTP/1.1",
+    REMOTE_ADDR: "127.0.0.1",
+  }) as [ByteString, ByteString][];
+  await sendAll(session.stream.number, encodeSessionHeaders(headers));
+  const answer = await readToEnd(session.stream.number);
+  await client.closeSession(session);
+  const [head = "", body = ""] = answer.split("\r\n\r\n", 2);
+  return { pid: session.pid, head, body };
+}
+
+binaryTest(
+  "a bun application is served by the binary alone, from its own directory",
+  builtin,
+  async (server) => {
+    const client = await server.connect();
+    expect(await client.number("getSpawnServerPid")).toBe(server.pid);
+    const root = application(server, "shows", shows);
+    const { pid, head, body } = await request(client, root, "staging");
+    expect(head).toStartWith("Status: 200");
+    const seen = JSON.parse(body) as { env: Record<string, string>; cwd: string; pid: number };
+    expect([seen.cwd, seen.pid]).toEqual([root, pid]);
+    for (const name of ["RACK_ENV", "RAILS_ENV", "NODE_ENV", "WSGI_ENV", "APP_ENV"]) {
+      expect([name, seen.env[name]]).toEqual([name, "staging"]);
+    }
+    const strange = /^(BUN_|APPLICATION_POOL|NOTIFY_SOCKET|LISTEN_)/;
+    expect(Object.keys(seen.env).filter((name) => strange.test(name))).toEqual([]);
+  },
+);
+
+binaryTest(
+  "an instance holds descriptors 0 to 4 and nothing of the server's or of another instance's",
+  builtin,
+  async (server) => {
+    const client = await server.connect();
+    const pids = [];
+    for (const name of ["a", "b"]) {
+      pids.push((await request(client, application(server, name, shows))).pid);
+    }
+    const kinds = /^(socket|pipe):/;
+    const ends = [server.pid, ...pids].map((pid) => {
+      return [...openDescriptors(pid).values()].filter((what) => kinds.test(what));
+    });
+    const [ofServer = [], ofA = [], ofB = []] = ends;
+    expect(ofA.filter((what) => ofServer.includes(what) && what.startsWith("socket:"))).toEqual([]);
+    expect(ofA.filter((what) => ofB.includes(what))).toEqual([]);
+    const first = openDescriptors(pids[0] ?? 0);
+    expect(first.get(0)).toBe("/dev/null");
+    expect([1, 2].map((fd) => first.get(fd)?.split(":")[0])).toEqual(["pipe", "pipe"]);
+    expect([3, 4].map((fd) => first.get(fd)?.split(":")[0])).toEqual(["socket", "socket"]);
+  },
+);
+
+binaryTest(
+  "files of an application that a runtime would take orders from have no say",
+  builtin,
+  async (server) => {
+    const client = await server.connect();
+    const root = application(server, "trapped", shows);
+    const sprung = join(server.files.directory, "sprung");
+    writeFileSync(
+      join(root, "trap.js"),
+      `require("fs").writeFileSync(${JSON.stringify(sprung)}, "")`,
+    );
+    writeFileSync(join(root, "bunfig.toml"), 'preload = ["./trap.js"]\n');
+    writeFileSync(join(root, ".env"), "FROM_DOT_ENV=1\n");
+    const { body } = await request(client, root);
+    expect(body).not.toContain("FROM_DOT_ENV");
+    expect(existsSync(sprung)).toBe(false);
+  },
+);
+
+binaryTest(
+  "what an application writes is in LOG_FILE, and after a rotation in the new one",
+  builtin,
+  async (server) => {
+    const client = await server.connect();
+    const fetch = `fetch() { console.log("said something"); return new Response("x"); }`;
+    const source = `export default { ${fetch} };`;
+    const root = application(server, "talks", source);
+    const { pid } = await request(client, root);
+    const line = `[${root} ${pid}] said something\n`;
+    await until(
+      "it is in the log",
+      () => server.output().includes(line),
+      () => server.output(),
+    );
+    renameSync(server.files.output, `${server.files.output}.1`);
+    process.kill(server.pid, "SIGHUP");
+    await until("the log is opened anew", () => existsSync(server.files.output));
+    await request(client, root);
+    await until("it is in the new log", () => server.output().includes(line));
+    expect(readFileSync(`${server.files.output}.1`, "utf8").split(line)).toHaveLength(2);
+  },
+);
+
+binaryTest(
+  "an application that cannot be started is an error page that says why",
+  builtin,
+  async (server) => {
+    const client = await server.connect();
+    const broken = application(server, "broken", `throw new Error("no <database> today");`);
+    for (const [root, words] of [
+      [broken, "no &lt;database&gt; today"],
+      [server.app("absent"), "absent"],
+    ] as const) {
+      const [name, , hasPage] = await client.ask("get", ...appElements(root, { appType: "bun" }));
+      expect([name, hasPage]).toEqual(["SpawnException", "true"]);
+      expect(await client.receiveScalar()).toContain(words);
+    }
+  },
+);
+
+test("an instance that is stuck does not outlive a hurried end", async () => {
+  const stuck = `
+    export default { fetch() { setTimeout(() => { for (;;); }, 1); return new Response("x"); } };`;
+  await withEndingServer("binary", builtin, async (server) => {
+    const client = await server.connect();
+    const { pid } = await request(client, application(server, "stuck", stuck));
+    process.kill(server.pid, "SIGTERM");
+    await until("it has begun to end", () => server.log().includes("server ends"));
+    process.kill(server.pid, "SIGTERM");
+    expect(await within("its end", server.ended, 4000)).toBe(0);
+    await until("the instance is gone", () => !isRunning(pid));
+  });
+});
+
+test("killed outright, the server leaves no instance behind", async () => {
+  const server = await ServerUnderTest.start("binary", builtin);
+  const client = await server.connect();
+  await request(client, application(server, "a", shows));
+  process.kill(server.pid, "SIGKILL");
+  await within("its end", server.ended);
+  server.parent.closeClients();
+  server.parent.close();
+  await until("every process is gone", () => markedProcesses(server.mark).length === 0);
+  server.remove();
+});
