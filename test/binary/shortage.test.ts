@@ -58,7 +58,7 @@ binaryTest(
 );
 
 binaryTest(
-  "gets of warm applications are served by the spare descriptor, or when one is free",
+  "gets of warm applications are served all the same, by the spare descriptor",
   setup,
   async (server) => {
     const client = await server.connect();

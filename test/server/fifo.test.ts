@@ -6,7 +6,7 @@ import { open } from "../../src/native/fd.ts";
 import { StatusFifo } from "../../src/status/fifo.ts";
 import { fromText } from "../../src/wire/bytes.ts";
 import { until, within } from "../helpers/condition.ts";
-import { countDescriptors } from "../helpers/descriptors.ts";
+import { countDescriptors, openDescriptors } from "../helpers/descriptors.ts";
 import { errorCode, errorOf } from "../helpers/errors.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
@@ -50,6 +50,11 @@ function serve(size = 0): Serving {
   };
   fifo.start();
   return serving;
+}
+
+/** How many of our descriptors are of this file; one is the server's own hold on it. */
+function descriptorsOf(path: string): number {
+  return [...openDescriptors().values()].filter((what) => what === path).length;
 }
 
 /** Reads a FIFO to its end in a process of its own, as tools do. */
@@ -97,6 +102,16 @@ test("a slow reader of more than a pipe holds gets one whole report, and then th
   expect(status.reports).toBe(1);
 });
 
+test("a reader that takes longer than the pause over a short report gets no second one", async () => {
+  await using status = serve();
+  using reader = open(status.path, "read");
+  await until("the report is written", () => status.reports === 1);
+  await Bun.sleep(1300); // longer than the second between reports, which is what is claimed
+  expect(readSome(reader.number, 1000)).toBe("report 1");
+  await until("the end", () => readSome(reader.number, 1000) === "");
+  expect(status.reports).toBe(1);
+});
+
 test("a reader that leaves in the middle costs its own report only", async () => {
   await using status = serve(300_000);
   {
@@ -106,6 +121,8 @@ test("a reader that leaves in the middle costs its own report only", async () =>
       () => readSome(reader.number, 10) !== undefined && status.reports === 1,
     );
   }
+  // Its end must have been seen: until then a second reader would be taken for the first.
+  await until("the server has let go", () => descriptorsOf(status.path) === 1);
   const text = await cat(status.path);
   expect(text.slice(-8)).toBe("report 2");
   expect(text.length).toBe(300_008);
