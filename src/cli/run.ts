@@ -1,11 +1,10 @@
 /**
  * Which command runs, and how it ends: errors become one line on stderr and an exit status (0 done, 1 failure, 2 usage).
- * Commands are loaded when they are chosen: the hidden launch command is on the path of every spawn and loads little.
+ * Commands are loaded when they are chosen: a parent waits for the default one to start.
  */
 import { writeSync } from "node:fs";
 
 import { ignoreSignal, signals } from "../native/process.ts";
-import { launchVariable } from "../spawn/launch-plan.ts";
 import { ascii, toText } from "../wire/bytes.ts";
 import { argumentBytes, isLogLevel } from "./arguments.ts";
 import { StartError, UsageError } from "./usage-error.ts";
@@ -15,10 +14,6 @@ const program = "ApplicationPoolServerExecutable";
 /** Runs the command the arguments name and exits. */
 export async function run(): Promise<never> {
   try {
-    if (process.env[launchVariable] !== undefined) {
-      const { launchFromEnvironment } = await import("../spawn/launch.ts");
-      launchFromEnvironment();
-    }
     await dispatch();
     return exit(0);
   } catch (error) {

@@ -1,29 +1,34 @@
-/** RLIMIT_NOFILE: the server wants all it may have; its children get back what it was given. */
+/**
+ * RLIMIT_NOFILE: the server wants all it may have; its children get back what it was given.
+ *
+ * Bun raises the soft limit before the first line of ours runs and keeps no record of what it was. The parent that
+ * executed us had the same limit unless it changed it in between, and the kernel tells its limits (proc(5)): where its
+ * hard limit is ours, its soft limit is taken for what ours was.
+ */
 import { readFileSync } from "node:fs";
 
 import { getDescriptorLimit, setDescriptorLimit, type DescriptorLimit } from "../native/process.ts";
 
-/** Raises the soft limit to the hard one. @returns the limit as it was given to this process. */
+/** Raises the soft limit to the hard one. @returns the limit children are to have. */
 export function raiseDescriptorLimit(): DescriptorLimit {
   const found = getDescriptorLimit();
   if (found.soft < found.hard) {
     setDescriptorLimit({ soft: found.hard, hard: found.hard });
     return found;
   }
-  return { soft: softLimitOfParent(found.hard) ?? found.soft, hard: found.hard };
+  const parent = limitOf(process.ppid);
+  return parent !== undefined && parent.hard === found.hard ? parent : found;
 }
 
-/**
- * The runtime has raised our soft limit before our first line ran. We inherited it from our parent, who still shows it
- * (proc(5)), unless something on the way changed both.
- */
-function softLimitOfParent(ourHard: bigint): bigint | undefined {
+/** Another process's limit; undefined when it cannot be told. */
+function limitOf(pid: number): DescriptorLimit | undefined {
   try {
-    const limits = readFileSync(`/proc/${process.ppid}/limits`, "latin1");
-    const [, soft, hard] = /^Max open files +([0-9]+) +([0-9]+)/m.exec(limits) ?? [];
-    if (soft === undefined || hard === undefined || BigInt(hard) !== ourHard) return undefined;
-    return BigInt(soft);
+    const limits = readFileSync(`/proc/${pid}/limits`, "latin1");
+    const [, soft, hard] = /^Max open files +(\d+) +(\d+) /m.exec(limits) ?? [];
+    return soft === undefined || hard === undefined
+      ? undefined
+      : { soft: BigInt(soft), hard: BigInt(hard) };
   } catch {
-    return undefined; // The parent is gone, or somebody else's.
+    return undefined;
   }
 }

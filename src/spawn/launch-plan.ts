@@ -7,9 +7,7 @@ import { readFileSync } from "node:fs";
 
 import type { DescriptorLimit, User } from "../native/process.ts";
 import { ascii, toText, type ByteString } from "../wire/bytes.ts";
-
-/** The variable whose presence makes a start of our binary the launch command. */
-export const launchVariable = "APPLICATION_POOL_LAUNCH";
+import { launchVariable } from "./launch-variable.ts";
 
 /** Linux refuses a single environment string of 128 KiB or more (execve(2), MAX_ARG_STRLEN). */
 const maxPlanBytes = 128 * 1024 - launchVariable.length - 2;

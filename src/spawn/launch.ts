@@ -24,7 +24,8 @@ import {
 import { send } from "../native/socket.ts";
 import { ascii, fromText, toBytes, toText, type ByteString } from "../wire/bytes.ts";
 import { encodeLifelineErrorPage } from "../wire/instance-protocol.ts";
-import { decodePlan, launchVariable, lifelineDescriptor, type LaunchPlan } from "./launch-plan.ts";
+import { decodePlan, lifelineDescriptor, type LaunchPlan } from "./launch-plan.ts";
+import { launchVariable } from "./launch-variable.ts";
 
 /**
  * What no child sees: what would turn our binary into something else, what belongs to the server's

@@ -64,6 +64,10 @@ test("no line of a document is wider than 120 characters", () => {
 
 const options = Object.entries(daemonCommand.args ?? {}).filter(([, of]) => of.type === "string");
 
+function byName(a: { readonly name: string }, b: { readonly name: string }): number {
+  return a.name < b.name ? -1 : 1;
+}
+
 test("the README's table has the options that the server has, with their variables and defaults", () => {
   const rows = Array.from(
     readme.matchAll(/^\| `--([\w-]+)` +\| `(\w+)` +\| (\S+) +\|/gm),
@@ -74,7 +78,6 @@ test("the README's table has the options that the server has, with their variabl
     variable: variableOf(name),
     fallback: /\(default (\S+)\)$/.exec(description)?.[1] ?? "none",
   }));
-  const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);
   expect(rows.toSorted(byName)).toEqual(real.toSorted(byName));
 });
 

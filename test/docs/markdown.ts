@@ -6,10 +6,13 @@ export const ROOT = resolve(import.meta.dir, "..", "..");
 
 /** Paths of all documents, relative to the root of the tree. */
 export function documents(): string[] {
-  const isDocument = (name: string): boolean => name.endsWith(".md");
   const atRoot = readdirSync(ROOT).filter(isDocument);
   const inDocs = readdirSync(join(ROOT, "docs")).filter(isDocument);
   return [...atRoot, ...inDocs.map((name) => `docs/${name}`)];
+}
+
+function isDocument(name: string): boolean {
+  return name.endsWith(".md");
 }
 
 export function readDocument(path: string): string {

@@ -44,11 +44,12 @@ function command(of: Command): Example {
 }
 
 function reply(encoded: Uint8Array, of: replies.Reply): Example {
-  const read = (stream: Decoder): unknown => {
-    const { reply: parsed, pageFollows } = replies.parseReply(array(stream));
-    return pageFollows ? { ...parsed, page: stream.nextScalar(1000) } : parsed;
-  };
-  return { encoded, read, meaning: of };
+  return { encoded, read: readReply, meaning: of };
+}
+
+function readReply(stream: Decoder): unknown {
+  const { reply: parsed, pageFollows } = replies.parseReply(array(stream));
+  return pageFollows ? { ...parsed, page: stream.nextScalar(1000) } : parsed;
 }
 
 function array(stream: Decoder) {
@@ -231,7 +232,7 @@ function busyPool(): Pool<undefined> {
   const get = () =>
     pool.get({ root: app.root, options: undefined, restart: false, expectedConcurrency: 1 }, 0);
   for (let i = 0; i < 4; i += 1) {
-    for (const effect of [...get().effects]) {
+    for (const effect of get().effects) {
       if (effect.kind !== "spawn") continue;
       if (i === 0) pool.spawnFailed(effect.spawn, { message: "no luck" }, 1);
       else if (i === 1) pool.spawned(effect.spawn, { pid: 4711, concurrency: 1 }, 2);

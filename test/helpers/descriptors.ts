@@ -2,11 +2,11 @@
  * Open descriptors, counted around every test: whatever a test opened it must have closed, and it
  * must not have closed what was open before. Also the means to run out of them on purpose.
  */
-import { afterEach, beforeEach } from "bun:test";
+import { afterEach, beforeEach, setDefaultTimeout } from "bun:test";
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 import { getDescriptorLimit, setDescriptorLimit } from "../../src/native/process.ts";
-import { until } from "./condition.ts";
+import { patienceMs, until } from "./condition.ts";
 
 /** What the runtime opens for itself at the first need and keeps: no leak of anybody's. */
 const runtimeOwn = /^anon_inode:\[(eventpoll|eventfd|timerfd|io_uring)\]$|^\/dev\/(u?random)$/;
@@ -51,6 +51,8 @@ function changesSince(): string[] {
  * own.
  */
 export function countDescriptors(): void {
+  // A wait for a condition says what it waited for; the runner's own limit must not come first.
+  setDefaultTimeout(6 * patienceMs);
   beforeEach(() => {
     before = openDescriptors();
   });

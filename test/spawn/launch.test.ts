@@ -10,9 +10,9 @@ import {
   decodePlan,
   launchCommand,
   launcherCommand,
-  launchVariable,
   type LaunchPlan,
 } from "../../src/spawn/launch-plan.ts";
+import { launchVariable } from "../../src/spawn/launch-variable.ts";
 import { ascii, fromText } from "../../src/wire/bytes.ts";
 import { Decoder } from "../../src/wire/decoder.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";

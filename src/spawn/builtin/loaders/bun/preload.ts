@@ -132,10 +132,24 @@ async function begin(started: Application): Promise<void> {
   process.off("beforeExit", onNothingServed);
 }
 
+/** Bun announces the server of a default export, by a port on which nothing listens here. */
+const announcement = /^Started (development )?server: http:\/\/localhost:\d+$/;
+
+/* oxlint-disable no-console -- it is the console that is changed here */
+function hushAnnouncement(): void {
+  const { debug } = console;
+  console.debug = (...values: unknown[]) => {
+    console.debug = debug;
+    if (!announcement.test(String(values[0]).trim())) debug(...values);
+  };
+}
+/* oxlint-enable no-console */
+
 Bun.serve = ((options: ServeOptions) => {
   // Only the first is the application; a further one is a server of its own, on its own port.
   if (application !== undefined) return realServe(options);
   application = makeApplication(options, realServe, leave);
+  hushAnnouncement();
   begin(application).catch(onFailure);
   return application.server;
 }) as typeof Bun.serve;
