@@ -1,8 +1,10 @@
 /**
- * A soak of the server: many get/close cycles, then many connects, with the server's memory, descriptors and threads
- * written down along the way. What is wanted is a curve that ends where it began.
+ * A soak of the server: many get/close cycles, then many connects, with the server's memory,
+ * descriptors and threads written down along the way. What is wanted is a curve that ends where it
+ * began.
  *
- *     bun scripts/bench/soak.ts [--server PATH] [--cycles 1000000] [--connects 100000] [--clients 16]
+ *     bun scripts/bench/soak.ts [--server PATH] [--cycles 1000000] [--connects 100000]
+ *                               [--clients 16]
  *
  * Exit status 1 when descriptors or instances are not back where they were at the end.
  */
@@ -38,7 +40,8 @@ function look(pid: number): { rssKb: number; descriptors: number; threads: numbe
 function row(what: string, done: number, pid: number): number {
   const { rssKb, descriptors, threads } = look(pid);
   console.log(
-    `${what.padEnd(10)} ${String(done).padStart(9)}   rss ${(rssKb / 1024).toFixed(1).padStart(6)} MiB` +
+    `${what.padEnd(10)} ${String(done).padStart(9)}` +
+      `   rss ${(rssKb / 1024).toFixed(1).padStart(6)} MiB` +
       `   descriptors ${String(descriptors).padStart(4)}   threads ${threads}`,
   );
   return descriptors;

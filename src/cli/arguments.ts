@@ -1,6 +1,7 @@
 /**
- * The command line as bytes. Bun decodes argv as UTF-8 and loses what is not; a path may be any bytes, so where something
- * was lost the bytes are read back from the kernel (proc(5), /proc/self/cmdline).
+ * The command line as bytes. Bun decodes argv as UTF-8 and loses what is not; a path may be any
+ * bytes, so where something was lost the bytes are read back from the kernel (proc(5),
+ * /proc/self/cmdline).
  */
 import { readFileSync } from "node:fs";
 
@@ -14,7 +15,10 @@ export function argumentBytes(): ByteString[] {
   return all.slice(all.length - texts.length) as ByteString[];
 }
 
-/** Whether a first argument is a LOGLEVEL: it makes the next five positional, whatever they look like. */
+/**
+ * Whether a first argument is a LOGLEVEL: it makes the next five positional, whatever they look
+ * like.
+ */
 export function isLogLevel(argument: string): boolean {
   return /^-?[0-9]+$/.test(argument);
 }

@@ -1,6 +1,6 @@
 /**
- * The command line of the default command: the six positional arguments of 2.0, then our options. Everything is checked
- * here; what comes out can be used as it is.
+ * The command line of the default command: the six positional arguments of 2.0, then our options.
+ * Everything is checked here; what comes out can be used as it is.
  */
 import type { CommandDef } from "citty";
 
@@ -42,8 +42,8 @@ export const daemonCommand: CommandDef = {
   meta: {
     name: "ApplicationPoolServerExecutable",
     description:
-      "Application pool server. Exec it with one end of a Unix stream socket pair on descriptor 3; " +
-      `every option can also be given as ${variableOf("option-name")}.`,
+      "Application pool server. Exec it with one end of a Unix stream socket pair on " +
+      `descriptor 3; every option can also be given as ${variableOf("option-name")}.`,
   },
   args: {
     LOGLEVEL: positional("whole number: 0 warnings and errors, 1 notable events, up to 4"),
@@ -92,18 +92,20 @@ export async function readConfig(args: readonly ByteString[]): Promise<Config> {
     statusFifo === undefined
   ) {
     throw new UsageError(
-      `${given.length} arguments are given, ${positionals.length} are needed: ${positionals.join(" ")}`,
+      `${given.length} arguments are given, ${positionals.length} are needed: ` +
+        positionals.join(" "),
     );
   }
   const rest = args.slice(positionals.length).map((argument) => toText(argument));
   const set = await readOptions(rest, options, process.env);
+  const runsAs = knownUser(user);
   return {
     logLevel: Number(logLevel),
     logFormat: oneOf(set, "log-format", ["text", "json"]),
     spawnServer,
     logFile: usableLogFile(logFile),
     ruby,
-    user: knownUser(user),
+    user: runsAs,
     statusFifo: statusFifo === "" ? undefined : statusFifo,
     spawnTimeoutMs: seconds(set, "spawn-timeout", { min: 0.001, max: 3600 }, 90_000),
     maxWaitMs: seconds(set, "max-wait", { min: 0, max: 86_400 }, 0),

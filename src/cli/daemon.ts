@@ -1,6 +1,6 @@
 /**
- * The default command, the contract of 2.0: six positional arguments and a socket on descriptor 3, then our options.
- * The parts are put together here; the server itself knows of no command line.
+ * The default command, the contract of 2.0: six positional arguments and a socket on descriptor 3,
+ * then our options. The parts are put together here; the server itself knows of no command line.
  */
 
 import { setCloseOnExec } from "../native/fd.ts";
@@ -94,7 +94,9 @@ async function chooseSpawner(config: Config, options: BuiltinSpawnerOptions): Pr
   });
 }
 
-/** SIGINT and SIGTERM end the server; a storm of SIGINT is one; a second SIGTERM skips the waits. */
+/**
+ * SIGINT and SIGTERM end the server; a storm of SIGINT is one; a second SIGTERM skips the waits.
+ */
 function obeySignals(server: PoolServer, output: LineWriter): void {
   let terms = 0;
   onSignal((signal) => {

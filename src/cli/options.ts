@@ -1,7 +1,7 @@
 /**
- * Options, strictly: citty parses them, but lets unknown ones through and knows no numbers, so both are checked here.
- * Every option can also be given as an environment variable; the command line wins. A wrong value in either place is a
- * UsageError that names the place.
+ * Options, strictly: citty parses them, but lets unknown ones through and knows no numbers, so both
+ * are checked here. Every option can also be given as an environment variable; the command line
+ * wins. A wrong value in either place is a UsageError that names the place.
  */
 import type { ArgsDef } from "citty";
 
@@ -23,9 +23,11 @@ export interface Given {
 export type GivenOptions = ReadonlyMap<string, Given>;
 
 /**
- * Reads options that take a value. citty is loaded only when there are any: parents pass none and wait for us to start.
+ * Reads options that take a value. citty is loaded only when there are any: parents pass none and
+ * wait for us to start.
  * @param definition citty's, every option of type string.
- * @throws UsageError for an unknown option, a missing value, an option given twice, or anything else left over.
+ * @throws UsageError for an unknown option, a missing value, an option given twice, or anything
+ * else left over.
  */
 export async function readOptions(
   rawArguments: readonly string[],
@@ -45,7 +47,10 @@ export async function readOptions(
   return given;
 }
 
-/** Checks that the arguments are `--name value` or `--name=value` of known names. @returns the names. */
+/**
+ * Checks that the arguments are `--name value` or `--name=value` of known names. @returns the
+ * names.
+ */
 function checkShape(rawArguments: readonly string[], definition: ArgsDef): Set<string> {
   const names = new Set<string>();
   for (let i = 0; i < rawArguments.length; i += 1) {
@@ -82,7 +87,10 @@ export function wholeNumber(
   );
 }
 
-/** Seconds (a fraction is allowed) as milliseconds, or the fallback (milliseconds) when the option is not given. */
+/**
+ * Seconds (a fraction is allowed) as milliseconds, or the fallback (milliseconds) when the option
+ * is not given.
+ */
 export function seconds(
   options: GivenOptions,
   name: string,
@@ -94,7 +102,8 @@ export function seconds(
   const value = /^[0-9]{1,10}(\.[0-9]{1,3})?$/.test(given.text) ? Number(given.text) : Number.NaN;
   if (value >= bounds.min && value <= bounds.max) return Math.round(value * 1000);
   throw new UsageError(
-    `${given.where} is '${given.text}', not a number of seconds from ${bounds.min} to ${bounds.max}`,
+    `${given.where} is '${given.text}', ` +
+      `not a number of seconds from ${bounds.min} to ${bounds.max}`,
   );
 }
 

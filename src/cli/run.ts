@@ -1,6 +1,7 @@
 /**
- * Which command runs, and how it ends: errors become one line on stderr and an exit status (0 done, 1 failure, 2 usage).
- * Commands are loaded when they are chosen: a parent waits for the default one to start.
+ * Which command runs, and how it ends: errors become one line on stderr and an exit status (0 done,
+ * 1 failure, 2 usage). Commands are loaded when they are chosen: a parent waits for the default one
+ * to start.
  */
 import { writeSync } from "node:fs";
 
@@ -45,7 +46,7 @@ async function dispatch(): Promise<void> {
   }
   throw new UsageError(
     args.length === 0
-      ? "no arguments: it is started by a parent with LOGLEVEL SPAWN_SERVER LOG_FILE RUBY USER STATUS_FIFO"
+      ? "no arguments: a parent starts it, with LOGLEVEL SPAWN_SERVER LOG_FILE RUBY USER STATUS_FIFO"
       : `unknown command or LOGLEVEL '${first}'`,
   );
 }
@@ -60,7 +61,10 @@ function say(fd: 1 | 2, text: string): void {
   writeSync(fd, `${text}\n`);
 }
 
-/** Exits although a parent may still be sending signals: while the runtime winds down they would kill us. */
+/**
+ * Exits although a parent may still be sending signals: while the runtime winds down they would
+ * kill us.
+ */
 function exit(status: number): never {
   ignoreSignal(signals.SIGINT);
   ignoreSignal(signals.SIGTERM);

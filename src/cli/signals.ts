@@ -1,6 +1,6 @@
 /**
- * Signals, from the first line of main: the handlers are there before any other module is loaded, so that nothing is
- * lost between then and the moment somebody listens.
+ * Signals, from the first line of main: the handlers are there before any other module is loaded,
+ * so that nothing is lost between then and the moment somebody listens.
  */
 
 const handled = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const;

@@ -1,4 +1,7 @@
-/** What makes a command end early, with its exit status: the only two errors the command line shows to people. */
+/**
+ * What makes a command end early, with its exit status: the only two errors the command line shows
+ * to people.
+ */
 
 /** The command line is wrong: exit status 2. */
 export class UsageError extends Error {

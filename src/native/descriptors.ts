@@ -1,19 +1,23 @@
 /**
- * Descriptors over Unix sockets: SCM_RIGHTS by hand-built msghdr, iovec and cmsghdr (unix(7), cmsg(3)).
+ * Descriptors over Unix sockets: SCM_RIGHTS by hand-built msghdr, iovec and cmsghdr (unix(7),
+ * cmsg(3)).
  *
- * Passing a descriptor is always one message of exactly one data byte (value 0) with one control message holding one
- * int. A reply and its descriptor go out as two messages of one sendmmsg(2), so nothing comes between them and the
- * descriptor's byte is never merged with the bytes before it.
+ * Passing a descriptor is always one message of exactly one data byte (value 0) with one control
+ * message holding one int. A reply and its descriptor go out as two messages of one sendmmsg(2), so
+ * nothing comes between them and the descriptor's byte is never merged with the bytes before it.
  *
- * The arena holds, built once: two mmsghdr (reply, descriptor), their iovecs, the data byte, the control buffer, and
- * a msghdr of its own for receiving.
+ * The arena holds, built once: two mmsghdr (reply, descriptor), their iovecs, the data byte, the
+ * control buffer, and a msghdr of its own for receiving.
  */
 import { errnos, SyscallError } from "./errno.ts";
 import { C, cmsghdr, iovec, mmsghdr, msghdr } from "./layout.ts";
 import { address, arenaBytes, arenaView, errno, libc, putSize, putWord, reserve } from "./libc.ts";
 import { OwnedFd } from "./owned-fd.ts";
 
-/** A reply sent together with a descriptor is one frame: 2 bytes of length and at most 65,535 of content. */
+/**
+ * A reply sent together with a descriptor is one frame: 2 bytes of length and at most 65,535 of
+ * content.
+ */
 const replyRoom = 2 + 65_535;
 
 const messages = reserve(2 * mmsghdr.size);
@@ -26,7 +30,8 @@ const reply = reserve(replyRoom);
 const incoming = reserve(msghdr.size);
 const incomingIovec = reserve(iovec.size);
 const incomingByte = reserve(1);
-// Room for several descriptors: a peer that sends more than one must not leave the rest unseen and open.
+// Room for several descriptors: a peer that sends more than one must not leave the rest unseen and
+// open.
 const incomingControlRoom = 16 + 4 * 64;
 const incomingControl = reserve(incomingControlRoom);
 
@@ -53,8 +58,9 @@ putWord(incomingIovec + iovec.len, 1);
 const sendFlags = C.MSG_DONTWAIT | C.MSG_NOSIGNAL;
 
 /**
- * Passes a descriptor (the caller keeps its copy). @returns false when the socket's buffer is full, or too many
- * descriptors are on their way (ETOOMANYREFS, unprivileged processes only): nothing was sent.
+ * Passes a descriptor (the caller keeps its copy). @returns false when the socket's buffer is full,
+ * or too many descriptors are on their way (ETOOMANYREFS, unprivileged processes only): nothing was
+ * sent.
  * @throws SyscallError: EPIPE, ECONNRESET and the rest.
  */
 export function sendDescriptor(socket: number, fd: number): boolean {
@@ -69,7 +75,10 @@ export function sendDescriptor(socket: number, fd: number): boolean {
   }
 }
 
-/** What became of a reply and its descriptor: bytes of the reply that went out, and whether the descriptor did. */
+/**
+ * What became of a reply and its descriptor: bytes of the reply that went out, and whether the
+ * descriptor did.
+ */
 export interface SentWithDescriptor {
   readonly bytes: number;
   readonly descriptor: boolean;
@@ -78,8 +87,9 @@ export interface SentWithDescriptor {
 const nothingSent: SentWithDescriptor = { bytes: 0, descriptor: false };
 
 /**
- * Sends a reply, then a descriptor, as two messages (sendmmsg(2)). The descriptor only follows a reply that went out
- * whole. @throws SyscallError when nothing could be sent for another reason than a full buffer.
+ * Sends a reply, then a descriptor, as two messages (sendmmsg(2)). The descriptor only follows a
+ * reply that went out whole. @throws SyscallError when nothing could be sent for another reason
+ * than a full buffer.
  */
 export function sendWithDescriptor(
   socket: number,
@@ -99,8 +109,9 @@ export function sendWithDescriptor(
       if (cause === errnos.EAGAIN || cause === errnos.ETOOMANYREFS) return nothingSent;
       throw new SyscallError("sendmmsg", `fd ${socket}`, cause);
     }
-    // A reply that went out in part would still be followed by the descriptor if there were room for it; on a
-    // stream socket there is none, since the first message filled the buffer. sent tells which messages went.
+    // A reply that went out in part would still be followed by the descriptor if there were room
+    // for it; on a stream socket there is none, since the first message filled the buffer. sent
+    // tells which messages went.
     const bytes = sent >= 1 ? arenaView.getUint32(messages + mmsghdr.msgLen, true) : 0;
     return sent === 2 ? { bytes, descriptor: true } : { bytes, descriptor: false };
   }
@@ -119,10 +130,11 @@ export class DescriptorError extends Error {
 }
 
 /**
- * Receives one descriptor message without waiting. Reads exactly one byte, so nothing after it is swallowed.
+ * Receives one descriptor message without waiting. Reads exactly one byte, so nothing after it is
+ * swallowed.
  * @returns the descriptor, close-on-exec; `empty` when nothing is there; `end` at EOF.
- * @throws DescriptorError: the byte came without a descriptor, with several, or it was lost for want of a free
- * descriptor (MSG_CTRUNC). @throws SyscallError.
+ * @throws DescriptorError: the byte came without a descriptor, with several, or it was lost for
+ * want of a free descriptor (MSG_CTRUNC). @throws SyscallError.
  */
 export function receiveDescriptor(socket: number): OwnedFd | "empty" | "end" {
   for (;;) {

@@ -1,6 +1,7 @@
 /**
- * A raw stream socket on Bun's event loop. From then on the number is Bun's: nobody else closes it, and nobody writes on
- * it after its `close`. Bun's reader drops descriptors: not for sockets on which they arrive.
+ * A raw stream socket on Bun's event loop. From then on the number is Bun's: nobody else closes it,
+ * and nobody writes on it after its `close`. Bun's reader drops descriptors: not for sockets on
+ * which they arrive.
  */
 import type { Socket, SocketHandler } from "bun";
 

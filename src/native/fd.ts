@@ -1,6 +1,6 @@
 /**
- * What can be asked of any descriptor: its flags, duplicates, opening by path, reading what is ready.
- * Manual pages: fcntl(2), open(2), getsockopt(2), poll(2).
+ * What can be asked of any descriptor: its flags, duplicates, opening by path, reading what is
+ * ready. Manual pages: fcntl(2), open(2), getsockopt(2), poll(2).
  */
 import { errnos, SyscallError } from "./errno.ts";
 import { C, pollfd } from "./layout.ts";
@@ -31,8 +31,8 @@ export function isOpen(fd: number): boolean {
 }
 
 /**
- * Asks for SIGIO in this process whenever the description becomes readable, writable or hangs up (fcntl(2) F_SETOWN,
- * O_ASYNC). Only for descriptions nobody else shares.
+ * Asks for SIGIO in this process whenever the description becomes readable, writable or hangs up
+ * (fcntl(2) F_SETOWN, O_ASYNC). Only for descriptions nobody else shares.
  */
 export function enableSigio(fd: number): void {
   fcntl(fd, C.F_SETOWN, process.pid, "F_SETOWN");
@@ -55,9 +55,10 @@ const openFlags: Readonly<Record<OpenMode, number>> = {
 };
 
 /**
- * Opens a path given as bytes, close-on-exec and non-blocking (a FIFO or device without a peer must not hold
- * us). `path` opens the name itself (O_PATH, no symbolic link) and gives no access to the content; `directory` opens
- * the directory that the name means, links followed, for use in paths below /proc/self/fd.
+ * Opens a path given as bytes, close-on-exec and non-blocking (a FIFO or device without a peer must
+ * not hold us). `path` opens the name itself (O_PATH, no symbolic link) and gives no access to the
+ * content; `directory` opens the directory that the name means, links followed, for use in paths
+ * below /proc/self/fd.
  */
 export function open(path: string, mode: OpenMode): OwnedFd {
   const nonBlocking = mode === "path" || mode === "directory" ? 0 : C.O_NONBLOCK;
@@ -67,7 +68,8 @@ export function open(path: string, mode: OpenMode): OwnedFd {
 }
 
 /**
- * Deletes a name. @returns `deleted`, `absent` (no such file, or no such directory), or the errno that forbade it.
+ * Deletes a name. @returns `deleted`, `absent` (no such file, or no such directory), or the errno
+ * that forbade it.
  */
 export function unlink(path: string): "deleted" | "absent" | number {
   if (libc.unlink(cPath(path)) === 0) return "deleted";
@@ -101,7 +103,10 @@ export function findBroken(fds: readonly number[]): number[] {
   return broken;
 }
 
-/** Whether a write would go through without waiting (poll(2)); for a pipe: of up to PIPE_BUF bytes (pipe(7)). */
+/**
+ * Whether a write would go through without waiting (poll(2)); for a pipe: of up to PIPE_BUF bytes
+ * (pipe(7)).
+ */
 export function canWrite(fd: number): boolean {
   arenaView.setInt32(pollOffset + pollfd.fd, fd, true);
   arenaView.setUint32(pollOffset + pollfd.events, C.POLLOUT, true);

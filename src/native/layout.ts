@@ -1,9 +1,10 @@
 /**
  * Struct layouts and constants of Linux, as data: LP64 x64 and arm64, glibc and musl.
  *
- * The socket structs agree on all four: where musl has a 32-bit field, glibc's 64-bit one covers it and its padding,
- * and little-endian writes of small values mean the same to both. Only some O_* flags differ between the two
- * architectures. test/native checks every offset by round trips through the kernel.
+ * The socket structs agree on all four: where musl has a 32-bit field, glibc's 64-bit one covers it
+ * and its padding, and little-endian writes of small values mean the same to both. Only some O_*
+ * flags differ between the two architectures. test/native checks every offset by round trips
+ * through the kernel.
  */
 
 /** struct msghdr (recvmsg(2)): offsets in bytes. */
@@ -24,7 +25,10 @@ export const mmsghdr = { msgLen: 56, size: 64 } as const;
 /** struct iovec. */
 export const iovec = { base: 0, len: 8, size: 16 } as const;
 
-/** struct cmsghdr (cmsg(3)) with room for one int: `space` is CMSG_SPACE(4), `lenOfInt` is CMSG_LEN(4). */
+/**
+ * struct cmsghdr (cmsg(3)) with room for one int: `space` is CMSG_SPACE(4), `lenOfInt` is
+ * CMSG_LEN(4).
+ */
 export const cmsghdr = { len: 0, level: 8, type: 12, data: 16, lenOfInt: 20, space: 24 } as const;
 
 /** struct sockaddr_un (unix(7)): a 16-bit family, then 108 bytes of path. */

@@ -1,9 +1,11 @@
 /**
- * The C library through bun:ffi: the one table of functions, and the one arena of memory handed to them.
+ * The C library through bun:ffi: the one table of functions, and the one arena of memory handed to
+ * them.
  *
- * Rules: pointers passed to C point into the arena or into memory C itself owns, never into a small typed array
- * (its address goes stale when the JIT or the collector moves it). errno is read directly after the call, before
- * anything else runs. This file must not know what a client or an instance is.
+ * Rules: pointers passed to C point into the arena or into memory C itself owns, never into a small
+ * typed array (its address goes stale when the JIT or the collector moves it). errno is read
+ * directly after the call, before anything else runs. This file must not know what a client or an
+ * instance is.
  */
 import { CString, dlopen, FFIType, ptr, read, toArrayBuffer, type Pointer } from "bun:ffi";
 
@@ -67,7 +69,8 @@ const libraries = [
 function load() {
   if (process.platform !== "linux" || (process.arch !== "x64" && process.arch !== "arm64")) {
     throw new Error(
-      `loading the C library: ${process.platform} ${process.arch} is not supported (Linux x64, arm64)`,
+      `loading the C library: ${process.platform} ${process.arch} is not supported; ` +
+        "Linux on x64 and arm64 is",
     );
   }
   const causes: string[] = [];
@@ -85,8 +88,8 @@ function load() {
 export const libc = load();
 
 /**
- * One long-lived buffer for everything C reads or writes. An ArrayBuffer this large lives outside the
- * collector's heap and never moves, so its address is taken once.
+ * One long-lived buffer for everything C reads or writes. An ArrayBuffer this large lives outside
+ * the collector's heap and never moves, so its address is taken once.
  */
 const arenaSize = 256 * 1024;
 const arenaBuffer = new ArrayBuffer(arenaSize);
@@ -111,7 +114,10 @@ export function address(offset: number): Pointer {
   return (arenaAddress + offset) as Pointer;
 }
 
-/** Writes a 64-bit size below 2^32 into a slot whose upper half is zero already, as all of the arena is at first. */
+/**
+ * Writes a 64-bit size below 2^32 into a slot whose upper half is zero already, as all of the arena
+ * is at first.
+ */
 export function putSize(offset: number, value: number): void {
   arenaView.setUint32(offset, value, true);
 }
@@ -122,7 +128,10 @@ export function putWord(offset: number, value: number): void {
   arenaView.setUint32(offset + 4, Math.floor(value / 2 ** 32), true);
 }
 
-/** A block of its own for what does not fit the arena; large enough to live outside the collector's heap too. */
+/**
+ * A block of its own for what does not fit the arena; large enough to live outside the collector's
+ * heap too.
+ */
 export function allocate(bytes: number): { bytes: Uint8Array; view: DataView; address: Pointer } {
   const buffer = new ArrayBuffer(Math.max(bytes, 64 * 1024));
   const view = new Uint8Array(buffer);

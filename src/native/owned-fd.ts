@@ -1,6 +1,7 @@
 /**
- * OwnedFd: one descriptor, one owner. Whoever holds the OwnedFd closes it, once; `take()` moves the descriptor out
- * (to Bun, to another owner) and empties the slot. Using an empty slot is a programmer's mistake and throws.
+ * OwnedFd: one descriptor, one owner. Whoever holds the OwnedFd closes it, once; `take()` moves the
+ * descriptor out (to Bun, to another owner) and empties the slot. Using an empty slot is a
+ * programmer's mistake and throws.
  */
 import { libc } from "./libc.ts";
 
@@ -31,7 +32,10 @@ export class OwnedFd implements Disposable {
     return fd;
   }
 
-  /** Closes the descriptor if one is held. Linux frees the number even when close(2) reports an error. */
+  /**
+   * Closes the descriptor if one is held. Linux frees the number even when close(2) reports an
+   * error.
+   */
   close(): void {
     if (this.#fd < 0) return;
     libc.close(this.#fd);

@@ -1,6 +1,7 @@
 /**
- * Who listens at the other end of a connected Unix socket: the process that called listen(2) (SO_PEERCRED) and the name
- * it bound (getpeername(2)). The kernel vouches for both, however often the name in the file system was replaced since.
+ * Who listens at the other end of a connected Unix socket: the process that called listen(2)
+ * (SO_PEERCRED) and the name it bound (getpeername(2)). The kernel vouches for both, however often
+ * the name in the file system was replaced since.
  */
 import { errno, address, arenaBytes, arenaView, libc, reserve } from "./libc.ts";
 import { C, sockaddrUn } from "./layout.ts";
@@ -34,7 +35,10 @@ function ask(fd: number): number {
   return Math.min(arenaView.getInt32(lengthOffset, true), sockaddrUn.size);
 }
 
-/** The listener a stream was accepted by. @returns undefined when it is in another pid namespace (pid 0). */
+/**
+ * The listener a stream was accepted by. @returns undefined when it is in another pid namespace
+ * (pid 0).
+ */
 export function listenerOf(fd: number): Listener | undefined {
   const length = ask(fd);
   const pid = arenaView.getInt32(credentialsOffset, true);
@@ -43,7 +47,9 @@ export function listenerOf(fd: number): Listener | undefined {
   return { pid, uid, name: arenaBytes.slice(nameOffset, nameOffset + length) };
 }
 
-/** Whether a stream was accepted by the listener; the hot path of `get`, so nothing is allocated. */
+/**
+ * Whether a stream was accepted by the listener; the hot path of `get`, so nothing is allocated.
+ */
 export function isSameListener(fd: number, listener: Listener): boolean {
   const { name, pid, uid } = listener;
   if (ask(fd) !== name.length) return false;

@@ -29,7 +29,8 @@ export function unreadBytes(pipe: number): number {
 }
 
 /**
- * One write(2) of as much as the arena holds. @returns bytes written, 0 when a non-blocking descriptor takes none.
+ * One write(2) of as much as the arena holds. @returns bytes written, 0 when a non-blocking
+ * descriptor takes none.
  * @throws SyscallError: EPIPE, ENOSPC and the rest.
  */
 export function writeSome(fd: number, data: Uint8Array): number {

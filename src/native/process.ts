@@ -1,6 +1,7 @@
 /**
- * What the kernel knows about processes and users: limits, signals, pidfds, identities, and the execve that ends the
- * hidden launch command. Manual pages: getrlimit(2), kill(2), pidfd_open(2), getpwnam(3), initgroups(3), execve(2).
+ * What the kernel knows about processes and users: limits, signals, pidfds, identities, and the
+ * execve that ends the hidden launch command. Manual pages: getrlimit(2), kill(2), pidfd_open(2),
+ * getpwnam(3), initgroups(3), execve(2).
  */
 import { errnos, SyscallError } from "./errno.ts";
 import { C, passwd, rlimit } from "./layout.ts";
@@ -63,15 +64,21 @@ export function ignoreSignal(signal: number): void {
   libc.signal(signal, 1);
 }
 
-/** Gives every signal its default disposition and an empty mask, as a fresh program expects them. */
+/**
+ * Gives every signal its default disposition and an empty mask, as a fresh program expects them.
+ */
 export function resetSignals(): void {
-  // SIGKILL and SIGSTOP refuse, as do the two that the C library keeps (32, 33); none of them matters here.
+  // SIGKILL and SIGSTOP refuse, as do the two that the C library keeps (32, 33); none of them
+  // matters here.
   for (let signal = 1; signal <= 64; signal += 1) libc.signal(signal, 0);
   arenaBytes.fill(0, signalSetOffset, signalSetOffset + 128);
   libc.sigprocmask(C.SIG_SETMASK, address(signalSetOffset), null);
 }
 
-/** Sends a signal to a process, or with a negative number to a group. @returns false when there is none. */
+/**
+ * Sends a signal to a process, or with a negative number to a group. @returns false when there is
+ * none.
+ */
 export function sendSignal(pid: number, signal: number): boolean {
   if (libc.kill(pid, signal) === 0) return true;
   const cause = errno();
@@ -127,7 +134,10 @@ export function findUserById(uid: number): User | undefined {
   return readUser(libc.getpwuid(uid));
 }
 
-/** Becomes the user for good: supplementary groups, group, user, in the order that keeps the right to do the next. */
+/**
+ * Becomes the user for good: supplementary groups, group, user, in the order that keeps the right
+ * to do the next.
+ */
 export function becomeUser(user: User): void {
   if (libc.initgroups(cPath(user.name), user.gid) < 0) {
     throw new SyscallError("initgroups", `user ${user.name}`, errno());
@@ -153,19 +163,24 @@ export function forbidNewPrivileges(): void {
   }
 }
 
-/** chmod(2) by path, given as bytes; go through /proc/self/fd for a descriptor opened with `path`. */
+/**
+ * chmod(2) by path, given as bytes; go through /proc/self/fd for a descriptor opened with `path`.
+ */
 export function changeMode(path: string, mode: number): void {
   if (libc.chmod(cPath(path), mode) < 0) throw new SyscallError("chmod", path, errno());
 }
 
-/** chown(2) by path, given as bytes; go through /proc/self/fd for a descriptor opened with `path`. */
+/**
+ * chown(2) by path, given as bytes; go through /proc/self/fd for a descriptor opened with `path`.
+ */
 export function changeOwner(path: string, uid: number, gid: number): void {
   if (libc.chown(cPath(path), uid, gid) < 0) throw new SyscallError("chown", path, errno());
 }
 
 /**
- * Replaces this process by another program; returns only by throwing. Strings are byte strings.
- * The vectors live in a buffer of their own: an environment does not fit the arena, and nothing runs afterwards.
+ * Replaces this process by another program; returns only by throwing. Strings are byte strings. The
+ * vectors live in a buffer of their own: an environment does not fit the arena, and nothing runs
+ * afterwards.
  */
 export function execute(
   path: string,

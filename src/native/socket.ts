@@ -1,9 +1,9 @@
 /**
- * Unix stream sockets: pairs, addresses, connecting, listening, sending and receiving bytes.
- * Manual pages: unix(7), socketpair(2), connect(2), send(2), recv(2).
+ * Unix stream sockets: pairs, addresses, connecting, listening, sending and receiving bytes. Manual
+ * pages: unix(7), socketpair(2), connect(2), send(2), recv(2).
  *
- * Our descriptors are used non-blocking per call (MSG_DONTWAIT), so a description that is handed to somebody else
- * never has O_NONBLOCK set behind their back.
+ * Our descriptors are used non-blocking per call (MSG_DONTWAIT), so a description that is handed to
+ * somebody else never has O_NONBLOCK set behind their back.
  */
 import { errnos, SyscallError } from "./errno.ts";
 import { C, sockaddrUn } from "./layout.ts";
@@ -37,7 +37,8 @@ export interface UnixAddress {
 }
 
 /**
- * The address of a socket on the file system. @throws RangeError when the path does not fit sun_path (107 bytes).
+ * The address of a socket on the file system. @throws RangeError when the path does not fit
+ * sun_path (107 bytes).
  */
 export function pathAddress(path: string): UnixAddress {
   if (path.length === 0 || path.length >= sockaddrUn.pathSize || path.includes("\0")) {
@@ -49,8 +50,9 @@ export function pathAddress(path: string): UnixAddress {
 }
 
 /**
- * An abstract address (unix(7)); `name` is given without its leading NUL. 2.0 instances bind the whole of sun_path,
- * zero padded; `exact` names the bytes of the name only, a different address to the kernel.
+ * An abstract address (unix(7)); `name` is given without its leading NUL. 2.0 instances bind the
+ * whole of sun_path, zero padded; `exact` names the bytes of the name only, a different address to
+ * the kernel.
  */
 export function abstractAddress(name: string, form: "padded" | "exact"): UnixAddress {
   if (name.length === 0 || name.length >= sockaddrUn.pathSize) {
@@ -76,8 +78,9 @@ function newSocket(): OwnedFd {
 }
 
 /**
- * Connects without waiting. @returns a stream in blocking mode, or `full` when the listener's backlog has no room
- * (EAGAIN: epoll cannot wait for that, so the caller tries elsewhere or again later).
+ * Connects without waiting. @returns a stream in blocking mode, or `full` when the listener's
+ * backlog has no room (EAGAIN: epoll cannot wait for that, so the caller tries elsewhere or again
+ * later).
  * @throws SyscallError: ECONNREFUSED, ENOENT, EMFILE and the rest.
  */
 export function connectUnix(to: UnixAddress): OwnedFd | "full" {
@@ -89,12 +92,15 @@ export function connectUnix(to: UnixAddress): OwnedFd | "full" {
     if (cause === errnos.EAGAIN) return "full";
     throw new SyscallError("connect", to.text, cause);
   }
-  // Whoever receives it does blocking reads (2.0 clients do), and O_NONBLOCK is shared through the description.
+  // Whoever receives it does blocking reads (2.0 clients do), and O_NONBLOCK is shared through the
+  // description.
   libc.fcntl(socket.number, C.F_SETFL, 0);
   return socket;
 }
 
-/** A listening socket bound to the address. @throws SyscallError: EADDRINUSE, EACCES and the rest. */
+/**
+ * A listening socket bound to the address. @throws SyscallError: EADDRINUSE, EACCES and the rest.
+ */
 export function listenUnix(at: UnixAddress, backlog: number): OwnedFd {
   const socket = newSocket();
   arenaBytes.set(at.bytes, nameOffset);
@@ -120,7 +126,9 @@ function socketOption(fd: number, option: number): number | undefined {
   return arenaView.getInt32(optionOffset, true);
 }
 
-/** What a descriptor is not, if it is not a Unix stream socket fit to talk on; undefined when it is. */
+/**
+ * What a descriptor is not, if it is not a Unix stream socket fit to talk on; undefined when it is.
+ */
 export function whyNotStream(fd: number): string | undefined {
   if (libc.fcntl(fd, C.F_GETFD, 0) < 0) return "it is not open";
   const domain = socketOption(fd, C.SO_DOMAIN);
@@ -159,8 +167,9 @@ export function send(fd: number, data: Uint8Array): number {
 }
 
 /**
- * Receives up to `length` bytes without waiting, for sockets that carry descriptors: a plain read must never go
- * past the message at hand. @returns a copy; `empty` when nothing is there; `end` at EOF.
+ * Receives up to `length` bytes without waiting, for sockets that carry descriptors: a plain read
+ * must never go past the message at hand. @returns a copy; `empty` when nothing is there; `end` at
+ * EOF.
  */
 export function receive(fd: number, length: number): Uint8Array | "empty" | "end" {
   for (;;) {
@@ -175,7 +184,10 @@ export function receive(fd: number, length: number): Uint8Array | "empty" | "end
   }
 }
 
-/** Ends both directions of a connection without closing the descriptor. Errors do not matter to any caller. */
+/**
+ * Ends both directions of a connection without closing the descriptor. Errors do not matter to any
+ * caller.
+ */
 export function shutdown(fd: number): void {
   libc.shutdown(fd, C.SHUT_RDWR);
 }

@@ -2,10 +2,11 @@
  * One client: a connection, its commands in order, its sessions.
  *
  * Rules (PROTOCOL sections 3 and 9):
- * - Commands are carried out one after the other, as they arrive; an untagged `get` that must wait holds back what
- *   follows it, but for `close` of an open session and `cancel`, which take effect all the same.
- * - Whatever ends the client (EOF, an error, a wrong command, too much waiting or unread) goes through `end`: its gets
- *   are withdrawn, its sessions given back, its descriptors closed.
+ * - Commands are carried out one after the other, as they arrive; an untagged `get` that must wait
+ *   holds back what follows it, but for `close` of an open session and `cancel`, which take effect
+ *   all the same.
+ * - Whatever ends the client (EOF, an error, a wrong command, too much waiting or unread) goes
+ *   through `end`: its gets are withdrawn, its sessions given back, its descriptors closed.
  * - A wrong command ends only its client, after the commands before it, with one warning.
  */
 import { putOnEventLoop } from "../native/event-loop.ts";
@@ -131,7 +132,9 @@ export class Client {
     this.#context.ended(this);
   }
 
-  /** A peer that is gone is news for few; anything else that is thrown here is a mistake of ours. */
+  /**
+   * A peer that is gone is news for few; anything else that is thrown here is a mistake of ours.
+   */
   #lost(error: unknown): void {
     const { log } = this.#context;
     const fields = { client: this.number, cause: String(error) };
@@ -140,8 +143,8 @@ export class Client {
   }
 
   /**
-   * `close` of an open session and `cancel` do not wait for a command that takes its time. A client may send `get` and
-   * the `close` of the session it will be: that one keeps its place.
+   * `close` of an open session and `cancel` do not wait for a command that takes its time. A client
+   * may send `get` and the `close` of the session it will be: that one keeps its place.
    */
   #overtakes(command: Command): boolean {
     if (command.kind === "close") return this.#closeSession(command.sessionId);
@@ -227,7 +230,8 @@ export class Client {
   }
 
   #get(app: AppRequest): Promise<void> | undefined {
-    // The descriptor of the last session is still ours: a client that does not read gets no more of them.
+    // The descriptor of the last session is still ours: a client that does not read gets no more of
+    // them.
     if (!this.#outbox.empty) return this.#getWhenDrained(app);
     const pending = this.#context.driver.get(app, {
       granted: (pid, session, stream) => {

@@ -1,5 +1,6 @@
 /**
- * A client's commands that have arrived and wait for those before them: in order, and bounded (PROTOCOL section 3).
+ * A client's commands that have arrived and wait for those before them: in order, and bounded
+ * (PROTOCOL section 3).
  */
 import type { ByteString } from "../wire/bytes.ts";
 import type { Command } from "../wire/commands.ts";
@@ -28,8 +29,8 @@ export class CommandQueue {
   }
 
   /**
-   * A command is under way and takes its time: keeps those behind it. `overtakes` is asked of each, and has carried it
-   * out if it says so.
+   * A command is under way and takes its time: keeps those behind it. `overtakes` is asked of each,
+   * and has carried it out if it says so.
    */
   hold(overtakes: (command: Command) => boolean): void {
     const held = this.#waiting;
@@ -57,7 +58,9 @@ export class CommandQueue {
     this.#bytes -= removed?.bytes ?? 0;
   }
 
-  /** Why too much waits, if it does. @param pending commands that wait elsewhere and count as well. */
+  /**
+   * Why too much waits, if it does. @param pending commands that wait elsewhere and count as well.
+   */
   excess(pending: number): string | undefined {
     const commands = this.#waiting.length + pending;
     const bytes = this.#bytes + this.#reader.buffered;

@@ -1,7 +1,8 @@
 /**
- * From a client's bytes to its commands. `configure` brings a scalar with it, which the stream announces by nothing but
- * the command before it, so pulling the two apart happens here. After the first wrong message nothing more is read: it
- * comes out as `invalid` in its place, so that the commands before it are carried out.
+ * From a client's bytes to its commands. `configure` brings a scalar with it, which the stream
+ * announces by nothing but the command before it, so pulling the two apart happens here. After the
+ * first wrong message nothing more is read: it comes out as `invalid` in its place, so that the
+ * commands before it are carried out.
  */
 import type { Command } from "../wire/commands.ts";
 import { MAX_CONFIGURE_BYTES } from "../wire/configure.ts";

@@ -1,7 +1,10 @@
 /**
- * Connects granted sessions to their instances. Usually that is one call; the rest is what can stand in the way:
- * - a full backlog (EAGAIN): another instance if the pool has one, else again every 10 ms for at most 30 s;
- * - no free descriptor (EMFILE): the spare one serves, since it is ours for a moment only; else as a full backlog;
+ * Connects granted sessions to their instances. Usually that is one call; the rest is what can
+ * stand in the way:
+ * - a full backlog (EAGAIN): another instance if the pool has one, else again every 10 ms for at
+ *   most 30 s;
+ * - no free descriptor (EMFILE): the spare one serves, since it is ours for a moment only; else as
+ *   a full backlog;
  * - anything else: the instance is not what it was, and the pool decides anew.
  */
 import type { OwnedFd } from "../native/owned-fd.ts";

@@ -1,9 +1,10 @@
 /**
  * RLIMIT_NOFILE: the server wants all it may have; its children get back what it was given.
  *
- * Bun raises the soft limit before the first line of ours runs and keeps no record of what it was. The parent that
- * executed us had the same limit unless it changed it in between, and the kernel tells its limits (proc(5)): where its
- * hard limit is ours, its soft limit is taken for what ours was.
+ * Bun raises the soft limit before the first line of ours runs and keeps no record of what it was.
+ * The parent that executed us had the same limit unless it changed it in between, and the kernel
+ * tells its limits (proc(5)): where its hard limit is ours, its soft limit is taken for what ours
+ * was.
  */
 import { readFileSync } from "node:fs";
 

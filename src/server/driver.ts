@@ -1,6 +1,7 @@
 /**
- * The driver performs what the pool decides: it spawns, connects, lets go, and tells the pool what came of it. It is the
- * only caller of the pool and the only place where its effects meet the world. It decides nothing about who gets what.
+ * The driver performs what the pool decides: it spawns, connects, lets go, and tells the pool what
+ * came of it. It is the only caller of the pool and the only place where its effects meet the
+ * world. It decides nothing about who gets what.
  */
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { Pool } from "../pool/pool.ts";
@@ -26,7 +27,9 @@ import { RestartFiles } from "./restart-file.ts";
 /** Applications that may be configured at once: a bound against a client that invents names. */
 const maxConfigured = 10_000;
 
-/** Whoever asked with `get`: exactly one of the two is called, once, unless the get is cancelled. */
+/**
+ * Whoever asked with `get`: exactly one of the two is called, once, unless the get is cancelled.
+ */
 export interface Getter {
   /** A session began; `stream` is the caller's from here on. */
   granted(pid: number, session: SessionId, stream: OwnedFd): void;
@@ -152,7 +155,9 @@ export class Driver {
     this.#perform(this.#pool.clear(this.#now()));
   }
 
-  /** Options for the instances spawned from now on. @throws ConfigureError when there are too many. */
+  /**
+   * Options for the instances spawned from now on. @throws ConfigureError when there are too many.
+   */
   configure(root: ByteString, options: InstanceOptions): void {
     if (Object.keys(options).length === 0) this.#configured.delete(root);
     else if (this.#configured.size >= maxConfigured && !this.#configured.has(root)) {
@@ -174,8 +179,8 @@ export class Driver {
   }
 
   /**
-   * Performs effects in the order they were decided. Performing one may lead to another event (a client that is gone, an
-   * instance that refuses): its effects follow after those already there.
+   * Performs effects in the order they were decided. Performing one may lead to another event (a
+   * client that is gone, an instance that refuses): its effects follow after those already there.
    */
   #perform(effects: readonly Effect<AppRequest>[]): void {
     if (effects.length > 0) this.#effects.push(...effects);
@@ -314,7 +319,10 @@ export class Driver {
     this.#log.event(1, "instance retired", { pid: instance.pid, reason });
   }
 
-  /** One timer for whatever the pool waits for; it is only ever moved forward, and re-armed when it fires. */
+  /**
+   * One timer for whatever the pool waits for; it is only ever moved forward, and re-armed when it
+   * fires.
+   */
   #schedule(): void {
     const due = this.#pool.nextDeadline();
     if (due === undefined || due >= this.#timerDue || this.#closed) return;

@@ -1,7 +1,8 @@
 /**
- * Writes whole lines to a log: stderr, or a file that can be reopened after it was rotated. Never blocks and never
- * throws: stderr may be a pipe nobody reads, and its O_NONBLOCK is not ours to set, so room is asked for first. Lines
- * that find none are counted and mentioned when there is room again.
+ * Writes whole lines to a log: stderr, or a file that can be reopened after it was rotated. Never
+ * blocks and never throws: stderr may be a pipe nobody reads, and its O_NONBLOCK is not ours to
+ * set, so room is asked for first. Lines that find none are counted and mentioned when there is
+ * room again.
  */
 import { canWrite, open } from "../native/fd.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
@@ -22,7 +23,10 @@ export class LineWriter {
   /** The last line went out without its end. */
   #cut = false;
 
-  /** @param path a file to append to; undefined: stderr. @throws SyscallError when it cannot be opened. */
+  /**
+   * @param path a file to append to; undefined: stderr. @throws SyscallError when it cannot be
+   * opened.
+   */
   constructor(path: ByteString | undefined) {
     this.#path = path;
     if (path !== undefined) this.#file = open(path, "append");

@@ -1,9 +1,10 @@
 /**
- * The server's own log: one line per event on stderr, as text (`<time> <level> <event> key=value …`) or JSON.
+ * The server's own log: one line per event on stderr, as text (`<time> <level> <event> key=value
+ * …`) or JSON.
  *
- * LOGLEVEL decides what is written: 0 warnings and errors, 1 notable events (spawns, retirements), 2 and 3 more, 4
- * every message. Values come from clients and applications: they are escaped and cut, so no value can end a line or
- * reach a terminal.
+ * LOGLEVEL decides what is written: 0 warnings and errors, 1 notable events (spawns, retirements),
+ * 2 and 3 more, 4 every message. Values come from clients and applications: they are escaped and
+ * cut, so no value can end a line or reach a terminal.
  */
 import type { LogLevel } from "../spawn/spawner.ts";
 import { escapeForLog, toText, type ByteString } from "../wire/bytes.ts";
@@ -79,8 +80,8 @@ function quoteIfNeeded(value: string | number | boolean): string {
 }
 
 /**
- * How a line that an instance wrote gets to LOG_FILE: `[<root> <pid>] <line>`, or an event in JSON. The text form keeps
- * the line's bytes as they are: it is the application's log.
+ * How a line that an instance wrote gets to LOG_FILE: `[<root> <pid>] <line>`, or an event in JSON.
+ * The text form keeps the line's bytes as they are: it is the application's log.
  */
 export function outputWriter(
   writer: LineWriter,

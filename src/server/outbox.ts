@@ -3,10 +3,11 @@
  *
  * Two ways a descriptor travels:
  * - in band (2.0): right behind its `ok`, both in one sendmmsg(2);
- * - on the descriptor channel: before its `ok`. A full channel holds back the `ok`s, never another reply.
+ * - on the descriptor channel: before its `ok`. A full channel holds back the `ok`s, never another
+ *   reply.
  *
- * A full socket means a peer that does not read: what is left is queued, bounded, and tried again on a short timer.
- * A queued descriptor is owned here until it is sent or the outbox is closed.
+ * A full socket means a peer that does not read: what is left is queued, bounded, and tried again
+ * on a short timer. A queued descriptor is owned here until it is sent or the outbox is closed.
  */
 import { sendDescriptor, sendWithDescriptor } from "../native/descriptors.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
@@ -16,7 +17,10 @@ import { RetryTimer } from "./retry.ts";
 /** Unread output that ends a client (PROTOCOL section 3). */
 const maxUnreadBytes = 1024 * 1024;
 
-/** Retries of a full socket, in milliseconds: quick for a reader that is merely late, rare for one that sleeps. */
+/**
+ * Retries of a full socket, in milliseconds: quick for a reader that is merely late, rare for one
+ * that sleeps.
+ */
 const firstRetryMs = 1;
 const maxRetryMs = 50;
 

@@ -1,6 +1,7 @@
 /**
- * restart.txt (PROTOCOL section 7): whether an application asks to be restarted. Asked on every `get` of an application
- * that has instances, so the usual answer (there is none) must cost one unlink(2) and nothing else.
+ * restart.txt (PROTOCOL section 7): whether an application asks to be restarted. Asked on every
+ * `get` of an application that has instances, so the usual answer (there is none) must cost one
+ * unlink(2) and nothing else.
  */
 import { statSync } from "node:fs";
 
@@ -15,8 +16,9 @@ export class RestartFiles {
   readonly #seen = new Map<ByteString, bigint>();
 
   /**
-   * Deletes `<root>/tmp/restart.txt`. @returns whether the application must restart: the file was deleted or vanished
-   * meanwhile, or it cannot be deleted and its mtime differs from the one seen last.
+   * Deletes `<root>/tmp/restart.txt`. @returns whether the application must restart: the file was
+   * deleted or vanished meanwhile, or it cannot be deleted and its mtime differs from the one seen
+   * last.
    */
   askedFor(root: ByteString): boolean {
     if (root !== this.#lastRoot) {
@@ -44,7 +46,8 @@ export class RestartFiles {
       changedNs = statSync(toBytes(path), { bigint: true }).mtimeNs;
     } catch (error) {
       if (!(error instanceof Error && "code" in error)) throw error;
-      // Gone between the two calls counts as deleted; one we may not even look at cannot ask for anything.
+      // Gone between the two calls counts as deleted; one we may not even look at cannot ask for
+      // anything.
       return error.code === "ENOENT";
     }
     const known = this.#seen.get(root);

@@ -1,6 +1,7 @@
 /**
- * A short timer for what the event loop cannot wait for: a full socket buffer, a full backlog, a lack of descriptors.
- * The pause doubles up to a bound while nothing moves and starts anew when something did.
+ * A short timer for what the event loop cannot wait for: a full socket buffer, a full backlog, a
+ * lack of descriptors. The pause doubles up to a bound while nothing moves and starts anew when
+ * something did.
  */
 
 export class RetryTimer {

@@ -1,8 +1,9 @@
 /**
  * The server: wake loop, clients, driver and status FIFO put together, and ended in order.
  *
- * It ends when the wake socket does, or when `stop` is called (a signal): it takes no more work, closes every client,
- * lets go of every instance, ends the spawner in bounded time, and removes the FIFO.
+ * It ends when the wake socket does, or when `stop` is called (a signal): it takes no more work,
+ * closes every client, lets go of every instance, ends the spawner in bounded time, and removes the
+ * FIFO.
  */
 import { putOnEventLoop } from "../native/event-loop.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
@@ -18,7 +19,9 @@ import type { Log } from "./log.ts";
 import { WakeLoop } from "./wake.ts";
 
 export interface ServerOptions {
-  /** The server's end of the pair the parent holds (descriptor 3); owned by the server from here on. */
+  /**
+   * The server's end of the pair the parent holds (descriptor 3); owned by the server from here on.
+   */
   readonly wakeSocket: OwnedFd;
   readonly spawner: Spawner;
   readonly pool: Pool<AppRequest>;
@@ -72,7 +75,10 @@ export class PoolServer {
     return this.#ended.promise;
   }
 
-  /** Serves clients first (a byte may be waiting: starting a process would hold it up), then warms the spawner and offers the report. */
+  /**
+   * Serves clients first (a byte may be waiting: starting a process would hold it up), then warms
+   * the spawner and offers the report.
+   */
   async start(): Promise<void> {
     await this.#wake.start();
     await nextTurn();
@@ -135,7 +141,10 @@ function monotonicMs(): number {
   return performance.now();
 }
 
-/** Resolves when the event loop has asked for I/O once: an immediate runs before that, the next one after it. */
+/**
+ * Resolves when the event loop has asked for I/O once: an immediate runs before that, the next one
+ * after it.
+ */
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(() => setImmediate(resolve));

@@ -1,6 +1,6 @@
 /**
- * One descriptor kept in reserve. When the process has no other left (EMFILE, ENFILE), it is closed, the work at hand
- * uses its place for a moment, and it is opened again.
+ * One descriptor kept in reserve. When the process has no other left (EMFILE, ENFILE), it is
+ * closed, the work at hand uses its place for a moment, and it is opened again.
  */
 import { errnos, SyscallError } from "../native/errno.ts";
 import { open } from "../native/fd.ts";

@@ -1,9 +1,10 @@
 /**
- * The wake loop: every byte on the wake socket (descriptor 3) is answered with one client connection.
+ * The wake loop: every byte on the wake socket (descriptor 3) is answered with one client
+ * connection.
  *
- * The count is exact. Bytes are only counted when they arrive; connections are made one at a time, so that a parent that
- * writes thousands and reads none costs a number here, not descriptors. A full socket and a lack of descriptors are
- * tried again on a timer. Its end is the server's end.
+ * The count is exact. Bytes are only counted when they arrive; connections are made one at a time,
+ * so that a parent that writes thousands and reads none costs a number here, not descriptors. A
+ * full socket and a lack of descriptors are tried again on a timer. Its end is the server's end.
  */
 import { sendDescriptor } from "../native/descriptors.ts";
 import { putOnEventLoop } from "../native/event-loop.ts";

@@ -1,11 +1,12 @@
 /**
  * The status FIFO: whoever opens it for reading gets one report and EOF (PROTOCOL section 8).
  *
- * Waiting for a reader is an open(2) for writing that blocks one of Bun's file threads: exactly one such wait in the
- * process, ended by opening the read side ourselves. The FIFO is opened through an O_PATH descriptor taken at start, so
- * deleting or replacing the name changes nothing here, and the name is unlinked at the end only if it is still that FIFO.
- * After a report the write side stays open until the reader has taken everything: only then is EOF the next thing it
- * sees, and only a second later is the next reader served, so that a slow one does not get two reports.
+ * Waiting for a reader is an open(2) for writing that blocks one of Bun's file threads: exactly one
+ * such wait in the process, ended by opening the read side ourselves. The FIFO is opened through an
+ * O_PATH descriptor taken at start, so deleting or replacing the name changes nothing here, and the
+ * name is unlinked at the end only if it is still that FIFO. After a report the write side stays
+ * open until the reader has taken everything: only then is EOF the next thing it sees, and only a
+ * second later is the next reader served, so that a slow one does not get two reports.
  */
 import { fstatSync, lstatSync, promises, unlinkSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
@@ -22,7 +23,7 @@ const pauseMs = 1000;
 const stalledMs = 30_000;
 /** How often a reader's progress is looked at: soon at first, then seldom. */
 const firstLookMs = 1;
-const maxLookMs = 250;
+const maxLookMs = 50;
 
 export interface StatusFifoOptions {
   readonly path: ByteString;

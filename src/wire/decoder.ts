@@ -50,8 +50,9 @@ export class Decoder {
   }
 
   /**
-   * The next array message as `read` makes it from its payload, `data[first, end)`, whose last byte is a NUL; or
-   * undefined until all of it has been pushed. For a reader that can do without strings.
+   * The next array message as `read` makes it from its payload, `data[first, end)`, whose last byte
+   * is a NUL; or undefined until all of it has been pushed. For a reader that can do without
+   * strings.
    */
   nextPayload<T>(read: (data: Buffer, first: number, end: number) => T): T | undefined {
     if (this.#end - this.#start < ARRAY_HEADER_BYTES) return this.#wait();

@@ -1,8 +1,9 @@
 /**
- * The three commands that nearly all traffic consists of, read straight from their bytes: `get`, `getTagged` and
- * `close`. A client asks for the same application again and again, so the application of its last get is kept, bytes and
- * meaning, and compared before anything is parsed. It costs no string, and the root stays one string, whose hash is
- * known. Whatever is not of exactly these forms is parsed as every other command is: this file decides nothing.
+ * The three commands that nearly all traffic consists of, read straight from their bytes: `get`,
+ * `getTagged` and `close`. A client asks for the same application again and again, so the
+ * application of its last get is kept, bytes and meaning, and compared before anything is parsed.
+ * It costs no string, and the root stays one string, whose hash is known. Whatever is not of
+ * exactly these forms is parsed as every other command is: this file decides nothing.
  */
 import type { AppRequest } from "./app-request.ts";
 import { asBuffer, type ByteString } from "./bytes.ts";
@@ -14,7 +15,9 @@ const close = Buffer.from("close\0");
 
 const zero = 0x30;
 const nine = 0x39;
-/** More digits could exceed what a number holds exactly; such a session id is left to the parser. */
+/**
+ * More digits could exceed what a number holds exactly; such a session id is left to the parser.
+ */
 const maxDigits = 15;
 
 export class HotCommands {

@@ -68,7 +68,7 @@ function byName(a: { readonly name: string }, b: { readonly name: string }): num
   return a.name < b.name ? -1 : 1;
 }
 
-test("the README's table has the options that the server has, with their variables and defaults", () => {
+test("the README lists the server's options, with their variables and defaults", () => {
   const rows = Array.from(
     readme.matchAll(/^\| `--([\w-]+)` +\| `(\w+)` +\| (\S+) +\|/gm),
     ([, name = "", variable = "", fallback = ""]) => ({ name, variable, fallback }),

@@ -31,7 +31,7 @@ export function blocksOf(text: string): Block[] {
   return Array.from(found, ([, info = "", inside = ""]) => ({ info, text: inside }));
 }
 
-/** The part of a document under a heading of any level, up to the next of the same or a higher one. */
+/** What stands under a heading of any level, up to the next of the same or a higher one. */
 export function sectionOf(text: string, heading: string): string {
   const lines = text.split("\n");
   const start = lines.findIndex((line) => line.replace(/^#+ /, "") === heading && line !== heading);

@@ -1,4 +1,6 @@
-/** The commands read without strings mean what the table says they mean, whatever came before them. */
+/**
+ * The commands read without strings mean what the table says they mean, whatever came before them.
+ */
 import { describe, expect, test } from "bun:test";
 
 import { ascii, type ByteString } from "../../src/wire/bytes.ts";

