@@ -91,7 +91,7 @@ int main(int argc, char **argv) {
 	const char *get[] = {"get", argv[2], "false", "nobody", "production", "smart", "auto", NULL};
 	send_array(pool, get);
 	uint16_t length;
-	char reply[65536];
+	char reply[65536], answer[65536];
 	receive_exactly(pool, &length, 2);
 	receive_exactly(pool, reply, ntohs(length));
 	const char *second = reply + strlen(reply) + 1;
@@ -112,7 +112,8 @@ int main(int argc, char **argv) {
 	send_all(session, &size, 4);
 	send_all(session, headers, sizeof headers);
 	shutdown(session, SHUT_WR);
-	for (ssize_t n; (n = read(session, reply, sizeof reply)) > 0;) fwrite(reply, 1, n, stdout);
+	for (ssize_t n; (n = read(session, answer, sizeof answer)) > 0;)
+		fwrite(answer, 1, n, stdout);
 
 	/* Tell the pool that the session is over; end the server by letting go of its descriptor 3. */
 	send_array(pool, (const char *[]) {"close", session_id, NULL});

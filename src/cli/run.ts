@@ -41,12 +41,14 @@ async function dispatch(): Promise<void> {
   if (first === "--help" || first === "-h") {
     const { daemonCommand } = await import("./config.ts");
     const { renderUsage } = await import("citty");
-    say(1, await renderUsage(daemonCommand));
+    const { isatty } = await import("node:tty");
+    const usage = await renderUsage(daemonCommand);
+    say(1, isatty(1) ? usage : Bun.stripANSI(usage));
     return;
   }
   throw new UsageError(
     args.length === 0
-      ? "no arguments: a parent starts it, with LOGLEVEL SPAWN_SERVER LOG_FILE RUBY USER STATUS_FIFO"
+      ? `no arguments: a parent starts ${program} with six and a socket on descriptor 3`
       : `unknown command or LOGLEVEL '${first}'`,
   );
 }

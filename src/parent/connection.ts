@@ -20,7 +20,7 @@ import { ProtocolError } from "../wire/protocol-error.ts";
 import { Application, rootBytes, type ApplicationOptions } from "./application.ts";
 import { AwaitedAnswers, type ReadAnswer } from "./awaited-answers.ts";
 import { BusyError, ConfigureError, PoolIOError } from "./errors.ts";
-import { putOnEventLoop } from "./event-loop.ts";
+import { putOnEventLoop } from "../native/event-loop.ts";
 import type { Inspection } from "./inspection.ts";
 import { Outbox } from "./outbox.ts";
 import { PendingGets, type PendingGet } from "./pending-gets.ts";

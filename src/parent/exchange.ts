@@ -12,7 +12,7 @@ import type { Socket } from "bun";
 import { ProtocolError } from "../wire/protocol-error.ts";
 import { type ResponseHead, ResponseHeadParser } from "../wire/response-head.ts";
 import { SessionError } from "./errors.ts";
-import { putOnEventLoop } from "./event-loop.ts";
+import { putOnEventLoop } from "../native/event-loop.ts";
 import type { Session } from "./session.ts";
 
 /**

@@ -22,6 +22,8 @@ export interface Inspection {
   readonly sessions: number;
   /** Gets that wait, and the age of the oldest. */
   readonly waiting: number;
+  /** The name 2.0 has for `waiting`. */
+  readonly waitingOnGlobalQueue: number;
   readonly oldestWaiterMs: number | null;
   readonly counters: InspectedCounters;
   /** In byte order of their roots. */
@@ -40,6 +42,9 @@ export interface InspectedCounters {
   readonly sessionsClosed: number;
   /** By why. */
   readonly refusals: Readonly<Record<string, number>>;
+  readonly spawnsPlanned: number;
+  /** Planned, and given up before they began. */
+  readonly spawnsDropped: number;
   readonly spawnsBegun: number;
   readonly spawnsDone: number;
   readonly spawnsFailed: number;
@@ -49,6 +54,8 @@ export interface InspectedCounters {
   readonly retirements: Readonly<Record<string, number>>;
   readonly deaths: number;
   readonly connectFailures: number;
+  /** Sessions moved to another instance because the backlog of theirs was full. */
+  readonly moves: number;
   readonly peakCount: number;
   readonly peakActive: number;
   readonly peakWaiting: number;
@@ -60,12 +67,20 @@ export interface InspectedApplication {
   readonly rootBase64: string | null;
   /** As configured; null: no limit of its own. */
   readonly maxInstances: number | null;
+  /** A restart waits until the instances it would send away fit beside those still leaving. */
+  readonly restartPending: boolean;
   /** Oldest first. */
   readonly instances: readonly InspectedInstance[];
   /** Gets that wait for it. */
   readonly waiting: number;
-  /** Instances still to come. */
-  readonly spawns: readonly { readonly state: string; readonly ageMs: number }[];
+  /** The first 100 of them, first in line first. */
+  readonly waiters: readonly { readonly ageMs: number; readonly failedConnects: number }[];
+  /** Instances still to come; `outdated`: a restart or clear has come since it began. */
+  readonly spawns: readonly {
+    readonly state: "planned" | "begun";
+    readonly ageMs: number;
+    readonly outdated: boolean;
+  }[];
   readonly lastSpawnError: { readonly message: string; readonly agoMs: number } | null;
   /** What is left of the pause after repeated failures. */
   readonly pauseMs: number | null;

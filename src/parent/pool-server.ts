@@ -21,7 +21,7 @@ export interface PoolServerOptions {
   readonly logLevel?: number;
   /** The spawn server's script; `builtin` (default) selects the server's own spawner. */
   readonly spawnServer?: string;
-  /** Where the server and its instances log; default: the server's stderr. */
+  /** Where the output of applications and spawn server goes; default: the server's stderr. */
   readonly logFile?: string;
   /** The Ruby interpreter, looked up on PATH. */
   readonly ruby?: string;

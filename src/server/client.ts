@@ -82,7 +82,7 @@ export class Client {
       return;
     }
     if (this.#ended) return;
-    const excess = this.#queue.excess(this.#tagged?.size ?? 0);
+    const excess = this.#queue.excess((this.#tagged?.size ?? 0) + this.#outbox.heldBack);
     if (excess !== undefined) this.end(excess);
   }
 

@@ -308,6 +308,8 @@ export class Driver {
     const instance = this.#instances.get(id);
     if (instance === undefined || this.#closed) return;
     this.#log.event(1, "instance died", { app, pid: instance.pid });
+    // Its sessions may stay open for long; there is nothing left to keep its owner pipe for.
+    instance.release();
     this.#perform(this.#pool.instanceDied(id, this.#now()));
   }
 

@@ -82,7 +82,11 @@ export class Outbox {
     }
     this.#announced.push({ descriptor, bytes });
     if (this.#announced.length === 1) this.#flushChannel();
-    else this.#count(bytes.length);
+  }
+
+  /** Sessions whose descriptors wait for room in the channel. */
+  get heldBack(): number {
+    return this.#announced.length;
   }
 
   /** Sends a reply and a descriptor in band whatever the channel (the channel's own other end). */
@@ -187,9 +191,10 @@ export class Outbox {
     else if (!this.#closed) this.#armRetry();
   }
 
+  /** What is there already decides: a single reply may be larger than the bound. */
   #count(bytes: number): void {
-    this.#unreadBytes += bytes;
     if (this.#unreadBytes > maxUnreadBytes) this.#onOverflow();
+    else this.#unreadBytes += bytes;
   }
 
   #armRetry(): void {

@@ -3,16 +3,16 @@
  * `get` of an application that has instances, so the usual answer (there is none) must cost one
  * unlink(2) and nothing else.
  */
-import { statSync } from "node:fs";
+import { lstatSync, statSync } from "node:fs";
 
 import { unlink } from "../native/fd.ts";
 import { toBytes, type ByteString } from "../wire/bytes.ts";
 
 export class RestartFiles {
-  /** mtime in nanoseconds of each restart.txt that could not be deleted. */
   /** The path asked about last: most often it is asked about again. */
   #lastRoot = "" as ByteString;
   #lastPath = "/tmp/restart.txt" as ByteString;
+  /** mtime in nanoseconds of each restart.txt that could not be deleted. */
   readonly #seen = new Map<ByteString, bigint>();
 
   /**
@@ -43,12 +43,15 @@ export class RestartFiles {
   #changed(root: ByteString, path: ByteString): boolean {
     let changedNs: bigint;
     try {
-      changedNs = statSync(toBytes(path), { bigint: true }).mtimeNs;
+      const bytes = toBytes(path);
+      const options = { bigint: true, throwIfNoEntry: false } as const;
+      // A link that leads nowhere is there all the same.
+      const facts = statSync(bytes, options) ?? lstatSync(bytes, options);
+      if (facts === undefined) return true; // gone between the two calls: as good as deleted
+      changedNs = facts.mtimeNs;
     } catch (error) {
       if (!(error instanceof Error && "code" in error)) throw error;
-      // Gone between the two calls counts as deleted; one we may not even look at cannot ask for
-      // anything.
-      return error.code === "ENOENT";
+      return false; // one we may not even look at cannot ask for anything
     }
     const known = this.#seen.get(root);
     this.#seen.set(root, changedNs);

@@ -13,13 +13,11 @@ import { receiveDescriptor } from "../native/descriptors.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { watchSigio } from "../native/sigio.ts";
 import { receive, send } from "../native/socket.ts";
-import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
 import { Decoder } from "../wire/decoder.ts";
 import { MAX_PAGE_BYTES } from "../wire/scalar-message.ts";
 import {
   encodeReload,
-  encodeSpawnApplication,
   parseSpawnAnswer,
   parseSpawnedInstance,
   type SpawnedInstance,
@@ -67,13 +65,13 @@ export class SpawnChannel {
    * @throws TimeLimitError, ProtocolError, DescriptorError, SyscallError, Error: after any of them
    * but a DescriptorError with `lost` the stream is of no more use.
    */
-  async ask(app: AppRequest, deadline: number): Promise<SpawnReply> {
+  async ask(question: Uint8Array, deadline: number): Promise<SpawnReply> {
     if (this.#busy) throw new Error("a conversation with the spawn server is under way");
     const unasked = this.#unaskedFor();
     if (unasked !== undefined) throw new Error(unasked);
     this.#busy = true;
     try {
-      await this.#send(encodeSpawnApplication(app), deadline);
+      await this.#send(question, deadline);
       return await this.#readReply(deadline);
     } finally {
       this.#busy = false;

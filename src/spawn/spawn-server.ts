@@ -11,6 +11,7 @@
 import { DescriptorError } from "../native/descriptors.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import type { ByteString } from "../wire/bytes.ts";
+import { encodeSpawnApplication } from "../wire/spawn-protocol.ts";
 import { AbstractForms, openInstanceSocket, type InstanceSocket } from "./instance-socket.ts";
 import { OwnerPipes } from "./owner-pipes.ts";
 import { SpawnServerProcess, type SpawnServerOptions } from "./spawn-server-process.ts";
@@ -83,11 +84,12 @@ export class SpawnServer implements Spawner {
   }
 
   async #spawn(request: SpawnRequest, deadline: number): Promise<Instance> {
+    const question = questionFor(request);
     let failure: { readonly why: string; readonly cause: unknown } | undefined;
     for (let attempt = 0; attempt < 2; attempt += 1) {
       const server = this.#running();
       try {
-        return this.#adopt(await server.channel.ask(request, deadline), server.user);
+        return this.#adopt(await server.channel.ask(question, deadline), server.user);
       } catch (error) {
         if (error instanceof SpawnError) throw error;
         if (error instanceof DescriptorError && error.lost) {
@@ -155,6 +157,16 @@ export class SpawnServer implements Spawner {
       const message = `its socket is not to be used: ${textOf(error)}`;
       throw new SpawnError(message, undefined, { cause: error });
     }
+  }
+}
+
+/** @throws SpawnError: the largest `get` has no room for the longer name of this message. */
+function questionFor(request: SpawnRequest): Uint8Array {
+  try {
+    return encodeSpawnApplication(request);
+  } catch (error) {
+    const message = `it cannot be asked for: ${textOf(error)}`;
+    throw new SpawnError(message, undefined, { cause: error });
   }
 }
 

@@ -45,12 +45,13 @@ export class StatusFifo {
 
   /** @throws Error when the path is no FIFO. */
   start(): void {
-    this.#name = open(this.#options.path, "path");
-    if (!fstatSync(this.#name.number).isFIFO()) {
-      this.#name.close();
+    const name = open(this.#options.path, "path");
+    if (!fstatSync(name.number).isFIFO()) {
+      name.close();
       throw new Error("it is not a FIFO");
     }
-    this.#done = this.#serve(this.#name);
+    this.#name = name;
+    this.#done = this.#serve(name);
   }
 
   /** Ends the wait and unlinks the FIFO if it is still the one found at start. Never throws. */

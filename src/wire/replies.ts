@@ -11,7 +11,7 @@ import { encodeArrayCut, encodePayload } from "./array-message.ts";
 import { ascii, escapeForLog, type ByteString } from "./bytes.ts";
 import { MAX_PID, parseNumber, parseNumberIn } from "./number.ts";
 import { ProtocolError } from "./protocol-error.ts";
-import { encodeScalar, SENT_PAGE_BYTES } from "./scalar-message.ts";
+import { encodeScalar, MAX_PAGE_BYTES } from "./scalar-message.ts";
 
 /** A get that was refused. The names are those on the wire. */
 export type RefusalKind = "SpawnException" | "BusyException" | "IOException";
@@ -85,7 +85,7 @@ export function encodeSpawnException(
       ? encodeArrayCut([name, message, hasPage], 1)
       : encodeArrayCut([name, tag, message, hasPage], 2);
   if (page === undefined) return array;
-  return Buffer.concat([array, encodeScalar(page.subarray(0, SENT_PAGE_BYTES))]);
+  return Buffer.concat([array, encodeScalar(page.subarray(0, MAX_PAGE_BYTES))]);
 }
 
 /** The reply that an array message is, and whether a page follows it. */

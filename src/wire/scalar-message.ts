@@ -7,11 +7,6 @@
 /** The most bytes of an error page that is read: pages of frameworks stay well under 1 MiB. */
 export const MAX_PAGE_BYTES = 4 * 1024 * 1024;
 
-/**
- * Where a page is cut when it is sent: half of what a client may leave unread before it is ended.
- */
-export const SENT_PAGE_BYTES = 512 * 1024;
-
 /** The bytes of one scalar message. */
 export function encodeScalar(data: Uint8Array): Uint8Array {
   if (data.length > 0xffff_ffff) throw new RangeError(`encode scalar: ${data.length} bytes`);

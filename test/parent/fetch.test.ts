@@ -1,7 +1,7 @@
 /** From Request to CGI and back to Response. */
 import { describe, expect, test } from "bun:test";
 import { cgiHeaders, fetchFrom, SessionError, SpawnError } from "../../src/parent/index.ts";
-import { putOnEventLoop } from "../../src/parent/event-loop.ts";
+import { putOnEventLoop } from "../../src/native/event-loop.ts";
 import { ascii } from "../../src/wire/bytes.ts";
 import { encodeSpawnException } from "../../src/wire/replies.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";

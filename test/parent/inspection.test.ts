@@ -6,8 +6,9 @@ import { expect, test } from "bun:test";
 import { type Inspection, startPoolServer } from "../../src/parent/index.ts";
 import type { PoolJson } from "../../src/status/json.ts";
 
-/** Does not compile once the server's shape lacks something the library promises. */
-const promised = (answer: PoolJson): Inspection => answer;
+/** Does not compile once the two shapes differ, whichever of them lacks something. */
+const promised = (answer: PoolJson): Required<Inspection> => answer;
+const complete = (answer: Inspection): Omit<PoolJson, "counters"> => answer;
 
 test("a real server answers every promised key", async () => {
   await using server = startPoolServer();
@@ -26,5 +27,5 @@ test("a real server answers every promised key", async () => {
     counters: { gets: 0, grants: 0, spawnsBegun: 0, deaths: 0 },
     applications: [],
   });
-  expect(promised).toBeFunction();
+  expect([promised, complete]).toBeArrayOfSize(2);
 });

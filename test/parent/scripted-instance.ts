@@ -4,7 +4,7 @@
  */
 import type { Socket } from "bun";
 import { socketPair } from "../../src/native/socket.ts";
-import { putOnEventLoop } from "../../src/parent/event-loop.ts";
+import { putOnEventLoop } from "../../src/native/event-loop.ts";
 import { Session } from "../../src/parent/index.ts";
 import { Decoder } from "../../src/wire/decoder.ts";
 import { MAX_SESSION_HEADER_BYTES, parseSessionHeaders } from "../../src/wire/session-headers.ts";

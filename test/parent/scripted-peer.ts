@@ -7,7 +7,7 @@ import { sendDescriptor } from "../../src/native/descriptors.ts";
 import { duplicate } from "../../src/native/fd.ts";
 import type { OwnedFd } from "../../src/native/owned-fd.ts";
 import { shutdown, socketPair } from "../../src/native/socket.ts";
-import { putOnEventLoop } from "../../src/parent/event-loop.ts";
+import { putOnEventLoop } from "../../src/native/event-loop.ts";
 import { attachPoolServer, type PoolAccess, type PoolConnection } from "../../src/parent/index.ts";
 import { ascii } from "../../src/wire/bytes.ts";
 import { parseCommand, type Command } from "../../src/wire/commands.ts";

@@ -137,13 +137,18 @@ test("says what was looked for where there is no application", async () => {
   expect(pageOf(error)).toContain("passenger_wsgi.py (there is none)");
 });
 
-test("says that Bun can run nothing below a root that is no UTF-8", async () => {
-  const root = ascii(`${temporaryDirectory()}/\xff`);
-  mkdirSync(Buffer.from(root, "latin1"));
-  writeFileSync(Buffer.from(`${root}/server.ts`, "latin1"), "export default {};");
-  const request = { ...spawnRequest("/", { appType: "bun" }), root };
-  expect((await failureOf(newSpawner().spawn(request))).message).toContain("is not UTF-8");
-});
+test.each(["\xff", "what?", "back\\slash"])(
+  "says that Bun can run nothing below %j",
+  async (name) => {
+    const root = ascii(`${temporaryDirectory()}/${name}`);
+    mkdirSync(Buffer.from(root, "latin1"));
+    writeFileSync(Buffer.from(`${root}/server.ts`, "latin1"), "export default {};");
+    const request = { ...spawnRequest("/", { appType: "bun" }), root };
+    expect((await failureOf(newSpawner().spawn(request))).message).toContain(
+      "Bun cannot load a program from",
+    );
+  },
+);
 
 test("refuses variables that do not fit, or hold what no variable can", async () => {
   const big = { variables: { BIG: "x".repeat(200_000) } };

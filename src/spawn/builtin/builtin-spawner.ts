@@ -6,6 +6,7 @@
 import { availableParallelism } from "node:os";
 
 import { findUserById, type DescriptorLimit, type User } from "../../native/process.ts";
+import type { AppRequest } from "../../wire/app-request.ts";
 import { fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import { launchCommand, launcherCommand } from "../launch-plan.ts";
 import {
@@ -68,11 +69,10 @@ export class BuiltinSpawner implements Spawner {
     this.#times = options.endTimes ?? protocolTimes;
   }
 
-  expectedConcurrency(request: SpawnRequest): number {
-    if (request.concurrency !== undefined) return request.concurrency;
-    const { appType, root } = request;
+  expectedConcurrency(app: AppRequest): number {
+    const { appType, root } = app;
     if (appType !== "auto") return usualConcurrency(appType === "rails" ? "rack" : appType);
-    return this.#usual.get(root) ?? this.#remember(root, this.#findUsual(request));
+    return this.#usual.get(root) ?? this.#remember(root, this.#findUsual(app));
   }
 
   start(): void {
@@ -185,9 +185,9 @@ export class BuiltinSpawner implements Spawner {
     this.#processes.delete(started);
   }
 
-  #findUsual(request: SpawnRequest): number {
+  #findUsual({ root }: AppRequest): number {
     try {
-      return usualConcurrency(findApplication(request.root, "auto", hasNode()).loader);
+      return usualConcurrency(findApplication(root, "auto", hasNode()).loader);
     } catch {
       return 1; // The spawn will say what is wrong.
     }

@@ -3,6 +3,7 @@
  * is ready or why it is not, and from then on only the closing of an end means something. No
  * descriptors arrive here, so Bun may read it.
  */
+import { putOnEventLoop } from "../../native/event-loop.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import type { ByteString } from "../../wire/bytes.ts";
 import { Decoder } from "../../wire/decoder.ts";
@@ -51,16 +52,15 @@ export class Lifeline {
 
   async #attach(end: OwnedFd): Promise<void> {
     try {
-      const fd = end.take();
-      const socket = await Bun.connect({
-        fd,
+      const socket = await putOnEventLoop(end, {
+        data: undefined,
         socket: {
-          data: (_socket: Bun.Socket, chunk: Buffer) => this.#onData(chunk),
+          data: (_socket, chunk) => this.#onData(chunk),
           end: () => this.#onEnd(),
           close: () => this.#onEnd(),
           error: () => this.#onEnd(),
         },
-      } as unknown as Bun.TCPSocketConnectOptions);
+      });
       this.#socket = socket;
       if (this.#isClosed) socket.terminate();
     } catch {

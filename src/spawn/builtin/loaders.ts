@@ -48,9 +48,10 @@ const bun: Loader = {
   },
   concurrency: 32,
   command({ startupFile }, root, directory, concurrency) {
-    if (toText(root).includes("\ufffd")) {
+    if (/[?\\]/.test(root) || toText(root).includes("\ufffd")) {
       throw new NoApplicationError(
-        `the application root '${toText(root)}' is not UTF-8, and Bun can read no other paths`,
+        `Bun cannot load a program from '${toText(root)}': ` +
+          "the path has a question mark, a backslash, or bytes that are not UTF-8",
       );
     }
     // Neither the application's bunfig.toml nor its .env have a say in how it is run, and what is

@@ -21,6 +21,7 @@ const concurrency = Number(process.env["APPLICATION_POOL_CONCURRENCY"] ?? 32);
 delete process.env["APPLICATION_POOL_CONCURRENCY"];
 // It made our binary the Bun runtime; the program's children are its own business.
 delete process.env["BUN_BE_BUN"];
+passOnEnvironment();
 
 const realServe = Bun.serve as unknown as (options: ServeOptions) => unknown;
 /** Connections being served, and those waiting for their turn, first come, first served. */
@@ -130,6 +131,24 @@ async function begin(started: Application): Promise<void> {
   tell(arrayMessage("ready", String(concurrency)));
   process.off("uncaughtException", onFailure);
   process.off("beforeExit", onNothingServed);
+}
+
+/**
+ * Without an `env`, Bun's own spawn passes on what the process started with: deletions are lost.
+ */
+function passOnEnvironment(): void {
+  const { spawn, spawnSync } = Bun;
+  type Rest = [options?: { env?: unknown }];
+  const withEnvironment =
+    (real: (...values: unknown[]) => unknown) =>
+    (first: unknown, ...rest: Rest): unknown => {
+      if (!Array.isArray(first)) return real({ env: process.env, ...(first as object) });
+      return real(first, { env: process.env, ...rest[0] });
+    };
+  Object.assign(Bun, {
+    spawn: withEnvironment(spawn as (...values: unknown[]) => unknown),
+    spawnSync: withEnvironment(spawnSync as (...values: unknown[]) => unknown),
+  });
 }
 
 /** Bun announces the server of a default export, by a port on which nothing listens here. */
