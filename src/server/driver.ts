@@ -183,19 +183,26 @@ export class Driver {
    * client that is gone, an instance that refuses): its effects follow after those already there.
    */
   #perform(effects: readonly Effect<AppRequest>[]): void {
-    if (effects.length > 0) this.#effects.push(...effects);
+    for (const effect of effects) this.#effects.push(effect);
     if (this.#performing) return;
     this.#performing = true;
-    try {
-      for (let i = 0; i < this.#effects.length; i += 1) {
-        const effect = this.#effects[i];
-        if (effect !== undefined) this.#performOne(effect);
-      }
-    } finally {
-      this.#effects.length = 0;
-      this.#performing = false;
+    for (let i = 0; i < this.#effects.length; i += 1) {
+      const effect = this.#effects[i];
+      if (effect !== undefined) this.#tryToPerform(effect);
     }
+    this.#effects.length = 0;
+    this.#performing = false;
     this.#schedule();
+  }
+
+  /** A mistake in performing one effect must not cost the others: they are decided already. */
+  #tryToPerform(effect: Effect<AppRequest>): void {
+    try {
+      this.#performOne(effect);
+    } catch (error) {
+      const stack = error instanceof Error ? (error.stack ?? "") : "";
+      this.#log.error("internal error", { effect: effect.kind, cause: String(error), stack });
+    }
   }
 
   #performOne(effect: Effect<AppRequest>): void {

@@ -58,15 +58,22 @@ export class PoolServer {
       onConnection: (fd) => void this.#adopt(fd),
       onEnd: () => this.stop("the parent is gone"),
     });
-    const path = options.statusFifo;
-    if (path !== undefined) {
-      this.#fifo = new StatusFifo({
-        path,
-        report: () => statusReport(this.#driver.snapshot()),
-        onError: (error) => {
-          log.event(0, "status FIFO", { path: toText(path), cause: String(error) });
-        },
-      });
+    this.#fifo = this.#findFifo(options.statusFifo);
+  }
+
+  /** Without a usable FIFO there is no report, and all else goes on. */
+  #findFifo(path: ByteString | undefined): StatusFifo | undefined {
+    if (path === undefined) return undefined;
+    const { log } = this.#options;
+    const complain = (error: unknown): void => {
+      log.event(0, "no status report", { path: toText(path), cause: String(error) });
+    };
+    try {
+      const report = () => statusReport(this.#driver.snapshot());
+      return new StatusFifo({ path, report, onError: complain });
+    } catch (error) {
+      complain(error);
+      return undefined;
     }
   }
 
@@ -84,12 +91,7 @@ export class PoolServer {
     await nextTurn();
     if (this.#stopping) return;
     this.#options.spawner.start();
-    try {
-      this.#fifo?.start();
-    } catch (error) {
-      const path = toText(this.#options.statusFifo ?? ("" as ByteString));
-      this.#options.log.event(0, "no status report", { path, cause: String(error) });
-    }
+    this.#fifo?.start();
   }
 
   /** Ends the server; once is enough, more often changes nothing. */

@@ -34,36 +34,37 @@ export interface StatusFifoOptions {
 
 export class StatusFifo {
   readonly #options: StatusFifoOptions;
-  #name: OwnedFd | undefined;
+  readonly #name: OwnedFd;
   #stopped = false;
-  #done: Promise<void> = Promise.resolve();
+  #done: Promise<void> | undefined;
   #wake: (() => void) | undefined;
 
+  /** Takes hold of the FIFO. @throws Error, SyscallError when the path is none. */
   constructor(options: StatusFifoOptions) {
     this.#options = options;
+    this.#name = open(options.path, "path");
+    if (fstatSync(this.#name.number).isFIFO()) return;
+    this.#name.close();
+    throw new Error("it is not a FIFO");
   }
 
-  /** @throws Error when the path is no FIFO. */
+  /** Waits for readers from now on. */
   start(): void {
-    const name = open(this.#options.path, "path");
-    if (!fstatSync(name.number).isFIFO()) {
-      name.close();
-      throw new Error("it is not a FIFO");
-    }
-    this.#name = name;
-    this.#done = this.#serve(name);
+    this.#done ??= this.#serve(this.#name);
   }
 
   /** Ends the wait and unlinks the FIFO if it is still the one found at start. Never throws. */
   async stop(): Promise<void> {
-    if (this.#name === undefined || this.#stopped) return;
+    if (this.#stopped) return;
     this.#stopped = true;
     this.#wake?.();
     try {
-      // Opening the read side lets the blocked open go on; it sees #stopped.
-      using reader = open(procPath(this.#name), "read");
-      void reader;
-      await this.#done;
+      if (this.#done !== undefined) {
+        // Opening the read side lets the blocked open go on; it sees #stopped.
+        using reader = open(procPath(this.#name), "read");
+        void reader;
+        await this.#done;
+      }
     } catch (error) {
       this.#options.onError(error);
     }

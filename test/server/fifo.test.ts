@@ -184,16 +184,19 @@ test("what is no FIFO is refused at the start, and left alone", () => {
   const path = `${temporaryDirectory()}/status`;
   const fifo = (): StatusFifo =>
     new StatusFifo({ path: fromText(path), report: () => new Uint8Array(), onError: () => {} });
-  expect(errorCode(() => fifo().start())).toBe("ENOENT");
+  expect(errorCode(() => fifo())).toBe("ENOENT");
   writeFileSync(path, "precious");
-  expect(errorOf(() => fifo().start()).message).toBe("it is not a FIFO");
+  expect(errorOf(() => fifo()).message).toBe("it is not a FIFO");
   expect(existsSync(path)).toBe(true);
 });
 
-test("stopping twice, or what was never started, is nothing", async () => {
+test("stopping twice is nothing; what never came to serve is removed as well", async () => {
   const status = serve();
   await status.fifo.stop();
   await status.fifo.stop();
-  const path = fromText(`${temporaryDirectory()}/none`);
-  await new StatusFifo({ path, report: () => new Uint8Array(), onError: () => {} }).stop();
+  const path = `${temporaryDirectory()}/status`;
+  makeFifo(path);
+  const options = { path: fromText(path), report: () => new Uint8Array(), onError: () => {} };
+  await new StatusFifo(options).stop();
+  expect(existsSync(path)).toBe(false);
 });
