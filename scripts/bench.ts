@@ -98,7 +98,10 @@ async function main(): Promise<void> {
   }
   using tools = await LoadTools.compile();
   const machine = { cpus: cpus().length, model: cpus()[0]?.model, kernel: release() };
-  const loadBefore = loadavg()[0];
+  const loadBefore = loadavg()[0] ?? 0;
+  if (loadBefore > 1) {
+    process.stderr.write(`load average ${loadBefore}: other work blurs what follows\n`);
+  }
   const rows = await measureAll(options, tools);
   console.log(table(rows, options.baseline !== undefined));
   if (options.json !== undefined) {
