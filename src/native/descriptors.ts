@@ -55,6 +55,13 @@ putWord(incoming + msghdr.control, address(incomingControl));
 putWord(incomingIovec + iovec.base, address(incomingByte));
 putWord(incomingIovec + iovec.len, 1);
 
+/** Addresses the hot path would compute anew each time. */
+const messagesAddress = address(messages);
+const descriptorMessageAddress = address(descriptorMessage);
+
+/** Where a reply is written that `sendReplyWithDescriptor` sends; anything else may overwrite it. */
+export const replyBytes = arenaBytes.subarray(reply, reply + replyRoom);
+
 const sendFlags = C.MSG_DONTWAIT | C.MSG_NOSIGNAL;
 
 /**
@@ -66,7 +73,7 @@ const sendFlags = C.MSG_DONTWAIT | C.MSG_NOSIGNAL;
 export function sendDescriptor(socket: number, fd: number): boolean {
   arenaView.setInt32(control + cmsghdr.data, fd, true);
   for (;;) {
-    const sent = Number(libc.sendmsg(socket, address(descriptorMessage), sendFlags));
+    const sent = Number(libc.sendmsg(socket, descriptorMessageAddress, sendFlags));
     if (sent >= 0) return true;
     const cause = errno();
     if (cause === errnos.EINTR) continue;
@@ -98,11 +105,20 @@ export function sendWithDescriptor(
 ): SentWithDescriptor {
   if (data.length > replyRoom)
     throw new RangeError(`reply of ${data.length} bytes: the limit is ${replyRoom}`);
-  arenaBytes.set(data, reply);
-  putSize(replyIovec + iovec.len, data.length);
+  replyBytes.set(data);
+  return sendReplyWithDescriptor(socket, data.length, fd);
+}
+
+/** As sendWithDescriptor, of the first `length` bytes of `replyBytes`. */
+export function sendReplyWithDescriptor(
+  socket: number,
+  length: number,
+  fd: number,
+): SentWithDescriptor {
+  putSize(replyIovec + iovec.len, length);
   arenaView.setInt32(control + cmsghdr.data, fd, true);
   for (;;) {
-    const sent = libc.sendmmsg(socket, address(messages), 2, sendFlags);
+    const sent = libc.sendmmsg(socket, messagesAddress, 2, sendFlags);
     if (sent < 0) {
       const cause = errno();
       if (cause === errnos.EINTR) continue;

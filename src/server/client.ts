@@ -15,9 +15,8 @@ import { socketPair } from "../native/socket.ts";
 import type { SessionId } from "../pool/types.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { escapeForLog, fromText, type ByteString } from "../wire/bytes.ts";
-import type { Command } from "../wire/commands.ts";
 import { ConfigureError, parseConfigureOptions } from "../wire/configure.ts";
-import { encodeDecimal, encodeError, encodeOk, encodePlainOk } from "../wire/replies.ts";
+import { encodeDecimal, encodeError, encodePlainOk } from "../wire/replies.ts";
 import { encodeScalar } from "../wire/scalar-message.ts";
 import { CommandQueue } from "./command-queue.ts";
 import type { Arrival } from "./command-reader.ts";
@@ -146,7 +145,7 @@ export class Client {
    * `close` of an open session and `cancel` do not wait for a command that takes its time. A client
    * may send `get` and the `close` of the session it will be: that one keeps its place.
    */
-  #overtakes(command: Command): boolean {
+  #overtakes(command: Arrival): boolean {
     if (command.kind === "close") return this.#closeSession(command.sessionId);
     if (command.kind !== "cancel") return false;
     this.#cancel(command.tag);
@@ -172,12 +171,7 @@ export class Client {
   }
 
   /** @returns a promise when what follows must wait. */
-  #carryOut(arrival: Arrival): Promise<void> | undefined {
-    if (arrival.kind === "invalid") {
-      this.end(arrival.error.message);
-      return undefined;
-    }
-    const { command } = arrival;
+  #carryOut(command: Arrival): Promise<void> | undefined {
     if (this.#context.log.writes(4)) {
       this.#context.log.event(4, "command", { client: this.number, command: command.kind });
     }
@@ -221,10 +215,13 @@ export class Client {
       case "openDescriptorChannel":
         return this.#openChannel();
       case "configure":
-        this.#configure(command.root, arrival.options);
+        this.#configure(command.root, command.options);
         return undefined;
       case "inspect":
         this.#outbox.reply(encodeScalar(driver.inspect()));
+        return undefined;
+      case "invalid":
+        this.end(command.error.message);
         return undefined;
     }
   }
@@ -288,7 +285,7 @@ export class Client {
     this.#nextSessionId += 1;
     this.#sessions ??= new Map();
     this.#sessions.set(sessionId, session);
-    this.#outbox.session(encodeOk(pid, sessionId, tag), stream);
+    this.#outbox.session(pid, sessionId, tag, stream);
   }
 
   async #openChannel(): Promise<void> {
@@ -322,9 +319,9 @@ export class Client {
     this.#outbox.useChannel(fd);
   }
 
-  #configure(root: ByteString, json: Uint8Array | undefined): void {
+  #configure(root: ByteString, json: Uint8Array): void {
     try {
-      this.#context.driver.configure(root, parseConfigureOptions(json ?? new Uint8Array()));
+      this.#context.driver.configure(root, parseConfigureOptions(json));
       this.#outbox.reply(encodePlainOk());
     } catch (error) {
       if (!(error instanceof ConfigureError)) throw error;

@@ -3,16 +3,21 @@
  * (PROTOCOL section 3).
  */
 import type { ByteString } from "../wire/bytes.ts";
-import type { Command } from "../wire/commands.ts";
 import { CommandReader, type Arrival } from "./command-reader.ts";
 
 /** What a client may have waiting. */
 const maxCommands = 1000;
 const maxBytes = 256 * 1024;
 
+/** A command that waits, and its length on the wire. */
+interface Waiting {
+  readonly command: Arrival;
+  readonly bytes: number;
+}
+
 export class CommandQueue {
   readonly #reader = new CommandReader();
-  #waiting: Arrival[] = [];
+  #waiting: Waiting[] = [];
   #bytes = 0;
 
   /** Takes bytes. They are borrowed until `next` or `hold` has taken what is in them. */
@@ -22,36 +27,40 @@ export class CommandQueue {
 
   /** The next command to carry out. */
   next(): Arrival | undefined {
+    if (this.#waiting.length === 0) return this.#reader.next();
     const next = this.#waiting.shift();
-    if (next === undefined) return this.#reader.next();
-    this.#bytes -= next.bytes;
-    return next;
+    this.#bytes -= next?.bytes ?? 0;
+    return next?.command;
   }
 
   /**
    * A command is under way and takes its time: keeps those behind it. `overtakes` is asked of each,
    * and has carried it out if it says so.
    */
-  hold(overtakes: (command: Command) => boolean): void {
+  hold(overtakes: (command: Arrival) => boolean): void {
     const held = this.#waiting;
     this.clear();
-    for (const entry of held) this.#holdOne(entry, overtakes);
-    for (let next = this.#reader.next(); next !== undefined; next = this.#reader.next()) {
-      this.#holdOne(next, overtakes);
+    for (const { command, bytes } of held) this.#holdOne(command, bytes, overtakes);
+    for (;;) {
+      const before = this.#reader.buffered;
+      const command = this.#reader.next();
+      if (command === undefined) return;
+      // What follows a wrong message is dropped: it does not wait.
+      const bytes = command.kind === "invalid" ? 0 : before - this.#reader.buffered;
+      this.#holdOne(command, bytes, overtakes);
     }
   }
 
-  #holdOne(entry: Arrival, overtakes: (command: Command) => boolean): void {
-    if (entry.kind === "command" && overtakes(entry.command)) return;
-    this.#waiting.push(entry);
-    this.#bytes += entry.bytes;
+  #holdOne(command: Arrival, bytes: number, overtakes: (command: Arrival) => boolean): void {
+    if (overtakes(command)) return;
+    this.#waiting.push({ command, bytes });
+    this.#bytes += bytes;
   }
 
   /** Drops the tagged get of that tag, if one waits here. */
   withdraw(tag: ByteString): void {
     const index = this.#waiting.findIndex(
-      (entry) =>
-        entry.kind === "command" && entry.command.kind === "getTagged" && entry.command.tag === tag,
+      ({ command }) => command.kind === "getTagged" && command.tag === tag,
     );
     if (index < 0) return;
     const [removed] = this.#waiting.splice(index, 1);

@@ -9,9 +9,16 @@
  * A full socket means a peer that does not read: what is left is queued, bounded, and tried again
  * on a short timer. A queued descriptor is owned here until it is sent or the outbox is closed.
  */
-import { sendDescriptor, sendWithDescriptor } from "../native/descriptors.ts";
+import {
+  replyBytes,
+  sendDescriptor,
+  sendReplyWithDescriptor,
+  sendWithDescriptor,
+} from "../native/descriptors.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { send } from "../native/socket.ts";
+import type { ByteString } from "../wire/bytes.ts";
+import { encodeOk, writeOk } from "../wire/replies.ts";
 import { RetryTimer } from "./retry.ts";
 
 /** Unread output that ends a client (PROTOCOL section 3). */
@@ -75,12 +82,15 @@ export class Outbox {
   }
 
   /** Sends `ok` and a session's descriptor, which is owned here from now on. */
-  session(bytes: Uint8Array, descriptor: OwnedFd): void {
+  session(pid: number, sessionId: number, tag: ByteString | undefined, descriptor: OwnedFd): void {
     if (this.#channel === undefined) {
-      this.#inBand(bytes, descriptor);
+      // Nearly always all of it goes out at once: without a queue entry, and without a buffer.
+      if (this.#queue.length > 0 || this.#closed) {
+        this.#inBand(encodeOk(pid, sessionId, tag), descriptor);
+      } else this.#sendSession(pid, sessionId, descriptor);
       return;
     }
-    this.#announced.push({ descriptor, bytes });
+    this.#announced.push({ descriptor, bytes: encodeOk(pid, sessionId, tag) });
     if (this.#announced.length === 1) this.#flushChannel();
   }
 
@@ -113,6 +123,31 @@ export class Outbox {
     this.#wakeDrained();
   }
 
+  /** Sends an untagged `ok` and its descriptor on a connection with nothing before them. */
+  #sendSession(pid: number, sessionId: number, descriptor: OwnedFd): void {
+    const length = writeOk(replyBytes, pid, sessionId);
+    let unsent: Uint8Array;
+    try {
+      const sent = sendReplyWithDescriptor(this.#socket, length, descriptor.number);
+      if (sent.descriptor) {
+        descriptor.close();
+        return;
+      }
+      unsent = replyBytes.slice(sent.bytes, length);
+    } catch (error) {
+      descriptor.close();
+      this.#fail(error);
+      return;
+    }
+    this.#enqueue({ bytes: unsent, descriptor });
+  }
+
+  #enqueue(item: Item): void {
+    this.#queue.push(item);
+    this.#count(item.bytes.length);
+    this.#armRetry();
+  }
+
   #inBand(bytes: Uint8Array, descriptor: OwnedFd | undefined): void {
     if (this.#closed) {
       descriptor?.close();
@@ -124,9 +159,7 @@ export class Outbox {
       item.descriptor?.close();
       return;
     }
-    this.#queue.push(item);
-    this.#count(item.bytes.length);
-    this.#armRetry();
+    this.#enqueue(item);
   }
 
   /** Sends as much of an item as fits. @returns whether all of it went. */

@@ -20,10 +20,13 @@ const nine = 0x39;
  */
 const maxDigits = 15;
 
+type GetCommand = Extract<Command, { kind: "get" }>;
+
 export class HotCommands {
   /** The six elements of the last get, as bytes. */
   #bytes: Uint8Array = new Uint8Array();
-  #app: AppRequest | undefined;
+  /** That get, without the tag it may have had. */
+  #get: GetCommand | undefined;
 
   /** The command in `data[first, end)`: the payload of an array message, its last byte a NUL. */
   read(data: Uint8Array, first: number, end: number): Command {
@@ -35,12 +38,12 @@ export class HotCommands {
   }
 
   #knownGet(data: Uint8Array, first: number, end: number): Command | undefined {
-    const app = this.#app;
-    if (app === undefined) return undefined;
+    const known = this.#get;
+    if (known === undefined) return undefined;
     const start = end - this.#bytes.length;
     if (start === first + get.length) {
       if (!startsWith(data, first, get) || !startsWith(data, start, this.#bytes)) return undefined;
-      return { kind: "get", app };
+      return known;
     }
     const tagAt = first + getTagged.length;
     const tagBytes = start - 1 - tagAt;
@@ -49,7 +52,7 @@ export class HotCommands {
       return undefined;
     const tag = asBuffer(data).toString("latin1", tagAt, start - 1);
     if (tag.includes("\0")) return undefined;
-    return { kind: "getTagged", tag: tag as ByteString, app };
+    return { kind: "getTagged", tag: tag as ByteString, app: known.app };
   }
 
   #parse(data: Uint8Array, first: number, end: number): Command {
@@ -66,7 +69,7 @@ export class HotCommands {
   }
 
   #remember(app: AppRequest, data: Uint8Array, start: number, end: number): void {
-    this.#app = app;
+    this.#get = { kind: "get", app };
     this.#bytes = data.slice(start, end);
   }
 }

@@ -10,6 +10,7 @@ import type { OwnedFd } from "../../src/native/owned-fd.ts";
 import { makePipe } from "../../src/native/pipe.ts";
 import { receive, socketPair } from "../../src/native/socket.ts";
 import { Outbox } from "../../src/server/outbox.ts";
+import { ascii } from "../../src/wire/bytes.ts";
 import { turn, until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { frame, nextDescriptor, RawClient, readExactly } from "../helpers/raw-client.ts";
@@ -69,7 +70,7 @@ test("replies and descriptors arrive in the order they were given", async () => 
   const sent = something();
   const { ino } = fstatSync(sent.number);
   box.outbox.reply(frame("one"));
-  box.outbox.session(frame("ok", "7", "0"), sent);
+  box.outbox.session(7, 0, undefined, sent);
   box.outbox.reply(frame("two"));
   expect(await box.client.receive()).toEqual(["one"]);
   const session = await box.client.receiveSession();
@@ -81,7 +82,7 @@ test("replies and descriptors arrive in the order they were given", async () => 
 test("to a client that reads late, 600 sessions and 600 replies arrive whole and in order", async () => {
   using box = setUp();
   for (let i = 0; i < 600; i += 1) {
-    box.outbox.session(frame("ok", "7", String(i)), something());
+    box.outbox.session(7, i, undefined, something());
     box.outbox.reply(frame(String(i)));
   }
   expect(box.outbox.empty).toBe(false);
@@ -101,7 +102,7 @@ test("an ok that fits only in part is finished before its descriptor follows", a
     const large = new Uint8Array(fill).fill(120);
     box.outbox.reply(large);
     const reply = frame("ok", "7", "0".repeat(60_000));
-    box.outbox.session(reply, something());
+    box.outbox.inBandDescriptor(reply, something());
     box.outbox.reply(frame("after"));
     expect(await readExactly(box.client.fd, fill)).toBe("x".repeat(fill));
     const session = await box.client.receiveSession();
@@ -135,7 +136,7 @@ test("what has been read no longer counts as unread", async () => {
 test("a client that is gone is one error, and no descriptor stays open", async () => {
   using box = setUp();
   box.client.close();
-  box.outbox.session(frame("ok", "7", "0"), something());
+  box.outbox.session(7, 0, undefined, something());
   expect(box.seen.errors).toHaveLength(1);
   expect(String(box.seen.errors[0])).toContain("EPIPE");
 });
@@ -143,7 +144,7 @@ test("a client that is gone is one error, and no descriptor stays open", async (
 test("a client that goes with sessions queued for it: closing the outbox closes their descriptors", async () => {
   using box = setUp();
   const given = Array.from({ length: 400 }, something);
-  for (const [i, fd] of given.entries()) box.outbox.session(frame("ok", "7", String(i)), fd);
+  for (const [i, fd] of given.entries()) box.outbox.session(7, i, undefined, fd);
   expect(given.some((fd) => fd.open)).toBe(true);
   box.outbox.close();
   expect(given.some((fd) => fd.open)).toBe(false);
@@ -155,7 +156,7 @@ test("what a closed outbox is given is closed and goes nowhere, with and without
   for (const { outbox, client } of [plain, multiplexed]) {
     outbox.close();
     const late = something();
-    outbox.session(frame("ok", "7", "0"), late);
+    outbox.session(7, 0, undefined, late);
     outbox.reply(frame("late"));
     expect(late.open).toBe(false);
     await outbox.drained();
@@ -174,7 +175,7 @@ test("whoever waits until everything is out is woken by the close as well", asyn
 test("on a channel the descriptor is there before the ok, and the ok has none behind it", async () => {
   using box = setUpWithChannel();
   const sent = something();
-  box.outbox.session(frame("ok", "t", "7", "0"), sent);
+  box.outbox.session(7, 0, ascii("t"), sent);
   const got = receiveDescriptor(box.channel.number);
   if (typeof got === "string") throw new Error(got);
   got.close();
@@ -186,7 +187,7 @@ test("on a channel the descriptor is there before the ok, and the ok has none be
 
 test("a full channel holds back oks only, and each descriptor read lets one ok go", async () => {
   using box = setUpWithChannel();
-  for (let i = 0; i < 290; i += 1) box.outbox.session(frame("ok", "7", String(i)), something());
+  for (let i = 0; i < 290; i += 1) box.outbox.session(7, i, undefined, something());
   box.outbox.reply(frame("other"));
   for (let i = 0; i < 278; i += 1) expect((await box.client.receive())[2]).toBe(String(i));
   expect(await box.client.receive()).toEqual(["other"]);
@@ -202,7 +203,7 @@ test("a full channel holds back oks only, and each descriptor read lets one ok g
 test("a channel that is gone is an error, and no descriptor stays open", async () => {
   using box = setUpWithChannel();
   box.channel.close();
-  box.outbox.session(frame("ok", "7", "0"), something());
+  box.outbox.session(7, 0, undefined, something());
   expect(String(box.seen.errors[0])).toContain("EPIPE");
 });
 

@@ -13,6 +13,7 @@ import {
   encodeRefusal,
   encodeSpawnException,
   parseReply,
+  writeOk,
   type Reply,
 } from "../../src/wire/replies.ts";
 import { MAX_PAGE_BYTES } from "../../src/wire/scalar-message.ts";
@@ -178,4 +179,15 @@ test("ok is encoded anew each time: a reply still queued does not change", () =>
   const decoder = new Decoder();
   decoder.push(first);
   expect(decoder.nextArray()).toEqual(["ok", "1", "2"].map(b));
+});
+
+test("an ok that is written in place is the ok that is encoded, for numbers of every length", () => {
+  const target = new Uint8Array(64).fill(0xff);
+  const numbers = [0, 1, 9, 10, 99, 100, 12_345, 4_194_304, 2 ** 31, 2 ** 32 + 7, 2 ** 53 - 1];
+  for (const pid of numbers) {
+    for (const sessionId of numbers) {
+      const end = writeOk(target, pid, sessionId);
+      expect(Buffer.from(target.subarray(0, end))).toEqual(Buffer.from(encodeOk(pid, sessionId)));
+    }
+  }
 });
