@@ -59,7 +59,7 @@ putWord(incomingIovec + iovec.len, 1);
 const messagesAddress = address(messages);
 const descriptorMessageAddress = address(descriptorMessage);
 
-/** Where a reply is written that `sendReplyWithDescriptor` sends; anything else may overwrite it. */
+/** Where the reply is written that `sendReplyWithDescriptor` sends; any other may overwrite it. */
 export const replyBytes = arenaBytes.subarray(reply, reply + replyRoom);
 
 const sendFlags = C.MSG_DONTWAIT | C.MSG_NOSIGNAL;

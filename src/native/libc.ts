@@ -150,6 +150,7 @@ export function errno(): number {
 
 const pathRoom = 4096; // PATH_MAX with its NUL (limits.h)
 const pathOffset = reserve(pathRoom);
+const pathAddress = address(pathOffset);
 
 /**
  * Puts a byte string with its NUL where C can read it, until the next call.
@@ -165,7 +166,7 @@ export function cPath(bytes: string): Pointer {
     arenaBytes[pathOffset + i] = byte;
   }
   arenaBytes[pathOffset + length] = 0;
-  return address(pathOffset);
+  return pathAddress;
 }
 
 /** Reads memory that C owns: a 32-bit number, a pointer, a NUL-terminated string. */

@@ -12,6 +12,10 @@ const lengthOffset = reserve(4);
 const credentialsSize = 12;
 const credentialsOffset = reserve(credentialsSize);
 const nameOffset = reserve(sockaddrUn.size);
+/** Addresses the hot path would compute anew each time. */
+const lengthAddress = address(lengthOffset);
+const credentialsAddress = address(credentialsOffset);
+const nameAddress = address(nameOffset);
 
 /** A listener, remembered; compare with isSameListener. */
 export interface Listener {
@@ -23,13 +27,11 @@ export interface Listener {
 /** Asks the kernel; the answer is in the arena. @returns the length of the name. */
 function ask(fd: number): number {
   arenaView.setInt32(lengthOffset, credentialsSize, true);
-  const length = address(lengthOffset);
-  const credentials = address(credentialsOffset);
-  if (libc.getsockopt(fd, C.SOL_SOCKET, C.SO_PEERCRED, credentials, length) < 0) {
+  if (libc.getsockopt(fd, C.SOL_SOCKET, C.SO_PEERCRED, credentialsAddress, lengthAddress) < 0) {
     throw new SyscallError("getsockopt SO_PEERCRED", `fd ${fd}`, errno());
   }
   arenaView.setInt32(lengthOffset, sockaddrUn.size, true);
-  if (libc.getpeername(fd, address(nameOffset), length) < 0) {
+  if (libc.getpeername(fd, nameAddress, lengthAddress) < 0) {
     throw new SyscallError("getpeername", `fd ${fd}`, errno());
   }
   return Math.min(arenaView.getInt32(lengthOffset, true), sockaddrUn.size);

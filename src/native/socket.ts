@@ -12,6 +12,7 @@ import { OwnedFd } from "./owned-fd.ts";
 
 const pairOffset = reserve(8);
 const nameOffset = reserve(sockaddrUn.size);
+const nameAddress = address(nameOffset);
 const optionOffset = reserve(8);
 
 /** Bytes one send or receive call moves at most: a pipe-sized piece. */
@@ -46,7 +47,7 @@ export function pathAddress(path: string): UnixAddress {
       `socket path of ${path.length} bytes: 1 to ${sockaddrUn.pathSize - 1} allowed`,
     );
   }
-  return unixAddress(path, 0, sockaddrUn.size, path);
+  return unixAddress(path, 0, sockaddrUn.path + path.length + 1, path);
 }
 
 /**
@@ -85,8 +86,10 @@ function newSocket(): OwnedFd {
  */
 export function connectUnix(to: UnixAddress): OwnedFd | "full" {
   const socket = newSocket();
-  arenaBytes.set(to.bytes, nameOffset);
-  if (libc.connect(socket.number, address(nameOffset), to.length) < 0) {
+  // A plain loop: for so few bytes, set() costs more than its copying.
+  const { bytes, length } = to;
+  for (let i = 0; i < length; i += 1) arenaBytes[nameOffset + i] = bytes[i] ?? 0;
+  if (libc.connect(socket.number, nameAddress, length) < 0) {
     const cause = errno();
     socket.close();
     if (cause === errnos.EAGAIN) return "full";

@@ -4,13 +4,13 @@
 
 import { toText } from "../wire/bytes.ts";
 import { type Application, Waiter } from "./application.ts";
-import { isAnsweredAtOnce, restart, restartFits } from "./settle.ts";
+import { busyAtOnce, isAnsweredAtOnce, restart, restartFits } from "./settle.ts";
 import type { State } from "./state.ts";
 import type { GetRequest, WaiterId } from "./types.ts";
 
 /**
- * A get arrives: an instance that is free is its own at once, otherwise it goes into line if that
- * is not too long.
+ * A get arrives: an instance that is free is its own at once, or a busy one if there is nothing to
+ * wait for; otherwise it goes into line if that is not too long.
  */
 export function arrive<O>(state: State<O>, request: GetRequest<O>, now: number): Waiter<O> {
   const application = state.application(request.root);
@@ -19,9 +19,9 @@ export function arrive<O>(state: State<O>, request: GetRequest<O>, now: number):
   if (request.restart) requestRestart(state, application);
   const waiter = new Waiter<O>(state.nextWaiter++ as WaiterId, application, request, now);
   // While an instance is free, nobody waits for it.
-  const free = application.available.first;
-  if (free !== undefined) {
-    state.grant(waiter, free, now);
+  const instance = application.available.first ?? busyAtOnce(state, application, now);
+  if (instance !== undefined) {
+    state.grant(waiter, instance, now);
   } else if (isQueueFull(state) && !isAnsweredAtOnce(state, application, now)) {
     state.counters.refusals.queueFull++;
     state.refuse(waiter, { kind: "busy", why: `${count(state.waiters.size)} waiting already` });

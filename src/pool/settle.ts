@@ -19,7 +19,7 @@
  * line for a place; nothing else can have come into a position to be served.
  */
 
-import type { Application } from "./application.ts";
+import type { Application, Instance } from "./application.ts";
 import type { State } from "./state.ts";
 
 /** Settles after an event that was about one application. */
@@ -74,10 +74,27 @@ export function isAnsweredAtOnce<O>(
   application: Application<O>,
   now: number,
 ): boolean {
-  if (isRefusedByPause(application, now)) return true;
+  return isRefusedByPause(application, now) || bindsAtOnce(state, application, now);
+}
+
+/** Whether a get that finds no free instance goes to a busy one, with nothing to wait for first. */
+function bindsAtOnce<O>(state: State<O>, application: Application<O>, now: number): boolean {
   if (application.line.size > 0 || !mayBindToBusy(state, application)) return false;
-  const mayGrow = maySpawn(state, application, now) && state.places < state.limits.max;
-  return !mayGrow;
+  return !hasPlace(state) || !maySpawn(state, application, now);
+}
+
+/**
+ * The busy instance for a get that finds no free one, if nothing else is to be settled: the one
+ * that settling would find too, without the way through the line. On a pool at its limit most gets
+ * are such gets.
+ */
+export function busyAtOnce<O>(
+  state: State<O>,
+  application: Application<O>,
+  now: number,
+): Instance<O> | undefined {
+  if (!isQuiet(state, now) || !bindsAtOnce(state, application, now)) return undefined;
+  return application.full.first;
 }
 
 /** Lets the longest idle go until max is kept or none is left. */

@@ -12,7 +12,7 @@
 import { putOnEventLoop } from "../native/event-loop.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { socketPair } from "../native/socket.ts";
-import type { SessionId } from "../pool/types.ts";
+import type { Refusal, SessionId, WaiterId } from "../pool/types.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { escapeForLog, fromText, type ByteString } from "../wire/bytes.ts";
 import { ConfigureError, parseConfigureOptions } from "../wire/configure.ts";
@@ -230,20 +230,10 @@ export class Client {
     // The descriptor of the last session is still ours: a client that does not read gets no more of
     // them.
     if (!this.#outbox.empty) return this.#getWhenDrained(app);
-    const pending = this.#context.driver.get(app, {
-      granted: (pid, session, stream) => {
-        this.#waiting = undefined;
-        this.#open(pid, session, stream, undefined);
-        this.#waitingDone?.();
-      },
-      refused: (refusal) => {
-        this.#waiting = undefined;
-        this.#outbox.reply(encodeRefused(app.root, refusal, undefined));
-        this.#waitingDone?.();
-      },
-    });
-    if (pending === undefined || this.#ended) return undefined;
-    this.#waiting = pending;
+    const get = new ClientGet(this, app, undefined);
+    this.#context.driver.get(get);
+    if (get.answered || this.#ended) return undefined;
+    this.#waiting = get;
     return new Promise((resolve) => {
       this.#waitingDone = () => {
         this.#waitingDone = undefined;
@@ -267,25 +257,31 @@ export class Client {
       this.end(`command getTagged: tag '${escapeForLog(tag)}' is in use`);
       return;
     }
-    const pending = this.#context.driver.get(app, {
-      granted: (pid, session, stream) => {
-        this.#tagged?.delete(tag);
-        this.#open(pid, session, stream, tag);
-      },
-      refused: (refusal) => {
-        this.#tagged?.delete(tag);
-        this.#outbox.reply(encodeRefused(app.root, refusal, tag));
-      },
-    });
-    if (pending !== undefined) this.#tagged?.set(tag, pending);
+    const get = new ClientGet(this, app, tag);
+    this.#context.driver.get(get);
+    if (!get.answered) this.#tagged?.set(tag, get);
   }
 
-  #open(pid: number, session: SessionId, stream: OwnedFd, tag: ByteString | undefined): void {
+  /** A session for a get of this client; `stream` is the client's from here on. */
+  granted(get: ClientGet, pid: number, session: SessionId, stream: OwnedFd): void {
+    this.#forget(get);
     const sessionId = this.#nextSessionId;
     this.#nextSessionId += 1;
     this.#sessions ??= new Map();
     this.#sessions.set(sessionId, session);
-    this.#outbox.session(pid, sessionId, tag, stream);
+    this.#outbox.session(pid, sessionId, get.tag, stream);
+    if (get.tag === undefined) this.#waitingDone?.();
+  }
+
+  refused(get: ClientGet, refusal: Refusal): void {
+    this.#forget(get);
+    this.#outbox.reply(encodeRefused(get.app.root, refusal, get.tag));
+    if (get.tag === undefined) this.#waitingDone?.();
+  }
+
+  #forget(get: ClientGet): void {
+    if (get.tag === undefined) this.#waiting = undefined;
+    else this.#tagged?.delete(get.tag);
   }
 
   async #openChannel(): Promise<void> {
@@ -327,6 +323,30 @@ export class Client {
       if (!(error instanceof ConfigureError)) throw error;
       this.#outbox.reply(encodeError(fromText(error.message)));
     }
+  }
+}
+
+/** A client's get, and the way of its answer: one object, since there is one for every get. */
+class ClientGet implements PendingGet {
+  readonly app: AppRequest;
+  readonly tag: ByteString | undefined;
+  readonly #client: Client;
+  waiter: WaiterId | undefined = undefined;
+  waitingSession: SessionId | undefined = undefined;
+  answered = false;
+
+  constructor(client: Client, app: AppRequest, tag: ByteString | undefined) {
+    this.#client = client;
+    this.app = app;
+    this.tag = tag;
+  }
+
+  granted(pid: number, session: SessionId, stream: OwnedFd): void {
+    this.#client.granted(this, pid, session, stream);
+  }
+
+  refused(refusal: Refusal): void {
+    this.#client.refused(this, refusal);
   }
 }
 

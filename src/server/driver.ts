@@ -28,19 +28,15 @@ import { RestartFiles } from "./restart-file.ts";
 const maxConfigured = 10_000;
 
 /**
- * Whoever asked with `get`: exactly one of the two is called, once, unless the get is cancelled.
+ * A get, made by whoever asks: exactly one of `granted` and `refused` is called, once, unless it is
+ * cancelled. `answered`, `waiter` and `waitingSession` are the driver's to write.
  */
-export interface Getter {
-  /** A session began; `stream` is the caller's from here on. */
+export interface PendingGet extends Connecting {
+  readonly app: AppRequest;
+  waiter: WaiterId | undefined;
+  /** A session began; `stream` is the callee's from here on. */
   granted(pid: number, session: SessionId, stream: OwnedFd): void;
   refused(refusal: Refusal): void;
-}
-
-/** A get that has not been answered. */
-export interface PendingGet extends Connecting {
-  readonly root: ByteString;
-  readonly getter: Getter;
-  waiter: WaiterId | undefined;
 }
 
 export interface DriverOptions {
@@ -61,9 +57,12 @@ export class Driver {
   readonly #restartFiles = new RestartFiles();
   readonly #connector: Connector<PendingGet>;
   readonly #instances = new Map<InstanceId, Instance>();
-  readonly #gets = new Map<WaiterId, PendingGet>();
+  /** The get at hand. Most are answered at once, and then never enter the map of the others. */
+  #atHand: PendingGet | undefined;
+  readonly #waiting = new Map<WaiterId, PendingGet>();
   readonly #configured = new Map<ByteString, InstanceOptions>();
-  readonly #effects: Effect<AppRequest>[] = [];
+  /** Effects of what performing others led to. */
+  readonly #later: Effect<AppRequest>[] = [];
   #performing = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerDue = Infinity;
@@ -106,35 +105,29 @@ export class Driver {
     return snapshotJson(this.snapshot());
   }
 
-  /**
-   * Asks for a session. @returns undefined when it was answered at once, else the get to cancel.
-   */
-  get(app: AppRequest, getter: Getter): PendingGet | undefined {
+  /** Asks for a session. Most gets are answered when this returns; others may be cancelled. */
+  get(get: PendingGet): void {
+    const { app } = get;
     const { root } = app;
     const now = this.#now();
     const restart = this.#pool.hasInstances(root, now) && this.#restartFiles.askedFor(root);
     const expectedConcurrency =
       this.#configured.get(root)?.concurrency ?? this.#spawner.expectedConcurrency(app);
-    const pending: PendingGet = {
-      root,
-      getter,
-      waiter: undefined,
-      waitingSession: undefined,
-      answered: false,
-    };
     const request = { root, options: app, restart, expectedConcurrency };
     const { waiter, effects } = this.#pool.get(request, now);
-    pending.waiter = waiter;
-    this.#gets.set(waiter, pending);
+    get.waiter = waiter;
+    const outer = this.#atHand;
+    this.#atHand = get;
     this.#perform(effects);
-    return pending.answered ? undefined : pending;
+    this.#atHand = outer;
+    if (!get.answered) this.#waiting.set(waiter, get);
   }
 
   /** Withdraws a get; an answered one is left alone. */
   cancel(pending: PendingGet): void {
     if (pending.answered || this.#closed) return;
     pending.answered = true;
-    if (pending.waiter !== undefined) this.#gets.delete(pending.waiter);
+    if (pending.waiter !== undefined) this.#waiting.delete(pending.waiter);
     if (pending.waitingSession !== undefined) this.closeSession(pending.waitingSession);
     else if (pending.waiter !== undefined) {
       this.#perform(this.#pool.cancel(pending.waiter, this.#now()));
@@ -172,7 +165,7 @@ export class Driver {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
-    this.#gets.clear();
+    this.#waiting.clear();
     for (const instance of this.#instances.values()) instance.release();
     this.#instances.clear();
     this.#connector.close();
@@ -183,14 +176,15 @@ export class Driver {
    * client that is gone, an instance that refuses): its effects follow after those already there.
    */
   #perform(effects: readonly Effect<AppRequest>[]): void {
-    for (const effect of effects) this.#effects.push(effect);
-    if (this.#performing) return;
-    this.#performing = true;
-    for (let i = 0; i < this.#effects.length; i += 1) {
-      const effect = this.#effects[i];
-      if (effect !== undefined) this.#tryToPerform(effect);
+    if (this.#performing) {
+      for (const effect of effects) this.#later.push(effect);
+      return;
     }
-    this.#effects.length = 0;
+    this.#performing = true;
+    for (const effect of effects) this.#tryToPerform(effect);
+    // The list grows while it is gone through.
+    for (const effect of this.#later) this.#tryToPerform(effect);
+    if (this.#later.length > 0) this.#later.length = 0;
     this.#performing = false;
     this.#schedule();
   }
@@ -227,19 +221,25 @@ export class Driver {
   }
 
   #grant(waiter: WaiterId, session: SessionId, id: InstanceId): void {
-    const pending = this.#gets.get(waiter);
+    const pending = this.#unanswered(waiter);
     // Withdrawn between the decision and now: an effect before this one ended its client.
     if (pending === undefined) this.closeSession(session);
     else this.#connector.connect(pending, session, id);
   }
 
+  #unanswered(waiter: WaiterId): PendingGet | undefined {
+    const get = this.#atHand;
+    if (get?.waiter === waiter && !get.answered) return get;
+    return this.#waiting.get(waiter);
+  }
+
   #connected(pending: PendingGet, session: SessionId, pid: number, stream: OwnedFd): void {
     this.#answer(pending);
-    pending.getter.granted(pid, session, stream);
+    pending.granted(pid, session, stream);
   }
 
   #connectFailed(pending: PendingGet, session: SessionId, pid: number, cause: string): void {
-    const app = escapeForLog(pending.root);
+    const app = escapeForLog(pending.app.root);
     this.#log.event(0, "instance does not accept sessions", { app, pid, cause });
     this.#perform(this.#pool.connectFailed(session, cause, this.#now()));
   }
@@ -247,7 +247,7 @@ export class Driver {
   #gaveUpConnecting(pending: PendingGet, session: SessionId, cause: string): void {
     this.closeSession(session);
     this.#answer(pending);
-    pending.getter.refused({ kind: "cannotConnect", cause });
+    pending.refused({ kind: "cannotConnect", cause });
   }
 
   #alternative(session: SessionId): InstanceId | undefined {
@@ -257,15 +257,17 @@ export class Driver {
   }
 
   #refuse(waiter: WaiterId, refusal: Refusal): void {
-    const pending = this.#gets.get(waiter);
+    const pending = this.#unanswered(waiter);
     if (pending === undefined) return; // Withdrawn meanwhile, as in #grant.
     this.#answer(pending);
-    pending.getter.refused(refusal);
+    pending.refused(refusal);
   }
 
   #answer(pending: PendingGet): void {
     pending.answered = true;
-    if (pending.waiter !== undefined) this.#gets.delete(pending.waiter);
+    if (this.#waiting.size > 0 && pending.waiter !== undefined) {
+      this.#waiting.delete(pending.waiter);
+    }
   }
 
   #request(app: AppRequest): SpawnRequest {
