@@ -4,8 +4,6 @@
  */
 import type { CommandDef } from "citty";
 
-import { SyscallError } from "../native/errno.ts";
-import { open } from "../native/fd.ts";
 import { findUser, type User } from "../native/process.ts";
 import type { LogFormat } from "../server/log.ts";
 import { toText, type ByteString } from "../wire/bytes.ts";
@@ -103,7 +101,7 @@ export async function readConfig(args: readonly ByteString[]): Promise<Config> {
     logLevel: Number(logLevel),
     logFormat: oneOf(set, "log-format", ["text", "json"]),
     spawnServer,
-    logFile: usableLogFile(logFile),
+    logFile: logFile === "" ? undefined : logFile,
     ruby,
     user: runsAs,
     statusFifo: statusFifo === "" ? undefined : statusFifo,
@@ -118,24 +116,10 @@ export async function readConfig(args: readonly ByteString[]): Promise<Config> {
   };
 }
 
-function usableLogFile(path: ByteString): ByteString | undefined {
-  if (path === "") return undefined;
-  try {
-    open(path, "append").close();
-  } catch (error) {
-    throw new StartError(`LOG_FILE '${toText(path)}' cannot be opened: ${causeOf(error)}`);
-  }
-  return path;
-}
-
 function knownUser(name: ByteString): User | undefined {
   if (name === "") return undefined;
   const user = findUser(name);
   if (user === undefined)
     throw new StartError(`USER '${toText(name)}' is not known on this system`);
   return user;
-}
-
-function causeOf(error: unknown): string {
-  return error instanceof SyscallError ? error.code : String(error);
 }

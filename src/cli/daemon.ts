@@ -3,6 +3,7 @@
  * then our options. The parts are put together here; the server itself knows of no command line.
  */
 
+import { SyscallError } from "../native/errno.ts";
 import { setCloseOnExec } from "../native/fd.ts";
 import { OwnedFd } from "../native/owned-fd.ts";
 import { ignoreSignal, signals } from "../native/process.ts";
@@ -15,7 +16,7 @@ import { PoolServer } from "../server/server.ts";
 import type { BuiltinSpawnerOptions } from "../spawn/builtin/builtin-spawner.ts";
 import type { Spawner } from "../spawn/spawner.ts";
 import type { AppRequest } from "../wire/app-request.ts";
-import type { ByteString } from "../wire/bytes.ts";
+import { toText, type ByteString } from "../wire/bytes.ts";
 import { readConfig, type Config } from "./config.ts";
 import { onSignal } from "./signals.ts";
 import { StartError } from "./usage-error.ts";
@@ -49,7 +50,7 @@ export async function runDaemon(args: readonly ByteString[]): Promise<void> {
   ignoreSignal(signals.SIGPIPE);
   const originalDescriptorLimit = raiseDescriptorLimit();
   const stderr = new LineWriter(undefined);
-  const output = config.logFile === undefined ? stderr : new LineWriter(config.logFile);
+  const output = config.logFile === undefined ? stderr : openLog(config.logFile);
   const log = new Log(config.logLevel, config.logFormat, (line) => stderr.write(line));
   reportMistakes(log);
   const spawner = await chooseSpawner(config, {
@@ -71,6 +72,15 @@ export async function runDaemon(args: readonly ByteString[]): Promise<void> {
   obeySignals(server, output);
   await server.start();
   await server.ended;
+}
+
+function openLog(path: ByteString): LineWriter {
+  try {
+    return new LineWriter(path);
+  } catch (error) {
+    const cause = error instanceof SyscallError ? error.code : String(error);
+    throw new StartError(`LOG_FILE '${toText(path)}' cannot be opened: ${cause}`);
+  }
 }
 
 /** Only the spawner that is asked for is loaded: a parent waits for us to start. */

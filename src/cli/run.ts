@@ -8,6 +8,7 @@ import { writeSync } from "node:fs";
 import { ignoreSignal, signals } from "../native/process.ts";
 import { ascii, toText } from "../wire/bytes.ts";
 import { argumentBytes, isLogLevel } from "./arguments.ts";
+import { handledSignals } from "./signals.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
 const program = "ApplicationPoolServerExecutable";
@@ -68,9 +69,7 @@ function say(fd: 1 | 2, text: string): void {
  * kill us.
  */
 function exit(status: number): never {
-  ignoreSignal(signals.SIGINT);
-  ignoreSignal(signals.SIGTERM);
-  ignoreSignal(signals.SIGHUP);
+  for (const signal of handledSignals) ignoreSignal(signals[signal]);
   process.exit(status);
 }
 

@@ -3,10 +3,10 @@
  * so that nothing is lost between then and the moment somebody listens.
  */
 
-const handled = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
+export const handledSignals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
 
 /** The signals we act on: what each means is decided by whoever listens. */
-export type HandledSignal = (typeof handled)[number];
+export type HandledSignal = (typeof handledSignals)[number];
 
 let listener: ((signal: HandledSignal) => void) | undefined;
 const early: HandledSignal[] = [];
@@ -20,7 +20,7 @@ function handle(signal: HandledSignal): void {
 
 /** Installs the handlers; what comes before somebody listens is kept. */
 export function watchSignals(): void {
-  for (const signal of handled) process.on(signal, () => handle(signal));
+  for (const signal of handledSignals) process.on(signal, () => handle(signal));
 }
 
 /** Hands every signal to `listen`, those that came earlier at once. */

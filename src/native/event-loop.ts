@@ -5,7 +5,7 @@
  */
 import type { Socket, SocketHandler } from "bun";
 
-import type { OwnedFd } from "./owned-fd.ts";
+import { OwnedFd } from "./owned-fd.ts";
 
 export interface EventLoopOptions<Data> {
   /** What the handlers find as `socket.data`; one set of handlers serves all sockets of a kind. */
@@ -25,12 +25,11 @@ export async function putOnEventLoop<Data>(
   fd: OwnedFd,
   options: EventLoopOptions<Data>,
 ): Promise<Socket<Data>> {
+  const number = fd.take(); // Bun's from the call on, not from its answer on
   try {
-    const socket = await connect({ fd: fd.number, ...options });
-    fd.take();
-    return socket;
+    return await connect({ fd: number, ...options });
   } catch (error) {
-    fd.close();
+    new OwnedFd(number).close();
     throw error;
   }
 }

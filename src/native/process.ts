@@ -54,6 +54,7 @@ export const signals = {
   SIGQUIT: 3,
   SIGKILL: 9,
   SIGUSR1: 10,
+  SIGUSR2: 12,
   SIGPIPE: 13,
   SIGTERM: 15,
   SIGCHLD: 17,

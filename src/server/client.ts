@@ -265,6 +265,12 @@ export class Client {
   /** A session for a get of this client; `stream` is the client's from here on. */
   granted(get: ClientGet, pid: number, session: SessionId, stream: OwnedFd): void {
     this.#forget(get);
+    if (this.#ended) {
+      // Withdrawing one of its gets made room for another of them.
+      stream.close();
+      this.#context.driver.closeSession(session);
+      return;
+    }
     const sessionId = this.#nextSessionId;
     this.#nextSessionId += 1;
     this.#sessions ??= new Map();
@@ -275,7 +281,7 @@ export class Client {
 
   refused(get: ClientGet, refusal: Refusal): void {
     this.#forget(get);
-    this.#outbox.reply(encodeRefused(get.app.root, refusal, get.tag));
+    this.#outbox.refusal(encodeRefused(get.app.root, refusal, get.tag));
     if (get.tag === undefined) this.#waitingDone?.();
   }
 

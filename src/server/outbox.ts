@@ -31,8 +31,13 @@ const maxUnreadBytes = 1024 * 1024;
 const firstRetryMs = 1;
 const maxRetryMs = 50;
 
+/** A peer that was given more than that at once, and takes none of it for this long, is ended. */
+const stalledMs = 1000;
+
 interface Item {
   bytes: Uint8Array;
+  /** A reply to a command that can be repeated at will: it counts towards the bound at once. */
+  readonly isReply: boolean;
   /** A descriptor that follows in band. */
   descriptor: OwnedFd | undefined;
 }
@@ -50,7 +55,10 @@ export class Outbox {
   readonly #queue: Item[] = [];
   readonly #announced: Announced[] = [];
   #channel: number | undefined;
-  #unreadBytes = 0;
+  /** Bytes of replies in the queue. */
+  #unreadReplyBytes = 0;
+  /** When the queue came to be or last got shorter, by performance.now(). */
+  #movedAt = 0;
   #retry: RetryTimer | undefined;
   #drained: (() => void) | undefined;
   #closed = false;
@@ -78,16 +86,28 @@ export class Outbox {
 
   /** Sends a reply. */
   reply(bytes: Uint8Array): void {
-    this.#inBand(bytes, undefined);
+    this.#inBand({ bytes, isReply: true, descriptor: undefined });
+  }
+
+  /**
+   * Sends the refusal of a get, in parts that stay together. One failed spawn refuses many gets in
+   * one turn, in which no peer can read: so it is judged by whether it reads afterwards.
+   */
+  refusal(parts: readonly Uint8Array[]): void {
+    for (const bytes of parts) this.#inBand({ bytes, isReply: false, descriptor: undefined });
   }
 
   /** Sends `ok` and a session's descriptor, which is owned here from now on. */
   session(pid: number, sessionId: number, tag: ByteString | undefined, descriptor: OwnedFd): void {
+    if (this.#closed) {
+      descriptor.close();
+      return;
+    }
     if (this.#channel === undefined) {
       // Nearly always all of it goes out at once: without a queue entry, and without a buffer.
-      if (this.#queue.length > 0 || this.#closed) {
-        this.#inBand(encodeOk(pid, sessionId, tag), descriptor);
-      } else this.#sendSession(pid, sessionId, descriptor);
+      // There is no tag: tagged gets need the channel.
+      if (this.#queue.length === 0) this.#sendSession(pid, sessionId, descriptor);
+      else this.#inBand({ bytes: encodeOk(pid, sessionId, tag), isReply: true, descriptor });
       return;
     }
     this.#announced.push({ descriptor, bytes: encodeOk(pid, sessionId, tag) });
@@ -101,7 +121,7 @@ export class Outbox {
 
   /** Sends a reply and a descriptor in band whatever the channel (the channel's own other end). */
   inBandDescriptor(bytes: Uint8Array, descriptor: OwnedFd): void {
-    this.#inBand(bytes, descriptor);
+    this.#inBand({ bytes, isReply: true, descriptor });
   }
 
   /** Resolves when everything queued has gone out, or the outbox is closed. */
@@ -139,21 +159,24 @@ export class Outbox {
       this.#fail(error);
       return;
     }
-    this.#enqueue({ bytes: unsent, descriptor });
+    this.#enqueue({ bytes: unsent, isReply: true, descriptor });
   }
 
+  /** What is there already decides: a single reply may be larger than the bound. */
   #enqueue(item: Item): void {
+    if (this.#queue.length === 0) this.#movedAt = performance.now();
     this.#queue.push(item);
-    this.#count(item.bytes.length);
     this.#armRetry();
+    if (!item.isReply) return;
+    if (this.#unreadReplyBytes > maxUnreadBytes) this.#onOverflow();
+    else this.#unreadReplyBytes += item.bytes.length;
   }
 
-  #inBand(bytes: Uint8Array, descriptor: OwnedFd | undefined): void {
+  #inBand(item: Item): void {
     if (this.#closed) {
-      descriptor?.close();
+      item.descriptor?.close();
       return;
     }
-    const item: Item = { bytes, descriptor };
     if (this.#queue.length === 0 && this.#attempt(item)) return;
     if (this.#closed) {
       item.descriptor?.close();
@@ -200,7 +223,7 @@ export class Outbox {
         }
         next.descriptor.close();
         this.#announced.shift();
-        this.#inBand(next.bytes, undefined);
+        this.#inBand({ bytes: next.bytes, isReply: true, descriptor: undefined });
       }
     } catch (error) {
       this.#fail(error);
@@ -218,16 +241,23 @@ export class Outbox {
       this.#queue.shift();
     }
     if (moved) this.#retry?.reset();
-    this.#unreadBytes = this.#queue.reduce((sum, item) => sum + item.bytes.length, 0);
+    this.#judge(moved);
     this.#flushChannel();
     if (this.empty) this.#wakeDrained();
     else if (!this.#closed) this.#armRetry();
   }
 
-  /** What is there already decides: a single reply may be larger than the bound. */
-  #count(bytes: number): void {
-    if (this.#unreadBytes > maxUnreadBytes) this.#onOverflow();
-    else this.#unreadBytes += bytes;
+  #judge(moved: boolean): void {
+    let all = 0;
+    this.#unreadReplyBytes = 0;
+    for (const { bytes, isReply } of this.#queue) {
+      all += bytes.length;
+      if (isReply) this.#unreadReplyBytes += bytes.length;
+    }
+    if (moved) this.#movedAt = performance.now();
+    else if (all > maxUnreadBytes && performance.now() - this.#movedAt > stalledMs) {
+      this.#onOverflow();
+    }
   }
 
   #armRetry(): void {

@@ -1,19 +1,19 @@
 /** A refusal of the pool as the reply a client gets: the messages of PROTOCOL section 3. */
 import type { Refusal } from "../pool/types.ts";
 import { fromText, type ByteString } from "../wire/bytes.ts";
-import { encodeRefusal, encodeSpawnException } from "../wire/replies.ts";
+import { encodeRefusal, spawnExceptionParts } from "../wire/replies.ts";
 
-/** The reply to a `get` of `root` that was refused; tagged if the get was. */
+/** The reply to a `get` of `root` that was refused, in parts; tagged if the get was. */
 export function encodeRefused(
   root: ByteString,
   refusal: Refusal,
   tag: ByteString | undefined,
-): Uint8Array {
+): Uint8Array[] {
   switch (refusal.kind) {
     case "spawnFailed": {
       const { message, page } = refusal.failure;
       const text = fromText(`': ${message}`);
-      return encodeSpawnException(
+      return spawnExceptionParts(
         `Cannot spawn application '${root}${text}` as ByteString,
         page,
         tag,
@@ -21,12 +21,12 @@ export function encodeRefused(
     }
     case "busy": {
       const message = fromText(`The application pool is too busy: ${refusal.why}`);
-      return encodeRefusal("BusyException", message, tag);
+      return [encodeRefusal("BusyException", message, tag)];
     }
     case "cannotConnect": {
       const cause = fromText(`': ${refusal.cause}`);
       const message = `Cannot connect to an existing application instance for '${root}${cause}`;
-      return encodeRefusal("IOException", message as ByteString, tag);
+      return [encodeRefusal("IOException", message as ByteString, tag)];
     }
   }
 }

@@ -108,13 +108,14 @@ export class PoolServer {
   }
 
   async #shutDown(): Promise<void> {
-    this.#wake.close();
-    for (const client of this.#clients) client.end();
-    this.#driver.close();
     try {
+      this.#wake.close();
+      // Before its clients: what they give back must not be given to anybody.
+      this.#driver.close();
+      for (const client of this.#clients) client.end();
       await Promise.all([this.#options.spawner.close(this.#hurry.signal), this.#fifo?.stop()]);
     } catch (error) {
-      this.#options.log.error("ending the spawner", { cause: String(error) });
+      this.#options.log.error("ending the server", { cause: String(error) });
     }
     this.#options.log.event(1, "server ended");
     this.#ended.resolve();

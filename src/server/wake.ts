@@ -36,7 +36,8 @@ export class WakeLoop {
   #owed = 0;
   /** A pair that waits for room in the socket's buffer. */
   #ready: [ours: OwnedFd, theirs: OwnedFd] | undefined;
-  #short = false;
+  /** The last attempt failed: once is enough to say so. */
+  #failing = false;
   #closed = false;
 
   constructor(options: WakeOptions) {
@@ -92,7 +93,7 @@ export class WakeLoop {
         this.#options.onConnection(ours);
         this.#retry.reset();
       }
-      this.#short = false;
+      this.#failing = false;
     } catch (error) {
       this.#failed(error);
     }
@@ -100,18 +101,13 @@ export class WakeLoop {
 
   #failed(error: unknown): void {
     const { log } = this.#options;
-    if (!isDescriptorShortage(error)) {
-      // The parent is gone or going: the end of the socket follows.
-      log.event(2, "wake socket", { cause: String(error) });
-      return;
-    }
-    if (!this.#short) {
-      log.event(0, "no descriptor is free for a new client", {
-        waiting: this.#owed,
-        cause: error.code,
-      });
-    }
-    this.#short = true;
+    const fields = { waiting: this.#owed, cause: String(error) };
+    if (this.#failing) log.event(4, "wake socket", fields);
+    else if (isDescriptorShortage(error)) {
+      log.event(0, "no descriptor is free for a new client", fields);
+    } else log.event(2, "wake socket", fields);
+    this.#failing = true;
+    // If the parent is gone, the end of the socket follows and ends this too.
     this.#retry.arm();
   }
 }

@@ -9,7 +9,7 @@
  * trouble.
  */
 import { SyscallError } from "../native/errno.ts";
-import { receiveDescriptor } from "../native/descriptors.ts";
+import { DescriptorError, receiveDescriptor } from "../native/descriptors.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { watchSigio } from "../native/sigio.ts";
 import { receive, send } from "../native/socket.ts";
@@ -70,13 +70,21 @@ export class SpawnChannel {
     const unasked = this.#unaskedFor();
     if (unasked !== undefined) throw new Error(unasked);
     this.#busy = true;
+    let isAnswered = false;
     try {
       await this.#send(question, deadline);
-      return await this.#readReply(deadline);
+      const reply = await this.#readReply(deadline);
+      isAnswered = true;
+      return reply;
+    } catch (error) {
+      // All of the answer was read, but for the descriptor that found no room here.
+      isAnswered = error instanceof DescriptorError && error.lost;
+      throw error;
     } finally {
       this.#busy = false;
-      if (this.#ended === undefined) this.#rested();
-      else this.#closeSocket();
+      if (this.#ended !== undefined) this.#closeSocket();
+      // After anything else the caller ends the stream: what is left in it says nothing.
+      else if (isAnswered) this.#rested();
     }
   }
 

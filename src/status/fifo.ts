@@ -73,6 +73,7 @@ export class StatusFifo {
   }
 
   async #serve(name: OwnedFd): Promise<void> {
+    let isFailing = false;
     while (!this.#stopped) {
       try {
         const file = await promises.open(procPath(name), "w");
@@ -81,9 +82,11 @@ export class StatusFifo {
         } finally {
           await file.close();
         }
+        isFailing = false;
       } catch (error) {
-        if (!(error instanceof SyscallError && error.code === "EPIPE"))
-          this.#options.onError(error);
+        const isReaderGone = error instanceof SyscallError && error.code === "EPIPE";
+        if (!isReaderGone && !isFailing) this.#options.onError(error);
+        isFailing = !isReaderGone;
       }
       await this.#sleep(pauseMs);
     }

@@ -11,7 +11,7 @@ import { encodeArrayCut, encodePayload } from "./array-message.ts";
 import { ascii, escapeForLog, type ByteString } from "./bytes.ts";
 import { MAX_PID, parseNumber, parseNumberIn } from "./number.ts";
 import { ProtocolError } from "./protocol-error.ts";
-import { encodeScalar, MAX_PAGE_BYTES } from "./scalar-message.ts";
+import { encodeScalarHeader, MAX_PAGE_BYTES } from "./scalar-message.ts";
 
 /** A get that was refused. The names are those on the wire. */
 export type RefusalKind = "SpawnException" | "BusyException" | "IOException";
@@ -95,21 +95,32 @@ export function encodeRefusal(
 }
 
 /**
- * `SpawnException` and its page, if there is one, in one buffer: nothing may come between the two.
+ * `SpawnException` and its page, if there is one, in parts to be sent one right after the other:
+ * one failed spawn may answer many gets, and they can share the page.
  */
-export function encodeSpawnException(
+export function spawnExceptionParts(
   message: ByteString,
   page?: Uint8Array,
   tag?: ByteString,
-): Uint8Array {
+): Uint8Array[] {
   const hasPage = ascii(String(page !== undefined));
   const name = ascii("SpawnException");
   const array =
     tag === undefined
       ? encodeArrayCut([name, message, hasPage], 1)
       : encodeArrayCut([name, tag, message, hasPage], 2);
-  if (page === undefined) return array;
-  return Buffer.concat([array, encodeScalar(page.subarray(0, MAX_PAGE_BYTES))]);
+  if (page === undefined) return [array];
+  const sent = page.subarray(0, MAX_PAGE_BYTES);
+  return [array, encodeScalarHeader(sent.length), sent];
+}
+
+/** The same in one buffer. */
+export function encodeSpawnException(
+  message: ByteString,
+  page?: Uint8Array,
+  tag?: ByteString,
+): Uint8Array {
+  return Buffer.concat(spawnExceptionParts(message, page, tag));
 }
 
 /** The reply that an array message is, and whether a page follows it. */

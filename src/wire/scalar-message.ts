@@ -9,9 +9,13 @@ export const MAX_PAGE_BYTES = 4 * 1024 * 1024;
 
 /** The bytes of one scalar message. */
 export function encodeScalar(data: Uint8Array): Uint8Array {
-  if (data.length > 0xffff_ffff) throw new RangeError(`encode scalar: ${data.length} bytes`);
-  const frame = Buffer.allocUnsafe(4 + data.length);
-  frame.writeUInt32BE(data.length, 0);
-  frame.set(data, 4);
-  return frame;
+  return Buffer.concat([encodeScalarHeader(data.length), data]);
+}
+
+/** What precedes `length` bytes of a scalar message. */
+export function encodeScalarHeader(length: number): Uint8Array {
+  if (length > 0xffff_ffff) throw new RangeError(`encode scalar: ${length} bytes`);
+  const header = Buffer.allocUnsafe(4);
+  header.writeUInt32BE(length);
+  return header;
 }

@@ -162,6 +162,19 @@ test("what a closed outbox is given is closed and goes nowhere, with and without
     await outbox.drained();
     expect(receive(client.fd, 1)).toBe("empty");
   }
+  expect(receiveDescriptor(multiplexed.channel.number)).toBe("empty");
+});
+
+test("many refusals at once end nobody who reads, and somebody who does not", async () => {
+  using box = setUp();
+  const page = new Uint8Array(64 * 1024);
+  for (let i = 0; i < 40; i += 1) box.outbox.refusal([frame("SpawnException"), page]);
+  const all = 40 * (frame("SpawnException").length + page.length);
+  await readExactly(box.client.fd, all);
+  await box.outbox.drained();
+  expect(box.seen.overflows).toBe(0);
+  for (let i = 0; i < 40; i += 1) box.outbox.refusal([page]);
+  await until("the stalled peer to be told", () => box.seen.overflows > 0 || undefined);
 });
 
 test("whoever waits until everything is out is woken by the close as well", async () => {

@@ -205,8 +205,10 @@ const refused: readonly (readonly [string, Uint8Array, string])[] = [
   ["a size beyond the limit", Buffer.from([0, 2, 0, 1]), "headers of 131073 bytes, 131072 at most"],
   ["a length that is none", get({ CONTENT_LENGTH: "-1" }), "CONTENT_LENGTH is not a length"],
   ["a line end in a header", get({ HTTP_X: "a\r\nb: c" }), 'the header "x" is not one of HTTP'],
-  ["a host that is none", get({ HTTP_HOST: "a b" }), "the host or the request target"],
-  ["a host with a user", get({ HTTP_HOST: "u:p@example.com" }), "the host has a user name"],
+  ["a host that is none", get({ HTTP_HOST: "a b" }), "the host is not one of HTTP"],
+  ["a host with a user", get({ HTTP_HOST: "u:p@example.com" }), "the host is not one of HTTP"],
+  ["a host with a path", get({ HTTP_HOST: "a/admin?" }), "the host is not one of HTTP"],
+  ["a host with a fragment", get({ HTTP_HOST: "a#" }), "the host is not one of HTTP"],
   ["a method that is none", get({ REQUEST_METHOD: "A B" }), "the method A B cannot be served"],
 ];
 

@@ -43,7 +43,11 @@ export class LoaderDirectory {
   sweep(): void {
     for (const name of namesIn(this.#base)) {
       const path = join(this.#base, name);
-      if (isLeftover(name, path)) rmSync(path, { recursive: true, force: true });
+      try {
+        if (isLeftover(name, path)) rmSync(path, { recursive: true, force: true });
+      } catch {
+        // Not ours to remove after all; it harms nobody.
+      }
     }
   }
 

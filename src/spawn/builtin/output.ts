@@ -66,7 +66,7 @@ export class Tail {
 
   #cut(): void {
     const kept = Buffer.concat(this.#chunks).subarray(-tailBytes);
-    this.#chunks = kept.length === 0 ? [] : [Uint8Array.from(kept)];
+    this.#chunks = kept.length === 0 ? [] : [new Uint8Array(kept)];
     this.#length = kept.length;
   }
 }

@@ -43,7 +43,7 @@ function tell(message: Buffer): void {
 }
 
 function tellFailure(text: string): void {
-  const page = Buffer.from(text.slice(0, 60_000));
+  const page = Buffer.from(text).subarray(0, 60_000);
   const size = Buffer.alloc(4);
   size.writeUInt32BE(page.length);
   tell(Buffer.concat([arrayMessage("error_page"), size, page]));
@@ -68,6 +68,14 @@ function leave(): void {
   isLeaving = true;
   sessions?.stop();
   leaveIfDone();
+}
+
+/** The server is gone, or in its last seconds: no session may hold the process for ever. */
+const stuckMs = 10_000;
+
+function onLifelineEnd(): void {
+  leave();
+  setTimeout(() => process.exit(0), stuckMs).unref();
 }
 
 function leaveIfDone(): void {
@@ -117,7 +125,7 @@ function serveSessions({ handler }: Application): void {
 async function watchLifeline(): Promise<Bun.Socket> {
   const socket = await Bun.connect({
     fd: lifeline,
-    socket: { data: () => {}, end: leave, close: leave, error: leave },
+    socket: { data: () => {}, end: onLifelineEnd, close: onLifelineEnd, error: onLifelineEnd },
   } as unknown as Bun.TCPSocketConnectOptions);
   if (application === undefined) socket.unref();
   return socket;

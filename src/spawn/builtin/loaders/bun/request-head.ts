@@ -117,8 +117,12 @@ function targetOf(variables: Map<string, string>): string {
   return `${path.startsWith("/") ? "" : "/"}${path}${query === "" ? "" : `?${query}`}`;
 }
 
+/** RFC 9110, 7.2: a host and perhaps a port; anything else would become part of the path. */
+const hostForm = /^(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@\\:[\]]+)(?::[0-9]*)?$/;
+
 function hostOf(variables: Map<string, string>, isSecure: boolean): string {
   const host = variables.get("HTTP_HOST") ?? "";
+  if (host !== "" && !hostForm.test(host)) throw new BadRequest("the host is not one of HTTP");
   if (host !== "") return host;
   const name = variables.get("SERVER_NAME") ?? "";
   const port = variables.get("SERVER_PORT") ?? "";

@@ -79,7 +79,6 @@ export class Session {
   }
 
   #readHead(chunk: Buffer): void {
-    // The chunk is Bun's own memory and does not outlive this call.
     this.#head = Buffer.concat([this.#head, chunk]);
     try {
       const end = headEnd(this.#head);
@@ -133,7 +132,8 @@ export class Session {
     this.#bodyLeft -= wanted.length;
     const body = this.#body;
     if (body !== undefined && wanted.length > 0) {
-      body.enqueue(Uint8Array.from(wanted));
+      // A copy: who reads it may hand its memory on.
+      body.enqueue(new Uint8Array(wanted));
       // While paused neither the client's end nor its death shows; pull() resumes.
       if ((body.desiredSize ?? 0) <= 0 && this.#bodyLeft > 0) this.#socket.pause();
     }
