@@ -90,12 +90,16 @@ export async function readConfig(args: readonly ByteString[]): Promise<Config> {
     statusFifo === undefined
   ) {
     throw new UsageError(
-      `${given.length} arguments are given, ${positionals.length} are needed: ` +
-        positionals.join(" "),
+      `${given.length} of the ${positionals.length} arguments are given: ` + positionals.join(" "),
     );
   }
   const rest = args.slice(positionals.length).map((argument) => toText(argument));
   const set = await readOptions(rest, options, process.env);
+  if (ruby === "" && spawnServer !== "" && spawnServer !== "builtin") {
+    throw new UsageError(
+      `RUBY is empty, but SPAWN_SERVER '${toText(spawnServer)}' needs an interpreter`,
+    );
+  }
   const runsAs = knownUser(user);
   return {
     logLevel: Number(logLevel),

@@ -44,13 +44,17 @@ async function dispatch(): Promise<void> {
     const { renderUsage } = await import("citty");
     const { isatty } = await import("node:tty");
     const usage = await renderUsage(daemonCommand);
-    say(1, isatty(1) ? usage : Bun.stripANSI(usage));
+    // Options come last here: a parent's six arguments are positions, whatever they look like.
+    const inOrder = usage
+      .replace("[OPTIONS] <LOGLEVEL>", "<LOGLEVEL>")
+      .replace("<STATUS_FIFO>", "<STATUS_FIFO> [OPTIONS]");
+    say(1, isatty(1) ? inOrder : Bun.stripANSI(inOrder));
     return;
   }
   throw new UsageError(
     args.length === 0
-      ? `no arguments: a parent starts ${program} with six and a socket on descriptor 3`
-      : `unknown command or LOGLEVEL '${first}'`,
+      ? "no arguments: a parent such as a web server starts it, with a socket on descriptor 3"
+      : `LOGLEVEL is '${first}', not a whole number`,
   );
 }
 

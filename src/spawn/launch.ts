@@ -41,6 +41,9 @@ const removed = new Set([
 ]);
 const removedPrefix = "LISTEN_";
 
+/** The file this process runs, whatever leads to it (proc(5)). */
+const ownBinary = ascii("/proc/self/exe");
+
 /** Where execvp(3) looks when there is no PATH. */
 const defaultPath = "/bin:/usr/bin";
 
@@ -117,6 +120,8 @@ function identityVariables(user: User | undefined): string[] {
 function executeOnPath(argv: readonly ByteString[], environment: readonly ByteString[]): never {
   const program = argv[0] ?? ascii("");
   if (program === "") throw new Error("cannot run a program without a name");
+  // Our own binary may lie where the user we have become cannot go; we are running it already.
+  if (toText(program) === process.execPath) return executeFile(ownBinary, argv, environment);
   if (program.includes("/")) return executeFile(program, argv, environment);
   const variable = environment.find((entry) => entry.startsWith("PATH="));
   const path = variable?.slice("PATH=".length) ?? defaultPath;

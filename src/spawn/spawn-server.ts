@@ -144,7 +144,7 @@ export class SpawnServer implements Spawner {
   #adopt(reply: SpawnReply, spawnServerUser: number): Instance {
     this.#mayRestart = true;
     if (reply.kind === "page") {
-      throw new SpawnError("the application failed to start; its error page follows", reply.page);
+      throw new SpawnError("the spawn server answered with an error page", reply.page);
     }
     const { said, ownerPipe } = reply;
     try {
