@@ -182,9 +182,11 @@ export class Driver {
     }
     this.#performing = true;
     for (const effect of effects) this.#tryToPerform(effect);
-    // The list grows while it is gone through.
-    for (const effect of this.#later) this.#tryToPerform(effect);
-    if (this.#later.length > 0) this.#later.length = 0;
+    if (this.#later.length > 0) {
+      // The list grows while it is gone through.
+      for (const effect of this.#later) this.#tryToPerform(effect);
+      this.#later.length = 0;
+    }
     this.#performing = false;
     this.#schedule();
   }
