@@ -24,8 +24,9 @@ import { Connector, type Connecting } from "./connector.ts";
 import type { Log } from "./log.ts";
 import { RestartFiles } from "./restart-file.ts";
 
-/** Applications that may be configured at once: a bound against a client that invents names. */
+/** What may be configured at once: bounds against a client that invents names or values. */
 const maxConfigured = 10_000;
+const maxConfiguredBytes = 16 * 1024 * 1024;
 
 /**
  * A get, made by whoever asks: exactly one of `granted` and `refused` is called, once, unless it is
@@ -60,7 +61,8 @@ export class Driver {
   /** The get at hand. Most are answered at once, and then never enter the map of the others. */
   #atHand: PendingGet | undefined;
   readonly #waiting = new Map<WaiterId, PendingGet>();
-  readonly #configured = new Map<ByteString, InstanceOptions>();
+  readonly #configured = new Map<ByteString, { options: InstanceOptions; bytes: number }>();
+  #configuredBytes = 0;
   /** Effects of what performing others led to. */
   readonly #later: Effect<AppRequest>[] = [];
   #performing = false;
@@ -112,7 +114,7 @@ export class Driver {
     const now = this.#now();
     const restart = this.#pool.hasInstances(root, now) && this.#restartFiles.askedFor(root);
     const expectedConcurrency =
-      this.#configured.get(root)?.concurrency ?? this.#spawner.expectedConcurrency(app);
+      this.#configured.get(root)?.options.concurrency ?? this.#spawner.expectedConcurrency(app);
     const request = { root, options: app, restart, expectedConcurrency };
     const { waiter, effects } = this.#pool.get(request, now);
     get.waiter = waiter;
@@ -152,10 +154,19 @@ export class Driver {
    * Options for the instances spawned from now on. @throws ConfigureError when there are too many.
    */
   configure(root: ByteString, options: InstanceOptions): void {
-    if (Object.keys(options).length === 0) this.#configured.delete(root);
-    else if (this.#configured.size >= maxConfigured && !this.#configured.has(root)) {
-      throw new ConfigureError(`configure: ${maxConfigured} applications are configured already`);
-    } else this.#configured.set(root, options);
+    const isCleared = Object.keys(options).length === 0;
+    const bytes = isCleared ? 0 : root.length + JSON.stringify(options).length;
+    const total = this.#configuredBytes - (this.#configured.get(root)?.bytes ?? 0) + bytes;
+    if (!isCleared) {
+      if (this.#configured.size >= maxConfigured && !this.#configured.has(root)) {
+        throw new ConfigureError(`configure: ${maxConfigured} applications are configured already`);
+      }
+      if (total > maxConfiguredBytes) {
+        throw new ConfigureError(`configure: options exceed ${maxConfiguredBytes} bytes in all`);
+      }
+      this.#configured.set(root, { options, bytes });
+    } else this.#configured.delete(root);
+    this.#configuredBytes = total;
     const { maxInstances } = options;
     const limit = maxInstances === undefined ? {} : { maxInstances };
     this.#perform(this.#pool.configure(root, limit, this.#now()));
@@ -273,7 +284,7 @@ export class Driver {
   }
 
   #request(app: AppRequest): SpawnRequest {
-    const configured = this.#configured.get(app.root);
+    const configured = this.#configured.get(app.root)?.options;
     if (configured === undefined) return { ...app, timeoutMs: this.#spawnTimeoutMs };
     return {
       ...app,

@@ -3,7 +3,7 @@
  * server has, and the programs in the README run as they stand there.
  */
 import { afterAll, expect, test } from "bun:test";
-import { existsSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 import { daemonCommand } from "../../src/cli/config.ts";
@@ -96,14 +96,19 @@ function programOf(name: string): string {
   return program.text;
 }
 
-/** Starts it as a file of its own, with the checkout as the place where it runs. */
+/**
+ * Starts it as a file of its own, beside a copy of the examples: as root the tests run them as
+ * another user, who may not enter where the checkout lies.
+ */
 function start(name: string, change: (program: string) => string) {
-  const file = join(temporaryDirectory(), "program.ts");
+  const directory = temporaryDirectory();
+  cpSync(join(ROOT, "examples"), join(directory, "examples"), { recursive: true });
+  const file = join(directory, "program.ts");
   const library = JSON.stringify(join(ROOT, "src/parent/index.ts"));
   const program = programOf(name).replace('"application-pool-server"', library);
   writeFileSync(file, change(program));
   const child = Bun.spawn([process.execPath, file], {
-    cwd: ROOT,
+    cwd: directory,
     stdio: ["ignore", "pipe", "inherit"],
   });
   started.push(child);

@@ -1,6 +1,7 @@
 /** The library, the real server and real applications together. */
-import { expect, test } from "bun:test";
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { afterAll, expect, test } from "bun:test";
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import {
   Application,
@@ -19,8 +20,14 @@ import { rejection } from "./rejection.ts";
 
 countDescriptors();
 const temporaryDirectory = temporaryDirectories();
-const hello = resolve(import.meta.dir, "../../examples/hello");
-const counter = resolve(import.meta.dir, "../../examples/counter");
+
+// Copies: as root the tests run them as another user, who may not enter where the checkout lies.
+const examples = mkdtempSync(join(tmpdir(), "pool-"));
+cpSync(resolve(import.meta.dir, "../../examples"), examples, { recursive: true });
+chmodSync(examples, 0o755);
+afterAll(() => rmSync(examples, { recursive: true }));
+const hello = join(examples, "hello");
+const counter = join(examples, "counter");
 
 /** A directory with this program as its server.ts. */
 function applicationOf(program: string): string {

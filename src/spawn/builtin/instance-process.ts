@@ -76,6 +76,10 @@ export class InstanceProcess {
     using ourOutput = readEnd;
     using theirOutput = writeEnd;
     const output = theirOutput.number;
+    // Before the start: it can fail for want of a descriptor, and nothing may once there is a
+    // process.
+    let pid = 0;
+    this.#output = new OutputReader(ourOutput.number, (line) => options.writeLine(pid, line));
     this.#process = Bun.spawn([...options.argv], {
       env: options.env,
       stdio: ["ignore", output, output, theirListener.number, theirLifeline.number],
@@ -84,8 +88,7 @@ export class InstanceProcess {
     this.#urgency = options.urgency;
     this.#socket = pinned;
     this.#lifeline = new Lifeline(ours);
-    const { pid } = this.#process;
-    this.#output = new OutputReader(ourOutput.number, (line) => options.writeLine(pid, line));
+    pid = this.#process.pid;
     this.gone = Promise.race([this.#lifeline.closedByPeer, this.#hasExited()]);
     void this.#endWhenGone();
   }
@@ -172,7 +175,9 @@ export class InstanceProcess {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     try {
       // Before the launch command has made the group there is only the process.
-      if (!sendSignal(-this.pid, signal)) sendSignal(this.pid, signal);
+      sendSignal(-this.pid, signal);
+      // It may have left its group, or not have one yet.
+      sendSignal(this.pid, signal);
     } catch (error) {
       // EPERM: it runs as a user we may not signal. Its lifeline is closed, which must do.
       if (!(error instanceof SyscallError)) throw error;

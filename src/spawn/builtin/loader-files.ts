@@ -33,6 +33,7 @@ export class LoaderDirectory {
   readonly #base: string;
   #path: string | undefined;
   #sockets = 0;
+  #identity = "";
 
   /** @param base the directory it lies in; default: the system's for temporary files. */
   constructor(base: string = tmpdir()) {
@@ -85,14 +86,21 @@ export class LoaderDirectory {
   }
 
   #ensure(): string {
-    if (this.#path !== undefined && existsSync(this.#path)) return this.#path;
+    if (this.#path !== undefined && identityOf(this.#path) === this.#identity) return this.#path;
     if (this.#path !== undefined) ours.delete(this.#path);
     const path = mkdtempSync(join(this.#base, `application-pool-${process.pid}-`));
     ours.add(path);
     this.#path = path;
     chmodSync(path, 0o755);
+    this.#identity = identityOf(path) ?? "";
     return path;
   }
+}
+
+/** Device, inode and owner of what a name in a directory of everybody's means now. */
+function identityOf(path: string): string | undefined {
+  const facts = lstatSync(path, { throwIfNoEntry: false });
+  return facts?.isDirectory() ? `${facts.dev} ${facts.ino} ${facts.uid}` : undefined;
 }
 
 function namesIn(directory: string): string[] {

@@ -94,6 +94,8 @@ export class OutputReader {
         if (done) break;
         this.#tail.push(value);
         lines.push(value);
+        // A pipe that is never empty must not keep everybody else from their turn.
+        await new Promise<void>((resolve) => void setImmediate(resolve));
       }
     } catch {
       // A pipe that cannot be read is at its end.
