@@ -84,17 +84,16 @@ function bindsAtOnce<O>(state: State<O>, application: Application<O>, now: numbe
 }
 
 /**
- * The busy instance for a get that finds no free one, if nothing else is to be settled: the one
- * that settling would find too, without the way through the line. On a pool at its limit most gets
- * are such gets.
+ * The busy instance for a get that finds no free one, if it has to take one at once: what settling
+ * would come to as well, without the way through the line. On a pool at its limit most gets are
+ * such gets. The event before this one has left nothing undone that could come first.
  */
 export function busyAtOnce<O>(
   state: State<O>,
   application: Application<O>,
   now: number,
 ): Instance<O> | undefined {
-  if (!isQuiet(state, now) || !bindsAtOnce(state, application, now)) return undefined;
-  return application.full.first;
+  return bindsAtOnce(state, application, now) ? application.full.first : undefined;
 }
 
 /** Lets the longest idle go until max is kept or none is left. */
