@@ -37,8 +37,8 @@ test("no arguments, too few, or a LOGLEVEL that is no number: usage, exit 2", as
     [["loud"], "'loud'"],
     [["1.5", "", "", "", "", ""], "'1.5'"],
     [["", "", "", "", "", ""], "''"],
-    [["0"], "1 arguments are given, 6 are needed"],
-    [good.slice(0, 5), "5 arguments are given"],
+    [["0"], "1 of the 6 arguments"],
+    [good.slice(0, 5), "5 of the 6 arguments"],
   ];
   for (const [args, words] of wrong) {
     expect(oneLine(await runBinary(args), 2)).toContain(words);

@@ -147,6 +147,8 @@ binaryTest(
     binary: {
       user: "nobody",
       prepare: ({ directory }) => chmodSync(directory, 0o755),
+      // Not the scriptable one: nobody may not be able to enter where the checkout lies.
+      shellSpawnServer: "echo started\nexec cat <&3 >/dev/null\n",
     },
   },
   async (server) => {
