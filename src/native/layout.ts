@@ -57,7 +57,6 @@ export const C = {
   SO_ACCEPTCONN: 30,
   SO_DOMAIN: 39,
   SCM_RIGHTS: 1,
-  MSG_PEEK: 0x2,
   MSG_CTRUNC: 0x8,
   MSG_DONTWAIT: 0x40,
   MSG_NOSIGNAL: 0x4000,
@@ -81,7 +80,6 @@ export const C = {
   O_CLOEXEC: 0o2000000,
   O_PATH: 0o10000000,
   FIONREAD: 0x541b,
-  POLLIN: 0x1,
   POLLOUT: 0x4,
   POLLERR: 0x8,
   POLLHUP: 0x10,
@@ -90,6 +88,5 @@ export const C = {
   PR_SET_NO_NEW_PRIVS: 38,
   SYS_PIDFD_SEND_SIGNAL: 424,
   SYS_PIDFD_OPEN: 434,
-  SIG_BLOCK: 0,
   SIG_SETMASK: 2,
 } as const;

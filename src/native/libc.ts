@@ -49,14 +49,12 @@ const functions = {
   chown: { args: [pointer, "u32", "u32"], returns: int },
   chdir: { args: [pointer], returns: int },
   setpgid: { args: [int, int], returns: int },
-  setgroups: { args: [size, pointer], returns: int },
   initgroups: { args: [pointer, "u32"], returns: int },
   setgid: { args: ["u32"], returns: int },
   setuid: { args: ["u32"], returns: int },
   getpwnam: { args: [pointer], returns: pointer },
   getpwuid: { args: ["u32"], returns: pointer },
   execve: { args: [pointer, pointer, pointer], returns: int },
-  fchdir: { args: [int], returns: int },
 } as const;
 
 /** glibc, then musl under its two usual names. */

@@ -141,7 +141,10 @@ export class Decoder {
   }
 }
 
-/** One string for all elements and one split: a third of the cost of a slice for each element. */
-function splitElements(data: Buffer, first: number, end: number): ByteString[] {
+/**
+ * The elements of a payload: one string for all and one split, a third of the cost of a slice for
+ * each.
+ */
+export function splitElements(data: Buffer, first: number, end: number): ByteString[] {
   return data.toString("latin1", first, end - 1).split("\0") as ByteString[];
 }

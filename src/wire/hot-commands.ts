@@ -8,6 +8,7 @@
 import type { AppRequest } from "./app-request.ts";
 import { asBuffer, type ByteString } from "./bytes.ts";
 import { MAX_TAG_BYTES, parseCommand, type Command } from "./commands.ts";
+import { splitElements } from "./decoder.ts";
 
 const get = Buffer.from("get\0");
 const getTagged = Buffer.from("getTagged\0");
@@ -56,10 +57,7 @@ export class HotCommands {
   }
 
   #parse(data: Uint8Array, first: number, end: number): Command {
-    const elements = asBuffer(data)
-      .toString("latin1", first, end - 1)
-      .split("\0") as ByteString[];
-    const command = parseCommand(elements);
+    const command = parseCommand(splitElements(asBuffer(data), first, end));
     if (command.kind === "get") this.#remember(command.app, data, first + get.length, end);
     else if (command.kind === "getTagged") {
       const start = first + getTagged.length + command.tag.length + 1;
