@@ -8,7 +8,7 @@ import { connectUnix, listenUnix, pathAddress, receive } from "../../src/native/
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { serverKinds, serverTests, type ServerUnderTest } from "../helpers/pool-server.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { isRunning, threadsOf } from "../helpers/processes.ts";
 import { appElements, exchange } from "../helpers/raw-client.ts";
 
 /** The sockets in the directory where the applications are. */
@@ -63,7 +63,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     const dead = await client.get(server.app("padded"));
     await client.closeSession(dead);
     process.kill(dead.pid, "SIGKILL");
-    await until("it is dead", () => !isRunning(dead.pid));
+    await until("it is dead", () => !isRunning(dead.pid) && threadsOf(dead.pid) <= 1);
     const session = await client.get(server.app("padded"));
     expect(await exchange(session, "new")).toBe(`${session.pid} new`);
     expect(await client.number("getCount")).toBe(1);

@@ -43,6 +43,18 @@ export function isRunning(pid: number): boolean {
 }
 
 /**
+ * How many threads a process has, a zombie's last one included. While there are others its
+ * descriptors are open, a listener among them, though its first thread be dead.
+ */
+export function threadsOf(pid: number): number {
+  try {
+    return readdirSync(`/proc/${pid}/task`).length;
+  } catch {
+    return 0;
+  }
+}
+
+/**
  * The variable by which everything that one test's server started, however indirectly, is found
  * again.
  */
