@@ -57,6 +57,7 @@ export async function runDaemon(args: readonly ByteString[]): Promise<void> {
     notify: log.event.bind(log),
     originalDescriptorLimit,
     writeOutput: outputWriter(output, config.logFormat),
+    ...(config.ruby === "" ? {} : { ruby: config.ruby }),
   });
   const pool = new Pool<AppRequest>(
     {

@@ -256,6 +256,8 @@ export class PoolConnection implements Disposable {
         return this.#granted(reply);
       case "refusal":
         return this.#refused(reply);
+      case "recall":
+        return;
       case "ok":
       case "error":
       case "decimal":

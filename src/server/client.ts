@@ -180,7 +180,10 @@ export class Client {
       case "get":
         return this.#get(command.app);
       case "getTagged":
+      case "getKept":
         this.#getTagged(command.tag, command.app);
+        return undefined;
+      case "keep":
         return undefined;
       case "close":
         this.#closeSession(command.sessionId);

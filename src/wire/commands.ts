@@ -30,7 +30,11 @@ type PlainKind =
 export type Command =
   | { readonly kind: "get"; readonly app: AppRequest }
   | { readonly kind: "getTagged"; readonly tag: ByteString; readonly app: AppRequest }
+  /** A tagged get whose session may be kept (PROTOCOL section 11). */
+  | { readonly kind: "getKept"; readonly tag: ByteString; readonly app: AppRequest }
   | { readonly kind: "cancel"; readonly tag: ByteString }
+  /** The answer to a recall: a request is under way on the session, which is closed after it. */
+  | { readonly kind: "keep"; readonly sessionId: number }
   /** Any number: one that is no open session is to be ignored. */
   | { readonly kind: "close"; readonly sessionId: number }
   | { readonly kind: "setMax"; readonly max: number }
@@ -58,28 +62,15 @@ const table: { readonly [K in Kind]: Entry<K> } = {
     parse: (elements) => ({ kind: "get", app: parseAppRequest(elements, 1) }),
     write: (command) => appRequestElements(command.app),
   },
-  getTagged: {
-    arity: 1 + APP_REQUEST_ELEMENTS,
-    parse: (elements) => ({
-      kind: "getTagged",
-      tag: parseTag(elementAt(elements, 1)),
-      app: parseAppRequest(elements, 2),
-    }),
-    write: (command) => [command.tag, ...appRequestElements(command.app)],
-  },
+  getTagged: tagged("getTagged"),
+  getKept: tagged("getKept"),
   cancel: {
     arity: 1,
     parse: (elements) => ({ kind: "cancel", tag: parseTag(elementAt(elements, 1)) }),
     write: (command) => [command.tag],
   },
-  close: {
-    arity: 1,
-    parse: (elements) => ({
-      kind: "close",
-      sessionId: parseNumber(elementAt(elements, 1), "sessionId"),
-    }),
-    write: (command) => [decimal(command.sessionId)],
-  },
+  close: aboutSession("close"),
+  keep: aboutSession("keep"),
   setMax: {
     arity: 1,
     parse: (elements) => ({
@@ -152,6 +143,29 @@ export function encodeCommand<K extends Kind>(command: CommandOf<K>): Uint8Array
   const kind: K = command.kind;
   const entry: Entry<K> = table[kind];
   return encodeArray([ascii(kind), ...entry.write(command)]);
+}
+
+type TaggedGet = CommandOf<"getTagged"> | CommandOf<"getKept">;
+
+function tagged<K extends TaggedGet["kind"]>(kind: K): Entry<K> {
+  const parse = (elements: readonly ByteString[]) => ({
+    kind,
+    tag: parseTag(elementAt(elements, 1)),
+    app: parseAppRequest(elements, 2),
+  });
+  const write = ({ tag, app }: TaggedGet) => [tag, ...appRequestElements(app)];
+  return { arity: 1 + APP_REQUEST_ELEMENTS, parse, write } as unknown as Entry<K>;
+}
+
+type AboutSession = CommandOf<"close"> | CommandOf<"keep">;
+
+function aboutSession<K extends AboutSession["kind"]>(kind: K): Entry<K> {
+  const parse = (elements: readonly ByteString[]) => ({
+    kind,
+    sessionId: parseNumber(elementAt(elements, 1), "sessionId"),
+  });
+  const write = ({ sessionId }: AboutSession) => [decimal(sessionId)];
+  return { arity: 1, parse, write } as unknown as Entry<K>;
 }
 
 function plain<K extends PlainKind>(kind: K): Entry<K> {

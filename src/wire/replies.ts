@@ -32,6 +32,8 @@ export type Reply =
       readonly page?: Uint8Array;
       readonly tag?: ByteString;
     }
+  /** Unasked: the client is to give a kept session back, or to say that it needs it still. */
+  | { readonly kind: "recall"; readonly sessionId: number }
   | { readonly kind: "error"; readonly message: ByteString }
   | { readonly kind: "decimal"; readonly value: number };
 
@@ -72,6 +74,11 @@ export function encodeOk(pid: number, sessionId: number, tag?: ByteString): Uint
 /** The plain `ok` of `openDescriptorChannel` and `configure`. */
 export function encodePlainOk(): Uint8Array {
   return encodePayload("ok\0");
+}
+
+/** `recall` sessionId (PROTOCOL section 11). */
+export function encodeRecall(sessionId: number): Uint8Array {
+  return encodePayload(`recall\0${sessionId}\0`);
 }
 
 /** The one decimal of `getActive`, `getCount` and `getSpawnServerPid`. */
@@ -140,6 +147,8 @@ export function parseReply(elements: readonly ByteString[]): {
     case "BusyException":
     case "IOException":
       return { reply: parseRefusal(elements, name, isTagged(elements, 2)), pageFollows: false };
+    case "recall":
+      return { reply: parseRecall(elements), pageFollows: false };
     case "error":
       if (elements.length !== 2) throw wrongLength(elements);
       return { reply: { kind: "error", message: elementAt(elements, 1) }, pageFollows: false };
@@ -171,6 +180,13 @@ function parseRefusal(
   if (!tagged) return { kind: "refusal", refusal, message: elementAt(elements, 1) };
   const [tag, message] = [elementAt(elements, 1), elementAt(elements, 2)];
   return { kind: "refusal", refusal, message, tag };
+}
+
+function parseRecall(elements: readonly ByteString[]): Reply {
+  if (elements.length !== 2) throw wrongLength(elements);
+  const text = elementAt(elements, 1);
+  const sessionId = parseNumberIn(text, "reply recall: sessionId", 0, Number.MAX_SAFE_INTEGER);
+  return { kind: "recall", sessionId };
 }
 
 function parseDecimal(elements: readonly ByteString[]): Reply {

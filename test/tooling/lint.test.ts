@@ -60,7 +60,7 @@ const cases: Case[] = [
   ...folders("spawn", ["wire", "native", "pool"]),
   ...folders("server", ["wire", "native", "pool", "spawn", "status"]),
   ...folders("parent", ["wire", "native"]),
-  ...folders("gateway", ["parent"]),
+  ...folders("gateway", ["wire", "native", "parent"]),
   ...FOLDERS.map((from) => importing(from, "../main.ts", IMPORTS)),
   ...FOLDERS.map((from) => importing(from, "bun:ffi", from === "native" ? undefined : IMPORTS)),
   ...FOLDERS.map((from) => importing(from, "citty", from === "cli" ? undefined : IMPORTS)),

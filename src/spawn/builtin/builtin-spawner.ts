@@ -7,7 +7,7 @@ import { availableParallelism } from "node:os";
 
 import { findUserById, type DescriptorLimit, type User } from "../../native/process.ts";
 import type { AppRequest } from "../../wire/app-request.ts";
-import { fromText, toText, type ByteString } from "../../wire/bytes.ts";
+import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import { launchCommand, launcherCommand } from "../launch-plan.ts";
 import {
   SpawnError,
@@ -33,6 +33,8 @@ export interface BuiltinSpawnerOptions {
   readonly writeOutput: WriteOutput;
   /** RLIMIT_NOFILE as it was before the server raised it; absent: left as it is. */
   readonly originalDescriptorLimit?: DescriptorLimit;
+  /** The Ruby of rack applications; default `ruby`. */
+  readonly ruby?: ByteString;
   /** How to run our own binary for the hidden launch command; default launcherCommand(). */
   readonly launcher?: readonly string[];
   /** Where its private directory lies; default: the system's for temporary files. */
@@ -141,7 +143,9 @@ export class BuiltinSpawner implements Spawner {
   ): { argv: string[]; env: Record<string, string> } {
     const { root, environment, concurrency = loader.concurrency } = request;
     const { originalDescriptorLimit: descriptorLimit } = this.#options;
-    const command = loader.command(app, root, files, concurrency);
+    const ruby = this.#options.ruby ?? ascii("ruby");
+    const start = { app, root, directory: files, concurrency, ruby, isPreloader: false };
+    const command = loader.command(start);
     const variables = [
       ...environmentNames.map((name) => `${name}=${environment}` as ByteString),
       ...Object.entries(request.variables ?? {}).map(([name, value]) =>

@@ -15,17 +15,28 @@ export interface LoaderCommand {
   readonly variables: readonly string[];
 }
 
+/** What a loader's command is made from. */
+export interface LoaderStart {
+  readonly app: FoundApplication;
+  readonly root: ByteString;
+  /** Where the loader's files lie. */
+  readonly directory: string;
+  /** Sessions at once that the instance is to serve. */
+  readonly concurrency: number;
+  /** The Ruby interpreter; looked up on PATH if it has no slash. */
+  readonly ruby: ByteString;
+  /** Not an instance but the process that loads the code and forks instances. */
+  readonly isPreloader: boolean;
+}
+
 export interface Loader {
   readonly files: LoaderFiles;
   /** Sessions at once where nobody says otherwise. */
   readonly concurrency: number;
-  /** @param directory where the files lie. @throws NoApplicationError: it cannot be run so. */
-  command(
-    app: FoundApplication,
-    root: ByteString,
-    directory: string,
-    concurrency: number,
-  ): LoaderCommand;
+  /** Whether it can load the code once and fork instances (PROTOCOL section 10, `smart`). */
+  readonly canPreload: boolean;
+  /** @throws NoApplicationError: it cannot be run so. */
+  command(start: LoaderStart): LoaderCommand;
 }
 
 /** The text of a loader's file, which the bundler puts into the binary. */
@@ -47,7 +58,8 @@ const bun: Loader = {
     "session.ts": () => textOf(import("./loaders/bun/session.ts", { with: { type: "text" } })),
   },
   concurrency: 32,
-  command({ startupFile }, root, directory, concurrency) {
+  canPreload: false,
+  command({ app: { startupFile }, root, directory, concurrency }) {
     if (/[?\\]/.test(root) || toText(root).includes("\ufffd")) {
       throw new NoApplicationError(
         `Bun cannot load a program from '${toText(root)}': ` +

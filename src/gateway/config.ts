@@ -1,0 +1,84 @@
+/**
+ * What the gateway is configured with: values only, checked and complete, every default filled in.
+ * They come from the command line or a TOML file (cli/), and go to the supervisor and its workers.
+ */
+import type { AppType, SpawnMethod } from "../wire/app-request.ts";
+
+/** Where requests are accepted. */
+export type ListenAddress =
+  | { readonly kind: "tcp"; readonly host: string; /** 0 picks one. */ readonly port: number }
+  | { readonly kind: "unix"; readonly path: string }
+  /** A socket that the init system has opened, by its descriptor (sd_listen_fds(3)). */
+  | { readonly kind: "inherited"; readonly descriptor: number };
+
+export interface AppConfig {
+  /** How logs call it; unique. */
+  readonly name: string;
+  /** Absolute. */
+  readonly root: string;
+  /** Lower case, exact or `*.example.com`; none: every host. */
+  readonly hosts: readonly string[];
+  /** `/`, or `/shop`: without a slash at its end. */
+  readonly prefix: string;
+  readonly type: AppType;
+  readonly environment: string;
+  readonly spawnMethod: SpawnMethod;
+  /** Whom it runs as where its owner cannot be taken (lowestUser of `get`). */
+  readonly user: string;
+  /** Variables of its environment. */
+  readonly env: Readonly<Record<string, string>>;
+  /** 0: no limit of its own. */
+  readonly maxInstances: number;
+  /** Sessions at once of each instance; 0: as its loader says. */
+  readonly concurrency: number;
+  readonly spawnTimeoutMs: number;
+  /** Whether files below `public/` are served. */
+  readonly staticFiles: boolean;
+  /** Whether visitors see why it could not be started. */
+  readonly showErrors: boolean;
+}
+
+export interface TlsConfig {
+  readonly certificateFile: string;
+  readonly keyFile: string;
+}
+
+/** Bounds on what visitors may ask for; times in milliseconds, 0: no limit. */
+export interface RequestLimits {
+  readonly maxHeaderBytes: number;
+  readonly maxBodyBytes: number;
+  /** Until the head of a request is there, and between its parts. */
+  readonly idleMs: number;
+  /** A request that waits longer for an instance is answered 503. */
+  readonly queueMs: number;
+  /** An application that takes longer to begin its answer: 504. */
+  readonly responseMs: number;
+}
+
+export interface PoolConfig {
+  readonly max: number;
+  /** 0: no limit. */
+  readonly maxPerApp: number;
+  readonly maxIdleSeconds: number;
+  /** Most requests that may wait in the pool; 0: no limit. */
+  readonly maxQueue: number;
+}
+
+export interface GatewayConfig {
+  readonly listen: readonly ListenAddress[];
+  readonly tls: TlsConfig | undefined;
+  readonly workers: number;
+  /** Longest prefixes first is not required; names are unique. */
+  readonly apps: readonly AppConfig[];
+  readonly limits: RequestLimits;
+  readonly pool: PoolConfig;
+  /** Addresses or CIDR ranges of proxies whose X-Forwarded-* headers are believed. */
+  readonly trustedProxies: readonly string[];
+  readonly accessLog: "common" | "json" | "off";
+  /** Undefined: stdout. */
+  readonly accessLogFile: string | undefined;
+  /** How long requests under way may take when the gateway ends. */
+  readonly drainMs: number;
+  /** Of the pool server, as its LOGLEVEL. */
+  readonly logLevel: number;
+}
