@@ -108,8 +108,17 @@ export function findBroken(fds: readonly number[]): number[] {
  * (pipe(7)).
  */
 export function canWrite(fd: number): boolean {
+  return isReady(fd, C.POLLOUT);
+}
+
+/** Whether a read would not wait (poll(2)); for a pidfd: whether its process has ended. */
+export function canRead(fd: number): boolean {
+  return isReady(fd, C.POLLIN);
+}
+
+function isReady(fd: number, event: number): boolean {
   arenaView.setInt32(pollOffset + pollfd.fd, fd, true);
-  arenaView.setUint32(pollOffset + pollfd.events, C.POLLOUT, true);
+  arenaView.setUint32(pollOffset + pollfd.events, event, true);
   if (libc.poll(address(pollOffset), 1, 0) <= 0) return false;
-  return (arenaView.getInt16(pollOffset + pollfd.revents, true) & C.POLLOUT) !== 0;
+  return (arenaView.getInt16(pollOffset + pollfd.revents, true) & event) !== 0;
 }

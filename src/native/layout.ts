@@ -80,6 +80,7 @@ export const C = {
   O_CLOEXEC: 0o2000000,
   O_PATH: 0o10000000,
   FIONREAD: 0x541b,
+  POLLIN: 0x1,
   POLLOUT: 0x4,
   POLLERR: 0x8,
   POLLHUP: 0x10,
@@ -88,5 +89,6 @@ export const C = {
   PR_SET_NO_NEW_PRIVS: 38,
   SYS_PIDFD_SEND_SIGNAL: 424,
   SYS_PIDFD_OPEN: 434,
+  PIDFD_SIGNAL_PROCESS_GROUP: 4,
   SIG_SETMASK: 2,
 } as const;

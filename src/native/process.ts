@@ -1,7 +1,7 @@
 /**
- * What the kernel knows about processes and users: limits, signals, pidfds, identities, and the
- * execve that ends the hidden launch command. Manual pages: getrlimit(2), kill(2), pidfd_open(2),
- * getpwnam(3), initgroups(3), execve(2).
+ * What the kernel knows about processes and users: limits, signals, identities, and the execve that
+ * ends the hidden launch command. Manual pages: getrlimit(2), kill(2), getpwnam(3), initgroups(3),
+ * execve(2).
  */
 import { errnos, SyscallError } from "./errno.ts";
 import { C, passwd, rlimit } from "./layout.ts";
@@ -16,7 +16,6 @@ import {
   memory,
   reserve,
 } from "./libc.ts";
-import { OwnedFd } from "./owned-fd.ts";
 
 const limitOffset = reserve(rlimit.size);
 const signalSetOffset = reserve(128); // sigset_t of glibc and musl: 1,024 bits
@@ -85,23 +84,6 @@ export function sendSignal(pid: number, signal: number): boolean {
   const cause = errno();
   if (cause === errnos.ESRCH) return false;
   throw new SyscallError("kill", `process ${pid}`, cause);
-}
-
-/** A pidfd (pidfd_open(2)): it never means another process, however pids are reused. */
-export function openPidfd(pid: number): OwnedFd | undefined {
-  const fd = Number(libc.syscall(C.SYS_PIDFD_OPEN, pid, 0, 0, 0));
-  if (fd >= 0) return new OwnedFd(fd);
-  const cause = errno();
-  if (cause === errnos.ESRCH) return undefined;
-  throw new SyscallError("pidfd_open", `process ${pid}`, cause);
-}
-
-/** Signals the process behind a pidfd. @returns false when it is gone. */
-export function sendPidfdSignal(pidfd: number, signal: number): boolean {
-  if (Number(libc.syscall(C.SYS_PIDFD_SEND_SIGNAL, pidfd, signal, 0, 0)) === 0) return true;
-  const cause = errno();
-  if (cause === errnos.ESRCH) return false;
-  throw new SyscallError("pidfd_send_signal", `pidfd ${pidfd}`, cause);
 }
 
 /** A user of the system's user database. */

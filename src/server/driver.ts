@@ -76,6 +76,7 @@ export class Driver {
     this.#log = options.log;
     this.#spawnTimeoutMs = options.spawnTimeoutMs;
     this.#now = options.now;
+    this.#spawner.setMax(this.#pool.limits.max);
     this.#connector = new Connector({
       now: options.now,
       instance: (id) => this.#instances.get(id),
@@ -142,6 +143,7 @@ export class Driver {
 
   setLimits(limits: Partial<PoolLimits>): void {
     this.#log.event(2, "limits set", { ...limits });
+    if (limits.max !== undefined) this.#spawner.setMax(limits.max);
     this.#perform(this.#pool.setLimits(limits, this.#now()));
   }
 

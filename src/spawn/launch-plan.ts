@@ -38,7 +38,8 @@ interface PlanOnTheWire extends Omit<LaunchPlan, "descriptorLimit"> {
 /** Descriptor on which an instance's launch failure is told. */
 export const lifelineDescriptor = 4;
 
-function encodePlan(plan: LaunchPlan): string {
+/** The plan as text; equal plans are equal texts. */
+export function encodePlan(plan: LaunchPlan): string {
   const { descriptorLimit, ...rest } = plan;
   const limit =
     descriptorLimit === undefined

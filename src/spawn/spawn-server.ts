@@ -50,6 +50,10 @@ export class SpawnServer implements Spawner {
     return 1;
   }
 
+  setMax(): void {
+    // A 2.0 spawn server bounds itself.
+  }
+
   start(): void {
     try {
       this.#running();

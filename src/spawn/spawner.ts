@@ -73,6 +73,8 @@ export interface Spawner {
    * otherwise.
    */
   expectedConcurrency(app: AppRequest): number;
+  /** How many instances the pool may have: a bound for whatever is kept to make them of. */
+  setMax(max: number): void;
   /**
    * Starts what must be warm before the first spawn. Never throws; a failure shows at the first
    * spawn.

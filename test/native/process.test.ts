@@ -11,13 +11,10 @@ import {
   findUser,
   findUserById,
   getDescriptorLimit,
-  openPidfd,
-  sendPidfdSignal,
   sendSignal,
   setDescriptorLimit,
   signals,
 } from "../../src/native/process.ts";
-import { hammer } from "../helpers/collect.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { errorCode, errorOf } from "../helpers/errors.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
@@ -104,32 +101,6 @@ test("a signal reaches its process, and a process that is gone is told by false"
   await child.exited;
   expect(child.signalCode).toBe("SIGTERM");
   expect(sendSignal(child.pid, 0)).toBe(false);
-});
-
-test("a pidfd means its process and, once that is gone, nobody", async () => {
-  const child = Bun.spawn(["sleep", "60"], { stdout: "ignore" });
-  const opened = openPidfd(child.pid);
-  if (opened === undefined) throw new Error("no pidfd");
-  using pidfd = opened;
-  expect(sendPidfdSignal(pidfd.number, 0)).toBe(true);
-  expect(sendPidfdSignal(pidfd.number, signals.SIGKILL)).toBe(true);
-  await child.exited;
-  expect(child.signalCode).toBe("SIGKILL");
-  expect(sendPidfdSignal(pidfd.number, 0)).toBe(false);
-  expect(openPidfd(child.pid)).toBeUndefined();
-});
-
-test("60,000 signals to a pidfd and to a process arrive at living ones only", async () => {
-  await using child = Bun.spawn(["sleep", "60"], { stdout: "ignore" });
-  const opened = openPidfd(child.pid);
-  if (opened === undefined) throw new Error("no pidfd");
-  using pidfd = opened;
-  let wrong = 0;
-  hammer(() => {
-    if (!sendPidfdSignal(pidfd.number, 0)) wrong += 1;
-    if (sendSignal(2 ** 22 - 1, 0)) wrong += 1;
-  });
-  expect(wrong).toBe(0);
 });
 
 test("another user's process may not be signalled: EPERM, where the server is not root", () => {

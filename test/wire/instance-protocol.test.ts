@@ -1,11 +1,13 @@
-/** What an instance says on its lifeline, by the bytes. */
+/** What an instance says on its lifeline and a preloader on its descriptor 4, by the bytes. */
 
 import { expect, test } from "bun:test";
 import { Decoder } from "../../src/wire/decoder.ts";
 import {
+  encodeFork,
   encodeLifelineErrorPage,
   encodeReady,
   parseLifelineMessage,
+  parsePreloaderMessage,
 } from "../../src/wire/instance-protocol.ts";
 import { ProtocolError } from "../../src/wire/protocol-error.ts";
 import { b, bytes, cutEverywhere, literal } from "./support.ts";
@@ -52,4 +54,34 @@ test("the error shows what came instead", () => {
   expect(() => parseLifelineMessage([b("Traceback\n")])).toThrow(
     String.raw`lifeline: 'Traceback\n' with 1 elements is neither 'ready' and a number nor`,
   );
+});
+
+test("the order to fork", () => {
+  expect(literal(encodeFork(7))).toBe("\0\x07fork\x007\0");
+});
+
+test("what a preloader reports", () => {
+  const parse = (...elements: string[]) => parsePreloaderMessage(elements.map(b));
+  expect(parse("forked", "7", "4711")).toEqual({ kind: "forked", fork: 7, pid: 4711 });
+  const message = b("no memory");
+  expect(parse("fork_failed", "7", "no memory")).toEqual({ kind: "fork_failed", fork: 7, message });
+  expect(parse("exited", "4711", "3")).toEqual({ kind: "exited", pid: 4711, status: 3 });
+  expect(parse("exited", "4711", "-9")).toEqual({ kind: "exited", pid: 4711, status: -9 });
+});
+
+test.each([
+  [["forked", "7"]],
+  [["forked", "-1", "4711"]],
+  [["forked", "7", "0"]],
+  [["forked", "7", "-4711"]],
+  [["forked", "7", "4194305"]],
+  [["forked", "7", "4711", ""]],
+  [["exited", "4711"]],
+  [["exited", "0", "3"]],
+  [["exited", "4711", "well"]],
+  [["fork_failed", "x", "why"]],
+  [["ready", "1"]],
+  [[""]],
+])("%j is nothing a preloader reports", (elements) => {
+  expect(() => parsePreloaderMessage(elements.map(b))).toThrow(ProtocolError);
 });

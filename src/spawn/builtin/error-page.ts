@@ -14,6 +14,8 @@ export interface FailedStart {
   readonly startup?: string;
   /** The user it ran as. */
   readonly user?: string;
+  /** What was run. */
+  readonly command?: string;
   readonly environment?: string;
   /** The end of its stdout and stderr, as text. */
   readonly output?: string;
@@ -29,6 +31,7 @@ export function renderErrorPage(failed: FailedStart): Uint8Array {
   const facts = [
     ["Application root", failed.root],
     ["Startup file", failed.startup],
+    ["Command", failed.command],
     ["User", failed.user],
     ["Environment", failed.environment],
   ]

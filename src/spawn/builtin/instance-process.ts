@@ -5,20 +5,17 @@
  * It inherits exactly five descriptors: /dev/null, its output pipe twice, its listening socket and
  * its lifeline. Its socket has no name any more when it starts: only we can connect to it.
  */
-import { open, unlink } from "../../native/fd.ts";
 import { errnos, SyscallError } from "../../native/errno.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
-import { descriptorPath, PinnedSocket } from "../../native/pinned-socket.ts";
-import { makePipe } from "../../native/pipe.ts";
-import { sendSignal, signals } from "../../native/process.ts";
-import { listenUnix, pathAddress, socketPair } from "../../native/socket.ts";
+import type { PinnedSocket } from "../../native/pinned-socket.ts";
+import { signals } from "../../native/process.ts";
 import type { ByteString } from "../../wire/bytes.ts";
-import { exitText, waitForExit } from "../process-end.ts";
+import { waitForExit } from "../process-end.ts";
+import { withEnds, type InheritedEnds, type OwnEnds, type SocketPlace } from "./instance-ends.ts";
+import { endLeftovers } from "./leftovers.ts";
 import { Lifeline, type Announcement } from "./lifeline.ts";
-import { OutputReader } from "./output.ts";
-
-/** Connections that wait while the instance is busy; the kernel caps it at net.core.somaxconn. */
-const backlog = 1024;
+import type { OutputReader } from "./output.ts";
+import { ChildProcess, type RunningProcess } from "./running-process.ts";
 
 /** How long a dead instance's output is waited for: something it left behind may hold the pipe. */
 const outputMs = 200;
@@ -44,17 +41,56 @@ export interface Urgency {
   readonly hurry: AbortSignal;
 }
 
-export interface StartOptions {
-  readonly argv: readonly string[];
-  readonly env: Record<string, string>;
-  /** Where the socket may be bound: a directory of ours alone, and a new name in it. */
-  readonly socketPlace: { readonly directory: string; readonly name: string };
+export interface InstanceOptions {
+  readonly socketPlace: SocketPlace;
   readonly urgency: Urgency;
   readonly writeLine: (pid: number, line: ByteString) => void;
 }
 
+/** A command as Bun.spawn takes it. */
+export interface Command {
+  readonly argv: readonly string[];
+  readonly env: Record<string, string>;
+}
+
+/** Starts a fresh process. @throws Error: not even the launch command could be started. */
+export function launchInstance(
+  command: Command,
+  options: InstanceOptions,
+): Promise<InstanceProcess> {
+  return makeInstance(options, ({ listener, lifeline, output }) =>
+    launch(command, output, listener.number, lifeline.number),
+  );
+}
+
+/** Makes an instance of a process that `start` begins. */
+export async function makeInstance(
+  options: InstanceOptions,
+  start: (inherited: InheritedEnds) => Promise<RunningProcess> | RunningProcess,
+): Promise<InstanceProcess> {
+  let pid = 0;
+  const writeLine = (line: ByteString) => options.writeLine(pid, line);
+  const { started, own } = await withEnds(options.socketPlace, writeLine, async (inherited) => {
+    const running = await start(inherited);
+    pid = running.pid;
+    return running;
+  });
+  return new InstanceProcess(started, own, options.urgency);
+}
+
+/** Starts a process with these descriptors and no others. */
+export function launch(
+  { argv, env }: Command,
+  output: OwnedFd,
+  third: number,
+  fourth: number,
+): ChildProcess {
+  const stdio = ["ignore", output.number, output.number, third, fourth] as const;
+  return new ChildProcess(Bun.spawn([...argv], { env, stdio: [...stdio] }));
+}
+
 export class InstanceProcess {
-  readonly #process: Bun.Subprocess;
+  readonly #process: RunningProcess;
   readonly #socket: PinnedSocket;
   readonly #lifeline: Lifeline;
   readonly #output: OutputReader;
@@ -63,38 +99,14 @@ export class InstanceProcess {
   readonly gone: Promise<void>;
   #ending: Promise<void> | undefined;
 
-  /** Starts it. @throws Error: not even the launch command could be started. */
-  constructor(options: StartOptions) {
-    const { listener, pinned } = bindNameless(options.socketPlace);
-    using theirListener = listener;
-    using stack = new DisposableStack();
-    stack.use(pinned);
-    const [ours, theirs] = socketPair();
-    using theirLifeline = theirs;
-    stack.use(ours);
-    const { readEnd, writeEnd } = makePipe();
-    using ourOutput = readEnd;
-    using theirOutput = writeEnd;
-    const output = theirOutput.number;
-    // Before the start: it can fail for want of a descriptor, and nothing may once there is a
-    // process.
-    let pid = 0;
-    this.#output = new OutputReader(ourOutput.number, (line) => options.writeLine(pid, line));
-    this.#process = Bun.spawn([...options.argv], {
-      env: options.env,
-      stdio: ["ignore", output, output, theirListener.number, theirLifeline.number],
-    });
-    stack.move(); // From here on nothing throws, and both are ours to keep.
-    this.#urgency = options.urgency;
-    this.#socket = pinned;
-    this.#lifeline = new Lifeline(ours);
-    pid = this.#process.pid;
-    this.gone = Promise.race([this.#lifeline.closedByPeer, this.#hasExited()]);
+  constructor(process: RunningProcess, own: OwnEnds, urgency: Urgency) {
+    this.#process = process;
+    this.#urgency = urgency;
+    this.#socket = own.socket;
+    this.#output = own.output;
+    this.#lifeline = new Lifeline(own.lifeline);
+    this.gone = Promise.race([this.#lifeline.closedByPeer, process.exited]);
     void this.#endWhenGone();
-  }
-
-  async #hasExited(): Promise<void> {
-    await this.#process.exited;
   }
 
   async #endWhenGone(): Promise<void> {
@@ -126,19 +138,18 @@ export class InstanceProcess {
 
   /** How it ended, for a sentence: waits a moment, since its lifeline goes a little before it. */
   async describeEnd(): Promise<string> {
-    const hasExited = await waitForExit(this.#process.exited, outputMs);
-    return hasExited ? exitText(this.#process) : "closed its lifeline";
+    await waitForExit(this.#process.exited, outputMs);
+    return this.#process.ending ?? "closed its lifeline";
   }
 
   /** The end of its output as text, once it has written it all, or nearly at once. */
-  async lastOutput(): Promise<string> {
-    await waitForExit(this.#output.ended, outputMs);
-    return Buffer.from(this.#output.tail).toString("utf8");
+  lastOutput(): Promise<string> {
+    return lastOutput(this.#output);
   }
 
   /** Ends it at once, with all of its process group. */
   kill(): void {
-    this.#signal(signals.SIGKILL);
+    this.#process.signal(signals.SIGKILL);
     void this.end(0);
   }
 
@@ -154,13 +165,19 @@ export class InstanceProcess {
   async #end(retiredMs: number): Promise<void> {
     this.#lifeline.close();
     this.#socket.close();
+    await this.#endProcess(retiredMs);
+    const { times, hurry } = this.#urgency;
+    await endLeftovers(this.pid, times.terminatedMs, hurry);
+  }
+
+  async #endProcess(retiredMs: number): Promise<void> {
     const { exited } = this.#process;
     const { times, shutdown, hurry } = this.#urgency;
     if (await waitForExit(exited, retiredMs, shutdown)) return;
     if (shutdown.aborted && (await waitForExit(exited, times.shutdownMs, hurry))) return;
-    this.#signal(signals.SIGTERM);
+    this.#process.signal(signals.SIGTERM);
     if (await waitForExit(exited, times.terminatedMs, hurry)) return;
-    this.#signal(signals.SIGKILL);
+    this.#process.signal(signals.SIGKILL);
     // The kernel needs a moment; a process it cannot end must not hold us up for ever.
     await waitForExit(exited, killedMs);
   }
@@ -169,37 +186,10 @@ export class InstanceProcess {
   stopOutput(): void {
     this.#output.stop();
   }
-
-  #signal(signal: number): void {
-    // Until its end has been seen it is our child: neither its id nor its group can be another's.
-    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
-    try {
-      // Before the launch command has made the group there is only the process.
-      sendSignal(-this.pid, signal);
-      // It may have left its group, or not have one yet.
-      sendSignal(this.pid, signal);
-    } catch (error) {
-      // EPERM: it runs as a user we may not signal. Its lifeline is closed, which must do.
-      if (!(error instanceof SyscallError)) throw error;
-    }
-  }
 }
 
-/** A listening socket whose name is gone again, and the descriptor to connect by. */
-function bindNameless(place: StartOptions["socketPlace"]): {
-  listener: OwnedFd;
-  pinned: PinnedSocket;
-} {
-  // Through a descriptor, since the directory's own path may not fit a socket address.
-  using directory = open(place.directory, "directory");
-  const path = `${descriptorPath(directory.number)}/${place.name}`;
-  const listener = listenUnix(pathAddress(path), backlog);
-  try {
-    return { listener, pinned: new PinnedSocket(path) };
-  } catch (error) {
-    listener.close();
-    throw error;
-  } finally {
-    unlink(path);
-  }
+/** The end of what a process wrote as text, once it has written it all, or nearly at once. */
+export async function lastOutput(output: OutputReader): Promise<string> {
+  await waitForExit(output.ended, outputMs);
+  return Buffer.from(output.tail).toString("utf8");
 }

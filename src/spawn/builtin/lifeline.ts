@@ -1,7 +1,7 @@
 /**
  * The server's end of an instance's lifeline (PROTOCOL section 10): the instance says once that it
- * is ready or why it is not, and from then on only the closing of an end means something. No
- * descriptors arrive here, so Bun may read it.
+ * is ready or why it is not, and from then on only the closing of an end means something; a
+ * preloader goes on talking. No descriptors arrive here, so Bun may read it.
  */
 import { putOnEventLoop } from "../../native/event-loop.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
@@ -19,14 +19,27 @@ export class Lifeline {
   readonly #decoder = new Decoder();
   readonly #announced = Promise.withResolvers<Announcement | undefined>();
   readonly #closedByPeer = Promise.withResolvers<void>();
+  readonly #number: number;
+  readonly #onMessage: ((elements: ByteString[]) => void) | undefined;
   #socket: Bun.Socket | undefined;
   #failureFollows = false;
   #isSettled = false;
   #isClosed = false;
 
-  /** Takes over our end of the socket pair. */
-  constructor(end: OwnedFd) {
+  /**
+   * Takes over our end of the socket pair.
+   * @param onMessage is given what comes after `ready`; what it throws ends the lifeline. Absent:
+   * nothing that is said later has a meaning.
+   */
+  constructor(end: OwnedFd, onMessage?: (elements: ByteString[]) => void) {
+    this.#number = end.number;
+    this.#onMessage = onMessage;
     void this.#attach(end);
+  }
+
+  /** The descriptor, Bun's to read and close; undefined once an end has closed. */
+  get number(): number | undefined {
+    return this.#isClosed ? undefined : this.#number;
   }
 
   /**
@@ -81,13 +94,27 @@ export class Lifeline {
   }
 
   #onData(chunk: Uint8Array): void {
-    if (this.#isSettled) return; // Nothing it says later has a meaning.
     try {
-      this.#decoder.push(chunk);
-      this.#decode();
+      if (!this.#isSettled) {
+        this.#decoder.push(chunk);
+        this.#decode();
+      } else if (this.#onMessage !== undefined) {
+        this.#decoder.push(chunk);
+      }
+      if (this.#isSettled) this.#passOn();
     } catch (error) {
       this.#isSettled = true;
       this.#announced.reject(error);
+      this.#socket?.terminate();
+    }
+  }
+
+  #passOn(): void {
+    if (this.#onMessage === undefined) return;
+    for (;;) {
+      const elements = this.#decoder.nextArray();
+      if (elements === undefined) return;
+      this.#onMessage(elements);
     }
   }
 

@@ -81,6 +81,16 @@ const bun: Loader = {
 /** The kinds of application that this build can start. */
 export const loaders: Readonly<Partial<Record<LoaderType, Loader>>> = { bun };
 
+/** The loader of an application. @throws Error: this build has none. */
+export function loaderFor(app: FoundApplication): Loader {
+  const loader = loaders[app.loader];
+  if (loader !== undefined) return loader;
+  const known = Object.keys(loaders).join(", ");
+  throw new Error(
+    `this build cannot yet start applications of type ${app.loader}, only of type ${known}`,
+  );
+}
+
 /** Sessions at once that an application of this kind will probably serve. */
 export function usualConcurrency(type: LoaderType): number {
   return loaders[type]?.concurrency ?? 1;

@@ -1,0 +1,90 @@
+/**
+ * What an instance is connected to the server by, made before it starts: its listening socket, its
+ * lifeline and its output. Each has an end that the instance inherits and one that stays here.
+ */
+import { open, unlink } from "../../native/fd.ts";
+import type { OwnedFd } from "../../native/owned-fd.ts";
+import { descriptorPath, PinnedSocket } from "../../native/pinned-socket.ts";
+import { makePipe } from "../../native/pipe.ts";
+import { listenUnix, pathAddress, socketPair } from "../../native/socket.ts";
+import type { ByteString } from "../../wire/bytes.ts";
+import { OutputReader } from "./output.ts";
+
+/** Connections that wait while the instance is busy; the kernel caps it at net.core.somaxconn. */
+const backlog = 1024;
+
+/** Where a socket may be bound: a directory of ours alone, and a new name in it. */
+export interface SocketPlace {
+  readonly directory: string;
+  readonly name: string;
+}
+
+/** What it inherits, in the order in which a preloader is sent them. */
+export interface InheritedEnds {
+  readonly listener: OwnedFd;
+  readonly lifeline: OwnedFd;
+  readonly output: OwnedFd;
+}
+
+/** What stays here. */
+export interface OwnEnds {
+  readonly socket: PinnedSocket;
+  readonly lifeline: OwnedFd;
+  readonly output: OutputReader;
+}
+
+/**
+ * Makes both sides, lets `start` hand the inherited ones on, and closes them here. If that fails,
+ * nothing is left open.
+ */
+export async function withEnds<T>(
+  place: SocketPlace,
+  writeLine: (line: ByteString) => void,
+  start: (inherited: InheritedEnds) => Promise<T> | T,
+): Promise<{ started: T; own: OwnEnds }> {
+  using inherited = new DisposableStack();
+  using own = new DisposableStack();
+  const { listener, pinned } = bindNameless(place);
+  inherited.use(listener);
+  own.use(pinned);
+  const [ours, theirs] = socketPair();
+  own.use(ours);
+  inherited.use(theirs);
+  const output = openOutput(writeLine);
+  inherited.use(output.writeEnd);
+  own.defer(() => output.reader.stop());
+  const started = await start({ listener, lifeline: theirs, output: output.writeEnd });
+  own.move(); // From here on nothing throws, and all three are ours to keep.
+  return { started, own: { socket: pinned, lifeline: ours, output: output.reader } };
+}
+
+/** A pipe, and the reader of it; the caller closes the other end once it has been inherited. */
+export function openOutput(writeLine: (line: ByteString) => void): {
+  reader: OutputReader;
+  writeEnd: OwnedFd;
+} {
+  const { readEnd, writeEnd } = makePipe();
+  using ourOutput = readEnd;
+  try {
+    return { reader: new OutputReader(ourOutput.number, writeLine), writeEnd };
+  } catch (error) {
+    writeEnd.close();
+    throw error;
+  }
+}
+
+/** A listening socket whose name is gone again, and the descriptor to connect by. */
+function bindNameless(place: SocketPlace): { listener: OwnedFd; pinned: PinnedSocket } {
+  // Through a descriptor, since the directory's own path may not fit a socket address.
+  using directory = open(place.directory, "directory");
+  const path = `${descriptorPath(directory.number)}/${place.name}`;
+  const listener = listenUnix(pathAddress(path), backlog);
+  try {
+    return { listener, pinned: new PinnedSocket(path) };
+  } catch (error) {
+    listener.close();
+    throw error;
+  } finally {
+    unlink(path);
+  }
+}

@@ -1,0 +1,184 @@
+/**
+ * A preloader: a process that has loaded an application's code once and forks its instances
+ * (PROTOCOL section 10, `smart`). On its descriptor 4 it says what a single instance would, and
+ * then takes orders: `fork` and three descriptors. What it forks is its own child: it reports each
+ * end, and once it is gone itself we look.
+ */
+import { open } from "../../native/fd.ts";
+import { sendDescriptor } from "../../native/descriptors.ts";
+import { openPidfd } from "../../native/pidfd.ts";
+import { signals } from "../../native/process.ts";
+import { send, socketPair } from "../../native/socket.ts";
+import { toText, type ByteString } from "../../wire/bytes.ts";
+import { encodeFork, parsePreloaderMessage } from "../../wire/instance-protocol.ts";
+import { waitForExit } from "../process-end.ts";
+import { openOutput, type InheritedEnds } from "./instance-ends.ts";
+import { lastOutput, launch, type Command } from "./instance-process.ts";
+import { Lifeline, type Announcement } from "./lifeline.ts";
+import { lookAfter } from "./orphans.ts";
+import type { OutputReader } from "./output.ts";
+import { statOf } from "./process-stat.ts";
+import { ForkedProcess, type ChildProcess } from "./running-process.ts";
+
+/** It leaves at once when its descriptor 4 ends; one that does not is killed after this long. */
+const endMs = 1_000;
+
+/** A fork that has been ordered. */
+interface PendingFork {
+  readonly resolve: (forked: ForkedProcess) => void;
+  readonly reject: (error: unknown) => void;
+  readonly timer: ReturnType<typeof setTimeout>;
+}
+
+export class Preloader {
+  readonly #process: ChildProcess;
+  readonly #control: Lifeline;
+  readonly #output: OutputReader;
+  readonly #pending = new Map<number, PendingFork>();
+  readonly #forked = new Map<number, ForkedProcess>();
+  #lastFork = 0;
+  #ending: Promise<void> | undefined;
+
+  /** Starts it. @throws Error: not even the launch command could be started. */
+  constructor(command: Command, writeLine: (pid: number, line: ByteString) => void) {
+    using nothing = open("/dev/null", "read");
+    using stack = new DisposableStack();
+    const [ours, theirs] = socketPair();
+    stack.use(ours);
+    using control = theirs;
+    let pid = 0;
+    const { reader, writeEnd } = openOutput((line) => writeLine(pid, line));
+    stack.defer(() => reader.stop());
+    using output = writeEnd;
+    this.#process = launch(command, output, nothing.number, control.number);
+    stack.move(); // From here on nothing throws, and both are ours to keep.
+    pid = this.#process.pid;
+    this.#output = reader;
+    this.#control = new Lifeline(ours, (elements) => this.#onMessage(elements));
+    void this.#endWhenGone();
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  /** What it says once the code is loaded; undefined when it ends before saying anything. */
+  get announced(): Promise<Announcement | undefined> {
+    return this.#control.announced;
+  }
+
+  /** Whether it can be asked to fork. */
+  get isUsable(): boolean {
+    return this.#ending === undefined && this.#control.number !== undefined;
+  }
+
+  /** How it ended, for a sentence. */
+  async describeEnd(): Promise<string> {
+    await waitForExit(this.#process.exited, endMs);
+    return this.#process.ending ?? "closed its descriptor 4";
+  }
+
+  /** The end of its output as text. */
+  lastOutput(): Promise<string> {
+    return lastOutput(this.#output);
+  }
+
+  /**
+   * Forks an instance, which inherits the three.
+   * @throws Error (as a rejection): it could not within `ms`, or is gone.
+   */
+  fork(inherited: InheritedEnds, ms: number): Promise<ForkedProcess> {
+    this.#lastFork += 1;
+    const fork = this.#lastFork;
+    const { promise, resolve, reject } = Promise.withResolvers<ForkedProcess>();
+    const timer = setTimeout(() => {
+      this.#pending.delete(fork);
+      reject(new Error("its preloader does not answer"));
+      void this.end();
+    }, ms);
+    this.#pending.set(fork, { resolve, reject, timer });
+    try {
+      this.#order(fork, inherited);
+    } catch (error) {
+      this.#take(fork)?.reject(error);
+      // What it has got of the order is only a part.
+      void this.end();
+    }
+    return promise;
+  }
+
+  #order(fork: number, { listener, lifeline, output }: InheritedEnds): void {
+    const control = this.#control.number;
+    if (control === undefined) throw new Error("its preloader is gone");
+    const message = encodeFork(fork);
+    const isSent =
+      send(control, message) === message.length &&
+      [listener, lifeline, output].every(({ number }) => sendDescriptor(control, number));
+    // There are never more orders under way than spawns at once: the socket has room for them.
+    if (!isSent) throw new Error("its preloader does not read what it is told");
+  }
+
+  #take(fork: number): PendingFork | undefined {
+    const pending = this.#pending.get(fork);
+    this.#pending.delete(fork);
+    clearTimeout(pending?.timer);
+    return pending;
+  }
+
+  #onMessage(elements: ByteString[]): void {
+    const message = parsePreloaderMessage(elements);
+    switch (message.kind) {
+      case "forked":
+        this.#onForked(this.#take(message.fork), message.pid);
+        break;
+      case "fork_failed": {
+        const why = toText(message.message);
+        this.#take(message.fork)?.reject(new Error(`its preloader could not fork it: ${why}`));
+        break;
+      }
+      case "exited":
+        this.#forked.get(message.pid)?.reaped(message.status);
+        this.#forked.delete(message.pid);
+        break;
+    }
+  }
+
+  #onForked(pending: PendingFork | undefined, pid: number): void {
+    const pidfd = openPidfd(pid);
+    // It may have been reaped by now, and its number be another's.
+    if (pidfd === undefined || statOf(pid)?.parent !== this.pid) {
+      pidfd?.close();
+      pending?.reject(new Error("it ended before it was ready"));
+      return;
+    }
+    const forked = new ForkedProcess(pid, pidfd);
+    this.#forked.set(pid, forked);
+    if (pending === undefined) forked.signal(signals.SIGKILL);
+    else pending.resolve(forked);
+  }
+
+  async #endWhenGone(): Promise<void> {
+    await Promise.race([this.#control.closedByPeer, this.#process.exited]);
+    await this.end();
+  }
+
+  /** Ends it; what it has forked lives on. @returns when it has gone. */
+  end(): Promise<void> {
+    this.#ending ??= this.#end();
+    return this.#ending;
+  }
+
+  async #end(): Promise<void> {
+    this.#control.close();
+    for (const fork of this.#pending.keys()) {
+      this.#take(fork)?.reject(new Error("its preloader ended"));
+    }
+    for (const forked of this.#forked.values()) lookAfter(forked);
+    this.#forked.clear();
+    if (!(await waitForExit(this.#process.exited, endMs))) {
+      this.#process.signal(signals.SIGKILL);
+      await waitForExit(this.#process.exited, endMs);
+    }
+    this.#output.stop();
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * The preloaders there are: one for each application at most. A preloader goes on reload, when it
+ * has forked nothing for a while, when an instance is asked for that would run otherwise (another
+ * user, other variables), and, longest unused first, when there are more than the pool has places.
+ */
+import type { ByteString } from "../../wire/bytes.ts";
+import type { Preloader } from "./preloader.ts";
+
+/** How long one is kept that forks nothing (PROTOCOL section 10). */
+const idleMs = 5 * 60_000;
+
+interface Entry {
+  readonly preloader: Preloader;
+  /** What it was started with, to tell whether another instance would run the same. */
+  readonly signature: string;
+  lastUsedMs: number;
+  /** Spawns that wait for it. */
+  users: number;
+  /** No new spawn uses it. */
+  isRetired: boolean;
+}
+
+export class Preloaders {
+  /** Longest unused first. */
+  readonly #entries = new Map<ByteString, Entry>();
+  /** Retired ones that a spawn still uses, and those on their way out. */
+  readonly #leaving = new Set<Preloader>();
+  #max = Infinity;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** How many there may be. */
+  setMax(max: number): void {
+    this.#max = max;
+    this.#keepMax();
+  }
+
+  /**
+   * Lends an application's preloader to `use`, starting one if there is none that fits.
+   * @param signature equal where instances would run alike.
+   */
+  async with<T>(
+    root: ByteString,
+    signature: string,
+    start: () => Preloader,
+    use: (preloader: Preloader) => Promise<T>,
+  ): Promise<T> {
+    const entry = this.#find(root, signature) ?? this.#add(root, signature, start());
+    this.#touch(root, entry);
+    entry.users += 1;
+    try {
+      return await use(entry.preloader);
+    } finally {
+      entry.users -= 1;
+      entry.lastUsedMs = performance.now();
+      if (entry.isRetired && entry.users === 0) this.#end(entry.preloader);
+      this.#keepMax();
+      this.#schedule();
+    }
+  }
+
+  /** The code of an application has changed. */
+  reload(root: ByteString): void {
+    const entry = this.#entries.get(root);
+    if (entry !== undefined) this.#retire(root, entry);
+  }
+
+  /** Ends all of them. */
+  async close(): Promise<void> {
+    clearTimeout(this.#timer);
+    for (const [root, entry] of this.#entries) {
+      entry.users = 0;
+      this.#retire(root, entry);
+    }
+    await Promise.all(Array.from(this.#leaving, (preloader) => preloader.end()));
+  }
+
+  #find(root: ByteString, signature: string): Entry | undefined {
+    const entry = this.#entries.get(root);
+    if (entry === undefined) return undefined;
+    if (entry.preloader.isUsable && entry.signature === signature) return entry;
+    this.#retire(root, entry);
+    return undefined;
+  }
+
+  #add(root: ByteString, signature: string, preloader: Preloader): Entry {
+    const entry = { preloader, signature, lastUsedMs: 0, users: 0, isRetired: false };
+    this.#entries.set(root, entry);
+    return entry;
+  }
+
+  /** Puts it at the end: the first is the one unused longest. */
+  #touch(root: ByteString, entry: Entry): void {
+    entry.lastUsedMs = performance.now();
+    this.#entries.delete(root);
+    this.#entries.set(root, entry);
+    this.#keepMax();
+  }
+
+  #keepMax(): void {
+    for (const [root, entry] of this.#entries) {
+      if (this.#entries.size <= this.#max) return;
+      if (entry.users === 0) this.#retire(root, entry);
+    }
+  }
+
+  #retire(root: ByteString, entry: Entry): void {
+    this.#entries.delete(root);
+    entry.isRetired = true;
+    this.#leaving.add(entry.preloader);
+    if (entry.users === 0) this.#end(entry.preloader);
+  }
+
+  #end(preloader: Preloader): void {
+    void preloader.end().then(() => this.#leaving.delete(preloader));
+  }
+
+  /** One timer, for the one that will be unused long enough first. */
+  #schedule(): void {
+    const [first] = this.#entries.values();
+    if (first === undefined || this.#timer !== undefined) return;
+    const dueMs = first.lastUsedMs + idleMs - performance.now();
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.#endIdle();
+        this.#schedule();
+      },
+      Math.max(dueMs, 1_000),
+    );
+  }
+
+  #endIdle(): void {
+    const now = performance.now();
+    for (const [root, entry] of this.#entries) {
+      if (entry.lastUsedMs + idleMs > now) return;
+      if (entry.users === 0) this.#retire(root, entry);
+    }
+  }
+}

@@ -1,0 +1,59 @@
+/** Waiting for a process of the built-in spawner to say that it is ready, or why it is not. */
+import type { Announcement } from "./lifeline.ts";
+import type { Progress } from "./start-plan.ts";
+
+/** The time a spawn has: it begins when this is made. */
+export class TimeLimit {
+  readonly #limitMs: number;
+  readonly #endsMs: number;
+
+  constructor(limitMs: number) {
+    this.#limitMs = limitMs;
+    this.#endsMs = performance.now() + limitMs;
+  }
+
+  get remainingMs(): number {
+    return Math.max(0, this.#endsMs - performance.now());
+  }
+
+  /** The value, if it comes in time. @throws Error (as a rejection): it does not. */
+  async keep<T>(value: Promise<T>): Promise<T> {
+    const late = Promise.withResolvers<never>();
+    const error = new Error(`it was not ready within ${this.#limitMs} ms`);
+    const timer = setTimeout(() => late.reject(error), this.remainingMs);
+    try {
+      return await Promise.race([value, late.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** An instance or a preloader. */
+interface Announcing {
+  readonly announced: Promise<Announcement | undefined>;
+  describeEnd(): Promise<string>;
+}
+
+/**
+ * @returns the concurrency it announces. @throws Error (as a rejection): it ended, said why it
+ * cannot (`progress.detail` has all of it), or took too long.
+ */
+export async function untilReady(
+  started: Announcing,
+  limit: TimeLimit,
+  progress: Progress,
+): Promise<number> {
+  const said = await limit.keep(started.announced);
+  if (said === undefined) throw new Error(`it ${await started.describeEnd()} before it was ready`);
+  if (said.kind === "ready") return said.concurrency;
+  progress.detail = Buffer.from(said.text).toString("utf8");
+  throw new Error(firstLine(progress.detail));
+}
+
+/** The line that names the error: loaders put a piece of source code before it. */
+function firstLine(text: string): string {
+  const lines = text.split("\n").map((line) => line.trim());
+  const named = lines.find((line) => /^[\w.]*(error|message|exception)\b.*:/i.test(line));
+  return (named ?? lines.find((line) => line !== "") ?? "it said nothing").slice(0, 500);
+}

@@ -1,0 +1,104 @@
+/**
+ * How an instance is to be started: what the application is, whom it runs as, the command that runs
+ * it, and what its error page can say of all that.
+ */
+import { findUserById, type DescriptorLimit, type User } from "../../native/process.ts";
+import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
+import { encodePlan, launchCommand, launcherCommand, type LaunchPlan } from "../launch-plan.ts";
+import type { SpawnRequest } from "../spawner.ts";
+import { findApplication, type FoundApplication } from "./app-type.ts";
+import type { FailedStart } from "./error-page.ts";
+import type { Command } from "./instance-process.ts";
+import type { LoaderDirectory } from "./loader-files.ts";
+import { loaderFor, type Loader } from "./loaders.ts";
+import { chooseUser } from "./privileges.ts";
+
+/** What is known of a start, for its error page. */
+export type Progress = { -readonly [Key in keyof FailedStart]?: FailedStart[Key] };
+
+export interface StartOptions {
+  /** RLIMIT_NOFILE as it was before the server raised it; absent: left as it is. */
+  readonly originalDescriptorLimit?: DescriptorLimit;
+  /** The Ruby of rack applications; default `ruby`. */
+  readonly ruby?: ByteString;
+  /** How to run our own binary for the hidden launch command; default launcherCommand(). */
+  readonly launcher?: readonly string[];
+}
+
+export interface StartPlan {
+  /** Whether a preloader can load the code and fork instances. */
+  readonly canPreload: boolean;
+  /** Equal where instances would run alike. */
+  readonly signature: string;
+  /** The command of an instance, or of a preloader of such instances. */
+  command(role: "instance" | "preloader"): Command;
+}
+
+/** How the `environment` of a get reaches applications of all kinds. */
+const environmentNames = ["RACK_ENV", "RAILS_ENV", "NODE_ENV", "WSGI_ENV", "APP_ENV"];
+
+/** @throws NoApplicationError, PrivilegeError, and whatever keeps a loader from being written. */
+export async function planStart(
+  request: SpawnRequest,
+  options: StartOptions,
+  directory: LoaderDirectory,
+  progress: Progress,
+): Promise<StartPlan> {
+  const app = findApplication(request.root, request.appType, hasNode());
+  progress.startup = `${toText(app.startupFile)} (${app.loader})`;
+  const user = chooseUser(request, app.owner);
+  progress.user = user?.name ?? ownName();
+  const loader = loaderFor(app);
+  const files = await directory.loader(app.loader, loader.files);
+  const planFor = (isPreloader: boolean): LaunchPlan =>
+    launchPlan({ request, options, app, loader, files, user, isPreloader });
+  return {
+    canPreload: loader.canPreload && request.spawnMethod === "smart",
+    signature: encodePlan(planFor(true)),
+    command: (role) => {
+      const plan = planFor(role === "preloader");
+      progress.command = plan.argv.map((argument) => toText(argument)).join(" ");
+      return launchCommand(plan, options.launcher ?? launcherCommand());
+    },
+  };
+}
+
+interface PlanParts {
+  readonly request: SpawnRequest;
+  readonly options: StartOptions;
+  readonly app: FoundApplication;
+  readonly loader: Loader;
+  readonly files: string;
+  readonly user: User | undefined;
+  readonly isPreloader: boolean;
+}
+
+function launchPlan(parts: PlanParts): LaunchPlan {
+  const { request, options, app, loader, files, user, isPreloader } = parts;
+  const { root, environment, concurrency = loader.concurrency } = request;
+  const { originalDescriptorLimit: descriptorLimit, ruby = ascii("ruby") } = options;
+  const start = { app, root, directory: files, concurrency, ruby, isPreloader };
+  const command = loader.command(start);
+  const variables = [
+    ...environmentNames.map((name) => `${name}=${environment}` as ByteString),
+    ...Object.entries(request.variables ?? {}).map(([name, value]) => fromText(`${name}=${value}`)),
+    ...command.variables.map(fromText),
+  ];
+  return {
+    argv: command.argv,
+    directory: root,
+    variables,
+    isInstance: true,
+    ...(user && { user }),
+    ...(descriptorLimit && { descriptorLimit }),
+  };
+}
+
+export function hasNode(): boolean {
+  return Bun.which("node") !== null;
+}
+
+function ownName(): string {
+  const uid = process.geteuid?.() ?? 0;
+  return findUserById(uid)?.name ?? String(uid);
+}

@@ -1,0 +1,96 @@
+"""A preloader that does as little as one can, and misbehaves as its first argument says."""
+
+import os
+import socket
+import struct
+import sys
+import time
+
+how = sys.argv[1] if len(sys.argv) > 1 else ""
+control = socket.socket(fileno=4)
+
+
+def message(*elements):
+    payload = b"".join(element.encode() + b"\0" for element in elements)
+    return struct.pack(">H", len(payload)) + payload
+
+
+def read(length):
+    data = b""
+    while len(data) < length:
+        piece = control.recv(length - len(data))
+        if not piece:
+            os._exit(0)
+        data += piece
+    return data
+
+
+def descriptor():
+    _, control_data, _, _ = control.recvmsg(1, socket.CMSG_SPACE(4))
+    return struct.unpack("i", control_data[0][2][:4])[0]
+
+
+def serve(listener, lifeline, output):
+    os.setpgid(0, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.dup2(listener, 13)
+    os.dup2(lifeline, 14)
+    os.dup2(13, 3)
+    os.dup2(14, 4)
+    os.closerange(5, 64)
+    if how == "exit-in-child":
+        os._exit(7)
+    os.write(1, b"a line of %d\n" % os.getpid())
+    os.write(4, message("ready", "1"))
+    if how == "linger":
+        if os.fork() == 0:
+            os.close(3)
+            os.close(4)
+            time.sleep(60)
+    os.read(4, 1)
+    os._exit(0)
+
+
+if how == "fail":
+    page = b"NoLuckError: no luck today"
+    control.sendall(message("error_page") + struct.pack(">I", len(page)) + page)
+    os._exit(1)
+if how == "hang":
+    time.sleep(60)
+print("loaded", flush=True)
+control.sendall(message("ready", "1"))
+children = set()
+control.settimeout(0.02)
+while True:
+    try:
+        length = struct.unpack(">H", read(2))[0]
+    except TimeoutError:
+        while children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            children.discard(pid)
+            code = os.waitstatus_to_exitcode(status)
+            control.sendall(message("exited", str(pid), str(code)))
+        continue
+    control.settimeout(None)
+    _, fork, _ = read(length).decode().split("\0")
+    ends = [descriptor() for _ in range(3)]
+    if how == "die":
+        os._exit(3)
+    if how == "garbage":
+        control.sendall(message("forked", fork, "many"))
+    elif how == "mute":
+        pass
+    elif how == "refuse":
+        control.sendall(message("fork_failed", fork, "no memory today"))
+    else:
+        child = os.fork()
+        if child == 0:
+            serve(*ends)
+        children.add(child)
+        control.sendall(message("forked", fork, str(child)))
+    for end in ends:
+        os.close(end)
+    control.settimeout(0.02)

@@ -1,0 +1,170 @@
+/** The server's side of a preloader, with one that is small and can misbehave. */
+import { beforeEach, expect, test } from "bun:test";
+import { mkdirSync } from "node:fs";
+
+import { sendSignal, signals } from "../../src/native/process.ts";
+import { makeInstance, type InstanceOptions } from "../../src/spawn/builtin/instance-process.ts";
+import { Preloader } from "../../src/spawn/builtin/preloader.ts";
+import { launchCommand, launcherCommand } from "../../src/spawn/launch-plan.ts";
+import { ascii, fromText } from "../../src/wire/bytes.ts";
+import { until, within } from "../helpers/condition.ts";
+import { countDescriptors, openDescriptors } from "../helpers/descriptors.ts";
+import { childrenOf, isRunning } from "../helpers/processes.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+
+countDescriptors();
+const temporaryDirectory = temporaryDirectories();
+
+const lines: string[] = [];
+let sockets = 0;
+
+beforeEach(() => {
+  lines.length = 0;
+});
+
+type Started = Preloader & AsyncDisposable;
+
+/** A preloader that is ended when the test is over. */
+function start(how = ""): Started {
+  const argv = ["python3", `${import.meta.dir}/preloader.py`, how].map(fromText);
+  const plan = { argv, variables: [], isInstance: true };
+  const preloader = new Preloader(launchCommand(plan, launcherCommand()), (pid, line) =>
+    lines.push(`${pid} ${line}`),
+  );
+  return Object.assign(preloader, { [Symbol.asyncDispose]: () => preloader.end() });
+}
+
+function options(): InstanceOptions {
+  const directory = `${temporaryDirectory()}/sockets`;
+  mkdirSync(directory);
+  sockets += 1;
+  const times = { retiredMs: 2_000, shutdownMs: 1_000, terminatedMs: 1_000 };
+  const never = new AbortController().signal;
+  return {
+    socketPlace: { directory, name: String(sockets) },
+    urgency: { times, shutdown: never, hurry: never },
+    writeLine: (pid, line) => lines.push(`${pid} ${line}`),
+  };
+}
+
+function fork(preloader: Preloader, ms = 10_000) {
+  return makeInstance(options(), (inherited) => preloader.fork(inherited, ms));
+}
+
+async function failure(promise: Promise<unknown>): Promise<string> {
+  try {
+    await promise;
+  } catch (error) {
+    return String(error);
+  }
+  throw new Error("it succeeded");
+}
+
+test("forks instances that are ready, have a group of their own, and inherit 0 to 4", async () => {
+  await using preloader = start();
+  expect(await preloader.announced).toEqual({ kind: "ready", concurrency: 1 });
+  const instances = await Promise.all([fork(preloader), fork(preloader)]);
+  for (const instance of instances) {
+    expect(await instance.announced).toEqual({ kind: "ready", concurrency: 1 });
+    expect([...openDescriptors(instance.pid).keys()].toSorted((a, b) => a - b)).toEqual([
+      0, 1, 2, 3, 4,
+    ]);
+    expect(childrenOf(preloader.pid).map(({ pid }) => pid)).toContain(instance.pid);
+  }
+  await Promise.all(instances.map((instance) => instance.end(5_000)));
+  for (const { pid } of instances) expect(isRunning(pid)).toBe(false);
+  expect(isRunning(preloader.pid)).toBe(true);
+});
+
+test("copies the output of each instance and of the preloader apart", async () => {
+  await using preloader = start();
+  await preloader.announced;
+  const instance = await fork(preloader);
+  await instance.announced;
+  const expected = [
+    ascii(`${preloader.pid} loaded`),
+    ascii(`${instance.pid} a line of ${instance.pid}`),
+  ];
+  await until("both lines are there", () => lines.length === 2);
+  expect(lines).toEqual(expected);
+  await instance.end(5_000);
+});
+
+test("sees an instance that is killed, and says how it ended", async () => {
+  await using preloader = start();
+  await preloader.announced;
+  const instance = await fork(preloader);
+  await instance.announced;
+  sendSignal(instance.pid, signals.SIGKILL);
+  await within("the end to be seen", instance.gone);
+  expect(await instance.describeEnd()).toBe("was ended by SIGKILL");
+});
+
+test("an instance that ends before it is ready says with what status", async () => {
+  await using preloader = start("exit-in-child");
+  await preloader.announced;
+  const instance = await fork(preloader);
+  expect(await instance.announced).toBeUndefined();
+  expect(await instance.describeEnd()).toBe("exited with status 7");
+});
+
+test("instances live on when their preloader is killed, and are still made to go", async () => {
+  await using preloader = start();
+  await preloader.announced;
+  const instance = await fork(preloader);
+  await instance.announced;
+  sendSignal(preloader.pid, signals.SIGKILL);
+  await until("the preloader's end is seen", () => !preloader.isUsable);
+  expect(isRunning(instance.pid)).toBe(true);
+  expect(await failure(fork(preloader))).toContain("its preloader is gone");
+  await within("the instance to go", instance.end(5_000));
+  expect(isRunning(instance.pid)).toBe(false);
+});
+
+test("ends what an instance has left behind in its process group", async () => {
+  await using preloader = start("linger");
+  await preloader.announced;
+  const instance = await fork(preloader);
+  await instance.announced;
+  await until("it has a child", () => childrenOf(instance.pid).length === 1);
+  const [child] = childrenOf(instance.pid);
+  sendSignal(instance.pid, signals.SIGKILL);
+  await within("the instance to go", instance.end(5_000));
+  expect(isRunning(child?.pid ?? 0)).toBe(false);
+});
+
+const misbehaving: [how: string, answer: string][] = [
+  ["refuse", "its preloader could not fork it: no memory today"],
+  ["die", "its preloader ended"],
+  ["garbage", "its preloader ended"],
+];
+
+for (const [how, answer] of misbehaving) {
+  test(`a fork fails with a reason where the preloader does this: ${how}`, async () => {
+    await using preloader = start(how);
+    await preloader.announced;
+    expect(await failure(fork(preloader))).toContain(answer);
+    expect(preloader.isUsable).toBe(how === "refuse");
+  });
+}
+
+test("a preloader that does not answer is ended at the time limit", async () => {
+  await using preloader = start("mute");
+  await preloader.announced;
+  expect(await failure(fork(preloader, 100))).toContain("its preloader does not answer");
+  await until("it is gone", () => !isRunning(preloader.pid));
+});
+
+test("a failure to load is what an instance would say", async () => {
+  await using preloader = start("fail");
+  const said = await preloader.announced;
+  if (said?.kind !== "failed") throw new Error("it did not fail");
+  expect(Buffer.from(said.text).toString()).toBe("NoLuckError: no luck today");
+});
+
+test("one that still loads is ended without waiting for it", async () => {
+  await using preloader = start("hang");
+  await until("it runs", () => isRunning(preloader.pid));
+  await within("the end", preloader.end());
+  expect(isRunning(preloader.pid)).toBe(false);
+});
