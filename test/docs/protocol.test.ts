@@ -11,7 +11,11 @@ import { fromText, toBytes } from "../../src/wire/bytes.ts";
 import { encodeCommand, parseCommand, type Command } from "../../src/wire/commands.ts";
 import { encodeConfigureOptions, parseConfigureOptions } from "../../src/wire/configure.ts";
 import { Decoder } from "../../src/wire/decoder.ts";
-import { encodeLifelineErrorPage, encodeReady } from "../../src/wire/instance-protocol.ts";
+import {
+  encodeFork,
+  encodeLifelineErrorPage,
+  encodeReady,
+} from "../../src/wire/instance-protocol.ts";
 import { parseLifelineMessage } from "../../src/wire/instance-protocol.ts";
 import * as replies from "../../src/wire/replies.ts";
 import { encodeSessionHeaders, parseSessionHeaders } from "../../src/wire/session-headers.ts";
@@ -139,6 +143,11 @@ const examples: Readonly<Record<string, Example>> = {
     encoded: encodeReady(32),
     read: (stream) => parseLifelineMessage(array(stream)),
     meaning: { kind: "ready", concurrency: 32 },
+  },
+  fork: {
+    encoded: encodeFork(7),
+    read: (stream) => array(stream),
+    meaning: ["fork", "7"],
   },
   "lifeline error page": {
     encoded: encodeLifelineErrorPage(Buffer.from("error: boom")),

@@ -86,7 +86,9 @@ test("structs lie in memory as the C library lays them out", async () => {
 });
 
 test("constants are those of the C headers", async () => {
-  const { SYS_PIDFD_SEND_SIGNAL, SYS_PIDFD_OPEN, ...named } = layout.C;
+  // PIDFD_SIGNAL_PROCESS_GROUP is younger than the headers of many systems (Linux 6.9).
+  const { SYS_PIDFD_SEND_SIGNAL, SYS_PIDFD_OPEN, PIDFD_SIGNAL_PROCESS_GROUP, ...named } = layout.C;
+  expect(PIDFD_SIGNAL_PROCESS_GROUP).toBe(4);
   await expectSame({
     ...named,
     SYS_pidfd_send_signal: SYS_PIDFD_SEND_SIGNAL,

@@ -60,8 +60,11 @@ test("the order to fork", () => {
   expect(literal(encodeFork(7))).toBe("\0\x07fork\x007\0");
 });
 
+function parse(...elements: string[]) {
+  return parsePreloaderMessage(elements.map(b));
+}
+
 test("what a preloader reports", () => {
-  const parse = (...elements: string[]) => parsePreloaderMessage(elements.map(b));
   expect(parse("forked", "7", "4711")).toEqual({ kind: "forked", fork: 7, pid: 4711 });
   const message = b("no memory");
   expect(parse("fork_failed", "7", "no memory")).toEqual({ kind: "fork_failed", fork: 7, message });

@@ -1,6 +1,6 @@
 /**
- * Instances whose preloader is gone: nobody reports their end any more, so it is looked for, twice a
- * second while there are any. (Most ends show sooner, by the lifeline.)
+ * Instances whose preloader is gone: nobody reports their end any more, so it is looked for, twice
+ * a second while there are any. (Most ends show sooner, by the lifeline.)
  */
 import type { ForkedProcess } from "./running-process.ts";
 
