@@ -1,6 +1,10 @@
 /**
  * What is known of one request while the gateway serves it: where it came from, what it is for, and
  * what became of it, for the application's variables, the access log and error pages.
+ *
+ * The handler makes it, with `remoteAddress`, `scheme`, `host` and `id` past the trusted proxies. By
+ * then the request's own headers say the same (X-Forwarded-For, -Proto, -Host, X-Request-Id), and
+ * nothing that a visitor must not say: whoever passes the request on passes them as they are.
  */
 import type { AppConfig } from "./config.ts";
 
@@ -27,4 +31,17 @@ export interface Visit {
   status: number;
   /** Bytes of the answer's body so far. */
   bytes: number;
+  /** What went wrong, for logs; empty: nothing. */
+  failure: string;
+  /**
+   * To be called by whoever reads the request's body when there is no more of it: from then on it
+   * is the application that is waited for, not the visitor.
+   */
+  readonly uploaded: () => void;
+  /**
+   * To be called, by whoever makes the answer's body, when its last byte has been handed over or
+   * the answer was given up; further calls do nothing. Not when there is an error instead of an
+   * answer: then the handler makes one.
+   */
+  readonly ended: () => void;
 }
