@@ -2,9 +2,9 @@
  * What is known of one request while the gateway serves it: where it came from, what it is for, and
  * what became of it, for the application's variables, the access log and error pages.
  *
- * The handler makes it, with `remoteAddress`, `scheme`, `host` and `id` past the trusted proxies. By
- * then the request's own headers say the same (X-Forwarded-For, -Proto, -Host, X-Request-Id), and
- * nothing that a visitor must not say: whoever passes the request on passes them as they are.
+ * The handler makes it, with `remoteAddress`, `scheme`, `host` and `id` past the trusted proxies.
+ * By then the request's own headers say the same (X-Forwarded-For, -Proto, -Host, X-Request-Id),
+ * and nothing that a visitor must not say: whoever passes the request on passes them as they are.
  */
 import type { AppConfig } from "./config.ts";
 
