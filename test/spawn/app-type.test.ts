@@ -1,6 +1,6 @@
 /** Finding an application: which file starts it, and a clear word when there is none. */
 import { expect, test } from "bun:test";
-import { chmodSync, mkdirSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 
 import { findApplication } from "../../src/spawn/builtin/app-type.ts";
 import type { AppType } from "../../src/wire/app-request.ts";
@@ -152,4 +152,16 @@ test("says that a root may not be looked into", () => {
   const { stdout } = Bun.spawnSync([process.execPath, "-e", script], { cwd: "/" });
   chmodSync(`${parent}/closed`, 0o755);
   expect(stdout.toString()).toContain("cannot be used: EACCES");
+});
+
+test("a server that is root reads package.json with the rights of the directory's owner", () => {
+  const root = app({ "package.json": main("main.js"), "main.js": "" });
+  const isRoot = process.geteuid?.() === 0;
+  // Without root there is nobody else to be: the file is closed to all.
+  chmodSync(`${root}/package.json`, isRoot ? 0o600 : 0);
+  if (isRoot) chownSync(root, 65_534, 65_534);
+  const error = errorOf(() => find(root, "node"));
+  expect(error.message).toContain("package.json main (it cannot be read)");
+  chmodSync(`${root}/package.json`, 0o644);
+  expect(find(root, "node")).toBe("node main.js");
 });

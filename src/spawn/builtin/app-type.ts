@@ -2,12 +2,13 @@
  * Which kind of application lies in a directory, and which file starts it (PROTOCOL section 10).
  *
  * The files belong to the application's owner, who need not be trusted: what is read of them is
- * read bounded, without waiting, and nothing of their content gets into a message.
+ * read bounded, without waiting, and with no more rights than the owner of the directory has.
  */
 import { fstatSync, readSync, statSync, type Stats } from "node:fs";
 
 import { SyscallError } from "../../native/errno.ts";
 import { open } from "../../native/fd.ts";
+import { withFileRightsOf } from "../../native/process.ts";
 import type { AppType } from "../../wire/app-request.ts";
 import { ascii, fromText, toBytes, toText, type ByteString } from "../../wire/bytes.ts";
 
@@ -80,7 +81,8 @@ export function findApplication(
   }
   const tried: string[] = [];
   for (const candidate of candidatesFor(appType)) {
-    const file = candidate.file === packageMain ? readPackageMain(root, tried) : candidate.file;
+    const file =
+      candidate.file === packageMain ? readPackageMain(root, directory, tried) : candidate.file;
     if (file === undefined) continue;
     const startupFile = fromText(file);
     const facts = factsOf(ascii(`${root}/${startupFile}`));
@@ -115,11 +117,13 @@ function factsOf(path: ByteString): Stats | string {
   }
 }
 
+type Owner = Pick<Stats, "uid" | "gid">;
+
 /** A package.json larger than this is none. */
 const maxPackageBytes = 1024 * 1024;
 
-function readPackageMain(root: ByteString, tried: string[]): string | undefined {
-  const said = tryReadMain(root);
+function readPackageMain(root: ByteString, owner: Owner, tried: string[]): string | undefined {
+  const said = withFileRightsOf(owner.uid, owner.gid, () => tryReadMain(root));
   if (said.main !== undefined) return said.main;
   tried.push(`${packageMain} (${said.why})`);
   return undefined;
