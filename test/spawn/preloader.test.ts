@@ -4,13 +4,13 @@ import { mkdirSync } from "node:fs";
 
 import { sendSignal, signals } from "../../src/native/process.ts";
 import { makeInstance, type InstanceOptions } from "../../src/spawn/builtin/instance-process.ts";
-import { Preloader } from "../../src/spawn/builtin/preloader.ts";
-import { launchCommand, launcherCommand } from "../../src/spawn/launch-plan.ts";
-import { ascii, fromText } from "../../src/wire/bytes.ts";
+import type { Preloader } from "../../src/spawn/builtin/preloader.ts";
+import { ascii } from "../../src/wire/bytes.ts";
 import { until, within } from "../helpers/condition.ts";
 import { countDescriptors, openDescriptors } from "../helpers/descriptors.ts";
 import { childrenOf, isRunning } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
+import { smallPreloader } from "./small-preloader.ts";
 
 countDescriptors();
 const temporaryDirectory = temporaryDirectories();
@@ -22,16 +22,8 @@ beforeEach(() => {
   lines.length = 0;
 });
 
-type Started = Preloader & AsyncDisposable;
-
-/** A preloader that is ended when the test is over. */
-function start(how = ""): Started {
-  const argv = ["python3", `${import.meta.dir}/preloader.py`, how].map(fromText);
-  const plan = { argv, variables: [], isInstance: true };
-  const preloader = new Preloader(launchCommand(plan, launcherCommand()), (pid, line) =>
-    lines.push(`${pid} ${line}`),
-  );
-  return Object.assign(preloader, { [Symbol.asyncDispose]: () => preloader.end() });
+function start(how = "") {
+  return smallPreloader(how, (pid, line) => lines.push(`${pid} ${line}`));
 }
 
 function options(): InstanceOptions {

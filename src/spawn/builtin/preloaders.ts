@@ -7,7 +7,7 @@ import type { ByteString } from "../../wire/bytes.ts";
 import type { Preloader } from "./preloader.ts";
 
 /** How long one is kept that forks nothing (PROTOCOL section 10). */
-const idleMs = 5 * 60_000;
+const protocolIdleMs = 5 * 60_000;
 
 interface Entry {
   readonly preloader: Preloader;
@@ -25,11 +25,12 @@ export class Preloaders {
   readonly #entries = new Map<ByteString, Entry>();
   /** Retired ones that a spawn still uses, and those on their way out. */
   readonly #leaving = new Set<Preloader>();
+  readonly #idleMs: number;
   #max = Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  get size(): number {
-    return this.#entries.size;
+  constructor(idleMs: number = protocolIdleMs) {
+    this.#idleMs = idleMs;
   }
 
   /** How many there may be. */
@@ -122,22 +123,19 @@ export class Preloaders {
   #schedule(): void {
     const [first] = this.#entries.values();
     if (first === undefined || this.#timer !== undefined) return;
-    const dueMs = first.lastUsedMs + idleMs - performance.now();
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = undefined;
-        this.#endIdle();
-        this.#schedule();
-      },
-      Math.max(dueMs, 1_000),
-    );
+    const dueMs = first.lastUsedMs + this.#idleMs - performance.now();
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#endIdle();
+      this.#schedule();
+    }, dueMs);
   }
 
   #endIdle(): void {
     const now = performance.now();
     for (const [root, entry] of this.#entries) {
-      if (entry.lastUsedMs + idleMs > now) return;
-      if (entry.users === 0) this.#retire(root, entry);
+      if (entry.users > 0) entry.lastUsedMs = now;
+      else if (entry.lastUsedMs + this.#idleMs <= now) this.#retire(root, entry);
     }
   }
 }

@@ -1,0 +1,94 @@
+/** How many preloaders there are, and when they go. */
+import { expect, test } from "bun:test";
+
+import type { Preloader } from "../../src/spawn/builtin/preloader.ts";
+import { Preloaders } from "../../src/spawn/builtin/preloaders.ts";
+import { sendSignal, signals } from "../../src/native/process.ts";
+import { fromText } from "../../src/wire/bytes.ts";
+import { until } from "../helpers/condition.ts";
+import { countDescriptors } from "../helpers/descriptors.ts";
+import { isRunning } from "../helpers/processes.ts";
+import { smallPreloader } from "./small-preloader.ts";
+
+countDescriptors();
+
+function never(): Preloader {
+  throw new Error("it has one");
+}
+
+async function gone(pid: number): Promise<void> {
+  await until("it is gone", () => !isRunning(pid));
+}
+
+/** A set of preloaders that is closed when the test is over, and who was started in it. */
+function scene(idleMs?: number) {
+  const preloaders = new Preloaders(idleMs);
+  const started: number[] = [];
+  const start = (): Preloader => {
+    const preloader = smallPreloader("", () => {});
+    started.push(preloader.pid);
+    return preloader;
+  };
+  const use = (root: string, signature = "") =>
+    preloaders.with(fromText(root), signature, start, async (preloader) => {
+      await preloader.announced;
+      return preloader.pid;
+    });
+  return { preloaders, started, use, [Symbol.asyncDispose]: () => preloaders.close() };
+}
+
+test("an application has one, also when several spawns want it at once", async () => {
+  await using it = scene();
+  const [first, second] = await Promise.all([it.use("/a"), it.use("/a")]);
+  expect(second).toBe(first);
+  expect(await it.use("/a")).toBe(first);
+  expect(it.started).toEqual([first]);
+});
+
+test("one that has died is replaced", async () => {
+  await using it = scene();
+  const first = await it.use("/a");
+  sendSignal(first, signals.SIGKILL);
+  await gone(first);
+  await until("another is used", async () => (await it.use("/a")) !== first);
+});
+
+test("one that would run its instances otherwise is replaced", async () => {
+  await using it = scene();
+  const first = await it.use("/a", "as nobody");
+  expect(await it.use("/a", "as somebody")).not.toBe(first);
+  await gone(first);
+});
+
+test("one goes on reload, but not before the spawn that uses it is done", async () => {
+  await using it = scene();
+  const first = await it.use("/a");
+  const { promise: done, resolve: finish } = Promise.withResolvers<void>();
+  const using = it.preloaders.with(fromText("/a"), "", never, () => done);
+  it.preloaders.reload(fromText("/a"));
+  expect(await it.use("/a")).not.toBe(first);
+  expect(isRunning(first)).toBe(true);
+  finish();
+  await using;
+  await gone(first);
+});
+
+test("there are no more than the pool has places: the longest unused goes", async () => {
+  await using it = scene();
+  it.preloaders.setMax(2);
+  const [a, b] = [await it.use("/a"), await it.use("/b")];
+  await it.use("/a");
+  const c = await it.use("/c");
+  await gone(b);
+  expect([a, c].map(isRunning)).toEqual([true, true]);
+  it.preloaders.setMax(1);
+  await gone(a);
+  expect(isRunning(c)).toBe(true);
+});
+
+test("one that has forked nothing for long goes", async () => {
+  await using it = scene(50);
+  const first = await it.use("/a");
+  await gone(first);
+  expect(await it.use("/a")).not.toBe(first);
+});

@@ -1,0 +1,15 @@
+/** Starts preloader.py, a preloader that is small and can misbehave. */
+import { Preloader } from "../../src/spawn/builtin/preloader.ts";
+import { launchCommand, launcherCommand } from "../../src/spawn/launch-plan.ts";
+import { fromText, type ByteString } from "../../src/wire/bytes.ts";
+
+/** @param how what it does wrong; empty: nothing. It is ended when it is disposed of. */
+export function smallPreloader(
+  how: string,
+  writeLine: (pid: number, line: ByteString) => void,
+): Preloader & AsyncDisposable {
+  const argv = ["python3", `${import.meta.dir}/preloader.py`, how].map(fromText);
+  const plan = { argv, variables: [], isInstance: true };
+  const preloader = new Preloader(launchCommand(plan, launcherCommand()), writeLine);
+  return Object.assign(preloader, { [Symbol.asyncDispose]: () => preloader.end() });
+}
