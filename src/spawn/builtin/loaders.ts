@@ -78,8 +78,30 @@ const bun: Loader = {
   },
 };
 
+const wsgi: Loader = {
+  files: {
+    "loader.py": () => textOf(import("./loaders/wsgi/loader.py", { with: { type: "text" } })),
+    "answer.py": () => textOf(import("./loaders/wsgi/answer.py", { with: { type: "text" } })),
+    "body.py": () => textOf(import("./loaders/wsgi/body.py", { with: { type: "text" } })),
+    "environ.py": () => textOf(import("./loaders/wsgi/environ.py", { with: { type: "text" } })),
+    "file_wrapper.py": () =>
+      textOf(import("./loaders/wsgi/file_wrapper.py", { with: { type: "text" } })),
+    "instance.py": () => textOf(import("./loaders/wsgi/instance.py", { with: { type: "text" } })),
+    "lifeline.py": () => textOf(import("./loaders/wsgi/lifeline.py", { with: { type: "text" } })),
+    "preloader.py": () => textOf(import("./loaders/wsgi/preloader.py", { with: { type: "text" } })),
+    "session.py": () => textOf(import("./loaders/wsgi/session.py", { with: { type: "text" } })),
+    "startup.py": () => textOf(import("./loaders/wsgi/startup.py", { with: { type: "text" } })),
+  },
+  concurrency: 1,
+  canPreload: true,
+  command({ app: { startupFile }, directory, isPreloader }) {
+    const program = ["python3", `${directory}/loader.py`, isPreloader ? "preloader" : "instance"];
+    return { argv: [...program.map(fromText), startupFile], variables: [] };
+  },
+};
+
 /** The kinds of application that this build can start. */
-export const loaders: Readonly<Partial<Record<LoaderType, Loader>>> = { bun };
+export const loaders: Readonly<Partial<Record<LoaderType, Loader>>> = { bun, wsgi };
 
 /** The loader of an application. @throws Error: this build has none. */
 export function loaderFor(app: FoundApplication): Loader {

@@ -1,0 +1,5 @@
+/** Files of loaders in other languages than TypeScript, which are imported as text. */
+declare module "*.py" {
+  const text: string;
+  export default text;
+}

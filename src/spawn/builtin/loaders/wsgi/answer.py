@@ -1,0 +1,244 @@
+"""The answer to one request: start_response, write and the iterable of PEP 3333, in CGI form.
+
+The head goes out with the first bytes of the body, in one call. On a session that is kept the
+client must see where the body ends: Content-Length if it is known, else chunks. What would make an
+answer mean something else (a line end in a header, a body longer than announced) is never sent.
+"""
+import errno
+import os
+from socket import MSG_NOSIGNAL
+
+from pool_loader.body import ClientGone
+from pool_loader.environ import TOKEN
+from pool_loader.file_wrapper import FileWrapper
+from pool_loader.startup import write_error
+
+# Control characters, which no header can hold (RFC 9110, 5.5), but for the tab.
+CONTROLS = bytes(code for code in [*range(32), 127] if code != 9)
+
+# They describe a connection, which the session is not; the front end frames its own.
+OF_THE_CONNECTION = frozenset(
+    ["connection", "keep-alive", "proxy-connection", "status", "transfer-encoding", "upgrade"]
+)
+
+# Header names seen so far: "plain", "length" or "dropped". Applications have few of them.
+_kinds = {}
+MAX_KINDS = 1_000
+
+# Up to here head and body are joined for one send; copying more costs more than a second one.
+MAX_JOINED_BYTES = 65_536
+
+# The most one call of sendfile(2) is asked for; Linux ends it a little above.
+MAX_SENDFILE_BYTES = 0x7FFFF000
+
+
+class Answer:
+    """`is_sent`: the head is out. `is_whole`: so is the end, and the client can tell where it is."""
+
+    __slots__ = (
+        "_connection",
+        "_is_kept",
+        "_is_head",
+        "_head",
+        "_may_have_body",
+        "_length",
+        "_is_chunked",
+        "_written",
+        "is_sent",
+        "is_whole",
+    )
+
+    def __init__(self, connection, is_head, is_kept):
+        self._connection = connection
+        self._is_head = is_head
+        self._is_kept = is_kept
+        # Without the empty line; None until the application has called start_response.
+        self._head = None
+        self._may_have_body = True
+        self._length = None
+        self._is_chunked = False
+        self._written = 0
+        self.is_sent = False
+        self.is_whole = False
+
+    def start(self, status, headers, exc_info=None):
+        """start_response."""
+        if exc_info:
+            try:
+                if self.is_sent:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None
+        elif self._head is not None:
+            raise RuntimeError("start_response was called twice, the second time without exc_info")
+        code = status[:3]
+        if not (code.isdigit() and code.isascii() and status[3:4] in ("", " ") and code >= "100"):
+            raise ValueError(f"the status {status!a} is not three digits and a reason")
+        self._may_have_body = not self._is_head and code[0] != "1" and code not in ("204", "304")
+        self._length = None
+        text = "Status: " + status + "\r\n"
+        lines = 1
+        for name, value in headers:
+            kind = _kinds.get(name) or _kind_of(name)
+            if kind == "dropped" or (kind == "length" and code == "204"):
+                continue
+            if kind == "length":
+                self._set_length(value)
+            text += name + ": " + value + "\r\n"
+            lines += 1
+        head = text.encode("latin-1")
+        if len(head.translate(None, CONTROLS)) != len(head) - 2 * lines:
+            raise ValueError("the status or a header has a line end or another control character")
+        self._head = head
+        return self.write
+
+    def _set_length(self, value):
+        if not (value.isascii() and value.isdigit()) or self._length not in (None, int(value)):
+            raise ValueError(f"Content-Length is {value!a}")
+        self._length = int(value)
+
+    def write(self, data):
+        """Sends a piece of the body now, the head before it if it is the first."""
+        if type(data) is not bytes:
+            raise TypeError(f"the body is made of bytes, not {type(data).__name__}")
+        if data and self._may_have_body:
+            data = self._within_length(data)
+        else:
+            data = b""
+        if data and not self.is_sent:
+            self._begin(data)
+        elif data:
+            self._send(self._framed(data))
+
+    def _begin(self, data, total=None):
+        """Sends the head and the first bytes. `total`: the length of the body, if it is known."""
+        head = self._head
+        if head is None:
+            raise RuntimeError("the application did not call start_response")
+        if self._length is None:
+            if total is not None:
+                self._length = total
+                head += b"Content-Length: %d\r\n" % total
+            elif self._is_kept and self._may_have_body:
+                self._is_chunked = True
+                head += b"Transfer-Encoding: chunked\r\n"
+                data = self._framed(data)
+        self.is_sent = True
+        if len(data) > MAX_JOINED_BYTES:
+            self._send(head + b"\r\n")
+            self._send(data)
+        else:
+            self._send(head + b"\r\n" + data)
+
+    def _framed(self, data):
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data
+
+    def _within_length(self, data):
+        """The part of a piece that the announced length has room for."""
+        self._written += len(data)
+        if self._length is None or self._written <= self._length:
+            return data
+        write_error(f"the body is longer than its Content-Length of {self._length}; it is cut\n")
+        excess = self._written - self._length
+        self._written = self._length
+        return data[: max(0, len(data) - excess)]
+
+    def _send(self, data):
+        try:
+            self._connection.sendall(data, MSG_NOSIGNAL)
+        except OSError as error:
+            raise ClientGone("the client is gone") from error
+
+    def send(self, result):
+        """Sends what the application returned, to its end."""
+        if type(result) in (list, tuple):
+            body = result[0] if len(result) == 1 else b"".join(result)
+            if self.is_sent or type(body) is not bytes:
+                self.write(body)
+            else:
+                return self._send_whole(body)
+        elif isinstance(result, FileWrapper) and self._may_have_body and self._send_file(result):
+            pass
+        else:
+            self._send_pieces(result)
+        self._finish()
+
+    def _send_whole(self, body):
+        """The usual case: a body that is there as a whole, and nothing is out yet."""
+        if not self._may_have_body:
+            self._begin(b"", len(body) if self._is_head and body else None)
+        elif self._length is None or self._length == len(body):
+            self._begin(body, len(body))
+        else:
+            self.write(body)
+            return self._finish()
+        self.is_whole = True
+
+    def _send_pieces(self, result):
+        # An iterable that knows to be of one piece gives its length away (PEP 3333).
+        is_single = hasattr(type(result), "__len__") and len(result) == 1
+        for data in result:
+            if is_single and not self.is_sent and type(data) is bytes:
+                return self._send_whole(data)
+            self.write(data)
+
+    def _finish(self):
+        """The end of the body: what is still to be said of it."""
+        if self.is_whole:
+            return
+        if not self.is_sent:
+            self._begin(b"", 0 if self._may_have_body else None)
+        elif self._is_chunked:
+            self._send(b"0\r\n\r\n")
+        self.is_whole = True
+        if self._may_have_body and self._length is not None and self._written < self._length:
+            self.is_whole = False
+            text = f"the body has {self._written} bytes, its Content-Length is {self._length}"
+            write_error(text + "; the session is closed\n")
+
+    def _send_file(self, wrapper):
+        """Sends a file by sendfile(2). False: it is none that can be sent so; nothing was sent."""
+        region = None if self.is_sent else wrapper.region()
+        if region is None:
+            return False
+        descriptor, offset, length = region
+        if self._length is not None:
+            length = min(length, self._length)
+        self._begin(b"", length)
+        end = offset + length
+        while offset < end:
+            sent = self._send_region(descriptor, offset, min(end - offset, MAX_SENDFILE_BYTES))
+            if sent == 0:
+                break  # It has become shorter.
+            offset += sent
+            self._written += sent
+        return True
+
+    def _send_region(self, descriptor, offset, length):
+        try:
+            return os.sendfile(self._connection.fileno(), descriptor, offset, length)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise ClientGone("the client is gone") from error
+        # A file system that sendfile cannot read from.
+        data = os.pread(descriptor, min(length, MAX_JOINED_BYTES), offset)
+        self._send(data)
+        return len(data)
+
+    def fail(self, status, text):
+        """Replaces an answer of which nothing has been sent."""
+        body = text.encode()
+        self._head = None
+        self.start(status, [("Content-Type", "text/plain; charset=utf-8")])
+        self._send_whole(body)
+
+
+def _kind_of(name):
+    if not TOKEN(name):
+        raise ValueError(f"the header name {name!a} is not one of HTTP")
+    lower = name.lower()
+    kind = "dropped" if lower in OF_THE_CONNECTION else "plain"
+    kind = "length" if lower == "content-length" else kind
+    if len(_kinds) < MAX_KINDS:
+        _kinds[name] = kind
+    return kind

@@ -1,0 +1,236 @@
+"""wsgi.input: the body of a request, read from its socket as the application asks for it.
+
+Never more than the body is given out, and never more is held than one piece from the socket. Where
+it ends differs: after CONTENT_LENGTH bytes, at the last chunk, or where the client ends its side.
+"""
+from socket import MSG_DONTWAIT
+
+from pool_loader.environ import BadRequest
+
+PIECE_BYTES = 65_536
+
+# A chunk's size with its extensions; all trailers.
+MAX_LINE_BYTES = 4_096
+MAX_TRAILER_LINES = 100
+
+# What is taken in of a body nobody wants before others have their turn.
+MAX_DISCARDED_PIECES = 16
+
+
+class ClientGone(ConnectionError):
+    """The client has closed the connection: no fault of the application's."""
+
+
+class EmptyBody:
+    """No body; one for all requests that have none."""
+
+    rest = b""
+
+    def read(self, size=-1):
+        return b""
+
+    def readline(self, size=-1):
+        return b""
+
+    def readlines(self, hint=-1):
+        return []
+
+    def __iter__(self):
+        return iter(())
+
+    def discard(self):
+        return True
+
+
+class Body:
+    """The reading; `_fill` of the subclasses says what comes next."""
+
+    def __init__(self, connection):
+        self._connection = connection
+        self._flags = 0
+        self._buffer = b""
+        self._at = 0
+        # Bytes after the body: the start of the next request.
+        self.rest = b""
+
+    def _fill(self):
+        """The next piece of the body; b"" at its end."""
+        raise NotImplementedError
+
+    def _receive(self, size=PIECE_BYTES):
+        try:
+            return self._connection.recv(size, self._flags)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise ClientGone("the client is gone") from error
+
+    def read(self, size=-1):
+        """As of a file: fewer than `size` bytes only at the end."""
+        size = float("inf") if size is None or size < 0 else size
+        pieces = []
+        have = 0
+        while have < size:
+            piece = self._take(size - have)
+            if not piece:
+                break
+            pieces.append(piece)
+            have += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def readline(self, size=-1):
+        size = float("inf") if size is None or size < 0 else size
+        pieces = []
+        have = 0
+        while have < size:
+            if self._at == len(self._buffer) and not self._refill():
+                break
+            end = self._buffer.find(b"\n", self._at) + 1
+            piece = self._take(min(size - have, (end or len(self._buffer)) - self._at))
+            pieces.append(piece)
+            have += len(piece)
+            if piece.endswith(b"\n"):
+                break
+        return b"".join(pieces)
+
+    def readlines(self, hint=-1):
+        lines = []
+        total = 0
+        for line in self:
+            lines.append(line)
+            total += len(line)
+            if hint is not None and 0 < hint <= total:
+                break
+        return lines
+
+    def __iter__(self):
+        return iter(self.readline, b"")
+
+    def _take(self, size):
+        """At most `size` bytes, at least one but at the end."""
+        if self._at == len(self._buffer) and not self._refill():
+            return b""
+        end = min(self._at + size, len(self._buffer))
+        piece = self._buffer[self._at : end]
+        self._at = end
+        return piece
+
+    def _refill(self):
+        self._buffer = self._fill()
+        self._at = 0
+        return self._buffer
+
+    def discard(self):
+        """Takes in what has arrived of the rest, without waiting. True: the body has ended."""
+        self._buffer = b""
+        self._at = 0
+        self._flags = MSG_DONTWAIT
+        try:
+            return any(not self._fill() for _ in range(MAX_DISCARDED_PIECES))
+        except BlockingIOError:
+            return False
+
+
+class EndlessBody(Body):
+    """Ends where the client ends its side. `start`: what has arrived of it."""
+
+    def __init__(self, connection, start):
+        super().__init__(connection)
+        self._buffer = start
+        self._has_ended = False
+
+    def _fill(self):
+        piece = b"" if self._has_ended else self._receive()
+        self._has_ended = not piece
+        return piece
+
+
+class LengthBody(Body):
+    def __init__(self, connection, start, length):
+        super().__init__(connection)
+        self._buffer = start[:length]
+        self.rest = start[length:]
+        self._left = length - len(self._buffer)
+
+    def _fill(self):
+        if self._left == 0:
+            return b""
+        piece = self._receive(min(self._left, PIECE_BYTES))
+        if not piece:
+            raise ClientGone("the client ended the body early")
+        self._left -= len(piece)
+        return piece
+
+
+class ChunkedBody(Body):
+    """Chunks as in HTTP/1.1 (RFC 9112, 7.1), decoded; extensions and trailers are dropped."""
+
+    def __init__(self, connection, start):
+        super().__init__(connection)
+        self._raw = start
+        self._raw_at = 0
+        self._left = 0
+        # What comes when `_left` is 0: "size", "data end", "trailer" or "nothing".
+        self._next = "size"
+        self._trailer_lines = 0
+
+    def _fill(self):
+        while self._left == 0:
+            if not self._advance():
+                return b""
+        if self._raw_at == len(self._raw):
+            self._raw = self._receive_more()
+            self._raw_at = 0
+        end = min(self._raw_at + self._left, len(self._raw))
+        piece = self._raw[self._raw_at : end]
+        self._raw_at = end
+        self._left -= len(piece)
+        return piece
+
+    def _advance(self):
+        """Reads the next line between chunks; False: there is none. What waits can be repeated."""
+        if self._next == "nothing":
+            return False
+        line = self._line()
+        if self._next == "size":
+            self._left = _chunk_size(line)
+            self._next = "data end" if self._left else "trailer"
+        elif self._next == "data end":
+            if line:
+                raise BadRequest("a chunk is longer than its size")
+            self._next = "size"
+        elif line:
+            self._trailer_lines += 1
+            if self._trailer_lines > MAX_TRAILER_LINES:
+                raise BadRequest(f"more than {MAX_TRAILER_LINES} trailers")
+        else:
+            self._next = "nothing"
+            self.rest = self._raw[self._raw_at :]
+            return False
+        return True
+
+    def _line(self):
+        while True:
+            end = self._raw.find(b"\r\n", self._raw_at)
+            if end >= 0:
+                line = self._raw[self._raw_at : end]
+                self._raw_at = end + 2
+                return line
+            if len(self._raw) - self._raw_at > MAX_LINE_BYTES:
+                raise BadRequest(f"a line between chunks exceeds {MAX_LINE_BYTES} bytes")
+            more = self._receive_more()
+            self._raw = self._raw[self._raw_at :] + more
+            self._raw_at = 0
+
+    def _receive_more(self):
+        piece = self._receive()
+        if not piece:
+            raise ClientGone("the client ended the body early")
+        return piece
+
+
+def _chunk_size(line):
+    digits = line.partition(b";")[0].strip(b" \t")
+    if not 0 < len(digits) <= 15 or digits.strip(b"0123456789abcdefABCDEF"):
+        raise BadRequest("a chunk's size is no number")
+    return int(digits, 16)

@@ -1,0 +1,190 @@
+"""An instance at work: it waits on its listener, its lifeline and the sessions it holds, and serves
+whoever is ready, one at a time, each in its turn.
+
+It leaves after the session at hand when the lifeline ends, on SIGUSR1, or when the application
+calls sys.exit(); then atexit handlers run. SIGTERM and SIGINT keep the kernel's action.
+"""
+import errno
+import os
+import select
+import signal
+import socket
+import time
+
+from pool_loader import lifeline
+from pool_loader.session import Session
+
+LISTENER = 3
+
+# Connections held at once: kept sessions, and those whose request is not whole yet. Beyond it new
+# ones wait in the backlog, and sessions are closed instead of kept. It leaves the application most
+# of the usual limit of 1,024 descriptors.
+MAX_HELD = 250
+MAX_KEPT = 200
+
+# How long no connection is accepted when there is no descriptor for it.
+SHORTAGE_SECONDS = 0.05
+
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Leave(Exception):
+    """Ends the wait for something to do; raised by a signal's handler, and only there."""
+
+
+class Instance:
+    def __init__(self, application):
+        self._application = application
+        self._listener = _socket_of(LISTENER)
+        self._listener.setblocking(False)
+        self._lifeline = _socket_of(lifeline.DESCRIPTOR)
+        self._poller = select.poll()
+        # In this order events are reported: whether to leave is seen first.
+        self._poller.register(lifeline.DESCRIPTOR, select.POLLIN)
+        self._poller.register(LISTENER, select.POLLIN)
+        self._is_accepting = True
+        self._held = {}
+        self._lingering = {}
+        self._ready = {}
+        # The session whose turn it is.
+        self._current = None
+        self._is_leaving = False
+        self._is_waiting = False
+
+    def run(self):
+        """Announces itself, serves, and returns when it is to leave."""
+        for descriptor in (LISTENER, lifeline.DESCRIPTOR):
+            os.set_inheritable(descriptor, False)  # Not for programs that the application runs.
+        os.register_at_fork(after_in_child=self._let_go)
+        signal.signal(signal.SIGUSR1, self._on_leave)
+        lifeline.stop_ending_with_server()
+        lifeline.watch()
+        lifeline.tell_ready()
+        try:
+            while not self._is_leaving:
+                self._serve_ready()
+        finally:
+            self._leave()
+
+    def _serve_ready(self):
+        for descriptor in self._wait():
+            if descriptor == LISTENER:
+                self._accept()
+            elif descriptor == lifeline.DESCRIPTOR:
+                self._is_leaving = True
+            elif descriptor in self._held:  # It may have been ended in this round.
+                self._take_turn(self._held[descriptor])
+            if self._is_leaving:
+                return
+        if self._lingering:
+            self._end_lingering()
+
+    def _wait(self):
+        """Descriptors with something to do."""
+        try:
+            self._is_waiting = True
+            events = () if self._is_leaving else self._poller.poll(self._patience())
+            self._is_waiting = False
+        except Leave:
+            return []
+        ready = [descriptor for descriptor, _ in events]
+        if self._ready:
+            ready += [descriptor for descriptor in self._ready if descriptor not in ready]
+            self._ready.clear()
+        return ready
+
+    def _patience(self):
+        """For how many milliseconds there is nothing to do without an event; None: for ever."""
+        if self._ready:
+            return 0
+        if not self._lingering:
+            return None
+        first = next(iter(self._lingering.values())).deadline
+        return max(0, first - time.monotonic()) * 1_000 + 1
+
+    def _on_leave(self, _signal, _frame):
+        self._is_leaving = True
+        if self._is_waiting:
+            self._is_waiting = False
+            raise Leave
+
+    def _accept(self):
+        try:
+            connection, _ = self._listener.accept()
+        except OSError as error:
+            if error.errno in SHORTAGES:
+                self._relieve()
+            return
+        if socket.getdefaulttimeout() is not None:
+            connection.settimeout(None)  # The application's default is for its own sockets.
+        self._take_turn(Session(connection))
+
+    def _relieve(self):
+        """There are no descriptors: kept sessions are ended, which their clients must expect."""
+        for session in list(self._held.values()):
+            self._end(session)
+        time.sleep(SHORTAGE_SECONDS)
+
+    def _take_turn(self, session):
+        self._current = session
+        outcome = session.turn(self._application)
+        self._current = None
+        descriptor = session.connection.fileno()
+        if descriptor not in self._held:
+            if outcome == "over" or (outcome == "kept" and len(self._held) >= MAX_KEPT):
+                session.connection.close()
+                return
+            self._held[descriptor] = session
+            self._poller.register(descriptor, select.POLLIN)
+            self._accept_if_room()
+        if outcome == "over":
+            self._end(session)
+        elif outcome == "lingering":
+            self._lingering[descriptor] = session
+        elif outcome == "ready":
+            self._ready[descriptor] = session
+
+    def _end(self, session):
+        """Lets go of a session that is held."""
+        descriptor = session.connection.fileno()
+        self._poller.unregister(descriptor)
+        for sessions in (self._held, self._lingering, self._ready):
+            sessions.pop(descriptor, None)
+        session.connection.close()
+        self._accept_if_room()
+
+    def _accept_if_room(self):
+        has_room = len(self._held) < MAX_HELD
+        if has_room == self._is_accepting:
+            return
+        self._is_accepting = has_room
+        if has_room:
+            self._poller.register(LISTENER, select.POLLIN)
+        else:
+            self._poller.unregister(LISTENER)
+
+    def _end_lingering(self):
+        now = time.monotonic()
+        for session in list(self._lingering.values()):
+            if session.deadline <= now:
+                self._end(session)
+
+    def _leave(self):
+        """The server hears of it now, however long atexit handlers and threads will take."""
+        try:
+            # Not close(): the thread that watches the lifeline holds it open.
+            self._lifeline.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # The server's end is gone.
+        self._let_go()
+
+    def _let_go(self):
+        """Closes all that is the server's; also in children that the application forks."""
+        self._is_leaving = True
+        sessions = [*self._held.values()] + ([self._current] if self._current else [])
+        for connection in [self._listener, self._lifeline, *(s.connection for s in sessions)]:
+            connection.close()
+
+
+def _socket_of(descriptor):
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)

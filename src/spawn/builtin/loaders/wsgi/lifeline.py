@@ -1,0 +1,93 @@
+"""Descriptor 4, on which the server hears once that we are ready, or why not (PROTOCOL section 10).
+
+In instances it is the lifeline: its end tells them to leave. In preloaders it is the control
+socket. Either way it ends when the server does, and nothing of ours may live on for long.
+"""
+import _thread
+import fcntl
+import os
+import select
+import time
+
+DESCRIPTOR = 4
+
+# How long a session may hold an instance whose server is gone or has let go of it.
+STUCK_SECONDS = 10
+
+MAX_FAILURE_BYTES = 60_000
+
+
+def array_message(*elements):
+    """Frames strings as an array message; more than 65,535 bytes raise OverflowError."""
+    payload = b"".join([element.encode("utf-8", "replace") + b"\0" for element in elements])
+    return len(payload).to_bytes(2, "big") + payload
+
+
+def tell_ready():
+    """One session at once: an instance has one thread."""
+    tell("ready", "1")
+
+
+def tell_failure(text):
+    """Says why there will be no instance: plain text, from which the server makes a page."""
+    page = text.encode("utf-8", "replace")[:MAX_FAILURE_BYTES]
+    _send(array_message("error_page") + len(page).to_bytes(4, "big") + page)
+
+
+def tell(*elements):
+    """Sends an array message."""
+    _send(array_message(*elements))
+
+
+def _send(data):
+    try:
+        while data:
+            data = data[os.write(DESCRIPTOR, data) :]
+    except OSError:
+        pass  # The server is gone, which descriptor 4 will say in its turn.
+
+
+def end_with_server():
+    """From now on the end of descriptor 4 ends the process at once, whatever it is doing.
+
+    The kernel does it: the signal's default action needs no cooperation. For the time of loading,
+    in which there is no session to wait for; `stop_ending_with_server` ends it.
+    """
+    fcntl.fcntl(DESCRIPTOR, fcntl.F_SETOWN, os.getpid())
+    _set_async(True)
+    if _has_ended():  # before that
+        os._exit(1)
+
+
+def stop_ending_with_server():
+    """What is left to do is decided by who waits for the end."""
+    _set_async(False)
+
+
+def _set_async(wanted):
+    flags = fcntl.fcntl(DESCRIPTOR, fcntl.F_GETFL)
+    flags = flags | os.O_ASYNC if wanted else flags & ~os.O_ASYNC
+    fcntl.fcntl(DESCRIPTOR, fcntl.F_SETFL, flags)
+
+
+def _has_ended():
+    poller = select.poll()
+    poller.register(DESCRIPTOR, select.POLLIN)
+    return any(event & select.POLLHUP for _, event in poller.poll(0))
+
+
+def watch():
+    """Starts the thread that ends an instance which is stuck; it sleeps until the lifeline ends.
+
+    Not one of the threading module: neither the application nor the interpreter's end waits for it.
+    """
+    _thread.start_new_thread(_end_when_stuck, ())
+
+
+# Bound here: an application may replace them in their modules, as gevent does.
+def _end_when_stuck(poll=select.poll, sleep=time.sleep, leave=os._exit):
+    poller = poll()
+    poller.register(DESCRIPTOR, select.POLLIN)
+    poller.poll()
+    sleep(STUCK_SECONDS)
+    leave(1)

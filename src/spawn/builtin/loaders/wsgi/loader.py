@@ -1,0 +1,66 @@
+"""The loader of wsgi applications: `python3 loader.py instance|preloader STARTUP_FILE`.
+
+It runs in the application's root, as the application's user, and finds its own modules beside this
+file as the package `pool_loader`: the directory does not get onto sys.path, and none of its names
+can hide one of the application's. Python 3.8 or newer, the standard library alone.
+"""
+import os
+import signal
+import sys
+import types
+
+
+def use_virtualenv():
+    """Goes on in the virtual environment that lies in the application's root, if one does.
+
+    One that is active already was chosen by PATH, and stays.
+    """
+    if sys.prefix != sys.base_prefix or sys.argv[-1] == "chosen":
+        return
+    for directory in (".venv", "venv"):
+        if os.path.exists(directory + "/pyvenv.cfg"):
+            python = os.path.abspath(directory + "/bin/python3")
+            os.execv(python, [python, *sys.argv, "chosen"])
+
+
+def find_modules():
+    """Makes our own modules importable, and the application's: as for `python wsgi.py`."""
+    directory = os.path.dirname(os.path.abspath(__file__))
+    package = types.ModuleType("pool_loader")
+    package.__path__ = [directory]
+    sys.modules["pool_loader"] = package
+    # With PYTHONSAFEPATH our directory is not there in the first place.
+    if sys.path and os.path.abspath(sys.path[0]) == directory:
+        del sys.path[0]
+    sys.path.insert(0, os.getcwd())
+
+
+def main():
+    find_modules()
+    from pool_loader import lifeline, startup
+
+    mode, startup_file = sys.argv[1:3]
+    # No KeyboardInterrupt somewhere in the application: it ends the process, as SIGTERM does.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        lifeline.end_with_server()
+        use_virtualenv()
+        application = startup.load(startup_file)
+    except BaseException as error:  # sys.exit() at the top of a module too
+        text = startup.describe_failure(startup_file, error)
+        startup.write_error(text)
+        lifeline.tell_failure(text)
+        # Not sys.exit(): threads that the application has started could hold us up.
+        os._exit(1)
+    if mode == "preloader":
+        from pool_loader import preloader
+
+        preloader.run()  # Returns in the instances that it forks.
+    from pool_loader.instance import Instance
+
+    Instance(application).run()
+
+
+# Not when multiprocessing imports us in a child of the application.
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""One connection: requests come in, the application is called, answers go out.
+
+Nothing here waits for a head to arrive: `turn` does what can be done now and says what the
+connection is then. It waits for the client only while the application runs, which reads the body
+and writes the answer as it likes.
+"""
+import time
+from socket import MSG_DONTWAIT, SHUT_WR
+
+from pool_loader.answer import Answer
+from pool_loader.body import ChunkedBody, ClientGone, EmptyBody, EndlessBody, LengthBody
+from pool_loader.environ import MAX_HEAD_BYTES, BadRequest, length_of, make_environ
+from pool_loader.startup import report
+
+RECEIVED_BYTES = 65_536
+
+# How long the rest of a body nobody wants is read: closing at once would turn the client's EOF
+# into ECONNRESET.
+LINGER_SECONDS = 2
+
+EMPTY_BODY = EmptyBody()
+
+
+class Session:
+    """`turn` returns what the connection is after it:
+
+    "waiting" for a whole head, "kept" for the next request, "ready" with one that has already come,
+    "lingering" until `deadline` while the client sends what nobody wants, or "over".
+    """
+
+    __slots__ = ("connection", "deadline", "_received", "_body")
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.deadline = None
+        # Of a head that is not whole yet, or of the next request.
+        self._received = b""
+        self._body = EMPTY_BODY
+
+    def turn(self, application):
+        """To be called when the connection is readable. Raises what is to end the process."""
+        if self.deadline is not None:
+            return self._linger()
+        data = self._receive()
+        if not data:
+            return "waiting" if data is None else "over"
+        try:
+            size = int.from_bytes(data[:4], "big")
+            if size > MAX_HEAD_BYTES:
+                raise BadRequest(f"headers of {size} bytes, {MAX_HEAD_BYTES} at most")
+            environ = make_environ(data[4 : 4 + size])
+            is_kept = environ.pop("SESSION_KEEP", "") == "1"
+            environ["wsgi.input"] = self._body_of(environ, data[4 + size :], is_kept)
+        except BadRequest as error:
+            return self._refuse(error)
+        answer = Answer(self.connection, environ["REQUEST_METHOD"] == "HEAD", is_kept)
+        self._serve(application, environ, answer)
+        return self._keep() if is_kept and answer.is_whole else self._end()
+
+    def _receive(self):
+        """A whole head and what came with it; None: not yet; b"": the client is gone."""
+        received = self._received
+        if not received or not _has_head(received):
+            try:
+                piece = self.connection.recv(RECEIVED_BYTES, MSG_DONTWAIT)
+            except BlockingIOError:
+                return None
+            except OSError:
+                return b""
+            if not piece:
+                return b""
+            if received:
+                received += piece  # A bytearray: a head that comes byte by byte stays linear.
+            else:
+                received = piece
+            if not _has_head(received):
+                self._received = bytearray(received) if type(received) is bytes else received
+                return None
+        self._received = b""
+        return bytes(received)
+
+    def _body_of(self, environ, start, is_kept):
+        """wsgi.input. `start`: what came with the head."""
+        length = length_of(environ)
+        # The application gets the body as it was before it was put into chunks.
+        encoding = environ.pop("HTTP_TRANSFER_ENCODING", None)
+        if is_kept and encoding is not None:
+            if encoding.lower() != "chunked" or length is not None:
+                raise BadRequest("the body is neither of a length nor chunked")
+            body = ChunkedBody(self.connection, start)
+        elif length is not None:
+            body = LengthBody(self.connection, start, length) if length or start else EMPTY_BODY
+        elif is_kept:
+            body = LengthBody(self.connection, start, 0) if start else EMPTY_BODY
+        elif environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            body = EMPTY_BODY
+        else:
+            body = EndlessBody(self.connection, start)
+        self._body = body
+        return body
+
+    def _serve(self, application, environ, answer):
+        result = None
+        try:
+            result = application(environ, answer.start)
+            answer.send(result)
+        except ClientGone:
+            pass
+        except BadRequest as error:
+            _replace(answer, "400 Bad Request", f"Bad request: {error}.\n")
+        except Exception as error:
+            report(error)
+            _replace(answer, "500 Internal Server Error", "Internal Server Error\n")
+        except BaseException as error:  # sys.exit(): an answer, and then the process ends
+            report(error)
+            _replace(answer, "500 Internal Server Error", "Internal Server Error\n")
+            raise
+        finally:
+            close = getattr(result, "close", None)
+            if close is not None:
+                _call(close)
+
+    def _keep(self):
+        try:
+            if not self._body.discard():
+                return self._end()
+        except OSError:
+            return "over"
+        if not self._body.rest:
+            return "kept"
+        self._received = bytearray(self._body.rest)
+        return "ready" if _has_head(self._received) else "kept"
+
+    def _refuse(self, error):
+        self._body = EndlessBody(self.connection, b"")
+        answer = Answer(self.connection, False, False)
+        _replace(answer, "400 Bad Request", f"Bad request: {error}.\n")
+        return self._end()
+
+    def _end(self):
+        try:
+            if self._body.discard():
+                return "over"
+            self.connection.shutdown(SHUT_WR)
+        except OSError:
+            return "over"
+        self.deadline = time.monotonic() + LINGER_SECONDS
+        return "lingering"
+
+    def _linger(self):
+        try:
+            return "over" if self._body.discard() else "lingering"
+        except OSError:
+            return "over"
+
+
+def _has_head(data):
+    """Whether there is a whole head, or enough of one to refuse it."""
+    if len(data) < 4:
+        return False
+    size = int.from_bytes(data[:4], "big")
+    return len(data) >= 4 + size or size > MAX_HEAD_BYTES
+
+
+def _replace(answer, status, text):
+    """Answers with an error, if nothing has been sent yet: an end too early is all that is left."""
+    if answer.is_sent:
+        return
+    try:
+        answer.fail(status, text)
+    except ClientGone:
+        pass
+
+
+def _call(close):
+    """An iterable's close(): the answer is out, and its failure is for the log alone."""
+    try:
+        close()
+    except ClientGone:
+        pass
+    except Exception as error:
+        report(error)
