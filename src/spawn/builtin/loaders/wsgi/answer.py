@@ -33,7 +33,7 @@ MAX_SENDFILE_BYTES = 0x7FFFF000
 
 
 class Answer:
-    """`is_sent`: the head is out. `is_whole`: so is the end, and the client can tell where it is."""
+    """`is_sent`: the head is out. `is_whole`: so is the end, where the client can see it."""
 
     __slots__ = (
         "_connection",
