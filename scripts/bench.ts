@@ -5,6 +5,7 @@
  *
  *     bun scripts/bench.ts [--server PATH] [--baseline PATH] [--only get,idle] [--json FILE]
  *                          [--clients 1,8,64] [--idle-clients 0,1000] [--repeats 3] [--seconds 2]
+ *     bun scripts/bench.ts http [...]      the gateway and its peers: scripts/bench/http.ts
  *
  * A baseline is anything that speaks the same protocol and takes the same arguments. The load comes
  * from C programs (scripts/bench/load.c, stub.c), which need a C compiler (`cc`, or $CC).
@@ -13,6 +14,7 @@
 import { cpus, loadavg, release } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { benchHttp } from "./bench/http.ts";
 import { LoadTools } from "./bench/load-tools.ts";
 import { KINDS, type Kind, plan } from "./bench/measurements.ts";
 import { compare, type Row, type Runs, table } from "./bench/rows.ts";
@@ -89,8 +91,9 @@ async function measureAll(options: Options, tools: LoadTools): Promise<Row[]> {
   return rows;
 }
 
-async function main(): Promise<void> {
-  const options = readOptions(Bun.argv.slice(2));
+async function main(args: string[]): Promise<void> {
+  if (args[0] === "http") return await benchHttp(args.slice(1));
+  const options = readOptions(args);
   for (const path of [options.server, options.baseline]) {
     if (path !== undefined && !(await Bun.file(path).exists())) {
       throw new Error(`measure ${path}: no such file`);
@@ -112,7 +115,7 @@ async function main(): Promise<void> {
 }
 
 try {
-  await main();
+  await main(Bun.argv.slice(2));
 } catch (error) {
   console.error(`bench: ${error instanceof Error ? error.message : String(error)}`);
   process.exitCode = 1;

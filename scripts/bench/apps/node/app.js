@@ -1,0 +1,21 @@
+// GET / says hello, GET /mebibyte is 1 MiB, POST / counts what it is sent.
+const http = require("node:http");
+
+const HELLO = Buffer.from("Hello from Node\n");
+const MEBIBYTE = Buffer.alloc(1_048_576, "x");
+
+function answer(response, body) {
+  response.writeHead(200, { "content-type": "text/plain", "content-length": body.length });
+  response.end(body);
+}
+
+http
+  .createServer((request, response) => {
+    if (request.method !== "POST") {
+      return answer(response, request.url === "/mebibyte" ? MEBIBYTE : HELLO);
+    }
+    let length = 0;
+    request.on("data", (chunk) => (length += chunk.length));
+    request.on("end", () => answer(response, Buffer.from(String(length))));
+  })
+  .listen(Number(process.env.PORT ?? 3000), "127.0.0.1");

@@ -1,0 +1,28 @@
+"""GET / says hello, GET /mebibyte is 1 MiB, POST / counts what it is sent."""
+
+HELLO = b"Hello from WSGI\n"
+MEBIBYTE = b"x" * 1_048_576
+
+
+def count(environ):
+    left = int(environ.get("CONTENT_LENGTH") or 0)
+    length = 0
+    while length < left:
+        chunk = environ["wsgi.input"].read(min(65_536, left - length))
+        if not chunk:
+            break
+        length += len(chunk)
+    return str(length).encode()
+
+
+def body_for(environ):
+    if environ["REQUEST_METHOD"] == "POST":
+        return count(environ)
+    return MEBIBYTE if environ["PATH_INFO"] == "/mebibyte" else HELLO
+
+
+def application(environ, start_response):
+    body = body_for(environ)
+    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
+    start_response("200 OK", headers)
+    return [body]

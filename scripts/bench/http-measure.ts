@@ -1,0 +1,223 @@
+/**
+ * The measurements of `bench http`. All servers of one kind of application are started side by
+ * side and loaded in turn, one for a short time and then the next, so that whatever else the
+ * machine does meets them all alike.
+ */
+import { cpSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+
+import { makeApps, MANY_APPS, MANY_PLACES, type ManyServer } from "./http-many.ts";
+import { type AppType, ENVIRONMENT, type HttpServer } from "./http-servers.ts";
+import type { Figure } from "./http-table.ts";
+import { freePort, StartedServer } from "./started-server.ts";
+import { type Load, type LoadResult, runWrk } from "./wrk.ts";
+
+export interface Extent {
+  readonly connections: readonly number[];
+  readonly rounds: number;
+  readonly seconds: number;
+  /** An empty directory. */
+  readonly directory: string;
+  readonly say: (line: string) => void;
+}
+
+const APPS = join(import.meta.dir, "apps");
+const BODY_CONNECTIONS = 16;
+const MEGABYTES_EACH = 1.048576;
+const FIRST_LIMIT_MS = 30_000;
+const LOOK_MS = 2;
+/** Until a server that has just answered is idle. */
+const SETTLE_MS = 1500;
+
+/** Loading the application with nothing around it, to its end. */
+const BY_HAND: Partial<Record<AppType, readonly string[]>> = {
+  rack: ["ruby", "-e", 'require "rack"; Rack::Builder.parse_file("config.ru")'],
+  wsgi: ["python3", "-c", 'import runpy; runpy.run_path("passenger_wsgi.py")'],
+};
+
+/** Figures by server and column, while they come in. */
+class Notes {
+  readonly #group: string;
+  readonly #runs = new Map<string, { server: string; column: string; runs: number[] }>();
+
+  constructor(group: string) {
+    this.#group = group;
+  }
+
+  add(server: string, column: string, value: number): void {
+    const key = `${server}\n${column}`;
+    const noted = this.#runs.get(key) ?? { server, column, runs: [] };
+    noted.runs.push(value);
+    this.#runs.set(key, noted);
+  }
+
+  figures(): Figure[] {
+    return [...this.#runs.values()].map((noted) => ({ group: this.#group, ...noted }));
+  }
+}
+
+let starts = 0;
+
+async function start(server: HttpServer, type: AppType, extent: Extent): Promise<StartedServer> {
+  starts += 1;
+  const directory = join(extent.directory, String(starts));
+  const root = join(directory, "app");
+  cpSync(join(APPS, type), root, { recursive: true });
+  const own = join(directory, "own");
+  mkdirSync(own);
+  const [port, innerPort] = [await freePort(), await freePort()];
+  const commands = server.commands({ type, root, directory: own, port, innerPort });
+  const started = await StartedServer.start(server.name, commands, port, join(directory, "log"));
+  if (!server.lazy) await untilAnswered(started, server.name);
+  return started;
+}
+
+/** Where a proxy accepts before what is behind it does. */
+async function untilAnswered(server: StartedServer, name: string): Promise<void> {
+  for (const end = performance.now() + FIRST_LIMIT_MS; ; await Bun.sleep(LOOK_MS)) {
+    try {
+      await askOnce(server, name);
+      return;
+    } catch (cause) {
+      if (performance.now() < end) continue;
+      await server.stop();
+      throw new Error(`${name} does not answer`, { cause });
+    }
+  }
+}
+
+/** Asks once. @returns how long the whole answer took, in milliseconds. */
+async function askOnce(server: StartedServer, name: string): Promise<number> {
+  const began = performance.now();
+  const signal = AbortSignal.timeout(FIRST_LIMIT_MS);
+  const answer = await fetch(server.url, { signal, keepalive: false });
+  const text = await answer.text();
+  if (!text.startsWith("Hello")) throw new Error(`${name} answered ${answer.status} ${text}`);
+  return performance.now() - began;
+}
+
+async function byHand(argv: readonly string[], cwd: string): Promise<number> {
+  const began = performance.now();
+  const child = Bun.spawn([...argv], { cwd, env: { ...ENVIRONMENT }, stdout: "ignore" });
+  if ((await child.exited) !== 0) throw new Error(`${argv.join(" ")}: status ${child.exitCode}`);
+  return performance.now() - began;
+}
+
+/** The first request to a server without an instance, and the memory of all once it is idle. */
+async function measureFirst(
+  servers: readonly HttpServer[],
+  type: AppType,
+  extent: Extent,
+  notes: Notes,
+): Promise<void> {
+  for (let round = 0; round < extent.rounds; round++) {
+    for (const server of servers) {
+      const began = performance.now();
+      await using started = await start(server, type, extent);
+      const first = server.lazy ? await askOnce(started, server.name) : performance.now() - began;
+      notes.add(server.name, "first, ms", first);
+      await Bun.sleep(SETTLE_MS);
+      notes.add(server.name, "idle, MiB", started.pssKiB() / 1024);
+    }
+    const argv = BY_HAND[type];
+    if (argv === undefined) continue;
+    notes.add("loading it by hand", "first, ms", await byHand(argv, join(APPS, type)));
+  }
+}
+
+interface Column {
+  readonly load: Load;
+  readonly read: (result: LoadResult) => Readonly<Record<string, number>>;
+}
+
+function bodies(name: string, load: Pick<Load, "path" | "script">): Column {
+  return {
+    load: { title: `1 MiB ${name}`, connections: BODY_CONNECTIONS, ...load },
+    read: ({ perSecond }) => ({ [`${name}, MB/s`]: perSecond * MEGABYTES_EACH }),
+  };
+}
+
+function columns(connections: readonly number[]): Column[] {
+  const hello = connections.map((count): Column => ({
+    load: { title: `hello, ${count} connections`, connections: count, path: "/" },
+    read: ({ perSecond, p99Ms }) => ({ [`${count} conn.`]: perSecond, [`p99 at ${count}`]: p99Ms }),
+  }));
+  const down = bodies("down", { path: "/mebibyte" });
+  return [...hello, down, bodies("up", { path: "/", script: "upload.lua" })];
+}
+
+async function measureLoads(
+  servers: readonly HttpServer[],
+  type: AppType,
+  extent: Extent,
+  notes: Notes,
+): Promise<void> {
+  await using stack = new AsyncDisposableStack();
+  const started: { name: string; running: StartedServer }[] = [];
+  for (const server of servers) {
+    const running = stack.use(await start(server, type, extent));
+    started.push({ name: server.name, running });
+    await askOnce(running, server.name);
+  }
+  for (const { load, read } of columns(extent.connections)) {
+    // One round more than is counted: the first fills pools and warms compilers.
+    for (let round = -1; round < extent.rounds; round++) {
+      for (const { name, running } of started) {
+        const seconds = round < 0 ? Math.max(1, extent.seconds / 2) : extent.seconds;
+        const result = await runWrk(running.url, load, Math.ceil(seconds));
+        if (result.failed > 0) extent.say(`${name}: ${result.failed} failed in ${load.title}`);
+        if (round < 0) continue;
+        for (const [column, value] of Object.entries(read(result))) notes.add(name, column, value);
+      }
+    }
+    extent.say(`measured ${type}, ${load.title}`);
+  }
+}
+
+/** The servers for one kind of application, in turn; the first is what the others are held to. */
+export async function measureType(
+  type: AppType,
+  servers: readonly HttpServer[],
+  extent: Extent,
+): Promise<Figure[]> {
+  const notes = new Notes(type);
+  await measureFirst(servers, type, extent, notes);
+  extent.say(`measured ${type}, first requests`);
+  await measureLoads(servers, type, extent, notes);
+  return notes.figures();
+}
+
+/** Many applications in few places, by one server after the other. */
+export async function measureMany(
+  servers: readonly ManyServer[],
+  extent: Extent,
+): Promise<Figure[]> {
+  const notes = new Notes(`${MANY_APPS} apps in ${MANY_PLACES}`);
+  const seconds = Math.max(10, Math.ceil(5 * extent.seconds));
+  const load: Load = {
+    title: "many applications",
+    connections: 16,
+    path: "/",
+    script: "many.lua",
+    scriptArgs: [String(MANY_APPS)],
+  };
+  for (const server of servers) {
+    starts += 1;
+    const directory = join(extent.directory, String(starts));
+    const own = join(directory, "own");
+    mkdirSync(own, { recursive: true });
+    const roots = makeApps(join(APPS, "rack"), directory);
+    const port = await freePort();
+    const commands = server.commands(roots, own, port);
+    await using running = await StartedServer.start(server.name, commands, port, `${own}/log`);
+    // Once round all of them, so that what is kept for each is there.
+    await runWrk(running.url, load, seconds);
+    const result = await runWrk(running.url, load, seconds);
+    notes.add(server.name, "requests/s", result.perSecond);
+    notes.add(server.name, "p99, ms", result.p99Ms);
+    notes.add(server.name, "failed", result.failed);
+    notes.add(server.name, "memory, MiB", running.pssKiB() / 1024);
+    extent.say(`measured many applications, ${server.name}`);
+  }
+  return notes.figures();
+}

@@ -1,0 +1,150 @@
+/**
+ * The gateway and its peers under HTTP load, in turn on this machine.
+ *
+ *     bun scripts/bench.ts http [--only rack,wsgi,node,bun,many] [--connections 1,16,64]
+ *                               [--rounds 3] [--seconds 2] [--server PATH] [--write FILE]
+ *
+ * `--write` puts the tables into a document, between the lines `<!-- bench http -->` and
+ * `<!-- end -->`. Peers that are not installed are left out and named. The load comes from wrk.
+ */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, loadavg, release, tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+
+import { MANY_PEERS } from "./http-many.ts";
+import { type Extent, measureMany, measureType } from "./http-measure.ts";
+import { APP_TYPES, gateway, missingPackages, PEERS } from "./http-servers.ts";
+import { type Figure, type Section, sectionTable } from "./http-table.ts";
+import { StartedServer } from "./started-server.ts";
+
+const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
+const KINDS = [...APP_TYPES, "many"] as const;
+type Kind = (typeof KINDS)[number];
+
+const BEGIN = "<!-- bench http -->";
+const END = "<!-- end -->";
+
+interface Options {
+  readonly server: string;
+  readonly only: readonly Kind[];
+  readonly connections: readonly number[];
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly write: string | undefined;
+}
+
+function wholeNumber(flag: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) {
+    throw new Error(`--${flag} ${text}: not a whole number of at least 1`);
+  }
+  return value;
+}
+
+function readOptions(args: string[]): Options {
+  const { values } = parseArgs({
+    args,
+    options: {
+      server: { type: "string", default: SERVER },
+      only: { type: "string", default: KINDS.join(",") },
+      connections: { type: "string", default: "1,16,64" },
+      rounds: { type: "string", default: "3" },
+      seconds: { type: "string", default: "2" },
+      write: { type: "string" },
+    },
+  });
+  return {
+    server: resolve(values.server),
+    only: values.only.split(",").map((name) => {
+      const kind = KINDS.find((known) => known === name);
+      if (kind === undefined) throw new Error(`--only ${name}: not one of ${KINDS.join(", ")}`);
+      return kind;
+    }),
+    connections: values.connections.split(",").map((n) => wholeNumber("connections", n)),
+    rounds: wholeNumber("rounds", values.rounds),
+    seconds: wholeNumber("seconds", values.seconds),
+    write: values.write === undefined ? undefined : resolve(values.write),
+  };
+}
+
+/** The servers that can be measured here; says which cannot, and what would bring them. */
+function present<T extends { name: string; needs: Readonly<Record<string, string>> }>(
+  servers: readonly T[],
+): T[] {
+  return servers.filter((server) => {
+    const missing = missingPackages(server);
+    if (missing.length === 0) return true;
+    say(`left out: ${server.name} (apt-get install ${missing.join(" ")})`);
+    return false;
+  });
+}
+
+async function measure(kind: Kind, options: Options, extent: Extent): Promise<Figure[]> {
+  if (kind === "many") return await measureMany(present(MANY_PEERS), extent);
+  const peers = PEERS.filter(({ types }) => types.includes(kind));
+  return await measureType(kind, [gateway(options.server), ...present(peers)], extent);
+}
+
+function sections(connections: readonly number[]): Section[] {
+  return [
+    {
+      title: "Requests a second; bodies of 1 MiB at 16 connections",
+      columns: [...connections.map((count) => `${count} conn.`), "down, MB/s", "up, MB/s"],
+    },
+    {
+      title: "99th percentile, ms; first request, ms; memory idle",
+      columns: [...connections.map((count) => `p99 at ${count}`), "first, ms", "idle, MiB"],
+    },
+    {
+      title: "Many applications, 16 connections",
+      columns: ["requests/s", "p99, ms", "failed", "memory, MiB"],
+    },
+  ];
+}
+
+function insert(file: string, text: string): void {
+  const before = readFileSync(file, "utf8");
+  const begin = before.indexOf(BEGIN);
+  const end = before.indexOf(END, begin);
+  if (begin < 0 || end < 0) throw new Error(`${file} has no lines ${BEGIN} and ${END}`);
+  const head = before.slice(0, begin + BEGIN.length);
+  writeFileSync(file, `${head}\n\n${text}\n${before.slice(end)}`);
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+async function measureAll(options: Options): Promise<string> {
+  const directory = mkdtempSync(join(tmpdir(), "pool-bench-"));
+  const figures: Figure[] = [];
+  try {
+    for (const kind of options.only) {
+      figures.push(...(await measure(kind, options, { ...options, directory, say })));
+    }
+  } finally {
+    await StartedServer.stopAll();
+    rmSync(directory, { recursive: true, force: true });
+  }
+  const machine = `${cpus().length} × ${cpus()[0]?.model ?? "?"}, Linux ${release()}`;
+  const tables = sections(options.connections).map((section) => sectionTable(section, figures));
+  return [`${machine}\n`, ...tables.filter((table) => table !== "")].join("\n");
+}
+
+/** Runs it. @throws Error in words when something is missing or does not answer. */
+export async function benchHttp(args: string[]): Promise<void> {
+  const options = readOptions(args);
+  if (!existsSync(options.server)) throw new Error(`measure ${options.server}: no such file`);
+  if (missingPackages({ needs: { wrk: "wrk" } }).length > 0) {
+    throw new Error("there is no wrk, which makes the load (apt-get install wrk)");
+  }
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => void StartedServer.stopAll().then(() => process.exit(130)));
+  }
+  const before = loadavg()[0] ?? 0;
+  if (before > 1) say(`load average ${before}: other work blurs what follows`);
+  const tables = await measureAll(options);
+  console.log(tables);
+  if (options.write !== undefined) insert(options.write, tables);
+}
