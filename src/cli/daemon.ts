@@ -18,6 +18,7 @@ import type { Spawner } from "../spawn/spawner.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { toText, type ByteString } from "../wire/bytes.ts";
 import { readConfig, type Config } from "./config.ts";
+import { reapStrangers } from "./reaper.ts";
 import { onSignal } from "./signals.ts";
 import { StartError } from "./usage-error.ts";
 
@@ -48,6 +49,7 @@ export async function runDaemon(args: readonly ByteString[]): Promise<void> {
   const config = await readConfig(args);
   const wakeSocket = takeWakeSocket();
   ignoreSignal(signals.SIGPIPE);
+  reapStrangers();
   const originalDescriptorLimit = raiseDescriptorLimit();
   const stderr = new LineWriter(undefined);
   const output = config.logFile === undefined ? stderr : openLog(config.logFile);

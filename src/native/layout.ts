@@ -91,4 +91,5 @@ export const C = {
   SYS_PIDFD_OPEN: 434,
   PIDFD_SIGNAL_PROCESS_GROUP: 4,
   SIG_SETMASK: 2,
+  WNOHANG: 1,
 } as const;

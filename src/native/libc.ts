@@ -43,6 +43,7 @@ const functions = {
   getrlimit: { args: [int, pointer], returns: int },
   setrlimit: { args: [int, pointer], returns: int },
   kill: { args: [int, int], returns: int },
+  waitpid: { args: [int, pointer, int], returns: int },
   signal: { args: [int, "i64"], returns: long },
   sigprocmask: { args: [int, pointer, pointer], returns: int },
   chmod: { args: [pointer, int], returns: int },

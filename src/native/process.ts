@@ -86,6 +86,11 @@ export function sendSignal(pid: number, signal: number): boolean {
   throw new SyscallError("kill", `process ${pid}`, cause);
 }
 
+/** Takes the end of a child that has ended (waitpid(2)); its status is of no interest. */
+export function reap(pid: number): void {
+  libc.waitpid(pid, null, C.WNOHANG);
+}
+
 /** A user of the system's user database. */
 export interface User {
   readonly name: string;

@@ -187,3 +187,14 @@ binaryTest("its log is JSON when asked for", { logFormat: "json" }, async (serve
     .map((line) => JSON.parse(line) as { event: string });
   expect(events.map(({ event }) => event)).toContain("instance spawned");
 });
+
+binaryTest(
+  "a child of the program that became the server is reaped when it ends",
+  { binary: { wrapper: ["sh", "-c", 'sleep 0.2 & exec "$0" "$@"'] } },
+  async (server) => {
+    await server.connect();
+    const commands = () => childrenOf(server.pid).map(({ command }) => command);
+    const strangers = () => commands().filter((command) => !command.includes("spawn-server"));
+    await until("the stranger is reaped", () => strangers().length === 0, commands);
+  },
+);

@@ -24,6 +24,7 @@ const headers = `
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 `;
 
 /** What C says to each expression. */

@@ -13,7 +13,7 @@ import { SyscallError } from "../../native/errno.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import { hasEnded, openPidfd, sendPidfdSignal } from "../../native/pidfd.ts";
 import { sendSignal, signals } from "../../native/process.ts";
-import { statOf } from "./process-stat.ts";
+import { statOf } from "../../native/process-stat.ts";
 
 /** How often it is looked whether they have gone, in milliseconds. */
 const lookEveryMs = 50;

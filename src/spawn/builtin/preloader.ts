@@ -17,7 +17,7 @@ import { lastOutput, launch, type Command } from "./instance-process.ts";
 import { Lifeline, type Announcement } from "./lifeline.ts";
 import { lookAfter } from "./orphans.ts";
 import type { OutputReader } from "./output.ts";
-import { statOf } from "./process-stat.ts";
+import { statOf } from "../../native/process-stat.ts";
 import { ForkedProcess, type ChildProcess } from "./running-process.ts";
 
 /** It leaves at once when its descriptor 4 ends; one that does not is killed after this long. */

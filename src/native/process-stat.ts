@@ -1,5 +1,5 @@
-/** What /proc tells of any process (proc(5), stat). */
-import { readFileSync } from "node:fs";
+/** What /proc tells of processes (proc(5): stat, and children of a task). */
+import { readdirSync, readFileSync } from "node:fs";
 
 export interface ProcessStat {
   readonly parent: number;
@@ -21,4 +21,16 @@ export function statOf(pid: number): ProcessStat | undefined {
   const [state, parent, group] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const hasEnded = state === "Z" || state === "X";
   return { parent: Number(parent), group: Number(group), hasEnded };
+}
+
+/** This process's children, whichever of its threads has started them; zombies too. */
+export function ownChildren(): number[] {
+  return readdirSync("/proc/self/task").flatMap((task) => {
+    try {
+      const text = readFileSync(`/proc/self/task/${task}/children`, "latin1");
+      return text.split(" ").filter(Boolean).map(Number);
+    } catch {
+      return []; // The thread has ended.
+    }
+  });
 }
