@@ -1,4 +1,9 @@
 /** Files of loaders in other languages than TypeScript, which are imported as text. */
+declare module "*.cjs" {
+  const text: string;
+  export default text;
+}
+
 declare module "*.py" {
   const text: string;
   export default text;

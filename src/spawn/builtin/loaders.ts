@@ -100,8 +100,32 @@ const wsgi: Loader = {
   },
 };
 
+const node: Loader = {
+  files: {
+    "preload.cjs": () => textOf(import("./loaders/node/preload.cjs", { with: { type: "text" } })),
+    "lifeline.cjs": () => textOf(import("./loaders/node/lifeline.cjs", { with: { type: "text" } })),
+    "host.cjs": () => textOf(import("./loaders/node/host.cjs", { with: { type: "text" } })),
+    "listen.cjs": () => textOf(import("./loaders/node/listen.cjs", { with: { type: "text" } })),
+    "exported.cjs": () => textOf(import("./loaders/node/exported.cjs", { with: { type: "text" } })),
+    "session.cjs": () => textOf(import("./loaders/node/session.cjs", { with: { type: "text" } })),
+    "request-head.cjs": () =>
+      textOf(import("./loaders/node/request-head.cjs", { with: { type: "text" } })),
+    "request.cjs": () => textOf(import("./loaders/node/request.cjs", { with: { type: "text" } })),
+    "body.cjs": () => textOf(import("./loaders/node/body.cjs", { with: { type: "text" } })),
+    "answer.cjs": () => textOf(import("./loaders/node/answer.cjs", { with: { type: "text" } })),
+  },
+  concurrency: 32,
+  canPreload: false,
+  command({ app: { startupFile }, directory, concurrency }) {
+    return {
+      argv: ["node", "--require", `${directory}/preload.cjs`, `./${startupFile}`].map(ascii),
+      variables: [`APPLICATION_POOL_CONCURRENCY=${concurrency}`],
+    };
+  },
+};
+
 /** The kinds of application that this build can start. */
-export const loaders: Readonly<Partial<Record<LoaderType, Loader>>> = { bun, wsgi };
+export const loaders: Readonly<Partial<Record<LoaderType, Loader>>> = { bun, node, wsgi };
 
 /** The loader of an application. @throws Error: this build has none. */
 export function loaderFor(app: FoundApplication): Loader {

@@ -1,0 +1,123 @@
+/**
+ * Takes the program's first HTTP server that listens, whatever port it names: it listens on
+ * descriptor 3 instead. Runs inside instances. Everything else stays Node's own: the events, the
+ * callback, close(). Servers that speak something else, and further ones, listen as they say.
+ */
+"use strict";
+
+const http = require("node:http");
+const https = require("node:https");
+const net = require("node:net");
+
+const listener = 3;
+/** As the spawner's; listening again sets it anew. */
+const backlog = 1024;
+
+/** What Node's own HTTP does with connections, which sessions are not. */
+const ownConnectionListeners = new Set([
+  ...new http.Server().listeners("connection"),
+  ...new https.Server().listeners("connection"),
+]);
+
+/**
+ * `onServer(server)` is called once the program's server listens. @returns `serve(server)`: makes a
+ * server listen that the program itself does not know of; a later one of its own takes its place.
+ */
+function takeFirstServer(host, onServer) {
+  const { listen } = net.Server.prototype;
+  let first;
+  let standIn;
+  let address;
+
+  function take(server, wanted) {
+    first = server;
+    address = wanted;
+    server.address = () => (server.listening ? address : null);
+    server.removeAllListeners("secureConnection");
+    for (const own of server.listeners("connection")) {
+      if (ownConnectionListeners.has(own)) server.removeListener("connection", own);
+    }
+    server.prependListener("connection", (socket) => host.accept(socket));
+    server.closeIdleConnections = () => host.closeIdle();
+    server.closeAllConnections = () => host.destroyAll();
+    host.serve(server);
+    server.once("listening", () => onServer(server));
+    return listen.call(server, { fd: listener }, backlog);
+  }
+
+  net.Server.prototype.listen = function (...parameters) {
+    if (!isHttp(this)) {
+      if (first === undefined) refuseHttp2(this);
+      return listen.apply(this, parameters);
+    }
+    const wanted = addressOf(parameters);
+    const isOurs = first === undefined || first === standIn || isSamePort(wanted, address);
+    if (!isOurs) return listen.apply(this, parameters);
+    const callback = parameters.at(-1);
+    if (typeof callback === "function") this.once("listening", callback);
+    if (first === undefined) return take(this, wanted);
+    if (first === standIn) {
+      first = this;
+      address = wanted;
+      host.serve(this);
+    }
+    return pretend(this, wanted);
+  };
+
+  return (server) => {
+    standIn = server;
+    server.listen(0);
+  };
+}
+
+function isHttp(server) {
+  return (
+    server instanceof http.Server ||
+    server instanceof https.Server ||
+    (isHttp2(server) && server.allowHTTP1 === true)
+  );
+}
+
+function isHttp2(server) {
+  return /^Http2(Secure)?Server$/.test(server.constructor.name);
+}
+
+function refuseHttp2(server) {
+  if (!isHttp2(server)) return;
+  throw new Error(
+    "a server of HTTP/2 alone cannot be served: create it with node:http, or with `allowHTTP1`",
+  );
+}
+
+/** Where a call of listen() asked to listen, as address() would say it. */
+function addressOf([first, second]) {
+  const options = typeof first === "object" && first !== null ? first : { port: first };
+  const { path = options.port, port, host = second } = options;
+  if (typeof path === "string" && !/^[0-9]+$/.test(path)) return path;
+  const isHost = typeof host === "string" && host !== "";
+  const address = !isHost ? "::" : net.isIP(host) === 0 ? "127.0.0.1" : host;
+  const family = net.isIPv6(address) ? "IPv6" : "IPv4";
+  return { address, family, port: typeof port === "function" ? 0 : Number(port ?? 0) };
+}
+
+/** Programs ask for one port on several addresses, each with a server of its own. */
+function isSamePort(one, other) {
+  return one.port > 0 && one.port === other.port;
+}
+
+/** Lets a server believe that it listens; what it would get comes another way, or not at all. */
+function pretend(server, address) {
+  let isListening = true;
+  Object.defineProperty(server, "listening", { configurable: true, get: () => isListening });
+  server.address = () => (isListening ? address : null);
+  server.close = (callback) => {
+    isListening = false;
+    if (typeof callback === "function") server.once("close", callback);
+    process.nextTick(() => server.emit("close"));
+    return server;
+  };
+  process.nextTick(() => server.emit("listening"));
+  return server;
+}
+
+module.exports = { takeFirstServer };

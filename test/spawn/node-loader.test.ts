@@ -1,0 +1,327 @@
+/** Sessions of node applications: whatever a program does with node:http, it does here. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { send } from "../../src/native/socket.ts";
+import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
+import type { Instance } from "../../src/spawn/spawner.ts";
+import { until } from "../helpers/condition.ts";
+import { openDescriptors } from "../helpers/descriptors.ts";
+import { readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
+import { application } from "./node-programs.ts";
+import {
+  connected,
+  endWriting,
+  exchange,
+  get,
+  head,
+  notebook,
+  parseAnswer,
+  post,
+  spawnRequest,
+  writeApp,
+} from "./support.ts";
+
+const never = new AbortController().signal;
+const directory = mkdtempSync(join(tmpdir(), "pool-"));
+const lines: string[] = [];
+const spawner = new BuiltinSpawner({
+  notify: notebook().notify,
+  writeOutput: (_pid, _root, line) => lines.push(line),
+  baseDirectory: directory,
+});
+let instance: Instance;
+
+beforeAll(async () => {
+  const root = writeApp(directory, "app", { "app.js": application });
+  instance = await spawner.spawn(spawnRequest(root, { appType: "node" }));
+});
+
+afterAll(async () => {
+  instance.release();
+  await spawner.close(never);
+  rmSync(directory, { recursive: true });
+});
+
+async function ask(bytes: Uint8Array) {
+  return parseAnswer(await exchange(instance, bytes));
+}
+
+const to = (path: string, more: Readonly<Record<string, string>> = {}) =>
+  get({ REQUEST_URI: path, ...more });
+
+test("makes an IncomingMessage of the head, with the client where its socket is", async () => {
+  const { headers, body } = await ask(
+    to("/echo?a=b%20c", {
+      HTTP_HOST: "app.test:8080",
+      HTTP_X_FORWARDED_FOR: "1.2.3.4",
+      HTTP_COOKIE: "a=1; b=2",
+      HTTP_CONNECTION: "close",
+      REMOTE_ADDR: "203.0.113.9",
+      REMOTE_PORT: "4711",
+      SERVER_PROTOCOL: "HTTP/1.0",
+      HTTPS: "on",
+      SESSION_KEEP: "0",
+    }),
+  );
+  expect(headers).toContain("content-type: application/json");
+  expect(JSON.parse(body)).toEqual({
+    method: "GET",
+    url: "/echo?a=b%20c",
+    headers: { host: "app.test:8080", "x-forwarded-for": "1.2.3.4", cookie: "a=1; b=2" },
+    rawHeaders: ["host", "app.test:8080", "x-forwarded-for", "1.2.3.4", "cookie", "a=1; b=2"],
+    httpVersion: "1.0",
+    body: "",
+    complete: true,
+    remoteAddress: "203.0.113.9",
+    remotePort: 4711,
+    localPort: 80,
+    encrypted: true,
+  });
+});
+
+test("takes the path from PATH_INFO where there is no REQUEST_URI, encoded again", async () => {
+  const variables = { REQUEST_URI: "", SCRIPT_NAME: "/echo", PATH_INFO: "", QUERY_STRING: "q=1" };
+  expect(JSON.parse((await ask(get(variables))).body)).toMatchObject({ url: "/echo?q=1" });
+});
+
+test("reads a body by its length, without waiting for the client's end", async () => {
+  using session = connected(instance);
+  await sendAll(session.number, post("hello", { REQUEST_URI: "/echo" }));
+  const { body } = parseAnswer(await readToEnd(session.number));
+  expect(JSON.parse(body)).toMatchObject({ method: "POST", body: "hello" });
+});
+
+test("reads a body without a length to the client's end, and says that there is one", async () => {
+  const start = to("/echo", { REQUEST_METHOD: "PUT" });
+  const { body } = await ask(Buffer.concat([start, Buffer.from("to the end")]));
+  const headers = { "transfer-encoding": "chunked" };
+  expect(JSON.parse(body)).toMatchObject({ method: "PUT", body: "to the end", headers });
+});
+
+test("reads a request that arrives byte by byte", async () => {
+  using session = connected(instance);
+  for (const byte of post("hi", { REQUEST_URI: "/echo" })) {
+    send(session.number, new Uint8Array([byte]));
+    if (byte % 16 === 0) await Bun.sleep(1);
+  }
+  expect(JSON.parse(parseAnswer(await readToEnd(session.number)).body).body).toBe("hi");
+});
+
+test("streams a body that is larger than every buffer", async () => {
+  const size = 3_000_000;
+  using session = connected(instance);
+  const start = to("/count", { REQUEST_METHOD: "POST", CONTENT_LENGTH: String(size) });
+  await sendAll(session.number, start);
+  await sendAll(session.number, Buffer.alloc(size, "b"));
+  expect(parseAnswer(await readToEnd(session.number)).body).toBe(String(size));
+});
+
+test("reads no more of a body than the program takes", async () => {
+  const size = 3_000_000;
+  using session = connected(instance);
+  const start = to("/slow-reader", { REQUEST_METHOD: "POST", CONTENT_LENGTH: String(size) });
+  await sendAll(session.number, start);
+  const sending = sendAll(session.number, Buffer.alloc(size, "b"));
+  let before = 0;
+  await until("the instance has read what it wants", async () => {
+    const now = Number(parseAnswer(await exchange(instance, to("/peek"))).body || 0);
+    const settled = now > 0 && now === before;
+    before = now;
+    return settled;
+  });
+  expect(before).toBeLessThan(1_000_000);
+  await ask(to("/read"));
+  await sending;
+  expect(parseAnswer(await readToEnd(session.number)).body).toBe(String(size));
+});
+
+test("answers with status, reason and every header, repeated ones too", async () => {
+  const { status, headers, body } = await ask(to("/cookies"));
+  expect(status).toBe("Status: 201 As You Like");
+  expect(headers).toContain("Set-Cookie: a=1");
+  expect(headers).toContain("Set-Cookie: b=2");
+  expect(headers).toContain("X-One: 1");
+  expect(body).toBe("x");
+  expect((await ask(to("/raw"))).headers.filter((line) => line.startsWith("X-A"))).toEqual([
+    "X-A: 1",
+    "X-A: 2",
+  ]);
+});
+
+test("leaves out of the head what is said of a connection, and sends the body bare", async () => {
+  const { status, headers, body } = await ask(to("/connection"));
+  expect(status).toBe("Status: 200 OK");
+  expect(headers.map((line) => line.split(":")[0])).toEqual(["Date"]);
+  expect(body).toBe("framed");
+});
+
+test.each([
+  ["/text", "t\u00c3\u00abxt"],
+  ["/stream", "text bytes"],
+  ["/trailers", "with trailers"],
+  ["/interim", "final"],
+  ["/empty", ""],
+])("sends the body of %s as it is", async (path, body) => {
+  const answer = await ask(to(path));
+  expect(answer.status).toBe("Status: 200 OK");
+  expect(answer.body).toBe(body);
+});
+
+test("sends an answer that is larger than every buffer", async () => {
+  expect((await ask(to("/big"))).body.length).toBe(5_000_000);
+});
+
+test("answers HEAD without a body", async () => {
+  const { status, body } = await ask(to("/text", { REQUEST_METHOD: "HEAD" }));
+  expect(status).toBe("Status: 200 OK");
+  expect(body).toBe("");
+});
+
+test.each([
+  ["/none", "Status: 204 No Content"],
+  ["/not-modified", "Status: 304 Not Modified"],
+])("answers %s without a body", async (path, status) => {
+  expect(await ask(to(path))).toMatchObject({ status, body: "" });
+});
+
+test("lets no line end into the head", async () => {
+  const { headers, body } = await ask(to("/inject"));
+  expect(headers.join()).not.toContain("Evil");
+  expect(body).toBe("ERR_INVALID_CHAR,ERR_INVALID_CHAR");
+});
+
+test("cuts an answer short that the program gives up", async () => {
+  expect(await exchange(instance, to("/fail"))).toEndWith("begin");
+});
+
+test("answers a client whose body nobody reads, and takes the rest of it in", async () => {
+  using session = connected(instance);
+  const size = 400_000;
+  const start = to("/ignore", { REQUEST_METHOD: "POST", CONTENT_LENGTH: String(size) });
+  await sendAll(session.number, Buffer.concat([start, Buffer.alloc(size, "b")]));
+  expect(parseAnswer(await readToEnd(session.number)).body).toBe("did not read");
+});
+
+test("takes 128 KiB of headers, beyond what Node's own parser does", async () => {
+  const value = "v".repeat(120_000);
+  const { body } = await ask(to("/echo", { HTTP_X_LARGE: value }));
+  expect(JSON.parse(body).headers["x-large"]).toBe(value);
+});
+
+function frame(payload: string): Uint8Array {
+  const size = Buffer.alloc(4);
+  size.writeUInt32BE(payload.length);
+  return Buffer.concat([size, Buffer.from(payload, "latin1")]);
+}
+
+const refused: readonly (readonly [string, Uint8Array, string])[] = [
+  ["no headers at all", head({}), "the headers do not end with a NUL"],
+  ["no method", head({ REQUEST_URI: "/" }), "REQUEST_METHOD is missing"],
+  ["a name without a value", frame("REQUEST_METHOD\0GET\0ALONE\0"), "a header lacks its value"],
+  ["no last NUL", frame("REQUEST_METHOD\0GET"), "the headers do not end with a NUL"],
+  ["an empty name", frame("REQUEST_METHOD\0GET\0\0x\0"), "a header lacks its name"],
+  ["a size beyond the limit", Buffer.from([0, 2, 0, 1]), "headers of 131073 bytes, 131072 at most"],
+  ["a length that is none", get({ CONTENT_LENGTH: "-1" }), "CONTENT_LENGTH is not a length"],
+  ["a line end in a header", get({ HTTP_X: "a\r\nb: c" }), '"HTTP_X" holds a control character'],
+  ["a header's name that is none", get({ "HTTP_A B": "x" }), 'header "a b" is not one of HTTP'],
+  ["a target that is none", get({ REQUEST_URI: "/a b" }), "the request target is not one of HTTP"],
+  ["a method that is none", get({ REQUEST_METHOD: "A B" }), "the method A B cannot be served"],
+];
+
+test.each(refused)("refuses a request with %s and goes on serving", async (_, bytes, why) => {
+  const { status, body } = await ask(bytes);
+  expect(status).toBe("Status: 400 Bad Request");
+  expect(body).toContain(why);
+  expect((await ask(to("/text"))).status).toBe("Status: 200 OK");
+});
+
+test("says nothing to a client that leaves before its head is whole", async () => {
+  expect(await exchange(instance, get().subarray(0, 9))).toBe("");
+  expect(await exchange(instance, new Uint8Array(0))).toBe("");
+});
+
+test("answers what a client expects as Node does", async () => {
+  const expecting = (expect: string) => post("hi", { REQUEST_URI: "/echo", HTTP_EXPECT: expect });
+  expect(JSON.parse((await ask(expecting("100-continue"))).body)).toMatchObject({ body: "hi" });
+  expect((await ask(expecting("more"))).status).toBe("Status: 417 Expectation Failed");
+  expect((await ask(to("a.test:443", { REQUEST_METHOD: "CONNECT" }))).status).toBe(
+    "Status: 501 Not Implemented",
+  );
+});
+
+async function goneSoFar(...wanted: string[]): Promise<void> {
+  const seen: string[] = [];
+  await until(
+    `the program has seen ${wanted.join(", ")}`,
+    async () => {
+      seen.push(...(await ask(to("/gone"))).body.split(",").filter((word) => word !== ""));
+      return wanted.every((word) => seen.includes(word));
+    },
+    () => seen,
+  );
+}
+
+test("tells the program of a client that is gone", async () => {
+  const session = connected(instance);
+  const start = to("/wait", { REQUEST_METHOD: "POST", CONTENT_LENGTH: "9" });
+  await sendAll(session.number, start);
+  await ask(to("/text"));
+  session.close();
+  await goneSoFar("aborted", "request close", "response close false");
+});
+
+test("stops producing an answer that nobody takes any more", async () => {
+  const session = connected(instance);
+  await sendAll(session.number, to("/endless"));
+  await readExactly(session.number, 1_000);
+  session.close();
+  await goneSoFar("response close");
+});
+
+test("aborts a request whose body ends early", async () => {
+  const start = to("/wait", { REQUEST_METHOD: "POST", CONTENT_LENGTH: "9" });
+  using session = connected(instance);
+  await sendAll(session.number, Buffer.concat([start, Buffer.from("abc")]));
+  endWriting(session.number);
+  expect(await readToEnd(session.number)).toBe("");
+  await goneSoFar("aborted", "request close");
+});
+
+test("serves others while a client neither reads nor leaves", async () => {
+  using session = connected(instance);
+  await sendAll(session.number, to("/big"));
+  expect((await ask(to("/text"))).status).toBe("Status: 200 OK");
+});
+
+test("honours the timeouts that a program sets on an answer", async () => {
+  expect((await ask(to("/timeout"))).body).toBe("timed out");
+});
+
+test("serves at most its concurrency at once, the rest in their turn", async () => {
+  const waiting = Array.from({ length: 32 }, () => connected(instance));
+  for (const session of waiting) await sendAll(session.number, to("/wait"));
+  const late = exchange(instance, to("/text"));
+  const first = await Promise.race([late, Bun.sleep(100).then(() => "still waiting")]);
+  expect(first).toBe("still waiting");
+  for (const session of waiting) session.close();
+  expect(parseAnswer(await late).status).toBe("Status: 200 OK");
+});
+
+test("says of its address what the program asked for", async () => {
+  expect(JSON.parse((await ask(to("/address"))).body)).toEqual({
+    address: "0.0.0.0",
+    family: "IPv4",
+    port: 1,
+  });
+});
+
+function sockets(): string[] {
+  return [...openDescriptors(instance.pid).values()].filter((what) => what.startsWith("socket:"));
+}
+
+test("holds no descriptor of a session that is over", async () => {
+  await until("only listener and lifeline are left", () => sockets().length === 2, sockets);
+});
