@@ -123,7 +123,6 @@ test("says what was run and as whom", async () => {
 test.each([
   ["rack", "config.ru"],
   ["rails", "config.ru"],
-  ["node", "app.js"],
 ] as const)("says that this build cannot yet start %s applications", async (appType, file) => {
   const error = await failing({ [file]: "" }, { appType });
   expect(error.message).toContain("this build cannot yet start applications of type");

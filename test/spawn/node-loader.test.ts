@@ -243,8 +243,9 @@ test("says nothing to a client that leaves before its head is whole", async () =
   expect(await exchange(instance, new Uint8Array(0))).toBe("");
 });
 
+const expecting = (what: string) => post("hi", { REQUEST_URI: "/echo", HTTP_EXPECT: what });
+
 test("answers what a client expects as Node does", async () => {
-  const expecting = (expect: string) => post("hi", { REQUEST_URI: "/echo", HTTP_EXPECT: expect });
   expect(JSON.parse((await ask(expecting("100-continue"))).body)).toMatchObject({ body: "hi" });
   expect((await ask(expecting("more"))).status).toBe("Status: 417 Expectation Failed");
   expect((await ask(to("a.test:443", { REQUEST_METHOD: "CONNECT" }))).status).toBe(
