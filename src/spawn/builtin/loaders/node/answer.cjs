@@ -73,7 +73,7 @@ function withoutConnection(head, isChunked) {
   return [status, ...kept].join("\r\n");
 }
 
-/** Lets Node frame the answer as for an HTTP connection; finishHead() takes back what is not ours. */
+/** Lets Node frame the answer as for HTTP/1.1; finishHead() takes back what a session lacks. */
 function prepareResponse(response, session) {
   response[ofSession] = session;
   // Node would not for a client of HTTP/1.0, which is the front end's business.
