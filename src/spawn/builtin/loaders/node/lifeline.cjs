@@ -1,4 +1,6 @@
-/** The instance's end of its lifeline, descriptor 4 (PROTOCOL section 10). Runs inside instances. */
+/**
+ * The instance's end of its lifeline, descriptor 4 (PROTOCOL section 10). Runs inside instances.
+ */
 "use strict";
 
 const { writeSync } = require("node:fs");
