@@ -52,12 +52,13 @@ def main():
         lifeline.tell_failure(text)
         # Not sys.exit(): threads that the application has started could hold us up.
         os._exit(1)
+    # Before forking: what has been loaded by then need not be loaded by each instance.
+    from pool_loader.instance import Instance
+
     if mode == "preloader":
         from pool_loader import preloader
 
         preloader.run()  # Returns in the instances that it forks.
-    from pool_loader.instance import Instance
-
     Instance(application).run()
 
 
