@@ -59,7 +59,7 @@ function run(pool: Pool<Options>, effects: Effects): SessionId[] {
 }
 
 function requestOf(root: ByteString) {
-  return { root, options: OPTIONS, restart: false, expectedConcurrency: 1 };
+  return { root, options: OPTIONS, restart: false, kept: false, expectedConcurrency: 1 };
 }
 
 /** A root as a server sees it: a new string, cut from a message, with no hash yet. */

@@ -56,6 +56,8 @@ export interface InspectedCounters {
   readonly connectFailures: number;
   /** Sessions moved to another instance because the backlog of theirs was full. */
   readonly moves: number;
+  /** Kept sessions that were asked for, and how clients answered while somebody waited for it. */
+  readonly recalls: Readonly<Record<string, number>>;
   readonly peakCount: number;
   readonly peakActive: number;
   readonly peakWaiting: number;
@@ -93,6 +95,8 @@ export interface InspectedInstance {
   /** Sessions it serves at once. */
   readonly concurrency: number;
   readonly sessions: number;
+  /** Those of them that their clients may keep for further requests. */
+  readonly keptSessions: number;
   readonly oldestSessionMs: number | null;
   /** Sessions that have ended. */
   readonly served: number;

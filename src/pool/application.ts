@@ -6,6 +6,7 @@
 import type { ByteString } from "../wire/bytes.ts";
 import { Failures } from "./failures.ts";
 import { HeapEntry } from "./heap.ts";
+import type { Kept } from "./kept.ts";
 import { type InLine, Line } from "./line.ts";
 import { Link, List } from "./list.ts";
 import { LoadOrder } from "./load-order.ts";
@@ -36,6 +37,12 @@ export class Application<O> {
   /** Begun before it, oldest first. */
   readonly outdated = new List<Spawn<O>>();
   readonly line = new Line<Waiter<O>>();
+  /** Kept sessions of its instances in the pool that were not asked for, longest open first. */
+  readonly kept = new List<Kept<O>>();
+  /** Recalls of such sessions that are not answered. */
+  recalling = 0;
+  /** In the pool's queue of ends while gets put off spawning and sharing for their sake. */
+  readonly hold = new HeapEntry<Application<O>>(this);
   readonly failures = new Failures();
   /** In one of the pool's two queues for places while a get waits that no spawn is for. */
   readonly hunger = new HeapEntry<Application<O>>(this);
@@ -90,6 +97,14 @@ export class Instance<O> {
   /** Written by `move` alone, as are `sessions` and the two links. */
   standing: Standing = "new";
   sessions = 0;
+  /** Open sessions that their clients may keep; kept.ts alone writes it, and the next three. */
+  keptSessions = 0;
+  /** Those of them that were not asked for. */
+  readonly kept = new List<Kept<O>>();
+  /** Recalls of others that are not answered. */
+  recalling = 0;
+  /** Its place among instances that have kept sessions alone. */
+  readonly keeping: Link<Instance<O>> = new Link<Instance<O>>(this);
   /** Sessions that have ended. */
   served = 0;
   /** Why it left the pool. */
@@ -144,6 +159,7 @@ export class Waiter<O> implements InLine<Waiter<O>> {
   readonly id: WaiterId;
   readonly application: Application<O>;
   readonly options: O;
+  readonly kept: boolean;
   readonly arrivedMs: number;
   failedConnects = 0;
   /** Instances whose backlog was full. */
@@ -157,6 +173,7 @@ export class Waiter<O> implements InLine<Waiter<O>> {
     this.id = id;
     this.application = application;
     this.options = request.options;
+    this.kept = request.kept;
     this.arrivedMs = now;
   }
 }
@@ -166,6 +183,8 @@ export class Session<O> {
   readonly waiter: Waiter<O>;
   instance: Instance<O>;
   readonly openedMs: number;
+  /** If its client may keep it. */
+  kept: Kept<O> | undefined = undefined;
 
   constructor(id: SessionId, waiter: Waiter<O>, instance: Instance<O>, now: number) {
     this.id = id;

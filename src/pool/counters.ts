@@ -38,6 +38,7 @@ export function newCounters(): Counters {
     deaths: 0,
     connectFailures: 0,
     moves: 0,
+    recalls: { sent: 0, closed: 0, kept: 0, timedOut: 0 },
     peakCount: 0,
     peakActive: 0,
     peakWaiting: 0,
@@ -49,5 +50,6 @@ export function copyCounters(counters: Counters): PoolCounters {
     ...counters,
     refusals: { ...counters.refusals },
     retirements: { ...counters.retirements },
+    recalls: { ...counters.recalls },
   };
 }

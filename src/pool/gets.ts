@@ -3,7 +3,7 @@
  */
 
 import { toText } from "../wire/bytes.ts";
-import { type Application, Waiter } from "./application.ts";
+import { type Application, type Instance, Waiter } from "./application.ts";
 import { busyAtOnce, isAnsweredAtOnce, restart, restartFits } from "./settle.ts";
 import type { State } from "./state.ts";
 import type { GetRequest, WaiterId } from "./types.ts";
@@ -16,10 +16,10 @@ export function arrive<O>(state: State<O>, request: GetRequest<O>, now: number):
   const application = state.application(request.root);
   application.expectedConcurrency = request.expectedConcurrency;
   state.counters.gets++;
-  if (request.restart) requestRestart(state, application);
+  if (request.restart) requestRestart(state, application, now);
   const waiter = new Waiter<O>(state.nextWaiter++ as WaiterId, application, request, now);
   // While an instance is free, nobody waits for it.
-  const instance = application.available.first ?? busyAtOnce(state, application, now);
+  const instance = application.available.first ?? busyOnArrival(state, application, now);
   if (instance !== undefined) {
     state.grant(waiter, instance, now);
   } else if (isQueueFull(state) && !isAnsweredAtOnce(state, application, now)) {
@@ -49,10 +49,20 @@ export function refuseOverdue<O>(state: State<O>, touched: Set<Application<O>>, 
  * The code of an application has changed: its instances go as soon as they fit beside those still
  * leaving.
  */
-function requestRestart<O>(state: State<O>, application: Application<O>): void {
+function requestRestart<O>(state: State<O>, application: Application<O>, now: number): void {
   application.failures.reset();
-  if (restartFits(state, application)) restart(state, application);
+  if (restartFits(state, application)) restart(state, application, now);
   else state.pendingRestarts.add(application);
+}
+
+/** Kept sessions are asked for before an instance is shared, unless the queue has no room for that. */
+function busyOnArrival<O>(
+  state: State<O>,
+  application: Application<O>,
+  now: number,
+): Instance<O> | undefined {
+  const mayRecall = application.kept.size + application.recalling > 0;
+  return mayRecall && !isQueueFull(state) ? undefined : busyAtOnce(state, application, now);
 }
 
 function isQueueFull<O>(state: State<O>): boolean {

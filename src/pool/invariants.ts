@@ -10,6 +10,11 @@
  * - Gets: none waits while it could be served (a free instance, a place, an idle instance to let
  *   go, a busy one to bind to), none in vain during a pause; nothing is planned that nobody needs
  *   or that could begin.
+ * - Kept sessions: an instance and an application know which of theirs were not asked for, longest
+ *   open first, and how many answers are due; out of the pool all were asked for. As many answers
+ *   as gets wait are due to their application, or nothing is left to ask for. As many instances are
+ *   being emptied as have to be idle, or none could be. A get is held back for a recall only while
+ *   it is new.
  * - Restarts: none is put off that fits.
  * - Memory: an application with nothing left is forgotten, and so is everything that has ended.
  *
@@ -17,6 +22,7 @@
  */
 
 import type { Application, Instance } from "./application.ts";
+import { type Kept, RECALL_LIMIT_MS } from "./kept.ts";
 import { restartFits } from "./settle.ts";
 import type { State } from "./state.ts";
 
@@ -42,6 +48,7 @@ export function checkInvariants<O>(state: State<O>, now: number): void {
   same("instances known", state.instances.size, instances);
   same("gets waiting", state.waiters.size, waiting);
   checkPlaces(state);
+  checkKept(state);
   checkIdle(state);
   checkSessions(state);
   for (const application of state.pendingRestarts) {
@@ -143,6 +150,7 @@ function checkLine<O>(state: State<O>, application: Application<O>, now: number)
     id = waiter.id;
     position++;
   }
+  same(`covered gets of ${root}`, covered, expectedCover(state, application, now));
   const need = Math.ceil(line.size / application.getsPerSpawn);
   require(application.planned.size === 0 || coming <= need, `${root} plans for nobody`);
   if (line.first === undefined) {
@@ -151,9 +159,9 @@ function checkLine<O>(state: State<O>, application: Application<O>, now: number)
   }
   same(`free instances of ${root} with gets waiting`, available.size, 0);
   require(!(failures.isPaused(now) && application.count === 0), `${root} waits in a pause`);
-  const mayBind = !limits.useGlobalQueue && full.size > 0 && spawning === 0;
-  require(!mayBind, `a get of ${root} could bind to a busy instance`);
   const uncovered = line.firstUncovered;
+  const mayBind = !limits.useGlobalQueue && full.size > 0 && spawning === 0;
+  require(!mayBind || uncovered === undefined, `a get of ${root} could bind to a busy instance`);
   const maySpawn = application.places < state.limitOf(application) && !failures.isPaused(now);
   if (uncovered === undefined || !maySpawn) {
     same(`${root} in a queue for places`, hunger.heap, undefined);
@@ -165,6 +173,73 @@ function checkLine<O>(state: State<O>, application: Application<O>, now: number)
   require(state.places >= limits.max, `a get of ${root} could have a place`);
   const mayEvict = state.active + state.spawning < limits.max;
   require(!(isBare && mayEvict), `a get of ${root} could have an idle instance's place`);
+}
+
+/** How many gets at the front of a line spawns and recalls must be for. */
+function expectedCover<O>(state: State<O>, application: Application<O>, now: number): number {
+  const { line, outdated, coming, getsPerSpawn, recalling, hold, root } = application;
+  let bySpawns = 0;
+  for (const { servesBefore } of outdated) {
+    bySpawns = line.countBefore(servesBefore, bySpawns + getsPerSpawn);
+  }
+  bySpawns = Math.min(line.size, bySpawns + coming * getsPerSpawn);
+  const first = [...line][bySpawns];
+  const isHeld = first !== undefined && recalling > 0 && now < first.arrivedMs + RECALL_LIMIT_MS;
+  same(`${root} is held back`, hold.heap === state.holds, isHeld);
+  if (first === undefined || !isHeld) return bySpawns;
+  same(`end of the hold of ${root}`, hold.key, first.arrivedMs + RECALL_LIMIT_MS);
+  return Math.min(line.size, bySpawns + recalling);
+}
+
+function checkKept<O>(state: State<O>): void {
+  const open = new Map<Instance<O>, { kept: number; unasked: number; due: number }>();
+  const unasked = new Map<Application<O>, Kept<O>[]>();
+  for (const { kept, instance } of state.sessions.values()) {
+    const of = open.get(instance) ?? { kept: 0, unasked: 0, due: 0 };
+    open.set(instance, of);
+    if (kept === undefined) continue;
+    of.kept++;
+    if (kept.recall === "due") of.due++;
+    if (kept.recall !== "none") continue;
+    of.unasked++;
+    const { application } = instance;
+    unasked.set(application, [...(unasked.get(application) ?? []), kept]);
+  }
+  for (const instance of state.instances.values()) {
+    const { id, keptSessions, kept, recalling } = instance;
+    const of = open.get(instance) ?? { kept: 0, unasked: 0, due: 0 };
+    same(`kept sessions of instance ${id}`, keptSessions, of.kept);
+    same(`kept sessions of instance ${id} not asked for`, kept.size, of.unasked);
+    same(`recalls due of instance ${id}`, recalling, of.due);
+    require(instance.standing === "pooled" || kept.size === 0, `${id} left and was not asked for`);
+    same(`list of kept instance ${id}`, instance.keeping.list, listFor(state, instance));
+  }
+  for (const application of state.applications.values()) {
+    const { root, kept, recalling, line, available, full } = application;
+    const inOrder = unasked.get(application) ?? [];
+    require([...kept].every((one, at) => one === inOrder[at]) &&
+      kept.size === inOrder.length, `kept sessions of ${root} are out of order`);
+    let due = 0;
+    for (const order of [available, full]) for (const instance of order) due += instance.recalling;
+    same(`recalls due of ${root}`, recalling, due);
+    require(kept.size === 0 || recalling >= line.size, `${root} could ask for a kept session`);
+  }
+  let usedMs = Number.NEGATIVE_INFINITY;
+  for (const { lastUsedMs } of state.kept.reclaimable) {
+    require(lastUsedMs >= usedMs, "instances with kept sessions alone are out of order");
+    usedMs = lastUsedMs;
+  }
+  const { emptying, reclaimable } = state.kept;
+  const wanted = state.bare.size + Math.max(0, state.places - state.limits.max);
+  require(reclaimable.size === 0 ||
+    emptying.size >= wanted, "an instance with kept sessions alone could be emptied");
+}
+
+function listFor<O>(state: State<O>, instance: Instance<O>): unknown {
+  const { standing, sessions, keptSessions, kept, recalling } = instance;
+  if (standing !== "pooled" || sessions === 0 || sessions !== keptSessions) return undefined;
+  if (kept.size > 0) return state.kept.reclaimable;
+  return recalling === sessions ? state.kept.emptying : undefined;
 }
 
 function checkMemory<O>(state: State<O>, application: Application<O>, now: number): void {

@@ -10,6 +10,8 @@
  * - Every `spawn` is answered by one `spawned` or `spawnFailed`, every `grant` by one
  *   `sessionClosed` or `connectFailed`; an instance may be reported dead once, from `spawned` until
  *   its `retire`.
+ * - A `recall` is passed on; what its client answers is reported by `sessionClosed` or
+ *   `sessionKept`.
  * - Call `tick` at `nextDeadline()`, or a little later.
  *
  * An id that is not (or no longer) known is a mistake of the driver and throws; nothing has changed
@@ -159,6 +161,19 @@ export class Pool<O> {
   }
 
   /**
+   * The client of a kept session needs it for the request at hand, and closes it then: the answer
+   * to `recall`. Unasked, or too late, it is ignored.
+   */
+  sessionKept(session: SessionId, now: number): Effects<O> {
+    const state = this.#state;
+    const found = this.#session(session, "sessionKept");
+    const time = this.#advance(now);
+    state.kept.answeredKeep(found);
+    settle(state, found.instance.application, time);
+    return state.takeEffects();
+  }
+
+  /**
    * The instance of a new session cannot be connected to: it leaves the pool. The get is granted
    * another now or later, or refused with `cause` after ten tries.
    */
@@ -166,7 +181,7 @@ export class Pool<O> {
     const state = this.#state;
     const found = this.#session(session, "connectFailed");
     const time = this.#advance(now);
-    returnToLine(state, found, cause);
+    returnToLine(state, found, cause, time);
     settle(state, found.instance.application, time);
     return state.takeEffects();
   }
@@ -199,7 +214,7 @@ export class Pool<O> {
     }
     const time = this.#advance(now);
     state.counters.deaths++;
-    state.leave(found, "dead", found.standing === "pooled" ? "died" : found.reason);
+    state.leave(found, "dead", found.standing === "pooled" ? "died" : found.reason, time);
     settle(state, found.application, time);
     return state.takeEffects();
   }
@@ -215,7 +230,7 @@ export class Pool<O> {
     state.limits = limits;
     const all = new Set(state.applications.values());
     for (const application of all) dropAboveOwnLimit(state, application);
-    shedIdle(state);
+    shedIdle(state, time);
     dropAboveMax(state);
     settleAll(state, all, time);
     return state.takeEffects();
@@ -246,7 +261,7 @@ export class Pool<O> {
     const time = this.#advance(now);
     state.counters.clears++;
     const all = new Set(state.applications.values());
-    for (const application of all) state.outdate(application, "cleared");
+    for (const application of all) state.outdate(application, "cleared", time);
     settleAll(state, all, time);
     return state.takeEffects();
   }
@@ -262,7 +277,7 @@ export class Pool<O> {
     refuseOverdue(state, touched, time);
     for (let idle = state.idle.first; idle !== undefined; idle = state.idle.first) {
       if (idle.lastUsedMs + state.limits.maxIdleMs > time) break;
-      state.leave(idle, "leaving", "idle");
+      state.leave(idle, "leaving", "idle", time);
     }
     settleAll(state, touched, time);
     return state.takeEffects();
@@ -270,11 +285,12 @@ export class Pool<O> {
 
   /** When `tick` is to be called next; undefined: not before another event. */
   nextDeadline(): number | undefined {
-    const { idle, limits, deadlines, alarms } = this.#state;
+    const { idle, limits, deadlines, alarms, holds, kept } = this.#state;
     const reapMs = idle.first === undefined ? Infinity : idle.first.lastUsedMs + limits.maxIdleMs;
     const waitMs = deadlines.first?.key ?? Infinity;
     const alarmMs = alarms.first?.key ?? Infinity;
-    const next = Math.min(reapMs, waitMs, alarmMs);
+    const recallMs = Math.min(kept.due.first?.dueMs ?? Infinity, holds.first?.key ?? Infinity);
+    const next = Math.min(reapMs, waitMs, alarmMs, recallMs);
     return next === Infinity ? undefined : next;
   }
 

@@ -11,6 +11,7 @@ export function close<O>(state: State<O>, session: Session<O>, now: number): voi
   const { instance } = session;
   state.sessions.delete(session.id);
   state.counters.sessionsClosed++;
+  state.kept.closed(session);
   instance.served++;
   instance.lastUsedMs = now;
   state.move(instance, instance.standing, instance.sessions - 1);
@@ -21,11 +22,17 @@ export function close<O>(state: State<O>, session: Session<O>, now: number): voi
  * The instance cannot be connected to: it leaves the pool, and the get goes back to its place in
  * line.
  */
-export function returnToLine<O>(state: State<O>, session: Session<O>, cause: string): void {
+export function returnToLine<O>(
+  state: State<O>,
+  session: Session<O>,
+  cause: string,
+  now: number,
+): void {
   const { instance, waiter } = session;
   state.counters.connectFailures++;
   state.sessions.delete(session.id);
-  if (instance.standing === "pooled") state.leave(instance, "leaving", "unreachable");
+  state.kept.closed(session);
+  if (instance.standing === "pooled") state.leave(instance, "leaving", "unreachable", now);
   state.move(instance, instance.standing, instance.sessions - 1);
   state.retireIfDone(instance);
   waiter.failedConnects++;
@@ -54,6 +61,7 @@ export function moveElsewhere<O>(
   const other = available.find(isNew) ?? full.find(isNew);
   if (other === undefined) return undefined;
   state.counters.moves++;
+  state.kept.moved(session, other);
   session.instance = other;
   other.lastUsedMs = now;
   state.move(other, other.standing, other.sessions + 1);

@@ -11,6 +11,10 @@
  *   time, the next get of it finds an instance.
  * - A get binds to a busy instance only without the global queue, with no place to be had, and with
  *   nothing of its application being spawned.
+ * - What stands in the way of a get and is only kept between requests is asked back first (kept.ts):
+ *   one session of its application for each get that waits, longest open first, which puts spawning
+ *   and sharing off for 20 ms at most from the get's arrival; and all of an instance that has no
+ *   others for each application that could have an idle instance's place if there were one.
  * - Spawns that nobody waits for any more are given up unless they have begun. They begin in the
  *   order of planning.
  *
@@ -20,6 +24,7 @@
  */
 
 import type { Application, Instance } from "./application.ts";
+import { RECALL_LIMIT_MS } from "./kept.ts";
 import type { State } from "./state.ts";
 
 /** Settles after an event that was about one application. */
@@ -30,12 +35,14 @@ export function settle<O>(state: State<O>, application: Application<O>, now: num
 /** Settles after an event that was about any number of applications. */
 export function settleAll<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
   soundAlarms(state, touched, now);
-  doPendingRestarts(state, touched);
+  doPendingRestarts(state, touched, now);
   for (const application of touched) serve(state, application, now);
+  for (const application of touched) state.kept.recallForLine(application, now);
   for (const application of touched) cover(state, application, now);
   allotPlaces(state, now);
   for (const application of touched) bindToBusy(state, application, now);
-  shedIdle(state);
+  shedIdle(state, now);
+  emptyKept(state, now);
   beginSpawns(state, now);
   const { counters, waiters } = state;
   if (waiters.size > counters.peakWaiting) counters.peakWaiting = waiters.size;
@@ -61,10 +68,10 @@ export function restartFits<O>(state: State<O>, application: Application<O>): bo
   return leaving === 0 || state.leaving + state.outdatedSpawns + leaving <= state.limits.max;
 }
 
-export function restart<O>(state: State<O>, application: Application<O>): void {
+export function restart<O>(state: State<O>, application: Application<O>, now: number): void {
   state.pendingRestarts.delete(application);
   state.counters.restarts++;
-  state.outdate(application, "restarted");
+  state.outdate(application, "restarted", now);
   state.reload(application.root);
 }
 
@@ -97,11 +104,24 @@ export function busyAtOnce<O>(
 }
 
 /** Lets the longest idle go until max is kept or none is left. */
-export function shedIdle<O>(state: State<O>): void {
+export function shedIdle<O>(state: State<O>, now: number): void {
   while (state.places > state.limits.max) {
     const instance = state.idle.first;
     if (instance === undefined) return;
-    state.leave(instance, "leaving", "excess");
+    state.leave(instance, "leaving", "excess", now);
+  }
+}
+
+/**
+ * Asks for the kept sessions of instances that have no others, unused longest first, as many
+ * instances as have to be idle: to make room where nothing else can, and to keep max.
+ */
+function emptyKept<O>(state: State<O>, now: number): void {
+  const { kept, bare, limits } = state;
+  const wanted = bare.size + Math.max(0, state.places - limits.max);
+  for (const instance of kept.reclaimable) {
+    if (kept.emptying.size >= wanted) return;
+    kept.recallAll(instance, now);
   }
 }
 
@@ -126,6 +146,11 @@ export function dropAboveMax<O>(state: State<O>): void {
 }
 
 function soundAlarms<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
+  state.kept.expire(touched, now);
+  for (let due = state.holds.first; due !== undefined && due.key <= now; due = state.holds.first) {
+    state.holds.remove(due);
+    touched.add(due.owner);
+  }
   for (let due = state.alarms.first; due !== undefined; due = state.alarms.first) {
     if (due.key > now) return;
     state.alarms.remove(due);
@@ -139,18 +164,18 @@ function soundAlarms<O>(state: State<O>, touched: Set<Application<O>>, now: numb
  * while as many instances as max are finishing sessions out of the pool, so looking at all of them
  * is rare.
  */
-function doPendingRestarts<O>(state: State<O>, touched: Set<Application<O>>): void {
+function doPendingRestarts<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
   for (const application of state.pendingRestarts) {
     if (!restartFits(state, application)) continue;
-    restart(state, application);
+    restart(state, application, now);
     touched.add(application);
   }
 }
 
 /** Gives an application's free instances to its gets. */
 function serve<O>(state: State<O>, application: Application<O>, now: number): void {
-  if (isRefusedByPause(application, now)) refuseLine(state, application);
   if (isOwedElsewhere(state, application)) allotPlaces(state, now);
+  if (isRefusedByPause(application, now)) refuseLine(state, application);
   serveReady(state, application, now);
 }
 
@@ -196,7 +221,9 @@ function cover<O>(state: State<O>, application: Application<O>, now: number): vo
     if (application.coming <= needed) break;
     state.drop(last);
   }
-  line.cover(byOutdated + application.coming * getsPerSpawn);
+  const bySpawns = byOutdated + application.coming * getsPerSpawn;
+  line.cover(bySpawns);
+  holdForRecalls(state, application, bySpawns, now);
   const waiter = line.firstUncovered;
   if (waiter !== undefined && maySpawn(state, application, now)) {
     const isBare = application.count === 0 && application.coming === 0;
@@ -204,6 +231,26 @@ function cover<O>(state: State<O>, application: Application<O>, now: number): vo
   } else {
     application.hunger.heap?.remove(application.hunger);
   }
+}
+
+/**
+ * Marks gets that no spawn is for as covered by recalls, one by each. It keeps them from spawning
+ * and sharing while they are new: for as long as a recall may take, however many follow each other.
+ */
+function holdForRecalls<O>(
+  state: State<O>,
+  application: Application<O>,
+  bySpawns: number,
+  now: number,
+): void {
+  const { line, recalling, hold } = application;
+  const endsMs = (line.firstUncovered?.arrivedMs ?? -Infinity) + RECALL_LIMIT_MS;
+  if (recalling === 0 || endsMs <= now) {
+    state.holds.remove(hold);
+    return;
+  }
+  line.cover(bySpawns + recalling);
+  state.holds.set(hold, endsMs);
 }
 
 /**
@@ -235,7 +282,7 @@ function allotPlaces<O>(state: State<O>, now: number): void {
     while (!hasPlace(state)) {
       const instance = state.idle.first;
       if (instance === undefined) throw new Error("pool: an instance should be idle and none is");
-      state.leave(instance, "leaving", "evicted");
+      state.leave(instance, "leaving", "evicted", now);
     }
     state.plan(application, waiter.options, now);
     cover(state, application, now);
@@ -255,18 +302,18 @@ function mayBindToBusy<O>(state: State<O>, application: Application<O>): boolean
 }
 
 /**
- * Sends an application's gets to its busy instances. Called when all places to be had are given.
+ * Sends an application's gets to its busy instances, but for as many as recalls are for. Called when
+ * all places to be had are given.
  */
 function bindToBusy<O>(state: State<O>, application: Application<O>, now: number): void {
-  while (mayBindToBusy(state, application)) {
+  while (mayBindToBusy(state, application) && application.line.firstUncovered !== undefined) {
     const waiter = application.line.first;
     const instance = application.full.first;
     if (waiter === undefined || instance === undefined) break;
     state.dequeue(waiter);
     state.grant(waiter, instance, now);
+    cover(state, application, now);
   }
-  // They may have been lined up for a place.
-  if (application.line.size === 0) application.hunger.heap?.remove(application.hunger);
 }
 
 function beginSpawns<O>(state: State<O>, now: number): void {

@@ -8,6 +8,7 @@ import type { ByteString } from "../wire/bytes.ts";
 import { Application, Instance, Session, Spawn, type Standing, Waiter } from "./application.ts";
 import { newCounters } from "./counters.ts";
 import { Heap, HeapEntry } from "./heap.ts";
+import { KeptSessions } from "./kept.ts";
 import { List } from "./list.ts";
 import type {
   Effect,
@@ -56,7 +57,12 @@ export class State<O> {
   readonly pendingRestarts = new Set<Application<O>>();
   /** Applications that may have nothing left, looked at when the event is over. */
   readonly maybeEmpty = new Set<Application<O>>();
+  /** Ends of the time for which gets put off spawning and sharing, by application. */
+  readonly holds = new Heap<Application<O>>();
   readonly counters = newCounters();
+  readonly kept = new KeptSessions<O>(this.counters, (session) => {
+    this.#effects.push({ kind: "recall", session });
+  });
   nextWaiter = 0;
   #nextInstance = 0;
   #nextSpawn = 0;
@@ -135,6 +141,7 @@ export class State<O> {
       session: session.id,
       instance: instance.id,
     });
+    if (waiter.kept) this.kept.opened(session, now);
   }
 
   newInstance(spawn: Spawn<O>, pid: number, concurrency: number, now: number): Instance<O> {
@@ -153,12 +160,22 @@ export class State<O> {
     instance.standing = standing;
     instance.sessions = sessions;
     this.#put(instance);
+    if (instance.keptSessions > 0 || instance.keeping.list !== undefined) {
+      this.kept.refile(instance, true);
+    }
   }
 
-  /** Takes a pooled instance out; it goes at once, or when its last session has ended. */
-  leave(instance: Instance<O>, standing: "leaving" | "dead", reason: RetireReason): void {
+  /** Takes an instance out of the pool; it goes at once, or when its last session has ended. */
+  leave(
+    instance: Instance<O>,
+    standing: "leaving" | "dead",
+    reason: RetireReason,
+    now: number,
+  ): void {
+    const wasPooled = instance.standing === "pooled";
     instance.reason = reason;
     this.move(instance, standing, instance.sessions);
+    if (wasPooled) this.kept.left(instance, now);
     this.retireIfDone(instance);
   }
 
@@ -215,9 +232,9 @@ export class State<O> {
    * A restart or clear: all instances leave, and spawns that have begun no longer count for later
    * gets.
    */
-  outdate(application: Application<O>, reason: "restarted" | "cleared"): void {
-    for (const instance of application.available) this.leave(instance, "leaving", reason);
-    for (const instance of application.full) this.leave(instance, "leaving", reason);
+  outdate(application: Application<O>, reason: "restarted" | "cleared", now: number): void {
+    for (const instance of application.available) this.leave(instance, "leaving", reason, now);
+    for (const instance of application.full) this.leave(instance, "leaving", reason, now);
     for (const spawn of application.begun) {
       spawn.servesBefore = this.nextWaiter;
       application.begun.remove(spawn.order);

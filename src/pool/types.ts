@@ -48,6 +48,8 @@ export interface GetRequest<O> {
   readonly restart: boolean;
   /** Sessions that an instance spawned for this get will probably serve at once; at least 1. */
   readonly expectedConcurrency: number;
+  /** Whether the client may keep the session for further requests, and can be asked for it. */
+  readonly kept: boolean;
 }
 
 /** `message` is for people; `page` is the HTML error page to hand on. */
@@ -94,6 +96,8 @@ export type Effect<O> =
       readonly session: SessionId;
       readonly instance: InstanceId;
     }
+  /** Ask the session's client to give it back; `sessionClosed` or `sessionKept` is due, soon. */
+  | { readonly kind: "recall"; readonly session: SessionId }
   /** Answer the get; nothing of it is left in the pool. */
   | { readonly kind: "refuse"; readonly waiter: WaiterId; readonly refusal: Refusal }
   /** It has no session left: let it go. The last that is heard of this instance, once for each. */
@@ -126,6 +130,8 @@ export interface PoolCounters {
   readonly connectFailures: number;
   /** Sessions moved to another instance because the backlog of theirs was full. */
   readonly moves: number;
+  /** Kept sessions that were asked for, and how clients answered while somebody waited for it. */
+  readonly recalls: Readonly<Record<"sent" | "closed" | "kept" | "timedOut", number>>;
   readonly peakCount: number;
   readonly peakActive: number;
   readonly peakWaiting: number;
@@ -145,6 +151,8 @@ export interface InstanceSnapshot {
   readonly concurrency: number;
   /** Open ones. */
   readonly sessions: number;
+  /** Those of them that their clients may keep for further requests. */
+  readonly keptSessions: number;
   readonly oldestSessionMs: number | null;
   /** Sessions that have ended. */
   readonly served: number;

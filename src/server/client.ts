@@ -1,10 +1,10 @@
 /**
  * One client: a connection, its commands in order, its sessions.
  *
- * Rules (PROTOCOL sections 3 and 9):
+ * Rules (PROTOCOL sections 3, 9 and 11):
  * - Commands are carried out one after the other, as they arrive; an untagged `get` that must wait
- *   holds back what follows it, but for `close` of an open session and `cancel`, which take effect
- *   all the same.
+ *   holds back what follows it, but for `close` and `keep` of an open session and `cancel`, which
+ *   take effect all the same.
  * - Whatever ends the client (EOF, an error, a wrong command, too much waiting or unread) goes
  *   through `end`: its gets are withdrawn, its sessions given back, its descriptors closed.
  * - A wrong command ends only its client, after the commands before it, with one warning.
@@ -12,12 +12,13 @@
 import { putOnEventLoop } from "../native/event-loop.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { socketPair } from "../native/socket.ts";
-import type { Refusal, SessionId, WaiterId } from "../pool/types.ts";
+import type { Refusal, SessionId } from "../pool/types.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { escapeForLog, fromText, type ByteString } from "../wire/bytes.ts";
 import { ConfigureError, parseConfigureOptions } from "../wire/configure.ts";
 import { encodeDecimal, encodeError, encodePlainOk } from "../wire/replies.ts";
 import { encodeScalar } from "../wire/scalar-message.ts";
+import { ClientGet } from "./client-get.ts";
 import { CommandQueue } from "./command-queue.ts";
 import type { Arrival } from "./command-reader.ts";
 import type { Driver, PendingGet } from "./driver.ts";
@@ -142,11 +143,12 @@ export class Client {
   }
 
   /**
-   * `close` of an open session and `cancel` do not wait for a command that takes its time. A client
+   * `close` and `keep` of an open session and `cancel` do not wait for a command that takes its time. A client
    * may send `get` and the `close` of the session it will be: that one keeps its place.
    */
   #overtakes(command: Arrival): boolean {
     if (command.kind === "close") return this.#closeSession(command.sessionId);
+    if (command.kind === "keep") return this.#keepSession(command.sessionId);
     if (command.kind !== "cancel") return false;
     this.#cancel(command.tag);
     return true;
@@ -157,6 +159,13 @@ export class Client {
     if (session === undefined) return false;
     this.#sessions?.delete(sessionId);
     this.#context.driver.closeSession(session);
+    return true;
+  }
+
+  #keepSession(sessionId: number): boolean {
+    const session = this.#sessions?.get(sessionId);
+    if (session === undefined) return false;
+    this.#context.driver.keepSession(session);
     return true;
   }
 
@@ -180,10 +189,13 @@ export class Client {
       case "get":
         return this.#get(command.app);
       case "getTagged":
+        this.#getTagged(command.tag, command.app, false);
+        return undefined;
       case "getKept":
-        this.#getTagged(command.tag, command.app);
+        this.#getKept(command.tag, command.app);
         return undefined;
       case "keep":
+        this.#keepSession(command.sessionId);
         return undefined;
       case "close":
         this.#closeSession(command.sessionId);
@@ -233,7 +245,7 @@ export class Client {
     // The descriptor of the last session is still ours: a client that does not read gets no more of
     // them.
     if (!this.#outbox.empty) return this.#getWhenDrained(app);
-    const get = new ClientGet(this, app, undefined);
+    const get = new ClientGet(this, app, undefined, false);
     this.#context.driver.get(get);
     if (get.answered || this.#ended) return undefined;
     this.#waiting = get;
@@ -250,17 +262,24 @@ export class Client {
     if (!this.#ended) await this.#get(app);
   }
 
-  #getTagged(tag: ByteString, app: AppRequest): void {
+  /** Instances of a 2.0 spawn server would wait for the end of a request that never comes. */
+  #getKept(tag: ByteString, app: AppRequest): void {
+    if (this.#context.driver.keepsSessions) this.#getTagged(tag, app, true);
+    else this.end("command getKept: only instances of the built-in spawner keep sessions");
+  }
+
+  #getTagged(tag: ByteString, app: AppRequest, kept: boolean): void {
+    const name = kept ? "getKept" : "getTagged";
     if (!this.#hasChannel) {
-      this.end("command getTagged: it needs openDescriptorChannel first");
+      this.end(`command ${name}: it needs openDescriptorChannel first`);
       return;
     }
     this.#tagged ??= new Map();
     if (this.#tagged.has(tag)) {
-      this.end(`command getTagged: tag '${escapeForLog(tag)}' is in use`);
+      this.end(`command ${name}: tag '${escapeForLog(tag)}' is in use`);
       return;
     }
-    const get = new ClientGet(this, app, tag);
+    const get = new ClientGet(this, app, tag, kept);
     this.#context.driver.get(get);
     if (!get.answered) this.#tagged?.set(tag, get);
   }
@@ -278,6 +297,7 @@ export class Client {
     this.#nextSessionId += 1;
     this.#sessions ??= new Map();
     this.#sessions.set(sessionId, session);
+    get.sessionId = sessionId;
     this.#outbox.session(pid, sessionId, get.tag, stream);
     if (get.tag === undefined) this.#waitingDone?.();
   }
@@ -286,6 +306,11 @@ export class Client {
     this.#forget(get);
     this.#outbox.refusal(encodeRefused(get.app.root, refusal, get.tag));
     if (get.tag === undefined) this.#waitingDone?.();
+  }
+
+  /** A kept session of this client is wanted by somebody else. */
+  recalled(get: ClientGet): void {
+    if (!this.#ended) this.#outbox.recall(get.sessionId);
   }
 
   #forget(get: ClientGet): void {
@@ -332,30 +357,6 @@ export class Client {
       if (!(error instanceof ConfigureError)) throw error;
       this.#outbox.reply(encodeError(fromText(error.message)));
     }
-  }
-}
-
-/** A client's get, and the way of its answer: one object, since there is one for every get. */
-class ClientGet implements PendingGet {
-  readonly app: AppRequest;
-  readonly tag: ByteString | undefined;
-  readonly #client: Client;
-  waiter: WaiterId | undefined = undefined;
-  waitingSession: SessionId | undefined = undefined;
-  answered = false;
-
-  constructor(client: Client, app: AppRequest, tag: ByteString | undefined) {
-    this.#client = client;
-    this.app = app;
-    this.tag = tag;
-  }
-
-  granted(pid: number, session: SessionId, stream: OwnedFd): void {
-    this.#client.granted(this, pid, session, stream);
-  }
-
-  refused(refusal: Refusal): void {
-    this.#client.refused(this, refusal);
   }
 }
 

@@ -57,10 +57,10 @@ export class CommandQueue {
     this.#bytes += bytes;
   }
 
-  /** Drops the tagged get of that tag, if one waits here. */
+  /** Drops the get of that tag, if one waits here. */
   withdraw(tag: ByteString): void {
     const index = this.#waiting.findIndex(
-      ({ command }) => command.kind === "getTagged" && command.tag === tag,
+      ({ command }) => isTagged(command) && command.tag === tag,
     );
     if (index < 0) return;
     const [removed] = this.#waiting.splice(index, 1);
@@ -82,4 +82,10 @@ export class CommandQueue {
     this.#waiting = [];
     this.#bytes = 0;
   }
+}
+
+function isTagged(
+  command: Arrival,
+): command is Extract<Arrival, { tag: ByteString; app: unknown }> {
+  return command.kind === "getTagged" || command.kind === "getKept";
 }

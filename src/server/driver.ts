@@ -19,14 +19,11 @@ import { SpawnError, type Instance, type Spawner, type SpawnRequest } from "../s
 import { snapshotJson } from "../status/json.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { escapeForLog, type ByteString } from "../wire/bytes.ts";
-import { ConfigureError, type InstanceOptions } from "../wire/configure.ts";
+import type { InstanceOptions } from "../wire/configure.ts";
+import { ConfiguredApplications } from "./configured-applications.ts";
 import { Connector, type Connecting } from "./connector.ts";
 import type { Log } from "./log.ts";
 import { RestartFiles } from "./restart-file.ts";
-
-/** What may be configured at once: bounds against a client that invents names or values. */
-const maxConfigured = 10_000;
-const maxConfiguredBytes = 16 * 1024 * 1024;
 
 /**
  * A get, made by whoever asks: exactly one of `granted` and `refused` is called, once, unless it is
@@ -34,10 +31,22 @@ const maxConfiguredBytes = 16 * 1024 * 1024;
  */
 export interface PendingGet extends Connecting {
   readonly app: AppRequest;
+  /** Whether the session may be kept: then `recalled` may be called once, after `granted`. */
+  readonly kept: boolean;
   waiter: WaiterId | undefined;
   /** A session began; `stream` is the callee's from here on. */
   granted(pid: number, session: SessionId, stream: OwnedFd): void;
   refused(refusal: Refusal): void;
+  /** The session is wanted back: `closeSession` or `keepSession` is due. */
+  recalled(): void;
+}
+
+/** A kept session, or one that will be if its instance can be connected to. */
+interface KeptSession {
+  readonly get: PendingGet;
+  isGranted: boolean;
+  /** It was recalled before it was granted. */
+  isRecallDue: boolean;
 }
 
 export interface DriverOptions {
@@ -61,8 +70,8 @@ export class Driver {
   /** The get at hand. Most are answered at once, and then never enter the map of the others. */
   #atHand: PendingGet | undefined;
   readonly #waiting = new Map<WaiterId, PendingGet>();
-  readonly #configured = new Map<ByteString, { options: InstanceOptions; bytes: number }>();
-  #configuredBytes = 0;
+  readonly #kept = new Map<SessionId, KeptSession>();
+  readonly #configured = new ConfiguredApplications();
   /** Effects of what performing others led to. */
   readonly #later: Effect<AppRequest>[] = [];
   #performing = false;
@@ -99,6 +108,11 @@ export class Driver {
     return this.#spawner.pid;
   }
 
+  /** Whether instances are of a kind that can keep sessions: those of the built-in spawner. */
+  get keepsSessions(): boolean {
+    return this.#spawner.pid === process.pid;
+  }
+
   snapshot(): PoolSnapshot {
     return this.#pool.snapshot(this.#now());
   }
@@ -115,8 +129,8 @@ export class Driver {
     const now = this.#now();
     const restart = this.#pool.hasInstances(root, now) && this.#restartFiles.askedFor(root);
     const expectedConcurrency =
-      this.#configured.get(root)?.options.concurrency ?? this.#spawner.expectedConcurrency(app);
-    const request = { root, options: app, restart, expectedConcurrency };
+      this.#configured.of(root)?.concurrency ?? this.#spawner.expectedConcurrency(app);
+    const request = { root, options: app, restart, expectedConcurrency, kept: get.kept };
     const { waiter, effects } = this.#pool.get(request, now);
     get.waiter = waiter;
     const outer = this.#atHand;
@@ -138,7 +152,14 @@ export class Driver {
   }
 
   closeSession(session: SessionId): void {
-    if (!this.#closed) this.#perform(this.#pool.sessionClosed(session, this.#now()));
+    if (this.#closed) return;
+    if (this.#kept.size > 0) this.#kept.delete(session);
+    this.#perform(this.#pool.sessionClosed(session, this.#now()));
+  }
+
+  /** The answer `keep` to a recall. */
+  keepSession(session: SessionId): void {
+    if (!this.#closed) this.#perform(this.#pool.sessionKept(session, this.#now()));
   }
 
   setLimits(limits: Partial<PoolLimits>): void {
@@ -156,19 +177,7 @@ export class Driver {
    * Options for the instances spawned from now on. @throws ConfigureError when there are too many.
    */
   configure(root: ByteString, options: InstanceOptions): void {
-    const isCleared = Object.keys(options).length === 0;
-    const bytes = isCleared ? 0 : root.length + JSON.stringify(options).length;
-    const total = this.#configuredBytes - (this.#configured.get(root)?.bytes ?? 0) + bytes;
-    if (!isCleared) {
-      if (this.#configured.size >= maxConfigured && !this.#configured.has(root)) {
-        throw new ConfigureError(`configure: ${maxConfigured} applications are configured already`);
-      }
-      if (total > maxConfiguredBytes) {
-        throw new ConfigureError(`configure: options exceed ${maxConfiguredBytes} bytes in all`);
-      }
-      this.#configured.set(root, { options, bytes });
-    } else this.#configured.delete(root);
-    this.#configuredBytes = total;
+    this.#configured.set(root, options);
     const { maxInstances } = options;
     const limit = maxInstances === undefined ? {} : { maxInstances };
     this.#perform(this.#pool.configure(root, limit, this.#now()));
@@ -179,6 +188,7 @@ export class Driver {
     this.#closed = true;
     clearTimeout(this.#timer);
     this.#waiting.clear();
+    this.#kept.clear();
     for (const instance of this.#instances.values()) instance.release();
     this.#instances.clear();
     this.#connector.close();
@@ -219,6 +229,9 @@ export class Driver {
       case "grant":
         this.#grant(effect.waiter, effect.session, effect.instance);
         break;
+      case "recall":
+        this.#recall(effect.session);
+        break;
       case "refuse":
         this.#refuse(effect.waiter, effect.refusal);
         break;
@@ -238,8 +251,22 @@ export class Driver {
   #grant(waiter: WaiterId, session: SessionId, id: InstanceId): void {
     const pending = this.#unanswered(waiter);
     // Withdrawn between the decision and now: an effect before this one ended its client.
-    if (pending === undefined) this.closeSession(session);
-    else this.#connector.connect(pending, session, id);
+    if (pending === undefined) {
+      this.closeSession(session);
+      return;
+    }
+    if (pending.kept) {
+      this.#kept.set(session, { get: pending, isGranted: false, isRecallDue: false });
+    }
+    this.#connector.connect(pending, session, id);
+  }
+
+  /** Its client is asked when it knows of the session. */
+  #recall(session: SessionId): void {
+    const kept = this.#kept.get(session);
+    if (kept === undefined) return; // Closed meanwhile, by an effect before this one.
+    if (kept.isGranted) kept.get.recalled();
+    else kept.isRecallDue = true;
   }
 
   #unanswered(waiter: WaiterId): PendingGet | undefined {
@@ -251,11 +278,17 @@ export class Driver {
   #connected(pending: PendingGet, session: SessionId, pid: number, stream: OwnedFd): void {
     this.#answer(pending);
     pending.granted(pid, session, stream);
+    if (!pending.kept) return;
+    const kept = this.#kept.get(session);
+    if (kept === undefined) return; // Its client is gone.
+    kept.isGranted = true;
+    if (kept.isRecallDue) pending.recalled();
   }
 
   #connectFailed(pending: PendingGet, session: SessionId, pid: number, cause: string): void {
     const app = escapeForLog(pending.app.root);
     this.#log.event(0, "instance does not accept sessions", { app, pid, cause });
+    this.#kept.delete(session);
     this.#perform(this.#pool.connectFailed(session, cause, this.#now()));
   }
 
@@ -286,7 +319,7 @@ export class Driver {
   }
 
   #request(app: AppRequest): SpawnRequest {
-    const configured = this.#configured.get(app.root)?.options;
+    const configured = this.#configured.of(app.root);
     if (configured === undefined) return { ...app, timeoutMs: this.#spawnTimeoutMs };
     return {
       ...app,

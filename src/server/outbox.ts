@@ -18,7 +18,7 @@ import {
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { send } from "../native/socket.ts";
 import type { ByteString } from "../wire/bytes.ts";
-import { encodeOk, writeOk } from "../wire/replies.ts";
+import { encodeOk, encodeRecall, writeOk } from "../wire/replies.ts";
 import { RetryTimer } from "./retry.ts";
 
 /** Unread output that ends a client (PROTOCOL section 3). */
@@ -45,7 +45,8 @@ interface Item {
 /** A descriptor that waits for room in the channel, and the reply that announces it. */
 interface Announced {
   readonly descriptor: OwnedFd;
-  readonly bytes: Uint8Array;
+  readonly sessionId: number;
+  bytes: Uint8Array;
 }
 
 export class Outbox {
@@ -110,8 +111,16 @@ export class Outbox {
       else this.#inBand({ bytes: encodeOk(pid, sessionId, tag), isReply: true, descriptor });
       return;
     }
-    this.#announced.push({ descriptor, bytes: encodeOk(pid, sessionId, tag) });
+    this.#announced.push({ descriptor, sessionId, bytes: encodeOk(pid, sessionId, tag) });
     if (this.#announced.length === 1) this.#flushChannel();
+  }
+
+  /** Asks for a kept session: after the `ok` that names it, and never inside another reply. */
+  recall(sessionId: number): void {
+    const bytes = encodeRecall(sessionId);
+    const heldBack = this.#announced.find((session) => session.sessionId === sessionId);
+    if (heldBack === undefined) this.reply(bytes);
+    else heldBack.bytes = Buffer.concat([heldBack.bytes, bytes]);
   }
 
   /** Sessions whose descriptors wait for room in the channel. */

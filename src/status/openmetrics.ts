@@ -79,6 +79,12 @@ function applicationFamilies(applications: readonly ApplicationSnapshot[]): Fami
       samples: perApp(({ instances }) => instances.reduce((sum, one) => sum + one.sessions, 0)),
     },
     {
+      name: "kept_sessions",
+      type: "gauge",
+      help: "Those of them that clients may keep for further requests.",
+      samples: perApp(({ instances }) => instances.reduce((sum, one) => sum + one.keptSessions, 0)),
+    },
+    {
       name: "waiters",
       type: "gauge",
       help: "Waiting gets by application.",
@@ -105,7 +111,7 @@ function processSamples(application: ApplicationSnapshot, app: string): Sample[]
 }
 
 function counterFamilies({ counters }: PoolSnapshot): Family[] {
-  const { refusals } = counters;
+  const { refusals, recalls } = counters;
   return [
     counter("gets", "Gets received.", counters.gets),
     labelledCounter("grants", "Gets that got a session, by the process's state.", "process", {
@@ -132,6 +138,12 @@ function counterFamilies({ counters }: PoolSnapshot): Family[] {
     counter("deaths", "Processes that died by themselves.", counters.deaths),
     counter("connect_failures", "Connects to a process that failed.", counters.connectFailures),
     counter("moves", "Sessions moved away from a full backlog.", counters.moves),
+    counter("recalls", "Kept sessions asked for.", recalls.sent),
+    labelledCounter("recalls_answered", "Recalls that have ended, by answer.", "answer", {
+      close: recalls.closed,
+      keep: recalls.kept,
+      none: recalls.timedOut,
+    }),
   ];
 }
 

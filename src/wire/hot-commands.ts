@@ -1,6 +1,6 @@
 /**
- * The three commands that nearly all traffic consists of, read straight from their bytes: `get`,
- * `getTagged` and `close`. A client asks for the same application again and again, so the
+ * The commands that nearly all traffic consists of, read straight from their bytes: `get`,
+ * `getTagged`, `getKept` and `close`. A client asks for the same application again and again, so the
  * application of its last get is kept, bytes and meaning, and compared before anything is parsed.
  * It costs no string, and the root stays one string, whose hash is known. Whatever is not of
  * exactly these forms is parsed as every other command is: this file decides nothing.
@@ -11,7 +11,11 @@ import { MAX_TAG_BYTES, parseCommand, type Command } from "./commands.ts";
 import { splitElements } from "./decoder.ts";
 
 const get = Buffer.from("get\0");
-const getTagged = Buffer.from("getTagged\0");
+/** The gets with a tag in front. */
+const tagged = [
+  { kind: "getTagged", name: Buffer.from("getTagged\0") },
+  { kind: "getKept", name: Buffer.from("getKept\0") },
+] as const;
 const close = Buffer.from("close\0");
 
 const zero = 0x30;
@@ -46,21 +50,24 @@ export class HotCommands {
       if (!startsWith(data, first, get) || !startsWith(data, start, this.#bytes)) return undefined;
       return known;
     }
-    const tagAt = first + getTagged.length;
-    const tagBytes = start - 1 - tagAt;
-    if (tagBytes < 1 || tagBytes > MAX_TAG_BYTES || data[start - 1] !== 0) return undefined;
-    if (!startsWith(data, first, getTagged) || !startsWith(data, start, this.#bytes))
-      return undefined;
-    const tag = asBuffer(data).toString("latin1", tagAt, start - 1);
-    if (tag.includes("\0")) return undefined;
-    return { kind: "getTagged", tag: tag as ByteString, app: known.app };
+    for (const { kind, name } of tagged) {
+      if (!startsWith(data, first, name)) continue;
+      const tagAt = first + name.length;
+      const tagBytes = start - 1 - tagAt;
+      if (tagBytes < 1 || tagBytes > MAX_TAG_BYTES || data[start - 1] !== 0) return undefined;
+      if (!startsWith(data, start, this.#bytes)) return undefined;
+      const tag = asBuffer(data).toString("latin1", tagAt, start - 1);
+      if (tag.includes("\0")) return undefined;
+      return { kind, tag: tag as ByteString, app: known.app };
+    }
+    return undefined;
   }
 
   #parse(data: Uint8Array, first: number, end: number): Command {
     const command = parseCommand(splitElements(asBuffer(data), first, end));
     if (command.kind === "get") this.#remember(command.app, data, first + get.length, end);
-    else if (command.kind === "getTagged") {
-      const start = first + getTagged.length + command.tag.length + 1;
+    else if (command.kind === "getTagged" || command.kind === "getKept") {
+      const start = first + command.kind.length + 1 + command.tag.length + 1;
       this.#remember(command.app, data, start, end);
     }
     return command;

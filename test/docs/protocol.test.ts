@@ -239,7 +239,10 @@ function busyPool(): Pool<undefined> {
     { max: 2, useGlobalQueue: true },
   );
   const get = () =>
-    pool.get({ root: app.root, options: undefined, restart: false, expectedConcurrency: 1 }, 0);
+    pool.get(
+      { root: app.root, options: undefined, restart: false, kept: false, expectedConcurrency: 1 },
+      0,
+    );
   for (let i = 0; i < 4; i += 1) {
     for (const effect of get().effects) {
       if (effect.kind !== "spawn") continue;

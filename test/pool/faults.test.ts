@@ -198,6 +198,7 @@ describe("a mistake of the caller", () => {
       root: fromText("/a"),
       options: "",
       restart: false,
+      kept: false,
       expectedConcurrency: 1,
     };
     expect(() => pool.get(request, Number.NaN)).toThrow("the time is not a number");

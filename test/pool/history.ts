@@ -35,6 +35,8 @@ export class History {
   readonly #model: Model;
   /** How many of the roots are in play. */
   readonly #applications: number;
+  /** How many of the gets are for sessions to be kept. */
+  readonly #keptPercent: number;
   /** The session each get has, by the get's id. */
   readonly #sessions = new Map<number, SessionId>();
   /** What happened, for the report of a failure. */
@@ -60,6 +62,7 @@ export class History {
       useGlobalQueue: this.#pick([false, true]),
     };
     this.#applications = this.#pick([1, 2, 3, 4]);
+    this.#keptPercent = this.#pick([0, 50, 90]);
     this.#pool = new Pool<string>(options, limits);
     this.#model = new Model(options, limits);
     this.lines.push(`options ${JSON.stringify(options)}`, `limits ${JSON.stringify(limits)}`);
@@ -75,7 +78,8 @@ export class History {
       this.#model.spawns.flatMap(({ id }) => (id === undefined ? [] : [id])),
     );
     if (choice < 32) this.#get();
-    else if (choice < 54) this.#close(session);
+    else if (choice < 50) this.#close(session);
+    else if (choice < 54) this.#answerRecall();
     else if (choice < 68) this.#spawned(spawn);
     else if (choice < 74) this.#spawnFailed(spawn);
     else if (choice < 78) this.#connectFailed(session);
@@ -115,10 +119,12 @@ export class History {
     expect(canRestart).toBe(this.#model.hasInstances(root));
     const restart = canRestart && this.#random(12) === 0;
     const options = `for ${this.lines.length}`;
-    const request = { root, options, restart, expectedConcurrency: this.#pick([1, 1, 2, 5]) };
+    const kept = this.#random(100) < this.#keptPercent;
+    const request = { root, options, restart, kept, expectedConcurrency: this.#pick([1, 1, 2, 5]) };
     const { waiter, effects } = this.#pool.get(request, now);
     const what = `get ${waiter} ${root} expects ${request.expectedConcurrency}`;
-    this.#compare(`${what}${restart ? " restart" : ""}`, effects, () => {
+    const how = `${kept ? " kept" : ""}${restart ? " restart" : ""}`;
+    this.#compare(`${what}${how}`, effects, () => {
       expect(this.#model.get(request)).toBe(waiter);
     });
   }
@@ -135,6 +141,21 @@ export class History {
     if (waiter === undefined || session === undefined) return;
     const effects = this.#pool.sessionClosed(session, this.#model.now);
     this.#compare(`sessionClosed ${waiter}`, effects, () => this.#model.sessionClosed(waiter));
+  }
+
+  /** What clients do with a session they were asked for; sometimes with another one. */
+  #answerRecall(): void {
+    const asked = this.#model.granted.filter(({ recall }) => recall === "due");
+    const waiter = this.#pick(asked)?.id ?? this.#pick([...this.#sessions.keys()]);
+    if (this.#random(2) === 0) this.#close(waiter);
+    else this.#keep(waiter);
+  }
+
+  #keep(waiter: number | undefined): void {
+    const session = waiter === undefined ? undefined : this.#sessions.get(waiter);
+    if (waiter === undefined || session === undefined) return;
+    const effects = this.#pool.sessionKept(session, this.#model.now);
+    this.#compare(`sessionKept ${waiter}`, effects, () => this.#model.sessionKept(waiter));
   }
 
   #connectFailed(waiter: number | undefined): void {
@@ -238,11 +259,18 @@ export class History {
       }
       case "spawn":
         return `spawn ${effect.spawn} ${effect.root} ${effect.options}`;
+      case "recall":
+        return `recall ${this.#getOf(effect.session)}`;
       case "retire":
         return `retire ${effect.instance} ${effect.reason}`;
       case "reload":
         return `reload ${effect.root}`;
     }
+  }
+
+  #getOf(wanted: SessionId): number {
+    for (const [waiter, session] of this.#sessions) if (session === wanted) return waiter;
+    throw new Error(`session ${wanted} is not open`);
   }
 
   #take(waiter: number | undefined): SessionId | undefined {
@@ -272,9 +300,10 @@ function summarize(snapshot: PoolSnapshot) {
     const { instances, spawns, lastSpawnError, waiting: _, ...rest } = application;
     return {
       ...rest,
-      instances: instances.map(({ state, sessions: open, served }) => ({
+      instances: instances.map(({ state, sessions: open, keptSessions, served }) => ({
         state,
         sessions: open,
+        keptSessions,
         served,
       })),
       planned: spawns.filter(({ state }) => state === "planned").length,

@@ -44,9 +44,16 @@ export interface ModelGet {
   app: App;
   options: string;
   arrivedAt: number;
+  kept: boolean;
+  /** Of its session, if it is kept. */
+  recall: "none" | "due" | "over";
+  recalledAt: number;
   failedConnects: number;
   tried: number[];
 }
+
+/** How long the answer to a recall is waited for, and a get held back for its sake. */
+export const RECALL_MS = 20;
 
 export class ModelState {
   now = 0;
@@ -102,7 +109,15 @@ export class ModelState {
     const { maxWaitMs } = this.options;
     const waits = maxWaitMs === 0 ? [] : this.waiting.map((get) => get.arrivedAt + maxWaitMs);
     const pauses = this.waiting.filter(({ app }) => this.isPaused(app));
-    return Math.min(...idle, ...waits, ...pauses.map(({ app }) => app.pausedUntil));
+    const recalls = this.granted.filter(({ recall }) => recall === "due");
+    const held = this.apps.flatMap((app) => this.held(app).map((get) => get.arrivedAt + RECALL_MS));
+    return Math.min(
+      ...idle,
+      ...waits,
+      ...pauses.map(({ app }) => app.pausedUntil),
+      ...recalls.map(({ recalledAt }) => recalledAt + RECALL_MS),
+      ...held,
+    );
   }
 
   #lookAt(app: App) {
@@ -114,6 +129,7 @@ export class ModelState {
       instances: mine.map((instance) => ({
         state: stateOf(instance),
         sessions: instance.sessions.length,
+        keptSessions: this.sessionsOf(instance).filter(({ kept }) => kept).length,
         served: instance.served,
       })),
       waiters: this.line(app).map((get) => ({
@@ -157,6 +173,45 @@ export class ModelState {
   protected coming = (app: App) => this.spawnsOf(app).filter((spawn) => !isOutdated(spawn));
   protected allPlaces = () => this.count + this.spawns.length;
   protected places = (app: App) => this.pooled(app).length + this.spawnsOf(app).length;
+
+  /** The gets of an instance's open sessions, longest open first. */
+  protected sessionsOf(instance: ModelInstance): ModelGet[] {
+    return this.granted.filter(({ id }) => instance.sessions.includes(id));
+  }
+
+  /** The gets of the open sessions of an application in the pool, longest open first. */
+  protected pooledSessions(app: App): ModelGet[] {
+    const ids = this.pooled(app).flatMap(({ sessions }) => sessions);
+    return this.granted.filter(({ id }) => ids.includes(id));
+  }
+
+  protected isRecalled = ({ recall }: ModelGet) => recall === "due";
+  protected isUnasked = ({ kept, recall }: ModelGet) => kept && recall === "none";
+
+  /** The waiting gets that these spawns under way are enough for. */
+  protected covered(app: App, spawns = this.spawnsOf(app)): ModelGet[] {
+    const places = spawns
+      .toSorted((a, b) => a.servesBefore - b.servesBefore)
+      .flatMap((spawn) => Array.from({ length: this.perSpawn(app) }, () => spawn));
+    return this.line(app).filter((get) => {
+      const at = places.findIndex((spawn) => get.id < spawn.servesBefore);
+      if (at >= 0) places.splice(at, 1);
+      return at >= 0;
+    });
+  }
+
+  protected uncovered(app: App): ModelGet[] {
+    const covered = this.covered(app);
+    return this.line(app).filter((get) => !covered.includes(get));
+  }
+
+  /** The waiting gets that neither spawn nor share because recalls are due. */
+  protected held(app: App): ModelGet[] {
+    const uncovered = this.uncovered(app);
+    const first = uncovered[0];
+    if (first === undefined || first.arrivedAt + RECALL_MS <= this.now) return [];
+    return uncovered.slice(0, this.pooledSessions(app).filter(this.isRecalled).length);
+  }
 
   protected limit(app: App): number {
     return Math.min(this.limits.maxPerApp || Infinity, app.maxInstances || Infinity);

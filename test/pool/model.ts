@@ -13,10 +13,10 @@ import {
   type ModelGet,
   type ModelInstance,
   type ModelSpawn,
-  ModelState,
 } from "./model-state.ts";
+import { KeptModel } from "./model-kept.ts";
 
-export class Model extends ModelState {
+export class Model extends KeptModel {
   #gets = 0;
   #spawnIds = 0;
   #instanceIds = 0;
@@ -32,12 +32,22 @@ export class Model extends ModelState {
       app,
       options: request.options,
       arrivedAt: this.now,
+      kept: request.kept,
+      recall: "none",
+      recalledAt: 0,
       failedConnects: 0,
       tried: [],
     };
+    this.expireRecalls();
     const mustWait = !this.#isServedOnArrival(app);
-    if (mustWait && this.options.maxQueue > 0 && this.waiting.length >= this.options.maxQueue) {
+    const isFull = this.options.maxQueue > 0 && this.waiting.length >= this.options.maxQueue;
+    const pooled = this.pooled(app);
+    const instance = best(pooled.filter(isFree)) ?? best(pooled);
+    if (mustWait && isFull) {
       this.say("refuse", get.id, "busy");
+    } else if (isFull && instance !== undefined) {
+      // There is no room to wait for the answer to a recall.
+      this.#grant(get, instance);
     } else {
       this.waiting.push(get);
     }
@@ -95,13 +105,21 @@ export class Model extends ModelState {
     this.#settle();
   }
 
+  sessionKept(id: number): void {
+    const get = this.grantedGet(id);
+    if (get.recall === "due") get.recall = "over";
+    this.#settle();
+  }
+
   connectFailed(id: number): void {
     const get = this.grantedGet(id);
     const instance = this.endSession(id);
     if (instance.standing === "pooled") {
       instance.standing = "leaving";
       instance.reason = "unreachable";
+      this.recallAll(instance);
     }
+    get.recall = "none";
     get.failedConnects++;
     if (get.failedConnects === 10) this.say("refuse", id, "cannotConnect");
     else this.waiting.push(get);
@@ -127,7 +145,10 @@ export class Model extends ModelState {
   instanceDied(id: number): void {
     const instance = this.instances.find((candidate) => candidate.id === id);
     if (instance === undefined) throw new Error(`model: no instance ${id}`);
-    if (instance.standing === "pooled") instance.reason = "died";
+    if (instance.standing === "pooled") {
+      instance.reason = "died";
+      this.recallAll(instance);
+    }
     instance.standing = "dead";
     this.#settle();
   }
@@ -178,6 +199,7 @@ export class Model extends ModelState {
   // The rules
 
   #settle(): void {
+    this.expireRecalls();
     for (const instance of this.instances) {
       const isDone = instance.standing !== "pooled" && instance.sessions.length === 0;
       if (isDone) this.#letGo(instance, instance.reason);
@@ -192,9 +214,14 @@ export class Model extends ModelState {
       for (const app of this.apps) {
         const needed = this.isPaused(app) ? 0 : this.#spawnsNeeded(app);
         this.#dropPlans(app, () => this.coming(app).length > needed);
+        this.recallForLine(app);
       }
     } while (byArrival(this.waiting).some((get) => this.#serve(get)));
+    while (byArrival(this.waiting).some((get) => this.#share(get))) {
+      // One after the other.
+    }
     this.#shedIdle();
+    this.emptyKept();
     while (this.begun().length < this.options.spawnsAtOnce && this.planned().length > 0) {
       this.#begin(this.planned()[0]);
     }
@@ -205,26 +232,34 @@ export class Model extends ModelState {
   #serve(get: ModelGet): boolean {
     const { app } = get;
     const instances = this.pooled(app);
-    const free = best(instances.filter(isFree));
-    if (free !== undefined) return this.#grant(get, free);
+    const idle = best(instances.filter(isFree));
+    if (idle !== undefined) return this.#grant(get, idle);
     const { max } = this.limits;
     if (this.isPaused(app) && instances.length === 0) {
       return this.#refuseSpawnFailed(get, app.lastFailure?.message ?? "");
     }
     const mayGrow = !this.isPaused(app) && this.places(app) < this.limit(app);
-    const isCovered = this.#covered(app).includes(get);
+    const isCovered = this.covered(app).includes(get);
     if (instances.length > 0 || this.coming(app).length > 0) {
-      if (isCovered) return false;
-      if (mayGrow && this.allPlaces() < max) return this.#plan(get);
-      const busy = best(instances);
-      if (busy === undefined || this.limits.useGlobalQueue) return false;
-      return this.spawnsOf(app).length === 0 && this.#grant(get, busy);
+      const held = this.held(app);
+      const free = this.uncovered(app).filter((other) => !held.includes(other));
+      if (free.length === 0) return false;
+      return mayGrow && this.allPlaces() < max && free[0] === get && this.#plan(get);
     }
     if (isCovered || !mayGrow || this.active + this.spawns.length >= max) return false;
     for (const instance of this.idle()) {
       if (this.allPlaces() >= max) this.#letGo(instance, "evicted");
     }
     return this.#plan(get);
+  }
+
+  /** A busy instance for the first in line, if recalls are not for all of its application's gets. */
+  #share({ app }: ModelGet): boolean {
+    const first = this.line(app)[0];
+    const busy = best(this.pooled(app));
+    if (first === undefined || busy === undefined || this.limits.useGlobalQueue) return false;
+    if (this.held(app).length === this.line(app).length) return false;
+    return this.spawnsOf(app).length === 0 && this.#grant(first, busy);
   }
 
   #isServedOnArrival(app: App): boolean {
@@ -243,6 +278,7 @@ export class Model extends ModelState {
     instance.sessions.push(get.id);
     this.use(instance);
     this.say("grant", get.id, instance.id);
+    if (instance.standing !== "pooled" && get.kept) this.recall(get);
     return true;
   }
 
@@ -259,21 +295,9 @@ export class Model extends ModelState {
     this.say("spawn", spawn.id, spawn.app.root, spawn.options);
   }
 
-  /** The waiting gets that these spawns under way are enough for. */
-  #covered(app: App, spawns = this.spawnsOf(app)): ModelGet[] {
-    const places = spawns
-      .toSorted((a, b) => a.servesBefore - b.servesBefore)
-      .flatMap((spawn) => Array.from({ length: this.perSpawn(app) }, () => spawn));
-    return this.line(app).filter((get) => {
-      const at = places.findIndex((spawn) => get.id < spawn.servesBefore);
-      if (at >= 0) places.splice(at, 1);
-      return at >= 0;
-    });
-  }
-
   #spawnsNeeded(app: App): number {
     const outdated = this.spawnsOf(app).filter(isOutdated);
-    const rest = this.line(app).length - this.#covered(app, outdated).length;
+    const rest = this.line(app).length - this.covered(app, outdated).length;
     return Math.ceil(rest / this.perSpawn(app));
   }
 
@@ -314,6 +338,7 @@ export class Model extends ModelState {
     for (const instance of this.pooled(app)) {
       instance.standing = "leaving";
       instance.reason = reason;
+      this.recallAll(instance);
       if (instance.sessions.length === 0) this.#letGo(instance, reason);
     }
     for (const spawn of this.begun()) {

@@ -21,6 +21,7 @@ const QUIET: PoolOptions = { maxWaitMs: 0, maxQueue: 0, spawnsAtOnce: 100 };
 
 interface GetOptions {
   readonly restart?: boolean;
+  readonly kept?: boolean;
   readonly expects?: number;
   readonly options?: string;
 }
@@ -39,9 +40,10 @@ export class Scene {
     this.pool = new Pool<string>({ ...QUIET, ...options }, limits);
   }
 
-  get(app: string, { restart = false, expects = 1, options = "" }: GetOptions = {}): string[] {
+  get(app: string, asked: GetOptions = {}): string[] {
+    const { restart = false, kept = false, expects = 1, options = "" } = asked;
     const root = fromText(app);
-    const request = { root, options, restart, expectedConcurrency: expects };
+    const request = { root, options, restart, kept, expectedConcurrency: expects };
     const { waiter, effects } = this.pool.get(request, this.now);
     expect(waiter).toBe(this.#gets++ as WaiterId);
     return this.#note(effects);
@@ -72,6 +74,11 @@ export class Scene {
 
   close(get: number): string[] {
     return this.#note(this.pool.sessionClosed(this.session(get), this.now));
+  }
+
+  /** The client answers `keep`. */
+  keep(get: number): string[] {
+    return this.#note(this.pool.sessionKept(this.session(get), this.now));
   }
 
   connectFailed(get: number, cause = "ECONNREFUSED"): string[] {
@@ -130,6 +137,11 @@ export class Scene {
     return session;
   }
 
+  #getOf(wanted: SessionId): number {
+    for (const [get, session] of this.#sessions) if (session === wanted) return get;
+    throw new Error(`there has never been a session ${wanted}`);
+  }
+
   #note(effects: readonly Effect<string>[]): string[] {
     this.effects = effects.map((effect) => this.#describe(effect));
     this.pool.check();
@@ -147,6 +159,8 @@ export class Scene {
         return `grant g${effect.waiter} i${effect.instance}`;
       case "refuse":
         return `refuse g${effect.waiter} ${why(effect.refusal)}`;
+      case "recall":
+        return `recall g${this.#getOf(effect.session)}`;
       case "retire":
         return `retire i${effect.instance} ${effect.reason}`;
       case "reload":

@@ -1,0 +1,49 @@
+// Kept sessions and recalls in the naive model: who is asked for what.
+
+import { type App, isFree, type ModelGet, type ModelInstance, ModelState } from "./model-state.ts";
+import { RECALL_MS } from "./model-state.ts";
+
+export class KeptModel extends ModelState {
+  protected recall(get: ModelGet): void {
+    get.recall = "due";
+    get.recalledAt = this.now;
+    this.say("recall", get.id);
+  }
+
+  protected recallAll(instance: ModelInstance): void {
+    for (const get of this.sessionsOf(instance).filter(this.isUnasked)) this.recall(get);
+  }
+
+  protected expireRecalls(): void {
+    for (const get of this.granted.filter(this.isRecalled)) {
+      if (get.recalledAt + RECALL_MS <= this.now) get.recall = "over";
+    }
+  }
+
+  /** One session is asked for by each get that waits. */
+  protected recallForLine(app: App): void {
+    if (this.pooled(app).some(isFree)) return;
+    const sessions = this.pooledSessions(app);
+    const missing = this.line(app).length - sessions.filter(this.isRecalled).length;
+    if (missing <= 0) return;
+    for (const get of sessions.filter(this.isUnasked).slice(0, missing)) this.recall(get);
+  }
+
+  /** Instances that are busy with kept sessions alone are emptied where others are kept waiting. */
+  protected emptyKept(): void {
+    const bare = this.apps.filter((app) => {
+      const isBare = this.pooled(app).length === 0 && this.coming(app).length === 0;
+      const mayGrow = !this.isPaused(app) && this.places(app) < this.limit(app);
+      return isBare && mayGrow && this.uncovered(app).length > 0;
+    });
+    const wanted = bare.length + Math.max(0, this.allPlaces() - this.limits.max);
+    const busy = this.instances
+      .filter(({ standing, sessions }) => standing === "pooled" && sessions.length > 0)
+      .toSorted((a, b) => a.used - b.used);
+    for (const instance of busy) {
+      const emptying = busy.filter((other) => this.sessionsOf(other).every(this.isRecalled));
+      if (emptying.length >= wanted) return;
+      if (this.sessionsOf(instance).every(({ kept }) => kept)) this.recallAll(instance);
+    }
+  }
+}
