@@ -55,7 +55,7 @@ function requestRestart<O>(state: State<O>, application: Application<O>, now: nu
   else state.pendingRestarts.add(application);
 }
 
-/** Kept sessions are asked for before an instance is shared, unless the queue has no room for that. */
+/** Kept sessions are asked for before an instance is shared, if the queue has room for that. */
 function busyOnArrival<O>(
   state: State<O>,
   application: Application<O>,

@@ -11,10 +11,10 @@
  *   time, the next get of it finds an instance.
  * - A get binds to a busy instance only without the global queue, with no place to be had, and with
  *   nothing of its application being spawned.
- * - What stands in the way of a get and is only kept between requests is asked back first (kept.ts):
- *   one session of its application for each get that waits, longest open first, which puts spawning
- *   and sharing off for 20 ms at most from the get's arrival; and all of an instance that has no
- *   others for each application that could have an idle instance's place if there were one.
+ * - Kept sessions that stand in a get's way are asked for first (kept.ts): one of its application
+ *   for each get that waits, longest open first, which puts spawning and sharing off for 20 ms at
+ *   most from the get's arrival; and all of an instance that has no others for each application
+ *   that could have an idle instance's place if there were one.
  * - Spawns that nobody waits for any more are given up unless they have begun. They begin in the
  *   order of planning.
  *
@@ -302,8 +302,8 @@ function mayBindToBusy<O>(state: State<O>, application: Application<O>): boolean
 }
 
 /**
- * Sends an application's gets to its busy instances, but for as many as recalls are for. Called when
- * all places to be had are given.
+ * Sends an application's gets to its busy instances, but for as many as recalls are for. Called
+ * when all places to be had are given.
  */
 function bindToBusy<O>(state: State<O>, application: Application<O>, now: number): void {
   while (mayBindToBusy(state, application) && application.line.firstUncovered !== undefined) {

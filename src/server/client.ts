@@ -143,8 +143,9 @@ export class Client {
   }
 
   /**
-   * `close` and `keep` of an open session and `cancel` do not wait for a command that takes its time. A client
-   * may send `get` and the `close` of the session it will be: that one keeps its place.
+   * `close` and `keep` of an open session and `cancel` do not wait for a command that takes its
+   * time. A client may send `get` and the `close` of the session it will be: that one keeps its
+   * place.
    */
   #overtakes(command: Arrival): boolean {
     if (command.kind === "close") return this.#closeSession(command.sessionId);

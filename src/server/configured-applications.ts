@@ -16,7 +16,7 @@ export class ConfiguredApplications {
     return this.#applications.get(root)?.options;
   }
 
-  /** No options at all clear what was said before. @throws ConfigureError when there are too many. */
+  /** No options clear what was said before. @throws ConfigureError when there are too many. */
   set(root: ByteString, options: InstanceOptions): void {
     const isCleared = Object.keys(options).length === 0;
     const bytes = isCleared ? 0 : root.length + JSON.stringify(options).length;

@@ -66,11 +66,12 @@ async function recalls(client: RawClient) {
 }
 
 keptTest(
-  "a get asks for the session kept longest before it spawns, and has its instance",
+  "a get asks for the session open longest before it spawns, and has its instance",
   async (server) => {
-    const root = await application(server, "a");
+    const root = await application(server, "a", 2);
     const keeper = await connectMultiplexed(server);
-    const pid = await getKept(keeper, "first", root);
+    const pid = await getKept(keeper, "t0", root);
+    expect(await getKept(keeper, "t1", root)).toBe(pid);
     const other = await server.connect();
     await other.send("get", ...elements(root));
     expect(await keeper.receive()).toEqual(["recall", "0"]);

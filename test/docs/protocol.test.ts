@@ -79,6 +79,9 @@ const examples: Readonly<Record<string, Example>> = {
   "open descriptor channel": command({ kind: "openDescriptorChannel" }),
   "tagged get": command({ kind: "getTagged", tag, app }),
   cancel: command({ kind: "cancel", tag }),
+  "kept get": command({ kind: "getKept", tag, app }),
+  keep: command({ kind: "keep", sessionId: 0 }),
+  recall: reply(replies.encodeRecall(0), { kind: "recall", sessionId: 0 }),
   configure: {
     encoded: Buffer.concat([
       encodeCommand({ kind: "configure", root: app.root }),

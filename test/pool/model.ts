@@ -253,7 +253,7 @@ export class Model extends KeptModel {
     return this.#plan(get);
   }
 
-  /** A busy instance for the first in line, if recalls are not for all of its application's gets. */
+  /** A busy instance for the first in line, if recalls are not for all of its line. */
   #share({ app }: ModelGet): boolean {
     const first = this.line(app)[0];
     const busy = best(this.pooled(app));
