@@ -1,0 +1,56 @@
+/**
+ * Answers of our own when there is no other: a small page for browsers, two lines of text for all
+ * others. They name the request's id, so that it can be found in logs, and nothing of the inside.
+ */
+import { STATUS_CODES } from "node:http";
+
+export interface ErrorAnswer {
+  readonly status: number;
+  /** A sentence without its full stop. */
+  readonly reason: string;
+  readonly id: string;
+  /** The visitor's Accept header. */
+  readonly accept: string | null;
+}
+
+/** The answer and the length of its body. */
+export function errorAnswer(answer: ErrorAnswer): { response: Response; bytes: number } {
+  const title = `${answer.status} ${STATUS_CODES[answer.status] ?? "Error"}`;
+  const wantsPage = answer.accept?.includes("text/html") ?? false;
+  const body = Buffer.from(wantsPage ? page(title, answer) : text(title, answer));
+  const response = new Response(body, {
+    status: answer.status,
+    headers: {
+      "Content-Type": `text/${wantsPage ? "html" : "plain"}; charset=utf-8`,
+      "Cache-Control": "no-store",
+      "X-Content-Type-Options": "nosniff",
+    },
+  });
+  return { response, bytes: body.length };
+}
+
+function text(title: string, { reason, id }: ErrorAnswer): string {
+  return `${title}: ${reason}.\nRequest id: ${id}\n`;
+}
+
+function page(title: string, { reason, id }: ErrorAnswer): string {
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>${title}</title>
+<style>
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 15vh auto; padding: 0 1rem; }
+small { opacity: .6; }
+@media (prefers-color-scheme: dark) { body { background: #111; color: #eee; } }
+</style>
+<h1>${title}</h1>
+<p>${sentence(Bun.escapeHTML(reason))}</p>
+<p><small>Request id: ${Bun.escapeHTML(id)}</small></p>
+</html>
+`;
+}
+
+function sentence(reason: string): string {
+  return `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`;
+}

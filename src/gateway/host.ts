@@ -1,0 +1,24 @@
+/**
+ * The host a request is for: the Host header (RFC 9110 section 7.2), held to names, numbers and
+ * ports as they occur, since it decides about routing and ends up in links that applications make.
+ */
+
+const name = "[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?\\.?";
+const pattern = new RegExp(`^(?:${name}|\\[[0-9A-Fa-f:.]{2,45}\\])(?::(\\d{1,5}))?$`);
+/** The longest name in the DNS, and a port. */
+const maxLength = 255 + 6;
+
+/** Whether it is a host with or without a port, and nothing else. */
+export function isHost(text: string): boolean {
+  if (text.length > maxLength) return false;
+  const match = pattern.exec(text);
+  return match !== null && (match[1] === undefined || Number(match[1]) <= 65_535);
+}
+
+/** The name to route by: in lower case, without port, without the dot at its end. */
+export function hostName(host: string): string {
+  const colon = host.lastIndexOf(":");
+  const withoutPort = colon > host.lastIndexOf("]") ? host.slice(0, colon) : host;
+  const named = withoutPort.endsWith(".") ? withoutPort.slice(0, -1) : withoutPort;
+  return named.toLowerCase();
+}
