@@ -5,6 +5,7 @@
  */
 import type { ArgsDef } from "citty";
 
+import { nearestWord } from "./nearest-word.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** The environment variable of an option: `--max-per-app` is APPLICATION_POOL_MAX_PER_APP. */
@@ -40,35 +41,70 @@ export async function readOptions(
     if (text !== undefined && text !== "") given.set(name, { text, where: variableOf(name) });
   }
   if (rawArguments.length === 0) return given;
-  const names = checkShape(rawArguments, definition);
   const { parseArgs } = await import("citty");
+  const { given: names, words } = checkShape(rawArguments, definition);
+  if (words[0] !== undefined) throw new UsageError(`unexpected argument '${words[0]}'`);
   const parsed = parseArgs([...rawArguments], definition);
-  for (const name of names) given.set(name, { text: String(parsed[name]), where: `--${name}` });
+  for (const name of names.keys()) {
+    given.set(name, { text: String(parsed[name]), where: `--${name}` });
+  }
   return given;
 }
 
+/** A command line, taken apart. */
+export interface Arguments {
+  /** What is no option, in its order. */
+  readonly words: readonly string[];
+  /** Options with their values in order; a flag has none. */
+  readonly given: ReadonlyMap<string, readonly string[]>;
+}
+
 /**
- * Checks that the arguments are `--name value` or `--name=value` of known names. @returns the
- * names.
+ * Checks that the arguments are words, flags, and `--name value` or `--name=value`, all of known
+ * names, and takes them apart.
+ * @param definition citty's: options of type string, flags of type boolean.
+ * @param repeatable options that may be given several times.
+ * @throws UsageError.
  */
-function checkShape(rawArguments: readonly string[], definition: ArgsDef): Set<string> {
-  const names = new Set<string>();
+export function checkShape(
+  rawArguments: readonly string[],
+  definition: ArgsDef,
+  repeatable: readonly string[] = [],
+): Arguments {
+  const words: string[] = [];
+  const given = new Map<string, string[]>();
   for (let i = 0; i < rawArguments.length; i += 1) {
     const argument = rawArguments[i] ?? "";
-    if (!argument.startsWith("--")) throw new UsageError(`unexpected argument '${argument}'`);
+    if (!argument.startsWith("--")) {
+      words.push(argument);
+      continue;
+    }
     const equals = argument.indexOf("=");
     const name = argument.slice(2, equals < 0 ? undefined : equals);
-    if (!Object.hasOwn(definition, name)) throw new UsageError(`unknown option '--${name}'`);
-    if (names.has(name)) throw new UsageError(`option '--${name}' is given twice`);
-    names.add(name);
-    if (equals >= 0) continue;
-    i += 1;
-    const value = rawArguments[i];
-    if (value === undefined || value.startsWith("--")) {
+    const kind = Object.hasOwn(definition, name) ? definition[name]?.type : undefined;
+    if (kind !== "string" && kind !== "boolean") throw new UsageError(unknown(name, definition));
+    const values = given.get(name) ?? [];
+    if (given.has(name) && !repeatable.includes(name)) {
+      throw new UsageError(`option '--${name}' is given twice`);
+    }
+    given.set(name, values);
+    if (kind === "boolean") {
+      if (equals >= 0) throw new UsageError(`option '--${name}' takes no value`);
+      continue;
+    }
+    const value = equals >= 0 ? argument.slice(equals + 1) : rawArguments[i + 1];
+    if (equals < 0) i += 1;
+    if (value === undefined || (equals < 0 && value.startsWith("--"))) {
       throw new UsageError(`option '--${name}' needs a value`);
     }
+    values.push(value);
   }
-  return names;
+  return { words, given };
+}
+
+function unknown(name: string, definition: ArgsDef): string {
+  const near = nearestWord(name, Object.keys(definition));
+  return `unknown option '--${name}'${near === undefined ? "" : `; is '--${near}' meant?`}`;
 }
 
 /** A whole number within bounds, or the fallback when the option is not given. */

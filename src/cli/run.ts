@@ -4,12 +4,13 @@
  * to start.
  */
 import { writeSync } from "node:fs";
+import type { CommandDef } from "citty";
 
 import { ignoreSignal, signals } from "../native/process.ts";
 import { ascii, toText } from "../wire/bytes.ts";
 import { argumentBytes, isLogLevel } from "./arguments.ts";
 import { handledSignals } from "./signals.ts";
-import { StartError, UsageError } from "./usage-error.ts";
+import { ConfigurationError, StartError, UsageError } from "./usage-error.ts";
 
 const program = "ApplicationPoolServerExecutable";
 
@@ -22,6 +23,7 @@ export async function run(): Promise<never> {
     if (error instanceof UsageError) {
       return fail(2, `${error.message} (try --help)`);
     }
+    if (error instanceof ConfigurationError) return fail(2, ...error.problems);
     if (error instanceof StartError) return fail(1, error.message);
     return fail(1, `internal error: ${error instanceof Error ? error.message : String(error)}`);
   }
@@ -39,27 +41,46 @@ async function dispatch(): Promise<void> {
     await runDaemon(args);
     return;
   }
+  if (first === "serve") return serve(args.slice(1).map((argument) => toText(argument)));
+  if (first === "gateway-worker") {
+    const { runWorker } = await import("./gateway-worker.ts");
+    return runWorker();
+  }
   if (first === "--help" || first === "-h") {
     const { daemonCommand } = await import("./config.ts");
-    const { renderUsage } = await import("citty");
-    const { isatty } = await import("node:tty");
-    const usage = await renderUsage(daemonCommand);
     // Options come last here: a parent's six arguments are positions, whatever they look like.
-    const inOrder = usage
-      .replace("[OPTIONS] <LOGLEVEL>", "<LOGLEVEL>")
-      .replace("<STATUS_FIFO>", "<STATUS_FIFO> [OPTIONS]");
-    say(1, isatty(1) ? inOrder : Bun.stripANSI(inOrder));
-    return;
+    return showUsage(daemonCommand, (usage) =>
+      usage
+        .replace("[OPTIONS] <LOGLEVEL>", "<LOGLEVEL>")
+        .replace("<STATUS_FIFO>", "<STATUS_FIFO> [OPTIONS]"),
+    );
   }
   throw new UsageError(
     args.length === 0
-      ? "no arguments: a parent such as a web server starts it, with a socket on descriptor 3"
+      ? "no arguments: 'serve DIRECTORY' serves an application; else a parent such as a web " +
+          "server starts it, with a socket on descriptor 3"
       : `LOGLEVEL is '${first}', not a whole number`,
   );
 }
 
-function fail(status: 1 | 2, message: string): never {
-  say(2, `${program}: ${message}`);
+async function serve(args: readonly string[]): Promise<void> {
+  if (args.includes("--help") || args.includes("-h")) {
+    const { serveCommand } = await import("./serve-options.ts");
+    return showUsage(serveCommand, (usage) => usage);
+  }
+  const { runServe } = await import("./serve.ts");
+  await runServe(args);
+}
+
+async function showUsage(command: CommandDef, arrange: (usage: string) => string): Promise<void> {
+  const { renderUsage } = await import("citty");
+  const { isatty } = await import("node:tty");
+  const usage = arrange(await renderUsage(command));
+  say(1, isatty(1) ? usage : Bun.stripANSI(usage));
+}
+
+function fail(status: 1 | 2, ...messages: readonly string[]): never {
+  for (const message of messages) say(2, `${program}: ${message}`);
   return exit(status);
 }
 

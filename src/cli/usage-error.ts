@@ -1,6 +1,6 @@
 /**
- * What makes a command end early, with its exit status: the only two errors the command line shows
- * to people.
+ * What makes a command end early, with its exit status: the only errors the command line shows to
+ * people.
  */
 
 /** The command line is wrong: exit status 2. */
@@ -11,4 +11,15 @@ export class UsageError extends Error {
 /** The command line is right but cannot be carried out: exit status 1. */
 export class StartError extends Error {
   override readonly name = "StartError";
+}
+
+/** A configuration is wrong: exit status 2, and one line for each problem. */
+export class ConfigurationError extends Error {
+  override readonly name = "ConfigurationError";
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[], options?: ErrorOptions) {
+    super(problems.join("; "), options);
+    this.problems = problems;
+  }
 }

@@ -4,12 +4,23 @@
  */
 import type { AppType, SpawnMethod } from "../wire/app-request.ts";
 
-/** Where requests are accepted. */
+/** Where requests are accepted. Sockets that systemd passes take the place of all of them. */
 export type ListenAddress =
-  | { readonly kind: "tcp"; readonly host: string; /** 0 picks one. */ readonly port: number }
-  | { readonly kind: "unix"; readonly path: string }
-  /** A socket that the init system has opened, by its descriptor (sd_listen_fds(3)). */
-  | { readonly kind: "inherited"; readonly descriptor: number };
+  | {
+      readonly kind: "tcp";
+      /** An IP address in numbers. */
+      readonly host: string;
+      /** 0 picks one. */
+      readonly port: number;
+      readonly tls: boolean;
+    }
+  | {
+      readonly kind: "unix";
+      /** Absolute. */
+      readonly path: string;
+      /** Permissions of the socket's file. */
+      readonly mode: number;
+    };
 
 export interface AppConfig {
   /** How logs call it; unique. */
@@ -79,6 +90,7 @@ export interface GatewayConfig {
   readonly accessLogFile: string | undefined;
   /** How long requests under way may take when the gateway ends. */
   readonly drainMs: number;
-  /** Of the pool server, as its LOGLEVEL. */
+  /** Of the pool server and of our own log, as LOGLEVEL. */
   readonly logLevel: number;
+  readonly logFormat: "text" | "json";
 }

@@ -34,6 +34,20 @@ export const cmsghdr = { len: 0, level: 8, type: 12, data: 16, lenOfInt: 20, spa
 /** struct sockaddr_un (unix(7)): a 16-bit family, then 108 bytes of path. */
 export const sockaddrUn = { family: 0, path: 2, pathSize: 108, size: 110 } as const;
 
+/** struct sockaddr_in (ip(7)) and sockaddr_in6 (ipv6(7)); ports and addresses are big-endian. */
+export const sockaddrIn = { family: 0, port: 2, address: 4, size: 16 } as const;
+export const sockaddrIn6 = { family: 0, port: 2, address: 8, size: 28 } as const;
+
+/** struct epoll_event (epoll_ctl(2)): packed on x64 only. */
+export const epollEvent = {
+  events: 0,
+  data: process.arch === "x64" ? 4 : 8,
+  size: process.arch === "x64" ? 12 : 16,
+} as const;
+
+/** struct timespec (clock_gettime(2)): two 64-bit numbers. */
+export const timespec = { seconds: 0, nanoseconds: 8, size: 16 } as const;
+
 /** struct pollfd (poll(2)). */
 export const pollfd = { fd: 0, events: 4, revents: 6, size: 8 } as const;
 
@@ -48,14 +62,26 @@ const isArm = process.arch === "arm64";
 /** Constants of the kernel's headers; the same on every supported platform unless computed. */
 export const C = {
   AF_UNIX: 1,
+  AF_INET: 2,
+  AF_INET6: 10,
   SOCK_STREAM: 1,
+  SOCK_DGRAM: 2,
   SOCK_NONBLOCK: 0x800,
   SOCK_CLOEXEC: 0x80000,
   SOL_SOCKET: 1,
+  SO_REUSEADDR: 2,
   SO_TYPE: 3,
+  SO_REUSEPORT: 15,
   SO_PEERCRED: 17,
   SO_ACCEPTCONN: 30,
   SO_DOMAIN: 39,
+  IPPROTO_IPV6: 41,
+  IPV6_V6ONLY: 26,
+  EPOLL_CTL_ADD: 1,
+  EPOLL_CTL_DEL: 2,
+  EPOLLIN: 0x1,
+  EPOLLEXCLUSIVE: 0x10000000,
+  CLOCK_MONOTONIC: 1,
   SCM_RIGHTS: 1,
   MSG_CTRUNC: 0x8,
   MSG_DONTWAIT: 0x40,

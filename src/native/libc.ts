@@ -1,13 +1,23 @@
 /**
- * The C library through bun:ffi: the one table of functions, and the one arena of memory handed to
- * them.
+ * The C library through bun:ffi: the table of functions that every command needs, and the one arena
+ * of memory handed to them. What only the gateway needs is a table of its own
+ * (listening-socket.ts): each function costs time at the start.
  *
  * Rules: pointers passed to C point into the arena or into memory C itself owns, never into a small
  * typed array (its address goes stale when the JIT or the collector moves it). errno is read
  * directly after the call, before anything else runs. This file must not know what a client or an
  * instance is.
  */
-import { CString, dlopen, FFIType, ptr, read, toArrayBuffer, type Pointer } from "bun:ffi";
+import {
+  CString,
+  dlopen,
+  FFIType,
+  ptr,
+  read,
+  toArrayBuffer,
+  type FFIFunction,
+  type Pointer,
+} from "bun:ffi";
 
 const int = "i32";
 const pointer = "ptr";
@@ -67,7 +77,8 @@ const libraries = [
   `ld-musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`,
 ];
 
-function load() {
+/** Functions of the C library, by their C names. @throws Error where they cannot be had. */
+export function loadFunctions<Table extends Record<string, FFIFunction>>(table: Table) {
   if (process.platform !== "linux" || (process.arch !== "x64" && process.arch !== "arm64")) {
     throw new Error(
       `loading the C library: ${process.platform} ${process.arch} is not supported; ` +
@@ -77,7 +88,7 @@ function load() {
   const causes: string[] = [];
   for (const library of libraries) {
     try {
-      return dlopen(library, functions).symbols;
+      return dlopen(library, table).symbols;
     } catch (error) {
       causes.push(error instanceof Error ? error.message : String(error));
     }
@@ -85,8 +96,8 @@ function load() {
   throw new Error(`loading the C library: ${causes.join("; ")}`);
 }
 
-/** The functions, by their C names. */
-export const libc = load();
+/** The functions that every command needs. */
+export const libc = loadFunctions(functions);
 
 /**
  * One long-lived buffer for everything C reads or writes. An ArrayBuffer this large lives outside

@@ -72,8 +72,8 @@ function unixAddress(name: string, at: number, length: number, text: string): Un
   return { bytes, length, text };
 }
 
-function newSocket(): OwnedFd {
-  const fd = libc.socket(C.AF_UNIX, C.SOCK_STREAM | C.SOCK_CLOEXEC | C.SOCK_NONBLOCK, 0);
+function newSocket(type: number = C.SOCK_STREAM): OwnedFd {
+  const fd = libc.socket(C.AF_UNIX, type | C.SOCK_CLOEXEC | C.SOCK_NONBLOCK, 0);
   if (fd < 0) throw new SyscallError("socket", "", errno());
   return new OwnedFd(fd);
 }
@@ -121,7 +121,7 @@ export function listenUnix(at: UnixAddress, backlog: number): OwnedFd {
 }
 
 /** One integer socket option at SOL_SOCKET, or undefined when `fd` is no socket. */
-function socketOption(fd: number, option: number): number | undefined {
+export function socketOption(fd: number, option: number): number | undefined {
   arenaView.setInt32(optionOffset + 4, 4, true);
   const at = address(optionOffset);
   if (libc.getsockopt(fd, C.SOL_SOCKET, option, at, address(optionOffset + 4)) < 0)
@@ -167,6 +167,19 @@ export function send(fd: number, data: Uint8Array): number {
     if (count < piece.length) return sent;
   }
   return sent;
+}
+
+/**
+ * Sends one datagram without waiting. @returns whether it went out: a receiver that is full or gone
+ * does not get it.
+ */
+export function sendDatagram(to: UnixAddress, data: Uint8Array): boolean {
+  using socket = newSocket(C.SOCK_DGRAM);
+  arenaBytes.set(to.bytes, nameOffset);
+  if (libc.connect(socket.number, nameAddress, to.length) < 0) return false;
+  arenaBytes.set(data.subarray(0, transferSize), dataOffset);
+  const flags = C.MSG_DONTWAIT | C.MSG_NOSIGNAL;
+  return Number(libc.send(socket.number, address(dataOffset), data.length, flags)) === data.length;
 }
 
 /**

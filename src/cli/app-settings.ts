@@ -1,0 +1,136 @@
+/** The applications of a gateway's configuration: each by itself, and that they get along. */
+import { statSync } from "node:fs";
+import { basename, resolve } from "node:path";
+
+import type { AppConfig } from "../gateway/config.ts";
+import { findUser } from "../native/process.ts";
+import type { AppType } from "../wire/app-request.ts";
+import { MAX_INSTANCES, MAX_SPAWN_TIMEOUT_MS } from "../wire/configure.ts";
+import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
+import type { Table } from "./config-table.ts";
+
+export const appTypes: readonly AppType[] = ["auto", "rack", "wsgi", "node", "bun", "rails"];
+
+/** Letters, digits, inner dashes; at least one label; `*.` in front for all names below. */
+const hostPattern =
+  /^(\*\.)?[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)*$/;
+const ipv6Pattern = /^\[[0-9a-f:.]+\]$/;
+
+/** Reads `[[apps]]`, with `environment` and `type` of the whole as defaults. */
+export function readApps(top: Table, directory: string): AppConfig[] {
+  const environment = readEnvironment(top, "production");
+  const type = top.word("type", appTypes, "auto");
+  const tables = top.tables("apps");
+  if (tables.length === 0) top.wrong("apps", "is missing: there is no application");
+  const apps = tables.map((table) => readApp(table, directory, { environment, type }));
+  refuseDuplicates(tables, apps);
+  return apps;
+}
+
+function readApp(
+  table: Table,
+  directory: string,
+  defaults: { readonly environment: string; readonly type: AppType },
+): AppConfig {
+  const root = readRoot(table, directory);
+  const environment = readEnvironment(table, defaults.environment);
+  const user = table.text("user", "nobody");
+  if (findUser(user) === undefined) table.wrong("user", `'${user}' is not known on this system`);
+  const app: AppConfig = {
+    name: readName(table, root),
+    root,
+    hosts: readHosts(table),
+    prefix: readPrefix(table),
+    type: table.word("type", appTypes, defaults.type),
+    environment,
+    spawnMethod: table.word("spawn_method", ["smart", "conservative"], "smart"),
+    user,
+    env: readVariables(table),
+    maxInstances: table.whole("max_instances", { min: 0, max: MAX_INSTANCES }, 0),
+    concurrency: table.whole("concurrency", { min: 0, max: MAX_CONCURRENCY }, 0),
+    spawnTimeoutMs: table.time("spawn_timeout", { min: 1, max: MAX_SPAWN_TIMEOUT_MS }, 90_000),
+    staticFiles: table.flag("static_files", true),
+    // Backtraces are for whoever can act on them, not for visitors.
+    showErrors: table.flag("show_errors", environment === "development"),
+  };
+  table.finish();
+  return app;
+}
+
+function readRoot(table: Table, directory: string): string {
+  const text = table.text("root");
+  if (text === undefined) {
+    if (!table.has("root")) table.wrong("root", "is missing");
+    return "";
+  }
+  const root = resolve(directory, text);
+  const found = statSync(root, { throwIfNoEntry: false });
+  if (found === undefined) table.wrong("root", `'${root}' does not exist`);
+  else if (!found.isDirectory()) table.wrong("root", `'${root}' is no directory`);
+  return root;
+}
+
+function readEnvironment(table: Table, fallback: string): string {
+  const text = table.text("environment", fallback);
+  if (/^[A-Za-z0-9_.-]{1,100}$/.test(text)) return text;
+  table.wrong("environment", `is '${text}', not a name such as production`);
+  return fallback;
+}
+
+function readName(table: Table, root: string): string {
+  const text = table.text("name", basename(root));
+  if (/^[^\s\p{C}]{1,100}$/u.test(text)) return text;
+  if (root !== "") table.wrong("name", `'${text}' must be 1 to 100 characters without blanks`);
+  return text;
+}
+
+function readHosts(table: Table): string[] {
+  return table.texts("hosts").map((text) => {
+    const host = text.toLowerCase();
+    const isHost = host.length <= 253 && (hostPattern.test(host) || ipv6Pattern.test(host));
+    if (!isHost) {
+      table.wrong("hosts", `'${text}' is no host name (without port; '*.' only in front)`);
+    }
+    return host;
+  });
+}
+
+function readPrefix(table: Table): string {
+  const text = table.text("prefix", "/");
+  if (text === "/") return text;
+  if (/^(\/[^/?#%\s\p{C}]+)+$/u.test(text) && !/\/\.{1,2}(\/|$)/.test(text)) return text;
+  table.wrong("prefix", `'${text}' must begin with / and not end with one, as in '/shop'`);
+  return text;
+}
+
+function readVariables(table: Table): Record<string, string> {
+  const section = table.table("env");
+  const variables = section.allTexts();
+  for (const name of Object.keys(variables)) {
+    if (name === "" || name.includes("=")) section.wrong(name, "cannot be a variable's name");
+  }
+  return variables;
+}
+
+/** Two applications of one name, or of one host and prefix: which one is meant? */
+function refuseDuplicates(tables: readonly Table[], apps: readonly AppConfig[]): void {
+  const names = new Map<string, string>();
+  const routes = new Map<string, string>();
+  apps.forEach((app, index) => {
+    const table = tables[index];
+    if (table === undefined) return;
+    const named = names.get(app.name);
+    if (named !== undefined && app.name !== "") {
+      table.wrong("name", `'${app.name}' is the name of ${named} too`);
+    }
+    names.set(app.name, table.keyOf("name").replace(".name", ""));
+    for (const host of app.hosts.length === 0 ? [""] : new Set(app.hosts)) {
+      const route = `${host === "" ? "every host" : `host ${host}`}, prefix ${app.prefix}`;
+      const taken = routes.get(route);
+      if (taken !== undefined) {
+        table.wrong(app.hosts.length === 0 ? "prefix" : "hosts", `${route}: ${taken} has it too`);
+      }
+      routes.set(route, table.keyOf("name").replace(".name", ""));
+    }
+  });
+}

@@ -1,0 +1,62 @@
+/** The configuration file: TOML to settings, with the line where the syntax is wrong. */
+import { readFileSync, statSync } from "node:fs";
+
+import type { Settings } from "./gateway-settings.ts";
+import { ConfigurationError } from "./usage-error.ts";
+
+const maxFileBytes = 1024 * 1024;
+/** Above this, the search for the line of a mistake would take too long. */
+const maxSearchBytes = 64 * 1024;
+
+/** @throws ConfigurationError with the file, the line if it can be told, and the reason. */
+export function readSettingsFile(path: string): Settings {
+  const text = readText(path);
+  try {
+    return Bun.TOML.parse(text) as Settings;
+  } catch (cause) {
+    const why = reasonOf(cause);
+    const line = lineOfMistake(text, why);
+    const place = line === undefined ? path : `${path}:${line}`;
+    throw new ConfigurationError([`${place}: ${why}`], { cause });
+  }
+}
+
+function readText(path: string): string {
+  try {
+    const { size } = statSync(path);
+    if (size > maxFileBytes) {
+      const why = `it has ${size} bytes, ${maxFileBytes} are possible`;
+      throw new ConfigurationError([`${path}: ${why}`]);
+    }
+    return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
+  } catch (cause) {
+    if (cause instanceof ConfigurationError) throw cause;
+    const { code } = cause as NodeJS.ErrnoException;
+    const why = cause instanceof TypeError ? "it is not UTF-8" : `cannot be read: ${code}`;
+    throw new ConfigurationError([`${path}: ${why}`], { cause });
+  }
+}
+
+function reasonOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.replace(/^TOML Parse error: /, "");
+}
+
+/**
+ * Bun's parser gives a reason, but no place. The mistake is in the first line with which the text
+ * up to there fails for that reason, after the last one up to which it is right.
+ */
+function lineOfMistake(text: string, why: string): number | undefined {
+  if (text.length > maxSearchBytes) return undefined;
+  const reasons = text.split("\n").map((_, index, lines) => {
+    try {
+      Bun.TOML.parse(lines.slice(0, index + 1).join("\n"));
+      return undefined;
+    } catch (error) {
+      return reasonOf(error);
+    }
+  });
+  const lastGood = reasons.lastIndexOf(undefined);
+  const line = reasons.indexOf(why, lastGood + 1);
+  return line < 0 ? undefined : line + 1;
+}

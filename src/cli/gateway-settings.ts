@@ -1,0 +1,140 @@
+/**
+ * What a gateway can be told, whether by a file or by the command line: reads it, fills the
+ * defaults in, and checks what belongs together. docs/serve.md lists the same keys for people.
+ */
+import { resolve } from "node:path";
+
+import type { GatewayConfig, ListenAddress, TlsConfig } from "../gateway/config.ts";
+import { MAX_IDLE_SECONDS, MAX_POOL_SIZE } from "../wire/commands.ts";
+import { readApps } from "./app-settings.ts";
+import { Table, type Problem } from "./config-table.ts";
+import { parseListenAddress } from "./listen-address.ts";
+import { checkTls } from "./tls-files.ts";
+import { isNetwork } from "./trusted-proxy.ts";
+
+const hourMs = 3_600_000;
+const gib = 2 ** 30;
+
+/** Enough for one processor: applications have processes of their own. */
+const defaultWorkers = 1;
+const maxWorkers = 256;
+
+export type Settings = Readonly<Record<string, unknown>>;
+
+/**
+ * @param directory what relative paths start from.
+ * @returns the configuration, or all that is wrong with it, in the order of reading.
+ */
+export function readSettings(settings: Settings, directory: string): GatewayConfig | Problem[] {
+  const problems: Problem[] = [];
+  const top = new Table(settings, "", problems);
+  const workers = top.whole("workers", { min: 1, max: maxWorkers }, defaultWorkers);
+  const { listen, tls } = readAddresses(top, directory);
+  const log = top.table("log");
+  const logFile = log.text("access_file");
+  const config: GatewayConfig = {
+    listen,
+    tls,
+    workers,
+    limits: readLimits(top.table("limits")),
+    pool: readPool(top.table("pool")),
+    trustedProxies: readProxies(top),
+    accessLog: log.word("access", ["common", "json", "off"], "common"),
+    accessLogFile: logFile === undefined ? undefined : resolve(directory, logFile),
+    drainMs: top.time("drain_time", { min: 0, max: hourMs }, 30_000),
+    logLevel: log.whole("level", { min: 0, max: 4 }, 0),
+    logFormat: log.word("format", ["text", "json"], "text"),
+    apps: readApps(top, directory),
+  };
+  log.finish();
+  top.finish();
+  return problems.length === 0 ? config : problems;
+}
+
+function readAddresses(
+  top: Table,
+  directory: string,
+): { listen: ListenAddress[]; tls: TlsConfig | undefined } {
+  const modeText = top.text("unix_mode", "0660");
+  const isMode = /^0?[0-7]{3}$/.test(modeText);
+  if (!isMode) top.wrong("unix_mode", `is '${modeText}', not permissions such as "0660"`);
+  const context = { directory, tls: false, unixMode: isMode ? Number.parseInt(modeText, 8) : 0 };
+  const listen = parseAll(top, "listen", context);
+  const section = top.table("tls");
+  const secure = parseAll(section, "listen", { ...context, tls: true });
+  const certificate = section.text("certificate_file");
+  const key = section.text("key_file");
+  section.finish();
+  let tls: TlsConfig | undefined;
+  if (certificate !== undefined && key !== undefined) {
+    tls = {
+      certificateFile: resolve(directory, certificate),
+      keyFile: resolve(directory, key),
+    };
+    const why = checkTls(tls);
+    if (why !== undefined) section.wrong(why.key, why.why);
+  } else if (top.has("tls")) {
+    const missing = certificate === undefined ? "certificate_file" : "key_file";
+    section.wrong(missing, "is missing");
+  }
+  if (tls !== undefined && secure.length === 0) {
+    section.wrong("listen", "is missing: no address would be served with TLS");
+  }
+  const all = [...listen, ...secure];
+  const isDefault = !top.has("listen") && secure.length === 0;
+  return { listen: isDefault ? [defaultAddress] : all, tls };
+}
+
+const defaultAddress: ListenAddress = { kind: "tcp", host: "127.0.0.1", port: 8080, tls: false };
+
+function parseAll(
+  table: Table,
+  key: string,
+  context: Parameters<typeof parseListenAddress>[1],
+): ListenAddress[] {
+  const seen = new Set<string>();
+  return table.texts(key).flatMap((text) => {
+    const address = parseListenAddress(text, context);
+    if (typeof address === "string") {
+      table.wrong(key, address);
+      return [];
+    }
+    const name = address.kind === "tcp" ? `${address.host}:${address.port}` : address.path;
+    if (seen.has(name)) table.wrong(key, `'${text}' is given twice`);
+    seen.add(name);
+    return [address];
+  });
+}
+
+function readLimits(table: Table): GatewayConfig["limits"] {
+  const limits = {
+    maxHeaderBytes: table.size("max_header_size", { min: 1024, max: 128 * 1024 }, 16 * 1024),
+    maxBodyBytes: table.size("max_body_size", { min: 0, max: 1024 * gib }, 0),
+    idleMs: table.time("idle_time", { min: 1000, max: 255_000 }, 60_000),
+    queueMs: table.time("queue_time", { min: 0, max: hourMs }, 60_000),
+    responseMs: table.time("response_time", { min: 0, max: 24 * hourMs }, 0),
+  };
+  table.finish();
+  return limits;
+}
+
+function readPool(table: Table): GatewayConfig["pool"] {
+  const idle = { min: 0, max: MAX_IDLE_SECONDS * 1000 };
+  const pool = {
+    max: table.whole("max", { min: 1, max: MAX_POOL_SIZE }, 20),
+    maxPerApp: table.whole("max_per_app", { min: 0, max: MAX_POOL_SIZE }, 0),
+    maxIdleSeconds: Math.round(table.time("max_idle_time", idle, 120_000) / 1000),
+    maxQueue: table.whole("max_queue", { min: 0, max: 1_000_000 }, 0),
+  };
+  table.finish();
+  return pool;
+}
+
+function readProxies(top: Table): string[] {
+  const proxies = top.texts("trusted_proxies");
+  for (const text of proxies) {
+    if (isNetwork(text)) continue;
+    top.wrong("trusted_proxies", `'${text}' is neither an IP address nor a range as 10.0.0.0/8`);
+  }
+  return proxies;
+}

@@ -1,0 +1,47 @@
+/**
+ * The hidden command of a gateway's worker: takes what the supervisor has passed on its
+ * descriptors, and puts the parts that answer requests together.
+ */
+import { setCloseOnExec } from "../native/fd.ts";
+import { OwnedFd } from "../native/owned-fd.ts";
+import { ignoreSignal, signals } from "../native/process.ts";
+import { whyNotStream } from "../native/socket.ts";
+import { fetchFrom, attachPoolServer } from "../parent/index.ts";
+import type { GatewayConfig } from "../gateway/config.ts";
+import { Worker, type RequestServer } from "../gateway/worker.ts";
+import { workerCommand, workerDescriptors } from "../gateway/worker-process.ts";
+import { onSignal } from "./signals.ts";
+import { StartError } from "./usage-error.ts";
+
+/** Runs a worker until its supervisor has it leave. @throws StartError when started by hand. */
+export async function runWorker(): Promise<void> {
+  for (const number of [workerDescriptors.wake, workerDescriptors.control]) {
+    const why = whyNotStream(number);
+    if (why !== undefined) {
+      throw new StartError(
+        `${workerCommand} is started by 'serve' only: descriptor ${number}: ${why}`,
+      );
+    }
+    setCloseOnExec(number, true);
+  }
+  ignoreSignal(signals.SIGPIPE);
+  const worker = new Worker({
+    control: new OwnedFd(workerDescriptors.control),
+    makeServer: (config) => makeServer(config),
+  });
+  // For the supervisor it drains; told so directly it does the same, and is replaced.
+  onSignal((signal) => {
+    if (signal === "SIGTERM" || signal === "SIGINT") worker.drain();
+  });
+  await worker.run();
+}
+
+async function makeServer(config: GatewayConfig): Promise<RequestServer> {
+  const pool = await attachPoolServer(workerDescriptors.wake).connect();
+  const [app] = config.apps;
+  return {
+    fetch: (request) => fetchFrom(pool, app?.root ?? "", request),
+    reopenLogs: () => {},
+    close: () => pool.close(),
+  };
+}

@@ -1,0 +1,152 @@
+/**
+ * The command line of `serve`. Its options say the same as keys of a configuration file, and are
+ * checked by the same code; beside a file they overrule it.
+ */
+import { resolve, dirname } from "node:path";
+import type { CommandDef } from "citty";
+
+import type { GatewayConfig } from "../gateway/config.ts";
+import type { Problem } from "./config-table.ts";
+import { readSettingsFile } from "./gateway-file.ts";
+import { readSettings } from "./gateway-settings.ts";
+import { checkShape, type Arguments } from "./options.ts";
+import { ConfigurationError, UsageError } from "./usage-error.ts";
+
+/** Options that are keys of the configuration: `--max` is `max` in `[pool]`. */
+const keys: Readonly<Record<string, string>> = {
+  listen: "listen",
+  workers: "workers",
+  environment: "environment",
+  type: "type",
+  max: "pool.max",
+  "max-per-app": "pool.max_per_app",
+  "max-idle-time": "pool.max_idle_time",
+  "max-queue": "pool.max_queue",
+  "drain-time": "drain_time",
+  "access-log": "log.access",
+  "access-log-file": "log.access_file",
+  "log-level": "log.level",
+  "log-format": "log.format",
+};
+
+/** Options whose values are numbers in a file. */
+const numbers = ["workers", "max", "max-per-app", "max-queue", "log-level"];
+
+const options = {
+  listen: option("ADDRESS", "HOST:PORT or unix:PATH; repeatable (default 127.0.0.1:8080)"),
+  workers: option("N", "processes that serve HTTP (default 1)"),
+  max: option("N", "application processes there may be (default 20)"),
+  "max-per-app": option("N", "the same for each application; 0: no limit (default 0)"),
+  "max-idle-time": option("TIME", "how long one may have nothing to do (default 2m)"),
+  "max-queue": option("N", "requests that may wait for one; 0: no limit (default 0)"),
+  environment: option("NAME", "production, development … (default production)"),
+  type: option("TYPE", "auto, rack, wsgi, node or bun (default auto)"),
+  config: option("FILE", "a configuration file (TOML), in place of a directory"),
+  check: { type: "boolean", description: "only check the configuration" },
+  "drain-time": option("TIME", "for requests under way at the end (default 30s)"),
+  "access-log": option("FORM", "common, json or off (default common)"),
+  "access-log-file": option("FILE", "where it goes (default stdout)"),
+  "log-level": option("N", "0 warnings, 1 notable events, up to 4 (default 0)"),
+  "log-format": option("FORM", "text or json (default text)"),
+} as const;
+
+function option(valueHint: string, description: string) {
+  return { type: "string", valueHint, description } as const;
+}
+
+/** As citty shows it with --help. */
+export const serveCommand: CommandDef = {
+  meta: {
+    name: "ApplicationPoolServerExecutable serve",
+    description:
+      "Serves applications over HTTP: one directory, or those of a configuration file. " +
+      "SIGHUP reads the file anew, SIGUSR1 opens logs anew, SIGTERM and SIGINT end it.",
+  },
+  args: {
+    DIRECTORY: {
+      type: "positional",
+      required: false,
+      description: "the application: config.ru, passenger_wsgi.py, server.ts, app.js …",
+    },
+    ...options,
+  },
+};
+
+/** What was asked for; the configuration can be read again and again. */
+export interface ServeRequest {
+  readonly check: boolean;
+  /** @throws ConfigurationError. */
+  readConfig(): GatewayConfig;
+}
+
+/** Reads the arguments after `serve`. @throws UsageError. */
+export function readServeArguments(rawArguments: readonly string[]): ServeRequest {
+  const { words, given } = checkShape(rawArguments, options, ["listen"]);
+  const [directory, extra] = words;
+  const file = given.get("config")?.[0];
+  if (extra !== undefined) throw new UsageError(`unexpected argument '${extra}'`);
+  if (directory === undefined && file === undefined) {
+    throw new UsageError("no application: give a directory, or a file with --config");
+  }
+  if (directory !== undefined && file !== undefined) {
+    throw new UsageError(`both '${directory}' and --config are given: name it in the file`);
+  }
+  const path = file === undefined ? undefined : resolve(file);
+  return {
+    check: given.has("check"),
+    readConfig: () => readConfig(path, directory, given),
+  };
+}
+
+function readConfig(
+  path: string | undefined,
+  directory: string | undefined,
+  given: Arguments["given"],
+): GatewayConfig {
+  const settings: Record<string, unknown> =
+    path === undefined ? { apps: [{ root: directory }] } : { ...readSettingsFile(path) };
+  const overruled = overrule(settings, given);
+  const base = path === undefined ? process.cwd() : dirname(path);
+  const config = readSettings(settings, base);
+  if (!Array.isArray(config)) return config;
+  const places = config.map(({ key, why }: Problem) => {
+    const place = overruled.get(key) ?? (path === undefined ? placeOf(key) : `${path}: ${key}`);
+    return `${place}: ${why}`;
+  });
+  throw new ConfigurationError(places);
+}
+
+/** Without a file there is one application, and its root is the argument. */
+function placeOf(key: string): string {
+  return key === "apps[0].root" ? "DIRECTORY" : key;
+}
+
+/** Puts what the command line gives into the settings. @returns which option stands for a key. */
+function overrule(
+  settings: Record<string, unknown>,
+  given: Arguments["given"],
+): Map<string, string> {
+  const overruled = new Map<string, string>();
+  for (const [name, values] of given) {
+    const key = keys[name];
+    if (key === undefined) continue;
+    const [last = "", section] = key.split(".").toReversed();
+    const table = section === undefined ? settings : sectionOf(settings, section);
+    table[last] = name === "listen" ? values : valueOf(name, values[0] ?? "");
+    overruled.set(key, `--${name}`);
+  }
+  return overruled;
+}
+
+function sectionOf(settings: Record<string, unknown>, section: string): Record<string, unknown> {
+  const present = settings[section];
+  const made = typeof present === "object" ? { ...present } : {};
+  settings[section] = made;
+  return made;
+}
+
+/** A number as a number, so that it is checked as one; all else as it stands there. */
+function valueOf(name: string, text: string): unknown {
+  if (numbers.includes(name) && /^[0-9]{1,15}$/.test(text)) return Number(text);
+  return text;
+}

@@ -1,0 +1,128 @@
+/**
+ * `serve`: an HTTP gateway in front of a pool server of its own, in one command. The parts are put
+ * together here: configuration, systemd, supervisor, signals, log.
+ */
+import { writeSync } from "node:fs";
+
+import type { GatewayConfig } from "../gateway/config.ts";
+import type { Report } from "../gateway/report.ts";
+import { Notifier } from "../gateway/sd-notify.ts";
+import { passedListeners } from "../gateway/socket-activation.ts";
+import { Supervisor } from "../gateway/supervisor.ts";
+import { ignoreSignal, signals } from "../native/process.ts";
+import { LineWriter } from "../server/line-writer.ts";
+import { Log } from "../server/log.ts";
+import { childEnvironment } from "./child-environment.ts";
+import { readServeArguments, type ServeRequest } from "./serve-options.ts";
+import { onSignal } from "./signals.ts";
+import { ConfigurationError, StartError } from "./usage-error.ts";
+
+/**
+ * Runs the gateway until it ends. @throws UsageError, ConfigurationError, StartError: then nothing
+ * is left running.
+ */
+export async function runServe(rawArguments: readonly string[]): Promise<void> {
+  const request = readServeArguments(rawArguments);
+  const config = request.readConfig();
+  if (request.check) return say(`the configuration is good: ${summary(config)}`);
+  ignoreSignal(signals.SIGPIPE);
+  await new Gateway(request, config).run();
+}
+
+class Gateway {
+  readonly #request: ServeRequest;
+  readonly #notifier = new Notifier(process.env);
+  readonly #supervisor: Supervisor;
+  readonly #stderr = new LineWriter(undefined);
+  #log: Log;
+
+  constructor(request: ServeRequest, config: GatewayConfig) {
+    this.#request = request;
+    this.#log = this.#makeLog(config);
+    const report: Report = (level, event, fields) => this.#log.event(level, event, fields);
+    this.#supervisor = orStartError(() => {
+      const inherited = passedListeners(process.env, config.tls !== undefined);
+      const env = childEnvironment(process.env);
+      return new Supervisor({ config, inherited, report, env });
+    });
+  }
+
+  async run(): Promise<void> {
+    const supervisor = this.#supervisor;
+    const ended = Promise.withResolvers<void>();
+    onSignal((signal) => {
+      switch (signal) {
+        case "SIGTERM":
+        case "SIGINT":
+          if (supervisor.isStopping) return supervisor.hurry();
+          this.#notifier.stopping();
+          return ended.resolve(supervisor.stop());
+        case "SIGHUP":
+          return void this.#reload();
+        case "SIGUSR1":
+          return supervisor.reopenLogs();
+        case "SIGUSR2":
+          return;
+      }
+    });
+    try {
+      await supervisor.start();
+      for (const url of supervisor.urls) say(`listening on ${url}`);
+      this.#notifier.ready(summary(supervisor.config));
+    } catch (error) {
+      if (!supervisor.isStopping) throw asStartError(error);
+    }
+    await ended.promise;
+    this.#notifier.close();
+  }
+
+  async #reload(): Promise<void> {
+    const supervisor = this.#supervisor;
+    this.#notifier.reloading();
+    const before = new Set(supervisor.urls);
+    try {
+      const config = this.#request.readConfig();
+      await supervisor.reload(config);
+      this.#log = this.#makeLog(config);
+      this.#log.event(1, "configuration reloaded");
+      for (const url of supervisor.urls) if (!before.has(url)) say(`listening on ${url}`);
+    } catch (error) {
+      const problems = error instanceof ConfigurationError ? error.problems : [messageOf(error)];
+      for (const cause of problems) this.#log.error("configuration not reloaded", { cause });
+    }
+    if (!supervisor.isStopping) this.#notifier.ready(summary(supervisor.config));
+  }
+
+  #makeLog(config: GatewayConfig): Log {
+    return new Log(config.logLevel, config.logFormat, (line) => this.#stderr.write(line));
+  }
+}
+
+function orStartError<T>(action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    throw asStartError(error);
+  }
+}
+
+function asStartError(error: unknown): StartError {
+  return new StartError(messageOf(error), { cause: error });
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** `2 applications, 1 worker`. */
+function summary({ apps, workers }: GatewayConfig): string {
+  return `${count(apps.length, "application")}, ${count(workers, "worker")}`;
+}
+
+function count(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? "" : "s"}`;
+}
+
+function say(line: string): void {
+  writeSync(1, `${line}\n`);
+}

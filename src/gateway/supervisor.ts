@@ -1,0 +1,209 @@
+/**
+ * The process that `serve` is: it binds the sockets, keeps the pool server and the workers running,
+ * and passes on what operators want: reload, log rotation, the end. It serves no request itself and
+ * does nothing while nothing happens.
+ *
+ * It leaves no orphans, however it ends: workers leave when their control channel ends, and the
+ * pool server when no worker and no supervisor holds the other end of its wake socket.
+ */
+import type { GatewayConfig } from "./config.ts";
+import { Listener, showAddress } from "./listeners.ts";
+import { PoolKeeper } from "./pool-keeper.ts";
+import type { Report } from "./report.ts";
+import { WorkerProcess } from "./worker-process.ts";
+import { WorkerSet } from "./worker-set.ts";
+
+export interface SupervisorOptions {
+  readonly config: GatewayConfig;
+  /** Sockets that systemd has passed; they take the place of the configured addresses. */
+  readonly inherited: readonly Listener[];
+  readonly report: Report;
+  /** The environment of workers and pool server. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #report: Report;
+  #config: GatewayConfig;
+  #listeners: readonly Listener[];
+  readonly #pool: PoolKeeper;
+  #workers: WorkerSet;
+  /** Sets of earlier configurations that still have requests to finish. */
+  readonly #leaving = new Set<WorkerSet>();
+  #reloading: Promise<void> = Promise.resolve();
+  #stopping: Promise<void> | undefined;
+  #closed: Promise<void> | undefined;
+
+  /** Binds the sockets and starts the pool server. @throws ListenError, Error. */
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#report = options.report;
+    this.#config = options.config;
+    this.#listeners = this.#open(options.config, []);
+    try {
+      this.#pool = new PoolKeeper({
+        commandLine: () => poolServerArguments(this.#config),
+        env: options.env,
+        report: options.report,
+      });
+    } catch (error) {
+      for (const listener of this.#listeners) listener.close();
+      throw error;
+    }
+    this.#workers = this.#makeWorkers(this.#config);
+  }
+
+  /** Where it accepts, as people write it. */
+  get urls(): string[] {
+    return this.#listeners.map(({ url }) => url);
+  }
+
+  /** The configuration in use. */
+  get config(): GatewayConfig {
+    return this.#config;
+  }
+
+  /** Whether it ends, or has ended. */
+  get isStopping(): boolean {
+    return this.#stopping !== undefined;
+  }
+
+  /** Starts the workers. @throws Error when they do not come up; then nothing is left running. */
+  async start(): Promise<void> {
+    try {
+      await this.#workers.start();
+    } catch (error) {
+      await this.#close();
+      throw error;
+    }
+  }
+
+  /**
+   * Serves another configuration from now on; no connection is lost. @throws ListenError, Error
+   * when it cannot be served: then the old one stays.
+   */
+  reload(config: GatewayConfig): Promise<void> {
+    const turn = this.#reloading.then(() => this.#change(config));
+    this.#reloading = turn.catch(() => {});
+    return turn;
+  }
+
+  /** Has workers open their logs anew. */
+  reopenLogs(): void {
+    for (const set of [this.#workers, ...this.#leaving]) set.reopenLogs();
+  }
+
+  /**
+   * Ends: accepts nothing more, lets requests under way finish, then the pool server. @returns when
+   * all of it is gone.
+   */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#drain();
+    return this.#stopping;
+  }
+
+  /** Ends at once, without waiting for requests. */
+  hurry(): void {
+    for (const set of [this.#workers, ...this.#leaving]) set.kill();
+    this.#pool.hurry();
+  }
+
+  async #drain(): Promise<void> {
+    await this.#reloading;
+    const sets = [this.#workers, ...this.#leaving];
+    await Promise.all(sets.map((set) => set.drain(this.#config.drainMs, false)));
+    await this.#close();
+  }
+
+  #close(): Promise<void> {
+    if (this.#closed === undefined) {
+      for (const listener of this.#listeners) listener.close();
+      this.#closed = this.#pool.close();
+    }
+    return this.#closed;
+  }
+
+  async #change(config: GatewayConfig): Promise<void> {
+    if (this.#stopping !== undefined) return;
+    const old = { config: this.#config, listeners: this.#listeners, workers: this.#workers };
+    const listeners = this.#open(config, old.listeners);
+    this.#listeners = listeners;
+    const workers = this.#makeWorkers(config);
+    const undo: (() => void)[] = [];
+    try {
+      for (const listener of listeners) undo.push(listener.growTo(config.workers));
+      await workers.start();
+    } catch (error) {
+      this.#listeners = old.listeners;
+      for (const shrink of undo) shrink();
+      closeAllBut(old.listeners, listeners);
+      throw error;
+    }
+    this.#config = config;
+    this.#workers = workers;
+    this.#leaving.add(old.workers);
+    void this.#retire(old.workers, old.config.drainMs);
+    closeAllBut(listeners, old.listeners);
+  }
+
+  async #retire(workers: WorkerSet, drainMs: number): Promise<void> {
+    await workers.drain(drainMs, true);
+    this.#leaving.delete(workers);
+  }
+
+  /** The listeners of a configuration; those of `present` that it has too are kept. */
+  #open(config: GatewayConfig, present: readonly Listener[]): Listener[] {
+    if (this.#options.inherited.length > 0) return [...this.#options.inherited];
+    const kept = new Map(present.map((listener) => [listener.key, listener]));
+    const listeners: Listener[] = [];
+    try {
+      for (const address of config.listen) {
+        const known = kept.get(showAddress(address));
+        listeners.push(known ?? Listener.open(address, config.workers));
+      }
+      return listeners;
+    } catch (error) {
+      closeAllBut(present, listeners);
+      throw error;
+    }
+  }
+
+  #makeWorkers(config: GatewayConfig): WorkerSet {
+    const listeners = this.#listeners;
+    return new WorkerSet({
+      count: config.workers,
+      report: this.#report,
+      launch: (place) =>
+        WorkerProcess.start({
+          config,
+          wakeFd: this.#pool.wakeFd,
+          listeners: listeners.flatMap((listener) => listener.forPlace(place, config.workers)),
+          env: this.#options.env,
+        }),
+    });
+  }
+}
+
+function closeAllBut(kept: readonly Listener[], listeners: readonly Listener[]): void {
+  for (const listener of listeners) if (!kept.includes(listener)) listener.close();
+}
+
+/** The pool server's command line: what can be set later is set at the start too. */
+function poolServerArguments(config: GatewayConfig): string[] {
+  const { pool } = config;
+  const options = {
+    "log-format": config.logFormat,
+    max: pool.max,
+    "max-per-app": pool.maxPerApp,
+    "max-idle-time": pool.maxIdleSeconds,
+    "max-queue": pool.maxQueue,
+  };
+  const defaults = ["", "", "", ""]; // LOG_FILE: our stderr; RUBY; USER; STATUS_FIFO
+  return [
+    String(config.logLevel),
+    "builtin",
+    ...defaults,
+    ...Object.entries(options).map(([name, value]) => `--${name}=${value}`),
+  ];
+}

@@ -1,0 +1,141 @@
+/**
+ * The workers that serve one configuration: as many as it asks for, each replaced when it dies,
+ * until they are told to drain. A reload makes a new set and drains the old one.
+ */
+import type { Report } from "./report.ts";
+import { RestartPause } from "./restart-pause.ts";
+import type { WorkerProcess } from "./worker-process.ts";
+
+/** A worker that is not ready by then is given up. */
+const readyLimitMs = 30_000;
+/** How much longer than it may take to drain a worker is waited for before SIGKILL. */
+const killDelayMs = 2_000;
+
+export interface WorkerSetOptions {
+  readonly count: number;
+  /** Starts the worker of one place, 0 to count - 1. */
+  launch(place: number): Promise<WorkerProcess>;
+  readonly report: Report;
+}
+
+export class WorkerSet {
+  readonly #options: WorkerSetOptions;
+  readonly #running = new Set<WorkerProcess>();
+  readonly #waits = new Map<ReturnType<typeof setTimeout>, () => void>();
+  #leaving = false;
+  #places: Promise<void>[] = [];
+
+  constructor(options: WorkerSetOptions) {
+    this.#options = options;
+  }
+
+  /** Processes of the workers that run. */
+  get pids(): number[] {
+    return [...this.#running].map(({ pid }) => pid);
+  }
+
+  /**
+   * Starts all workers. @throws Error when one of them does not become ready: then none is left.
+   */
+  async start(): Promise<void> {
+    const places = Array.from({ length: this.#options.count }, (_, place) => place);
+    const starts = await Promise.allSettled(places.map((place) => this.#launch(place)));
+    const failure = starts.find((start) => start.status === "rejected");
+    if (failure !== undefined) {
+      this.kill();
+      throw failure.reason;
+    }
+    this.#places = starts.map((start, place) => {
+      if (start.status === "rejected") throw start.reason;
+      return this.#keep(place, start.value);
+    });
+  }
+
+  /**
+   * Has every worker leave. @param limitMs how long requests under way may take.
+   * @param keepIdle see ToWorker. @returns when all are gone.
+   */
+  async drain(limitMs: number, keepIdle: boolean): Promise<void> {
+    this.#leave();
+    for (const worker of this.#running) worker.tell({ kind: "drain", limitMs, keepIdle });
+    const timer = setTimeout(() => this.kill(), limitMs + killDelayMs);
+    await Promise.all(this.#places);
+    clearTimeout(timer);
+  }
+
+  reopenLogs(): void {
+    for (const worker of this.#running) worker.tell({ kind: "reopenLogs" });
+  }
+
+  /** Ends all workers at once. */
+  kill(): void {
+    this.#leave();
+    for (const worker of this.#running) worker.kill();
+  }
+
+  /** No worker is replaced any more; who waits to be, stops waiting. */
+  #leave(): void {
+    this.#leaving = true;
+    for (const [timer, resolve] of this.#waits) {
+      clearTimeout(timer);
+      resolve();
+    }
+    this.#waits.clear();
+  }
+
+  /** Keeps one place taken until the set leaves. */
+  async #keep(place: number, first: WorkerProcess): Promise<void> {
+    const pause = new RestartPause();
+    let worker: WorkerProcess | undefined = first;
+    let startedMs = first.startedMs;
+    for (;;) {
+      if (worker !== undefined) await this.#end(worker);
+      if (this.#leaving) return;
+      await this.#wait(pause.after(performance.now() - startedMs));
+      if (this.#leaving) return;
+      startedMs = performance.now();
+      worker = await this.#launch(place).catch((error: unknown) => {
+        this.#options.report(0, "worker not started", { cause: messageOf(error) });
+        return undefined;
+      });
+    }
+  }
+
+  async #end(worker: WorkerProcess): Promise<void> {
+    const how = await worker.ended;
+    this.#running.delete(worker);
+    if (this.#leaving && how === "status 0") return;
+    this.#options.report(0, "worker died", { pid: worker.pid, end: how });
+  }
+
+  async #launch(place: number): Promise<WorkerProcess> {
+    const worker = await this.#options.launch(place);
+    this.#running.add(worker);
+    const timer = setTimeout(() => worker.kill(), readyLimitMs);
+    const answer = await worker.ready;
+    clearTimeout(timer);
+    if (answer === "ready") {
+      this.#options.report(1, "worker started", { pid: worker.pid });
+      return worker;
+    }
+    worker.kill();
+    await worker.ended;
+    this.#running.delete(worker);
+    throw new Error(`worker ${worker.pid}: ${answer.why}`);
+  }
+
+  async #wait(pauseMs: number): Promise<void> {
+    if (pauseMs === 0 || this.#leaving) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => {
+        this.#waits.delete(timer);
+        resolve();
+      }, pauseMs);
+      this.#waits.set(timer, resolve);
+    });
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,140 @@
+/**
+ * A worker: serves HTTP on the listening sockets it has inherited, and gets sessions from the pool
+ * server through the wake socket. The supervisor tells it what to serve and when to leave; if the
+ * supervisor is gone, it leaves by itself.
+ *
+ * Leaving is: accept nothing more, answer with `Connection: close`, go when no connection is left,
+ * at the limit in any case.
+ */
+import type { Server } from "bun";
+
+import { countConnections } from "../native/listening-socket.ts";
+import type { OwnedFd } from "../native/owned-fd.ts";
+import { serveOn, type ServedListener } from "../native/serve-listener.ts";
+import type { GatewayConfig } from "./config.ts";
+import { ControlChannel, type PassedListener } from "./control-channel.ts";
+import type { ToSupervisor, ToWorker } from "./control-channel.ts";
+
+/** What answers requests, made anew for each worker process. */
+export interface RequestServer {
+  fetch(request: Request, server: Server<undefined>): Response | Promise<Response>;
+  /** Opens its logs anew. */
+  reopenLogs(): void;
+  /** Gives its connection to the pool server up and writes what is left to write. */
+  close(): void;
+}
+
+export interface WorkerOptions {
+  /** The control channel's descriptor. */
+  readonly control: OwnedFd;
+  /** Makes what answers. @throws Error when the configuration cannot be served. */
+  makeServer(config: GatewayConfig): RequestServer | Promise<RequestServer>;
+}
+
+/** While draining, how often it looks for connections that are left. */
+const lookMs = 50;
+
+export class Worker {
+  readonly #options: WorkerOptions;
+  readonly #served: ServedListener[] = [];
+  readonly #ended = Promise.withResolvers<void>();
+  #control: ControlChannel<ToWorker, ToSupervisor> | undefined;
+  #requests: RequestServer | undefined;
+  #config: GatewayConfig | undefined;
+  #draining = false;
+
+  constructor(options: WorkerOptions) {
+    this.#options = options;
+  }
+
+  /** Runs until the supervisor has it leave, or is gone. */
+  async run(): Promise<void> {
+    this.#control = await ControlChannel.open<ToWorker, ToSupervisor>(this.#options.control, {
+      message: (message) => void this.#obey(message),
+      closed: () => this.drain(),
+    });
+    await this.#ended.promise;
+  }
+
+  /** Leaves as if the supervisor had said so. */
+  drain(): void {
+    void this.#drain(this.#config?.drainMs ?? 0, false);
+  }
+
+  async #obey(message: ToWorker): Promise<void> {
+    switch (message.kind) {
+      case "serve":
+        return this.#serve(message.config, message.listeners);
+      case "drain":
+        return this.#drain(message.limitMs, message.keepIdle);
+      case "reopenLogs":
+        this.#requests?.reopenLogs();
+    }
+  }
+
+  async #serve(config: GatewayConfig, listeners: readonly PassedListener[]): Promise<void> {
+    this.#config = config;
+    try {
+      const requests = await this.#options.makeServer(config);
+      this.#requests = requests;
+      for (const listener of listeners) this.#served.push(this.#listen(config, listener, requests));
+      this.#control?.send({ kind: "ready" });
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#control?.send({ kind: "failed", why });
+    }
+  }
+
+  #listen(
+    config: GatewayConfig,
+    { descriptor, tls }: PassedListener,
+    requests: RequestServer,
+  ): ServedListener {
+    const { limits } = config;
+    return serveOn(descriptor, (placeholder) =>
+      Bun.serve({
+        ...placeholder,
+        development: false,
+        maxRequestBodySize:
+          limits.maxBodyBytes === 0 ? Number.MAX_SAFE_INTEGER : limits.maxBodyBytes,
+        idleTimeout: Math.min(255, Math.ceil(limits.idleMs / 1000)),
+        ...(tls ? { tls: tlsOptions(config) } : {}),
+        fetch: (request, server) => this.#answer(requests, request, server),
+      }),
+    );
+  }
+
+  #answer(requests: RequestServer, request: Request, server: Server<undefined>) {
+    const answer = requests.fetch(request, server);
+    return answer instanceof Promise ? answer.then(this.#finish) : this.#finish(answer);
+  }
+
+  /** Bun closes the connection after the answer once it stops, but does not say so in it. */
+  readonly #finish = (answer: Response): Response => {
+    if (this.#draining) answer.headers.set("Connection", "close");
+    return answer;
+  };
+
+  async #drain(limitMs: number, keepIdle: boolean): Promise<void> {
+    // A second, stricter order overrules the first: its loop ends both.
+    this.#draining = true;
+    const deadline = performance.now() + limitMs;
+    // Nobody else will accept what waits in the queues: let the event loop take it first.
+    if (!keepIdle) await Bun.sleep(0);
+    for (const listener of this.#served) listener.stopAccepting();
+    if (!keepIdle) for (const { server } of this.#served) void server.stop();
+    while (this.#connections() > 0 && performance.now() < deadline) await Bun.sleep(lookMs);
+    for (const { server } of this.#served) void server.stop(true);
+    this.#requests?.close();
+    this.#ended.resolve();
+  }
+
+  #connections(): number {
+    return countConnections(this.#served.map(({ address }) => address));
+  }
+}
+
+function tlsOptions({ tls }: GatewayConfig) {
+  if (tls === undefined) throw new Error("an address with TLS, but no certificate");
+  return { cert: Bun.file(tls.certificateFile), key: Bun.file(tls.keyFile) };
+}

@@ -1,0 +1,118 @@
+/** `serve` from start to end: what it prints, what it starts, and that all of it leaves again. */
+import { expect, test } from "bun:test";
+
+import { until } from "../helpers/condition.ts";
+import { gateways, writeApplication, type Gateway } from "../helpers/gateway.ts";
+import { isRunning } from "../helpers/processes.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+
+const temporaryDirectory = temporaryDirectories();
+const startGateway = gateways();
+
+const anyPort = ["--listen", "127.0.0.1:0"];
+
+function serveApp(...more: string[]): Gateway {
+  return startGateway([writeApplication(temporaryDirectory()), ...anyPort, ...more]);
+}
+
+/** Resolves with the text of the answer, which has to be a good one. */
+async function ask(gateway: Gateway, path: string): Promise<string> {
+  const answer = await fetch(`${await gateway.address()}${path}`, { keepalive: false });
+  expect(answer.status).toBe(200);
+  return answer.text();
+}
+
+test("one directory is served; one line names the address; SIGTERM ends it with status 0", async () => {
+  const gateway = serveApp();
+  expect(await gateway.address()).toMatch(/^http:\/\/127\.0\.0\.1:[1-9]\d*$/);
+  expect(await ask(gateway, "/some/path")).toMatch(/^app \/some\/path \d+\n$/);
+  expect(gateway.workers).toHaveLength(1);
+  await gateway.end();
+  expect(await gateway.ended).toBe(0);
+  expect(gateway.lines.filter((line) => line.startsWith("listening"))).toHaveLength(1);
+});
+
+test("with port 0, all workers share the one port that is picked", async () => {
+  const gateway = serveApp("--workers", "3");
+  await ask(gateway, "/");
+  expect(gateway.workers).toHaveLength(3);
+  expect(gateway.addresses).toHaveLength(1);
+  await gateway.end();
+});
+
+test("a worker that is killed is replaced, and requests go on", async () => {
+  const gateway = serveApp("--workers", "2");
+  await ask(gateway, "/");
+  const [victim] = gateway.workers;
+  process.kill(victim?.pid ?? 0, "SIGKILL");
+  await until("there is another worker", () => {
+    const { workers } = gateway;
+    return workers.length === 2 && workers.every(({ pid }) => pid !== victim?.pid);
+  });
+  for (let i = 0; i < 20; i += 1) await ask(gateway, `/after/${i}`);
+  expect(gateway.log).toContain("worker died");
+  await gateway.end();
+});
+
+test("the pool server killed: another one serves, on the same wake socket", async () => {
+  const gateway = serveApp();
+  await ask(gateway, "/before");
+  const victim = gateway.poolServer?.pid ?? 0;
+  process.kill(victim, "SIGKILL");
+  await until("there is another pool server", () => {
+    const { poolServer } = gateway;
+    return poolServer !== undefined && poolServer.pid !== victim;
+  });
+  await gateway.end();
+});
+
+test("the supervisor killed: workers, pool server and applications leave by themselves", async () => {
+  const gateway = serveApp("--workers", "2");
+  await ask(gateway, "/");
+  gateway.signal("SIGKILL");
+  expect(await gateway.ended).toBe("SIGKILL");
+  await until(
+    "nothing is left",
+    () => gateway.processes.length === 0,
+    () => gateway.processes,
+  );
+});
+
+test("SIGTERM waits for the request under way; nothing new is accepted meanwhile", async () => {
+  const gateway = serveApp("--log-level", "1");
+  const address = await gateway.address();
+  const slow = fetch(`${address}/slow?ms=600`);
+  await until("the request is under way", () => gateway.log.includes("slow request begins"));
+  gateway.signal("SIGTERM");
+  await until("nothing is accepted", async () => {
+    return fetch(address, { keepalive: false }).then(
+      () => false,
+      () => true,
+    );
+  });
+  const answer = await slow;
+  expect(answer.headers.get("connection")).toBe("close");
+  expect(await answer.text()).toMatch(/^app \/slow \d+\n$/);
+  expect(await gateway.ended).toBe(0);
+});
+
+test("a second SIGTERM ends it at once, the request with it", async () => {
+  const gateway = serveApp("--log-level", "1");
+  const slow = fetch(`${await gateway.address()}/slow?ms=30000`);
+  const failed = slow.then(
+    () => "answered",
+    () => "failed",
+  );
+  await until("the request is under way", () => gateway.log.includes("slow request begins"));
+  gateway.signal("SIGTERM");
+  const [worker] = gateway.workers;
+  gateway.signal("SIGTERM");
+  await until("the worker is gone", () => !isRunning(worker?.pid ?? 0));
+  expect(await gateway.ended).toBe(0);
+  expect(await failed).toBe("failed");
+  await until(
+    "nothing is left",
+    () => gateway.processes.length === 0,
+    () => gateway.processes,
+  );
+});

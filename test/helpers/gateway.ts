@@ -1,0 +1,154 @@
+/**
+ * `serve` as users run it: the compiled binary, its lines on stdout, its log on stderr, and
+ * afterwards the check that no process is left.
+ */
+import { afterEach } from "bun:test";
+import { randomUUID } from "node:crypto";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { binaryPath, plainEnvironment } from "./binary-server.ts";
+import { until, within } from "./condition.ts";
+import { markedProcesses, markVariable, type ProcessFacts } from "./processes.ts";
+
+export interface GatewayOptions {
+  readonly environment?: Readonly<Record<string, string>>;
+  /** What is put in front of the command. */
+  readonly wrapper?: readonly string[];
+  readonly cwd?: string;
+}
+
+export class Gateway {
+  readonly #process: Bun.Subprocess<"ignore", "pipe", "pipe">;
+  readonly #mark: string;
+  /** Lines on stdout so far. */
+  readonly lines: string[] = [];
+  /** stderr so far. */
+  log = "";
+
+  constructor(args: readonly string[], options: GatewayOptions = {}) {
+    this.#mark = randomUUID();
+    this.#process = Bun.spawn([...(options.wrapper ?? []), binaryPath, "serve", ...args], {
+      env: { ...plainEnvironment, ...options.environment, [markVariable]: this.#mark },
+      stdio: ["ignore", "pipe", "pipe"],
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    });
+    started.push(this);
+    void this.#readLines();
+    void this.#readLog();
+  }
+
+  /** Resolves with the first address it says it listens on. */
+  async address(): Promise<string> {
+    return until(
+      "the gateway listens",
+      () => this.addresses[0],
+      () => this.log,
+    );
+  }
+
+  get addresses(): string[] {
+    return this.lines.flatMap((line) => /^listening on (.*)$/.exec(line)?.[1] ?? []);
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  /** Its exit status, or the signal that ended it. */
+  get ended(): Promise<number | string> {
+    return within(
+      "the gateway's end",
+      this.#process.exited.then((status) => this.#process.signalCode ?? status),
+    );
+  }
+
+  /** Everything it has started that still runs, without itself. */
+  get processes(): ProcessFacts[] {
+    return markedProcesses(this.#mark).filter(({ pid }) => pid !== this.pid);
+  }
+
+  get workers(): ProcessFacts[] {
+    return this.processes.filter(({ command }) => command.endsWith(" gateway-worker"));
+  }
+
+  get poolServer(): ProcessFacts | undefined {
+    return this.processes.find(({ command }) => / \d builtin /.test(command));
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#process.kill(signal);
+  }
+
+  /** Ends it, however it fares. @throws Error when something it has started outlives it. */
+  async end(): Promise<void> {
+    this.#process.kill("SIGTERM");
+    await until(
+      "the gateway has ended",
+      () => this.#process.exitCode !== null || this.#process.killed,
+    );
+    await this.#process.exited;
+    await until(
+      "nothing is left of the gateway",
+      () => this.processes.length === 0,
+      () => this.processes,
+    );
+  }
+
+  /** Makes sure that nothing is left, by force. */
+  destroy(): void {
+    this.#process.kill("SIGKILL");
+    for (const { pid } of this.processes) process.kill(pid, "SIGKILL");
+  }
+
+  async #readLines(): Promise<void> {
+    const decoder = new TextDecoder();
+    let rest = "";
+    for await (const chunk of this.#process.stdout) {
+      const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+      rest = lines.pop() ?? "";
+      this.lines.push(...lines);
+    }
+  }
+
+  async #readLog(): Promise<void> {
+    const decoder = new TextDecoder();
+    for await (const chunk of this.#process.stderr) {
+      this.log += decoder.decode(chunk, { stream: true });
+    }
+  }
+}
+
+const started: Gateway[] = [];
+
+/** To be called once at the top of a test file: ends after each test what it has started. */
+export function gateways(): (args: readonly string[], options?: GatewayOptions) => Gateway {
+  afterEach(() => {
+    for (const gateway of started.splice(0)) gateway.destroy();
+  });
+  return (args, options) => new Gateway(args, options);
+}
+
+/**
+ * A Bun application of its own: answers with its path and process; `/slow?ms=N` takes its time, and
+ * says on its standard output when it begins.
+ */
+export function writeApplication(directory: string, name = "app"): string {
+  const root = join(directory, name);
+  mkdirSync(root, { recursive: true, mode: 0o755 });
+  writeFileSync(
+    join(root, "server.ts"),
+    `export default {
+  async fetch(request: Request) {
+    const { pathname, searchParams } = new URL(request.url);
+    if (pathname.endsWith("/slow")) {
+      console.log("slow request begins");
+      await Bun.sleep(Number(searchParams.get("ms")));
+    }
+    return new Response(\`${name} \${pathname} \${process.pid}\\n\`);
+  },
+};
+`,
+  );
+  return root;
+}
