@@ -5,12 +5,12 @@
 import { resolve } from "node:path";
 
 import type { GatewayConfig, ListenAddress, TlsConfig } from "../gateway/config.ts";
+import { TrustedProxies } from "../gateway/trusted-proxies.ts";
 import { MAX_IDLE_SECONDS, MAX_POOL_SIZE } from "../wire/commands.ts";
 import { readApps } from "./app-settings.ts";
 import { Table, type Problem } from "./config-table.ts";
 import { parseListenAddress } from "./listen-address.ts";
 import { checkTls } from "./tls-files.ts";
-import { isNetwork } from "./trusted-proxy.ts";
 
 const hourMs = 3_600_000;
 const gib = 2 ** 30;
@@ -132,9 +132,18 @@ function readPool(table: Table): GatewayConfig["pool"] {
 
 function readProxies(top: Table): string[] {
   const proxies = top.texts("trusted_proxies");
-  for (const text of proxies) {
-    if (isNetwork(text)) continue;
-    top.wrong("trusted_proxies", `'${text}' is neither an IP address nor a range as 10.0.0.0/8`);
+  for (const entry of proxies) {
+    const mistake = mistakeIn(() => new TrustedProxies([entry]));
+    if (mistake !== undefined) top.wrong("trusted_proxies", mistake);
   }
   return proxies;
+}
+
+function mistakeIn(make: () => unknown): string | undefined {
+  try {
+    make();
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
 }

@@ -6,8 +6,9 @@ import { setCloseOnExec } from "../native/fd.ts";
 import { OwnedFd } from "../native/owned-fd.ts";
 import { ignoreSignal, signals } from "../native/process.ts";
 import { whyNotStream } from "../native/socket.ts";
-import { fetchFrom, attachPoolServer } from "../parent/index.ts";
+import { attachPoolServer, fetchFrom, type PoolConnection } from "../parent/index.ts";
 import type { GatewayConfig } from "../gateway/config.ts";
+import { createHandler, type RequestProxy } from "../gateway/handler.ts";
 import { Worker, type RequestServer } from "../gateway/worker.ts";
 import { workerCommand, workerDescriptors } from "../gateway/worker-process.ts";
 import { onSignal } from "./signals.ts";
@@ -38,10 +39,19 @@ export async function runWorker(): Promise<void> {
 
 async function makeServer(config: GatewayConfig): Promise<RequestServer> {
   const pool = await attachPoolServer(workerDescriptors.wake).connect();
-  const [app] = config.apps;
+  const handler = createHandler({ config, proxy: proxyTo(pool), onDone: () => {} });
+  return { ...handler, reopenLogs: () => {}, close: () => pool.close() };
+}
+
+function proxyTo(pool: PoolConnection): RequestProxy {
   return {
-    fetch: (request) => fetchFrom(pool, app?.root ?? "", request),
-    reopenLogs: () => {},
-    close: () => pool.close(),
+    async serve(app, request, visit) {
+      const answer = await fetchFrom(pool, app.root, request);
+      const body = await answer.bytes();
+      visit.bytes = body.length;
+      visit.ended();
+      const { status, headers } = answer;
+      return new Response(status === 304 || status === 204 ? null : body, { status, headers });
+    },
   };
 }

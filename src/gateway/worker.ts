@@ -13,11 +13,12 @@ import type { OwnedFd } from "../native/owned-fd.ts";
 import { serveOn, type ServedListener } from "../native/serve-listener.ts";
 import type { GatewayConfig } from "./config.ts";
 import { ControlChannel, type PassedListener } from "./control-channel.ts";
+import type { Handler } from "./handler.ts";
+import { serveOptions } from "./limits.ts";
 import type { ToSupervisor, ToWorker } from "./control-channel.ts";
 
 /** What answers requests, made anew for each worker process. */
-export interface RequestServer {
-  fetch(request: Request, server: Server<undefined>): Response | Promise<Response>;
+export interface RequestServer extends Handler {
   /** Opens its logs anew. */
   reopenLogs(): void;
   /** Gives its connection to the pool server up and writes what is left to write. */
@@ -90,16 +91,13 @@ export class Worker {
     { descriptor, tls }: PassedListener,
     requests: RequestServer,
   ): ServedListener {
-    const { limits } = config;
     return serveOn(descriptor, (placeholder) =>
       Bun.serve({
         ...placeholder,
-        development: false,
-        maxRequestBodySize:
-          limits.maxBodyBytes === 0 ? Number.MAX_SAFE_INTEGER : limits.maxBodyBytes,
-        idleTimeout: Math.min(255, Math.ceil(limits.idleMs / 1000)),
+        ...serveOptions(config.limits),
         ...(tls ? { tls: tlsOptions(config) } : {}),
         fetch: (request, server) => this.#answer(requests, request, server),
+        error: (error) => requests.error(error),
       }),
     );
   }

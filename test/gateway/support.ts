@@ -49,6 +49,7 @@ export function configOf(changes: Partial<GatewayConfig> = {}): GatewayConfig {
     accessLogFile: undefined,
     drainMs: 1000,
     logLevel: 0,
+    logFormat: "text",
     ...changes,
   };
 }
