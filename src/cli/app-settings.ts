@@ -20,8 +20,8 @@ const ipv6Pattern = /^\[[0-9a-f:.]+\]$/;
 export function readApps(top: Table, directory: string): AppConfig[] {
   const environment = readEnvironment(top, "production");
   const type = top.word("type", appTypes, "auto");
+  if (!top.has("apps")) top.wrong("apps", "is missing: there is no application");
   const tables = top.tables("apps");
-  if (tables.length === 0) top.wrong("apps", "is missing: there is no application");
   const apps = tables.map((table) => readApp(table, directory, { environment, type }));
   refuseDuplicates(tables, apps);
   return apps;

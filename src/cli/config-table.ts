@@ -119,7 +119,7 @@ export class Table {
   /** The tables of a list, `[[key]]`. */
   tables(key: string): Table[] {
     const list = this.#read<unknown[]>(key, [], (value) =>
-      Array.isArray(value) && value.every((item) => isTable(item))
+      Array.isArray(value) && value.length > 0 && value.every((item) => isTable(item))
         ? { value }
         : { why: `is ${show(value)}, not a list of tables: write [[${this.keyOf(key)}]]` },
     );

@@ -19,6 +19,7 @@ import type { AppRequest } from "../wire/app-request.ts";
 import { toText, type ByteString } from "../wire/bytes.ts";
 import { readConfig, type Config } from "./config.ts";
 import { reapStrangers } from "./reaper.ts";
+import { reportMistakes } from "./mistakes.ts";
 import { onSignal } from "./signals.ts";
 import { StartError } from "./usage-error.ts";
 
@@ -130,16 +131,4 @@ function obeySignals(server: PoolServer, output: LineWriter): void {
         break;
     }
   });
-}
-
-/** A mistake of ours must be seen, and must not take every application down with it. */
-function reportMistakes(log: Log): void {
-  const report = (error: unknown): void => {
-    log.error("internal error", {
-      cause: String(error),
-      stack: error instanceof Error ? (error.stack ?? "") : "",
-    });
-  };
-  process.on("uncaughtException", report);
-  process.on("unhandledRejection", report);
 }

@@ -2,15 +2,19 @@
  * The hidden command of a gateway's worker: takes what the supervisor has passed on its
  * descriptors, and puts the parts that answer requests together.
  */
+import { AccessLog } from "../gateway/access-log.ts";
+import type { GatewayConfig } from "../gateway/config.ts";
+import { createHandler, type RequestProxy } from "../gateway/handler.ts";
+import { Worker, type RequestServer } from "../gateway/worker.ts";
+import { workerCommand, workerDescriptors } from "../gateway/worker-process.ts";
 import { setCloseOnExec } from "../native/fd.ts";
 import { OwnedFd } from "../native/owned-fd.ts";
 import { ignoreSignal, signals } from "../native/process.ts";
 import { whyNotStream } from "../native/socket.ts";
 import { attachPoolServer, fetchFrom, type PoolConnection } from "../parent/index.ts";
-import type { GatewayConfig } from "../gateway/config.ts";
-import { createHandler, type RequestProxy } from "../gateway/handler.ts";
-import { Worker, type RequestServer } from "../gateway/worker.ts";
-import { workerCommand, workerDescriptors } from "../gateway/worker-process.ts";
+import { LineWriter } from "../server/line-writer.ts";
+import { Log } from "../server/log.ts";
+import { reportMistakes } from "./mistakes.ts";
 import { onSignal } from "./signals.ts";
 import { StartError } from "./usage-error.ts";
 
@@ -19,17 +23,12 @@ export async function runWorker(): Promise<void> {
   for (const number of [workerDescriptors.wake, workerDescriptors.control]) {
     const why = whyNotStream(number);
     if (why !== undefined) {
-      throw new StartError(
-        `${workerCommand} is started by 'serve' only: descriptor ${number}: ${why}`,
-      );
+      throw new StartError(`only 'serve' starts a ${workerCommand}: descriptor ${number}: ${why}`);
     }
     setCloseOnExec(number, true);
   }
   ignoreSignal(signals.SIGPIPE);
-  const worker = new Worker({
-    control: new OwnedFd(workerDescriptors.control),
-    makeServer: (config) => makeServer(config),
-  });
+  const worker = new Worker({ control: new OwnedFd(workerDescriptors.control), makeServer });
   // For the supervisor it drains; told so directly it does the same, and is replaced.
   onSignal((signal) => {
     if (signal === "SIGTERM" || signal === "SIGINT") worker.drain();
@@ -38,10 +37,30 @@ export async function runWorker(): Promise<void> {
 }
 
 async function makeServer(config: GatewayConfig): Promise<RequestServer> {
+  const stderr = new LineWriter(undefined);
+  const log = new Log(config.logLevel, config.logFormat, (line) => stderr.write(line));
+  reportMistakes(log);
+  const accessLog = AccessLog.open(config);
   const pool = await attachPoolServer(workerDescriptors.wake).connect();
-  const handler = createHandler({ config, proxy: proxyTo(pool), onDone: () => {} });
-  return { ...handler, reopenLogs: () => {}, close: () => pool.close() };
+  const onDone = accessLog?.record ?? ignore;
+  const handler = createHandler({ config, proxy: proxyTo(pool), onDone });
+  return {
+    ...handler,
+    async reopenLogs(): Promise<void> {
+      try {
+        await accessLog?.reopen();
+      } catch (error) {
+        log.event(0, "access log not reopened", { cause: (error as Error).message });
+      }
+    },
+    async close(): Promise<void> {
+      pool.close();
+      await accessLog?.close();
+    },
+  };
 }
+
+function ignore(): void {}
 
 function proxyTo(pool: PoolConnection): RequestProxy {
   return {

@@ -13,6 +13,7 @@ import { ignoreSignal, signals } from "../native/process.ts";
 import { LineWriter } from "../server/line-writer.ts";
 import { Log } from "../server/log.ts";
 import { childEnvironment } from "./child-environment.ts";
+import { reportMistakes } from "./mistakes.ts";
 import { readServeArguments, type ServeRequest } from "./serve-options.ts";
 import { onSignal } from "./signals.ts";
 import { ConfigurationError, StartError } from "./usage-error.ts";
@@ -39,6 +40,7 @@ class Gateway {
   constructor(request: ServeRequest, config: GatewayConfig) {
     this.#request = request;
     this.#log = this.#makeLog(config);
+    reportMistakes({ error: (event, fields) => this.#log.error(event, fields) });
     const report: Report = (level, event, fields) => this.#log.event(level, event, fields);
     this.#supervisor = orStartError(() => {
       const inherited = passedListeners(process.env, config.tls !== undefined);

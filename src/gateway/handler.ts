@@ -31,7 +31,7 @@ export interface HandlerOptions {
   readonly config: GatewayConfig;
   readonly proxy: RequestProxy;
   /** Once for every request, when its answer is over. */
-  readonly onDone: (visit: Visit) => void;
+  readonly onDone: (visit: Visit, request: Request) => void;
 }
 
 /** What Bun.serve is given. */

@@ -17,7 +17,7 @@ export interface VisitStart {
   readonly target: string;
   /** As Bun takes it; 0: no limit. */
   readonly idleSeconds: number;
-  readonly onDone: (visit: Visit) => void;
+  readonly onDone: (visit: Visit, request: Request) => void;
 }
 
 export class LiveVisit implements Visit {
@@ -58,7 +58,7 @@ export class LiveVisit implements Visit {
   readonly ended = (): void => {
     const start = this.#start;
     this.#start = undefined;
-    start?.onDone(this);
+    start?.onDone(this, start.request);
   };
 
   #allow(seconds: number): void {

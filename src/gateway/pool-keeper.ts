@@ -6,9 +6,11 @@
  */
 import type { Subprocess } from "bun";
 
+import { duplicate } from "../native/fd.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { socketPair } from "../native/socket.ts";
-import { serverExecutable } from "../parent/pool-server.ts";
+import { attachPoolServer, serverExecutable } from "../parent/pool-server.ts";
+import type { PoolConfig } from "./config.ts";
 import type { Report } from "./report.ts";
 import { RestartPause } from "./restart-pause.ts";
 import { endOf } from "./worker-process.ts";
@@ -17,6 +19,8 @@ import { endOf } from "./worker-process.ts";
 const orderlyEndMs = 15_000;
 /** And how long once it has been told not to wait. */
 const killDelayMs = 2_000;
+/** How long it may take to be told other limits. */
+const limitsLimitMs = 2_000;
 
 export interface PoolKeeperOptions {
   /** The command line of the server, for each start: the six arguments and options. */
@@ -55,6 +59,19 @@ export class PoolKeeper {
   /** The server's process; undefined between two of them. */
   get pid(): number | undefined {
     return this.#process?.pid;
+  }
+
+  /**
+   * Tells the running server other limits; the next one is started with them. @throws the errors of
+   * PoolAccess.connect.
+   */
+  async setLimits({ max, maxPerApp, maxIdleSeconds }: PoolConfig): Promise<void> {
+    await using access = attachPoolServer(duplicate(this.wakeFd).take());
+    using connection = await access.connect({ limitMs: limitsLimitMs });
+    connection.setMax(max);
+    connection.setMaxPerApp(maxPerApp);
+    connection.setMaxIdleTime(maxIdleSeconds);
+    await connection.getCount(); // answered in order: by then the others have been carried out
   }
 
   /** Lets the server end, once all workers are gone, and waits for it; with force if need be. */

@@ -145,6 +145,22 @@ export class Supervisor {
     this.#leaving.add(old.workers);
     void this.#retire(old.workers, old.config.drainMs);
     closeAllBut(listeners, old.listeners);
+    await this.#changePool(old.config);
+  }
+
+  /** A pool server that is not there now is started with the new limits. */
+  async #changePool(old: GatewayConfig): Promise<void> {
+    const { pool, logLevel, logFormat } = this.#config;
+    if (!Bun.deepEquals(pool, old.pool)) {
+      await this.#pool.setLimits(pool).catch((error: unknown) => {
+        this.#report(0, "limits not set", { cause: String(error) });
+      });
+    }
+    const later = [
+      ...(pool.maxQueue === old.pool.maxQueue ? [] : ["pool.max_queue"]),
+      ...(logLevel === old.logLevel && logFormat === old.logFormat ? [] : ["log of the pool"]),
+    ];
+    for (const what of later) this.#report(0, "holds from the next start on", { what });
   }
 
   async #retire(workers: WorkerSet, drainMs: number): Promise<void> {

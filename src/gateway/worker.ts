@@ -20,9 +20,9 @@ import type { ToSupervisor, ToWorker } from "./control-channel.ts";
 /** What answers requests, made anew for each worker process. */
 export interface RequestServer extends Handler {
   /** Opens its logs anew. */
-  reopenLogs(): void;
+  reopenLogs(): Promise<void>;
   /** Gives its connection to the pool server up and writes what is left to write. */
-  close(): void;
+  close(): Promise<void>;
 }
 
 export interface WorkerOptions {
@@ -69,7 +69,7 @@ export class Worker {
       case "drain":
         return this.#drain(message.limitMs, message.keepIdle);
       case "reopenLogs":
-        this.#requests?.reopenLogs();
+        return this.#requests?.reopenLogs();
     }
   }
 
@@ -123,7 +123,7 @@ export class Worker {
     if (!keepIdle) for (const { server } of this.#served) void server.stop();
     while (this.#connections() > 0 && performance.now() < deadline) await Bun.sleep(lookMs);
     for (const { server } of this.#served) void server.stop(true);
-    this.#requests?.close();
+    await this.#requests?.close();
     this.#ended.resolve();
   }
 

@@ -1,0 +1,17 @@
+/**
+ * What becomes of a mistake of ours that nobody has caught: every application depends on these
+ * processes, so they log it and go on.
+ */
+import type { Log } from "../server/log.ts";
+
+/** A mistake of ours must be seen, and must not take every application down with it. */
+export function reportMistakes(log: Pick<Log, "error">): void {
+  const report = (error: unknown): void => {
+    log.error("internal error", {
+      cause: String(error),
+      stack: error instanceof Error ? (error.stack ?? "") : "",
+    });
+  };
+  process.on("uncaughtException", report);
+  process.on("unhandledRejection", report);
+}

@@ -1,0 +1,40 @@
+/** The access log: which form its lines have, and where they go. */
+import { commonLine, jsonLine, type LineMaker } from "./access-lines.ts";
+import { BufferedLog } from "./buffered-log.ts";
+import type { GatewayConfig } from "./config.ts";
+import type { Visit } from "./visit.ts";
+
+export class AccessLog {
+  readonly #lineOf: LineMaker;
+  readonly #log: BufferedLog;
+
+  private constructor(lineOf: LineMaker, path: string | undefined) {
+    this.#lineOf = lineOf;
+    this.#log = new BufferedLog(path);
+  }
+
+  /** @returns undefined if there is to be none. @throws Error when the file cannot be opened. */
+  static open(config: GatewayConfig): AccessLog | undefined {
+    switch (config.accessLog) {
+      case "common":
+        return new AccessLog(commonLine, config.accessLogFile);
+      case "json":
+        return new AccessLog(jsonLine, config.accessLogFile);
+      case "off":
+        return undefined;
+    }
+  }
+
+  readonly record = (visit: Visit, request: Request): void => {
+    this.#log.write(this.#lineOf(visit, request.headers, Date.now()));
+  };
+
+  /** @throws Error when the file cannot be opened anew: the old one stays in use. */
+  reopen(): Promise<void> {
+    return this.#log.reopen();
+  }
+
+  close(): Promise<void> {
+    return this.#log.close();
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * Lines to a file or to stdout, gathered and written together: a system call for each request would
+ * be felt. Writes are Bun's own, on its threads: neither a slow disk nor a pipe that nobody reads
+ * holds the event loop. What finds no room in the buffer is dropped, counted, and mentioned when
+ * there is room again.
+ */
+import { close, fstatSync, openSync, write } from "node:fs";
+
+/** How long a line may wait for company. */
+const gatherMs = 100;
+/** Written together at most. */
+const pieceBytes = 64 * 1024;
+/** PIPE_BUF: what several processes write to one pipe without mixing (pipe(7)). */
+const pipePieceBytes = 4096;
+/** What may wait to be written: at 300 bytes a line, some 14,000 requests. */
+const maxWaitingBytes = 4 * 1024 * 1024;
+/** How long the end waits for what is left. */
+const closeLimitMs = 1000;
+
+const stdout = 1;
+
+export class BufferedLog {
+  readonly #path: string | undefined;
+  #fd: number;
+  #isPipe: boolean;
+  #lines: Buffer[] = [];
+  #waitingBytes = 0;
+  #dropped = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #writing: Promise<void> | undefined;
+
+  /** @param path undefined: stdout. @throws Error when the file cannot be opened. */
+  constructor(path: string | undefined) {
+    this.#path = path;
+    this.#fd = path === undefined ? stdout : openLog(path);
+    this.#isPipe = isPipe(this.#fd);
+  }
+
+  /** A line with its line end. */
+  write(line: string): void {
+    const bytes = Buffer.from(line);
+    if (this.#waitingBytes + bytes.length > maxWaitingBytes) {
+      this.#dropped += 1;
+      return;
+    }
+    this.#lines.push(bytes);
+    this.#waitingBytes += bytes.length;
+    if (this.#writing !== undefined) return;
+    if (this.#waitingBytes >= pieceBytes) this.#start();
+    else this.#timer ??= setTimeout(() => this.#start(), gatherMs);
+  }
+
+  /** Opens the file anew under its name. @throws Error: then the old one stays in use. */
+  async reopen(): Promise<void> {
+    if (this.#path === undefined) return;
+    const fresh = openLog(this.#path);
+    await this.#writing;
+    const old = this.#fd;
+    this.#fd = fresh;
+    this.#isPipe = isPipe(fresh);
+    close(old);
+  }
+
+  /** Writes what is left, if it can be written soon. */
+  async close(): Promise<void> {
+    if (this.#lines.length > 0) this.#start();
+    await Promise.race([this.#writing, Bun.sleep(closeLimitMs)]);
+  }
+
+  #start(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#writing ??= this.#writeAll().finally(() => {
+      this.#writing = undefined;
+    });
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#lines.length > 0 || this.#dropped > 0) {
+      const piece = this.#take();
+      for (let start = 0; start < piece.length;) {
+        const count = await writeSome(this.#fd, piece.subarray(start));
+        if (count === "broken") break; // these lines are lost, and nobody can be told
+        if (count === "full") await Bun.sleep(gatherMs);
+        else start += count;
+      }
+    }
+  }
+
+  /** As many whole lines as are written together. */
+  #take(): Buffer {
+    if (this.#dropped > 0) {
+      this.#lines.push(Buffer.from(`(${this.#dropped} requests were not logged: no room)\n`));
+      this.#dropped = 0;
+    }
+    const limit = this.#isPipe ? pipePieceBytes : pieceBytes;
+    let count = 0;
+    let bytes = 0;
+    for (const line of this.#lines) {
+      if (count > 0 && bytes + line.length > limit) break;
+      count += 1;
+      bytes += line.length;
+    }
+    const lines = this.#lines.splice(0, count);
+    this.#waitingBytes = Math.max(0, this.#waitingBytes - bytes);
+    return Buffer.concat(lines);
+  }
+}
+
+function openLog(path: string): number {
+  try {
+    return openSync(path, "a", 0o644);
+  } catch (cause) {
+    const why = (cause as NodeJS.ErrnoException).code ?? String(cause);
+    throw new Error(`open the access log '${path}': ${why}`, { cause });
+  }
+}
+
+function isPipe(fd: number): boolean {
+  try {
+    return fstatSync(fd).isFIFO();
+  } catch {
+    return false; // closed: writes will fail, and be dropped
+  }
+}
+
+/** @returns how many bytes went out; `full`: none now, because somebody made it non-blocking. */
+function writeSome(fd: number, bytes: Buffer): Promise<number | "full" | "broken"> {
+  return new Promise((resolve) => {
+    write(fd, bytes, 0, bytes.length, null, (error: NodeJS.ErrnoException | null, count) => {
+      if (error?.code === "EAGAIN") resolve("full");
+      else resolve(count > 0 ? count : "broken");
+    });
+  });
+}
