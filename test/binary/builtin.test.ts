@@ -2,53 +2,29 @@
  * The binary with nothing else installed: its built-in spawner, and what its instances are given.
  */
 import { expect, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { encodeSessionHeaders } from "../../src/wire/session-headers.ts";
-import type { ByteString } from "../../src/wire/bytes.ts";
+import { request, writeFiles } from "../helpers/builtin-apps.ts";
 import { until, within } from "../helpers/condition.ts";
 import { countDescriptors, openDescriptors } from "../helpers/descriptors.ts";
 import { serverTests, ServerUnderTest, withEndingServer } from "../helpers/pool-server.ts";
 import { isRunning, markedProcesses } from "../helpers/processes.ts";
-import { appElements, readToEnd, sendAll, type RawClient } from "../helpers/raw-client.ts";
+import { appElements } from "../helpers/raw-client.ts";
 
 countDescriptors();
 const binaryTest = serverTests("binary");
 const builtin = { binary: { builtin: true }, environment: { PATH: "/nonexistent" } };
+const bun = { appType: "bun" };
 
 /** Writes an application with one file, server.ts. @returns its root. */
 function application(server: ServerUnderTest, name: string, source: string): string {
-  const root = server.app(name);
-  mkdirSync(root, { recursive: true });
-  writeFileSync(join(root, "server.ts"), source);
-  return root;
+  return writeFiles(server, name, { "server.ts": source });
 }
 
 const shows = `export default {
   fetch: () => Response.json({ env: process.env, cwd: process.cwd(), pid: process.pid }),
 };`;
-
-/** One request; returns the whole answer. */
-async function request(client: RawClient, root: string, environment = "production") {
-  const session = await client.get(root, { appType: "bun", environment });
-  const headers = Object.entries({
-    REQUEST_METHOD: "GET",
-    REQUEST_URI: "/path",
-    PATH_INFO: "/path",
-    SCRIPT_NAME: "",
-    QUERY_STRING: "",
-    SERVER_NAME: "localhost",
-    SERVER_PORT: "80",
-    SERVER_PROTOCOL: "HTTP/1.1",
-    REMOTE_ADDR: "127.0.0.1",
-  }) as [ByteString, ByteString][];
-  await sendAll(session.stream.number, encodeSessionHeaders(headers));
-  const answer = await readToEnd(session.stream.number);
-  await client.closeSession(session);
-  const [head = "", body = ""] = answer.split("\r\n\r\n", 2);
-  return { pid: session.pid, head, body };
-}
 
 binaryTest(
   "a bun application is served by the binary alone, from its own directory",
@@ -57,7 +33,10 @@ binaryTest(
     const client = await server.connect();
     expect(await client.number("getSpawnServerPid")).toBe(server.pid);
     const root = application(server, "shows", shows);
-    const { pid, head, body } = await request(client, root, "staging");
+    const { pid, head, body } = await request(client, root, {
+      appType: "bun",
+      environment: "staging",
+    });
     expect(head).toStartWith("Status: 200");
     const seen = JSON.parse(body) as { env: Record<string, string>; cwd: string; pid: number };
     expect([seen.cwd, seen.pid]).toEqual([root, pid]);
@@ -76,7 +55,7 @@ binaryTest(
     const client = await server.connect();
     const pids = [];
     for (const name of ["a", "b"]) {
-      pids.push((await request(client, application(server, name, shows))).pid);
+      pids.push((await request(client, application(server, name, shows), bun)).pid);
     }
     const kinds = /^(socket|pipe):/;
     const ends = [server.pid, ...pids].map((pid) => {
@@ -105,7 +84,7 @@ binaryTest(
     );
     writeFileSync(join(root, "bunfig.toml"), 'preload = ["./trap.js"]\n');
     writeFileSync(join(root, ".env"), "FROM_DOT_ENV=1\n");
-    const { body } = await request(client, root);
+    const { body } = await request(client, root, bun);
     expect(body).not.toContain("FROM_DOT_ENV");
     expect(existsSync(sprung)).toBe(false);
   },
@@ -119,7 +98,7 @@ binaryTest(
     const fetch = `fetch() { console.log("said something"); return new Response("x"); }`;
     const source = `export default { ${fetch} };`;
     const root = application(server, "talks", source);
-    const { pid } = await request(client, root);
+    const { pid } = await request(client, root, bun);
     const line = `[${root} ${pid}] said something\n`;
     await until(
       "it is in the log",
@@ -129,7 +108,7 @@ binaryTest(
     renameSync(server.files.output, `${server.files.output}.1`);
     process.kill(server.pid, "SIGHUP");
     await until("the log is opened anew", () => existsSync(server.files.output));
-    await request(client, root);
+    await request(client, root, bun);
     await until("it is in the new log", () => server.output().includes(line));
     expect(readFileSync(`${server.files.output}.1`, "utf8").split(line)).toHaveLength(2);
   },
@@ -157,7 +136,7 @@ test("an instance that is stuck does not outlive a hurried end", async () => {
     export default { fetch() { setTimeout(() => { for (;;); }, 1); return new Response("x"); } };`;
   await withEndingServer("binary", builtin, async (server) => {
     const client = await server.connect();
-    const { pid } = await request(client, application(server, "stuck", stuck));
+    const { pid } = await request(client, application(server, "stuck", stuck), bun);
     process.kill(server.pid, "SIGTERM");
     await until("it has begun to end", () => server.log().includes("server ends"));
     process.kill(server.pid, "SIGTERM");
@@ -169,7 +148,7 @@ test("an instance that is stuck does not outlive a hurried end", async () => {
 test("killed outright, the server leaves no instance behind", async () => {
   const server = await ServerUnderTest.start("binary", builtin);
   const client = await server.connect();
-  await request(client, application(server, "a", shows));
+  await request(client, application(server, "a", shows), bun);
   process.kill(server.pid, "SIGKILL");
   await within("its end", server.ended);
   server.parent.closeClients();

@@ -1,0 +1,155 @@
+/**
+ * Faults of applications that are being started: they hang, fail, flood or garble, many at once and
+ * again and again. Others never notice, whoever asked is told, and nothing is left.
+ */
+import { describe, expect } from "bun:test";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+
+import {
+  builtin,
+  configure,
+  faultTests,
+  receiveRefusal,
+  refusal,
+  request,
+  writeFiles,
+} from "../helpers/builtin-apps.ts";
+import { until } from "../helpers/condition.ts";
+import { countDescriptors } from "../helpers/descriptors.ts";
+import { languages, type Behaviour } from "../helpers/languages.ts";
+import { childrenOf } from "../helpers/processes.ts";
+
+countDescriptors();
+const faultTest = faultTests();
+
+/** How each failure to start is told. */
+const told: readonly (readonly [Behaviour, RegExp])[] = [
+  ["exits", /exited with status 3 before it[^]*this is why/],
+  ["dies", /ended by SIGKILL before it/],
+  ["garbles", /'abc'/],
+  ["breaks off", /before it/],
+  ["floods", /after the flood/],
+];
+
+describe.each(languages)("$name:", ({ file, options, programs }) => {
+  faultTest(
+    "one that hangs in its start holds nobody back, and is ended at its time limit",
+    async (server) => {
+      const [waiting, client] = [await server.connect(), await server.connect()];
+      const hanging = writeFiles(server, "hanging", { [file]: programs.hangs });
+      const serving = writeFiles(server, "serving", { [file]: programs.serves });
+      await configure(client, hanging, { spawnTimeoutMs: 400 });
+      await waiting.sendGet(hanging, options);
+      await until("it is being started", async () => (await client.inspect()).spawning === 1);
+      expect((await request(client, serving, options)).head).toStartWith("Status: 200");
+      expect((await receiveRefusal(waiting)).message).toContain("400 ms");
+      const [begun, failed] = [`spawning app=${serving}`, `spawn failed app=${hanging}`];
+      expect(server.log().indexOf(begun)).toBeGreaterThan(0);
+      expect(server.log().indexOf(begun)).toBeLessThan(server.log().indexOf(failed));
+    },
+  );
+
+  faultTest("what fails to start is told why on a page, however it fails", async (server) => {
+    const client = await server.connect();
+    for (const [behaviour, words] of told) {
+      const root = writeFiles(server, behaviour, { [file]: programs[behaviour] });
+      const { message, page } = await refusal(client, root, options);
+      expect(message).toStartWith(`Cannot spawn application '${root}': `);
+      expect(`${message}${page}`).toMatch(words);
+      expect(page.length).toBeLessThan(64_000);
+    }
+  });
+
+  faultTest("one that closes its output serves all the same", async (server) => {
+    const client = await server.connect();
+    const root = writeFiles(server, "closed", { [file]: programs["closes output"] });
+    const { pid, body } = await request(client, root, options);
+    expect(body).toBe(String(pid));
+  });
+
+  faultTest(
+    "100 first gets at once of a cold application start at most max instances",
+    { ...builtin, max: 3 },
+    async (server) => {
+      const client = await server.connect();
+      const root = writeFiles(server, "cold", { [file]: programs.serves });
+      for (let i = 0; i < 100; i += 1) await client.sendGet(root, options);
+      for (let i = 0; i < 100; i += 1) await client.closeSession(await client.receiveSession());
+      const { counters, count } = await client.inspect();
+      expect(counters.spawnsBegun).toBeLessThanOrEqual(3);
+      expect([counters.spawnsFailed, counters.grants]).toEqual([0, 100]);
+      expect(count).toBe(counters.spawnsDone);
+    },
+  );
+
+  faultTest("one that crashes at each request is started once for each get", async (server) => {
+    const client = await server.connect();
+    const root = writeFiles(server, "crashing", { [file]: programs.crashes });
+    for (let i = 1; i <= 4; i += 1) {
+      expect((await request(client, root, options)).head).toBe("");
+      await client.untilCount(0);
+      const { counters, spawning } = await client.inspect();
+      expect([counters.spawnsBegun, counters.deaths, spawning]).toEqual([i, i, 0]);
+    }
+  });
+});
+
+/** When a process was started, in clock ticks (proc(5)). */
+function startTicks(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]);
+}
+
+const [bun] = languages;
+if (bun === undefined) throw new Error("there is no language");
+const { file, options, programs } = bun;
+
+faultTest(
+  "50 cold applications at once are started some at a time, in the order they were asked for",
+  { ...builtin, max: 60 },
+  async (server) => {
+    const watcher = await server.connect();
+    const names = Array.from({ length: 50 }, (_, index) => `cold${index}`);
+    const clients = await Promise.all(
+      names.map(async (name) => ({ name, client: await server.connect() })),
+    );
+    for (const { name, client } of clients) {
+      await client.sendGet(writeFiles(server, name, { [file]: programs.serves }), options);
+      await watcher.number("getCount"); // The gets have arrived in this order.
+    }
+    let most = 0;
+    const sessions = clients.map(({ client }) => client.receiveSession());
+    await until("all are there", async () => {
+      const begun = (await watcher.inspect()).applications.flatMap(({ spawns }) =>
+        spawns.filter(({ state }) => state === "begun"),
+      );
+      most = Math.max(most, begun.length);
+      return (await watcher.number("getCount")) === names.length;
+    });
+    expect(most).toBeGreaterThan(0);
+    expect(most).toBeLessThanOrEqual(2 * availableParallelism());
+    const ticks = (await Promise.all(sessions)).map(({ pid }) => startTicks(pid));
+    expect(ticks).toEqual(ticks.toSorted((a, b) => a - b));
+    for (const { client } of clients) client.close();
+  },
+);
+
+faultTest("one that fails 1,000 times is tried a few times, and after a repair", async (server) => {
+  const client = await server.connect();
+  const root = writeFiles(server, "broken", { [file]: 'throw new Error("broken yet");' });
+  mkdirSync(join(root, "tmp"));
+  for (let i = 0; i < 1000; i += 1) {
+    const { message, page } = await refusal(client, root, options);
+    expect(`${message}${page}`).toContain("broken yet");
+  }
+  const { counters, applications } = await client.inspect();
+  expect(counters.refusals.spawnFailed).toBe(1000);
+  expect(counters.spawnsBegun).toBeLessThanOrEqual(10);
+  expect(applications[0]?.pauseMs).toBeGreaterThan(0);
+  expect(childrenOf(server.pid)).toEqual([]);
+  writeFileSync(join(root, file), programs.serves);
+  writeFileSync(join(root, "tmp/restart.txt"), "");
+  expect((await request(client, root, options)).head).toStartWith("Status: 200");
+});

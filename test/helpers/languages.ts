@@ -1,0 +1,171 @@
+/**
+ * The same small programs in every language that the built-in spawner starts: each behaviour as the
+ * text of a startup file. Those for Python run both ways, forked by a preloader and by themselves.
+ */
+import type { GetOptions } from "./raw-client.ts";
+
+export type Behaviour =
+  /** Answers its process id. */
+  | "serves"
+  /** Says why on stderr and exits with status 3 while it is loaded. */
+  | "exits"
+  /** Ends itself by SIGKILL while it is loaded. */
+  | "dies"
+  /** Sends an array message of one element, `abc`, on descriptor 4. */
+  | "garbles"
+  /** Sends the beginning of a message on descriptor 4 and exits. */
+  | "breaks off"
+  /** Writes 10 MB of output while it is loaded, then raises `after the flood`. */
+  | "floods"
+  /** Closes its stdout and stderr, then serves as the first does. */
+  | "closes output"
+  /** Loads for ever. */
+  | "hangs"
+  /** On a request, starts a daemon in its own session that holds all it has; answers its pid. */
+  | "daemonizes"
+  /** On a request, starts a child that ignores SIGTERM, says `child PID`, and is stuck as it is. */
+  | "is stuck"
+  /** Ends itself by SIGKILL at each request. */
+  | "crashes";
+
+export interface Language {
+  readonly name: string;
+  /** How a get asks for it. */
+  readonly options: GetOptions;
+  /** Its startup file. */
+  readonly file: string;
+  readonly programs: Readonly<Record<Behaviour, string>>;
+}
+
+const stubbornChild = "trap '' TERM; while :; do sleep 1; done";
+
+const bunServes = "export default { fetch: () => new Response(String(process.pid)) };";
+
+const bun: Language = {
+  name: "bun",
+  options: { appType: "bun" },
+  file: "server.ts",
+  programs: {
+    serves: bunServes,
+    exits: 'console.error("this is why"); process.exit(3);',
+    dies: 'process.kill(process.pid, "SIGKILL"); await new Promise(() => {});',
+    garbles: 'require("fs").writeSync(4, "\\0\\4abc\\0"); setInterval(() => {}, 1000);',
+    "breaks off": 'require("fs").writeSync(4, "\\0\\x20ready"); process.exit(0);',
+    floods: `const line = "x".repeat(99) + "\\n";
+      for (let i = 0; i < 100_000; i += 1) require("fs").writeSync(1, line);
+      throw new Error("after the flood");`,
+    "closes output": `require("fs").closeSync(1); require("fs").closeSync(2); ${bunServes}`,
+    hangs: "setInterval(() => {}, 1000); await new Promise(() => {});",
+    daemonizes: `export default { fetch: async () => {
+      const start = "exec setsid sh -c 'sleep 1000 5>&- & echo $! >&5'";
+      const child = Bun.spawn(["sh", "-c", start],
+        { stdio: ["ignore", "inherit", "inherit", 3, 4, "pipe"] });
+      await child.exited;
+      return new Response(await Bun.file(child.stdio[5]).text());
+    } };`,
+    "is stuck": `export default { fetch: () => {
+      const child = Bun.spawn(["sh", "-c", ${JSON.stringify(stubbornChild)}]);
+      require("fs").writeSync(1, "child " + child.pid + "\\n");
+      process.on("SIGTERM", () => {});
+      for (;;);
+    } };`,
+    crashes: `export default { fetch: () => {
+      process.kill(process.pid, "SIGKILL"); return new Promise(() => {});
+    } };`,
+  },
+};
+
+function python(body: string): string {
+  return `import os, signal, subprocess, sys, time
+def application(environ, start_response):
+    ${body.trim().split("\n").join("\n    ")}
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(answer).encode()]
+`;
+}
+
+const pythonServes = python("answer = os.getpid()");
+
+const pythonPrograms: Language["programs"] = {
+  serves: pythonServes,
+  exits: 'import os\nos.write(2, b"this is why\\n")\nos._exit(3)\n',
+  dies: "import os\nos.kill(os.getpid(), 9)\n",
+  garbles: 'import os, time\nos.write(4, b"\\0\\4abc\\0")\ntime.sleep(1000)\n',
+  "breaks off": 'import os\nos.write(4, b"\\0\\x20ready")\nos._exit(0)\n',
+  floods: `import os
+for _ in range(100_000):
+    os.write(1, b"x" * 99 + b"\\n")
+raise RuntimeError("after the flood")
+`,
+  "closes output": `import os\nos.close(1)\nos.close(2)\n${pythonServes}`,
+  hangs: "import time\ntime.sleep(1000)\n",
+  daemonizes: python(`
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    daemon = os.fork()
+    if daemon == 0:
+        os.execvp("sleep", ["sleep", "1000"])
+    os.write(writer, str(daemon).encode())
+    os._exit(0)
+os.wait()
+answer = os.read(reader, 20).decode()
+os.close(reader)
+os.close(writer)`),
+  "is stuck": python(`
+child = subprocess.Popen(["sh", "-c", "${stubbornChild}"])
+os.write(1, b"child %d\\n" % child.pid)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+while True: time.sleep(1)
+answer = ""`),
+  crashes: python("os.kill(os.getpid(), 9)\nanswer = ''"),
+};
+
+function wsgi(spawnMethod: string): Language {
+  return {
+    name: `wsgi, ${spawnMethod}`,
+    options: { appType: "wsgi", spawnMethod },
+    file: "passenger_wsgi.py",
+    programs: pythonPrograms,
+  };
+}
+
+function nodeServer(body: string): string {
+  return `const { closeSync, writeSync } = require("node:fs");
+const { spawn, spawnSync } = require("node:child_process");
+require("node:http").createServer((request, response) => { ${body} }).listen(3000);
+`;
+}
+
+const nodeServes = nodeServer("response.end(String(process.pid));");
+
+const node: Language = {
+  name: "node",
+  options: { appType: "node" },
+  file: "app.js",
+  programs: {
+    serves: nodeServes,
+    exits: 'console.error("this is why"); process.exit(3);',
+    dies: 'process.kill(process.pid, "SIGKILL"); for (;;);',
+    garbles: 'require("fs").writeSync(4, "\\0\\4abc\\0"); setInterval(() => {}, 1000);',
+    "breaks off": 'require("fs").writeSync(4, "\\0\\x20ready"); process.exit(0);',
+    floods: `const line = "x".repeat(99) + "\\n";
+      for (let i = 0; i < 100_000; i += 1) require("fs").writeSync(1, line);
+      throw new Error("after the flood");`,
+    "closes output": `require("fs").closeSync(1); require("fs").closeSync(2); ${nodeServes}`,
+    hangs: "setInterval(() => {}, 1000);",
+    daemonizes: nodeServer(`
+      const start = "exec setsid sh -c 'sleep 1000 5>&- & echo $! >&5'";
+      const stdio = ["ignore", "inherit", "inherit", 3, 4, "pipe"];
+      response.end(spawnSync("sh", ["-c", start], { stdio }).output[5]);`),
+    "is stuck": nodeServer(`
+      const child = spawn("sh", ["-c", ${JSON.stringify(stubbornChild)}]);
+      writeSync(1, "child " + child.pid + "\\n");
+      process.on("SIGTERM", () => {});
+      for (;;);`),
+    crashes: nodeServer('process.kill(process.pid, "SIGKILL");'),
+  },
+};
+
+/** All of them. */
+export const languages: readonly Language[] = [bun, node, wsgi("smart"), wsgi("conservative")];
