@@ -120,15 +120,6 @@ test("says what was run and as whom", async () => {
   expect(page).toContain("<dd>production</dd>");
 });
 
-test.each([
-  ["rack", "config.ru"],
-  ["rails", "config.ru"],
-] as const)("says that this build cannot yet start %s applications", async (appType, file) => {
-  const error = await failing({ [file]: "" }, { appType });
-  expect(error.message).toContain("this build cannot yet start applications of type");
-  expect(pageOf(error)).toContain(file);
-});
-
 test("says what was looked for where there is no application", async () => {
   const error = await failing({ "readme.txt": "" }, { appType: "auto" });
   expect(error.message).toContain("no startup file of type auto in");

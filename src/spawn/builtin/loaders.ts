@@ -124,20 +124,40 @@ const node: Loader = {
   },
 };
 
-/** The kinds of application that this build can start. */
-export const loaders: Readonly<Partial<Record<LoaderType, Loader>>> = { bun, node, wsgi };
+const rack: Loader = {
+  files: {
+    "application.rb": () =>
+      textOf(import("./loaders/rack/application.rb", { with: { type: "text" } })),
+    "body.rb": () => textOf(import("./loaders/rack/body.rb", { with: { type: "text" } })),
+    "body_writer.rb": () =>
+      textOf(import("./loaders/rack/body_writer.rb", { with: { type: "text" } })),
+    "connection.rb": () =>
+      textOf(import("./loaders/rack/connection.rb", { with: { type: "text" } })),
+    "dechunker.rb": () => textOf(import("./loaders/rack/dechunker.rb", { with: { type: "text" } })),
+    "failure.rb": () => textOf(import("./loaders/rack/failure.rb", { with: { type: "text" } })),
+    "input.rb": () => textOf(import("./loaders/rack/input.rb", { with: { type: "text" } })),
+    "instance.rb": () => textOf(import("./loaders/rack/instance.rb", { with: { type: "text" } })),
+    "lifeline.rb": () => textOf(import("./loaders/rack/lifeline.rb", { with: { type: "text" } })),
+    "loader.rb": () => textOf(import("./loaders/rack/loader.rb", { with: { type: "text" } })),
+    "preloader.rb": () => textOf(import("./loaders/rack/preloader.rb", { with: { type: "text" } })),
+    "request.rb": () => textOf(import("./loaders/rack/request.rb", { with: { type: "text" } })),
+    "response.rb": () => textOf(import("./loaders/rack/response.rb", { with: { type: "text" } })),
+    "response_head.rb": () =>
+      textOf(import("./loaders/rack/response_head.rb", { with: { type: "text" } })),
+    "session.rb": () => textOf(import("./loaders/rack/session.rb", { with: { type: "text" } })),
+  },
+  concurrency: 1,
+  canPreload: true,
+  command({ app: { startupFile }, directory, concurrency, ruby, isPreloader }) {
+    const loader = [`${directory}/loader.rb`, isPreloader ? "preloader" : "instance"].map(fromText);
+    return { argv: [ruby, ...loader, startupFile, ascii(String(concurrency))], variables: [] };
+  },
+};
 
-/** The loader of an application. @throws Error: this build has none. */
-export function loaderFor(app: FoundApplication): Loader {
-  const loader = loaders[app.loader];
-  if (loader !== undefined) return loader;
-  const known = Object.keys(loaders).join(", ");
-  throw new Error(
-    `this build cannot yet start applications of type ${app.loader}, only of type ${known}`,
-  );
-}
+/** The kinds of application that this build can start. */
+export const loaders: Readonly<Record<LoaderType, Loader>> = { bun, node, rack, wsgi };
 
 /** Sessions at once that an application of this kind will probably serve. */
 export function usualConcurrency(type: LoaderType): number {
-  return loaders[type]?.concurrency ?? 1;
+  return loaders[type].concurrency;
 }

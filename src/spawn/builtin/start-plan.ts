@@ -10,7 +10,7 @@ import { findApplication, type FoundApplication } from "./app-type.ts";
 import type { FailedStart } from "./error-page.ts";
 import type { Command } from "./instance-process.ts";
 import type { LoaderDirectory } from "./loader-files.ts";
-import { loaderFor, type Loader } from "./loaders.ts";
+import { loaders, type Loader } from "./loaders.ts";
 import { chooseUser } from "./privileges.ts";
 
 /** What is known of a start, for its error page. */
@@ -48,7 +48,7 @@ export async function planStart(
   progress.startup = `${toText(app.startupFile)} (${app.loader})`;
   const user = chooseUser(request, app.owner);
   progress.user = user?.name ?? ownName();
-  const loader = loaderFor(app);
+  const loader = loaders[app.loader];
   const files = await directory.loader(app.loader, loader.files);
   const planFor = (isPreloader: boolean): LaunchPlan =>
     launchPlan({ request, options, app, loader, files, user, isPreloader });

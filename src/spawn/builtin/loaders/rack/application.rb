@@ -1,0 +1,37 @@
+# Loads a rack application as `bundle exec rackup` would: its own Bundler first, then the rack of
+# its bundle, then config.ru.
+# frozen_string_literal: true
+
+module RackLoader
+  module Application
+    # The application, something that responds to `call`. Raises whatever loading it raises.
+    def self.load(startup_file)
+      set_up_bundler
+      need("rack", "Rack is not installed for #{RUBY_DESCRIPTION}, or not in the Gemfile")
+      loaded = Rack::Builder.parse_file(File.expand_path(startup_file))
+      app = loaded.is_a?(Array) ? loaded.first : loaded # Rack 2 adds options.
+      return app if app.respond_to?(:call)
+
+      raise TypeError, "#{startup_file} runs #{app.class}, which has no method `call`"
+    end
+
+    # Only the application's own Gemfile, or what BUNDLE_GEMFILE names: one in a directory above it
+    # may be anybody's.
+    def self.set_up_bundler
+      named = ENV["BUNDLE_GEMFILE"].to_s
+      return if named.empty? && !File.exist?("Gemfile") && !File.exist?("gems.rb")
+
+      need("bundler/setup", "there is a Gemfile, but no Bundler for #{RUBY_DESCRIPTION}")
+    end
+    private_class_method :set_up_bundler
+
+    def self.need(library, otherwise)
+      require library
+    rescue LoadError => e
+      raise unless e.path == library
+
+      raise LoadError, otherwise
+    end
+    private_class_method :need
+  end
+end

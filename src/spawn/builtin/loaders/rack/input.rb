@@ -1,0 +1,131 @@
+# rack.input: the body of a request as the application reads it, while it comes in.
+#
+# Rack 2 promises that it can be rewound, so what was read is kept: in memory while it is small,
+# else in a file that has no name. Rack 3 promises no such thing, and nothing is kept.
+# frozen_string_literal: true
+
+require "stringio"
+require "tmpdir"
+require_relative "body"
+
+module RackLoader
+  # Reads forward only.
+  class Input
+    def initialize(body)
+      @body = body
+      @ahead = String.new
+    end
+
+    # As IO#read.
+    def read(length = nil, buffer = nil)
+      while length.nil? || @ahead.bytesize < length
+        bytes = @body.read(length ? length - @ahead.bytesize : Body::READ_BYTES) or break
+        @ahead << bytes
+      end
+      result = take(length || @ahead.bytesize)
+      result = nil if result.empty? && length && length.positive?
+      buffer ? buffer.replace(result || "") && (result && buffer) : result
+    end
+
+    # The next line, its end included; nil at the end.
+    def gets
+      until (at = @ahead.index("\n"))
+        bytes = @body.read or break
+        @ahead << bytes
+      end
+      return take(at + 1) if at
+
+      @ahead.empty? ? nil : take(@ahead.bytesize)
+    end
+
+    def each
+      while (line = gets)
+        yield line
+      end
+      self
+    end
+
+    def close; end
+
+    # Lets go of what it holds; the request is over.
+    def release; end
+
+    private
+
+    def take(bytes)
+      return @ahead.slice!(0, bytes) if bytes < @ahead.bytesize
+
+      all = @ahead
+      @ahead = String.new
+      all
+    end
+  end
+
+  # Keeps what was read, and reads it again after `rewind`.
+  class RewindableInput
+    MAX_MEMORY_BYTES = 128 * 1024
+
+    def initialize(input)
+      @input = input
+      @kept = StringIO.new(String.new)
+    end
+
+    def read(length = nil, buffer = nil)
+      before = @kept.read(length) || String.new
+      missing = length && length - before.bytesize
+      fresh = missing == 0 ? nil : keep(@input.read(missing))
+      result = fresh ? before << fresh : before
+      result = nil if result.empty? && length && length.positive?
+      buffer ? buffer.replace(result || "") && (result && buffer) : result
+    end
+
+    def gets
+      before = @kept.gets
+      return before if before&.end_with?("\n")
+
+      fresh = keep(@input.gets)
+      before && fresh ? before << fresh : before || fresh
+    end
+
+    def each
+      while (line = gets)
+        yield line
+      end
+      self
+    end
+
+    def rewind
+      @kept.rewind
+    end
+
+    def close; end
+
+    def release
+      @kept.close
+    end
+
+    private
+
+    # Called only where all that is kept has been read: the position is the end.
+    def keep(bytes)
+      return if bytes.nil? || bytes.empty?
+
+      move_to_file if @kept.is_a?(StringIO) && @kept.pos + bytes.bytesize > MAX_MEMORY_BYTES
+      @kept.write(bytes)
+      bytes
+    end
+
+    def move_to_file
+      file = nameless_file
+      file.write(@kept.string)
+      @kept = file
+    end
+
+    def nameless_file
+      path = File.join(Dir.tmpdir, "rack-input-#{Process.pid}-#{Random.rand(1 << 64).to_s(36)}")
+      file = File.open(path, File::RDWR | File::CREAT | File::EXCL | File::BINARY, 0o600)
+      File.unlink(path)
+      file
+    end
+  end
+end

@@ -1,0 +1,157 @@
+# Serves sessions, one at a time. While it has none it waits for all that can come: a new
+# connection, the next request on one that is kept, the rest of a head or of an unwanted body.
+#
+# It is told to leave in one way, whoever tells it: the listener is shut down. That wakes it,
+# refuses clients that come later, and lets it still accept those who were queueing.
+# frozen_string_literal: true
+
+require "socket"
+require_relative "session"
+
+module RackLoader
+  class Instance
+    # Connections held at once; beyond them none is kept and none accepted.
+    MAX_HELD = 500
+    # How long the rest of a body nobody wants is read: closing at once would turn the answer's end
+    # into ECONNRESET for a client that is still sending.
+    LINGER_SECONDS = 2
+    # After the lifeline's end no session may hold the process for longer.
+    STUCK_SECONDS = 10
+    # Until descriptors may be free again.
+    SHORTAGE_SECONDS = 0.05
+
+    # @param number the listening socket's descriptor
+    def initialize(app, number, lifeline)
+      @app = app
+      @listener = UNIXServer.for_fd(number)
+      @listener.close_on_exec = true
+      @lifeline = lifeline
+      # Everything that can become readable: the listener and connections.
+      @awaited = [@listener]
+      # Connections on which the next request has been read already.
+      @eager = []
+      @lingering = 0
+      @is_told_to_leave = false
+      @is_leaving = false
+    end
+
+    # Announces it, and serves until it is told to leave and all sessions are over.
+    def run
+      Signal.trap("USR1") { leave }
+      Signal.trap("INT", "SYSTEM_DEFAULT") # Ruby's own would print a backtrace.
+      @lifeline.watch do
+        leave
+        sleep(STUCK_SECONDS)
+        exit!(0)
+      end
+      @lifeline.tell("ready", "1")
+      round until @is_leaving && @awaited.empty?
+    end
+
+    private
+
+    # Called by a signal's handler and by another thread.
+    def leave
+      @is_told_to_leave = true
+      @listener.shutdown(Socket::SHUT_RDWR)
+    end
+
+    # Everybody who is ready gets one turn.
+    def round
+      ready = IO.select(@awaited, nil, nil, patience)&.first || []
+      ready |= @eager.slice!(0..-1) unless @eager.empty?
+      ready.each { |one| one.equal?(@listener) ? accept : attend(one) }
+      close_overdue if @lingering.positive?
+      close_idle if @is_leaving
+    end
+
+    def patience
+      return 0 unless @eager.empty?
+
+      @lingering.positive? ? LINGER_SECONDS / 4.0 : nil
+    end
+
+    def accept
+      return if @awaited.length > MAX_HELD
+
+      socket = @listener.accept_nonblock(exception: false)
+      return (stop_accepting if @is_told_to_leave) if socket == :wait_readable
+
+      connection = Connection.new(socket)
+      @awaited << connection
+      attend(connection) # Its request is there as a rule.
+    rescue Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM => e
+      warn "accepting a session: #{e.message}"
+      sleep(SHORTAGE_SECONDS)
+    end
+
+    # It was shut down, and nobody queues any more.
+    def stop_accepting
+      @is_leaving = true
+      @awaited.delete(@listener)
+      @listener.close
+    end
+
+    def attend(connection)
+      return discard(connection) if connection.closes_at
+
+      payload = connection.head
+      return if payload.nil?
+
+      settle(connection, payload == :end ? :close : serve(connection, payload))
+    rescue BadRequest => e
+      settle(connection, Session.refuse(connection, e.message))
+    end
+
+    def serve(connection, payload)
+      may_keep = !@is_leaving && @awaited.length <= MAX_HELD
+      Session.new(@app, connection).serve(payload, may_keep)
+    end
+
+    def settle(connection, fate)
+      case fate
+      when :keep
+        connection.kept = true
+        @eager << connection if connection.buffered?
+      when :empty then linger(connection)
+      when :close then drop(connection)
+      when :given_away then @awaited.delete(connection)
+      end
+    end
+
+    def drop(connection)
+      @awaited.delete(connection)
+      connection.close
+    end
+
+    def linger(connection)
+      connection.end_writing
+      connection.closes_at = now + LINGER_SECONDS
+      @lingering += 1
+      discard(connection)
+    end
+
+    def discard(connection)
+      return unless connection.read_now(Body::READ_BYTES) == :end
+
+      @lingering -= 1
+      drop(connection)
+    end
+
+    def close_overdue
+      overdue = @awaited.select { |one| one.is_a?(Connection) && one.closes_at&.<=(now) }
+      @lingering -= overdue.length
+      overdue.each { |connection| drop(connection) }
+    end
+
+    # They wait for a request that may never come; their clients can tell.
+    def close_idle
+      @awaited.select { |one| one.is_a?(Connection) && one.kept && !one.closes_at }
+              .each { |connection| drop(connection) unless connection.buffered? }
+    end
+
+    def now
+      Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    end
+  end
+end

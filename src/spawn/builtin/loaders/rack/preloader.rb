@@ -1,0 +1,129 @@
+# Has loaded the code once and forks instances of it, as the server asks on descriptor 4: `fork` and
+# a number, then three descriptors: listener, lifeline, output (PROTOCOL section 10, `smart`).
+#
+# It holds nothing of its instances, and they hold nothing of it. It says which of them have ended.
+# When descriptor 4 ends it ends at once; they have lifelines of their own.
+# frozen_string_literal: true
+
+require "socket"
+require_relative "instance"
+require_relative "lifeline"
+
+module RackLoader
+  class Preloader
+    def initialize(app, lifeline)
+      @app = app
+      @lifeline = lifeline
+      @control = UNIXSocket.for_fd(4)
+      @control.autoclose = false
+      @children = []
+      @is_reporting = false
+    end
+
+    # Announces itself, and takes orders until the server has gone.
+    def run
+      warm_up
+      @lifeline.stop_watching
+      Process.setproctitle("rack preloader: #{Dir.pwd}")
+      Signal.trap("INT", "SYSTEM_DEFAULT")
+      @inherited_handler = Signal.trap("CHLD") { report_ends }
+      @lifeline.tell("ready", "1")
+      loop { take_order }
+    end
+
+    private
+
+    # What is shared with the children stays shared only while nobody writes to it: the garbage
+    # collector does least where everything is old and in its place.
+    def warm_up
+      return Process.warmup if Process.respond_to?(:warmup) # Ruby 3.3
+
+      4.times { GC.start }
+    end
+
+    def take_order
+      name, number = message
+      abort("preloader: the order #{name.inspect} is none") unless name == "fork" && number
+
+      ends = Array.new(3) { received_descriptor }
+      fork_instance(number, ends)
+    ensure
+      ends&.each { |one| one&.close }
+    end
+
+    # Exactly its bytes: a read beyond them would lose the descriptors behind.
+    def message
+      exactly(exactly(2).unpack1("n")).split("\0")
+    end
+
+    def exactly(length)
+      bytes = String.new
+      while bytes.bytesize < length
+        piece = @control.recv(length - bytes.bytesize)
+        exit!(0) if piece.nil? || piece.empty?
+        bytes << piece
+      end
+      bytes
+    rescue Errno::ECONNRESET
+      exit!(0)
+    end
+
+    # Nil when it did not arrive, for want of a free number.
+    def received_descriptor
+      @control.recv_io
+    rescue SocketError
+      nil
+    end
+
+    def fork_instance(number, ends)
+      raise "a descriptor did not arrive: too many open files?" if ends.any?(&:nil?)
+
+      pid = fork { become_instance(*ends) }
+      @lifeline.tell("forked", number, pid.to_s)
+      @children << pid
+      report_ends # Of those that ended before they were listed.
+    rescue StandardError, NoMemoryError => e
+      @lifeline.tell("fork_failed", number, "#{e.class}: #{e.message}".tr("\0", "?")[0, 500])
+    end
+
+    def become_instance(listener, lifeline, output)
+      Process.setpgid(0, 0)
+      Signal.trap("CHLD", @inherited_handler || "DEFAULT")
+      $stdout.reopen(output)
+      $stderr.reopen(output)
+      $stdout.sync = $stderr.sync = true
+      IO.for_fd(3, autoclose: false).reopen(listener)
+      @control.reopen(lifeline)
+      [listener, lifeline, output].each(&:close)
+      Process.setproctitle("rack: #{Dir.pwd}")
+      Instance.new(@app, 3, Lifeline.new(4)).run
+    end
+
+    # Also called by the signal's handler, which may come while it is at it.
+    def report_ends
+      @has_ended = true
+      until @is_reporting || !@has_ended
+        @is_reporting = true
+        @has_ended = false
+        report_each
+        @is_reporting = false
+      end
+    end
+
+    def report_each
+      @children.reject! do |pid|
+        status = ended(pid) or next
+        @lifeline.tell("exited", pid.to_s, status.to_s)
+        true
+      end
+    end
+
+    # As of waitpid(2): the exit code, or minus the number of the signal. Nil while it runs.
+    def ended(pid)
+      _, status = Process.wait2(pid, Process::WNOHANG)
+      status && (status.exitstatus || -status.termsig)
+    rescue Errno::ECHILD
+      0 # The application has reaped it.
+    end
+  end
+end
