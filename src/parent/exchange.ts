@@ -1,22 +1,23 @@
 /**
- * Exchange: the stream of one session while a request is on it, on Bun's event loop. Rules:
+ * Exchange: one request and its answer on the stream of a session. Rules:
  * - Whatever ends it (the answer is whole, cancelled, failed, the instance gone) goes through
- *   #finish, which closes the stream and the session, once.
- * - The instance may answer and close before it has read the request: its answer counts, what could
- *   not be written does not matter.
- * - Bytes nobody has read yet are bounded: above a mark the socket is paused. A paused socket
+ *   #finish, which releases the stream, once.
+ * - The instance may answer before it has read the request: its answer counts, what could not be
+ *   written does not matter. Such a stream serves no further request.
+ * - Bytes nobody has read yet are bounded: above a mark the stream is paused. A paused stream
  *   reports neither data nor its end, so it is resumed as soon as the reader asks for more.
- * - EOF ends an answer without Content-Length; before the announced length it is an error.
+ * - The end of the stream ends an answer without framing; any other that is not whole is an error,
+ *   and so are bytes after a whole one.
  */
-import type { Socket } from "bun";
+import { type AnswerFraming, framingOf, withoutCoding } from "../wire/answer-framing.ts";
+import { ChunkedDecoder } from "../wire/chunked.ts";
 import { ProtocolError } from "../wire/protocol-error.ts";
 import { type ResponseHead, ResponseHeadParser } from "../wire/response-head.ts";
 import { SessionError } from "./errors.ts";
-import { putOnEventLoop } from "../native/event-loop.ts";
-import type { Session } from "./session.ts";
+import type { SessionStream } from "./session-stream.ts";
 
 /**
- * Unread bytes of an answer at which the socket is paused; Bun hands out up to 512 KiB at a time.
+ * Unread bytes of an answer at which the stream is paused; Bun hands out up to 512 KiB at a time.
  */
 const pauseAtBytes = 256 * 1024;
 
@@ -25,49 +26,46 @@ interface Waiting<T> {
   readonly reject: (error: unknown) => void;
 }
 
+/** Who waits for the head of the answer: hears of it, or of what came in between, once. */
+export interface HeadListener {
+  answered(head: ResponseHead, exchange: Exchange): void;
+  failed(error: unknown): void;
+}
+
 export class Exchange {
   /** How error messages call it. */
   readonly what: string;
-  readonly #session: Session;
-  readonly #bodiless: boolean;
+  /** The instance's process. */
+  readonly pid: number;
+  readonly #stream: SessionStream;
+  readonly #isHead: boolean;
+  readonly #listener: HeadListener;
   readonly #parser = new ResponseHeadParser();
-  readonly #head = Promise.withResolvers<ResponseHead>();
-  #socket: Socket<Exchange> | undefined;
   #state: "head" | "body" | "done" = "head";
   #error: { readonly cause: unknown } | undefined;
   #answerBegan = false;
-  /** Bytes of the body still to come; undefined: until EOF. */
-  #missing: number | undefined;
+  #headTold = false;
+  #requestSent = false;
+  #framing: AnswerFraming["kind"] = "stream";
+  /** Bytes of the body still to come, if it has a length. */
+  #missing = 0;
+  #chunked: ChunkedDecoder | undefined;
   #chunks: Uint8Array[] = [];
   #unread = 0;
   #paused = false;
   #reader: Waiting<Uint8Array | undefined> | undefined;
-  #writer: { rest: Uint8Array; readonly resolve: () => void } | undefined;
+  /** What the kernel has not taken yet. */
+  #unsent: { rest: Uint8Array; readonly done: () => void } | undefined;
   readonly #onEnd: (() => void)[] = [];
 
-  static readonly #handlers = {
-    // Before the first data, and before the promise of the socket is settled.
-    open: (socket: Socket<Exchange>) => socket.data.#opened(socket),
-    data: (socket: Socket<Exchange>, chunk: Buffer) => socket.data.#receive(chunk),
-    drain: (socket: Socket<Exchange>) => socket.data.#drained(),
-    end: (socket: Socket<Exchange>) => socket.data.#ended(),
-    // Without `end` before it: a reset, or an EOF after our own side was shut down.
-    close: (socket: Socket<Exchange>) => socket.data.#ended(),
-    error: () => {},
-  };
-
-  /** @param bodiless whether the answer has no body whatever its headers say (HEAD). */
-  constructor(session: Session, bodiless: boolean) {
-    this.#session = session;
-    this.#bodiless = bodiless;
-    this.what = `request to instance ${session.pid}`;
-    // Whoever awaits the head sees its rejection; without anybody it is no crash.
-    this.#head.promise.catch(() => {});
-  }
-
-  /** The head of the answer. */
-  get head(): Promise<ResponseHead> {
-    return this.#head.promise;
+  /** @param isHead whether the request is a HEAD: its answer has no body, whatever it says. */
+  constructor(stream: SessionStream, isHead: boolean, listener: HeadListener) {
+    this.#stream = stream;
+    this.#isHead = isHead;
+    this.#listener = listener;
+    this.pid = stream.session.pid;
+    this.what = `request to instance ${this.pid}`;
+    stream.begin(this);
   }
 
   get answerBegan(): boolean {
@@ -79,35 +77,38 @@ export class Exchange {
     return this.#state !== "done";
   }
 
+  /** Bytes of the body still to come, if that is known. */
+  get missingBytes(): number | undefined {
+    return this.#framing === "length" ? this.#missing : undefined;
+  }
+
   /** Is called once, when the exchange is over; at once if it is. */
   onEnd(callback: () => void): void {
     if (this.#state === "done") callback();
     else this.#onEnd.push(callback);
   }
 
-  /** Puts the session's stream on the event loop. */
-  async start(): Promise<void> {
-    if (this.#state === "done") return;
-    try {
-      const options = { data: this, socket: Exchange.#handlers, allowHalfOpen: true };
-      await putOnEventLoop(this.#session.fd, options);
-    } catch (error) {
-      this.fail(error);
-    }
+  /** Sends bytes; `done` is called when the kernel has them all, or nobody wants them any more. */
+  send(bytes: Uint8Array, done: () => void): void {
+    const rest = bytes.subarray(this.#tryWrite(bytes));
+    if (rest.length === 0) done();
+    else this.#unsent = { rest, done };
   }
 
-  /** Sends bytes; resolves when the kernel has them all, or nobody wants them any more. */
-  async write(bytes: Uint8Array): Promise<void> {
-    const rest = bytes.subarray(this.#tryWrite(bytes));
-    if (rest.length === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#writer = { rest, resolve };
+  /** The same as a promise. */
+  write(bytes: Uint8Array): Promise<void> {
+    return new Promise((resolve) => {
+      this.send(bytes, resolve);
     });
   }
 
-  /** Shuts our side of the stream down: the instance sees the end of the request's body. */
-  endWriting(): void {
-    if (this.isWritable) this.#socket?.shutdown();
+  /**
+   * Nothing of the request follows. @param half whether that has to be said by shutting our side
+   * down, after which the stream serves no further request.
+   */
+  endRequest(half: boolean): void {
+    if (half && this.isWritable) this.#stream.endWriting();
+    this.#requestSent = !half;
   }
 
   /**
@@ -131,7 +132,8 @@ export class Exchange {
   /** All of the body, if it is here already; then nothing is left to read. */
   takeWhole(): Uint8Array | undefined {
     if (this.#state !== "done" || this.#error !== undefined) return undefined;
-    const chunks = this.#chunks.splice(0);
+    const chunks = this.#chunks;
+    this.#chunks = [];
     this.#unread = 0;
     const [first = new Uint8Array()] = chunks;
     return chunks.length <= 1 ? first : Buffer.concat(chunks);
@@ -141,8 +143,8 @@ export class Exchange {
   fail(error: unknown): void {
     if (this.#state === "done") return;
     this.#error = { cause: error };
-    this.#head.reject(error);
-    this.#finish();
+    this.#finish(false);
+    if (!this.#headTold) this.#listener.failed(error);
   }
 
   /** Ends the exchange: the rest of the answer is not wanted. */
@@ -151,51 +153,82 @@ export class Exchange {
     this.fail(new SessionError(`${this.what}: the answer has been cancelled`, this.#answerBegan));
   }
 
-  #opened(socket: Socket<Exchange>): void {
-    if (this.#state === "done") socket.close();
-    else this.#socket = socket;
+  /** For the stream: the kernel takes bytes again. */
+  drained(): void {
+    const unsent = this.#unsent;
+    if (unsent === undefined) return;
+    unsent.rest = unsent.rest.subarray(this.#tryWrite(unsent.rest));
+    if (unsent.rest.length > 0) return;
+    this.#unsent = undefined;
+    unsent.done();
   }
 
-  #tryWrite(bytes: Uint8Array): number {
-    // No socket or -1: it is closed; the request's rest is of no use to anyone.
-    const sent = this.isWritable ? (this.#socket?.write(bytes) ?? -1) : -1;
-    return sent < 0 ? bytes.length : sent;
-  }
-
-  #drained(): void {
-    const writer = this.#writer;
-    if (writer === undefined) return;
-    writer.rest = writer.rest.subarray(this.#tryWrite(writer.rest));
-    if (writer.rest.length > 0) return;
-    this.#writer = undefined;
-    writer.resolve();
-  }
-
-  #receive(chunk: Buffer): void {
+  /** For the stream: bytes have come. */
+  receive(chunk: Buffer): void {
     this.#answerBegan = true;
-    if (this.#state === "body") this.#receiveBody(chunk);
-    if (this.#state !== "head") return;
     try {
-      const parsed = this.#parser.push(chunk);
-      if (parsed === undefined) return;
-      this.#state = "body";
-      this.#missing = this.#bodyLength(parsed.head);
-      this.#receiveBody(parsed.body);
-      this.#head.resolve(parsed.head);
+      if (this.#state === "head") this.#receiveHead(chunk);
+      else this.#receiveBody(chunk);
     } catch (cause) {
       if (!(cause instanceof ProtocolError)) throw cause;
       this.fail(new SessionError(`${this.what}: ${cause.message}`, true, { cause }));
     }
   }
 
-  #receiveBody(chunk: Uint8Array): void {
-    const wanted = chunk.subarray(0, this.#missing);
-    if (this.#missing !== undefined) this.#missing -= wanted.length;
-    if (wanted.length > 0) this.#deliver(wanted);
-    if (this.#missing === 0) this.#finish();
+  /** For the stream: the instance has ended it. */
+  ended(): void {
+    if (this.#state === "head") {
+      const cause = this.#parser.endedEarly();
+      const text = `${this.what}: ${cause.message}`;
+      this.fail(new SessionError(text, this.#answerBegan, { cause }));
+    } else if (this.#framing === "stream") {
+      this.#finish(false);
+    } else {
+      const short = `${this.#missing} bytes short of its Content-Length`;
+      const how = this.#framing === "length" ? short : "before its last chunk";
+      this.fail(new SessionError(`${this.what}: the answer ended ${how}`, true));
+    }
   }
 
-  #deliver(chunk: Uint8Array): void {
+  #tryWrite(bytes: Uint8Array): number {
+    // -1: it is closed; the request's rest is of no use to anyone.
+    const sent = this.isWritable ? this.#stream.write(bytes) : -1;
+    return sent < 0 ? bytes.length : sent;
+  }
+
+  #receiveHead(chunk: Buffer): void {
+    const parsed = this.#parser.push(chunk);
+    if (parsed === undefined) return;
+    const framing = framingOf(parsed.head, this.#isHead);
+    this.#framing = framing.kind;
+    if (framing.kind === "length") this.#missing = framing.bytes;
+    if (framing.kind === "chunked") this.#chunked = new ChunkedDecoder();
+    this.#state = "body";
+    const { status, reason, headers } = parsed.head;
+    const head = this.#chunked ? { status, reason, headers: withoutCoding(headers) } : parsed.head;
+    this.#receiveBody(parsed.body);
+    this.#headTold = true;
+    this.#listener.answered(head, this);
+  }
+
+  #receiveBody(chunk: Uint8Array): void {
+    if (this.#state === "done") return;
+    if (this.#chunked !== undefined) return this.#receiveChunked(this.#chunked, chunk);
+    if (this.#framing === "stream") return this.#deliver(chunk);
+    const wanted = chunk.subarray(0, this.#missing);
+    this.#missing -= wanted.length;
+    this.#deliver(wanted);
+    // What is more than announced is dropped, and the stream with it.
+    if (this.#missing === 0) this.#finish(wanted.length === chunk.length);
+  }
+
+  #receiveChunked(decoder: ChunkedDecoder, chunk: Uint8Array): void {
+    const taken = decoder.push(chunk, this.#deliver);
+    if (decoder.isDone) this.#finish(taken === chunk.length);
+  }
+
+  readonly #deliver = (chunk: Uint8Array): void => {
+    if (chunk.length === 0) return;
     const reader = this.#reader;
     if (reader !== undefined) {
       this.#reader = undefined;
@@ -206,49 +239,22 @@ export class Exchange {
     this.#unread += chunk.length;
     if (this.#unread < pauseAtBytes || this.#paused) return;
     this.#paused = true;
-    this.#socket?.pause();
-  }
+    this.#stream.pause();
+  };
 
   #resume(): void {
     this.#paused = false;
-    this.#socket?.resume();
+    if (this.#state !== "done") this.#stream.resume();
   }
 
-  /** The instance has ended the stream. */
-  #ended(): void {
-    if (this.#state === "head") {
-      const cause = this.#parser.endedEarly();
-      const text = `${this.what}: ${cause.message}`;
-      this.fail(new SessionError(text, this.#answerBegan, { cause }));
-    } else if (this.#missing !== undefined && this.#missing > 0) {
-      const text = `the answer ended ${this.#missing} bytes short of its Content-Length`;
-      this.fail(new SessionError(`${this.what}: ${text}`, true));
-    } else {
-      this.#finish();
-    }
-  }
-
-  /** How long the body will be; undefined: until EOF. @throws ProtocolError. */
-  #bodyLength(head: ResponseHead): number | undefined {
-    if (this.#bodiless || head.status === 204 || head.status === 304) return 0;
-    let length: string | undefined;
-    for (const [name, value] of head.headers) {
-      if (name.length !== 14 || name.toLowerCase() !== "content-length") continue;
-      if (!/^\d{1,15}$/.test(value) || (length !== undefined && length !== value)) {
-        throw new ProtocolError("answer of the instance: its Content-Length is no length");
-      }
-      length = value;
-    }
-    return length === undefined ? undefined : Number(length);
-  }
-
-  #finish(): void {
+  /** @param isClean whether the stream is where the next answer would begin. */
+  #finish(isClean: boolean): void {
     if (this.#state === "done") return;
     this.#state = "done";
-    this.#socket?.close();
-    this.#session.close();
-    this.#writer?.resolve();
-    this.#writer = undefined;
+    if (this.#paused) this.#stream.resume();
+    this.#stream.release(isClean && this.#requestSent);
+    this.#unsent?.done();
+    this.#unsent = undefined;
     const reader = this.#reader;
     this.#reader = undefined;
     if (this.#error === undefined) reader?.resolve(undefined);

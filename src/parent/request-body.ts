@@ -2,10 +2,19 @@
  * The request's way to the instance: the headers and the first bytes of the body in one write, the
  * rest as fast as the instance takes it. A body is read only when there is room for it.
  */
+import { encodeChunk, lastChunk } from "../wire/chunked.ts";
 import { SessionError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 
 export type RequestBody = Uint8Array | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
+type StreamedBody = Exclude<RequestBody, Uint8Array>;
+
+/** How the instance learns where the body ends. */
+export type BodyFraming =
+  | { readonly kind: "length"; readonly bytes: number }
+  | { readonly kind: "chunked" }
+  /** Our side of the stream is shut down. */
+  | { readonly kind: "half-close" };
 
 /**
  * Bodies up to this size are sent together with the headers: copying costs less than a second
@@ -14,59 +23,51 @@ export type RequestBody = Uint8Array | ReadableStream<Uint8Array> | AsyncIterabl
 const maxJoinedBytes = 64 * 1024;
 
 /**
- * Sends headers and body, and shuts our side down if no length was announced. Never rejects: a body
- * that fails, or is not as long as announced, fails the exchange; one the instance does not want is
- * cancelled.
+ * Sends headers and body, and says where the body ends. Never throws: a body that fails, or is not
+ * as long as announced, fails the exchange; one the instance does not want is cancelled.
  */
-export async function sendBody(
+export function sendRequest(
   exchange: Exchange,
   head: Uint8Array,
   body: RequestBody | undefined,
-  contentLength: number | undefined,
-): Promise<void> {
-  try {
-    if (body === undefined || body instanceof Uint8Array) {
-      await sendWhole(exchange, head, body ?? new Uint8Array(), contentLength);
-    } else {
-      await exchange.write(head);
-      await sendStream(exchange, body, contentLength);
-    }
-    if (contentLength === undefined) exchange.endWriting();
-  } catch (error) {
-    exchange.fail(error);
+  framing: BodyFraming,
+): void {
+  if (body !== undefined && !(body instanceof Uint8Array)) {
+    sendStream(exchange, head, body, framing).catch((error: unknown) => exchange.fail(error));
+    return;
   }
-}
-
-async function sendWhole(
-  exchange: Exchange,
-  head: Uint8Array,
-  body: Uint8Array,
-  contentLength: number | undefined,
-): Promise<void> {
-  checkLength(exchange, body.length, contentLength);
-  if (body.length === 0) return exchange.write(head);
-  if (body.length <= maxJoinedBytes) return exchange.write(Buffer.concat([head, body]));
-  await exchange.write(head);
-  return exchange.write(body);
+  const bytes = body ?? new Uint8Array();
+  const wrong = framing.kind === "length" && wrongLength(exchange, bytes.length, framing.bytes);
+  if (wrong) return exchange.fail(wrong);
+  const end = (): void => exchange.endRequest(framing.kind === "half-close");
+  if (bytes.length === 0) return exchange.send(head, end);
+  if (bytes.length <= maxJoinedBytes) return exchange.send(Buffer.concat([head, bytes]), end);
+  exchange.send(head, () => exchange.send(bytes, end));
 }
 
 async function sendStream(
   exchange: Exchange,
-  body: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>,
-  contentLength: number | undefined,
+  head: Uint8Array,
+  body: StreamedBody,
+  framing: BodyFraming,
 ): Promise<void> {
   const source = sourceOf(body);
   exchange.onEnd(source.cancel);
+  await exchange.write(head);
   let sent = 0;
   for (;;) {
     const { done, value } = await source.next();
     if (!exchange.isWritable) return;
     if (done === true) break;
     sent += value.length;
-    if (contentLength !== undefined && sent > contentLength) break;
-    await exchange.write(value);
+    if (framing.kind === "length" && sent > framing.bytes) break;
+    if (value.length === 0) continue;
+    await exchange.write(framing.kind === "chunked" ? encodeChunk(value) : value);
   }
-  checkLength(exchange, sent, contentLength);
+  const wrong = framing.kind === "length" && wrongLength(exchange, sent, framing.bytes);
+  if (wrong) throw wrong;
+  if (framing.kind === "chunked") await exchange.write(lastChunk);
+  exchange.endRequest(framing.kind === "half-close");
 }
 
 interface BodySource {
@@ -77,7 +78,7 @@ interface BodySource {
   readonly cancel: () => void;
 }
 
-function sourceOf(body: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>): BodySource {
+function sourceOf(body: StreamedBody): BodySource {
   if (body instanceof ReadableStream) {
     const reader = body.getReader();
     // What the source makes of being cancelled concerns nobody here.
@@ -90,10 +91,15 @@ function sourceOf(body: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>):
   };
 }
 
-function checkLength(exchange: Exchange, length: number, announced: number | undefined): void {
-  if (announced === undefined || length === announced) return;
+/** The error of a body that is not as long as announced. */
+function wrongLength(
+  exchange: Exchange,
+  length: number,
+  announced: number,
+): SessionError | undefined {
+  if (length === announced) return undefined;
   const relation = length > announced ? "more than" : `${length} of`;
-  throw new SessionError(
+  return new SessionError(
     `${exchange.what}: its body has ${relation} the ${announced} bytes of CONTENT_LENGTH`,
     exchange.answerBegan,
   );

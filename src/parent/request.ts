@@ -2,12 +2,14 @@
  * One HTTP request over a session, in the form instances understand: CGI headers and the body one
  * way, `Status:` and headers and the body the other. This is all a front end needs besides `get`.
  */
-import { encodeSessionHeaders } from "../wire/session-headers.ts";
+import type { ResponseHead } from "../wire/response-head.ts";
+import { encodeHeaderBlock, frameHeaderBlock } from "../wire/session-headers.ts";
 import { ascii } from "../wire/bytes.ts";
-import { Exchange } from "./exchange.ts";
-import { type RequestBody, sendBody } from "./request-body.ts";
+import { Exchange, type HeadListener } from "./exchange.ts";
+import { type BodyFraming, type RequestBody, sendRequest } from "./request-body.ts";
 import { SessionResponse } from "./response.ts";
 import type { Session } from "./session.ts";
+import { SessionStream } from "./session-stream.ts";
 
 export interface SessionRequest {
   /**
@@ -22,6 +24,16 @@ export interface SessionRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A request that is ready to be sent, as often as it takes. */
+export interface PreparedRequest {
+  readonly method: string;
+  /** The headers as they go on the wire: `name NUL value NUL …`, each character one byte. */
+  readonly block: string;
+  /** CONTENT_LENGTH, if it is among them. */
+  readonly contentLength: number | undefined;
+  readonly body: RequestBody | undefined;
+}
+
 /**
  * Sends a request and resolves with the head of the answer; its body is read from there. Takes the
  * session over: it is closed, and the pool told, when the answer's body ends, is cancelled, or
@@ -31,41 +43,57 @@ export interface SessionRequest {
  */
 export function request(session: Session, options: SessionRequest): Promise<SessionResponse> {
   try {
-    const { frame, method, contentLength } = encodeHead(options);
-    return perform(session, options, { frame, method, contentLength });
+    const prepared = prepareRequest(options);
+    return perform(session, prepared, frameHeaderBlock(prepared.block), options.signal);
   } catch (error) {
     session.close();
     throw error;
   }
 }
 
-interface RequestHead {
-  readonly frame: Uint8Array;
-  readonly method: string;
-  readonly contentLength: number | undefined;
-}
-
 async function perform(
   session: Session,
-  options: SessionRequest,
-  head: RequestHead,
+  prepared: PreparedRequest,
+  head: Uint8Array,
+  signal: AbortSignal | undefined,
 ): Promise<SessionResponse> {
-  const exchange = new Exchange(session, head.method === "HEAD");
-  const { signal } = options;
-  if (signal !== undefined) {
-    const abort = (): void => exchange.fail(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-    exchange.onEnd(() => signal.removeEventListener("abort", abort));
-    if (signal.aborted) abort();
+  if (signal?.aborted === true) {
+    session.close();
+    throw signal.reason;
   }
-  await exchange.start();
-  // Body and answer travel at the same time; what goes wrong with the body shows in the answer.
-  void sendBody(exchange, head.frame, options.body ?? undefined, head.contentLength);
-  return new SessionResponse(await exchange.head, exchange);
+  const stream = await SessionStream.open(session);
+  return new Promise((resolve, reject) => {
+    const exchange = new Exchange(stream, prepared.method === "HEAD", respondTo(resolve, reject));
+    if (signal !== undefined) failOnAbort(exchange, signal);
+    const { body, contentLength } = prepared;
+    sendRequest(exchange, head, body, framingFor(contentLength));
+  });
 }
 
-/** Checks and encodes the headers. */
-function encodeHead(options: SessionRequest): RequestHead {
+function respondTo(
+  resolve: (response: SessionResponse) => void,
+  failed: (error: unknown) => void,
+): HeadListener {
+  const answered = (head: ResponseHead, exchange: Exchange): void =>
+    resolve(new SessionResponse(head, exchange));
+  return { answered, failed };
+}
+
+function framingFor(contentLength: number | undefined): BodyFraming {
+  if (contentLength === undefined) return { kind: "half-close" };
+  return { kind: "length", bytes: contentLength };
+}
+
+/** Fails the exchange with the signal's reason when that aborts. */
+export function failOnAbort(exchange: Exchange, signal: AbortSignal): void {
+  const abort = (): void => exchange.fail(signal.reason);
+  if (signal.aborted) return abort();
+  signal.addEventListener("abort", abort, { once: true });
+  exchange.onEnd(() => signal.removeEventListener("abort", abort));
+}
+
+/** Checks and encodes the headers. @throws TypeError, RangeError. */
+export function prepareRequest(options: Pick<SessionRequest, "headers" | "body">): PreparedRequest {
   let method = "";
   let contentLength: number | undefined;
   const headers = Array.from(options.headers, ([name, value]) => {
@@ -75,7 +103,8 @@ function encodeHead(options: SessionRequest): RequestHead {
     if (name === "CONTENT_LENGTH") contentLength = parseLength(value);
     return [ascii(name), ascii(value)] as const;
   });
-  return { frame: encodeSessionHeaders(headers), method, contentLength };
+  const block = encodeHeaderBlock(headers);
+  return { method, block, contentLength, body: options.body ?? undefined };
 }
 
 function parseLength(value: string): number {

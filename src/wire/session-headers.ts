@@ -20,21 +20,31 @@ export type Header = readonly [name: ByteString, value: ByteString];
  * a part holds a NUL: the caller has to refuse such a request before.
  */
 export function encodeSessionHeaders(headers: Iterable<Header>): Uint8Array {
-  let payload = "";
+  return frameHeaderBlock(encodeHeaderBlock(headers));
+}
+
+/** `name NUL value NUL …`. @throws RangeError when a part holds a NUL. */
+export function encodeHeaderBlock(headers: Iterable<Header>): ByteString {
+  let block = "";
   for (const [name, value] of headers) {
     if (name.includes("\0") || value.includes("\0")) {
       throw new RangeError(`encode session headers: ${name.replaceAll("\0", "?")} holds a NUL`);
     }
-    payload += `${name}\0${value}\0`;
+    block += `${name}\0${value}\0`;
   }
-  if (payload.length > MAX_SESSION_HEADER_BYTES) {
+  return block as ByteString;
+}
+
+/** A block of headers with its size before it. @throws RangeError when it is too long. */
+export function frameHeaderBlock(block: string): Uint8Array {
+  if (block.length > MAX_SESSION_HEADER_BYTES) {
     throw new RangeError(
-      `encode session headers: ${payload.length} bytes, ${MAX_SESSION_HEADER_BYTES} at most`,
+      `encode session headers: ${block.length} bytes, ${MAX_SESSION_HEADER_BYTES} at most`,
     );
   }
-  const frame = Buffer.allocUnsafe(4 + payload.length);
-  frame.writeUInt32BE(payload.length, 0);
-  frame.write(payload, 4, "latin1");
+  const frame = Buffer.allocUnsafe(4 + block.length);
+  frame.writeUInt32BE(block.length, 0);
+  frame.write(block, 4, "latin1");
   return frame;
 }
 

@@ -1,0 +1,141 @@
+/**
+ * SessionStream: the stream of one session on Bun's event loop, with at most one request on it.
+ * Rules:
+ * - The exchange on it is told of all that happens to it. Without one nothing may arrive: bytes
+ *   nobody asked for, or the instance's end, close the stream.
+ * - When an exchange has ended cleanly and the stream has a keeper, it is offered to that for the
+ *   next one; else it is closed.
+ * - Closing it closes the session, once: the pool is told.
+ */
+import type { Socket } from "bun";
+import { putOnEventLoop } from "../native/event-loop.ts";
+import type { Exchange } from "./exchange.ts";
+import type { Session } from "./session.ts";
+
+/** Who takes streams back for the next request. */
+export interface StreamKeeper {
+  /** The stream could serve another request. */
+  freed(stream: SessionStream): void;
+  /** The stream is closed. */
+  closed(stream: SessionStream): void;
+}
+
+export class SessionStream {
+  readonly session: Session;
+  /** Requests that have been answered on it. */
+  served = 0;
+  /** The pool has asked for the session back: it takes no further request. */
+  isRecalled = false;
+  /** Since when it has had nothing to do, by performance.now(). */
+  idleSinceMs = 0;
+  readonly #keeper: StreamKeeper | undefined;
+  #socket: Socket<SessionStream> | undefined;
+  #exchange: Exchange | undefined;
+  #isClosed = false;
+
+  static readonly #handlers = {
+    // Before the first data, and before the promise of the socket is settled.
+    open: (socket: Socket<SessionStream>) => socket.data.#opened(socket),
+    data: (socket: Socket<SessionStream>, chunk: Buffer) => socket.data.#received(chunk),
+    drain: (socket: Socket<SessionStream>) => socket.data.#exchange?.drained(),
+    end: (socket: Socket<SessionStream>) => socket.data.#ended(),
+    // Without `end` before it: a reset, or an EOF after our own side was shut down.
+    close: (socket: Socket<SessionStream>) => socket.data.#ended(),
+    error: () => {},
+  };
+
+  private constructor(session: Session, keeper: StreamKeeper | undefined) {
+    this.session = session;
+    this.#keeper = keeper;
+  }
+
+  /**
+   * Takes the session over and puts its stream on the event loop. @throws SyscallError, Error (as
+   * rejections), with the session closed.
+   */
+  static async open(session: Session, keeper?: StreamKeeper): Promise<SessionStream> {
+    const stream = new SessionStream(session, keeper);
+    try {
+      const options = { data: stream, socket: SessionStream.#handlers, allowHalfOpen: true };
+      await putOnEventLoop(session.fd, options);
+    } catch (error) {
+      stream.close();
+      throw error;
+    }
+    return stream;
+  }
+
+  /** Whether it can take a request. */
+  get isOpen(): boolean {
+    return !this.#isClosed;
+  }
+
+  /** Whether a request is on it. */
+  get isBusy(): boolean {
+    return this.#exchange !== undefined;
+  }
+
+  /** Whether it will be offered for another request. */
+  get isKept(): boolean {
+    return this.#keeper !== undefined && !this.isRecalled;
+  }
+
+  /** From now on the exchange is told of what happens. */
+  begin(exchange: Exchange): void {
+    if (this.#exchange !== undefined) throw new Error("session stream: it has a request already");
+    this.#exchange = exchange;
+    // A stream that was closed before: the exchange has to hear of it, after its caller.
+    if (this.#isClosed) queueMicrotask(() => exchange.ended());
+  }
+
+  /** @returns how many bytes the kernel took; -1: the stream is closed. */
+  write(bytes: Uint8Array): number {
+    return this.#isClosed ? -1 : (this.#socket?.write(bytes) ?? -1);
+  }
+
+  /** Shuts our side down: the instance sees the end of the request's body. */
+  endWriting(): void {
+    if (!this.#isClosed) this.#socket?.shutdown();
+  }
+
+  /** While paused neither bytes nor the end of the stream are seen. */
+  pause(): void {
+    this.#socket?.pause();
+  }
+
+  resume(): void {
+    this.#socket?.resume();
+  }
+
+  /** The exchange is over. @param isClean whether the stream is fit for another one. */
+  release(isClean: boolean): void {
+    this.#exchange = undefined;
+    this.served += 1;
+    if (!isClean || this.#keeper === undefined) this.close();
+    else if (!this.#isClosed) this.#keeper.freed(this);
+  }
+
+  /** Closes stream and session. Safe to call twice. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#socket?.close();
+    this.session.close();
+    this.#keeper?.closed(this);
+  }
+
+  #opened(socket: Socket<SessionStream>): void {
+    if (this.#isClosed) socket.close();
+    else this.#socket = socket;
+  }
+
+  #received(chunk: Buffer): void {
+    if (this.#exchange === undefined) this.close();
+    else this.#exchange.receive(chunk);
+  }
+
+  #ended(): void {
+    if (this.#exchange === undefined) this.close();
+    else this.#exchange.ended();
+  }
+}
