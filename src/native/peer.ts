@@ -26,10 +26,7 @@ export interface Listener {
 
 /** Asks the kernel; the answer is in the arena. @returns the length of the name. */
 function ask(fd: number): number {
-  arenaView.setInt32(lengthOffset, credentialsSize, true);
-  if (libc.getsockopt(fd, C.SOL_SOCKET, C.SO_PEERCRED, credentialsAddress, lengthAddress) < 0) {
-    throw new SyscallError("getsockopt SO_PEERCRED", `fd ${fd}`, errno());
-  }
+  peerPid(fd);
   arenaView.setInt32(lengthOffset, sockaddrUn.size, true);
   if (libc.getpeername(fd, nameAddress, lengthAddress) < 0) {
     throw new SyscallError("getpeername", `fd ${fd}`, errno());
@@ -61,4 +58,16 @@ export function isSameListener(fd: number, listener: Listener): boolean {
     if (arenaBytes[nameOffset + i] !== name[i]) return false;
   }
   return true;
+}
+
+/**
+ * The process at the other end: of a socket pair, the one that made it. 0 if it is in another pid
+ * namespace. @throws SyscallError.
+ */
+export function peerPid(fd: number): number {
+  arenaView.setInt32(lengthOffset, credentialsSize, true);
+  if (libc.getsockopt(fd, C.SOL_SOCKET, C.SO_PEERCRED, credentialsAddress, lengthAddress) < 0) {
+    throw new SyscallError("getsockopt SO_PEERCRED", `fd ${fd}`, errno());
+  }
+  return arenaView.getInt32(credentialsOffset, true);
 }

@@ -56,9 +56,9 @@ export class Application {
     this.#elements = `${elements.join("\0")}\0`;
   }
 
-  /** The array message `getTagged` tag and the six elements. */
-  encodeGet(tag: string): Uint8Array {
-    return encodePayload(`getTagged\0${tag}\0${this.#elements}`);
+  /** The array message `getTagged` or `getKept`, tag and the six elements. */
+  encodeGet(tag: string, command: "getTagged" | "getKept"): Uint8Array {
+    return encodePayload(`${command}\0${tag}\0${this.#elements}`);
   }
 }
 

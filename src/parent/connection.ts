@@ -12,6 +12,7 @@
 import type { Socket } from "bun";
 import { DescriptorError, receiveDescriptor } from "../native/descriptors.ts";
 import { SyscallError } from "../native/errno.ts";
+import { peerPid } from "../native/peer.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { toText, type ByteString } from "../wire/bytes.ts";
 import { encodeCommand, MAX_IDLE_SECONDS, MAX_POOL_SIZE, type Command } from "../wire/commands.ts";
@@ -21,10 +22,14 @@ import { Application, rootBytes, type ApplicationOptions } from "./application.t
 import { AwaitedAnswers, type ReadAnswer } from "./awaited-answers.ts";
 import { BusyError, ConfigureError, PoolIOError } from "./errors.ts";
 import { putOnEventLoop } from "../native/event-loop.ts";
-import type { Inspection } from "./inspection.ts";
+import { type Inspection, parseInspection } from "./inspection.ts";
+import { KeptSessions } from "./kept-sessions.ts";
 import { Outbox } from "./outbox.ts";
 import { PendingGets, type PendingGet } from "./pending-gets.ts";
+import { PooledRequest, type RequestTimes } from "./pooled-request.ts";
 import * as refusals from "./refusals.ts";
+import { frameable, type PreparedRequest, prepareRequest, type SessionRequest } from "./request.ts";
+import type { SessionResponse } from "./response.ts";
 import { ReplyStream, type StreamReply } from "./reply-stream.ts";
 import { Session } from "./session.ts";
 import type { ChannelledConnection } from "./wake-socket.ts";
@@ -37,16 +42,32 @@ export interface GetOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** How long a request may take, and how it is given up. */
+export interface SendOptions extends RequestTimes {
+  /** Gives up: whatever is under way rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * A request as `request` over a session takes it; a body without CONTENT_LENGTH is sent in chunks
+ * where the session is kept.
+ */
+export type PoolRequest = SessionRequest & RequestTimes;
+
 type SessionReply = Extract<StreamReply, { kind: "session" }>;
 
 export class PoolConnection implements Disposable {
   readonly #channel: OwnedFd;
+  /** The process that made the connection: the server. */
+  readonly #serverPid: number;
   #socket: Socket<PoolConnection> | undefined;
   readonly #replies = new ReplyStream();
   readonly #gets = new PendingGets((frame) => this.#send(frame));
   readonly #answers = new AwaitedAnswers();
   readonly #closed = Promise.withResolvers<void>();
   readonly #outbox = new Outbox(() => this.#fail(refusals.stoppedReading));
+  /** From the first request on. */
+  #kept: KeptSessions | undefined;
   /** Once the connection has ended: the error for whatever is asked of it. */
   #ended: refusals.EndReason | undefined;
 
@@ -58,13 +79,14 @@ export class PoolConnection implements Disposable {
     error: () => {},
   };
 
-  private constructor(channel: OwnedFd) {
-    this.#channel = channel;
+  private constructor(descriptors: ChannelledConnection) {
+    this.#channel = descriptors.channel;
+    this.#serverPid = peerPid(descriptors.connection.number);
   }
 
   /** Takes both descriptors over and puts the connection on the event loop. */
   static async open(descriptors: ChannelledConnection): Promise<PoolConnection> {
-    const opened = new PoolConnection(descriptors.channel);
+    const opened = new PoolConnection(descriptors);
     try {
       const options = { data: opened, socket: PoolConnection.#handlers };
       opened.#socket = await putOnEventLoop(descriptors.connection, options);
@@ -101,9 +123,43 @@ export class PoolConnection implements Disposable {
       return Promise.reject(new BusyError(`${what}: too many gets wait on this connection`));
     }
     return new Promise((resolve, reject) => {
-      const get: PendingGet = { application, resolve, reject, tag: "", bytes: 0 };
+      const command = "getTagged";
+      const get: PendingGet = { application, command, resolve, reject, tag: "", bytes: 0 };
       if (signal !== undefined) this.#abortOn(signal, get);
       this.#gets.add(get);
+    });
+  }
+
+  /**
+   * Sends one request to an instance of the application and resolves with the head of its answer.
+   * Sessions are kept for further requests where the server's instances know of that (those of its
+   * built-in spawner do), so that under load a request costs no trip to the pool. A response has to
+   * be read to its end or cancelled. An idempotent request without a body, or with one of bytes, is
+   * repeated when the instance ended before it answered anything.
+   * @throws SpawnError, BusyError, PoolIOError, ServerGoneError, SessionError, AnswerTimeoutError,
+   * the signal's reason, TypeError and RangeError for headers that cannot be sent (as rejections).
+   */
+  async request(
+    app: Application | ApplicationOptions | string,
+    options: PoolRequest,
+  ): Promise<SessionResponse> {
+    const application = app instanceof Application ? app : new Application(app);
+    const prepared = prepareRequest(options);
+    if (!frameable(prepared.block)) throw new RangeError("request: its headers exceed 128 KiB");
+    return this.send(application, prepared, options);
+  }
+
+  /** The same for a request that has been prepared, and is frameable. */
+  async send(
+    application: Application,
+    prepared: PreparedRequest,
+    options: SendOptions = {},
+  ): Promise<SessionResponse> {
+    const kept = this.#kept ?? (await this.#startKeeping());
+    if (this.#ended !== undefined) throw this.#ended(refusals.getOf(application));
+    return new Promise((resolve, reject) => {
+      const settle = { resolve, reject };
+      kept.serve(application, new PooledRequest(kept, application, prepared, options, settle));
     });
   }
 
@@ -156,7 +212,7 @@ export class PoolConnection implements Disposable {
   /** Everything there is to know about the pool at this moment. */
   inspect(): Promise<Inspection> {
     return this.#ask(encodeCommand({ kind: "inspect" }), "inspect", (reply) =>
-      reply.kind === "snapshot" ? parseSnapshot(reply.json) : undefined,
+      reply.kind === "snapshot" ? { value: parseInspection(reply.json) } : undefined,
     );
   }
 
@@ -204,6 +260,25 @@ export class PoolConnection implements Disposable {
     if (this.#ended === undefined) this.#send(encodeCommand({ kind: "close", sessionId }));
   };
 
+  /** The server's instances know of kept sessions if they are its own spawner's. */
+  async #startKeeping(): Promise<KeptSessions> {
+    const spawnServerPid = await this.getSpawnServerPid();
+    this.#kept ??= new KeptSessions(
+      {
+        ask: (get) => this.#gets.add(get),
+        withdraw: (get) => this.#withdraw(get),
+        keep: (sessionId) => this.#send(encodeCommand({ kind: "keep", sessionId })),
+      },
+      spawnServerPid !== 0 && spawnServerPid === this.#serverPid,
+    );
+    return this.#kept;
+  }
+
+  #withdraw(get: PendingGet): void {
+    const tag = get.tag as ByteString;
+    if (this.#gets.withdraw(get)) this.#send(encodeCommand({ kind: "cancel", tag }));
+  }
+
   #tell(command: Command): void {
     if (this.#ended !== undefined) throw this.#ended(command.kind);
     this.#send(encodeCommand(command));
@@ -227,8 +302,7 @@ export class PoolConnection implements Disposable {
 
   #abortOn(signal: AbortSignal, get: PendingGet): void {
     const abort = (): void => {
-      const tag = get.tag as ByteString;
-      if (this.#gets.withdraw(get)) this.#send(encodeCommand({ kind: "cancel", tag }));
+      this.#withdraw(get);
       get.reject(signal.reason);
     };
     signal.addEventListener("abort", abort, { once: true });
@@ -257,7 +331,7 @@ export class PoolConnection implements Disposable {
       case "refusal":
         return this.#refused(reply);
       case "recall":
-        return;
+        return this.#kept?.recall(reply.sessionId);
       case "ok":
       case "error":
       case "decimal":
@@ -309,6 +383,7 @@ export class PoolConnection implements Disposable {
       socket.end();
     }
     this.#channel.close();
+    this.#kept?.end(why);
     for (const get of this.#gets.takeAll()) get.reject(why(refusals.getOf(get.application)));
     this.#answers.rejectAll(why);
     this.#closed.resolve();
@@ -316,14 +391,6 @@ export class PoolConnection implements Disposable {
 }
 
 const done = { value: undefined };
-
-function parseSnapshot(json: Uint8Array): { value: Inspection } {
-  try {
-    return { value: JSON.parse(Buffer.from(json).toString("utf8")) as Inspection };
-  } catch (cause) {
-    throw new ProtocolError("the snapshot is not JSON", { cause });
-  }
-}
 
 function checkRange(what: string, value: number, min: number, max: number): void {
   if (Number.isInteger(value) && value >= min && value <= max) return;

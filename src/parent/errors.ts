@@ -1,7 +1,7 @@
 /**
  * Everything that can go wrong for a parent, by what it may do about it: show a page (SpawnError),
  * try later (BusyError), try again (PoolIOError), start a new server (ServerGoneError), answer 502
- * (SessionError), correct its own call (ConfigureError, and the RangeErrors and TypeErrors thrown
+ * (SessionError) or 504 (AnswerTimeoutError), correct its own call (ConfigureError, and the RangeErrors and TypeErrors thrown
  * at once). Messages read `<what was tried> <on what>: <cause>`.
  */
 
@@ -58,4 +58,9 @@ export class SessionError extends PoolError {
     super(message, options);
     this.answerBegan = answerBegan;
   }
+}
+
+/** The application has not begun its answer in the time it was given. */
+export class AnswerTimeoutError extends PoolError {
+  override readonly name = "AnswerTimeoutError";
 }

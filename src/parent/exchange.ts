@@ -45,8 +45,9 @@ export class Exchange {
   #error: { readonly cause: unknown } | undefined;
   #answerBegan = false;
   #headTold = false;
-  #requestSent = false;
-  #framing: AnswerFraming["kind"] = "stream";
+  #sentBytes = 0;
+  #request: "under way" | "sent" | "sent by half-close" = "under way";
+  #framing: AnswerFraming = { kind: "stream" };
   /** Bytes of the body still to come, if it has a length. */
   #missing = 0;
   #chunked: ChunkedDecoder | undefined;
@@ -77,9 +78,19 @@ export class Exchange {
     return this.#state !== "done";
   }
 
-  /** Bytes of the body still to come, if that is known. */
-  get missingBytes(): number | undefined {
-    return this.#framing === "length" ? this.#missing : undefined;
+  /** Bytes of the request that the kernel has taken. */
+  get sentBytes(): number {
+    return this.#sentBytes;
+  }
+
+  /** Whether it is the instance that has to go on, not the source of the request's body. */
+  get awaitsInstance(): boolean {
+    return this.#unsent !== undefined || this.#request !== "under way";
+  }
+
+  /** How long the body is, if that is known. */
+  get bodyLength(): number | undefined {
+    return this.#framing.kind === "length" ? this.#framing.bytes : undefined;
   }
 
   /** Is called once, when the exchange is over; at once if it is. */
@@ -108,7 +119,7 @@ export class Exchange {
    */
   endRequest(half: boolean): void {
     if (half && this.isWritable) this.#stream.endWriting();
-    this.#requestSent = !half;
+    this.#request = half ? "sent by half-close" : "sent";
   }
 
   /**
@@ -181,11 +192,11 @@ export class Exchange {
       const cause = this.#parser.endedEarly();
       const text = `${this.what}: ${cause.message}`;
       this.fail(new SessionError(text, this.#answerBegan, { cause }));
-    } else if (this.#framing === "stream") {
+    } else if (this.#framing.kind === "stream") {
       this.#finish(false);
     } else {
       const short = `${this.#missing} bytes short of its Content-Length`;
-      const how = this.#framing === "length" ? short : "before its last chunk";
+      const how = this.#framing.kind === "length" ? short : "before its last chunk";
       this.fail(new SessionError(`${this.what}: the answer ended ${how}`, true));
     }
   }
@@ -193,14 +204,16 @@ export class Exchange {
   #tryWrite(bytes: Uint8Array): number {
     // -1: it is closed; the request's rest is of no use to anyone.
     const sent = this.isWritable ? this.#stream.write(bytes) : -1;
-    return sent < 0 ? bytes.length : sent;
+    if (sent < 0) return bytes.length;
+    this.#sentBytes += sent;
+    return sent;
   }
 
   #receiveHead(chunk: Buffer): void {
     const parsed = this.#parser.push(chunk);
     if (parsed === undefined) return;
     const framing = framingOf(parsed.head, this.#isHead);
-    this.#framing = framing.kind;
+    this.#framing = framing;
     if (framing.kind === "length") this.#missing = framing.bytes;
     if (framing.kind === "chunked") this.#chunked = new ChunkedDecoder();
     this.#state = "body";
@@ -214,7 +227,7 @@ export class Exchange {
   #receiveBody(chunk: Uint8Array): void {
     if (this.#state === "done") return;
     if (this.#chunked !== undefined) return this.#receiveChunked(this.#chunked, chunk);
-    if (this.#framing === "stream") return this.#deliver(chunk);
+    if (this.#framing.kind === "stream") return this.#deliver(chunk);
     const wanted = chunk.subarray(0, this.#missing);
     this.#missing -= wanted.length;
     this.#deliver(wanted);
@@ -252,7 +265,7 @@ export class Exchange {
     if (this.#state === "done") return;
     this.#state = "done";
     if (this.#paused) this.#stream.resume();
-    this.#stream.release(isClean && this.#requestSent);
+    this.#stream.release(isClean && this.#request === "sent");
     this.#unsent?.done();
     this.#unsent = undefined;
     const reader = this.#reader;

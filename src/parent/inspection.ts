@@ -3,6 +3,7 @@
  * always with every key; ages and other times are milliseconds. The server's own description of it
  * is src/status/json.ts; a test holds the two together.
  */
+import { ProtocolError } from "../wire/protocol-error.ts";
 
 /** A pool at one moment. */
 export interface Inspection {
@@ -103,4 +104,13 @@ export interface InspectedInstance {
   readonly ageMs: number;
   /** Since a session of it began or ended last, or since it was ready. */
   readonly unusedMs: number;
+}
+
+/** What the server sent as an Inspection. @throws ProtocolError when it is not JSON. */
+export function parseInspection(json: Uint8Array): Inspection {
+  try {
+    return JSON.parse(Buffer.from(json).toString("utf8")) as Inspection;
+  } catch (cause) {
+    throw new ProtocolError("the snapshot is not JSON", { cause });
+  }
 }

@@ -17,6 +17,8 @@ const maxHeld = 100_000;
 
 export interface PendingGet {
   readonly application: Application;
+  /** `getKept`: its session may be kept for further requests. */
+  readonly command: "getTagged" | "getKept";
   readonly resolve: (session: Session) => void;
   readonly reject: (error: unknown) => void;
   /** Its tag and the size of its command, once sent. */
@@ -108,7 +110,7 @@ export class PendingGets {
   #dispatch(get: PendingGet, line: Line): void {
     this.#lastTag += 1;
     get.tag = String(this.#lastTag);
-    const frame = get.application.encodeGet(get.tag);
+    const frame = get.application.encodeGet(get.tag, get.command);
     get.bytes = frame.length;
     line.sent += 1;
     this.#sentBytes += frame.length;

@@ -3,7 +3,11 @@
  * way, `Status:` and headers and the body the other. This is all a front end needs besides `get`.
  */
 import type { ResponseHead } from "../wire/response-head.ts";
-import { encodeHeaderBlock, frameHeaderBlock } from "../wire/session-headers.ts";
+import {
+  encodeHeaderBlock,
+  frameHeaderBlock,
+  MAX_SESSION_HEADER_BYTES,
+} from "../wire/session-headers.ts";
 import { ascii } from "../wire/bytes.ts";
 import { Exchange, type HeadListener } from "./exchange.ts";
 import { type BodyFraming, type RequestBody, sendRequest } from "./request-body.ts";
@@ -61,7 +65,8 @@ async function perform(
     session.close();
     throw signal.reason;
   }
-  const stream = await SessionStream.open(session);
+  const stream = new SessionStream(session);
+  await stream.open();
   return new Promise((resolve, reject) => {
     const exchange = new Exchange(stream, prepared.method === "HEAD", respondTo(resolve, reject));
     if (signal !== undefined) failOnAbort(exchange, signal);
@@ -105,6 +110,11 @@ export function prepareRequest(options: Pick<SessionRequest, "headers" | "body">
   });
   const block = encodeHeaderBlock(headers);
   return { method, block, contentLength, body: options.body ?? undefined };
+}
+
+/** Whether the block fits, with what is added to it where the session is kept. */
+export function frameable(block: string): boolean {
+  return block.length <= MAX_SESSION_HEADER_BYTES - 64;
 }
 
 function parseLength(value: string): number {

@@ -14,10 +14,16 @@ export class SessionResponse {
    * In the instance's order, repetitions kept; values are byte strings (each character one byte).
    */
   readonly headers: readonly (readonly [name: string, value: string])[];
+  /** The instance that answers. */
+  readonly pid: number;
+  /** How long the request waited for a session with it, in milliseconds. */
+  readonly waitedMs: number;
   readonly #exchange: Exchange;
   #body: ReadableStream<Uint8Array> | undefined;
 
-  constructor(head: ResponseHead, exchange: Exchange) {
+  constructor(head: ResponseHead, exchange: Exchange, waitedMs = 0) {
+    this.pid = exchange.pid;
+    this.waitedMs = waitedMs;
     this.status = head.status;
     this.statusText = head.reason;
     this.headers = head.headers;
@@ -31,6 +37,16 @@ export class SessionResponse {
   get body(): ReadableStream<Uint8Array> {
     this.#body ??= streamOf(this.#exchange);
     return this.#body;
+  }
+
+  /** How long the body is, if its Content-Length says so. */
+  get bodyLength(): number | undefined {
+    return this.#exchange.bodyLength;
+  }
+
+  /** The next bytes of the body; undefined after the last. Not after `body`. @throws SessionError. */
+  read(): Promise<Uint8Array | undefined> {
+    return this.#exchange.read();
   }
 
   /**

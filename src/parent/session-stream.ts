@@ -14,9 +14,9 @@ import type { Session } from "./session.ts";
 
 /** Who takes streams back for the next request. */
 export interface StreamKeeper {
-  /** The stream could serve another request. */
+  /** The stream has served a request and could serve another. */
   freed(stream: SessionStream): void;
-  /** The stream is closed. */
+  /** The stream is closed, for whatever reason. */
   closed(stream: SessionStream): void;
 }
 
@@ -29,6 +29,7 @@ export class SessionStream {
   /** Since when it has had nothing to do, by performance.now(). */
   idleSinceMs = 0;
   readonly #keeper: StreamKeeper | undefined;
+  readonly #mayServeMore: boolean;
   #socket: Socket<SessionStream> | undefined;
   #exchange: Exchange | undefined;
   #isClosed = false;
@@ -44,25 +45,28 @@ export class SessionStream {
     error: () => {},
   };
 
-  private constructor(session: Session, keeper: StreamKeeper | undefined) {
+  /**
+   * Takes the session over.
+   * @param isKept whether it may serve further requests, which the keeper then has for it.
+   */
+  constructor(session: Session, keeper?: StreamKeeper, isKept = false) {
     this.session = session;
     this.#keeper = keeper;
+    this.#mayServeMore = isKept;
   }
 
   /**
-   * Takes the session over and puts its stream on the event loop. @throws SyscallError, Error (as
-   * rejections), with the session closed.
+   * Puts the stream on the event loop, once. @throws SyscallError, Error (as rejections), with
+   * stream and session closed.
    */
-  static async open(session: Session, keeper?: StreamKeeper): Promise<SessionStream> {
-    const stream = new SessionStream(session, keeper);
+  async open(): Promise<void> {
     try {
-      const options = { data: stream, socket: SessionStream.#handlers, allowHalfOpen: true };
-      await putOnEventLoop(session.fd, options);
+      const options = { data: this, socket: SessionStream.#handlers, allowHalfOpen: true };
+      await putOnEventLoop(this.session.fd, options);
     } catch (error) {
-      stream.close();
+      this.close();
       throw error;
     }
-    return stream;
   }
 
   /** Whether it can take a request. */
@@ -70,14 +74,9 @@ export class SessionStream {
     return !this.#isClosed;
   }
 
-  /** Whether a request is on it. */
-  get isBusy(): boolean {
-    return this.#exchange !== undefined;
-  }
-
-  /** Whether it will be offered for another request. */
+  /** Whether it may serve another request after the one at hand. */
   get isKept(): boolean {
-    return this.#keeper !== undefined && !this.isRecalled;
+    return this.#mayServeMore && !this.isRecalled;
   }
 
   /** From now on the exchange is told of what happens. */
@@ -111,8 +110,9 @@ export class SessionStream {
   release(isClean: boolean): void {
     this.#exchange = undefined;
     this.served += 1;
-    if (!isClean || this.#keeper === undefined) this.close();
-    else if (!this.#isClosed) this.#keeper.freed(this);
+    if (this.#isClosed) return;
+    if (isClean && this.isKept) this.#keeper?.freed(this);
+    else this.close();
   }
 
   /** Closes stream and session. Safe to call twice. */

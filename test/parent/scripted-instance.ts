@@ -4,7 +4,8 @@
  */
 import type { Socket } from "bun";
 import { socketPair } from "../../src/native/socket.ts";
-import { putOnEventLoop } from "../../src/native/event-loop.ts";
+import { type EventLoopOptions, putOnEventLoop } from "../../src/native/event-loop.ts";
+import type { OwnedFd } from "../../src/native/owned-fd.ts";
 import { Session } from "../../src/parent/index.ts";
 import { Decoder } from "../../src/wire/decoder.ts";
 import { MAX_SESSION_HEADER_BYTES, parseSessionHeaders } from "../../src/wire/session-headers.ts";
@@ -19,6 +20,13 @@ export class ScriptedInstance {
   #socket!: Socket;
   #drained: (() => void) | undefined;
 
+  /** The instance's end of a session that a scripted server has granted. */
+  static async on(end: OwnedFd): Promise<ScriptedInstance> {
+    const instance = new ScriptedInstance();
+    instance.#socket = await putOnEventLoop(end, instance.#handlers());
+    return instance;
+  }
+
   /** A session with a scripted instance; `closedSessions` are those the pool was told of. */
   static async open(): Promise<{
     session: Session;
@@ -28,26 +36,36 @@ export class ScriptedInstance {
     const [ours, theirs] = socketPair();
     const closedSessions: number[] = [];
     const session = new Session(77, 3, ours, (id) => closedSessions.push(id));
-    const instance = new ScriptedInstance();
-    instance.#socket = await putOnEventLoop(theirs, {
+    const instance = await ScriptedInstance.on(theirs);
+    return { session, instance, closedSessions };
+  }
+
+  #handlers(): EventLoopOptions<undefined> {
+    return {
       data: undefined,
       allowHalfOpen: true,
       socket: {
         data: (_, chunk) => {
-          instance.received = Buffer.concat([instance.received, chunk]);
+          this.received = Buffer.concat([this.received, chunk]);
         },
-        drain: () => instance.#drained?.(),
+        drain: () => this.#drained?.(),
         end: () => {
-          instance.sawEnd = true;
+          this.sawEnd = true;
         },
         close: () => {
-          instance.closed = true;
-          instance.#drained?.();
+          this.closed = true;
+          this.#drained?.();
         },
         error: () => {},
       },
-    });
-    return { session, instance, closedSessions };
+    };
+  }
+
+  /** The next request on a session that is kept: what came before is forgotten. */
+  async next(): Promise<{ headers: Record<string, string>; body: string }> {
+    const { headers, body } = await this.request();
+    this.received = Buffer.alloc(0);
+    return { headers: Object.fromEntries(headers) as Record<string, string>, body };
   }
 
   /** The request once its headers are whole. */

@@ -1,0 +1,140 @@
+/**
+ * From an HTTP request to the variables an instance reads (PROTOCOL section 5; RFC 3875). Rules:
+ * - What belongs to the visitor's connection stays there (RFC 9110, 7.6.1): Connection and what it
+ *   names, Keep-Alive, TE, Trailer, Transfer-Encoding, Upgrade, Proxy-*.
+ * - `Proxy` does not become HTTP_PROXY, which many HTTP clients take for a setting of their own; a
+ *   name with an underscore is dropped: it would be taken for the one with a dash.
+ * - The result is one string, each character a byte; it is written to the instance as it is.
+ */
+import type { AppConfig } from "./config.ts";
+import { BadRequestError } from "./proxy-errors.ts";
+import type { Visit } from "./visit.ts";
+
+/** A name of the request that an application must not see, or under another name. */
+const dropped = new Set([
+  "connection",
+  "expect", // has been answered: Bun sends 100 Continue by itself
+  "keep-alive",
+  "proxy",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+/** Names of variables by names of headers; bounded, for visitors choose them. */
+const variableNames = new Map<string, string>();
+const maxVariableNames = 500;
+
+/** What the gateway says of itself. */
+export const serverSoftware = "application-pool-server";
+
+/** A header by which the gateway replaces the visitor's, name in lower case. */
+export type OwnHeader = readonly [name: string, value: string];
+
+/** What instances are sent of a request. */
+export interface CgiRequest {
+  /** The variables, `name NUL value NUL …`, without CONTENT_LENGTH. */
+  readonly block: string;
+  /** As announced by the visitor. */
+  readonly contentLength: number | undefined;
+  /** Whether a body comes in chunks. */
+  readonly isChunked: boolean;
+}
+
+/**
+ * @param own headers that replace those of the same name.
+ * @throws BadRequestError when something of it cannot be said to an instance.
+ */
+export function cgiRequest(
+  app: AppConfig,
+  visit: Visit,
+  headers: Headers,
+  own: readonly OwnHeader[],
+): CgiRequest {
+  let block = ownVariables(app, visit);
+  let contentLength: number | undefined;
+  let isChunked = false;
+  const named = namesIn(headers.get("connection"));
+  for (const [name, value] of headers) {
+    if (name === "content-length") contentLength = Number(value);
+    else if (name === "transfer-encoding") isChunked = true;
+    else if (isPassedOn(name, named) && !isReplaced(name, own)) {
+      block += `${variableName(name)}\0${value}\0`;
+    }
+  }
+  for (const [name, value] of own) block += `${variableName(name)}\0${value}\0`;
+  return { block, contentLength, isChunked };
+}
+
+function ownVariables(app: AppConfig, visit: Visit): string {
+  const { target, host, scheme } = visit;
+  const mark = target.indexOf("?");
+  const path = mark < 0 ? target : target.slice(0, mark);
+  const script = app.prefix === "/" ? "" : app.prefix;
+  const info = decodePath(path.slice(script.length));
+  const port = portStart(host);
+  checkBytes(info, target, host);
+  const variables =
+    `REQUEST_METHOD\0${visit.method}\0REQUEST_URI\0${target}\0SCRIPT_NAME\0${script}\0` +
+    `PATH_INFO\0${info}\0QUERY_STRING\0${mark < 0 ? "" : target.slice(mark + 1)}\0` +
+    `SERVER_NAME\0${host.slice(0, port) || "localhost"}\0` +
+    `SERVER_PORT\0${host.slice(port + 1) || (scheme === "https" ? "443" : "80")}\0` +
+    `SERVER_PROTOCOL\0HTTP/1.1\0SERVER_SOFTWARE\0${serverSoftware}\0` +
+    `REMOTE_ADDR\0${visit.remoteAddress}\0`;
+  return scheme === "https" ? `${variables}HTTPS\0on\0` : variables;
+}
+
+/** A NUL would end a value early, and what is no byte would lose its upper half. */
+function checkBytes(...values: string[]): void {
+  if (values.some((value) => /[\0\u0100-\uffff]/.test(value))) {
+    throw new BadRequestError("the request's target or host holds what no application can take");
+  }
+}
+
+function isPassedOn(name: string, named: readonly string[]): boolean {
+  return !dropped.has(name) && !name.includes("_") && !named.includes(name);
+}
+
+function isReplaced(name: string, own: readonly OwnHeader[]): boolean {
+  for (const header of own) if (header[0] === name) return true;
+  return false;
+}
+
+const none: readonly string[] = [];
+
+/** The names a Connection header lists, but for those that say nothing of headers. */
+function namesIn(connection: string | null): readonly string[] {
+  if (connection === null || connection === "keep-alive" || connection === "close") return none;
+  return connection
+    .toLowerCase()
+    .split(",")
+    .map((name) => name.trim());
+}
+
+function variableName(header: string): string {
+  const known = variableNames.get(header);
+  if (known !== undefined) return known;
+  const upper = header.toUpperCase().replaceAll("-", "_");
+  const name = header === "content-type" ? upper : `HTTP_${upper}`;
+  if (variableNames.size < maxVariableNames) variableNames.set(header, name);
+  return name;
+}
+
+/** Where the colon before the port is; the length of the host if it names none. */
+function portStart(host: string): number {
+  const colon = host.lastIndexOf(":");
+  // Within brackets it belongs to an IPv6 address.
+  return colon > host.lastIndexOf("]") ? colon : host.length;
+}
+
+/** Percent-decodes to bytes, one per character: what is no escape stays. */
+function decodePath(path: string): string {
+  if (!path.includes("%")) return path;
+  return path.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+}

@@ -1,0 +1,130 @@
+/**
+ * KeptSessions: the sessions of one connection that may serve more than one request (PROTOCOL
+ * section 11), by application, and the clock they and the requests share. Whether the server's
+ * instances know of kept sessions is asked once: where its spawner is its own. Where not, every
+ * request gets a session of its own in the same way.
+ */
+import type { Application } from "./application.ts";
+import { BusyError } from "./errors.ts";
+import type { PendingGet } from "./pending-gets.ts";
+import type { PooledRequest, SessionSource } from "./pooled-request.ts";
+import { type EndReason, getOf } from "./refusals.ts";
+import { type LineHost, SessionLine, type Waiter } from "./session-line.ts";
+import type { SessionStream } from "./session-stream.ts";
+
+/** The only clock: a fraction of how long a session is kept. */
+const tickMs = 25;
+/** Requests that may wait; past this the parent itself asks for more than anyone can serve. */
+const maxWaiting = 100_000;
+
+/** What is needed of the connection. */
+export interface KeptSessionsHost {
+  ask(get: PendingGet): void;
+  withdraw(get: PendingGet): void;
+  /** Says `keep`: a request is under way on the recalled session. */
+  keep(sessionId: number): void;
+}
+
+export class KeptSessions implements SessionSource, LineHost {
+  readonly command: PendingGet["command"];
+  readonly #host: KeptSessionsHost;
+  /** By root. */
+  readonly #lines = new Map<string, SessionLine>();
+  /** By session. */
+  readonly #streams = new Map<number, { stream: SessionStream; line: SessionLine }>();
+  /** Requests without an answer. */
+  readonly #requests = new Set<PooledRequest>();
+  #timer: Timer | undefined;
+  #ended: EndReason | undefined;
+
+  /** @param isKept whether the server's instances know of kept sessions. */
+  constructor(host: KeptSessionsHost, isKept: boolean) {
+    this.#host = host;
+    this.command = isKept ? "getKept" : "getTagged";
+  }
+
+  /** Serves a request as soon as there is a session for it. */
+  serve(application: Application, request: PooledRequest): void {
+    if (this.#requests.size >= maxWaiting) {
+      const what = getOf(application);
+      return request.fail(new BusyError(`${what}: too many requests wait on this connection`));
+    }
+    this.#requests.add(request);
+    this.#tickOn();
+    request.begin();
+  }
+
+  /** For requests. */
+  take(application: Application, waiter: Waiter): void {
+    let line = this.#lines.get(application.root);
+    if (line === undefined) {
+      line = new SessionLine(application, this);
+      if (this.#ended !== undefined) line.end(this.#ended);
+      this.#lines.set(application.root, line);
+    }
+    line.take(application, waiter);
+  }
+
+  /** For requests. */
+  leave(application: Application, waiter: Waiter): void {
+    this.#lines.get(application.root)?.leave(waiter);
+  }
+
+  /** For requests. */
+  settled(request: PooledRequest): void {
+    this.#requests.delete(request);
+  }
+
+  /** The pool wants a session back. One that is not here any more needs no answer. */
+  recall(sessionId: number): void {
+    const known = this.#streams.get(sessionId);
+    if (known?.line.recall(known.stream) === true) this.#host.keep(sessionId);
+  }
+
+  /** For lines. */
+  ask(get: PendingGet): void {
+    this.#host.ask(get);
+  }
+
+  /** For lines. */
+  withdraw(get: PendingGet): void {
+    this.#host.withdraw(get);
+  }
+
+  /** For lines. */
+  opened(stream: SessionStream, line: SessionLine): void {
+    this.#streams.set(stream.session.id, { stream, line });
+  }
+
+  /** For lines. */
+  closed(stream: SessionStream): void {
+    this.#streams.delete(stream.session.id);
+  }
+
+  /** The connection has ended: requests that have a session go on, all else ends. */
+  end(why: EndReason): void {
+    this.#ended = why;
+    for (const line of this.#lines.values()) line.end(why);
+  }
+
+  #tickOn(): void {
+    if (this.#timer !== undefined) return;
+    this.#timer = setInterval(() => this.#tick(), tickMs);
+    // The connection keeps the process alive, or does not; the clock has no say.
+    this.#timer.unref();
+  }
+
+  #tick(): void {
+    const nowMs = performance.now();
+    for (const request of this.#requests) request.tick(nowMs);
+    let isQuiet = this.#requests.size === 0;
+    for (const [root, line] of this.#lines) {
+      line.tick(nowMs);
+      if (line.isEmpty) this.#lines.delete(root);
+      else if (line.needsTicks) isQuiet = false;
+    }
+    if (!isQuiet) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * PooledRequest: one request from the moment it asks for a session until its answer begins. Rules:
+ * - It is repeated when its instance ended before the first byte of an answer, if the method allows
+ *   that (RFC 9110, 9.2.2) and the body is still here: after a kept session, whose end may have
+ *   crossed the request, on a fresh one; after a fresh one, once more.
+ * - Waiting for a session and waiting for the answer have limits of their own. The second does not
+ *   run while the instance takes the request, or while the source of the body keeps it waiting.
+ * - It is settled once: answered, refused, failed, aborted or out of time.
+ */
+import type { ResponseHead } from "../wire/response-head.ts";
+import { frameHeaderBlock } from "../wire/session-headers.ts";
+import type { Application } from "./application.ts";
+import { AnswerTimeoutError, BusyError, SessionError } from "./errors.ts";
+import { Exchange, type HeadListener } from "./exchange.ts";
+import { getOf } from "./refusals.ts";
+import { type BodyFraming, sendRequest } from "./request-body.ts";
+import type { PreparedRequest } from "./request.ts";
+import { SessionResponse } from "./response.ts";
+import type { Waiter } from "./session-line.ts";
+import type { SessionStream } from "./session-stream.ts";
+
+/** Bounds of a request, in milliseconds; 0 or undefined: none. */
+export interface RequestTimes {
+  /** How long it may wait for a session. */
+  readonly queueMs?: number | undefined;
+  /** How long the instance may take to begin its answer, once it has the request. */
+  readonly responseMs?: number | undefined;
+}
+
+/** Where sessions come from. */
+export interface SessionSource {
+  take(application: Application, waiter: Waiter): void;
+  leave(application: Application, waiter: Waiter): void;
+  /** The request is settled. */
+  settled(request: PooledRequest): void;
+}
+
+const repeatable = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
+
+export class PooledRequest implements Waiter, HeadListener {
+  needsFresh = false;
+  readonly #source: SessionSource;
+  readonly #application: Application;
+  readonly #prepared: PreparedRequest;
+  readonly #times: RequestTimes;
+  readonly #signal: AbortSignal | undefined;
+  readonly #resolve: (response: SessionResponse) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #beganMs = performance.now();
+  #waitedMs = 0;
+  #exchange: Exchange | undefined;
+  /** Whether an instance has failed it on a fresh session. */
+  #hasFailed = false;
+  #isSettled = false;
+  /** Since when the instance has let us wait, and what it had taken then. */
+  #sinceMs = 0;
+  #sentBytes = -1;
+
+  constructor(
+    source: SessionSource,
+    application: Application,
+    prepared: PreparedRequest,
+    options: RequestTimes & { readonly signal?: AbortSignal | undefined },
+    settle: {
+      readonly resolve: (response: SessionResponse) => void;
+      readonly reject: (error: unknown) => void;
+    },
+  ) {
+    this.#source = source;
+    this.#application = application;
+    this.#prepared = prepared;
+    this.#times = options;
+    this.#signal = options.signal;
+    this.#resolve = settle.resolve;
+    this.#reject = settle.reject;
+  }
+
+  begin(): void {
+    this.#signal?.addEventListener("abort", this.#abort);
+    if (this.#signal?.aborted === true) this.#abort();
+    else this.#source.take(this.#application, this);
+  }
+
+  /** For the line: here is a session. */
+  serve(stream: SessionStream): void {
+    const isHead = this.#prepared.method === "HEAD";
+    this.#waitedMs = performance.now() - this.#beganMs;
+    this.needsFresh = stream.served > 0;
+    const exchange = new Exchange(stream, isHead, this);
+    this.#exchange = exchange;
+    this.#sentBytes = -1;
+    const { block, framing } = framed(this.#prepared, stream.isKept);
+    sendRequest(exchange, frameHeaderBlock(block), this.#prepared.body, framing);
+  }
+
+  /** For the line and the exchange: it came to nothing. */
+  failed(error: unknown): void {
+    if (this.#isSettled) return;
+    if (!this.#mayRepeat(error)) return this.fail(error);
+    // On a session that was kept, it has been no instance's fault yet.
+    if (!this.needsFresh) this.#hasFailed = true;
+    this.needsFresh = true;
+    this.#exchange = undefined;
+    this.#source.take(this.#application, this);
+  }
+
+  fail(error: unknown): void {
+    if (this.#isSettled) return;
+    this.#settle();
+    this.#forgetSignal();
+    this.#reject(error);
+  }
+
+  /** For the exchange: the answer begins. */
+  answered(head: ResponseHead, exchange: Exchange): void {
+    this.#settle();
+    // From here on an abort ends the body, as long as that lasts.
+    exchange.onEnd(this.#forgetSignal);
+    this.#resolve(new SessionResponse(head, exchange, this.#waitedMs));
+  }
+
+  /** Ends it if its time is up. */
+  tick(nowMs: number): void {
+    const { queueMs = 0, responseMs = 0 } = this.#times;
+    const exchange = this.#exchange;
+    if (exchange === undefined) {
+      if (queueMs === 0 || nowMs - this.#beganMs < queueMs) return;
+      const what = getOf(this.#application);
+      return this.#giveUp(new BusyError(`${what}: no session within ${queueMs} ms`));
+    }
+    if (!exchange.awaitsInstance || exchange.sentBytes !== this.#sentBytes) {
+      this.#sinceMs = nowMs;
+      this.#sentBytes = exchange.sentBytes;
+    } else if (responseMs > 0 && nowMs - this.#sinceMs >= responseMs) {
+      this.#giveUp(new AnswerTimeoutError(`${exchange.what}: no answer within ${responseMs} ms`));
+    }
+  }
+
+  readonly #abort = (): void => {
+    const reason: unknown = this.#signal?.reason;
+    if (this.#isSettled) this.#exchange?.fail(reason);
+    else this.#giveUp(reason);
+  };
+
+  readonly #forgetSignal = (): void => {
+    this.#signal?.removeEventListener("abort", this.#abort);
+  };
+
+  #giveUp(error: unknown): void {
+    this.fail(error);
+    this.#source.leave(this.#application, this);
+    this.#exchange?.fail(error);
+  }
+
+  #settle(): void {
+    this.#isSettled = true;
+    this.#source.settled(this);
+  }
+
+  #mayRepeat(error: unknown): boolean {
+    if (!(error instanceof SessionError) || error.answerBegan) return false;
+    const { method, body } = this.#prepared;
+    const isHere = body === undefined || body instanceof Uint8Array;
+    return isHere && repeatable.has(method) && !this.#hasFailed;
+  }
+}
+
+/** The headers and how the body ends: as on the web where the session is kept, else with it. */
+function framed(
+  prepared: PreparedRequest,
+  isKept: boolean,
+): { readonly block: string; readonly framing: BodyFraming } {
+  const { block, contentLength, body } = prepared;
+  const kept = isKept ? `${block}SESSION_KEEP\x001\0` : block;
+  if (contentLength !== undefined) {
+    return { block: kept, framing: { kind: "length", bytes: contentLength } };
+  }
+  if (!isKept) return { block, framing: { kind: "half-close" } };
+  if (body === undefined) return { block: kept, framing: { kind: "length", bytes: 0 } };
+  if (body instanceof Uint8Array) {
+    const bytes = body.length;
+    return { block: `${kept}CONTENT_LENGTH\0${bytes}\0`, framing: { kind: "length", bytes } };
+  }
+  return { block: `${kept}HTTP_TRANSFER_ENCODING\0chunked\0`, framing: { kind: "chunked" } };
+}

@@ -1,0 +1,193 @@
+/**
+ * SessionLine: the sessions of one connection with one application, and the requests that wait for
+ * one. Rules:
+ * - A request takes the idle session that was used last; else it waits, first come, first served,
+ *   for whichever comes first: a session that becomes free, or one from the pool.
+ * - While the line has sessions, few gets wait in the pool at a time: those who wait here are
+ *   mostly served by the sessions at hand, at no cost to the pool. That is fair to others all the
+ *   same, because the pool recalls a session whenever somebody waits for it.
+ * - An idle session is given back after a short time, or when it is recalled. A busy one that is
+ *   recalled is closed after its request.
+ * - A get that nobody waits for any more is withdrawn at the next tick, not at once: under load the
+ *   next request wants it.
+ */
+import type { Application } from "./application.ts";
+import type { PendingGet } from "./pending-gets.ts";
+import { type EndReason, getOf } from "./refusals.ts";
+import type { Session } from "./session.ts";
+import { SessionStream, type StreamKeeper } from "./session-stream.ts";
+
+/** How long a session is kept without a request (PROTOCOL section 11). */
+const keptMs = 100;
+/** Idle sessions of one application; each is a descriptor here and in the instance. */
+const maxIdle = 500;
+/** Gets that wait in the pool while the line has sessions; as many spawns may begin at once. */
+const maxGetsBesides = 4;
+/** Gets that wait in the pool while it has none. */
+const maxGets = 100;
+
+/** A request that waits for a session. */
+export interface Waiter {
+  /** Whether it takes only a session that no other request has been on. */
+  readonly needsFresh: boolean;
+  serve(stream: SessionStream): void;
+  fail(error: unknown): void;
+}
+
+/** What the line needs of its connection. */
+export interface LineHost {
+  readonly command: PendingGet["command"];
+  ask(get: PendingGet): void;
+  withdraw(get: PendingGet): void;
+  opened(stream: SessionStream, line: SessionLine): void;
+  closed(stream: SessionStream): void;
+}
+
+export class SessionLine implements StreamKeeper {
+  readonly #host: LineHost;
+  #application: Application;
+  /** Longest idle first. */
+  readonly #idle: SessionStream[] = [];
+  readonly #waiting = new Set<Waiter>();
+  readonly #gets = new Set<PendingGet>();
+  /** Sessions, idle or not. */
+  #open = 0;
+  /** Once the connection has ended: the error for whoever asks. */
+  #ended: EndReason | undefined;
+
+  constructor(application: Application, host: LineHost) {
+    this.#application = application;
+    this.#host = host;
+  }
+
+  /** Whether there is nothing here. */
+  get isEmpty(): boolean {
+    return this.#open === 0 && this.#waiting.size === 0 && this.#gets.size === 0;
+  }
+
+  /** Whether a tick would find something to do, now or later. */
+  get needsTicks(): boolean {
+    return this.#idle.length > 0 || this.#gets.size > this.#waiting.size;
+  }
+
+  /** Serves the waiter, at once or when there is a session. */
+  take(application: Application, waiter: Waiter): void {
+    this.#application = application;
+    const stream = waiter.needsFresh ? undefined : this.#idle.pop();
+    if (stream !== undefined) return waiter.serve(stream);
+    if (this.#ended !== undefined) return waiter.fail(this.#ended(getOf(application)));
+    this.#waiting.add(waiter);
+    this.#ask();
+  }
+
+  /** The waiter waits no more. */
+  leave(waiter: Waiter): void {
+    this.#waiting.delete(waiter);
+  }
+
+  /** For its streams. */
+  freed(stream: SessionStream): void {
+    const waiter = this.#nextFor(stream);
+    if (waiter !== undefined) return waiter.serve(stream);
+    if (this.#ended !== undefined || !stream.isKept || this.#idle.length >= maxIdle)
+      return stream.close();
+    stream.idleSinceMs = performance.now();
+    this.#idle.push(stream);
+  }
+
+  /** For its streams. */
+  closed(stream: SessionStream): void {
+    this.#open -= 1;
+    const at = this.#idle.indexOf(stream);
+    if (at >= 0) this.#idle.splice(at, 1);
+    this.#host.closed(stream);
+    this.#ask();
+  }
+
+  /** The pool wants the session back. @returns whether a request is under way on it. */
+  recall(stream: SessionStream): boolean {
+    stream.isRecalled = true;
+    if (!this.#idle.includes(stream)) return true;
+    stream.close();
+    return false;
+  }
+
+  /** Gives back what has been idle long enough, and withdraws gets that nobody waits for. */
+  tick(nowMs: number): void {
+    for (const stream of this.#idle.slice()) {
+      if (nowMs - stream.idleSinceMs >= keptMs) stream.close();
+    }
+    for (const get of this.#gets) {
+      if (this.#gets.size <= this.#waiting.size) break;
+      this.#gets.delete(get);
+      this.#host.withdraw(get);
+    }
+  }
+
+  /** The connection has ended: requests under way go on, all else ends. */
+  end(why: EndReason): void {
+    this.#ended = why;
+    this.#gets.clear();
+    for (const stream of this.#idle.slice()) stream.close();
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const waiter of waiting) waiter.fail(why(getOf(this.#application)));
+  }
+
+  /** Asks the pool for as many sessions as are waited for, within bounds. */
+  #ask(): void {
+    if (this.#ended !== undefined) return;
+    const isFew = this.#host.command === "getKept" && this.#open > 0;
+    const wanted = Math.min(this.#waiting.size, isFew ? maxGetsBesides : maxGets);
+    while (this.#gets.size < wanted) {
+      const get: PendingGet = {
+        application: this.#application,
+        command: this.#host.command,
+        resolve: (session) => void this.#granted(get, session),
+        reject: (error) => this.#refused(get, error),
+        tag: "",
+        bytes: 0,
+      };
+      this.#gets.add(get);
+      this.#host.ask(get);
+    }
+  }
+
+  async #granted(get: PendingGet, session: Session): Promise<void> {
+    this.#gets.delete(get);
+    const stream = new SessionStream(session, this, this.#host.command === "getKept");
+    this.#open += 1;
+    this.#host.opened(stream, this);
+    try {
+      await stream.open();
+    } catch (error) {
+      this.#failNext(error);
+      return this.#ask();
+    }
+    // The instance may be gone by now; who is served by such a stream learns of it, and retries.
+    this.freed(stream);
+    this.#ask();
+  }
+
+  #refused(get: PendingGet, error: unknown): void {
+    this.#gets.delete(get);
+    this.#failNext(error);
+    this.#ask();
+  }
+
+  #failNext(error: unknown): void {
+    const [waiter] = this.#waiting;
+    if (waiter === undefined) return;
+    this.#waiting.delete(waiter);
+    waiter.fail(error);
+  }
+
+  #nextFor(stream: SessionStream): Waiter | undefined {
+    for (const waiter of this.#waiting) {
+      if (waiter.needsFresh && stream.served > 0) continue;
+      this.#waiting.delete(waiter);
+      return waiter;
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,402 @@
+/**
+ * Kept sessions, against a server and instances that the test speaks for: when a session is taken
+ * again, given back, recalled, dropped.
+ */
+import { describe, expect, test } from "bun:test";
+import {
+  AnswerTimeoutError,
+  BusyError,
+  type PoolConnection,
+  ServerGoneError,
+  SessionError,
+  SpawnError,
+} from "../../src/parent/index.ts";
+import { ascii } from "../../src/wire/bytes.ts";
+import { encodeDecimal, encodeRecall, encodeSpawnException } from "../../src/wire/replies.ts";
+import { until } from "../helpers/condition.ts";
+import { countDescriptors } from "../helpers/descriptors.ts";
+import { rejection } from "./rejection.ts";
+import { ScriptedInstance } from "./scripted-instance.ts";
+import { type PeerConnection, ScriptedPeer } from "./scripted-peer.ts";
+
+countDescriptors();
+
+const app = "/srv/app";
+const get = { headers: [["REQUEST_METHOD", "GET"]] as const };
+const post = { headers: [["REQUEST_METHOD", "POST"]] as const };
+const framedAnswer = "Status: 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+
+/** A connection, and the server's side of it. */
+class Scene {
+  readonly pool: PoolConnection;
+  readonly peer: PeerConnection;
+  #sessions = 0;
+
+  private constructor(pool: PoolConnection, peer: PeerConnection) {
+    this.pool = pool;
+    this.peer = peer;
+  }
+
+  static async with(body: (scene: Scene) => Promise<void>): Promise<void> {
+    using server = await ScriptedPeer.start();
+    const { pool, peer } = await server.connect();
+    await body(new Scene(pool, peer));
+    pool.close();
+  }
+
+  /** The server says once that its spawner is its own: kept sessions may be asked for. */
+  async sayBuiltin(pid = process.pid): Promise<void> {
+    await this.peer.take("getSpawnServerPid");
+    this.peer.reply(encodeDecimal(pid));
+  }
+
+  /** Grants the next getKept; session numbers count from 0, instances from 100. */
+  async grant(): Promise<ScriptedInstance> {
+    const { tag } = await this.peer.take("getKept");
+    const id = this.#sessions++;
+    return ScriptedInstance.on(this.peer.grant(tag, 100 + id, id));
+  }
+
+  /** One request from start to end on a fresh session. */
+  async first(): Promise<ScriptedInstance> {
+    const answer = this.pool.request(app, get);
+    await this.sayBuiltin();
+    const instance = await this.grant();
+    await instance.next();
+    await instance.write(framedAnswer);
+    expect(await (await answer).text()).toBe("hi");
+    return instance;
+  }
+}
+
+describe("a session that is kept", () => {
+  test("serves the next request too, without a word to the pool", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first();
+      for (let i = 0; i < 3; i += 1) {
+        const answer = scene.pool.request(app, get);
+        const { headers } = await instance.next();
+        expect(headers).toEqual({ REQUEST_METHOD: "GET", SESSION_KEEP: "1" });
+        await instance.write(framedAnswer);
+        expect(await (await answer).text()).toBe("hi");
+      }
+      expect(scene.peer.commands).toEqual([]);
+    }));
+
+  test("is given back when nobody wants it for a moment", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first();
+      expect((await scene.peer.take("close")).sessionId).toBe(0);
+      await until("the instance sees its end", () => instance.closed || instance.sawEnd);
+    }));
+
+  test("is given back at once when it is recalled and idle", () =>
+    Scene.with(async (scene) => {
+      await scene.first();
+      scene.peer.reply(encodeRecall(0));
+      expect((await scene.peer.take("close")).sessionId).toBe(0);
+    }));
+
+  test("is kept for the request at hand when it is recalled, then given back", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first();
+      const answer = scene.pool.request(app, get);
+      await instance.next();
+      scene.peer.reply(encodeRecall(0));
+      expect((await scene.peer.take("keep")).sessionId).toBe(0);
+      await instance.write(framedAnswer);
+      expect(await (await answer).text()).toBe("hi");
+      expect((await scene.peer.take("close")).sessionId).toBe(0);
+    }));
+
+  test("is no longer known once it is closed: a recall of it needs no answer", () =>
+    Scene.with(async (scene) => {
+      await scene.first();
+      scene.peer.reply(Buffer.concat([encodeRecall(0), encodeRecall(0), encodeRecall(77)]));
+      await scene.peer.take("close");
+      void rejection(scene.pool.getCount());
+      await scene.peer.take("getCount");
+    }));
+
+  test("is told of when its instance ends", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first();
+      instance.close();
+      expect((await scene.peer.take("close")).sessionId).toBe(0);
+    }));
+
+  test("is closed when it says something unasked", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first();
+      await instance.write("Status: 200 OK\r\n");
+      expect((await scene.peer.take("close")).sessionId).toBe(0);
+    }));
+
+  test("goes straight to a request that waits", () =>
+    Scene.with(async (scene) => {
+      const first = scene.pool.request(app, get);
+      await scene.sayBuiltin();
+      const instance = await scene.grant();
+      await instance.next();
+      const second = scene.pool.request(app, get);
+      await scene.peer.take("getKept");
+      await instance.write(framedAnswer);
+      await (await first).text();
+      await instance.next();
+      await instance.write(framedAnswer);
+      expect(await (await second).text()).toBe("hi");
+      // Nobody waits for the second get any more.
+      await scene.peer.take("cancel");
+      await scene.peer.take("close");
+    }));
+
+  test("keeps the pool's line short: few gets wait while there are sessions", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first();
+      const busy = scene.pool.request(app, get);
+      await instance.next();
+      const waiting = Array.from({ length: 50 }, () => scene.pool.request(app, get));
+      await until("gets have come", () => scene.peer.commands.length > 0);
+      void rejection(scene.pool.getCount());
+      await until("all commands have come", () => scene.peer.commands.at(-1)?.kind === "getCount");
+      expect(scene.peer.commands.filter(({ kind }) => kind === "getKept").length).toBe(4);
+      for (const answer of [busy, ...waiting]) {
+        await instance.write(framedAnswer);
+        expect(await (await answer).text()).toBe("hi");
+        if (answer !== waiting.at(-1)) await instance.next();
+      }
+    }));
+});
+
+describe("a session is not kept", () => {
+  for (const [what, text, body] of [
+    ["without framing", "Status: 200 OK\r\n\r\nhi", "hi"],
+    ["that is longer than it says", "Status: 200 OK\r\nContent-Length: 2\r\n\r\nhi!", "hi"],
+    ["with bytes after its last chunk", chunkedAnswer("2\r\nhi\r\n0\r\n\r\nx"), "hi"],
+  ] as const) {
+    test(`after an answer ${what}`, () =>
+      Scene.with(async (scene) => {
+        const answer = scene.pool.request(app, get);
+        await scene.sayBuiltin();
+        const instance = await scene.grant();
+        await instance.next();
+        await instance.write(text);
+        instance.close();
+        expect(await (await answer).text()).toBe(body);
+        expect((await scene.peer.take("close")).sessionId).toBe(0);
+        // The next request asks again.
+        void rejection(scene.pool.request(app, get));
+        await scene.peer.take("getKept");
+      }));
+  }
+
+  for (const text of [
+    "Status: 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi",
+    "Status: 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nhi",
+    chunkedAnswer("2\nhi"),
+  ]) {
+    test(`and the request fails, after ${JSON.stringify(text)}`, () =>
+      Scene.with(async (scene) => {
+        const answer = rejection(scene.pool.request(app, get));
+        await scene.sayBuiltin();
+        const instance = await scene.grant();
+        await instance.next();
+        await instance.write(text);
+        expect(await answer).toBeInstanceOf(SessionError);
+        expect((await scene.peer.take("close")).sessionId).toBe(0);
+      }));
+  }
+
+  test("after an answer that came before the request was whole", () =>
+    Scene.with(async (scene) => {
+      const body = new ReadableStream<Uint8Array>({ pull: () => new Promise(() => {}) });
+      const answer = scene.pool.request(app, { ...post, body });
+      await scene.sayBuiltin();
+      const instance = await scene.grant();
+      await instance.next();
+      await instance.write(framedAnswer);
+      expect(await (await answer).text()).toBe("hi");
+      expect((await scene.peer.take("close")).sessionId).toBe(0);
+    }));
+
+  test("where the server's spawner is not its own", () =>
+    Scene.with(async (scene) => {
+      const answer = scene.pool.request(app, get);
+      await scene.sayBuiltin(1);
+      const { tag } = await scene.peer.take("getTagged");
+      const instance = await ScriptedInstance.on(scene.peer.grant(tag, 100, 0));
+      expect((await instance.next()).headers).toEqual({ REQUEST_METHOD: "GET" });
+      await until("the request ends by half-close", () => instance.sawEnd);
+      await instance.write(framedAnswer);
+      expect(await (await answer).text()).toBe("hi");
+      expect((await scene.peer.take("close")).sessionId).toBe(0);
+    }));
+});
+
+describe("bodies on a kept session", () => {
+  test("without a length go out in chunks, and the session is kept", () =>
+    Scene.with(async (scene) => {
+      const body = new Response("some body").body;
+      const answer = scene.pool.request(app, { ...post, body });
+      await scene.sayBuiltin();
+      const instance = await scene.grant();
+      await instance.body("9\r\nsome body\r\n0\r\n\r\n");
+      expect((await instance.next()).headers).toMatchObject({ HTTP_TRANSFER_ENCODING: "chunked" });
+      await instance.write(framedAnswer);
+      await (await answer).text();
+      const next = rejection(scene.pool.request(app, get));
+      await instance.next();
+      expect(scene.peer.commands).toEqual([]);
+      instance.close();
+      scene.pool.close();
+      await next;
+    }));
+
+  test("of bytes get the length they have", () =>
+    Scene.with(async (scene) => {
+      const answer = scene.pool.request(app, { ...post, body: Buffer.from("bytes") });
+      await scene.sayBuiltin();
+      const instance = await scene.grant();
+      await instance.body("bytes");
+      expect((await instance.next()).headers).toMatchObject({ CONTENT_LENGTH: "5" });
+      await instance.write(framedAnswer);
+      await (await answer).text();
+    }));
+
+  test("of answers come in chunks as well, without their frames and header", () =>
+    Scene.with(async (scene) => {
+      const answer = scene.pool.request(app, get);
+      await scene.sayBuiltin();
+      const instance = await scene.grant();
+      await instance.next();
+      for (const byte of chunkedAnswer("2\r\nhi\r\n4\r\n you\r\n0\r\n\r\n")) {
+        await instance.write(byte);
+      }
+      const response = await answer;
+      expect(response.headers).toEqual([["A", "b"]]);
+      expect(await response.text()).toBe("hi you");
+    }));
+});
+
+describe("a request whose instance ends before it answers", () => {
+  test("is repeated on a fresh session when the method allows it", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first();
+      const answer = scene.pool.request(app, get);
+      await instance.next();
+      instance.close();
+      await scene.peer.take("close");
+      const second = await scene.grant();
+      await second.next();
+      await second.write(framedAnswer);
+      expect(await (await answer).text()).toBe("hi");
+    }));
+
+  test("is repeated once more when the fresh one fails too, and then no more", () =>
+    Scene.with(async (scene) => {
+      const kept = await scene.first();
+      const answer = rejection(scene.pool.request(app, get));
+      await kept.next();
+      kept.close();
+      for (let i = 0; i < 2; i += 1) {
+        await scene.peer.take("close");
+        const fresh = await scene.grant();
+        await fresh.next();
+        fresh.close();
+      }
+      expect(await answer).toBeInstanceOf(SessionError);
+    }));
+
+  test("fails when the method does not allow it", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first();
+      const answer = rejection(scene.pool.request(app, post));
+      await instance.next();
+      instance.close();
+      expect(await answer).toMatchObject({ name: "SessionError", answerBegan: false });
+    }));
+
+  test("fails when any of the answer has come", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first();
+      const answer = rejection(scene.pool.request(app, get));
+      await instance.next();
+      await instance.write("S");
+      instance.close();
+      expect(await answer).toMatchObject({ name: "SessionError", answerBegan: true });
+    }));
+});
+
+describe("a request that comes to nothing", () => {
+  test("gets the refusal of its get", () =>
+    Scene.with(async (scene) => {
+      const answer = rejection(scene.pool.request(app, get));
+      await scene.sayBuiltin();
+      const { tag } = await scene.peer.take("getKept");
+      scene.peer.reply(encodeSpawnException(ascii("no"), Buffer.from("page"), tag));
+      expect(await answer).toBeInstanceOf(SpawnError);
+    }));
+
+  test("is busy when no session comes in time, and its get is withdrawn", () =>
+    Scene.with(async (scene) => {
+      const answer = rejection(scene.pool.request(app, { ...get, queueMs: 30 }));
+      await scene.sayBuiltin();
+      const { tag } = await scene.peer.take("getKept");
+      expect(await answer).toBeInstanceOf(BusyError);
+      expect((await scene.peer.take("cancel")).tag).toBe(tag);
+    }));
+
+  test("is out of time when the instance does not answer, which ends the session", () =>
+    Scene.with(async (scene) => {
+      const answer = rejection(scene.pool.request(app, { ...get, responseMs: 30 }));
+      await scene.sayBuiltin();
+      const instance = await scene.grant();
+      await instance.next();
+      expect(await answer).toBeInstanceOf(AnswerTimeoutError);
+      expect((await scene.peer.take("close")).sessionId).toBe(0);
+    }));
+
+  test("is given up by its signal while it waits", () =>
+    Scene.with(async (scene) => {
+      const controller = new AbortController();
+      const { signal } = controller;
+      const answer = rejection(scene.pool.request(app, { ...get, signal }));
+      await scene.sayBuiltin();
+      await scene.peer.take("getKept");
+      controller.abort(new Error("enough"));
+      expect(await answer).toHaveProperty("message", "enough");
+      await scene.peer.take("cancel");
+    }));
+
+  test("is given up by its signal on a session, and inside the answer: that ends the session", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first();
+      const controller = new AbortController();
+      const { signal } = controller;
+      const answer = scene.pool.request(app, { ...get, signal });
+      await instance.next();
+      await instance.write("Status: 200 OK\r\nContent-Length: 20\r\n\r\nhi");
+      const body = rejection((await answer).text());
+      controller.abort(new Error("enough"));
+      expect(await body).toHaveProperty("message", "enough");
+      expect((await scene.peer.take("close")).sessionId).toBe(0);
+    }));
+
+  test("fails with the connection, unless it is on a session: that goes on to its end", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first();
+      const under = scene.pool.request(app, get);
+      await instance.next();
+      const waiting = rejection(scene.pool.request(app, get));
+      await scene.peer.take("getKept");
+      scene.peer.die();
+      expect(await waiting).toBeInstanceOf(ServerGoneError);
+      await instance.write(framedAnswer);
+      expect(await (await under).text()).toBe("hi");
+      await until("the session ends with its request", () => instance.sawEnd || instance.closed);
+    }));
+});
+
+function chunkedAnswer(body: string): string {
+  return `Status: 200 OK\r\nA: b\r\nTransfer-Encoding: chunked\r\n\r\n${body}`;
+}
