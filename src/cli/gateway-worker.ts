@@ -4,14 +4,16 @@
  */
 import { AccessLog } from "../gateway/access-log.ts";
 import type { GatewayConfig } from "../gateway/config.ts";
-import { createHandler, type RequestProxy } from "../gateway/handler.ts";
+import { createHandler } from "../gateway/handler.ts";
+import { PoolLink } from "../gateway/pool-link.ts";
+import { Proxy } from "../gateway/proxy.ts";
 import { Worker, type RequestServer } from "../gateway/worker.ts";
 import { workerCommand, workerDescriptors } from "../gateway/worker-process.ts";
 import { setCloseOnExec } from "../native/fd.ts";
 import { OwnedFd } from "../native/owned-fd.ts";
 import { ignoreSignal, signals } from "../native/process.ts";
 import { whyNotStream } from "../native/socket.ts";
-import { attachPoolServer, fetchFrom, type PoolConnection } from "../parent/index.ts";
+import { attachPoolServer } from "../parent/index.ts";
 import { LineWriter } from "../server/line-writer.ts";
 import { Log } from "../server/log.ts";
 import { reportMistakes } from "./mistakes.ts";
@@ -36,14 +38,15 @@ export async function runWorker(): Promise<void> {
   await worker.run();
 }
 
-async function makeServer(config: GatewayConfig): Promise<RequestServer> {
+function makeServer(config: GatewayConfig): RequestServer {
   const stderr = new LineWriter(undefined);
   const log = new Log(config.logLevel, config.logFormat, (line) => stderr.write(line));
   reportMistakes(log);
   const accessLog = AccessLog.open(config);
-  const pool = await attachPoolServer(workerDescriptors.wake).connect();
+  const link = new PoolLink(attachPoolServer(workerDescriptors.wake), config.apps);
+  const proxy = new Proxy(link, config.limits);
   const onDone = accessLog?.record ?? ignore;
-  const handler = createHandler({ config, proxy: proxyTo(pool), onDone });
+  const handler = createHandler({ config, proxy, onDone });
   return {
     ...handler,
     async reopenLogs(): Promise<void> {
@@ -54,23 +57,10 @@ async function makeServer(config: GatewayConfig): Promise<RequestServer> {
       }
     },
     async close(): Promise<void> {
-      pool.close();
+      link.close();
       await accessLog?.close();
     },
   };
 }
 
 function ignore(): void {}
-
-function proxyTo(pool: PoolConnection): RequestProxy {
-  return {
-    async serve(app, request, visit) {
-      const answer = await fetchFrom(pool, app.root, request);
-      const body = await answer.bytes();
-      visit.bytes = body.length;
-      visit.ended();
-      const { status, headers } = answer;
-      return new Response(status === 304 || status === 204 ? null : body, { status, headers });
-    },
-  };
-}

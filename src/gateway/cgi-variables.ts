@@ -1,7 +1,7 @@
 /**
  * From an HTTP request to the variables an instance reads (PROTOCOL section 5; RFC 3875). Rules:
- * - What belongs to the visitor's connection stays there (RFC 9110, 7.6.1): Connection and what it
- *   names, Keep-Alive, TE, Trailer, Transfer-Encoding, Upgrade, Proxy-*.
+ * - The handler has made the headers what an application may see, but for those that say how the
+ *   body is framed: they end here.
  * - `Proxy` does not become HTTP_PROXY, which many HTTP clients take for a setting of their own; a
  *   name with an underscore is dropped: it would be taken for the one with a dash.
  * - The result is one string, each character a byte; it is written to the instance as it is.
@@ -10,20 +10,8 @@ import type { AppConfig } from "./config.ts";
 import { BadRequestError } from "./proxy-errors.ts";
 import type { Visit } from "./visit.ts";
 
-/** A name of the request that an application must not see, or under another name. */
-const dropped = new Set([
-  "connection",
-  "expect", // has been answered: Bun sends 100 Continue by itself
-  "keep-alive",
-  "proxy",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-]);
+/** Headers that an application must not see, or not as variables of that name. */
+const dropped = new Set(["proxy", "proxy-authenticate", "proxy-authorization"]);
 
 /** Names of variables by names of headers; bounded, for visitors choose them. */
 const variableNames = new Map<string, string>();
@@ -31,9 +19,6 @@ const maxVariableNames = 500;
 
 /** What the gateway says of itself. */
 export const serverSoftware = "application-pool-server";
-
-/** A header by which the gateway replaces the visitor's, name in lower case. */
-export type OwnHeader = readonly [name: string, value: string];
 
 /** What instances are sent of a request. */
 export interface CgiRequest {
@@ -45,28 +30,18 @@ export interface CgiRequest {
   readonly isChunked: boolean;
 }
 
-/**
- * @param own headers that replace those of the same name.
- * @throws BadRequestError when something of it cannot be said to an instance.
- */
-export function cgiRequest(
-  app: AppConfig,
-  visit: Visit,
-  headers: Headers,
-  own: readonly OwnHeader[],
-): CgiRequest {
+/** @throws BadRequestError when something of it cannot be said to an instance. */
+export function cgiRequest(app: AppConfig, visit: Visit, headers: Headers): CgiRequest {
   let block = ownVariables(app, visit);
   let contentLength: number | undefined;
   let isChunked = false;
-  const named = namesIn(headers.get("connection"));
   for (const [name, value] of headers) {
     if (name === "content-length") contentLength = Number(value);
     else if (name === "transfer-encoding") isChunked = true;
-    else if (isPassedOn(name, named) && !isReplaced(name, own)) {
+    else if (!dropped.has(name) && !name.includes("_")) {
       block += `${variableName(name)}\0${value}\0`;
     }
   }
-  for (const [name, value] of own) block += `${variableName(name)}\0${value}\0`;
   return { block, contentLength, isChunked };
 }
 
@@ -93,26 +68,6 @@ function checkBytes(...values: string[]): void {
   if (values.some((value) => /[\0\u0100-\uffff]/.test(value))) {
     throw new BadRequestError("the request's target or host holds what no application can take");
   }
-}
-
-function isPassedOn(name: string, named: readonly string[]): boolean {
-  return !dropped.has(name) && !name.includes("_") && !named.includes(name);
-}
-
-function isReplaced(name: string, own: readonly OwnHeader[]): boolean {
-  for (const header of own) if (header[0] === name) return true;
-  return false;
-}
-
-const none: readonly string[] = [];
-
-/** The names a Connection header lists, but for those that say nothing of headers. */
-function namesIn(connection: string | null): readonly string[] {
-  if (connection === null || connection === "keep-alive" || connection === "close") return none;
-  return connection
-    .toLowerCase()
-    .split(",")
-    .map((name) => name.trim());
 }
 
 function variableName(header: string): string {

@@ -30,7 +30,8 @@ const defaultWaitMs = 10_000;
 
 export class PoolLink {
   readonly #access: PoolAccess;
-  #apps: ReadonlyMap<string, Target> = new Map();
+  /** By name. */
+  readonly #apps: ReadonlyMap<string, Target>;
   #connection: PoolConnection | undefined;
   #connecting: Promise<PoolConnection> | undefined;
   #isClosed = false;
@@ -38,7 +39,7 @@ export class PoolLink {
   /** @param access the wake socket; it stays the caller's. */
   constructor(access: PoolAccess, apps: readonly AppConfig[]) {
     this.#access = access;
-    this.#setApps(apps);
+    this.#apps = new Map(apps.map((app) => [app.name, targetFor(app)]));
   }
 
   /** The connection, for questions about the pool. @throws as `send`. */
@@ -77,20 +78,10 @@ export class PoolLink {
     }
   }
 
-  /** Other applications from now on. Instances that run keep the options they were started with. */
-  async update(apps: readonly AppConfig[]): Promise<void> {
-    this.#setApps(apps);
-    if (this.#connection?.isOpen === true) await this.#configure(this.#connection);
-  }
-
   /** Ends the connection: what waits is rejected, what is under way goes on. */
   close(): void {
     this.#isClosed = true;
     this.#connection?.close();
-  }
-
-  #setApps(apps: readonly AppConfig[]): void {
-    this.#apps = new Map(apps.map((app) => [app.name, targetFor(app)]));
   }
 
   async #connect(deadlineMs: number): Promise<PoolConnection> {

@@ -13,8 +13,9 @@ import { frameable, type PreparedRequest } from "../parent/request.ts";
 import { BusyError } from "../parent/errors.ts";
 import type { SessionResponse } from "../parent/response.ts";
 import { answerHeaders, checkStatus } from "./answer-headers.ts";
-import { cgiRequest, type CgiRequest, type OwnHeader } from "./cgi-variables.ts";
+import { cgiRequest, type CgiRequest } from "./cgi-variables.ts";
 import type { AppConfig, RequestLimits } from "./config.ts";
+import type { RequestProxy } from "./handler.ts";
 import type { PoolLink } from "./pool-link.ts";
 import { BadRequestError, VisitorGoneError } from "./proxy-errors.ts";
 import type { Visit } from "./visit.ts";
@@ -24,9 +25,7 @@ const maxReadFirstBytes = 64 * 1024;
 /** Bodies of answers up to this size are collected; as much memory for each visitor at a time. */
 const maxCollectedBytes = 1024 * 1024;
 
-const noHeaders: readonly OwnHeader[] = [];
-
-export class Proxy {
+export class Proxy implements RequestProxy {
   readonly #link: PoolLink;
   readonly #limits: Pick<RequestLimits, "queueMs" | "responseMs">;
 
@@ -38,19 +37,13 @@ export class Proxy {
 
   /**
    * Has the application answer the request; fills in what the visit is to know of that.
-   * @param own headers, names in lower case, that replace the visitor's or are added.
    * @throws BadRequestError (400), VisitorGoneError, and of the library for parents: SpawnError
    * (500), BusyError (503), AnswerTimeoutError (504), SessionError (502), PoolIOError,
    * ServerGoneError (503), as rejections.
    */
-  async serve(
-    app: AppConfig,
-    request: Request,
-    visit: Visit,
-    own: readonly OwnHeader[] = noHeaders,
-  ): Promise<Response> {
-    const cgi = cgiRequest(app, visit, request.headers, own);
-    const body = await bodyOf(request, cgi);
+  async serve(app: AppConfig, request: Request, visit: Visit): Promise<Response> {
+    const cgi = cgiRequest(app, visit, request.headers);
+    const body = await bodyOf(request, cgi, visit);
     const { queueMs, responseMs } = this.#limits;
     const options = { signal: request.signal, queueMs, responseMs };
     const beganMs = performance.now();
@@ -69,18 +62,46 @@ export class Proxy {
 
 type RequestBody = PreparedRequest["body"];
 
-/** The body of the request: read if that is cheap. @throws VisitorGoneError, BadRequestError. */
-async function bodyOf(request: Request, cgi: CgiRequest): Promise<RequestBody> {
+/** The body of the request: read if that is cheap. @throws VisitorGoneError. */
+async function bodyOf(request: Request, cgi: CgiRequest, visit: Visit): Promise<RequestBody> {
   const { contentLength, isChunked } = cgi;
   if (contentLength === undefined && !isChunked) return undefined;
-  if (contentLength === 0) return new Uint8Array();
   if (contentLength === undefined || contentLength > maxReadFirstBytes) {
-    return request.body ?? undefined;
+    return request.body === null ? new Uint8Array() : new Upload(request.body, visit.uploaded);
   }
   try {
-    return await request.bytes();
+    const bytes = await request.bytes();
+    visit.uploaded();
+    return bytes;
   } catch {
     throw new VisitorGoneError("the visitor left before the request was whole");
+  }
+}
+
+/** A body on its way, which tells when there is no more of it. */
+class Upload implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array> {
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #uploaded: () => void;
+
+  constructor(body: ReadableStream<Uint8Array>, uploaded: () => void) {
+    this.#reader = body.getReader() as ReadableStreamDefaultReader<Uint8Array>;
+    this.#uploaded = uploaded;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<Uint8Array>> {
+    const { done, value } = await this.#reader.read();
+    if (!done) return { done, value };
+    this.#uploaded();
+    return { done: true, value: undefined };
+  }
+
+  async return(): Promise<IteratorResult<Uint8Array>> {
+    await this.#reader.cancel();
+    return { done: true, value: undefined };
   }
 }
 
@@ -100,6 +121,7 @@ async function respond(answer: SessionResponse, visit: Visit): Promise<Response>
     const headers = answerHeaders(answer.headers, isHead || status === 304, isHead);
     const body = isHead || isBodiless(status) ? null : await bodyFor(answer, visit);
     visit.status = status;
+    if (!(body instanceof ReadableStream)) visit.ended();
     return new Response(body, { status, headers });
   } catch (error) {
     answer.cancel();
@@ -137,13 +159,24 @@ function streamOf(answer: SessionResponse, visit: Visit): ReadableStream<Uint8Ar
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller): Promise<void> {
-        const chunk = await answer.read();
-        if (chunk === undefined) return controller.close();
-        visit.bytes += chunk.length;
-        controller.enqueue(chunk);
+        try {
+          const chunk = await answer.read();
+          if (chunk === undefined) {
+            controller.close();
+            visit.ended();
+          } else {
+            visit.bytes += chunk.length;
+            controller.enqueue(chunk);
+          }
+        } catch (error) {
+          visit.failure = error instanceof Error ? error.message : String(error);
+          visit.ended();
+          throw error;
+        }
       },
       cancel(): void {
         answer.cancel();
+        visit.ended();
       },
     },
     // Nothing is fetched ahead of the visitor: what has arrived is kept, bounded, by the session.

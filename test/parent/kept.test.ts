@@ -3,71 +3,15 @@
  * again, given back, recalled, dropped.
  */
 import { describe, expect, test } from "bun:test";
-import {
-  AnswerTimeoutError,
-  BusyError,
-  type PoolConnection,
-  ServerGoneError,
-  SessionError,
-  SpawnError,
-} from "../../src/parent/index.ts";
-import { ascii } from "../../src/wire/bytes.ts";
-import { encodeDecimal, encodeRecall, encodeSpawnException } from "../../src/wire/replies.ts";
+import { SessionError } from "../../src/parent/index.ts";
+import { encodeRecall } from "../../src/wire/replies.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
+import { app, framedAnswer, get, post, Scene } from "./kept-scene.ts";
 import { rejection } from "./rejection.ts";
 import { ScriptedInstance } from "./scripted-instance.ts";
-import { type PeerConnection, ScriptedPeer } from "./scripted-peer.ts";
 
 countDescriptors();
-
-const app = "/srv/app";
-const get = { headers: [["REQUEST_METHOD", "GET"]] as const };
-const post = { headers: [["REQUEST_METHOD", "POST"]] as const };
-const framedAnswer = "Status: 200 OK\r\nContent-Length: 2\r\n\r\nhi";
-
-/** A connection, and the server's side of it. */
-class Scene {
-  readonly pool: PoolConnection;
-  readonly peer: PeerConnection;
-  #sessions = 0;
-
-  private constructor(pool: PoolConnection, peer: PeerConnection) {
-    this.pool = pool;
-    this.peer = peer;
-  }
-
-  static async with(body: (scene: Scene) => Promise<void>): Promise<void> {
-    using server = await ScriptedPeer.start();
-    const { pool, peer } = await server.connect();
-    await body(new Scene(pool, peer));
-    pool.close();
-  }
-
-  /** The server says once that its spawner is its own: kept sessions may be asked for. */
-  async sayBuiltin(pid = process.pid): Promise<void> {
-    await this.peer.take("getSpawnServerPid");
-    this.peer.reply(encodeDecimal(pid));
-  }
-
-  /** Grants the next getKept; session numbers count from 0, instances from 100. */
-  async grant(): Promise<ScriptedInstance> {
-    const { tag } = await this.peer.take("getKept");
-    const id = this.#sessions++;
-    return ScriptedInstance.on(this.peer.grant(tag, 100 + id, id));
-  }
-
-  /** One request from start to end on a fresh session. */
-  async first(): Promise<ScriptedInstance> {
-    const answer = this.pool.request(app, get);
-    await this.sayBuiltin();
-    const instance = await this.grant();
-    await instance.next();
-    await instance.write(framedAnswer);
-    expect(await (await answer).text()).toBe("hi");
-    return instance;
-  }
-}
 
 describe("a session that is kept", () => {
   test("serves the next request too, without a word to the pool", () =>
@@ -275,125 +219,6 @@ describe("bodies on a kept session", () => {
       const response = await answer;
       expect(response.headers).toEqual([["A", "b"]]);
       expect(await response.text()).toBe("hi you");
-    }));
-});
-
-describe("a request whose instance ends before it answers", () => {
-  test("is repeated on a fresh session when the method allows it", () =>
-    Scene.with(async (scene) => {
-      const instance = await scene.first();
-      const answer = scene.pool.request(app, get);
-      await instance.next();
-      instance.close();
-      await scene.peer.take("close");
-      const second = await scene.grant();
-      await second.next();
-      await second.write(framedAnswer);
-      expect(await (await answer).text()).toBe("hi");
-    }));
-
-  test("is repeated once more when the fresh one fails too, and then no more", () =>
-    Scene.with(async (scene) => {
-      const kept = await scene.first();
-      const answer = rejection(scene.pool.request(app, get));
-      await kept.next();
-      kept.close();
-      for (let i = 0; i < 2; i += 1) {
-        await scene.peer.take("close");
-        const fresh = await scene.grant();
-        await fresh.next();
-        fresh.close();
-      }
-      expect(await answer).toBeInstanceOf(SessionError);
-    }));
-
-  test("fails when the method does not allow it", () =>
-    Scene.with(async (scene) => {
-      const instance = await scene.first();
-      const answer = rejection(scene.pool.request(app, post));
-      await instance.next();
-      instance.close();
-      expect(await answer).toMatchObject({ name: "SessionError", answerBegan: false });
-    }));
-
-  test("fails when any of the answer has come", () =>
-    Scene.with(async (scene) => {
-      const instance = await scene.first();
-      const answer = rejection(scene.pool.request(app, get));
-      await instance.next();
-      await instance.write("S");
-      instance.close();
-      expect(await answer).toMatchObject({ name: "SessionError", answerBegan: true });
-    }));
-});
-
-describe("a request that comes to nothing", () => {
-  test("gets the refusal of its get", () =>
-    Scene.with(async (scene) => {
-      const answer = rejection(scene.pool.request(app, get));
-      await scene.sayBuiltin();
-      const { tag } = await scene.peer.take("getKept");
-      scene.peer.reply(encodeSpawnException(ascii("no"), Buffer.from("page"), tag));
-      expect(await answer).toBeInstanceOf(SpawnError);
-    }));
-
-  test("is busy when no session comes in time, and its get is withdrawn", () =>
-    Scene.with(async (scene) => {
-      const answer = rejection(scene.pool.request(app, { ...get, queueMs: 30 }));
-      await scene.sayBuiltin();
-      const { tag } = await scene.peer.take("getKept");
-      expect(await answer).toBeInstanceOf(BusyError);
-      expect((await scene.peer.take("cancel")).tag).toBe(tag);
-    }));
-
-  test("is out of time when the instance does not answer, which ends the session", () =>
-    Scene.with(async (scene) => {
-      const answer = rejection(scene.pool.request(app, { ...get, responseMs: 30 }));
-      await scene.sayBuiltin();
-      const instance = await scene.grant();
-      await instance.next();
-      expect(await answer).toBeInstanceOf(AnswerTimeoutError);
-      expect((await scene.peer.take("close")).sessionId).toBe(0);
-    }));
-
-  test("is given up by its signal while it waits", () =>
-    Scene.with(async (scene) => {
-      const controller = new AbortController();
-      const { signal } = controller;
-      const answer = rejection(scene.pool.request(app, { ...get, signal }));
-      await scene.sayBuiltin();
-      await scene.peer.take("getKept");
-      controller.abort(new Error("enough"));
-      expect(await answer).toHaveProperty("message", "enough");
-      await scene.peer.take("cancel");
-    }));
-
-  test("is given up by its signal on a session, and inside the answer: that ends the session", () =>
-    Scene.with(async (scene) => {
-      const instance = await scene.first();
-      const controller = new AbortController();
-      const { signal } = controller;
-      const answer = scene.pool.request(app, { ...get, signal });
-      await instance.next();
-      await instance.write("Status: 200 OK\r\nContent-Length: 20\r\n\r\nhi");
-      const body = rejection((await answer).text());
-      controller.abort(new Error("enough"));
-      expect(await body).toHaveProperty("message", "enough");
-      expect((await scene.peer.take("close")).sessionId).toBe(0);
-    }));
-
-  test("fails with the connection, unless it is on a session: that goes on to its end", () =>
-    Scene.with(async (scene) => {
-      const instance = await scene.first();
-      const under = scene.pool.request(app, get);
-      await instance.next();
-      const waiting = rejection(scene.pool.request(app, get));
-      await scene.peer.take("getKept");
-      scene.peer.die();
-      expect(await waiting).toBeInstanceOf(ServerGoneError);
-      await instance.write(framedAnswer);
-      expect(await (await under).text()).toBe("hi");
-      await until("the session ends with its request", () => instance.sawEnd || instance.closed);
     }));
 });
 

@@ -1,0 +1,136 @@
+/** Requests on kept sessions that fail, wait too long or are given up; and which are repeated. */
+import { describe, expect, test } from "bun:test";
+import {
+  AnswerTimeoutError,
+  BusyError,
+  ServerGoneError,
+  SessionError,
+  SpawnError,
+} from "../../src/parent/index.ts";
+import { ascii } from "../../src/wire/bytes.ts";
+import { encodeSpawnException } from "../../src/wire/replies.ts";
+import { until } from "../helpers/condition.ts";
+import { countDescriptors } from "../helpers/descriptors.ts";
+import { app, framedAnswer, get, post, Scene } from "./kept-scene.ts";
+import { rejection } from "./rejection.ts";
+
+countDescriptors();
+
+describe("a request whose instance ends before it answers", () => {
+  test("is repeated on a fresh session when the method allows it", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first();
+      const answer = scene.pool.request(app, get);
+      await instance.next();
+      instance.close();
+      await scene.peer.take("close");
+      const second = await scene.grant();
+      await second.next();
+      await second.write(framedAnswer);
+      expect(await (await answer).text()).toBe("hi");
+    }));
+
+  test("is repeated once more when the fresh one fails too, and then no more", () =>
+    Scene.with(async (scene) => {
+      const kept = await scene.first();
+      const answer = rejection(scene.pool.request(app, get));
+      await kept.next();
+      kept.close();
+      for (let i = 0; i < 2; i += 1) {
+        await scene.peer.take("close");
+        const fresh = await scene.grant();
+        await fresh.next();
+        fresh.close();
+      }
+      expect(await answer).toBeInstanceOf(SessionError);
+    }));
+
+  test("fails when the method does not allow it", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first();
+      const answer = rejection(scene.pool.request(app, post));
+      await instance.next();
+      instance.close();
+      expect(await answer).toMatchObject({ name: "SessionError", answerBegan: false });
+    }));
+
+  test("fails when any of the answer has come", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first();
+      const answer = rejection(scene.pool.request(app, get));
+      await instance.next();
+      await instance.write("S");
+      instance.close();
+      expect(await answer).toMatchObject({ name: "SessionError", answerBegan: true });
+    }));
+});
+
+describe("a request that comes to nothing", () => {
+  test("gets the refusal of its get", () =>
+    Scene.with(async (scene) => {
+      const answer = rejection(scene.pool.request(app, get));
+      await scene.sayBuiltin();
+      const { tag } = await scene.peer.take("getKept");
+      scene.peer.reply(encodeSpawnException(ascii("no"), Buffer.from("page"), tag));
+      expect(await answer).toBeInstanceOf(SpawnError);
+    }));
+
+  test("is busy when no session comes in time, and its get is withdrawn", () =>
+    Scene.with(async (scene) => {
+      const answer = rejection(scene.pool.request(app, { ...get, queueMs: 30 }));
+      await scene.sayBuiltin();
+      const { tag } = await scene.peer.take("getKept");
+      expect(await answer).toBeInstanceOf(BusyError);
+      expect((await scene.peer.take("cancel")).tag).toBe(tag);
+    }));
+
+  test("is out of time when the instance does not answer, which ends the session", () =>
+    Scene.with(async (scene) => {
+      const answer = rejection(scene.pool.request(app, { ...get, responseMs: 30 }));
+      await scene.sayBuiltin();
+      const instance = await scene.grant();
+      await instance.next();
+      expect(await answer).toBeInstanceOf(AnswerTimeoutError);
+      expect((await scene.peer.take("close")).sessionId).toBe(0);
+    }));
+
+  test("is given up by its signal while it waits", () =>
+    Scene.with(async (scene) => {
+      const controller = new AbortController();
+      const { signal } = controller;
+      const answer = rejection(scene.pool.request(app, { ...get, signal }));
+      await scene.sayBuiltin();
+      await scene.peer.take("getKept");
+      controller.abort(new Error("enough"));
+      expect(await answer).toHaveProperty("message", "enough");
+      await scene.peer.take("cancel");
+    }));
+
+  test("is given up by its signal on a session, and inside the answer: that ends the session", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first();
+      const controller = new AbortController();
+      const { signal } = controller;
+      const answer = scene.pool.request(app, { ...get, signal });
+      await instance.next();
+      await instance.write("Status: 200 OK\r\nContent-Length: 20\r\n\r\nhi");
+      const body = rejection((await answer).text());
+      controller.abort(new Error("enough"));
+      expect(await body).toHaveProperty("message", "enough");
+      expect((await scene.peer.take("close")).sessionId).toBe(0);
+    }));
+
+  test("fails with the connection, unless it is on a session: that goes on to its end", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first();
+      const under = scene.pool.request(app, get);
+      await instance.next();
+      const waiting = rejection(scene.pool.request(app, get));
+      await scene.peer.take("getKept");
+      scene.peer.die();
+      expect(await waiting).toBeInstanceOf(ServerGoneError);
+      await instance.write(framedAnswer);
+      expect(await (await under).text()).toBe("hi");
+      await until("the session ends with its request", () => instance.sawEnd || instance.closed);
+    }));
+});

@@ -1,0 +1,54 @@
+/** A connection that keeps sessions, with a server and instances that the test speaks for. */
+import { expect } from "bun:test";
+import type { PoolConnection } from "../../src/parent/index.ts";
+import { encodeDecimal } from "../../src/wire/replies.ts";
+import { ScriptedInstance } from "./scripted-instance.ts";
+import { type PeerConnection, ScriptedPeer } from "./scripted-peer.ts";
+
+export const app = "/srv/app";
+export const get = { headers: [["REQUEST_METHOD", "GET"]] as const };
+export const post = { headers: [["REQUEST_METHOD", "POST"]] as const };
+export const framedAnswer = "Status: 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+
+/** A connection, and the server's side of it. */
+export class Scene {
+  readonly pool: PoolConnection;
+  readonly peer: PeerConnection;
+  #sessions = 0;
+
+  private constructor(pool: PoolConnection, peer: PeerConnection) {
+    this.pool = pool;
+    this.peer = peer;
+  }
+
+  static async with(body: (scene: Scene) => Promise<void>): Promise<void> {
+    using server = await ScriptedPeer.start();
+    const { pool, peer } = await server.connect();
+    await body(new Scene(pool, peer));
+    pool.close();
+  }
+
+  /** The server says once that its spawner is its own: kept sessions may be asked for. */
+  async sayBuiltin(pid = process.pid): Promise<void> {
+    await this.peer.take("getSpawnServerPid");
+    this.peer.reply(encodeDecimal(pid));
+  }
+
+  /** Grants the next getKept; session numbers count from 0, instances from 100. */
+  async grant(): Promise<ScriptedInstance> {
+    const { tag } = await this.peer.take("getKept");
+    const id = this.#sessions++;
+    return ScriptedInstance.on(this.peer.grant(tag, 100 + id, id));
+  }
+
+  /** One request from start to end on a fresh session. */
+  async first(): Promise<ScriptedInstance> {
+    const answer = this.pool.request(app, get);
+    await this.sayBuiltin();
+    const instance = await this.grant();
+    await instance.next();
+    await instance.write(framedAnswer);
+    expect(await (await answer).text()).toBe("hi");
+    return instance;
+  }
+}
