@@ -1,8 +1,8 @@
 /**
  * Everything that can go wrong for a parent, by what it may do about it: show a page (SpawnError),
  * try later (BusyError), try again (PoolIOError), start a new server (ServerGoneError), answer 502
- * (SessionError) or 504 (AnswerTimeoutError), correct its own call (ConfigureError, and the RangeErrors and TypeErrors thrown
- * at once). Messages read `<what was tried> <on what>: <cause>`.
+ * (SessionError) or 504 (AnswerTimeoutError), correct its own call (ConfigureError, and the
+ * RangeErrors and TypeErrors thrown at once). Messages read `<what was tried> <on what>: <cause>`.
  */
 
 /** The base of all errors of this library; by itself: the connection was closed on this side. */

@@ -44,7 +44,7 @@ export class SessionResponse {
     return this.#exchange.bodyLength;
   }
 
-  /** The next bytes of the body; undefined after the last. Not after `body`. @throws SessionError. */
+  /** The next bytes of the body, undefined after the last. Not after `body`. */
   read(): Promise<Uint8Array | undefined> {
     return this.#exchange.read();
   }

@@ -24,7 +24,9 @@ const program = `
     "/stream": () => new Response((async function* () { yield text("a"); yield text("b"); })()),
     "/endless": (request) => {
       request.signal.addEventListener("abort", () => { aborted += 1; });
-      return new Response((async function* () { for (;;) { yield text("more "); await Bun.sleep(5); } })());
+      return new Response((async function* () {
+        for (;;) { yield text("more "); await Bun.sleep(5); }
+      })());
     },
     "/wait": async (request) => {
       request.signal.addEventListener("abort", () => { aborted += 1; });
