@@ -1,9 +1,9 @@
 /**
  * Bodies in chunks (RFC 9112, 7.1): each with its size in hexadecimal before it and a line end
- * after it, the last one of size 0, then trailers and an empty line. Instances that keep a session frame
- * with them what has no length (PROTOCOL section 11). Strict where two readers could disagree on
- * where a body ends: line ends are CRLF, a size is 1 to 13 digits and nothing else. Extensions and
- * trailers are read over, within bounds.
+ * after it, the last one of size 0, then trailers and an empty line. Instances that keep a session
+ * frame with them what has no length (PROTOCOL section 11). Strict where two readers could disagree
+ * on where a body ends: line ends are CRLF, a size is 1 to 13 digits and nothing else. Extensions
+ * and trailers are read over, within bounds.
  */
 import { escapeForLog, fromBytes } from "./bytes.ts";
 import { ProtocolError } from "./protocol-error.ts";
