@@ -29,7 +29,7 @@ interface Shape {
 function build(shape: Shape): { pool: Pool<Options>; roots: ByteString[] } {
   const max = shape.applications * shape.instancesEach;
   const pool = new Pool<Options>(
-    { maxWaitMs: 0, maxQueue: 0, spawnsAtOnce: 64 },
+    { maxWaitMs: 0, maxQueue: 0, spawnsAtOnce: 64, slowSpawnMs: Infinity },
     { max, useGlobalQueue: shape.useGlobalQueue ?? false },
   );
   const roots = Array.from({ length: shape.applications }, (_, n) => fromText(`/srv/www/app-${n}`));

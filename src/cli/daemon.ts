@@ -67,6 +67,8 @@ export async function runDaemon(args: readonly ByteString[]): Promise<void> {
       maxWaitMs: config.maxWaitMs,
       maxQueue: config.maxQueue,
       spawnsAtOnce: spawner.spawnsAtOnce,
+      // One conversation at a time: what hangs in it cannot be passed by.
+      slowSpawnMs: spawner.spawnsAtOnce === 1 ? Infinity : 10_000,
       failurePause: spawner.pausesAfterFailures ? { firstMs: 1000, maxMs: 30_000 } : undefined,
     },
     config.limits,

@@ -4,7 +4,7 @@
  */
 
 import type { ByteString } from "../wire/bytes.ts";
-import { Failures } from "./failures.ts";
+import { type FailureRecord, Failures } from "./failures.ts";
 import { HeapEntry } from "./heap.ts";
 import type { Kept } from "./kept.ts";
 import { type InLine, Line } from "./line.ts";
@@ -36,6 +36,10 @@ export class Application<O> {
   readonly begun = new List<Spawn<O>>();
   /** Begun before it, oldest first. */
   readonly outdated = new List<Spawn<O>>();
+  /** Its spawns that hold a slot. */
+  slots = 0;
+  /** In the pool's queue for slots while it has planned spawns. */
+  readonly turn = new HeapEntry<Application<O>>(this);
   readonly line = new Line<Waiter<O>>();
   /** Kept sessions of its instances in the pool that were not asked for, longest open first. */
   readonly kept = new List<Kept<O>>();
@@ -107,6 +111,10 @@ export class Instance<O> {
   readonly keeping: Link<Instance<O>> = new Link<Instance<O>>(this);
   /** Sessions that have ended. */
   served = 0;
+  /** When the first of them ended. */
+  firstServedMs = Number.POSITIVE_INFINITY;
+  /** What its application had failed before it was ready. */
+  readonly failuresBefore: FailureRecord;
   /** Why it left the pool. */
   reason: RetireReason = "idle";
   /** Its place in `available`, `full` or `outside` of its application. */
@@ -127,6 +135,7 @@ export class Instance<O> {
     this.application = application;
     this.readyMs = now;
     this.lastUsedMs = now;
+    this.failuresBefore = application.failures.record;
   }
 }
 
@@ -140,16 +149,19 @@ export class Spawn<O> {
   sinceMs: number;
   /** Gets with a smaller id had arrived when it began. */
   beganAt = 0;
+  /** Counts all spawns in the order of planning. */
+  readonly number: number;
   /** Only gets with a smaller id may have its instance. */
   servesBefore = Number.POSITIVE_INFINITY;
-  /** Its turn among the planned ones of all applications. */
+  /** Its place among the planned ones of all applications, then among those that hold a slot. */
   readonly turn: Link<Spawn<O>> = new Link<Spawn<O>>(this);
   /** Its place in `planned`, `begun` or `outdated` of its application. */
   readonly order: Link<Spawn<O>> = new Link<Spawn<O>>(this);
 
-  constructor(application: Application<O>, options: O, now: number) {
+  constructor(application: Application<O>, options: O, number: number, now: number) {
     this.application = application;
     this.options = options;
+    this.number = number;
     this.sinceMs = now;
   }
 }

@@ -1,19 +1,22 @@
 /**
- * What an application's failed spawns lead to: the second in a row begins a pause in which it is
- * not spawned again, and every pause is twice as long as the one before. The record outlives the
- * pause, so that an application asked for now and then does not start over each time.
+ * What an application's failed starts lead to: the second or third in a row begins a pause in which
+ * it is not spawned again, and every pause is twice as long as the one before. The record outlives
+ * the pause, so that an application asked for now and then does not start over each time.
  */
 
 import type { PoolOptions, SpawnFailure } from "./types.ts";
-
-/** Failures in a row before the first pause: one may be an accident. */
-const FAILURES_BEFORE_PAUSE = 2;
 
 /**
  * An application that nobody asks for is remembered so long for its failure: twice the longest
  * default pause.
  */
 const MIN_MEMORY_MS = 60_000;
+
+/** Failures in a row, and the pauses they have led to. */
+export interface FailureRecord {
+  readonly count: number;
+  readonly pauses: number;
+}
 
 export class Failures {
   /** The last one; it stays to be shown after a success. */
@@ -39,15 +42,27 @@ export class Failures {
   }
 
   /**
-   * A spawn failed. Failures during a pause are of spawns from before it and do not lengthen it.
+   * A start failed, the `most`-th in a row or a later one begins a pause. Failures during a pause
+   * are of starts from before it and do not lengthen it.
    */
-  note(failure: SpawnFailure, pause: PoolOptions["failurePause"], now: number): void {
+  note(failure: SpawnFailure, most: number, pause: PoolOptions["failurePause"], now: number): void {
     this.last = failure;
     this.lastMs = now;
     this.count++;
-    if (pause === undefined || this.count < FAILURES_BEFORE_PAUSE || this.isPaused(now)) return;
+    if (pause === undefined || this.count < most || this.isPaused(now)) return;
     this.#pausedUntilMs = now + Math.min(pause.maxMs, pause.firstMs * 2 ** this.#pauses);
     this.#pauses++;
+  }
+
+  /** The record as it is. */
+  get record(): FailureRecord {
+    return { count: this.count, pauses: this.#pauses };
+  }
+
+  /** The success that ended this record was none. */
+  takeBack({ count, pauses }: FailureRecord): void {
+    this.count = Math.max(this.count, count);
+    this.#pauses = Math.max(this.#pauses, pauses);
   }
 
   /** A spawn succeeded, or the code has changed: the next failure is the first. */

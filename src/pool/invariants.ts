@@ -9,7 +9,7 @@
  *   the pool it has a session.
  * - Gets: none waits while it could be served (a free instance, a place, an idle instance to let
  *   go, a busy one to bind to), none in vain during a pause; nothing is planned that nobody needs
- *   or that could begin.
+ *   or that could begin: its application has as many slots as are free.
  * - Kept sessions: an instance and an application know which of theirs were not asked for, longest
  *   open first, and how many answers are due; out of the pool all were asked for. As many answers
  *   as gets wait are due to their application, or nothing is left to ask for. As many instances are
@@ -72,12 +72,25 @@ function checkPlaces<O>(state: State<O>): void {
     state.outdatedSpawns,
     sum(state, ({ outdated }) => outdated.size),
   );
-  require(begun.size <= state.options.spawnsAtOnce, "too many spawns are under way");
-  const mayBegin = begun.size < state.options.spawnsAtOnce;
-  require(planned.size === 0 || !mayBegin, "a planned spawn could begin");
+  checkSlots(state);
   if (state.places <= limits.max) return;
   same("idle above max", idle.size, 0);
   same("planned above max", planned.size, 0);
+}
+
+function checkSlots<O>(state: State<O>): void {
+  const { slots, turns, begun, options } = state;
+  require(slots.size <= options.spawnsAtOnce, "too many spawns are under way");
+  for (const spawn of slots)
+    same("a spawn with a slot", spawn.id === undefined ? undefined : begun.get(spawn.id), spawn);
+  const free = options.spawnsAtOnce - slots.size;
+  for (const application of state.applications.values()) {
+    const { root, planned, turn } = application;
+    const mine = [...slots].filter((spawn) => spawn.application === application).length;
+    same(`slots of ${root}`, application.slots, mine);
+    same(`${root} waits for a slot`, turn.heap === turns, planned.size > 0);
+    require(planned.size === 0 || mine >= free, `a planned spawn of ${root} could begin`);
+  }
 }
 
 function checkLists<O>(state: State<O>, application: Application<O>): void {

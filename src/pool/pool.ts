@@ -20,6 +20,7 @@
 
 import type { ByteString } from "../wire/bytes.ts";
 import type { Application, Session, Spawn } from "./application.ts";
+import { die } from "./deaths.ts";
 import { arrive, refuseOverdue } from "./gets.ts";
 import { checkInvariants } from "./invariants.ts";
 import { close, moveElsewhere, returnToLine } from "./sessions.ts";
@@ -60,6 +61,7 @@ export class Pool<O> {
     requireWhole("maxWaitMs", options.maxWaitMs, 0);
     requireWhole("maxQueue", options.maxQueue, 0);
     requireWhole("spawnsAtOnce", options.spawnsAtOnce, 1);
+    if (options.slowSpawnMs !== Infinity) requireWhole("slowSpawnMs", options.slowSpawnMs, 1);
     if (options.failurePause !== undefined) {
       requireWhole("failurePause.firstMs", options.failurePause.firstMs, 1);
       requireWhole("failurePause.maxMs", options.failurePause.maxMs, 1);
@@ -213,8 +215,7 @@ export class Pool<O> {
       throw new Error(`pool: instanceDied of instance ${instance}: ${why}`);
     }
     const time = this.#advance(now);
-    state.counters.deaths++;
-    state.leave(found, "dead", found.standing === "pooled" ? "died" : found.reason, time);
+    die(state, found, time);
     settle(state, found.application, time);
     return state.takeEffects();
   }
@@ -285,12 +286,15 @@ export class Pool<O> {
 
   /** When `tick` is to be called next; undefined: not before another event. */
   nextDeadline(): number | undefined {
-    const { idle, limits, deadlines, alarms, holds, kept } = this.#state;
+    const { idle, limits, options, planned, slots } = this.#state;
+    const { deadlines, alarms, holds, kept } = this.#state;
     const reapMs = idle.first === undefined ? Infinity : idle.first.lastUsedMs + limits.maxIdleMs;
     const waitMs = deadlines.first?.key ?? Infinity;
     const alarmMs = alarms.first?.key ?? Infinity;
     const recallMs = Math.min(kept.due.first?.dueMs ?? Infinity, holds.first?.key ?? Infinity);
-    const next = Math.min(reapMs, waitMs, alarmMs, recallMs);
+    const slotMs =
+      planned.size === 0 ? Infinity : (slots.first?.sinceMs ?? Infinity) + options.slowSpawnMs;
+    const next = Math.min(reapMs, waitMs, alarmMs, recallMs, slotMs);
     return next === Infinity ? undefined : next;
   }
 

@@ -1,6 +1,7 @@
 /** How sessions end, or go to another instance than the one first chosen. */
 
 import type { Instance, Session } from "./application.ts";
+import { becomeUnreachable } from "./deaths.ts";
 import type { State } from "./state.ts";
 
 /** Failed connects after which a get is refused. */
@@ -12,7 +13,7 @@ export function close<O>(state: State<O>, session: Session<O>, now: number): voi
   state.sessions.delete(session.id);
   state.counters.sessionsClosed++;
   state.kept.closed(session);
-  instance.served++;
+  if (instance.served++ === 0) instance.firstServedMs = now;
   instance.lastUsedMs = now;
   state.move(instance, instance.standing, instance.sessions - 1);
   state.retireIfDone(instance);
@@ -32,7 +33,7 @@ export function returnToLine<O>(
   state.counters.connectFailures++;
   state.sessions.delete(session.id);
   state.kept.closed(session);
-  if (instance.standing === "pooled") state.leave(instance, "leaving", "unreachable", now);
+  becomeUnreachable(state, instance, cause, now);
   state.move(instance, instance.standing, instance.sessions - 1);
   state.retireIfDone(instance);
   waiter.failedConnects++;

@@ -15,8 +15,10 @@
  *   for each get that waits, longest open first, which puts spawning and sharing off for 20 ms at
  *   most from the get's arrival; and all of an instance that has no others for each application
  *   that could have an idle instance's place if there were one.
- * - Spawns that nobody waits for any more are given up unless they have begun. They begin in the
- *   order of planning.
+ * - Spawns that nobody waits for any more are given up unless they have begun. A slot to begin goes
+ *   to the application that has the fewest, and among those to the spawn planned first; but no
+ *   application takes one unless it has fewer than are free, so that others find some however long
+ *   its spawns take. What takes long enough to be hanging has none.
  *
  * Every event ends in `settle`, which costs a few comparisons when nobody waits and nothing is
  * planned. Otherwise it looks at the application the event was about and at whoever is first in
@@ -147,6 +149,11 @@ export function dropAboveMax<O>(state: State<O>): void {
 
 function soundAlarms<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
   state.kept.expire(touched, now);
+  const { slots, options } = state;
+  for (let spawn = slots.first; spawn !== undefined; spawn = slots.first) {
+    if (spawn.sinceMs + options.slowSpawnMs > now) break;
+    state.freeSlot(spawn);
+  }
   for (let due = state.holds.first; due !== undefined && due.key <= now; due = state.holds.first) {
     state.holds.remove(due);
     touched.add(due.owner);
@@ -317,9 +324,11 @@ function bindToBusy<O>(state: State<O>, application: Application<O>, now: number
 }
 
 function beginSpawns<O>(state: State<O>, now: number): void {
-  while (state.begun.size < state.options.spawnsAtOnce) {
-    const spawn = state.planned.first;
-    if (spawn === undefined) return;
+  for (;;) {
+    const application = state.turns.first?.owner;
+    const spawn = application?.planned.first;
+    if (application === undefined || spawn === undefined) return;
+    if (application.slots >= state.options.spawnsAtOnce - state.slots.size) return;
     state.begin(spawn, now);
   }
 }

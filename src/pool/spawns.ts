@@ -3,10 +3,13 @@
  * the failure.
  */
 
-import type { Instance, Spawn } from "./application.ts";
+import type { Application, Instance, Spawn } from "./application.ts";
 import { serveReady } from "./settle.ts";
 import type { State } from "./state.ts";
 import type { SpawnFailure } from "./types.ts";
+
+/** Failed spawns in a row before the first pause: one may be an accident. */
+const FAILURES_BEFORE_PAUSE = 2;
 
 export interface Ready {
   readonly pid: number;
@@ -70,17 +73,29 @@ export function fail<O>(
   now: number,
 ): void {
   const { application } = spawn;
-  const { failures, line, outdated } = application;
+  const { line, outdated } = application;
   const isOutdated = spawn.order.list === outdated;
   state.end(spawn);
   state.counters.spawnsFailed++;
   // Code from before a restart says nothing about the code there is now.
-  if (!isOutdated) failures.note(failure, state.options.failurePause, now);
-  if (failures.isPaused(now)) state.alarms.set(application.alarm, failures.pausedUntilMs);
+  if (!isOutdated) noteFailure(state, application, failure, FAILURES_BEFORE_PAUSE, now);
   for (let waiter = line.first; waiter !== undefined; waiter = line.first) {
     if (waiter.id >= spawn.beganAt) break;
     state.dequeue(waiter);
     state.counters.refusals.spawnFailed++;
     state.refuse(waiter, { kind: "spawnFailed", failure });
   }
+}
+
+/** A start has failed; the `most`-th in a row begins a pause. */
+export function noteFailure<O>(
+  state: State<O>,
+  application: Application<O>,
+  failure: SpawnFailure,
+  most: number,
+  now: number,
+): void {
+  const { failures, alarm } = application;
+  failures.note(failure, most, state.options.failurePause, now);
+  if (failures.isPaused(now)) state.alarms.set(alarm, failures.pausedUntilMs);
 }

@@ -25,6 +25,9 @@ import type {
 /** Shared by all events without effects, which the closing of a session usually is. */
 const NO_EFFECTS: readonly never[] = Object.freeze([]);
 
+/** A slot more counts for more than any place in the order of planning; sums stay exact. */
+const SLOT_WEIGHT = 2 ** 40;
+
 export class State<O> {
   limits: PoolLimits;
   readonly options: PoolOptions;
@@ -35,8 +38,12 @@ export class State<O> {
   readonly waiters = new Map<WaiterId, Waiter<O>>();
   /** Spawns that have begun, outdated ones included. */
   readonly begun = new Map<SpawnId, Spawn<O>>();
-  /** In the order in which they will begin. */
+  /** In the order of planning. */
   readonly planned = new List<Spawn<O>>();
+  /** Spawns that hold a slot, oldest first. */
+  readonly slots = new List<Spawn<O>>();
+  /** Applications with a planned spawn: fewest slots first, then first planned. */
+  readonly turns = new Heap<Application<O>>();
   outdatedSpawns = 0;
   count = 0;
   active = 0;
@@ -191,16 +198,17 @@ export class State<O> {
 
   /** Takes a place for a new instance. */
   plan(application: Application<O>, options: O, now: number): void {
-    const spawn = new Spawn<O>(application, options, now);
+    const spawn = new Spawn<O>(application, options, this.counters.spawnsPlanned++, now);
     this.planned.pushBack(spawn.turn);
     application.planned.pushBack(spawn.order);
-    this.counters.spawnsPlanned++;
+    this.#queueForSlot(application);
   }
 
   /** Gives a planned spawn up, and its place. */
   drop(spawn: Spawn<O>): void {
     this.planned.remove(spawn.turn);
     spawn.application.planned.remove(spawn.order);
+    this.#queueForSlot(spawn.application);
     this.counters.spawnsDropped++;
     this.maybeEmpty.add(spawn.application);
   }
@@ -210,6 +218,9 @@ export class State<O> {
     this.planned.remove(spawn.turn);
     application.planned.remove(spawn.order);
     application.begun.pushBack(spawn.order);
+    this.slots.pushBack(spawn.turn);
+    application.slots++;
+    this.#queueForSlot(application);
     const id = this.#nextSpawn++ as SpawnId;
     spawn.id = id;
     spawn.sinceMs = now;
@@ -220,8 +231,17 @@ export class State<O> {
     this.#effects.push({ kind: "spawn", spawn: id, root, options: spawn.options });
   }
 
+  /** Gives the slot of a begun spawn up, if it still has it. */
+  freeSlot(spawn: Spawn<O>): void {
+    if (spawn.turn.list !== this.slots) return;
+    this.slots.remove(spawn.turn);
+    spawn.application.slots--;
+    this.#queueForSlot(spawn.application);
+  }
+
   /** A begun spawn has ended, well or not. */
   end(spawn: Spawn<O>): void {
+    this.freeSlot(spawn);
     if (spawn.id !== undefined) this.begun.delete(spawn.id);
     if (spawn.order.list === spawn.application.outdated) this.outdatedSpawns--;
     spawn.order.list?.remove(spawn.order);
@@ -245,6 +265,13 @@ export class State<O> {
 
   reload(root: ByteString): void {
     this.#effects.push({ kind: "reload", root });
+  }
+
+  #queueForSlot(application: Application<O>): void {
+    const { planned, slots, turn } = application;
+    const { first } = planned;
+    if (first === undefined) this.turns.remove(turn);
+    else this.turns.set(turn, slots * SLOT_WEIGHT + first.number);
   }
 
   #take(instance: Instance<O>): void {

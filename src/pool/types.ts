@@ -34,8 +34,13 @@ export interface PoolOptions {
   readonly maxWaitMs: number;
   /** So many gets may wait; 0: any number. */
   readonly maxQueue: number;
-  /** So many spawns may have begun and not ended; at least 1. */
+  /**
+   * Slots: so many spawns may be under way; at least 1. An application takes another only while it
+   * has fewer than are free.
+   */
   readonly spawnsAtOnce: number;
+  /** A spawn that takes longer has no slot any more: it may hang. Infinity: it always has. */
+  readonly slowSpawnMs: number;
   /** How long an application whose spawns fail again and again is left alone; absent: never. */
   readonly failurePause?: { readonly firstMs: number; readonly maxMs: number } | undefined;
 }

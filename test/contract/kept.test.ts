@@ -1,46 +1,19 @@
 /** Section 11: kept sessions, and how the server asks for them. */
 import { expect } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 
-import { encodeScalar } from "../../src/wire/scalar-message.ts";
+import { builtinTest, bunApplication, bunElements } from "../helpers/builtin-server.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
-import {
-  serverKinds,
-  serverTests,
-  type ServerTest,
-  type ServerUnderTest,
-} from "../helpers/pool-server.ts";
-import { appElements, frame, nextDescriptor, RawClient } from "../helpers/raw-client.ts";
+import { serverKinds, serverTests, type ServerUnderTest } from "../helpers/pool-server.ts";
+import { nextDescriptor, type RawClient } from "../helpers/raw-client.ts";
 
 countDescriptors();
-const binaryTest = serverTests("binary");
-
-/** A server with the built-in spawner: instances of a 2.0 spawn server keep no sessions. */
-function keptTest(claim: string, body: ServerTest): void {
-  const setup = { binary: { builtin: true }, environment: { PATH: "/nonexistent" } };
-  binaryTest(claim, setup, body);
-}
 
 /** An application whose instances serve so many sessions at once. @returns its root. */
-async function application(
-  server: ServerUnderTest,
-  name: string,
-  concurrency = 1,
-): Promise<string> {
-  const root = server.app(name);
-  mkdirSync(root, { recursive: true });
-  writeFileSync(join(root, "server.ts"), "export default { fetch: () => new Response('here') };");
-  const client = await server.connect();
-  const options = encodeScalar(Buffer.from(JSON.stringify({ concurrency })));
-  await client.sendBytes(Buffer.concat([frame("configure", root), options]));
-  expect(await client.receive()).toEqual(["ok"]);
-  client.close();
-  return root;
+function application(server: ServerUnderTest, name: string, concurrency = 1): Promise<string> {
+  const source = "export default { fetch: () => new Response('here') };";
+  return bunApplication(server, name, source, { concurrency });
 }
-
-const elements = (root: string) => appElements(root, { appType: "bun" });
 
 async function connectMultiplexed(server: ServerUnderTest): Promise<RawClient> {
   const client = await server.connect();
@@ -49,7 +22,7 @@ async function connectMultiplexed(server: ServerUnderTest): Promise<RawClient> {
 }
 
 async function sendGetKept(client: RawClient, tag: string, root: string): Promise<void> {
-  await client.send("getKept", tag, ...elements(root));
+  await client.send("getKept", tag, ...bunElements(root));
 }
 
 /** Begins a session that may be kept. @returns the id of its instance's process. */
@@ -65,7 +38,7 @@ async function recalls(client: RawClient) {
   return (await client.inspect()).counters.recalls;
 }
 
-keptTest(
+builtinTest(
   "a get asks for the session open longest before it spawns, and has its instance",
   async (server) => {
     const root = await application(server, "a", 2);
@@ -73,7 +46,7 @@ keptTest(
     const pid = await getKept(keeper, "t0", root);
     expect(await getKept(keeper, "t1", root)).toBe(pid);
     const other = await server.connect();
-    await other.send("get", ...elements(root));
+    await other.send("get", ...bunElements(root));
     expect(await keeper.receive()).toEqual(["recall", "0"]);
     await keeper.send("close", "0");
     expect((await other.receiveSession()).pid).toBe(pid);
@@ -81,32 +54,32 @@ keptTest(
   },
 );
 
-keptTest(
+builtinTest(
   "a get spawns once the answer is keep, and who answered is not asked again",
   async (server) => {
     const root = await application(server, "a");
     const keeper = await connectMultiplexed(server);
     const pid = await getKept(keeper, "t", root);
     const other = await server.connect();
-    await other.send("get", ...elements(root));
+    await other.send("get", ...bunElements(root));
     expect(await keeper.receive()).toEqual(["recall", "0"]);
     await keeper.send("keep", "0");
     expect((await other.receiveSession()).pid).not.toBe(pid);
     await other.send("setMax", "2");
     // It shares: there is nobody left to be asked.
-    await other.send("get", ...elements(root));
+    await other.send("get", ...bunElements(root));
     await other.receiveSession();
     expect(await keeper.number("getActive")).toBe(2);
     expect(await recalls(other)).toEqual({ sent: 1, closed: 0, kept: 1, timedOut: 0 });
   },
 );
 
-keptTest("a get goes on without an answer", async (server) => {
+builtinTest("a get goes on without an answer", async (server) => {
   const root = await application(server, "a");
   const keeper = await connectMultiplexed(server);
   const pid = await getKept(keeper, "t", root);
   const other = await server.connect();
-  await other.send("get", ...elements(root));
+  await other.send("get", ...bunElements(root));
   expect((await other.receiveSession()).pid).not.toBe(pid);
   expect(await recalls(other)).toEqual({ sent: 1, closed: 0, kept: 0, timedOut: 1 });
   expect(await keeper.receive()).toEqual(["recall", "0"]);
@@ -114,7 +87,7 @@ keptTest("a get goes on without an answer", async (server) => {
   await until("it is closed", async () => (await keeper.number("getActive")) === 1);
 });
 
-keptTest(
+builtinTest(
   "an instance of another application that has kept sessions alone makes room",
   async (server) => {
     const [a, b] = [await application(server, "a", 4), await application(server, "b")];
@@ -125,7 +98,7 @@ keptTest(
     const [application0] = (await keeper.inspect()).applications;
     expect(application0?.instances[0]).toMatchObject({ pid, sessions: 2, keptSessions: 2 });
     const other = await server.connect();
-    await other.send("get", ...elements(b));
+    await other.send("get", ...bunElements(b));
     expect(await keeper.receive()).toEqual(["recall", "0"]);
     expect(await keeper.receive()).toEqual(["recall", "1"]);
     await keeper.send("close", "1");
@@ -136,21 +109,24 @@ keptTest(
   },
 );
 
-keptTest("keep and close overtake a get of the same client that waits for them", async (server) => {
-  const [a, b] = [await application(server, "a"), await application(server, "b")];
-  const keeper = await connectMultiplexed(server);
-  await keeper.send("setMax", "1");
-  await getKept(keeper, "t", a);
-  await keeper.send("get", ...elements(b));
-  expect(await keeper.receive()).toEqual(["recall", "0"]);
-  await keeper.send("keep", "0");
-  const witness = await server.connect();
-  await until("keep was heard", async () => (await recalls(witness)).kept === 1);
-  await keeper.send("close", "0");
-  expect((await keeper.receiveSession()).id).toBe("1");
-});
+builtinTest(
+  "keep and close overtake a get of the same client that waits for them",
+  async (server) => {
+    const [a, b] = [await application(server, "a"), await application(server, "b")];
+    const keeper = await connectMultiplexed(server);
+    await keeper.send("setMax", "1");
+    await getKept(keeper, "t", a);
+    await keeper.send("get", ...bunElements(b));
+    expect(await keeper.receive()).toEqual(["recall", "0"]);
+    await keeper.send("keep", "0");
+    const witness = await server.connect();
+    await until("keep was heard", async () => (await recalls(witness)).kept === 1);
+    await keeper.send("close", "0");
+    expect((await keeper.receiveSession()).id).toBe("1");
+  },
+);
 
-keptTest(
+builtinTest(
   "sessions of instances that leave the pool are asked for, each after the ok that names it",
   async (server) => {
     const count = 280;
@@ -175,7 +151,7 @@ keptTest(
   },
 );
 
-keptTest(
+builtinTest(
   "keep and close of what is no open session are ignored, and so is keep unasked",
   async (server) => {
     const root = await application(server, "a");
@@ -184,7 +160,7 @@ keptTest(
     for (const id of ["0", "1", "7", "-1"]) await keeper.send("keep", id);
     for (const id of ["1", "7", "-1"]) await keeper.send("close", id);
     const other = await server.connect();
-    await other.send("get", ...elements(root));
+    await other.send("get", ...bunElements(root));
     expect(await keeper.receive()).toEqual(["recall", "0"]);
     await keeper.send("close", "0");
     await keeper.send("keep", "0");
@@ -193,17 +169,20 @@ keptTest(
   },
 );
 
-keptTest("a client that goes away with kept sessions gives them to who waits", async (server) => {
-  const [a, b] = [await application(server, "a"), await application(server, "b")];
-  const keeper = await connectMultiplexed(server);
-  await keeper.send("setMax", "1");
-  await getKept(keeper, "t", a);
-  const other = await server.connect();
-  await other.send("get", ...elements(b));
-  expect(await keeper.receive()).toEqual(["recall", "0"]);
-  keeper.close();
-  await other.receiveSession();
-});
+builtinTest(
+  "a client that goes away with kept sessions gives them to who waits",
+  async (server) => {
+    const [a, b] = [await application(server, "a"), await application(server, "b")];
+    const keeper = await connectMultiplexed(server);
+    await keeper.send("setMax", "1");
+    await getKept(keeper, "t", a);
+    const other = await server.connect();
+    await other.send("get", ...bunElements(b));
+    expect(await keeper.receive()).toEqual(["recall", "0"]);
+    keeper.close();
+    await other.receiveSession();
+  },
+);
 
 for (const kind of serverKinds) {
   serverTests(kind)(
@@ -217,7 +196,7 @@ for (const kind of serverKinds) {
   );
 }
 
-keptTest("getKept needs the descriptor channel", async (server) => {
+builtinTest("getKept needs the descriptor channel", async (server) => {
   const client = await server.connect();
   await sendGetKept(client, "t", await application(server, "a"));
   expect(await client.end()).toBe("");

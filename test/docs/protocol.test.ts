@@ -238,7 +238,7 @@ function keysOf(value: unknown): string[] {
 /** A pool in which everything happens at once, so that no list in its snapshot is empty. */
 function busyPool(): Pool<undefined> {
   const pool = new Pool<undefined>(
-    { maxWaitMs: 0, maxQueue: 0, spawnsAtOnce: 3 },
+    { maxWaitMs: 0, maxQueue: 0, spawnsAtOnce: 3, slowSpawnMs: Infinity },
     { max: 2, useGlobalQueue: true },
   );
   const get = () =>

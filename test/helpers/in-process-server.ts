@@ -39,6 +39,7 @@ export async function startInProcess(
       maxWaitMs: (setup.maxWaitSeconds ?? 0) * 1000,
       maxQueue: setup.maxQueue ?? 0,
       spawnsAtOnce: spawner.spawnsAtOnce,
+      slowSpawnMs: Infinity,
       failurePause: spawner.pausesAfterFailures ? { firstMs: 1000, maxMs: 30_000 } : undefined,
     },
     {

@@ -132,7 +132,12 @@ describe("a mistake of the caller", () => {
   const now = 0;
 
   test("throws, and says which id is unknown to which event", () => {
-    const pool = new Pool<string>({ maxWaitMs: 0, maxQueue: 0, spawnsAtOnce: 1 });
+    const pool = new Pool<string>({
+      maxWaitMs: 0,
+      maxQueue: 0,
+      spawnsAtOnce: 1,
+      slowSpawnMs: Infinity,
+    });
     const id = 7 as never;
     expect(() => pool.sessionClosed(id, now)).toThrow(
       "sessionClosed of session 7: no such session",
@@ -193,7 +198,12 @@ describe("a mistake of the caller", () => {
   });
 
   test("a time that is no number throws; one that runs backwards counts as the last", () => {
-    const pool = new Pool<string>({ maxWaitMs: 0, maxQueue: 0, spawnsAtOnce: 1 });
+    const pool = new Pool<string>({
+      maxWaitMs: 0,
+      maxQueue: 0,
+      spawnsAtOnce: 1,
+      slowSpawnMs: Infinity,
+    });
     const request = {
       root: fromText("/a"),
       options: "",

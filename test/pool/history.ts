@@ -48,7 +48,8 @@ export class History {
     const options: PoolOptions = {
       maxWaitMs: this.#pick([0, 0, 60]),
       maxQueue: this.#pick([0, 0, 3]),
-      spawnsAtOnce: this.#pick([1, 2, 4]),
+      spawnsAtOnce: this.#pick([1, 2, 4, 5]),
+      slowSpawnMs: this.#pick([Infinity, 15, 200]),
       failurePause: this.#pick([
         undefined,
         { firstMs: 20, maxMs: 100 },
@@ -162,7 +163,9 @@ export class History {
     const session = this.#take(waiter);
     if (waiter === undefined || session === undefined) return;
     const effects = this.#pool.connectFailed(session, "ECONNREFUSED", this.#model.now);
-    this.#compare(`connectFailed ${waiter}`, effects, () => this.#model.connectFailed(waiter));
+    this.#compare(`connectFailed ${waiter}`, effects, () =>
+      this.#model.connectFailed(waiter, "ECONNREFUSED"),
+    );
   }
 
   #alternative(waiter: number | undefined): void {

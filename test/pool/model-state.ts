@@ -27,6 +27,10 @@ export interface ModelInstance {
   used: number;
   usedAt: number;
   served: number;
+  readyAt: number;
+  firstServedAt: number;
+  /** Failures in a row, and pauses, of its application before it was ready. */
+  before: readonly [failures: number, pauses: number];
 }
 
 export interface ModelSpawn {
@@ -35,6 +39,7 @@ export interface ModelSpawn {
   options: string;
   /** Ids from here on arrived after it began. */
   beganAt: number;
+  begunAtMs: number;
   /** Ids from here on arrived after a restart or clear. */
   servesBefore: number;
 }
@@ -117,6 +122,9 @@ export class ModelState {
       ...pauses.map(({ app }) => app.pausedUntil),
       ...recalls.map(({ recalledAt }) => recalledAt + RECALL_MS),
       ...held,
+      ...(this.planned().length > 0 ? this.slots().map(({ begunAtMs }) => begunAtMs) : []).map(
+        (begunAtMs) => begunAtMs + this.options.slowSpawnMs,
+      ),
     );
   }
 
@@ -168,6 +176,10 @@ export class ModelState {
   protected perSpawn = (app: App) => app.saidConcurrency ?? app.expectedConcurrency;
   protected line = (app: App) => byArrival(this.waiting.filter((get) => get.app === app));
   protected begun = () => this.spawns.filter(({ id }) => id !== undefined);
+  protected slots(): ModelSpawn[] {
+    return this.begun().filter(({ begunAtMs }) => begunAtMs + this.options.slowSpawnMs > this.now);
+  }
+
   protected planned = () => this.spawns.filter(({ id }) => id === undefined);
   protected spawnsOf = (app: App) => this.spawns.filter((spawn) => spawn.app === app);
   protected coming = (app: App) => this.spawnsOf(app).filter((spawn) => !isOutdated(spawn));

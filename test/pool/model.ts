@@ -14,9 +14,9 @@ import {
   type ModelInstance,
   type ModelSpawn,
 } from "./model-state.ts";
-import { KeptModel } from "./model-kept.ts";
+import { FailureModel } from "./model-failures.ts";
 
-export class Model extends KeptModel {
+export class Model extends FailureModel {
   #gets = 0;
   #spawnIds = 0;
   #instanceIds = 0;
@@ -74,11 +74,14 @@ export class Model extends KeptModel {
       used: ++this.uses,
       usedAt: this.now,
       served: 0,
+      readyAt: this.now,
+      firstServedAt: Infinity,
+      before: [app.failuresInRow, app.pauses],
     };
     this.instances.push(instance);
     if (!isLate) {
       app.saidConcurrency = concurrency;
-      this.#forgive(app);
+      this.forgive(app);
     }
     for (const get of this.line(app)) {
       if (get.id < spawn.servesBefore && instance.sessions.length < concurrency) {
@@ -91,7 +94,7 @@ export class Model extends KeptModel {
   spawnFailed(id: number, message: string): void {
     const spawn = this.takeSpawn(id);
     const { app } = spawn;
-    if (!isOutdated(spawn)) this.#noteFailure(app, message);
+    if (!isOutdated(spawn)) this.noteFailure(app, message, 2);
     for (const get of this.line(app)) {
       if (get.id < spawn.beganAt) this.#refuseSpawnFailed(get, message);
     }
@@ -100,7 +103,7 @@ export class Model extends KeptModel {
 
   sessionClosed(id: number): void {
     const instance = this.endSession(id);
-    instance.served++;
+    if (instance.served++ === 0) instance.firstServedAt = this.now;
     this.use(instance);
     this.#settle();
   }
@@ -111,10 +114,11 @@ export class Model extends KeptModel {
     this.#settle();
   }
 
-  connectFailed(id: number): void {
+  connectFailed(id: number, cause: string): void {
     const get = this.grantedGet(id);
     const instance = this.endSession(id);
     if (instance.standing === "pooled") {
+      this.noteEarlyEnd(instance, "could not be connected to", `: ${cause}`);
       instance.standing = "leaving";
       instance.reason = "unreachable";
       this.recallAll(instance);
@@ -146,6 +150,7 @@ export class Model extends KeptModel {
     const instance = this.instances.find((candidate) => candidate.id === id);
     if (instance === undefined) throw new Error(`model: no instance ${id}`);
     if (instance.standing === "pooled") {
+      this.noteEarlyEnd(instance, "died", "");
       instance.reason = "died";
       this.recallAll(instance);
     }
@@ -222,8 +227,8 @@ export class Model extends KeptModel {
     }
     this.#shedIdle();
     this.emptyKept();
-    while (this.begun().length < this.options.spawnsAtOnce && this.planned().length > 0) {
-      this.#begin(this.planned()[0]);
+    for (let next = this.#nextToBegin(); next !== undefined; next = this.#nextToBegin()) {
+      this.#begin(next);
     }
     this.apps = this.apps.filter((app) => !this.#isForgettable(app));
   }
@@ -284,12 +289,28 @@ export class Model extends KeptModel {
 
   #plan(get: ModelGet): true {
     const { app, options } = get;
-    this.spawns.push({ id: undefined, app, options, beganAt: 0, servesBefore: Infinity });
+    this.spawns.push({
+      id: undefined,
+      app,
+      options,
+      beganAt: 0,
+      begunAtMs: 0,
+      servesBefore: Infinity,
+    });
     return true;
   }
 
-  #begin(spawn: ModelSpawn | undefined): void {
-    if (spawn === undefined) return;
+  /** The spawn planned first where fewest slots are taken, fewer than are free. */
+  #nextToBegin(): ModelSpawn | undefined {
+    const has = (app: App) => this.slots().filter((spawn) => spawn.app === app).length;
+    const free = this.options.spawnsAtOnce - this.slots().length;
+    return this.planned()
+      .filter(({ app }) => has(app) < free)
+      .toSorted((a, b) => has(a.app) - has(b.app))[0];
+  }
+
+  #begin(spawn: ModelSpawn): void {
+    spawn.begunAtMs = this.now;
     spawn.id = this.#spawnIds++;
     spawn.beganAt = this.#gets;
     this.say("spawn", spawn.id, spawn.app.root, spawn.options);
@@ -316,7 +337,7 @@ export class Model extends KeptModel {
   }
 
   #askForRestart(app: App): void {
-    this.#forgive(app);
+    this.forgive(app);
     if (this.#restartFits(app)) this.#restart(app);
     else if (!this.pendingRestarts.includes(app)) this.pendingRestarts.push(app);
   }
@@ -344,21 +365,6 @@ export class Model extends KeptModel {
     for (const spawn of this.begun()) {
       if (spawn.app === app) spawn.servesBefore = Math.min(spawn.servesBefore, this.#gets);
     }
-  }
-
-  #noteFailure(app: App, message: string): void {
-    app.lastFailure = { message, at: this.now };
-    app.failuresInRow++;
-    const { failurePause } = this.options;
-    if (failurePause === undefined || app.failuresInRow < 2 || this.isPaused(app)) return;
-    const { firstMs, maxMs } = failurePause;
-    app.pausedUntil = this.now + Math.min(firstMs * 2 ** app.pauses++, maxMs);
-  }
-
-  #forgive(app: App): void {
-    app.failuresInRow = 0;
-    app.pauses = 0;
-    app.pausedUntil = 0;
   }
 
   #isForgettable(app: App): boolean {

@@ -17,7 +17,7 @@ import type {
 } from "../../src/pool/types.ts";
 import { type ByteString, fromText } from "../../src/wire/bytes.ts";
 
-const QUIET: PoolOptions = { maxWaitMs: 0, maxQueue: 0, spawnsAtOnce: 100 };
+const QUIET: PoolOptions = { maxWaitMs: 0, maxQueue: 0, spawnsAtOnce: 100, slowSpawnMs: Infinity };
 
 interface GetOptions {
   readonly restart?: boolean;

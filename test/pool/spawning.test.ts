@@ -96,6 +96,48 @@ describe("planned spawns", () => {
   });
 });
 
+describe("slots to begin a spawn", () => {
+  test("an application whose spawns hang leaves half of them to others, and those half of the rest", () => {
+    const scene = new Scene({ max: 100 }, { spawnsAtOnce: 8 });
+    const begun = (app: string) => Array.from({ length: 8 }, () => scene.get(app)).flat().length;
+    expect(["/a", "/b", "/c", "/d", "/e"].map(begun)).toEqual([4, 2, 1, 1, 0]);
+  });
+
+  test("go to the application that has the fewest, then to the spawn planned first", () => {
+    const scene = new Scene({}, { spawnsAtOnce: 2 });
+    scene.get("/a");
+    scene.get("/a");
+    scene.get("/b");
+    scene.get("/b");
+    scene.get("/c");
+    expect(scene.spawnFailed(1)).toEqual(["refuse g2 spawnFailed: it broke", "spawn s2 /b"]);
+    expect(scene.spawned(2)).toEqual(["grant g3 i0", "spawn s3 /c"]);
+    expect(scene.spawned(0)).toEqual(["grant g0 i1", "spawn s4 /a"]);
+  });
+
+  test("of fifty cold applications are taken in the order of their gets, each once", () => {
+    const scene = new Scene({ max: 50 }, { spawnsAtOnce: 4 });
+    const apps = Array.from({ length: 50 }, (_, n) => `/app${n}`);
+    const begun = apps.flatMap((app) => scene.get(app));
+    expect(begun).toHaveLength(4);
+    for (let spawn = 0; spawn < 50; spawn++) begun.push(...scene.spawned(spawn).slice(1));
+    expect(begun).toEqual(apps.map((app, n) => `spawn s${n} ${app}`));
+  });
+
+  test("are not held by spawns that take long enough to be hanging", () => {
+    const scene = new Scene({}, { spawnsAtOnce: 2, slowSpawnMs: 100 });
+    scene.get("/a");
+    scene.now = 50;
+    scene.get("/b");
+    expect(scene.get("/c")).toEqual([]);
+    expect(scene.pool.nextDeadline()).toBe(100);
+    scene.now = 100;
+    expect(scene.tick()).toEqual(["spawn s2 /c"]);
+    expect(scene.pool.nextDeadline()).toBe(undefined);
+    expect(scene.spawned(0)).toEqual(["grant g0 i0"]);
+  });
+});
+
 describe("a failed spawn", () => {
   test("is the answer to every get that has waited since before it began, and to no other", () => {
     const scene = new Scene({}, { spawnsAtOnce: 1 });
@@ -161,6 +203,25 @@ function failTwice(scene: Scene): void {
 }
 
 describe("the pause after failures", () => {
+  test("refuses gets whose last instance has to make room for another application", () => {
+    const limits = { max: 2, useGlobalQueue: true };
+    const scene = new Scene(limits, { failurePause: PAUSE });
+    scene.get("/a");
+    scene.spawned(0);
+    scene.get("/a");
+    scene.spawnFailed(1);
+    scene.get("/a");
+    scene.spawnFailed(2);
+    scene.setLimits({ max: 1 });
+    scene.get("/b");
+    expect(scene.get("/a")).toEqual([]);
+    expect(scene.close(0)).toEqual([
+      "retire i0 evicted",
+      "refuse g4 spawnFailed: it broke",
+      "spawn s3 /b",
+    ]);
+  });
+
   test("begins with the second in a row, and refuses gets at once with the last error", () => {
     const scene = new Scene({}, { failurePause: PAUSE });
     failTwice(scene);

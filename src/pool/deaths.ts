@@ -1,0 +1,58 @@
+/**
+ * How instances end though nobody let them go: they die, or cannot be connected to. One that does
+ * so right after it was ready has not really started: its success is taken back, and it counts as a
+ * failed start, so that an application that crashes on every request is spawned ever more rarely.
+ */
+
+import type { Instance } from "./application.ts";
+import { noteFailure } from "./spawns.ts";
+import type { State } from "./state.ts";
+
+/** A younger instance may have failed to start; an older one has lived. */
+const EARLY_MS = 5_000;
+
+/**
+ * An instance that lives for so long after one of its sessions has ended can serve: a crash that
+ * ends a session is noticed sooner.
+ */
+const PROOF_MS = 100;
+
+/** Early ends in a row before the first pause: somebody may have killed one or two. */
+const EARLY_ENDS_BEFORE_PAUSE = 3;
+
+/** The process is gone. */
+export function die<O>(state: State<O>, instance: Instance<O>, now: number): void {
+  state.counters.deaths++;
+  if (instance.standing === "pooled") {
+    noteIfEarly(state, instance, (after) => `it died ${after}`, now);
+    state.leave(instance, "dead", "died", now);
+  } else {
+    state.leave(instance, "dead", instance.reason, now);
+  }
+}
+
+/** It could not be connected to: it leaves the pool. */
+export function becomeUnreachable<O>(
+  state: State<O>,
+  instance: Instance<O>,
+  cause: string,
+  now: number,
+): void {
+  if (instance.standing !== "pooled") return;
+  noteIfEarly(state, instance, (after) => `it could not be connected to ${after}: ${cause}`, now);
+  state.leave(instance, "leaving", "unreachable", now);
+}
+
+function noteIfEarly<O>(
+  state: State<O>,
+  instance: Instance<O>,
+  tell: (after: string) => string,
+  now: number,
+): void {
+  const { application, readyMs, firstServedMs, failuresBefore } = instance;
+  if (state.options.failurePause === undefined) return;
+  if (now - readyMs >= EARLY_MS || now - firstServedMs > PROOF_MS) return;
+  application.failures.takeBack(failuresBefore);
+  const message = tell(`${Math.round(now - readyMs)} ms after it was ready`);
+  noteFailure(state, application, { message }, EARLY_ENDS_BEFORE_PAUSE, now);
+}
