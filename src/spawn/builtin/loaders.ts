@@ -49,8 +49,13 @@ const bun: Loader = {
     "preload.ts": () => textOf(import("./loaders/bun/preload.ts", { with: { type: "text" } })),
     "application.ts": () =>
       textOf(import("./loaders/bun/application.ts", { with: { type: "text" } })),
+    "answer.ts": () => textOf(import("./loaders/bun/answer.ts", { with: { type: "text" } })),
+    "body.ts": () => textOf(import("./loaders/bun/body.ts", { with: { type: "text" } })),
+    "host.ts": () => textOf(import("./loaders/bun/host.ts", { with: { type: "text" } })),
     "known-bodies.ts": () =>
       textOf(import("./loaders/bun/known-bodies.ts", { with: { type: "text" } })),
+    "request-body.ts": () =>
+      textOf(import("./loaders/bun/request-body.ts", { with: { type: "text" } })),
     "request-head.ts": () =>
       textOf(import("./loaders/bun/request-head.ts", { with: { type: "text" } })),
     "response-head.ts": () =>

@@ -60,9 +60,19 @@ function callInProcess(first: ServeOptions, leave: () => void): Application {
       handler(typeof request === "string" ? new Request(request) : request),
     [Symbol.dispose]: leave,
   };
-  const handler: Handler = async (request) => {
+  const handler: Handler = (request) => {
+    let answer: unknown;
     try {
-      return checked(await options.fetch?.call(server, request, server));
+      answer = options.fetch?.call(server, request, server);
+    } catch (error) {
+      return failed(options, server, error);
+    }
+    // Without a promise it is on its way at once.
+    return answer instanceof Response ? answer : later(answer);
+  };
+  const later = async (answer: unknown): Promise<Response> => {
+    try {
+      return checked(await answer);
     } catch (error) {
       return failed(options, server, error);
     }

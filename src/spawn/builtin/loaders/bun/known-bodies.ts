@@ -4,26 +4,42 @@
  * Runs inside instances.
  */
 
-/** Content-Type of an answer that names none, as Bun's server would send it. */
-const defaultTypes = new WeakMap<Response, string>();
+/** A body that is there as a whole. */
+export interface KnownBody {
+  /** Content-Type of an answer that names none, as Bun's server would send it. */
+  readonly type: string;
+  /** Absent: it was given as bytes, or as an object for Response.json. */
+  readonly text?: string;
+}
+
+const known = new WeakMap<Response, KnownBody>();
+
+const ofBytes: KnownBody = { type: "application/octet-stream" };
+const ofJson: KnownBody = { type: "application/json;charset=utf-8" };
 
 /** From now on `new Response(…)` is watched; everything else about Response stays as it is. */
 export function watchResponses(): void {
+  const json = Response.json.bind(Response);
+  Response.json = (...parameters: Parameters<typeof json>) => {
+    const response = json(...parameters);
+    known.set(response, ofJson);
+    return response;
+  };
   globalThis.Response = new Proxy(Response, {
     construct(target, parameters: unknown[], newTarget) {
       const response = Reflect.construct(target, parameters, newTarget) as Response;
       const body = parameters[0];
       if (typeof body === "string") {
-        defaultTypes.set(response, "text/plain;charset=utf-8");
+        known.set(response, { type: "text/plain;charset=utf-8", text: body });
       } else if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) {
-        defaultTypes.set(response, "application/octet-stream");
+        known.set(response, ofBytes);
       }
       return response;
     },
   });
 }
 
-/** The default type of a Response whose body is there as a whole, undefined for all others. */
-export function wholeBodyType(response: Response): string | undefined {
-  return response.bodyUsed ? undefined : defaultTypes.get(response);
+/** What is known of a Response's body; undefined where it has to be read as a stream. */
+export function knownBody(response: Response): KnownBody | undefined {
+  return response.bodyUsed ? undefined : known.get(response);
 }

@@ -11,6 +11,7 @@
 import { writeSync } from "node:fs";
 
 import { makeApplication, type Application, type ServeOptions } from "./application.ts";
+import { Host } from "./host.ts";
 import { watchResponses } from "./known-bodies.ts";
 import { Session, type SessionSocket } from "./session.ts";
 
@@ -24,12 +25,8 @@ delete process.env["BUN_BE_BUN"];
 passOnEnvironment();
 
 const realServe = Bun.serve as unknown as (options: ServeOptions) => unknown;
-/** Connections being served, and those waiting for their turn, first come, first served. */
-const serving = new Set<SessionSocket>();
-const waiting = new Set<SessionSocket>();
 let application: Application | undefined;
-let sessions: { stop(): void } | undefined;
-let isLeaving = false;
+let host: Host | undefined;
 
 function arrayMessage(...elements: string[]): Buffer {
   const payload = Buffer.from(elements.map((element) => `${element}\0`).join(""), "latin1");
@@ -64,10 +61,8 @@ function onNothingServed(): void {
 }
 
 function leave(): void {
-  if (isLeaving) return;
-  isLeaving = true;
-  sessions?.stop();
-  leaveIfDone();
+  if (host === undefined) process.exit(0);
+  host.leave();
 }
 
 /** The server is gone, or in its last seconds: no session may hold the process for ever. */
@@ -78,39 +73,15 @@ function onLifelineEnd(): void {
   setTimeout(() => process.exit(0), stuckMs).unref();
 }
 
-function leaveIfDone(): void {
-  if (isLeaving && serving.size === 0 && waiting.size === 0) process.exit(0);
-}
-
-function admit(socket: SessionSocket): void {
-  if (serving.size < concurrency) {
-    serving.add(socket);
-    return;
-  }
-  waiting.add(socket);
-  socket.pause();
-}
-
-function dismiss(socket: SessionSocket): void {
-  waiting.delete(socket);
-  serving.delete(socket);
-  const [next] = waiting;
-  if (next !== undefined && serving.size < concurrency) {
-    waiting.delete(next);
-    serving.add(next);
-    next.resume();
-  }
-  leaveIfDone();
-}
-
 function serveSessions({ handler }: Application): void {
-  sessions = Bun.listen<Session>({
+  const sessions = new Host(concurrency, handler, () => server.stop());
+  host = sessions;
+  const server = Bun.listen<Session>({
     fd: listener,
     allowHalfOpen: true,
     socket: {
       open: (socket: SessionSocket) => {
-        socket.data = new Session(socket, handler, () => dismiss(socket));
-        admit(socket);
+        socket.data = new Session(socket, sessions);
       },
       data: (socket: SessionSocket, chunk: Buffer) => socket.data.data(chunk),
       end: (socket: SessionSocket) => socket.data.end(),

@@ -16,10 +16,13 @@ export interface RequestHead {
   readonly method: string;
   readonly url: string;
   readonly headers: Headers;
-  /** How many bytes of body come; undefined: until the client ends its side. */
+  /** How many bytes of body come; undefined: it does not say. */
   readonly contentLength: number | undefined;
-  /** Whether a body can come at all; the Web platform knows none with GET and HEAD. */
+  readonly isChunked: boolean;
+  /** Whether the program gets to see a body; the Web platform knows none with GET and HEAD. */
   readonly mayHaveBody: boolean;
+  /** Whether another request may follow on the session. */
+  readonly isKept: boolean;
 }
 
 /** Where the head that starts with these bytes ends; undefined until its size has arrived. */
@@ -31,86 +34,169 @@ export function headEnd(bytes: Buffer): number | undefined {
   return 4 + size;
 }
 
-/** Reads `name NUL value NUL …`. */
-export function parseHead(payload: Buffer): RequestHead {
-  const variables = parseVariables(payload);
-  const method = variables.get("REQUEST_METHOD");
-  if (method === undefined || method === "") throw new BadRequest("REQUEST_METHOD is missing");
-  const mayHaveBody = method !== "GET" && method !== "HEAD";
-  return {
-    method,
-    url: urlOf(variables),
-    headers: headersOf(variables),
-    contentLength: contentLengthOf(variables),
-    mayHaveBody,
-  };
+/** The variables that say something about more than one header. */
+interface Variables {
+  method: string;
+  uri: string;
+  script: string;
+  path: string;
+  query: string;
+  https: string;
+  host: string;
+  serverName: string;
+  serverPort: string;
+  contentLength: string;
+  isChunked: boolean;
+  isKept: boolean;
 }
 
-function parseVariables(payload: Buffer): Map<string, string> {
-  if (payload.length === 0 || payload.at(-1) !== 0) {
+/** Reads `name NUL value NUL …` from `start` to `end`. */
+export function parseHead(bytes: Buffer, start: number, end: number): RequestHead {
+  if (start === end || bytes[end - 1] !== 0) {
     throw new BadRequest("the headers do not end with a NUL");
   }
-  const parts = payload.toString("latin1", 0, payload.length - 1).split("\0");
+  const parts = bytes.toString("latin1", start, end - 1).split("\0");
   if (parts.length % 2 !== 0) throw new BadRequest("a header lacks its value");
-  const variables = new Map<string, string>();
+  const headers = new Headers();
+  const variables: Variables = {
+    method: "",
+    uri: "",
+    script: "",
+    path: "",
+    query: "",
+    https: "",
+    host: "",
+    serverName: "",
+    serverPort: "",
+    contentLength: "",
+    isChunked: false,
+    isKept: false,
+  };
   for (let index = 0; index < parts.length; index += 2) {
     const name = parts[index] ?? "";
     const value = parts[index + 1] ?? "";
-    if (name === "") throw new BadRequest("a header lacks its name");
-    const before = name.startsWith("HTTP_") ? variables.get(name) : undefined;
-    // A repeated header means the same as one list (RFC 9110, 5.2), but for cookies.
-    const separator = name === "HTTP_COOKIE" ? "; " : ", ";
-    variables.set(name, before === undefined ? value : `${before}${separator}${value}`);
+    if (name.startsWith("HTTP_")) readHeader(variables, headers, name, value);
+    else readVariable(variables, headers, name, value);
   }
-  return variables;
+  return checked(variables, headers);
 }
 
-function contentLengthOf(variables: Map<string, string>): number | undefined {
-  const text = variables.get("CONTENT_LENGTH");
-  if (text === undefined || text === "") return undefined;
+function readHeader(variables: Variables, headers: Headers, name: string, value: string): void {
+  switch (name) {
+    // These two say how bytes were framed on the front end's connection, which is not ours.
+    case "HTTP_CONNECTION":
+      return;
+    case "HTTP_TRANSFER_ENCODING":
+      variables.isChunked = value.toLowerCase() === "chunked";
+      return;
+    case "HTTP_HOST":
+      variables.host = value;
+      return addHeader(headers, "host", value);
+    case "HTTP_COOKIE": {
+      // A repeated header means the same as one list (RFC 9110, 5.2), but for cookies.
+      const before = headers.get("cookie");
+      if (before !== null) headers.delete("cookie");
+      return addHeader(headers, "cookie", before === null ? value : `${before}; ${value}`);
+    }
+    default:
+      return addHeader(headers, headerName(name), value);
+  }
+}
+
+function readVariable(variables: Variables, headers: Headers, name: string, value: string): void {
+  switch (name) {
+    case "REQUEST_METHOD":
+      variables.method = value;
+      return;
+    case "REQUEST_URI":
+      variables.uri = value;
+      return;
+    case "SCRIPT_NAME":
+      variables.script = value;
+      return;
+    case "PATH_INFO":
+      variables.path = value;
+      return;
+    case "QUERY_STRING":
+      variables.query = value;
+      return;
+    case "HTTPS":
+      variables.https = value;
+      return;
+    case "SERVER_NAME":
+      variables.serverName = value;
+      return;
+    case "SERVER_PORT":
+      variables.serverPort = value;
+      return;
+    case "SESSION_KEEP":
+      variables.isKept = value === "1";
+      return;
+    case "CONTENT_LENGTH":
+      variables.contentLength = value;
+      if (value !== "") addHeader(headers, "content-length", value);
+      return;
+    case "CONTENT_TYPE":
+      if (value !== "") addHeader(headers, "content-type", value);
+      return;
+    case "":
+      throw new BadRequest("a header lacks its name");
+    default: // What else a front end says has no place in a Request.
+  }
+}
+
+function addHeader(headers: Headers, name: string, value: string): void {
+  try {
+    headers.append(name, value);
+  } catch {
+    throw new BadRequest(`the header ${JSON.stringify(name)} is not one of HTTP`);
+  }
+}
+
+/** Names of headers by variable; programs and clients use few. Bounded, as clients choose them. */
+const headerNames = new Map<string, string>();
+const maxHeaderNames = 1_000;
+
+function headerName(variable: string): string {
+  const known = headerNames.get(variable);
+  if (known !== undefined) return known;
+  const name = variable.slice("HTTP_".length).toLowerCase().replaceAll("_", "-");
+  if (headerNames.size < maxHeaderNames) headerNames.set(variable, name);
+  return name;
+}
+
+function checked(variables: Variables, headers: Headers): RequestHead {
+  const { method, isChunked, isKept } = variables;
+  if (method === "") throw new BadRequest("REQUEST_METHOD is missing");
+  const contentLength = contentLengthOf(variables.contentLength);
+  if (isChunked && contentLength !== undefined) {
+    throw new BadRequest("the body has a length and is chunked");
+  }
+  const mayHaveBody = method !== "GET" && method !== "HEAD";
+  const url = urlOf(variables);
+  return { method, url, headers, contentLength, isChunked, mayHaveBody, isKept };
+}
+
+function contentLengthOf(text: string): number | undefined {
+  if (text === "") return undefined;
   const length = /^[0-9]+$/.test(text) ? Number(text) : NaN;
   if (!Number.isSafeInteger(length)) throw new BadRequest("CONTENT_LENGTH is not a length");
   return length;
 }
 
-function headersOf(variables: Map<string, string>): Headers {
-  const headers = new Headers();
-  for (const [name, value] of variables) {
-    const header = headerName(name);
-    if (header === undefined || (value === "" && !name.startsWith("HTTP_"))) continue;
-    try {
-      headers.set(header, value);
-    } catch {
-      throw new BadRequest(`the header ${JSON.stringify(header)} is not one of HTTP`);
-    }
-  }
-  return headers;
-}
-
-function headerName(variable: string): string | undefined {
-  if (variable === "CONTENT_TYPE") return "content-type";
-  if (variable === "CONTENT_LENGTH") return "content-length";
-  // These two say how bytes were framed on the front end's connection, which is not ours.
-  if (variable === "HTTP_CONNECTION" || variable === "HTTP_TRANSFER_ENCODING") return undefined;
-  if (!variable.startsWith("HTTP_")) return undefined;
-  return variable.slice("HTTP_".length).toLowerCase().replaceAll("_", "-");
-}
-
-function urlOf(variables: Map<string, string>): string {
-  const isSecure = ["on", "1", "true"].includes((variables.get("HTTPS") ?? "").toLowerCase());
+function urlOf(variables: Variables): string {
+  const { https } = variables;
+  const isSecure = https !== "" && ["on", "1", "true"].includes(https.toLowerCase());
   const scheme = isSecure ? "https" : "http";
   const target = targetOf(variables);
-  if (/^https?:\/\//i.test(target)) return parsedUrl(target);
+  if (!target.startsWith("/")) return parsedUrl(target);
   return parsedUrl(`${scheme}://${hostOf(variables, isSecure)}${target}`);
 }
 
-function targetOf(variables: Map<string, string>): string {
-  const uri = variables.get("REQUEST_URI") ?? "";
+function targetOf({ uri, script, path: info, query }: Variables): string {
   if (uri.startsWith("/") || /^https?:\/\//i.test(uri)) return uri;
-  const query = variables.get("QUERY_STRING") ?? "";
-  const script = variables.get("SCRIPT_NAME") ?? "";
   // PATH_INFO is decoded (RFC 3875, 4.1.5); what a URL cannot hold is encoded again.
-  const path = `${script}${variables.get("PATH_INFO") ?? ""}`.replace(
+  const path = `${script}${info}`.replace(
     /[^!$&'()*+,\-./0-9:;=@A-Z_a-z~]/g,
     (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`,
   );
@@ -120,14 +206,12 @@ function targetOf(variables: Map<string, string>): string {
 /** RFC 9110, 7.2: a host and perhaps a port; anything else would become part of the path. */
 const hostForm = /^(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@\\:[\]]+)(?::[0-9]*)?$/;
 
-function hostOf(variables: Map<string, string>, isSecure: boolean): string {
-  const host = variables.get("HTTP_HOST") ?? "";
+function hostOf({ host, serverName, serverPort: port }: Variables, isSecure: boolean): string {
   if (host !== "" && !hostForm.test(host)) throw new BadRequest("the host is not one of HTTP");
   if (host !== "") return host;
-  const name = variables.get("SERVER_NAME") ?? "";
-  const port = variables.get("SERVER_PORT") ?? "";
-  if (name === "") return "localhost";
-  return port === "" || port === (isSecure ? "443" : "80") ? name : `${name}:${port}`;
+  if (serverName === "") return "localhost";
+  const isUsual = port === "" || port === (isSecure ? "443" : "80");
+  return isUsual ? serverName : `${serverName}:${port}`;
 }
 
 function parsedUrl(text: string): string {

@@ -6,26 +6,34 @@ const ofTheConnection = new Set([
   "keep-alive",
   "proxy-connection",
   "status",
+  "trailer",
   "transfer-encoding",
   "upgrade",
 ]);
 
-/** What is known of a body that is there as a whole. */
-export interface WholeBody {
-  readonly type: string;
-  readonly length: number;
-}
+/** How the body is sent: as a whole, of a type if none is named, or in chunks. */
+export type Framing = { readonly type?: string; readonly length: number } | "chunked";
 
-/** `Status: 200 OK`, the headers with repeated ones kept, and the empty line. */
-export function encodeResponseHead(response: Response, whole?: WholeBody): string {
+/**
+ * `Status: 200 OK`, the headers with repeated ones kept, and the empty line.
+ * @param framing absent: as the headers say. @param isHead whether the body is left out, so that
+ * the program knows best how long it would be.
+ */
+export function encodeResponseHead(response: Response, framing?: Framing, isHead = false): string {
   const { headers } = response;
   const reason = reasonOf(response);
   let head = `Status: ${response.status}${reason === "" ? "" : ` ${reason}`}\r\n`;
-  if (whole !== undefined) {
-    if (!headers.has("content-type")) head += `content-type: ${whole.type}\r\n`;
-    if (!headers.has("content-length")) head += `content-length: ${whole.length}\r\n`;
+  let isLengthOurs = false;
+  if (framing === "chunked") {
+    head += "transfer-encoding: chunked\r\n";
+  } else if (framing !== undefined) {
+    const { type, length } = framing;
+    if (type !== undefined && !headers.has("content-type")) head += `content-type: ${type}\r\n`;
+    isLengthOurs = !(isHead && headers.has("content-length"));
+    if (isLengthOurs) head += `content-length: ${length}\r\n`;
   }
   for (const [name, value] of headers) {
+    if (isLengthOurs && name === "content-length") continue;
     if (!ofTheConnection.has(name)) head += `${name}: ${value}\r\n`;
   }
   return `${head}\r\n`;

@@ -1,62 +1,97 @@
 /**
- * One session: a connection with a request on it, streamed in, and its answer, streamed out. Runs
- * inside instances.
+ * One session (PROTOCOL sections 5 and 11): a connection with a request on it, or several one after
+ * the other. Runs inside instances.
  *
  * Back-pressure holds both ways: the socket is paused while the application does not read the body,
  * and the answer is not read further while the client does not take it. A client that is gone
  * aborts the request. When an answer is complete although the body is not, the rest of it is read
  * and thrown away for a moment: closing at once would turn the client's EOF into ECONNRESET.
  */
-import { wholeBodyType } from "./known-bodies.ts";
+import { send, type Output } from "./answer.ts";
+import { BadBody } from "./body.ts";
+import { RequestBody } from "./request-body.ts";
 import { BadRequest, headEnd, parseHead, type RequestHead } from "./request-head.ts";
-import { encodeResponseHead, mayHaveBody } from "./response-head.ts";
 
-/** What answers requests; a rejection becomes a 500. */
+/** What answers requests; what it throws or rejects with becomes a 500. */
 export type Handler = (request: Request) => Response | Promise<Response>;
 
 export type SessionSocket = Bun.Socket<Session>;
 
+/** All sessions of the instance, as one of them sees it. */
+export interface SessionHost {
+  readonly handler: Handler;
+  readonly isLeaving: boolean;
+  opened(session: Session): void;
+  /** A request is whole enough to begin: calls start() when it is its turn. */
+  begin(session: Session): void;
+  /** A request is over, or will not begin. */
+  end(session: Session): void;
+  closed(session: Session): void;
+}
+
 /** How long the rest of a body nobody wants is read. */
 const lingerMs = 2_000;
+
+const nothing = Buffer.alloc(0);
 
 export class ClientGone extends Error {
   override readonly name = "ClientGone";
 }
 
-export class Session {
+export class Session implements Output {
   readonly #socket: SessionSocket;
-  readonly #handler: Handler;
-  readonly #onDone: () => void;
-  readonly #aborter = new AbortController();
-  #head: Buffer = Buffer.alloc(0);
-  #body: ReadableStreamDefaultController<Uint8Array> | undefined;
-  /** Bytes of body still to come; Infinity: until the client ends its side. */
-  #bodyLeft = Infinity;
-  #state: "head" | "answering" | "lingering" | "done" = "head";
+  readonly #host: SessionHost;
+  #state: "head" | "waiting" | "answering" | "draining" | "closing" | "closed" = "head";
+  /** Bytes that came before their time. */
+  #ahead: Buffer = nothing;
+  #head: RequestHead | undefined;
+  #body: RequestBody | undefined;
+  #aborter: AbortController | undefined;
+  #served = 0;
+  #hasClientEnded = false;
+  #timer: NodeJS.Timeout | undefined;
   #wakeWriter: (() => void) | undefined;
 
-  constructor(socket: SessionSocket, handler: Handler, onDone: () => void) {
+  constructor(socket: SessionSocket, host: SessionHost) {
     this.#socket = socket;
-    this.#handler = handler;
-    this.#onDone = onDone;
+    this.#host = host;
+    host.opened(this);
   }
 
-  /** The socket has bytes. */
+  get isKept(): boolean {
+    return this.#head?.isKept === true;
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** The socket has bytes, which are lent for the time of the call. */
   data(chunk: Buffer): void {
-    if (this.#state === "head") this.#readHead(chunk);
-    else if (this.#state === "answering") this.#readBody(chunk);
-    else this.#discard(chunk.length);
+    switch (this.#state) {
+      case "head":
+        return this.#readHead(chunk);
+      case "waiting":
+        return this.#keepForLater(chunk);
+      case "answering":
+      case "draining":
+        return this.#readBody(chunk);
+      case "closing":
+      case "closed":
+        return; // Nobody wants it.
+    }
   }
 
   /** The client has ended its side. */
   end(): void {
-    if (this.#state === "head") {
-      this.#socket.end();
-      return;
-    }
-    if (this.#bodyLeft === Infinity) this.#endBody();
-    else this.#failBody(new ClientGone("the client ended the body early"));
-    if (this.#state === "lingering") this.#socket.end();
+    this.#hasClientEnded = true;
+    if (this.#state === "head" || this.#state === "closing") this.#socket.end();
+    else if (this.#state === "draining") this.#close();
+    else if (this.#state === "answering") this.#endBodyEarly();
   }
 
   /** The socket has room again. */
@@ -66,30 +101,57 @@ export class Session {
 
   /** The connection is gone. */
   closed(): void {
-    if (this.#state === "done") return;
+    if (this.#state === "closed") return;
+    clearTimeout(this.#timer);
     const wasAnswering = this.#state === "answering";
-    this.#state = "done";
+    this.#state = "closed";
     if (wasAnswering) {
       const gone = new ClientGone("the client is gone");
-      this.#failBody(gone);
-      this.#aborter.abort(gone);
+      this.#body?.fail(gone);
+      this.#aborter?.abort(gone);
       this.#wakeWriter?.();
     }
-    this.#onDone();
+    this.#host.closed(this);
+  }
+
+  /** Ends it if all it waits for is a further request. */
+  closeIfLeaving(): void {
+    const isIdle = this.#state === "head" && this.#served > 0 && this.#ahead.length === 0;
+    if (isIdle && this.#host.isLeaving) this.#close();
+  }
+
+  #keepForLater(chunk: Buffer): void {
+    this.#ahead =
+      this.#ahead.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.#ahead, chunk]);
   }
 
   #readHead(chunk: Buffer): void {
-    this.#head = Buffer.concat([this.#head, chunk]);
+    const bytes = this.#ahead.length === 0 ? chunk : Buffer.concat([this.#ahead, chunk]);
     try {
-      const end = headEnd(this.#head);
-      if (end === undefined || this.#head.length < end) return;
-      const head = parseHead(this.#head.subarray(4, end));
-      const rest = this.#head.subarray(end);
-      this.#head = Buffer.alloc(0);
-      this.#state = "answering";
+      const end = headEnd(bytes);
+      if (end === undefined || bytes.length < end) {
+        this.#ahead = Buffer.from(bytes);
+        return;
+      }
+      this.#head = parseHead(bytes, 4, end);
+      this.#ahead = bytes.length === end ? nothing : Buffer.from(bytes.subarray(end));
+    } catch (error) {
+      this.#refuse(error);
+      return;
+    }
+    this.#state = "waiting";
+    this.#host.begin(this);
+  }
+
+  /** It is this request's turn. */
+  start(): void {
+    this.#state = "answering";
+    this.#served += 1;
+    const head = this.#head as RequestHead;
+    try {
       const request = this.#request(head);
-      if (rest.length > 0) this.#readBody(rest);
-      void this.#answer(request);
+      if (this.#hasClientEnded) this.#endBodyEarly();
+      this.#answer(head.method, request);
     } catch (error) {
       this.#refuse(error);
     }
@@ -97,172 +159,193 @@ export class Session {
 
   #request(head: RequestHead): Request {
     const { method, url, headers } = head;
-    const signal = this.#aborter.signal;
-    this.#bodyLeft = head.contentLength ?? (head.mayHaveBody ? Infinity : 0);
-    const hasBody = head.mayHaveBody && this.#bodyLeft > 0;
-    const body = hasBody ? { body: this.#bodyStream(), duplex: "half" as const } : {};
+    const body = new RequestBody(head, this.#socket);
+    this.#body = body;
+    this.#aborter = new AbortController();
+    const { signal } = this.#aborter;
+    const ahead = this.#ahead;
+    this.#ahead = nothing;
+    const init = body.init(ahead, head);
     let request: Request;
     try {
-      request = new Request(url, { method, headers, signal, ...body });
+      request = new Request(url, { method, headers, signal, ...init });
     } catch {
       throw new BadRequest(`the method ${method} cannot be served`);
     }
     // Bun makes a GET of a method it does not know.
-    if (request.method === method.toUpperCase()) return request;
-    throw new BadRequest(`the method ${method} cannot be served`);
-  }
-
-  #bodyStream(): ReadableStream<Uint8Array> {
-    return new ReadableStream<Uint8Array>({
-      start: (controller) => {
-        this.#body = controller;
-      },
-      pull: () => {
-        this.#socket.resume();
-      },
-      cancel: () => {
-        this.#body = undefined;
-        this.#socket.resume();
-      },
-    });
-  }
-
-  #readBody(chunk: Buffer): void {
-    const wanted = chunk.subarray(0, Math.min(chunk.length, this.#bodyLeft));
-    this.#bodyLeft -= wanted.length;
-    const body = this.#body;
-    if (body !== undefined && wanted.length > 0) {
-      // A copy: who reads it may hand its memory on.
-      body.enqueue(new Uint8Array(wanted));
-      // While paused neither the client's end nor its death shows; pull() resumes.
-      if ((body.desiredSize ?? 0) <= 0 && this.#bodyLeft > 0) this.#socket.pause();
+    if (request.method !== method.toUpperCase()) {
+      throw new BadRequest(`the method ${method} cannot be served`);
     }
-    if (this.#bodyLeft === 0) this.#endBody();
+    if (ahead.length > 0 && init.body !== ahead) this.#readBody(ahead);
+    return request;
   }
 
-  #endBody(): void {
-    this.#bodyLeft = 0;
-    this.#body?.close();
-    this.#body = undefined;
-  }
-
-  #failBody(error: Error): void {
-    this.#body?.error(error);
-    this.#body = undefined;
-  }
-
-  #discard(length: number): void {
-    this.#bodyLeft -= length;
-    if (this.#bodyLeft <= 0) this.#socket.end();
-  }
-
-  async #answer(request: Request): Promise<void> {
-    const response = await this.#respond(request);
+  #readBody(bytes: Buffer): void {
+    const body = this.#body as RequestBody;
+    let used = 0;
     try {
-      await this.#send(request.method, response);
+      used = body.read(bytes);
+    } catch (error) {
+      if (!(error instanceof BadBody)) throw error;
+      body.fail(new ClientGone(error.message));
+      this.#socket.terminate();
+      return;
+    }
+    if (used < bytes.length) this.#readAhead(bytes.subarray(used));
+    if (this.#state !== "draining") return;
+    if (body.isWhole) this.#next();
+    else if (body.isTooLong) this.#close();
+  }
+
+  /** The next request, before the answer to this one: it waits. */
+  #readAhead(bytes: Buffer): void {
+    this.#keepForLater(bytes);
+    this.#socket.pause();
+  }
+
+  /** The client has ended its side while the request is answered. */
+  #endBodyEarly(): void {
+    const isProper = this.#body?.endByClient(new ClientGone("the client ended the body early"));
+    // On a kept session there is no half-close: the client is gone.
+    if (isProper === true && this.isKept) this.#socket.terminate();
+  }
+
+  #answer(method: string, request: Request): void {
+    let answered: Response | Promise<Response>;
+    try {
+      answered = this.#host.handler(request);
+    } catch (error) {
+      answered = failed(error);
+    }
+    if (answered instanceof Response) this.#send(method, answered);
+    else void this.#sendLater(method, answered);
+  }
+
+  async #sendLater(method: string, answered: Promise<Response>): Promise<void> {
+    let response: Response;
+    try {
+      response = await answered;
+    } catch (error) {
+      response = failed(error);
+    }
+    this.#send(method, response);
+  }
+
+  #send(method: string, response: Response): void {
+    if (this.#state !== "answering") {
+      void response.body?.cancel().catch(() => {});
+      return;
+    }
+    const sending = send(this, method, response);
+    if (sending === undefined) this.#finish();
+    else void this.#finishAfter(sending);
+  }
+
+  async #finishAfter(sending: Promise<void>): Promise<void> {
+    try {
+      await sending;
       this.#finish();
     } catch (error) {
-      if (this.#state === "done") return;
+      if (this.#state !== "answering") return;
       // The head may be out already: the missing end is all that can still be told.
       reportUnlessGone(error);
       this.#socket.terminate();
     }
   }
 
-  async #respond(request: Request): Promise<Response> {
-    try {
-      return await this.#handler(request);
-    } catch (error) {
-      reportUnlessGone(error);
-      return new Response("Internal Server Error\n", { status: 500 });
+  writeText(text: string): Promise<void> | undefined {
+    const written = this.#socket.write(text);
+    // Each character is a byte at least: fewer bytes than characters were not all.
+    if (written >= text.length) {
+      const length = Buffer.byteLength(text);
+      if (written === length) return undefined;
     }
+    return this.#writeRest(Buffer.from(text), written);
   }
 
-  async #send(method: string, response: Response): Promise<void> {
-    const hasBody = mayHaveBody(method, response.status);
-    const type = wholeBodyType(response);
-    if (type !== undefined && (hasBody || method === "HEAD")) {
-      const bytes = await response.bytes();
-      const head = encodeResponseHead(response, { type, length: bytes.length });
-      return this.#write(joined(head, hasBody ? bytes : new Uint8Array(0)));
-    }
-    const head = encodeResponseHead(response);
-    const body = response.body;
-    if (body === null || !hasBody) {
-      await body?.cancel();
-      return this.#write(Buffer.from(head, "latin1"));
-    }
-    return this.#sendStream(head, body);
+  write(data: Uint8Array): Promise<void> | undefined {
+    const written = this.#socket.write(data);
+    return written === data.length ? undefined : this.#writeRest(data, written);
   }
 
-  async #sendStream(head: string, body: ReadableStream<Uint8Array>): Promise<void> {
-    const reader = body.getReader();
-    try {
-      let next = await reader.read();
-      await this.#write(joined(head, next.done ? new Uint8Array(0) : bytesOf(next.value)));
-      while (!next.done) {
-        next = await reader.read();
-        if (!next.done) await this.#write(bytesOf(next.value));
-      }
-    } catch (error) {
-      await reader.cancel(error).catch(() => {});
-      throw error;
-    }
-  }
-
-  async #write(data: Uint8Array): Promise<void> {
-    for (let rest = data; rest.length > 0;) {
-      if (this.#state !== "answering") throw new ClientGone("the client is gone");
-      const written = this.#socket.write(rest);
-      if (written < 0) throw new ClientGone("the client is gone");
+  async #writeRest(data: Uint8Array, first: number): Promise<void> {
+    let rest = data;
+    for (let written = first; ; written = this.#socket.write(rest)) {
+      if (written < 0 || this.#state !== "answering") throw new ClientGone("the client is gone");
       rest = rest.subarray(written);
-      if (rest.length > 0) {
-        const { promise, resolve } = Promise.withResolvers<void>();
-        this.#wakeWriter = resolve;
-        await promise;
-        this.#wakeWriter = undefined;
-      }
+      if (rest.length === 0) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wakeWriter = resolve;
+      await promise;
+      this.#wakeWriter = undefined;
     }
   }
 
-  #refuse(error: unknown): void {
-    this.#state = "answering";
-    const why = error instanceof BadRequest ? error.message : "it could not be read";
-    const start = "Status: 400 Bad Request\r\ncontent-type: text/plain\r\n\r\n";
-    this.#socket.write(`${start}Bad request: ${why}.\n`);
-    this.#finish();
-  }
-
+  /** The answer is out. */
   #finish(): void {
     if (this.#state !== "answering") return;
-    this.#failBody(new ClientGone("the answer is complete"));
-    if (this.#bodyLeft === 0) {
+    const isWhole = this.#body?.isWhole === true;
+    if (!isWhole) this.#body?.abandon(new ClientGone("the answer is complete"));
+    if (!this.isKept || this.#host.isLeaving || this.#hasClientEnded) this.#close();
+    else if (isWhole) this.#next();
+    else this.#drain();
+  }
+
+  /** Reads the rest of a body that the program did not want, to get to the next request. */
+  #drain(): void {
+    this.#state = "draining";
+    this.#socket.resume();
+    this.#timer = setTimeout(() => this.#close(), lingerMs).unref();
+  }
+
+  #next(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#state = "head";
+    this.#head = undefined;
+    this.#body = undefined;
+    this.#aborter = undefined;
+    this.#host.end(this);
+    const ahead = this.#ahead;
+    if (ahead.length === 0) {
+      this.closeIfLeaving();
+      return;
+    }
+    this.#ahead = nothing;
+    this.#socket.resume();
+    this.data(ahead);
+  }
+
+  /** Ends the session after what has been written. */
+  #close(): void {
+    clearTimeout(this.#timer);
+    const isWhole = this.#body === undefined || this.#body.isWhole || this.#hasClientEnded;
+    this.#state = "closing";
+    if (isWhole) {
       this.#socket.end();
       return;
     }
-    this.#state = "lingering";
     this.#socket.shutdown();
     this.#socket.resume();
-    setTimeout(() => this.#socket.terminate(), lingerMs).unref();
+    this.#timer = setTimeout(() => this.#socket.terminate(), lingerMs).unref();
   }
+
+  #refuse(error: unknown): void {
+    if (!(error instanceof BadRequest)) reportUnlessGone(error);
+    const why = error instanceof BadRequest ? error.message : "it could not be read";
+    const body = `Bad request: ${why}.\n`;
+    const headers = `content-type: text/plain\r\ncontent-length: ${Buffer.byteLength(body)}`;
+    this.#socket.write(`Status: 400 Bad Request\r\n${headers}\r\n\r\n${body}`);
+    this.#close();
+  }
+}
+
+function failed(error: unknown): Response {
+  reportUnlessGone(error);
+  return new Response("Internal Server Error\n", { status: 500 });
 }
 
 /** A client that leaves is no fault of the application's. */
 export function reportUnlessGone(error: unknown): void {
   if (!(error instanceof ClientGone)) process.stderr.write(`${Bun.inspect(error)}\n`);
-}
-
-/** What Bun's own server takes from a stream: bytes in any form, and text. */
-function bytesOf(chunk: unknown): Uint8Array {
-  if (chunk instanceof Uint8Array) return chunk;
-  if (typeof chunk === "string") return Buffer.from(chunk);
-  if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk);
-  if (ArrayBuffer.isView(chunk)) {
-    return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-  }
-  throw new TypeError(`a stream of the answer gave ${Bun.inspect(chunk)}, which is no bytes`);
-}
-
-function joined(head: string, body: Uint8Array): Uint8Array {
-  return Buffer.concat([Buffer.from(head, "latin1"), body]);
 }
