@@ -9,7 +9,7 @@ import { encodeResponseHead, mayHaveBody } from "./response-head.ts";
 /** Where an answer is written to. */
 export interface Output {
   readonly isKept: boolean;
-  /** Resolves when the kernel has all of it; undefined: it has it already. Rejects with ClientGone. */
+  /** Resolves when the kernel has all of it; undefined: it has. Rejects with ClientGone. */
   write(data: Uint8Array): Promise<void> | undefined;
   /** The same for text in which every character is ASCII, or part of the body and to be UTF-8. */
   writeText(text: string): Promise<void> | undefined;
