@@ -82,6 +82,7 @@ class Gateway {
     const supervisor = this.#supervisor;
     this.#notifier.reloading();
     const before = new Set(supervisor.urls);
+    let status: string | undefined;
     try {
       const config = this.#request.readConfig();
       await supervisor.reload(config);
@@ -91,8 +92,9 @@ class Gateway {
     } catch (error) {
       const problems = error instanceof ConfigurationError ? error.problems : [messageOf(error)];
       for (const cause of problems) this.#log.error("configuration not reloaded", { cause });
+      status = `configuration not reloaded: ${problems.join("; ")}`;
     }
-    if (!supervisor.isStopping) this.#notifier.ready(summary(supervisor.config));
+    if (!supervisor.isStopping) this.#notifier.ready(status ?? summary(supervisor.config));
   }
 
   #makeLog(config: GatewayConfig): Log {

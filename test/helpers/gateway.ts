@@ -15,7 +15,8 @@ export interface GatewayOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** What is put in front of the command. */
   readonly wrapper?: readonly string[];
-  readonly cwd?: string;
+  /** What it finds on descriptors from 3 on. */
+  readonly descriptors?: readonly number[];
 }
 
 export class Gateway {
@@ -30,8 +31,7 @@ export class Gateway {
     this.#mark = randomUUID();
     this.#process = Bun.spawn([...(options.wrapper ?? []), binaryPath, "serve", ...args], {
       env: { ...plainEnvironment, ...options.environment, [markVariable]: this.#mark },
-      stdio: ["ignore", "pipe", "pipe"],
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+      stdio: ["ignore", "pipe", "pipe", ...(options.descriptors ?? [])],
     });
     started.push(this);
     void this.#readLines();
@@ -83,11 +83,7 @@ export class Gateway {
   /** Ends it, however it fares. @throws Error when something it has started outlives it. */
   async end(): Promise<void> {
     this.#process.kill("SIGTERM");
-    await until(
-      "the gateway has ended",
-      () => this.#process.exitCode !== null || this.#process.killed,
-    );
-    await this.#process.exited;
+    await this.ended;
     await until(
       "nothing is left of the gateway",
       () => this.processes.length === 0,

@@ -13,11 +13,13 @@ const headers = `
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -25,6 +27,7 @@ const headers = `
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 `;
 
 /** What C says to each expression. */
@@ -47,6 +50,7 @@ async function expectSame(ours: Readonly<Record<string, number>>): Promise<void>
 
 test("structs lie in memory as the C library lays them out", async () => {
   const { msghdr, mmsghdr, iovec, cmsghdr, sockaddrUn, pollfd, rlimit, passwd } = layout;
+  const { sockaddrIn, sockaddrIn6, epollEvent, timespec } = layout;
   await expectSame({
     "offsetof(struct msghdr, msg_name)": msghdr.name,
     "offsetof(struct msghdr, msg_namelen)": msghdr.namelen,
@@ -78,6 +82,20 @@ test("structs lie in memory as the C library lays them out", async () => {
     "offsetof(struct rlimit, rlim_cur)": rlimit.soft,
     "offsetof(struct rlimit, rlim_max)": rlimit.hard,
     "sizeof(struct rlimit)": rlimit.size,
+    "offsetof(struct sockaddr_in, sin_family)": sockaddrIn.family,
+    "offsetof(struct sockaddr_in, sin_port)": sockaddrIn.port,
+    "offsetof(struct sockaddr_in, sin_addr)": sockaddrIn.address,
+    "sizeof(struct sockaddr_in)": sockaddrIn.size,
+    "offsetof(struct sockaddr_in6, sin6_family)": sockaddrIn6.family,
+    "offsetof(struct sockaddr_in6, sin6_port)": sockaddrIn6.port,
+    "offsetof(struct sockaddr_in6, sin6_addr)": sockaddrIn6.address,
+    "sizeof(struct sockaddr_in6)": sockaddrIn6.size,
+    "offsetof(struct epoll_event, events)": epollEvent.events,
+    "offsetof(struct epoll_event, data)": epollEvent.data,
+    "sizeof(struct epoll_event)": epollEvent.size,
+    "offsetof(struct timespec, tv_sec)": timespec.seconds,
+    "offsetof(struct timespec, tv_nsec)": timespec.nanoseconds,
+    "sizeof(struct timespec)": timespec.size,
     "offsetof(struct passwd, pw_name)": passwd.name,
     "offsetof(struct passwd, pw_uid)": passwd.uid,
     "offsetof(struct passwd, pw_gid)": passwd.gid,

@@ -1,0 +1,164 @@
+/**
+ * SIGHUP: another configuration without a lost request; one that is wrong changes nothing. SIGUSR1:
+ * the access log's file is opened anew.
+ */
+import { expect, test } from "bun:test";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { until } from "../helpers/condition.ts";
+import { gateways, writeApplication, type Gateway } from "../helpers/gateway.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+
+const temporaryDirectory = temporaryDirectories();
+const startGateway = gateways();
+
+interface Site {
+  readonly gateway: Gateway;
+  readonly directory: string;
+  /** Writes another file and sends SIGHUP. */
+  readonly change: (text: string) => void;
+}
+
+const head = 'listen = ["127.0.0.1:0"]\n[log]\nlevel = 1\n';
+const one = '[[apps]]\nroot = "one"\n';
+const two = '[[apps]]\nroot = "two"\n';
+
+function startSite(text: string): Site {
+  const directory = temporaryDirectory();
+  const file = join(directory, "pool.toml");
+  for (const name of ["one", "two"]) writeApplication(directory, name);
+  writeFileSync(file, text);
+  const gateway = startGateway(["--config", file]);
+  const change = (other: string): void => {
+    writeFileSync(file, other);
+    gateway.signal("SIGHUP");
+  };
+  return { gateway, directory, change };
+}
+
+async function ask(address: string, init: RequestInit = {}): Promise<string> {
+  const answer = await fetch(`${address}/`, init);
+  if (answer.status !== 200) throw new Error(`status ${answer.status}: ${await answer.text()}`);
+  return answer.text();
+}
+
+function count(gateway: Gateway, event: string): number {
+  return gateway.log.split("\n").filter((line) => line.includes(event)).length;
+}
+
+test("a reload changes what is served on the same port; not one request is lost", async () => {
+  const { gateway, change } = startSite(head + one);
+  const address = await gateway.address();
+  const asking = new AbortController();
+  const answers = new Set<string>();
+  let asked = 0;
+  // Some on connections of their own, some on connections that are kept.
+  const visitors = Array.from({ length: 8 }, async (_, index) => {
+    while (!asking.signal.aborted) {
+      const text = await ask(address, { keepalive: index % 2 === 0 });
+      answers.add(text.split(" ")[0] ?? "");
+      asked += 1;
+    }
+  });
+  await until("one is served", () => answers.has("one"));
+  for (const [text, round] of [
+    [two, 1],
+    [one, 2],
+    [two, 3],
+  ] as const) {
+    answers.clear();
+    change(head + text);
+    await until("it is reloaded", () => count(gateway, "configuration reloaded") === round);
+    await until("the other is served", () => answers.has(text === one ? "one" : "two"));
+  }
+  asking.abort();
+  await Promise.all(visitors);
+  expect(asked).toBeGreaterThan(50);
+  expect(gateway.addresses).toHaveLength(1);
+  await until("the old workers have left", () => gateway.workers.length === 1);
+  await gateway.end();
+});
+
+test("a wrong file: all its problems are logged, the old configuration stays", async () => {
+  const { gateway, change } = startSite(head + one);
+  const address = await gateway.address();
+  const [worker] = gateway.workers;
+  change(`workers = 0\nlitsen = []\n${two}`);
+  await until("both problems are logged", () => {
+    return count(gateway, "configuration not reloaded") === 2;
+  });
+  expect(gateway.log).toContain("workers: is 0, not a whole number");
+  expect(gateway.log).toContain("litsen: is not known");
+  expect(await ask(address)).toStartWith("one ");
+  expect(gateway.workers).toEqual(worker === undefined ? [] : [worker]);
+  await gateway.end();
+});
+
+test("an address that cannot be had: the old configuration stays", async () => {
+  const { gateway, change } = startSite(head + one);
+  const address = await gateway.address();
+  change(`listen = ["127.0.0.1:0", "${address.slice(7)}"]\n${two}`);
+  await until("it is refused", () => count(gateway, "configuration not reloaded") === 1);
+  expect(gateway.log).toContain("EADDRINUSE");
+  expect(await ask(address)).toStartWith("one ");
+  await gateway.end();
+});
+
+test("addresses and the number of workers can change; what leaves is closed, what comes is named", async () => {
+  const { gateway, directory, change } = startSite(head + one);
+  const address = await gateway.address();
+  const socket = join(directory, "s");
+  change(`listen = ["unix:s"]\nworkers = 3\n[log]\nlevel = 1\n${one}`);
+  await until("the new address is named", () => gateway.addresses.includes(`unix:${socket}`));
+  expect(gateway.workers.length).toBeGreaterThanOrEqual(3);
+  expect(await (await fetch("http://localhost/", { unix: socket })).text()).toStartWith("one ");
+  await until("the old address is closed", () =>
+    fetch(address, { keepalive: false }).then(
+      () => false,
+      () => true,
+    ),
+  );
+  await gateway.end();
+  expect(existsSync(socket)).toBe(false);
+});
+
+test("fewer workers than sockets: every connection is still served", async () => {
+  const { gateway, change } = startSite(`workers = 3\n${head}${one}`);
+  const address = await gateway.address();
+  change(`workers = 1\n${head}${one}`);
+  await until("there is one worker", () => gateway.workers.length === 1);
+  for (let i = 0; i < 30; i += 1) await ask(address, { keepalive: false });
+  await gateway.end();
+});
+
+test("limits of the pool change with the file", async () => {
+  const { gateway, change } = startSite(head + one);
+  await ask(await gateway.address());
+  expect(gateway.poolServer?.command).toContain("--max=20");
+  const server = gateway.poolServer?.pid;
+  change(`${head}${one}[pool]\nmax = 3\n`);
+  await until("it is reloaded", () => count(gateway, "configuration reloaded") === 1);
+  expect(gateway.poolServer?.pid).toBe(server ?? 0);
+  expect(gateway.log).not.toContain("limits not set");
+  await gateway.end();
+});
+
+test("the access log goes to its file; after a rotation and SIGUSR1 to the new one", async () => {
+  const { gateway, directory } = startSite(
+    `${head}access = "json"\naccess_file = "access.log"\n${one}`,
+  );
+  const address = await gateway.address();
+  const file = join(directory, "access.log");
+  await ask(address);
+  await until("it is logged", () => readFileSync(file, "utf8").includes("\n"));
+  const [line = ""] = readFileSync(file, "utf8").split("\n");
+  const entry = JSON.parse(line) as Record<string, unknown>;
+  expect(entry).toMatchObject({ method: "GET", target: "/", status: 200, app: "one" });
+  renameSync(file, `${file}.1`);
+  gateway.signal("SIGUSR1");
+  await until("there is a new file", () => existsSync(file));
+  await ask(address);
+  await until("it is logged there", () => readFileSync(file, "utf8").includes("\n"));
+  await gateway.end();
+});
