@@ -54,15 +54,40 @@ test("a worker that is killed is replaced, and requests go on", async () => {
   await gateway.end();
 });
 
-test("the pool server killed: another one serves, on the same wake socket", async () => {
-  const gateway = serveApp();
+test("the pool server killed: another one serves the same workers; none of their requests hangs", async () => {
+  const gateway = serveApp("--workers", "2");
   await ask(gateway, "/before");
+  const workers = gateway.workers.map(({ pid }) => pid);
   const victim = gateway.poolServer?.pid ?? 0;
   process.kill(victim, "SIGKILL");
-  await until("there is another pool server", () => {
-    const { poolServer } = gateway;
-    return poolServer !== undefined && poolServer.pid !== victim;
+  const address = await gateway.address();
+  // What is asked meanwhile waits or fails, in any case it is answered.
+  const meanwhile = Array.from({ length: 8 }, () => fetch(address, { keepalive: false }));
+  for (const answer of await Promise.all(meanwhile)) {
+    expect([200, 502, 503]).toContain(answer.status);
+    await answer.text();
+  }
+  await ask(gateway, "/after");
+  expect(gateway.poolServer?.pid).not.toBe(victim);
+  expect(gateway.workers.map(({ pid }) => pid)).toEqual(workers);
+  expect(gateway.log).toContain("pool server died");
+  await gateway.end();
+});
+
+test("a pool server that dies again and again is started again and again, with pauses", async () => {
+  const gateway = serveApp();
+  await gateway.address();
+  for (let round = 0; round < 3; round += 1) {
+    const victim = await until("there is a pool server", () => gateway.poolServer?.pid);
+    process.kill(victim, "SIGKILL");
+    await until("it is gone", () => gateway.poolServer?.pid !== victim);
+  }
+  const pauses = await until("all deaths are logged", () => {
+    const found = [...gateway.log.matchAll(/pool server died.* pauseMs=(\d+)/g)];
+    return found.length === 3 ? found.map(([, ms]) => Number(ms)) : undefined;
   });
+  expect(pauses).toEqual([0, 100, 200]);
+  await ask(gateway, "/after");
   await gateway.end();
 });
 
