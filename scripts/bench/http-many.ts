@@ -85,4 +85,32 @@ function apache(method: "smart" | "direct"): ManyServer {
   };
 }
 
+function gatewayConfig(roots: readonly string[], port: number, method: string): string {
+  const apps = roots.map(
+    (root, number) => `[[apps]]
+root = "${root}"
+name = "app${number}"
+hosts = ["app${number}.test"]
+type = "rack"
+spawn_method = "${method}"
+`,
+  );
+  const pool = `[pool]\nmax = ${MANY_PLACES}\n[log]\naccess = "off"\n`;
+  return `listen = ["127.0.0.1:${port}"]\n${pool}${apps.join("")}`;
+}
+
+/** The gateway of this project, with one preloader for each application in the pool or none. */
+export function manyGateways(executable: string): ManyServer[] {
+  return ["smart", "conservative"].map((method) => ({
+    name: `serve, ${method}`,
+    needs: {},
+    commands: (roots, directory, port) => {
+      const file = join(directory, "pool.toml");
+      writeFileSync(file, gatewayConfig(roots, port, method));
+      const argv = [executable, "serve", "--config", file];
+      return [{ argv, cwd: directory, env: ENVIRONMENT }];
+    },
+  }));
+}
+
 export const MANY_PEERS: readonly ManyServer[] = [apache("smart"), apache("direct")];

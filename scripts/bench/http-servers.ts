@@ -59,7 +59,7 @@ export function gateway(executable: string): HttpServer {
     needs: {},
     lazy: true,
     commands: ({ type, root, port }) => {
-      const listen = ["--listen", `127.0.0.1:${port}`, "--workers", "1"];
+      const listen = ["--listen", `127.0.0.1:${port}`, "--workers", "1", "--access-log", "off"];
       const pool = ["--type", type, "--environment", "production", "--max", `${MAX_INSTANCES}`];
       return [command(root, [executable, "serve", root, ...listen, ...pool])];
     },

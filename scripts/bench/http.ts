@@ -7,12 +7,12 @@
  * `--write` puts the tables into a document, between the lines `<!-- bench http -->` and
  * `<!-- end -->`. Peers that are not installed are left out and named. The load comes from wrk.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, release, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
-import { MANY_PEERS } from "./http-many.ts";
+import { MANY_PEERS, manyGateways } from "./http-many.ts";
 import { type Extent, measureMany, measureType } from "./http-measure.ts";
 import { APP_TYPES, gateway, missingPackages, PEERS } from "./http-servers.ts";
 import { type Figure, type Section, sectionTable } from "./http-table.ts";
@@ -81,7 +81,10 @@ function present<T extends { name: string; needs: Readonly<Record<string, string
 }
 
 async function measure(kind: Kind, options: Options, extent: Extent): Promise<Figure[]> {
-  if (kind === "many") return await measureMany(present(MANY_PEERS), extent);
+  if (kind === "many") {
+    const servers = [...manyGateways(options.server), ...present(MANY_PEERS)];
+    return await measureMany(servers, extent);
+  }
   const peers = PEERS.filter(({ types }) => types.includes(kind));
   return await measureType(kind, [gateway(options.server), ...present(peers)], extent);
 }
@@ -118,6 +121,7 @@ function say(line: string): void {
 
 async function measureAll(options: Options): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), "pool-bench-"));
+  chmodSync(directory, 0o755); // Started by root, the gateway runs applications as somebody else.
   const figures: Figure[] = [];
   try {
     for (const kind of options.only) {
