@@ -5,27 +5,20 @@
  */
 import type { Server } from "bun";
 
-import type { AppConfig, GatewayConfig } from "./config.ts";
+import { Answer, type RequestProxy } from "./answer.ts";
+import type { GatewayConfig } from "./config.ts";
 import { errorAnswer } from "./error-pages.ts";
-import { failureOf, visitorGone } from "./failures.ts";
+import { failureOf } from "./failures.ts";
 import { originOf, type Origin, type Peer } from "./forwarded.ts";
 import { idleSecondsOf } from "./limits.ts";
 import { LiveVisit } from "./live-visit.ts";
-import { refusalOf, type Refusal } from "./request-guard.ts";
-import { asksToClose, presentHeaders } from "./request-headers.ts";
+import { refusalOf } from "./request-guard.ts";
+import { presentHeaders } from "./request-headers.ts";
 import { Router } from "./router.ts";
+import { StaticFiles } from "./static-files.ts";
 import { targetOf, type Target } from "./target.ts";
 import { peerAddress, TrustedProxies } from "./trusted-proxies.ts";
 import type { Visit } from "./visit.ts";
-
-/** What asks an application; `Proxy` is one. */
-export interface RequestProxy {
-  /**
-   * Resolves when the head of the answer is there; what the visit says of `uploaded` and `ended`
-   * holds from then on. Rejects with what failures.ts knows.
-   */
-  serve(app: AppConfig, request: Request, visit: Visit): Promise<Response>;
-}
 
 export interface HandlerOptions {
   readonly config: GatewayConfig;
@@ -38,6 +31,8 @@ export interface HandlerOptions {
 export interface Handler {
   fetch(request: Request, server: Server<undefined>): Response | Promise<Response>;
   error(error: unknown): Response;
+  /** Closes what it holds open; requests under way are not disturbed. */
+  close(): void;
 }
 
 /** @throws RangeError when the configuration holds no address where one must be. */
@@ -46,6 +41,7 @@ export function createHandler(options: HandlerOptions): Handler {
   return {
     fetch: (request, server) => gateway.fetch(request, server),
     error: (error) => internalError(error),
+    close: () => gateway.close(),
   };
 }
 
@@ -53,6 +49,7 @@ class RequestHandler {
   readonly #options: HandlerOptions;
   readonly #router: Router;
   readonly #trusted: TrustedProxies;
+  readonly #files = new StaticFiles();
   readonly #idleSeconds: number;
 
   constructor(options: HandlerOptions) {
@@ -75,7 +72,11 @@ class RequestHandler {
     const answer = new Answer(request, this.#begin(request, server, receivedMs, origin, target));
     if (refusal !== undefined || target === undefined) return answer.refuse(refusal);
     presentHeaders(headers, origin, this.#trusted.has(peer.address));
-    return this.#route(answer, target);
+    return this.#route(answer, request, target);
+  }
+
+  close(): void {
+    this.#files.close();
   }
 
   #begin(
@@ -96,96 +97,21 @@ class RequestHandler {
     });
   }
 
-  #route(answer: Answer, target: Target): Response | Promise<Response> {
+  #route(answer: Answer, request: Request, { path }: Target): Response | Promise<Response> {
     const { visit } = answer;
-    const app = this.#router.route(visit.host, target.path);
+    const app = this.#router.route(visit.host, path);
     if (app === undefined) return answer.refuse({ status: 404, reason: "nothing is served here" });
     visit.app = app;
+    if (app.staticFiles && (request.method === "GET" || request.method === "HEAD")) {
+      try {
+        const file = this.#files.answer(app, request, path, visit.receivedMs);
+        if (file !== undefined) return answer.whole(file.response, file.bytes);
+      } catch (error) {
+        return answer.fail(error, app);
+      }
+    }
     return answer.from(app, this.#options.proxy);
   }
-}
-
-/** The answer to one request, whatever it becomes. */
-class Answer {
-  readonly visit: LiveVisit;
-  readonly #request: Request;
-  readonly #accept: string | null;
-  readonly #closes: boolean;
-
-  /** Keeps what is needed of the headers: they are changed for the application. */
-  constructor(request: Request, visit: LiveVisit) {
-    this.visit = visit;
-    this.#request = request;
-    this.#accept = request.headers.get("accept");
-    this.#closes = asksToClose(request.headers);
-  }
-
-  /** The application's answer. */
-  async from(app: AppConfig, proxy: RequestProxy): Promise<Response> {
-    const { visit } = this;
-    if (!hasBody(this.#request.headers)) visit.uploaded();
-    try {
-      const response = await proxy.serve(app, this.#request, visit);
-      visit.answering();
-      return this.#complete(response);
-    } catch (error) {
-      visit.answering();
-      return this.#fail(error, app);
-    }
-  }
-
-  /** An answer of our own, after which nothing more is read from this connection. */
-  refuse(refusal: Refusal = { status: 400, reason: "the target is no path" }): Response {
-    const { status, reason, headers = {} } = refusal;
-    const response = this.#own(status, reason);
-    for (const [name, value] of Object.entries(headers)) response.headers.set(name, value);
-    if (status !== 404) response.headers.set("Connection", "close");
-    return response;
-  }
-
-  #fail(error: unknown, app: AppConfig): Response {
-    const { visit } = this;
-    const isGone = this.#request.signal.aborted;
-    const { status, reason, retryAfterSeconds, page } = isGone ? visitorGone : failureOf(error);
-    visit.failure = error instanceof Error ? error.message : String(error);
-    if (page !== undefined && app.showErrors) {
-      const headers = { "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store" };
-      return this.#whole(new Response(page.slice(), { status, headers }), page.length);
-    }
-    const response = this.#own(status, reason);
-    if (retryAfterSeconds !== undefined) {
-      response.headers.set("Retry-After", String(retryAfterSeconds));
-    }
-    return response;
-  }
-
-  #own(status: number, reason: string): Response {
-    const { id } = this.visit;
-    const { response, bytes } = errorAnswer({ status, reason, id, accept: this.#accept });
-    return this.#whole(response, bytes);
-  }
-
-  /** An answer whose body is there. */
-  #whole(response: Response, bytes: number): Response {
-    const { visit } = this;
-    this.#complete(response);
-    visit.bytes = visit.method === "HEAD" ? 0 : bytes;
-    visit.ended();
-    return response;
-  }
-
-  #complete(response: Response): Response {
-    this.visit.status = response.status;
-    response.headers.set("X-Request-Id", this.visit.id);
-    // Bun closes the connection when it is asked to, but does not say so.
-    if (this.#closes) response.headers.set("Connection", "close");
-    return response;
-  }
-}
-
-function hasBody(headers: Headers): boolean {
-  const length = headers.get("content-length");
-  return length === null ? headers.has("transfer-encoding") : Number(length) > 0;
 }
 
 /** Only for mistakes of our own: everything that can be foreseen is answered before. */

@@ -57,6 +57,9 @@ export const rlimit = { soft: 0, hard: 8, size: 16 } as const;
 /** struct passwd (getpwnam(3)). */
 export const passwd = { name: 0, uid: 16, gid: 20, dir: 32, shell: 40 } as const;
 
+/** struct open_how (openat2(2)): three 64-bit numbers. */
+export const openHow = { flags: 0, mode: 8, resolve: 16, size: 24 } as const;
+
 const isArm = process.arch === "arm64";
 
 /** Constants of the kernel's headers; the same on every supported platform unless computed. */
@@ -115,6 +118,9 @@ export const C = {
   PR_SET_NO_NEW_PRIVS: 38,
   SYS_PIDFD_SEND_SIGNAL: 424,
   SYS_PIDFD_OPEN: 434,
+  SYS_OPENAT2: 437,
+  RESOLVE_NO_MAGICLINKS: 0x02,
+  RESOLVE_BENEATH: 0x08,
   PIDFD_SIGNAL_PROCESS_GROUP: 4,
   SIG_SETMASK: 2,
   WNOHANG: 1,

@@ -6,7 +6,8 @@ import { afterEach } from "bun:test";
 import type { Server } from "bun";
 
 import type { AppConfig, GatewayConfig } from "../../src/gateway/config.ts";
-import { createHandler, type RequestProxy } from "../../src/gateway/handler.ts";
+import type { RequestProxy } from "../../src/gateway/answer.ts";
+import { createHandler } from "../../src/gateway/handler.ts";
 import { serveOptions } from "../../src/gateway/limits.ts";
 import type { Visit } from "../../src/gateway/visit.ts";
 

@@ -1,0 +1,81 @@
+/**
+ * Whether a file is to be sent, and which part of it: preconditions and ranges (RFC 9110 sections
+ * 13 and 14), in the order that section 13.2.2 sets. One range is honoured, more are not: the whole
+ * file is an allowed answer to them.
+ */
+
+/** What tells one state of a file from another. */
+export interface Validators {
+  /** Strong, with its quotes. */
+  readonly etag: string;
+  /** Whole seconds of mtime; dates in headers know no less. */
+  readonly modifiedSeconds: number;
+}
+
+/** Whether to send it (`send`), say that it is not new (304), or that a condition fails (412). */
+export function preconditions(headers: Headers, file: Validators): "send" | 304 | 412 {
+  const match = headers.get("if-match");
+  if (match !== null) {
+    if (!lists(match, file.etag, true)) return 412;
+  } else if (isBefore(headers.get("if-unmodified-since"), file) === true) {
+    return 412;
+  }
+  const noneMatch = headers.get("if-none-match");
+  if (noneMatch !== null) return lists(noneMatch, file.etag, false) ? 304 : "send";
+  return isBefore(headers.get("if-modified-since"), file) === false ? 304 : "send";
+}
+
+/** Bytes `start` to `end`, both included. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The part that is asked for; undefined: the whole. */
+export function rangeOf(
+  headers: Headers,
+  file: Validators,
+  size: number,
+): ByteRange | "unsatisfiable" | undefined {
+  const range = headers.get("range");
+  if (range === null || !isFresh(headers.get("if-range"), file)) return undefined;
+  const match = /^bytes=(?:(\d{1,15})-(\d{1,15})?|-(\d{1,15}))$/i.exec(range.trim());
+  if (match === null) return undefined;
+  const [, first, last, suffix] = match;
+  if (suffix !== undefined) {
+    const length = Math.min(Number(suffix), size);
+    return length === 0 ? "unsatisfiable" : { start: size - length, end: size - 1 };
+  }
+  const start = Number(first);
+  if (last !== undefined && Number(last) < start) return undefined;
+  if (start >= size) return "unsatisfiable";
+  return { start, end: Math.min(last === undefined ? size : Number(last), size - 1) };
+}
+
+/** Whether the visitor's part belongs to the file as it is: by ETag or by exact date. */
+function isFresh(ifRange: string | null, file: Validators): boolean {
+  if (ifRange === null || ifRange === file.etag) return true;
+  return !/^(?:W\/)?"/.test(ifRange) && secondsOf(ifRange) === file.modifiedSeconds;
+}
+
+/** @param strong whether weak tags match nothing. */
+function lists(header: string, etag: string, strong: boolean): boolean {
+  if (header.trim() === "*") return true;
+  for (const [tag] of header.matchAll(/(?:W\/)?"[^"]*"/g)) {
+    if (tag === etag || (!strong && tag === `W/${etag}`)) return true;
+  }
+  return false;
+}
+
+/** Whether the date is before the file's; undefined: it is no date. */
+function isBefore(date: string | null, file: Validators): boolean | undefined {
+  const seconds = date === null ? undefined : secondsOf(date);
+  return seconds === undefined ? undefined : seconds < file.modifiedSeconds;
+}
+
+/** Of a date as HTTP writes it; what else JavaScript would take for a date is none. */
+function secondsOf(date: string): number | undefined {
+  if (!/^[A-Z][a-z]{2}/.test(date)) return undefined;
+  const milliseconds = Date.parse(date);
+  return Number.isNaN(milliseconds) ? undefined : milliseconds / 1000;
+}
