@@ -38,11 +38,8 @@ export class Answer {
     const { visit } = this;
     if (!hasBody(this.#request.headers)) visit.uploaded();
     try {
-      const response = await proxy.serve(app, this.#request, visit);
-      visit.answering();
-      return this.#complete(response);
+      return this.#complete(await proxy.serve(app, this.#request, visit));
     } catch (error) {
-      visit.answering();
       return this.fail(error, app);
     }
   }
@@ -89,7 +86,7 @@ export class Answer {
   }
 
   #complete(response: Response): Response {
-    this.visit.status = response.status;
+    this.visit.answering(response.status);
     response.headers.set("X-Request-Id", this.visit.id);
     // Bun closes the connection when it is asked to, but does not say so.
     if (this.#closes) response.headers.set("Connection", "close");

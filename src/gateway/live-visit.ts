@@ -34,7 +34,8 @@ export class LiveVisit implements Visit {
   status = 0;
   bytes = 0;
   failure = "";
-  #start: VisitStart | undefined;
+  readonly #start: VisitStart;
+  #known: "answered" | "ended" | "both" | undefined = undefined;
 
   constructor(start: VisitStart) {
     const { origin, request } = start;
@@ -51,18 +52,27 @@ export class LiveVisit implements Visit {
   readonly uploaded = (): void => this.#allow(0);
 
   /** The answer begins: from now on it is for the visitor to take it. */
-  answering(): void {
-    this.#allow(this.#start?.idleSeconds ?? 0);
+  answering(status: number): void {
+    this.status = status;
+    this.#allow(this.#start.idleSeconds);
+    this.#endIf("answered");
   }
 
-  readonly ended = (): void => {
-    const start = this.#start;
-    this.#start = undefined;
-    start?.onDone(this, start.request);
-  };
+  readonly ended = (): void => this.#endIf("ended");
+
+  /** The end is when the answer has a status and its body is over, whichever is known first. */
+  #endIf(known: "answered" | "ended"): void {
+    if (this.#known === "both" || this.#known === known) return;
+    if (this.#known === undefined) {
+      this.#known = known;
+      return;
+    }
+    this.#known = "both";
+    this.#start.onDone(this, this.#start.request);
+  }
 
   #allow(seconds: number): void {
-    const start = this.#start;
-    if (start !== undefined && start.idleSeconds > 0) start.server.timeout(start.request, seconds);
+    const { server, request, idleSeconds } = this.#start;
+    if (idleSeconds > 0) server.timeout(request, seconds);
   }
 }
