@@ -15,7 +15,7 @@ import type { SessionResponse } from "../parent/response.ts";
 import { answerHeaders, checkStatus } from "./answer-headers.ts";
 import { cgiRequest, type CgiRequest } from "./cgi-variables.ts";
 import type { AppConfig, RequestLimits } from "./config.ts";
-import type { RequestProxy } from "./handler.ts";
+import type { RequestProxy } from "./answer.ts";
 import type { PoolLink } from "./pool-link.ts";
 import { BadRequestError, VisitorGoneError } from "./proxy-errors.ts";
 import type { Visit } from "./visit.ts";
