@@ -58,6 +58,7 @@ function makeServer(config: GatewayConfig): RequestServer {
     },
     async close(): Promise<void> {
       link.close();
+      handler.release();
       await accessLog?.close();
     },
   };

@@ -32,7 +32,7 @@ export interface Handler {
   fetch(request: Request, server: Server<undefined>): Response | Promise<Response>;
   error(error: unknown): Response;
   /** Closes what it holds open; requests under way are not disturbed. */
-  close(): void;
+  release(): void;
 }
 
 /** @throws RangeError when the configuration holds no address where one must be. */
@@ -41,7 +41,7 @@ export function createHandler(options: HandlerOptions): Handler {
   return {
     fetch: (request, server) => gateway.fetch(request, server),
     error: (error) => internalError(error),
-    close: () => gateway.close(),
+    release: () => gateway.release(),
   };
 }
 
@@ -75,7 +75,7 @@ class RequestHandler {
     return this.#route(answer, request, target);
   }
 
-  close(): void {
+  release(): void {
     this.#files.close();
   }
 

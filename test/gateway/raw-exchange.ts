@@ -7,7 +7,8 @@ import { patienceMs } from "../helpers/condition.ts";
  * What a visitor does: sends bytes (one per character), waits for so many milliseconds, closes its
  * side, or waits until the text given has come.
  */
-export type Step = string | { readonly waitMs: number } | { readonly until: string } | "FIN";
+export type Step =
+  string | { readonly waitMs: number } | { readonly until: string } | { readonly close: "writing" };
 
 export interface Exchanged {
   /** One character per byte, without the Date header. */
@@ -56,8 +57,8 @@ export function exchange(
   async function take(remaining: readonly Step[]): Promise<void> {
     for (const step of remaining) {
       if (socket.destroyed) return;
-      if (step === "FIN") socket.end();
-      else if (typeof step === "string") socket.write(Buffer.from(step, "latin1"));
+      if (typeof step === "string") socket.write(Buffer.from(step, "latin1"));
+      else if ("close" in step) socket.end();
       else if ("waitMs" in step) await Bun.sleep(step.waitMs);
       else while (!answered.includes(step.until) && !socket.destroyed) await changed.promise;
     }

@@ -199,9 +199,11 @@ test("ranges of a compressed file are ranges of what is sent", async () => {
   expect(body.equals(zipped.subarray(2, 6))).toBe(true);
 });
 
+function names(header: string | null): string[] {
+  return acceptedCodings(header).map(({ name }) => name);
+}
+
 test("what a visitor accepts", () => {
-  const names = (header: string | null): string[] =>
-    acceptedCodings(header).map(({ name }) => name);
   expect(names(null)).toEqual([]);
   expect(names("")).toEqual([]);
   expect(names("BR ; q=0.9 , GZIP;Q=0.8")).toEqual(["br", "gzip"]);

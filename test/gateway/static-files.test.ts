@@ -226,8 +226,11 @@ test("the file that was opened is the one that is sent, whatever becomes of its 
   }
 });
 
+function names(path: string, prefix = "/"): string[] {
+  return fileNames(path, prefix);
+}
+
 test("which files a path may mean", () => {
-  const names = (path: string, prefix = "/"): string[] => fileNames(path, prefix);
   expect(names("/")).toEqual(["index.html"]);
   expect(names("/a")).toEqual(["a", "a.html"]);
   expect(names("/a.b/c")).toEqual(["a.b/c", "a.b/c.html"]);
