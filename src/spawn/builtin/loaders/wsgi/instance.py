@@ -130,8 +130,11 @@ class Instance:
         outcome = session.turn(self._application)
         self._current = None
         descriptor = session.connection.fileno()
-        if descriptor not in self._held:
-            if outcome == "over" or (outcome == "kept" and len(self._held) >= MAX_KEPT):
+        is_held = descriptor in self._held
+        if outcome == "kept" and len(self._held) - is_held >= MAX_KEPT:
+            outcome = "over"
+        if not is_held:
+            if outcome == "over":
                 session.connection.close()
                 return
             self._held[descriptor] = session
