@@ -11,6 +11,7 @@ import type { Instance } from "../../src/spawn/spawner.ts";
 import { until } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 import { readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
+import { nextAnswer, readHead } from "./kept-answers.ts";
 import { connected, endWriting, exchange, get, notebook, writeApp } from "./support.ts";
 import { application, wsgiRequest } from "./wsgi-programs.ts";
 
@@ -47,31 +48,6 @@ const chunked = { REQUEST_METHOD: "POST", HTTP_TRANSFER_ENCODING: "chunked" };
 
 function sized(body: string) {
   return { REQUEST_METHOD: "POST", CONTENT_LENGTH: String(body.length) };
-}
-
-/** Everything to the end of a head. */
-async function readHead(session: OwnedFd): Promise<string> {
-  let text = "";
-  while (!text.endsWith("\r\n\r\n")) text += await readExactly(session.number, 1);
-  return text;
-}
-
-/** The next answer on a session: its head, and its body by the framing that this names. */
-async function nextAnswer(session: OwnedFd): Promise<{ head: string; body: string }> {
-  const head = await readHead(session);
-  const length = /content-length: (\d+)/i.exec(head)?.[1];
-  if (length !== undefined) {
-    return { head, body: await readExactly(session.number, Number(length)) };
-  }
-  if (!/transfer-encoding: chunked/i.test(head)) return { head, body: "" };
-  let body = "";
-  for (;;) {
-    let line = "";
-    while (!line.endsWith("\r\n")) line += await readExactly(session.number, 1);
-    const chunk = await readExactly(session.number, parseInt(line, 16) + 2);
-    if (chunk === "\r\n") return { head, body };
-    body += chunk.slice(0, -2);
-  }
 }
 
 async function ask(session: OwnedFd, bytes: Uint8Array) {

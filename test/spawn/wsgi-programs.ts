@@ -6,13 +6,16 @@ import { spawnRequest } from "./support.ts";
 /** Debian's Python, for which the frameworks are installed, whatever else there is. */
 export const debianPath = "/usr/bin:/bin";
 
+/** What may be set where the tests run, and would show itself in how a program behaves. */
+const unset = { PYTHONUNBUFFERED: "", PYTHONDONTWRITEBYTECODE: "" };
+
 /** A request for a fresh process of a wsgi application. */
 export function wsgiRequest(root: string, changed: Partial<SpawnRequest> = {}): SpawnRequest {
   return {
     ...spawnRequest(root, { appType: "wsgi", spawnMethod: "conservative" }),
     ...changed,
     root: fromText(root),
-    variables: { PATH: debianPath, ...changed.variables },
+    variables: { PATH: debianPath, ...unset, ...changed.variables },
   };
 }
 

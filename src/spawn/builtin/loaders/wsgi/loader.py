@@ -20,7 +20,10 @@ def use_virtualenv():
     for directory in (".venv", "venv"):
         if os.path.exists(directory + "/pyvenv.cfg"):
             python = os.path.abspath(directory + "/bin/python3")
-            os.execv(python, [python, *sys.argv, "chosen"])
+            try:
+                os.execv(python, [python, *sys.argv, "chosen"])
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, python) from None
 
 
 def find_modules():
@@ -45,6 +48,8 @@ def main():
     try:
         lifeline.end_with_server()
         use_virtualenv()
+        if sys.version_info < (3, 8):
+            raise startup.NoApplication(f"Python {sys.version.split()[0]} is older than 3.8")
         application = startup.load(startup_file)
     except BaseException as error:  # sys.exit() at the top of a module too
         text = startup.describe_failure(startup_file, error)

@@ -1,0 +1,333 @@
+/**
+ * Preloaders of wsgi applications: driven by hand on their descriptor 4, and through the spawner.
+ */
+import { expect, test } from "bun:test";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+
+import { sendDescriptor } from "../../src/native/descriptors.ts";
+import { open } from "../../src/native/fd.ts";
+import type { OwnedFd } from "../../src/native/owned-fd.ts";
+import { connectUnix, listenUnix, pathAddress, send, socketPair } from "../../src/native/socket.ts";
+import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
+import { until } from "../helpers/condition.ts";
+import { countDescriptors, openDescriptors } from "../helpers/descriptors.ts";
+import { childrenOf, isRunning } from "../helpers/processes.ts";
+import { frame, readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+import { exchange, get, notebook, parseAnswer, writeApp } from "./support.ts";
+import { application, wsgiRequest } from "./wsgi-programs.ts";
+
+const temporaryDirectory = temporaryDirectories();
+const loader = `${import.meta.dir}/../../src/spawn/builtin/loaders/wsgi/loader.py`;
+
+countDescriptors();
+
+/** A preloader and our end of its descriptor 4. */
+class Preloader implements Disposable {
+  readonly directory = temporaryDirectory();
+  readonly control: OwnedFd;
+  readonly #child: Bun.Subprocess;
+  #forks = 0;
+
+  constructor(source: string) {
+    const cwd = writeApp(this.directory, "app", { "wsgi.py": source });
+    const [ours, theirs] = socketPair();
+    using control = theirs;
+    using nothing = open("/dev/null", "read");
+    using log = open(`${this.directory}/log`, "append");
+    this.control = ours;
+    this.#child = Bun.spawn(["/usr/bin/python3", loader, "preloader", "wsgi.py"], {
+      cwd,
+      stdio: ["ignore", log.number, log.number, nothing.number, control.number],
+    });
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  get exited(): Promise<number> {
+    return this.#child.exited;
+  }
+
+  /** What it has written itself. */
+  get log(): string {
+    return readFileSync(`${this.directory}/log`, "utf8");
+  }
+
+  /** The next message on its descriptor 4. */
+  said(): Promise<string> {
+    return messageOn(this.control);
+  }
+
+  /** Orders an instance and gives it what it is to inherit. */
+  order(): Ends {
+    this.#forks += 1;
+    const ends = new Ends(`${this.directory}/${this.#forks}`);
+    send(this.control.number, frame("fork", String(this.#forks)));
+    for (const end of ends.inherited) {
+      sendDescriptor(this.control.number, end.number);
+      end.close();
+    }
+    return ends;
+  }
+
+  /** An instance that has been forked and is ready. */
+  async fork(): Promise<Ends & { pid: number }> {
+    const ends = this.order();
+    const [forked, number, pid] = (await this.said()).split(" ");
+    expect([forked, number]).toEqual(["forked", String(this.#forks)]);
+    expect(await messageOn(ends.lifeline)).toBe("ready 1");
+    return Object.assign(ends, { pid: Number(pid) });
+  }
+
+  [Symbol.dispose](): void {
+    this.control.close();
+    this.#child.kill("SIGKILL");
+  }
+}
+
+/** Our side of an instance. */
+class Ends implements Disposable {
+  readonly lifeline: OwnedFd;
+  /** In the order in which they are sent: listener, lifeline, output. */
+  readonly inherited: readonly OwnedFd[];
+  readonly #path: string;
+
+  constructor(path: string) {
+    const [ours, theirs] = socketPair();
+    this.#path = path;
+    this.lifeline = ours;
+    this.inherited = [listenUnix(pathAddress(path), 5), theirs, open(`${path}.log`, "append")];
+  }
+
+  /** What the instance has written. */
+  get log(): string {
+    return readFileSync(`${this.#path}.log`, "utf8");
+  }
+
+  async ask(path: string): Promise<string> {
+    const session = connectUnix(pathAddress(this.#path));
+    if (session === "full") throw new Error("the backlog is full");
+    using stream = session;
+    await sendAll(stream.number, get({ PATH_INFO: path }));
+    return parseAnswer(await readToEnd(stream.number)).body;
+  }
+
+  [Symbol.dispose](): void {
+    this.lifeline.close();
+  }
+}
+
+async function messageOn(control: OwnedFd): Promise<string> {
+  const size = Buffer.from(await readExactly(control.number, 2), "latin1").readUInt16BE();
+  return (await readExactly(control.number, size)).slice(0, -1).replaceAll("\0", " ");
+}
+
+const withNotes = `
+import atexit, os, random
+loaded_by = os.getpid()
+print("loaded")
+atexit.register(print, "farewell")
+${application}
+def who(environ, start):
+    return text(start, [loaded_by, os.getpid(), os.getpgid(0), random.random()])
+paths["who"] = who
+`;
+
+function numbers(fds: ReadonlyMap<number, string>): number[] {
+  return [...fds.keys()].toSorted((a, b) => a - b);
+}
+
+test("loads the application once and forks instances that serve as any other", async () => {
+  using preloader = new Preloader(withNotes);
+  expect(await preloader.said()).toBe("ready 1");
+  using first = await preloader.fork();
+  using second = await preloader.fork();
+  const [one, two] = [first, second].map((instance) => instance.ask("/who"));
+  const facts = (await Promise.all([one, two])).map((text) => JSON.parse(text ?? "") as number[]);
+  for (const [at, { pid }] of [first, second].entries()) {
+    expect(facts[at]?.slice(0, 3)).toEqual([preloader.pid, pid, pid]);
+  }
+  expect(facts[0]?.[3]).not.toBe(facts[1]?.[3]);
+  expect(preloader.log).toBe("loaded\n");
+  expect(first.log + second.log).toBe("");
+});
+
+test("gives an instance 0 to 4 and its own output, and holds nothing of it itself", async () => {
+  using preloader = new Preloader(withNotes);
+  await preloader.said();
+  const before = openDescriptors(preloader.pid);
+  using first = await preloader.fork();
+  using second = await preloader.fork();
+  expect(openDescriptors(preloader.pid)).toEqual(before);
+  for (const instance of [first, second]) {
+    expect(numbers(openDescriptors(instance.pid))).toEqual([0, 1, 2, 3, 4]);
+  }
+  await first.ask("/raising");
+  await until("it is told", () => first.log.includes("RuntimeError: thrown <here>"));
+  expect(preloader.log + second.log).toBe("loaded\n");
+});
+
+test("restores the signals it uses itself, and keeps the application's", async () => {
+  const handlers = `
+import signal
+signal.signal(signal.SIGUSR2, lambda *_: print("usr2", flush=True))
+def signals(environ, start):
+    return text(start, [signal.getsignal(signal.SIGCHLD), signal.getsignal(signal.SIGINT)])
+paths["signals"] = signals
+`;
+  using preloader = new Preloader(application + handlers);
+  await preloader.said();
+  using instance = await preloader.fork();
+  expect(await instance.ask("/signals")).toContain("SIG_DFL: 0>, <Handlers.SIG_DFL: 0>");
+  process.kill(instance.pid, "SIGUSR2");
+  await until("its handler has run", () => instance.log === "usr2\n");
+});
+
+test("reports how its children end, and leaves no zombie", async () => {
+  using preloader = new Preloader(withNotes);
+  await preloader.said();
+  using polite = await preloader.fork();
+  using killed = await preloader.fork();
+  using leaving = await preloader.fork();
+  polite.lifeline.close();
+  expect(await preloader.said()).toBe(`exited ${polite.pid} 0`);
+  expect(polite.log).toBe("farewell\n");
+  process.kill(killed.pid, "SIGKILL");
+  expect(await preloader.said()).toBe(`exited ${killed.pid} -9`);
+  await leaving.ask("/leave");
+  expect(await preloader.said()).toBe(`exited ${leaving.pid} 5`);
+  expect(childrenOf(preloader.pid)).toEqual([]);
+});
+
+test("takes orders in any number of pieces, and many at once", async () => {
+  using preloader = new Preloader(withNotes);
+  await preloader.said();
+  using ends = new Ends(`${preloader.directory}/pieces`);
+  for (const byte of frame("fork", "12345")) {
+    send(preloader.control.number, new Uint8Array([byte]));
+    await Bun.sleep(1);
+  }
+  for (const end of ends.inherited) {
+    await Bun.sleep(1);
+    sendDescriptor(preloader.control.number, end.number);
+    end.close();
+  }
+  expect(await preloader.said()).toStartWith("forked 12345 ");
+  const many = Array.from({ length: 10 }, () => preloader.order());
+  const answers = [];
+  for (const _ of many) answers.push((await preloader.said()).replace(/ \d+$/, ""));
+  expect(answers).toEqual(many.map((_, at) => `forked ${at + 1}`));
+  for (const each of many) {
+    expect(await messageOn(each.lifeline)).toBe("ready 1");
+    each.lifeline.close();
+  }
+});
+
+test("survives a fork that fails, and keeps nothing of it", async () => {
+  const failing = `
+really = os.fork
+def fork():
+    if os.path.exists("full"):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return really()
+os.fork = fork
+`;
+  using preloader = new Preloader(withNotes + failing);
+  await preloader.said();
+  const before = openDescriptors(preloader.pid);
+  writeFileSync(`${preloader.directory}/app/full`, "");
+  using failed = preloader.order();
+  expect(await preloader.said()).toBe("fork_failed 1 fork: Resource temporarily unavailable");
+  expect(await readToEnd(failed.lifeline.number)).toBe("");
+  expect(openDescriptors(preloader.pid)).toEqual(before);
+  rmSync(`${preloader.directory}/app/full`);
+  using instance = await preloader.fork();
+  expect(isRunning(instance.pid)).toBe(true);
+});
+
+test("survives it that it has no room for what it receives", async () => {
+  const scarce = `
+import resource
+limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (6, limits[1]))
+`;
+  using preloader = new Preloader(withNotes + scarce);
+  await preloader.said();
+  const before = openDescriptors(preloader.pid);
+  using failed = preloader.order();
+  expect(await preloader.said()).toBe(
+    "fork_failed 1 fork: a descriptor was lost for want of a free one",
+  );
+  expect(await readToEnd(failed.lifeline.number)).toBe("");
+  expect(openDescriptors(preloader.pid)).toEqual(before);
+});
+
+test("ends at once with its descriptor 4, and its instances live on", async () => {
+  using preloader = new Preloader(withNotes);
+  await preloader.said();
+  using instance = await preloader.fork();
+  preloader.control.close();
+  expect(await preloader.exited).toBe(0);
+  expect(preloader.log).toBe("loaded\n");
+  expect(JSON.parse(await instance.ask("/who"))).toContain(instance.pid);
+  instance.lifeline.close();
+  await until("the instance is gone", () => !isRunning(instance.pid));
+  expect(instance.log).toBe("farewell\n");
+});
+
+test.each([
+  ["an unknown command", frame("forge", "1"), "b'forge\\x001\\x00' is not `fork` and a number"],
+  ["no number", frame("fork", "x"), "is not `fork` and a number"],
+  ["a command beyond all", Buffer.from([255, 255]), "a command of 65535 bytes, 1024 at most"],
+  [
+    "bytes instead of descriptors",
+    Buffer.concat([frame("fork", "1"), Buffer.from([0, 7])]),
+    "b'\\x07' with 0 descriptors instead of one",
+  ],
+])("ends when it is told %s", async (_, bytes, why) => {
+  using preloader = new Preloader(withNotes);
+  await preloader.said();
+  send(preloader.control.number, bytes);
+  expect(await preloader.exited).toBe(1);
+  expect(preloader.log).toContain("preloader: ");
+  expect(preloader.log).toContain(why);
+});
+
+test("says why the application cannot be loaded", async () => {
+  using preloader = new Preloader("raise ValueError('x1')");
+  expect(await preloader.said()).toBe("error_page");
+  const size = Buffer.from(await readExactly(preloader.control.number, 4), "latin1");
+  const text = await readExactly(preloader.control.number, size.readUInt32BE());
+  expect(text).toStartWith("ValueError: x1\n");
+  expect(await preloader.exited).toBe(1);
+});
+
+test("spawns smartly: one process loads, its children serve", async () => {
+  const directory = temporaryDirectory();
+  const lines: string[] = [];
+  const spawner = new BuiltinSpawner({
+    notify: notebook().notify,
+    writeOutput: (pid, _root, line) => lines.push(`${pid} ${line}`),
+    baseDirectory: directory,
+  });
+  const root = writeApp(directory, "app", { "wsgi.py": withNotes });
+  const request = wsgiRequest(root, { spawnMethod: "smart" });
+  const instances = [await spawner.spawn(request), await spawner.spawn(request)];
+  const loaders = new Set<number>();
+  for (const instance of instances) {
+    const answer = parseAnswer(await exchange(instance, get({ PATH_INFO: "/who" })));
+    const [loadedBy = 0, pid = 0, group] = JSON.parse(answer.body) as number[];
+    expect([pid, group]).toEqual([instance.pid, instance.pid]);
+    loaders.add(loadedBy);
+    instance.release();
+  }
+  expect(loaders.size).toBe(1);
+  await spawner.close(new AbortController().signal);
+  const [loader] = loaders;
+  await until("no process is left", () => !isRunning(loader ?? 0));
+  expect(lines.toSorted()).toEqual(
+    [`${loader} loaded`, ...instances.map(({ pid }) => `${pid} farewell`)].toSorted(),
+  );
+});
