@@ -10,7 +10,7 @@ import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import { until } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
-import { readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
+import { readToEnd, sendAll } from "../helpers/raw-client.ts";
 import { nextAnswer, readHead } from "./kept-answers.ts";
 import { connected, endWriting, exchange, get, notebook, writeApp } from "./support.ts";
 import { application, wsgiRequest } from "./wsgi-programs.ts";
