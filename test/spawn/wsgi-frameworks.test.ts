@@ -1,4 +1,4 @@
-/** Applications of the frameworks that people use, unchanged: Flask and Django, as Debian has them. */
+/** Applications of the frameworks that people use, unchanged: Flask and Django from Debian. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -201,13 +201,13 @@ test("starves nobody: who asks without a pause, who is new, and who has waited",
   const greedy = Array.from({ length: 3 }, () => connected(instance));
   const patient = connected(instance);
   await expectAlive(patient);
-  let isOver = false;
+  const over = new AbortController();
   const pestering = greedy.map(async (session) => {
-    while (!isOver) await expectAlive(session);
+    while (!over.signal.aborted) await expectAlive(session);
   });
   await expectAlive(patient);
   expect(await exchange(instance, get({ PATH_INFO: "/empty" }))).toStartWith("Status: 200 OK");
-  isOver = true;
+  over.abort();
   await Promise.all(pestering);
   for (const session of [...greedy, patient]) session.close();
 });

@@ -139,7 +139,7 @@ function numbers(fds: ReadonlyMap<number, string>): number[] {
   return [...fds.keys()].toSorted((a, b) => a - b);
 }
 
-test("loads the application once and forks instances that serve as any other", async () => {
+test("loads the application once and forks instances that serve as the rest do", async () => {
   using preloader = new Preloader(withNotes);
   expect(await preloader.said()).toBe("ready 1");
   using first = await preloader.fork();
@@ -318,16 +318,16 @@ test("spawns smartly: one process loads, its children serve", async () => {
   const loaders = new Set<number>();
   for (const instance of instances) {
     const answer = parseAnswer(await exchange(instance, get({ PATH_INFO: "/who" })));
-    const [loadedBy = 0, pid = 0, group] = JSON.parse(answer.body) as number[];
+    const [loaded = 0, pid = 0, group] = JSON.parse(answer.body) as number[];
     expect([pid, group]).toEqual([instance.pid, instance.pid]);
-    loaders.add(loadedBy);
+    loaders.add(loaded);
     instance.release();
   }
   expect(loaders.size).toBe(1);
   await spawner.close(new AbortController().signal);
-  const [loader] = loaders;
-  await until("no process is left", () => !isRunning(loader ?? 0));
+  const [loadedBy] = loaders;
+  await until("no process is left", () => !isRunning(loadedBy ?? 0));
   expect(lines.toSorted()).toEqual(
-    [`${loader} loaded`, ...instances.map(({ pid }) => `${pid} farewell`)].toSorted(),
+    [`${loadedBy} loaded`, ...instances.map(({ pid }) => `${pid} farewell`)].toSorted(),
   );
 });

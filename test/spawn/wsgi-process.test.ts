@@ -81,7 +81,7 @@ test("loads the startup file under its own name, from the root, with the root on
 test("has nothing of its own on the path, nor a module that could hide one of theirs", async () => {
   const facts =
     "[p for p in sys.path if 'application-pool' in p] + " +
-    "[m for m in ('session', 'answer', 'body', 'environ', 'instance', 'startup') if m in sys.modules]";
+    "[m for m in ('session', 'answer', 'body', 'instance', 'startup') if m in sys.modules]";
   const { atLoad, atRequest } = await told(facts);
   expect([atLoad, atRequest]).toEqual(["[]", "[]"]);
 });
@@ -91,12 +91,14 @@ test("writes no compiled file of the startup file, and does not forbid it others
   expect(readdirSync(`${root}/__pycache__`).map((name) => name.split(".")[0])).toEqual(["beside"]);
 });
 
+function sayer(word: string): string {
+  return `def application(environ, start):\n  start("200 OK", [])\n  return [b"${word}"]\n`;
+}
+
 test("runs a startup file that was changed within the second, to the same length", async () => {
-  const source = (word: string) =>
-    `def application(environ, start):\n  start("200 OK", [])\n  return [b"${word}"]\n`;
-  const { instance, root } = await scene({ "wsgi.py": source("old") });
+  const { instance, root } = await scene({ "wsgi.py": sayer("old") });
   expect(await bodyOf(instance)).toBe("old");
-  writeFileSync(`${root}/wsgi.py`, source("new"));
+  writeFileSync(`${root}/wsgi.py`, sayer("new"));
   const again = await opened[0]?.spawn(wsgiRequest(root));
   expect(again && (await bodyOf(again))).toBe("new");
 });
@@ -233,8 +235,8 @@ test("stays what it is when the application sets a timeout for its sockets", asy
 });
 
 test("goes on when it runs out of descriptors, and gives up kept sessions for new ones", async () => {
-  const source = `import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))\n${application}`;
-  const { instance } = await scene({ "wsgi.py": source });
+  const limit = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))\n";
+  const { instance } = await scene({ "wsgi.py": limit + application });
   const sessions = [connected(instance), connected(instance), connected(instance)];
   for (const session of sessions) {
     await sendAll(session.number, get({ PATH_INFO: "/empty", SESSION_KEEP: "1" }));

@@ -1,7 +1,7 @@
-/** Programs for the tests of the wsgi loader, as the text of their wsgi.py, and how to start them. */
+/** Programs for the tests of the wsgi loader, as the text of their wsgi.py; how to start them. */
 import { fromText } from "../../src/wire/bytes.ts";
 import type { SpawnRequest } from "../../src/spawn/spawner.ts";
-import { spawnRequest } from "./support.ts";
+import { get, spawnRequest } from "./support.ts";
 
 /** Debian's Python, for which the frameworks are installed, whatever else there is. */
 export const debianPath = "/usr/bin:/bin";
@@ -17,6 +17,12 @@ export function wsgiRequest(root: string, changed: Partial<SpawnRequest> = {}): 
     root: fromText(root),
     variables: { PATH: debianPath, ...unset, ...changed.variables },
   };
+}
+
+/** A GET as front ends send it. */
+export function to(path: string, more: Readonly<Record<string, string>> = {}): Uint8Array {
+  const [pathInfo = "", query = ""] = path.split("?");
+  return get({ REQUEST_URI: path, PATH_INFO: pathInfo, QUERY_STRING: query, ...more });
 }
 
 /** The path chooses what it does. */
