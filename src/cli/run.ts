@@ -42,6 +42,7 @@ async function dispatch(): Promise<void> {
     return;
   }
   if (first === "serve") return serve(args.slice(1).map((argument) => toText(argument)));
+  if (first === "status") return showStatus(args.slice(1).map((argument) => toText(argument)));
   if (first === "gateway-worker") {
     const { runWorker } = await import("./gateway-worker.ts");
     return runWorker();
@@ -70,6 +71,14 @@ async function serve(args: readonly string[]): Promise<void> {
   }
   const { runServe } = await import("./serve.ts");
   await runServe(args);
+}
+
+async function showStatus(args: readonly string[]): Promise<void> {
+  const { runStatus, statusCommand } = await import("./status.ts");
+  if (args.includes("--help") || args.includes("-h")) {
+    return showUsage(statusCommand, (usage) => usage);
+  }
+  await runStatus(args);
 }
 
 async function showUsage(command: CommandDef, arrange: (usage: string) => string): Promise<void> {

@@ -6,8 +6,10 @@ import { writeSync } from "node:fs";
 
 import type { GatewayConfig } from "../gateway/config.ts";
 import type { Report } from "../gateway/report.ts";
+import { runtimeDirectory } from "../gateway/runtime-directory.ts";
 import { Notifier } from "../gateway/sd-notify.ts";
 import { passedListeners } from "../gateway/socket-activation.ts";
+import { StatusSocket } from "../gateway/status-socket.ts";
 import { Supervisor } from "../gateway/supervisor.ts";
 import { ignoreSignal, signals } from "../native/process.ts";
 import { LineWriter } from "../server/line-writer.ts";
@@ -74,7 +76,9 @@ class Gateway {
     } catch (error) {
       if (!supervisor.isStopping) throw asStartError(error);
     }
+    const status = this.#openStatus();
     await ended.promise;
+    status?.close();
     this.#notifier.close();
   }
 
@@ -95,6 +99,17 @@ class Gateway {
       status = `configuration not reloaded: ${problems.join("; ")}`;
     }
     if (!supervisor.isStopping) this.#notifier.ready(status ?? summary(supervisor.config));
+  }
+
+  /** One can do without it: what stands in its way is a warning. */
+  #openStatus(): StatusSocket | undefined {
+    try {
+      const directory = runtimeDirectory(process.env);
+      return new StatusSocket(directory, () => this.#supervisor.status());
+    } catch (error) {
+      this.#log.event(0, "no status", { cause: messageOf(error) });
+      return undefined;
+    }
   }
 
   #makeLog(config: GatewayConfig): Log {

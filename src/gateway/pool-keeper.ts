@@ -9,7 +9,8 @@ import type { Subprocess } from "bun";
 import { duplicate } from "../native/fd.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { socketPair } from "../native/socket.ts";
-import { attachPoolServer, serverExecutable } from "../parent/pool-server.ts";
+import { attachPoolServer, type Inspection, type PoolConnection } from "../parent/index.ts";
+import { serverExecutable } from "../parent/pool-server.ts";
 import type { PoolConfig } from "./config.ts";
 import type { Report } from "./report.ts";
 import { RestartPause } from "./restart-pause.ts";
@@ -19,8 +20,8 @@ import { endOf } from "./worker-process.ts";
 const orderlyEndMs = 15_000;
 /** And how long once it has been told not to wait. */
 const killDelayMs = 2_000;
-/** How long it may take to be told other limits. */
-const limitsLimitMs = 2_000;
+/** How long a connection to it may take. */
+const connectLimitMs = 2_000;
 
 export interface PoolKeeperOptions {
   /** The command line of the server, for each start: the six arguments and options. */
@@ -66,12 +67,22 @@ export class PoolKeeper {
    * PoolAccess.connect.
    */
   async setLimits({ max, maxPerApp, maxIdleSeconds }: PoolConfig): Promise<void> {
-    await using access = attachPoolServer(duplicate(this.wakeFd).take());
-    using connection = await access.connect({ limitMs: limitsLimitMs });
+    using connection = await this.#connect();
     connection.setMax(max);
     connection.setMaxPerApp(maxPerApp);
     connection.setMaxIdleTime(maxIdleSeconds);
     await connection.getCount(); // answered in order: by then the others have been carried out
+  }
+
+  /** The pool at this moment. @throws the errors of PoolAccess.connect. */
+  async inspect(): Promise<Inspection> {
+    using connection = await this.#connect();
+    return await connection.inspect();
+  }
+
+  async #connect(): Promise<PoolConnection> {
+    await using access = attachPoolServer(duplicate(this.wakeFd).take());
+    return await access.connect({ limitMs: connectLimitMs });
   }
 
   /** Lets the server end, once all workers are gone, and waits for it; with force if need be. */

@@ -10,6 +10,7 @@ import type { GatewayConfig } from "./config.ts";
 import { Listener, showAddress } from "./listeners.ts";
 import { PoolKeeper } from "./pool-keeper.ts";
 import type { Report } from "./report.ts";
+import type { GatewayStatus } from "./status-socket.ts";
 import { WorkerProcess } from "./worker-process.ts";
 import { WorkerSet } from "./worker-set.ts";
 
@@ -62,6 +63,19 @@ export class Supervisor {
   /** The configuration in use. */
   get config(): GatewayConfig {
     return this.#config;
+  }
+
+  /** What it and its pool do. */
+  async status(): Promise<GatewayStatus> {
+    const { apps } = this.#config;
+    return {
+      pid: process.pid,
+      listening: this.urls,
+      workers: [this.#workers, ...this.#leaving].flatMap((set) => set.pids),
+      poolServer: this.#pool.pid ?? null,
+      applications: apps.map(({ name, root }) => ({ name, root })),
+      pool: await this.#pool.inspect().catch(() => null),
+    };
   }
 
   /** Whether it ends, or has ended. */

@@ -7,7 +7,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
-import { gateways, writeApplication, type Gateway } from "../helpers/gateway.ts";
+import { gateways, statusOf, writeApplication, type Gateway } from "../helpers/gateway.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -132,15 +132,16 @@ test("fewer workers than sockets: every connection is still served", async () =>
   await gateway.end();
 });
 
-test("limits of the pool change with the file", async () => {
+test("limits of the pool change with the file, in the pool server that runs", async () => {
   const { gateway, change } = startSite(head + one);
   await ask(await gateway.address());
-  expect(gateway.poolServer?.command).toContain("--max=20");
+  expect((await statusOf(gateway)).pool?.limits.max).toBe(20);
   const server = gateway.poolServer?.pid;
-  change(`${head}${one}[pool]\nmax = 3\n`);
+  change(`${head}${one}[pool]\nmax = 3\nmax_idle_time = "7s"\n`);
   await until("it is reloaded", () => count(gateway, "configuration reloaded") === 1);
-  expect(gateway.poolServer?.pid).toBe(server ?? 0);
-  expect(gateway.log).not.toContain("limits not set");
+  const { pool, poolServer } = await statusOf(gateway);
+  expect(pool?.limits).toMatchObject({ max: 3, maxIdleMs: 7000 });
+  expect(poolServer).toBe(server ?? 0);
   await gateway.end();
 });
 

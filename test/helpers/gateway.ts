@@ -2,11 +2,13 @@
  * `serve` as users run it: the compiled binary, its lines on stdout, its log on stderr, and
  * afterwards the check that no process is left.
  */
-import { afterEach } from "bun:test";
+import { afterAll, afterEach, beforeAll } from "bun:test";
 import { randomUUID } from "node:crypto";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import type { GatewayStatus } from "../../src/gateway/status-socket.ts";
 import { binaryPath, plainEnvironment } from "./binary-server.ts";
 import { until, within } from "./condition.ts";
 import { markedProcesses, markVariable, type ProcessFacts } from "./processes.ts";
@@ -30,7 +32,7 @@ export class Gateway {
   constructor(args: readonly string[], options: GatewayOptions = {}) {
     this.#mark = randomUUID();
     this.#process = Bun.spawn([...(options.wrapper ?? []), binaryPath, "serve", ...args], {
-      env: { ...plainEnvironment, ...options.environment, [markVariable]: this.#mark },
+      env: { ...gatewayEnvironment(), ...options.environment, [markVariable]: this.#mark },
       stdio: ["ignore", "pipe", "pipe", ...(options.descriptors ?? [])],
     });
     started.push(this);
@@ -116,13 +118,33 @@ export class Gateway {
 }
 
 const started: Gateway[] = [];
+let runtimeDirectory = "";
+
+/** The environment of gateways, and of whoever asks for their status. */
+export function gatewayEnvironment(): Readonly<Record<string, string>> {
+  return { ...plainEnvironment, XDG_RUNTIME_DIR: runtimeDirectory };
+}
 
 /** To be called once at the top of a test file: ends after each test what it has started. */
 export function gateways(): (args: readonly string[], options?: GatewayOptions) => Gateway {
+  beforeAll(() => {
+    runtimeDirectory = mkdtempSync(join(tmpdir(), "pool-run-"));
+  });
+  afterAll(() => rmSync(runtimeDirectory, { recursive: true, force: true }));
   afterEach(() => {
     for (const gateway of started.splice(0)) gateway.destroy();
   });
   return (args, options) => new Gateway(args, options);
+}
+
+/** What `status` says of it. */
+export async function statusOf(gateway: Gateway): Promise<GatewayStatus> {
+  const command = [binaryPath, "status", "--json", "--pid", String(gateway.pid)];
+  await using child = Bun.spawn(command, {
+    env: gatewayEnvironment(),
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  return (await child.stdout.json()) as GatewayStatus;
 }
 
 /**

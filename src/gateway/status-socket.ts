@@ -1,0 +1,76 @@
+/**
+ * How a gateway is looked at: a Unix socket of its own, in a directory only its user can enter.
+ * Whoever connects gets one JSON document and EOF; what is sent to it is not read.
+ */
+import { chmodSync, unlinkSync } from "node:fs";
+import { join } from "node:path";
+import type { Socket, UnixSocketListener } from "bun";
+
+import { makeRuntimeDirectory } from "./runtime-directory.ts";
+import type { Inspection } from "../parent/index.ts";
+
+/** What the socket tells. */
+export interface GatewayStatus {
+  readonly pid: number;
+  readonly listening: readonly string[];
+  readonly workers: readonly number[];
+  /** Null: there is none at the moment. */
+  readonly poolServer: number | null;
+  readonly applications: readonly { readonly name: string; readonly root: string }[];
+  /** Null: the pool server did not answer. */
+  readonly pool: Inspection | null;
+}
+
+/** What is left to send to one visitor. */
+interface Visitor {
+  rest: Uint8Array;
+}
+
+export class StatusSocket {
+  readonly #path: string;
+  readonly #listener: UnixSocketListener<Visitor>;
+
+  /** @throws Error when the socket cannot be had. */
+  constructor(directory: string, status: () => Promise<GatewayStatus>) {
+    makeRuntimeDirectory(directory);
+    this.#path = join(directory, `${process.pid}.sock`);
+    this.#listener = Bun.listen<Visitor>({
+      unix: this.#path,
+      socket: {
+        open: (socket) => {
+          socket.data = { rest: new Uint8Array() };
+          void answer(socket, status);
+        },
+        drain: (socket) => push(socket),
+        data: () => {},
+        error: () => {}, // close follows
+      },
+    });
+    chmodSync(this.#path, 0o600);
+    this.#listener.unref();
+  }
+
+  close(): void {
+    this.#listener.stop(true);
+    try {
+      unlinkSync(this.#path);
+    } catch {
+      // gone already
+    }
+  }
+}
+
+async function answer(
+  socket: Socket<Visitor>,
+  status: () => Promise<GatewayStatus>,
+): Promise<void> {
+  socket.data.rest = Buffer.from(`${JSON.stringify(await status())}\n`);
+  push(socket);
+}
+
+function push(socket: Socket<Visitor>): void {
+  const { rest } = socket.data;
+  if (rest.length === 0) return;
+  socket.data.rest = rest.subarray(Math.max(0, socket.write(rest)));
+  if (socket.data.rest.length === 0) socket.end();
+}

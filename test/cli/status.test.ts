@@ -1,0 +1,116 @@
+/** `status`: what it shows of a running gateway; what it says where there is none, or several. */
+import { expect, test } from "bun:test";
+import { mkdirSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+
+import { binaryPath } from "../helpers/binary-server.ts";
+import { until } from "../helpers/condition.ts";
+import {
+  gatewayEnvironment,
+  gateways,
+  writeApplication,
+  type Gateway,
+} from "../helpers/gateway.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+
+const temporaryDirectory = temporaryDirectories();
+const startGateway = gateways();
+
+interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function status(...args: string[]): Promise<Outcome> {
+  const child = Bun.spawn([binaryPath, "status", ...args], {
+    env: gatewayEnvironment(),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const [stdout, stderr, code] = await Promise.all([
+    child.stdout.text(),
+    child.stderr.text(),
+    child.exited,
+  ]);
+  return { code, stdout, stderr };
+}
+
+async function serving(): Promise<Gateway> {
+  const app = writeApplication(temporaryDirectory());
+  const gateway = startGateway([app, "--listen", "127.0.0.1:0"]);
+  await (await fetch(await gateway.address())).text();
+  return gateway;
+}
+
+test("a running gateway is found by itself and shown, with its processes", async () => {
+  const gateway = await serving();
+  const { code, stdout } = await status();
+  expect(code).toBe(0);
+  expect(stdout).toContain(`Gateway ${gateway.pid}: ${await gateway.address()}\n`);
+  expect(stdout).toContain(`  workers      ${gateway.workers[0]?.pid}\n`);
+  expect(stdout).toContain(`  pool server  ${gateway.poolServer?.pid}\n`);
+  expect(stdout).toContain("Pool: 1 of 20 processes");
+  expect(stdout).toMatch(
+    /\napp {2}\/.*\/app\n {2}PID \d+ +(active|idle) +[01] of 32 at once +served/,
+  );
+  await gateway.end();
+});
+
+test("as JSON and as OpenMetrics, for programs", async () => {
+  const gateway = await serving();
+  const json = JSON.parse((await status("--json")).stdout) as { pid: number; pool: object };
+  expect(json).toMatchObject({ pid: gateway.pid, pool: { count: 1, limits: { max: 20 } } });
+  const { stdout } = await status("--openmetrics");
+  expect(stdout).toContain("application_pool_current_processes 1\n");
+  expect(stdout).toEndWith("# EOF\n");
+  await gateway.end();
+});
+
+test("none runs: exit 1; several: they are named, exit 2; one of them by its process", async () => {
+  const none = await status();
+  expect(none.code).toBe(1);
+  expect(none.stderr).toContain("no gateway of this user runs");
+  const [first, second] = [await serving(), await serving()];
+  const several = await status();
+  expect(several.code).toBe(2);
+  for (const { pid } of [first, second]) expect(several.stderr).toContain(String(pid));
+  expect((await status("--pid", String(second.pid))).stdout).toContain(`Gateway ${second.pid}:`);
+  await Promise.all([first.end(), second.end()]);
+});
+
+test("its socket is for its user only, leaves with it, and one left behind is cleared away", async () => {
+  const directory = join(
+    gatewayEnvironment()["XDG_RUNTIME_DIR"] ?? "",
+    `application-pool-${process.getuid?.()}`,
+  );
+  const gateway = await serving();
+  const socket = join(directory, `${gateway.pid}.sock`);
+  await until("there is a socket", () => readdirSync(directory).includes(`${gateway.pid}.sock`));
+  expect(statSync(directory).mode & 0o777).toBe(0o700);
+  expect(statSync(socket).mode & 0o777).toBe(0o600);
+  await gateway.end();
+  expect(readdirSync(directory)).toEqual([]);
+  const killed = await serving();
+  killed.signal("SIGKILL");
+  await killed.ended;
+  expect((await status()).code).toBe(1);
+  expect(readdirSync(directory)).toEqual([]);
+});
+
+test("a directory that others can enter is not used: served all the same, with a warning", async () => {
+  const base = temporaryDirectory();
+  mkdirSync(join(base, `application-pool-${process.getuid?.()}`), { mode: 0o755 });
+  const app = writeApplication(temporaryDirectory());
+  const gateway = startGateway([app, "--listen", "127.0.0.1:0"], {
+    environment: { XDG_RUNTIME_DIR: base },
+  });
+  await until("it warns", () => gateway.log.includes("others can enter it"));
+  expect((await fetch(await gateway.address())).status).toBe(200);
+  await gateway.end();
+});
+
+test("options that do not go together, or are not known: exit 2", async () => {
+  expect((await status("--json", "--openmetrics")).code).toBe(2);
+  expect((await status("extra")).stderr).toContain("unexpected argument 'extra'");
+  expect((await status("--jsn")).stderr).toContain("is '--json' meant?");
+});
