@@ -27,7 +27,7 @@ const bunLock = Bun.JSON5.parse(await Bun.file(join(ROOT, "bun.lock")).text()) a
 const npmPackages = new Map(
   Object.entries(npmLock.packages)
     .filter(([path]) => path !== "")
-    .map(([path, entry]) => [path.replace("node_modules/", ""), entry]),
+    .map(([path, entry]) => [path.replaceAll("node_modules/", ""), entry]),
 );
 
 test("every dependency is pinned to one exact version", () => {
@@ -49,7 +49,8 @@ test("both lock files pin what package.json asks for", () => {
 test("what bun.lock pins, package-lock.json pins to the same version and contents", () => {
   for (const [name, [pinned, , , integrity]] of Object.entries(bunLock.packages)) {
     const npm = npmPackages.get(name);
-    expect(`${name}@${npm?.version}`).toBe(pinned);
+    // A package of which there are two versions lies below the one that wants it: `ajv/fast-uri`.
+    expect(`${name}@${npm?.version}`.endsWith(pinned)).toBe(true);
     expect(npm?.integrity).toBe(integrity);
   }
 });
