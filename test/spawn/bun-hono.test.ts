@@ -49,8 +49,10 @@ const program = `
   app.get("/events", (c) => streamSSE(c, (out) => out.writeSSE({ data: "news", event: "e" })));
   app.get("/throw", () => { throw new Error("thrown"); });
   app.get("/teapot", () => { throw new HTTPException(418, { message: "short and stout" }); });
-  app.onError((error, c) =>
-    error instanceof HTTPException ? error.getResponse() : c.text("handled: " + error.message, 500));
+  app.onError((error, c) => {
+    if (error instanceof HTTPException) return error.getResponse();
+    return c.text("handled: " + error.message, 500);
+  });
   export default app;
 `;
 
