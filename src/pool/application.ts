@@ -6,7 +6,7 @@
 import type { ByteString } from "../wire/bytes.ts";
 import { type FailureRecord, Failures } from "./failures.ts";
 import { HeapEntry } from "./heap.ts";
-import type { Kept } from "./kept.ts";
+import type { Keeping, Kept } from "./kept.ts";
 import { type InLine, Line } from "./line.ts";
 import { Link, List } from "./list.ts";
 import { LoadOrder } from "./load-order.ts";
@@ -42,7 +42,7 @@ export class Application<O> {
   readonly turn = new HeapEntry<Application<O>>(this);
   readonly line = new Line<Waiter<O>>();
   /** Kept sessions of its instances in the pool that were not asked for, longest open first. */
-  readonly kept = new List<Kept<O>>();
+  readonly unasked = new List<Kept<O>>();
   /** Recalls of such sessions that are not answered. */
   recalling = 0;
   /** In the pool's queue of ends while gets put off spawning and sharing for their sake. */
@@ -101,14 +101,8 @@ export class Instance<O> {
   /** Written by `move` alone, as are `sessions` and the two links. */
   standing: Standing = "new";
   sessions = 0;
-  /** Open sessions that their clients may keep; kept.ts alone writes it, and the next three. */
-  keptSessions = 0;
-  /** Those of them that were not asked for. */
-  readonly kept = new List<Kept<O>>();
-  /** Recalls of others that are not answered. */
-  recalling = 0;
-  /** Its place among instances that have kept sessions alone. */
-  readonly keeping: Link<Instance<O>> = new Link<Instance<O>>(this);
+  /** Its kept sessions, since the first of them; kept.ts alone writes it. */
+  keeping: Keeping<O> | undefined = undefined;
   /** Sessions that have ended. */
   served = 0;
   /** When the first of them ended. */

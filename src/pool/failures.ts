@@ -18,6 +18,9 @@ export interface FailureRecord {
   readonly pauses: number;
 }
 
+/** Shared by all instances of applications that start well. */
+const NO_FAILURES: FailureRecord = Object.freeze({ count: 0, pauses: 0 });
+
 export class Failures {
   /** The last one; it stays to be shown after a success. */
   last: SpawnFailure | undefined;
@@ -56,6 +59,7 @@ export class Failures {
 
   /** The record as it is. */
   get record(): FailureRecord {
+    if (this.count + this.#pauses === 0) return NO_FAILURES;
     return { count: this.count, pauses: this.#pauses };
   }
 

@@ -61,7 +61,7 @@ function busyOnArrival<O>(
   application: Application<O>,
   now: number,
 ): Instance<O> | undefined {
-  const mayRecall = application.kept.size + application.recalling > 0;
+  const mayRecall = application.unasked.size + application.recalling > 0;
   return mayRecall && !isQueueFull(state) ? undefined : busyAtOnce(state, application, now);
 }
 

@@ -22,7 +22,7 @@
  */
 
 import type { Application, Instance } from "./application.ts";
-import { type Kept, RECALL_LIMIT_MS } from "./kept.ts";
+import { Keeping, type Kept, RECALL_LIMIT_MS } from "./kept.ts";
 import { restartFits } from "./settle.ts";
 import type { State } from "./state.ts";
 
@@ -219,40 +219,41 @@ function checkKept<O>(state: State<O>): void {
     unasked.set(application, [...(unasked.get(application) ?? []), kept]);
   }
   for (const instance of state.instances.values()) {
-    const { id, keptSessions, kept, recalling } = instance;
+    const { id, standing, keeping = new Keeping(instance) } = instance;
+    const { sessions, unasked: mine, recalling, link } = keeping;
     const of = open.get(instance) ?? { kept: 0, unasked: 0, due: 0 };
-    same(`kept sessions of instance ${id}`, keptSessions, of.kept);
-    same(`kept sessions of instance ${id} not asked for`, kept.size, of.unasked);
+    same(`kept sessions of instance ${id}`, sessions, of.kept);
+    same(`kept sessions of instance ${id} not asked for`, mine.size, of.unasked);
     same(`recalls due of instance ${id}`, recalling, of.due);
-    require(instance.standing === "pooled" || kept.size === 0, `${id} left and was not asked for`);
-    same(`list of kept instance ${id}`, instance.keeping.list, listFor(state, instance));
+    require(standing === "pooled" || mine.size === 0, `${id} left and was not asked for`);
+    same(`list of kept instance ${id}`, link.list, listFor(state, keeping));
   }
   for (const application of state.applications.values()) {
-    const { root, kept, recalling, line, available, full } = application;
+    const { root, unasked: mine, recalling, line, available, full } = application;
     const inOrder = unasked.get(application) ?? [];
-    require([...kept].every((one, at) => one === inOrder[at]) &&
-      kept.size === inOrder.length, `kept sessions of ${root} are out of order`);
-    let due = 0;
-    for (const order of [available, full]) for (const instance of order) due += instance.recalling;
+    const isInOrder = [...mine].every((kept, at) => kept === inOrder[at]);
+    require(isInOrder && mine.size === inOrder.length, `kept sessions of ${root} are out of order`);
+    const pooled = [...available, ...full];
+    const due = pooled.reduce((all, { keeping }) => all + (keeping?.recalling ?? 0), 0);
     same(`recalls due of ${root}`, recalling, due);
-    require(kept.size === 0 || recalling >= line.size, `${root} could ask for a kept session`);
+    require(mine.size === 0 || recalling >= line.size, `${root} could ask for a kept session`);
   }
   let usedMs = Number.NEGATIVE_INFINITY;
-  for (const { lastUsedMs } of state.kept.reclaimable) {
-    require(lastUsedMs >= usedMs, "instances with kept sessions alone are out of order");
-    usedMs = lastUsedMs;
+  for (const { instance } of state.kept.reclaimable) {
+    require(instance.lastUsedMs >= usedMs, "instances with kept sessions alone are out of order");
+    usedMs = instance.lastUsedMs;
   }
   const { emptying, reclaimable } = state.kept;
   const wanted = state.bare.size + Math.max(0, state.places - state.limits.max);
-  require(reclaimable.size === 0 ||
-    emptying.size >= wanted, "an instance with kept sessions alone could be emptied");
+  const isEnough = reclaimable.size === 0 || emptying.size >= wanted;
+  require(isEnough, "an instance with kept sessions alone could be emptied");
 }
 
-function listFor<O>(state: State<O>, instance: Instance<O>): unknown {
-  const { standing, sessions, keptSessions, kept, recalling } = instance;
-  if (standing !== "pooled" || sessions === 0 || sessions !== keptSessions) return undefined;
-  if (kept.size > 0) return state.kept.reclaimable;
-  return recalling === sessions ? state.kept.emptying : undefined;
+function listFor<O>(state: State<O>, { instance, sessions, unasked, recalling }: Keeping<O>) {
+  const all = instance.sessions;
+  if (instance.standing !== "pooled" || all === 0 || all !== sessions) return undefined;
+  if (unasked.size > 0) return state.kept.reclaimable;
+  return recalling === all ? state.kept.emptying : undefined;
 }
 
 function checkMemory<O>(state: State<O>, application: Application<O>, now: number): void {

@@ -33,6 +33,23 @@ export class Kept<O> {
   }
 }
 
+/** What an instance has beside once a session of it could be kept. */
+export class Keeping<O> {
+  readonly instance: Instance<O>;
+  /** Open sessions that may be kept. */
+  sessions = 0;
+  /** Those of them that were not asked for. */
+  readonly unasked = new List<Kept<O>>();
+  /** Recalls of others that are not answered. */
+  recalling = 0;
+  /** Its place among the instances that have kept sessions alone. */
+  readonly link: Link<Keeping<O>> = new Link<Keeping<O>>(this);
+
+  constructor(instance: Instance<O>) {
+    this.instance = instance;
+  }
+}
+
 export class KeptSessions<O> {
   /** Recalls that are not answered, oldest first. */
   readonly due = new List<Kept<O>>();
@@ -40,9 +57,9 @@ export class KeptSessions<O> {
    * Instances in the pool that have kept sessions alone, one of them at least not asked for; unused
    * longest first.
    */
-  readonly reclaimable = new List<Instance<O>>();
+  readonly reclaimable = new List<Keeping<O>>();
   /** Instances in the pool whose sessions are all asked for, no answer being there yet. */
-  readonly emptying = new List<Instance<O>>();
+  readonly emptying = new List<Keeping<O>>();
   readonly #counters: Counters;
   readonly #recall: (session: SessionId) => void;
 
@@ -54,21 +71,22 @@ export class KeptSessions<O> {
   /** A session that may be kept has begun. Outside the pool nothing is kept. */
   opened(session: Session<O>, now: number): void {
     const { instance } = session;
+    const keeping = (instance.keeping ??= new Keeping(instance));
     const kept = new Kept(session);
     session.kept = kept;
-    instance.keptSessions++;
-    instance.kept.pushBack(kept.ofInstance);
-    instance.application.kept.pushBack(kept.turn);
-    if (instance.standing === "pooled") this.refile(instance, true);
+    keeping.sessions++;
+    keeping.unasked.pushBack(kept.ofInstance);
+    instance.application.unasked.pushBack(kept.turn);
+    if (instance.standing === "pooled") this.refile(keeping, true);
     else this.#ask(kept, now);
   }
 
   /** A session is about to end. */
-  closed({ kept, instance }: Session<O>): void {
-    if (kept === undefined) return;
-    instance.keptSessions--;
+  closed({ kept, instance: { keeping } }: Session<O>): void {
+    if (kept === undefined || keeping === undefined) return;
+    keeping.sessions--;
     if (kept.recall === "none") {
-      this.#unlist(kept);
+      this.#unlist(kept, keeping);
     } else if (kept.recall === "due") {
       this.#counters.recalls.closed++;
       this.#settle(kept);
@@ -76,24 +94,27 @@ export class KeptSessions<O> {
   }
 
   /** A session is about to go from one instance of its application to another in the pool. */
-  moved({ kept, instance: from }: Session<O>, to: Instance<O>): void {
-    if (kept === undefined) return;
-    from.keptSessions--;
-    to.keptSessions++;
+  moved({ kept, instance }: Session<O>, to: Instance<O>): void {
+    const from = instance.keeping;
+    if (kept === undefined || from === undefined) return;
+    const keeping = (to.keeping ??= new Keeping(to));
+    from.sessions--;
+    keeping.sessions++;
     if (kept.recall === "none") {
-      from.kept.remove(kept.ofInstance);
-      to.kept.pushBack(kept.ofInstance);
+      from.unasked.remove(kept.ofInstance);
+      keeping.unasked.pushBack(kept.ofInstance);
     } else if (kept.recall === "due") {
       from.recalling--;
-      to.recalling++;
-      if (from.standing !== "pooled") to.application.recalling++;
+      keeping.recalling++;
+      if (instance.standing !== "pooled") to.application.recalling++;
     }
   }
 
   /** An instance has left the pool: what is kept of it is asked for, and makes no room in it. */
-  left(instance: Instance<O>, now: number): void {
-    instance.application.recalling -= instance.recalling;
-    this.recallAll(instance, now);
+  left({ application, keeping }: Instance<O>, now: number): void {
+    if (keeping === undefined) return;
+    application.recalling -= keeping.recalling;
+    this.recallAll(keeping, now);
   }
 
   /** A client answered `keep`. Too late, or unasked, it is ignored. */
@@ -115,59 +136,61 @@ export class KeptSessions<O> {
 
   /** Asks for one session, the longest open, for each get in an application's line. */
   recallForLine(application: Application<O>, now: number): void {
-    const { line, kept } = application;
-    while (application.recalling < line.size && kept.first !== undefined) {
-      this.#ask(kept.first, now);
+    const { line, unasked } = application;
+    while (application.recalling < line.size && unasked.first !== undefined) {
+      this.#ask(unasked.first, now);
     }
   }
 
   /** Asks for all sessions of an instance that were not asked for. */
-  recallAll(instance: Instance<O>, now: number): void {
-    for (const kept of instance.kept) this.#ask(kept, now);
+  recallAll(keeping: Keeping<O>, now: number): void {
+    for (const kept of keeping.unasked) this.#ask(kept, now);
   }
 
   /** Puts an instance whose sessions have changed into the list that it belongs in now. */
-  refile(instance: Instance<O>, wasUsed: boolean): void {
-    const { keeping } = instance;
-    const list = this.#listFor(instance);
-    if (list === keeping.list && !wasUsed) return;
-    keeping.list?.remove(keeping);
-    list?.pushBack(keeping);
+  refile(keeping: Keeping<O>, wasUsed: boolean): void {
+    const { link } = keeping;
+    const list = this.#listFor(keeping);
+    if (list === link.list && !wasUsed) return;
+    link.list?.remove(link);
+    list?.pushBack(link);
   }
 
-  #listFor(instance: Instance<O>): List<Instance<O>> | undefined {
-    const { standing, sessions, keptSessions, kept, recalling } = instance;
-    if (standing !== "pooled" || sessions === 0 || sessions > keptSessions) return undefined;
-    if (kept.size > 0) return this.reclaimable;
-    return recalling === sessions ? this.emptying : undefined;
+  #listFor({ instance, sessions, unasked, recalling }: Keeping<O>): List<Keeping<O>> | undefined {
+    const all = instance.sessions;
+    if (instance.standing !== "pooled" || all === 0 || all > sessions) return undefined;
+    if (unasked.size > 0) return this.reclaimable;
+    return recalling === all ? this.emptying : undefined;
   }
 
   #ask(kept: Kept<O>, now: number): void {
     const { instance, id } = kept.session;
-    this.#unlist(kept);
+    const { keeping } = instance;
+    if (keeping === undefined) return;
+    this.#unlist(kept, keeping);
     kept.recall = "due";
     kept.dueMs = now + RECALL_LIMIT_MS;
     this.due.pushBack(kept.turn);
-    instance.recalling++;
+    keeping.recalling++;
     if (instance.standing === "pooled") instance.application.recalling++;
     this.#counters.recalls.sent++;
     this.#recall(id);
-    this.refile(instance, false);
+    this.refile(keeping, false);
   }
 
-  #unlist(kept: Kept<O>): void {
-    const { instance } = kept.session;
-    instance.kept.remove(kept.ofInstance);
-    instance.application.kept.remove(kept.turn);
+  #unlist(kept: Kept<O>, keeping: Keeping<O>): void {
+    keeping.unasked.remove(kept.ofInstance);
+    keeping.instance.application.unasked.remove(kept.turn);
   }
 
   /** A recall is answered, or taken as answered. */
   #settle(kept: Kept<O>): void {
-    const { instance } = kept.session;
+    const { application, standing, keeping } = kept.session.instance;
     kept.recall = "over";
     this.due.remove(kept.turn);
-    instance.recalling--;
-    if (instance.standing === "pooled") instance.application.recalling--;
-    this.refile(instance, false);
+    if (standing === "pooled") application.recalling--;
+    if (keeping === undefined) return;
+    keeping.recalling--;
+    this.refile(keeping, false);
   }
 }

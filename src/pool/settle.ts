@@ -121,9 +121,9 @@ export function shedIdle<O>(state: State<O>, now: number): void {
 function emptyKept<O>(state: State<O>, now: number): void {
   const { kept, bare, limits } = state;
   const wanted = bare.size + Math.max(0, state.places - limits.max);
-  for (const instance of kept.reclaimable) {
+  for (const keeping of kept.reclaimable) {
     if (kept.emptying.size >= wanted) return;
-    kept.recallAll(instance, now);
+    kept.recallAll(keeping, now);
   }
 }
 

@@ -101,7 +101,7 @@ function showInstance<O>(
     state: stateOf(instance),
     concurrency: instance.concurrency,
     sessions: instance.sessions,
-    keptSessions: instance.keptSessions,
+    keptSessions: instance.keeping?.sessions ?? 0,
     oldestSessionMs: oldestSessionMs === undefined ? null : now - oldestSessionMs,
     served: instance.served,
     ageMs: now - instance.readyMs,

@@ -167,9 +167,7 @@ export class State<O> {
     instance.standing = standing;
     instance.sessions = sessions;
     this.#put(instance);
-    if (instance.keptSessions > 0 || instance.keeping.list !== undefined) {
-      this.kept.refile(instance, true);
-    }
+    if (instance.keeping !== undefined) this.kept.refile(instance.keeping, true);
   }
 
   /** Takes an instance out of the pool; it goes at once, or when its last session has ended. */
