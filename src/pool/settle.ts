@@ -39,7 +39,6 @@ export function settleAll<O>(state: State<O>, touched: Set<Application<O>>, now:
   soundAlarms(state, touched, now);
   doPendingRestarts(state, touched, now);
   for (const application of touched) serve(state, application, now);
-  for (const application of touched) state.kept.recallForLine(application, now);
   for (const application of touched) cover(state, application, now);
   allotPlaces(state, now);
   for (const application of touched) bindToBusy(state, application, now);
@@ -120,6 +119,7 @@ export function shedIdle<O>(state: State<O>, now: number): void {
  */
 function emptyKept<O>(state: State<O>, now: number): void {
   const { kept, bare, limits } = state;
+  if (kept.reclaimable.size === 0) return;
   const wanted = bare.size + Math.max(0, state.places - limits.max);
   for (const keeping of kept.reclaimable) {
     if (kept.emptying.size >= wanted) return;
@@ -179,11 +179,12 @@ function doPendingRestarts<O>(state: State<O>, touched: Set<Application<O>>, now
   }
 }
 
-/** Gives an application's free instances to its gets. */
+/** Gives an application's free instances to its gets, and asks for kept sessions for the others. */
 function serve<O>(state: State<O>, application: Application<O>, now: number): void {
   if (isOwedElsewhere(state, application)) allotPlaces(state, now);
   if (isRefusedByPause(application, now)) refuseLine(state, application);
   serveReady(state, application, now);
+  if (application.unasked.size > 0) state.kept.recallForLine(application, now);
 }
 
 export function serveReady<O>(state: State<O>, application: Application<O>, now: number): void {
@@ -251,6 +252,7 @@ function holdForRecalls<O>(
   now: number,
 ): void {
   const { line, recalling, hold } = application;
+  if (recalling === 0 && hold.heap === undefined) return;
   const endsMs = (line.firstUncovered?.arrivedMs ?? -Infinity) + RECALL_LIMIT_MS;
   if (recalling === 0 || endsMs <= now) {
     state.holds.remove(hold);

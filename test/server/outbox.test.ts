@@ -213,6 +213,24 @@ test("a full channel holds back oks only, and each descriptor read lets one ok g
   await until("everything is out", () => box.outbox.empty);
 });
 
+test("a recall follows the ok that names its session, and is inside no other reply", async () => {
+  using box = setUpWithChannel();
+  for (let i = 0; i < 280; i += 1) box.outbox.session(7, i, undefined, something());
+  const page = new Uint8Array(1024 * 1024 - 1);
+  box.outbox.refusal([frame("SpawnException"), page]);
+  // The page does not fit the socket; two oks wait for room in the channel.
+  box.outbox.recall(279);
+  box.outbox.recall(5);
+  for (let i = 0; i < 278; i += 1) expect((await box.client.receive())[2]).toBe(String(i));
+  expect(await box.client.receive()).toEqual(["SpawnException"]);
+  expect(await readExactly(box.client.fd, page.length)).toBe("\0".repeat(page.length));
+  expect(await box.client.receive()).toEqual(["recall", "5"]);
+  for (let i = 0; i < 280; i += 1) (await nextDescriptor(box.channel.number)).close();
+  expect((await box.client.receive())[2]).toBe("278");
+  expect((await box.client.receive())[2]).toBe("279");
+  expect(await box.client.receive()).toEqual(["recall", "279"]);
+});
+
 test("a channel that is gone is an error, and no descriptor stays open", async () => {
   using box = setUpWithChannel();
   box.channel.close();
