@@ -45,6 +45,13 @@ test("a file is sent without asking the application, anything else is asked of i
   expect(await get("/app.css", { method: "POST" })).toBe("reached");
 });
 
+test("files may be asked for all at once", async () => {
+  const first = "GET /app.css HTTP/1.1\r\nHost: a\r\n\r\n";
+  const last = "GET /app.css HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+  const { answered } = await exchange(site.port, [first + first + last]);
+  expect(answered.split("body {}").length).toBe(4);
+});
+
 test("HEAD has the headers of GET, and no body", async () => {
   const response = await fetch(site.url("/app.css"), { method: "HEAD" });
   expect(await response.text()).toBe("");

@@ -5,6 +5,7 @@
 import { afterEach } from "bun:test";
 import type { Server } from "bun";
 
+import { turn } from "../helpers/condition.ts";
 import type { AppConfig, GatewayConfig } from "../../src/gateway/config.ts";
 import type { RequestProxy } from "../../src/gateway/answer.ts";
 import { createHandler } from "../../src/gateway/handler.ts";
@@ -113,6 +114,8 @@ export class Gateway {
     } finally {
       this.reached.push({ ...seen, body });
     }
+    // No application answers within the turn of the event loop that brings the request.
+    await turn();
     const answer = (await this.behave(request, visit)) ?? new Response("reached");
     visit.ended();
     return answer;
