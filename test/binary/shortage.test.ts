@@ -4,40 +4,15 @@
 import { expect } from "bun:test";
 
 import { until } from "../helpers/condition.ts";
-import { countDescriptors, openDescriptors } from "../helpers/descriptors.ts";
-import { serverTests, type ServerUnderTest } from "../helpers/pool-server.ts";
+import { exhaust, relieve, roomyWrapper } from "../helpers/descriptor-shortage.ts";
+import { countDescriptors } from "../helpers/descriptors.ts";
+import { serverTests } from "../helpers/pool-server.ts";
 import { appElements, exchange } from "../helpers/raw-client.ts";
 
 countDescriptors();
 const binaryTest = serverTests("binary");
 
-/** Numbers below the server's highest descriptor that are free. */
-function gaps(server: ServerUnderTest): number {
-  const open = [...openDescriptors(server.pid).keys()];
-  return Math.max(...open) + 1 - open.length;
-}
-
-function limit(server: ServerUnderTest, soft: number): void {
-  const run = Bun.spawnSync(["prlimit", `--pid=${server.pid}`, `--nofile=${soft}:4096`]);
-  if (!run.success) throw new Error(run.stderr.toString());
-}
-
-/**
- * Leaves the running server not one free descriptor: the limit is on numbers, so gaps are filled
- * first.
- */
-async function exhaust(server: ServerUnderTest): Promise<void> {
-  for (let left = gaps(server); left > 0; left = gaps(server)) {
-    for (let i = 0; i < left; i += 1) await (await server.connect()).number("getCount");
-  }
-  limit(server, Math.max(...openDescriptors(server.pid).keys()) + 1);
-}
-
-function relieve(server: ServerUnderTest): void {
-  limit(server, 4096);
-}
-
-const setup = { binary: { wrapper: ["prlimit", "--nofile=4096:4096"] } };
+const setup = { binary: { wrapper: roomyWrapper } };
 
 binaryTest(
   "new clients wait while no descriptor is free, and all of them come when there is",

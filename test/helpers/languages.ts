@@ -167,5 +167,10 @@ const node: Language = {
   },
 };
 
+const forked = wsgi("smart");
+
 /** All of them. */
-export const languages: readonly Language[] = [bun, node, wsgi("smart"), wsgi("conservative")];
+export const languages: readonly Language[] = [bun, node, forked, wsgi("conservative")];
+
+/** One that is started by itself, and one that is forked: for what no language has a say in. */
+export const bothWays: readonly Language[] = [bun, forked];

@@ -17,7 +17,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 import { sendSignal } from "../../native/process.ts";
 
@@ -37,7 +37,8 @@ export class LoaderDirectory {
 
   /** @param base the directory it lies in; default: the system's for temporary files. */
   constructor(base: string = tmpdir()) {
-    this.#base = base;
+    // Instances have other working directories than a relative $TMPDIR was meant for.
+    this.#base = resolve(base);
   }
 
   /** Removes what servers that are gone left behind. Never throws. */
