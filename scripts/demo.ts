@@ -251,8 +251,22 @@ function showLog(directory: string): void {
   }
 }
 
+/** Ends the demonstration; what it has started ends with it. */
+function endOnSignal(directory: string): void {
+  for (const [signal, status] of [
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const) {
+    process.on(signal, () => {
+      rmSync(directory, { recursive: true, force: true });
+      process.exit(status);
+    });
+  }
+}
+
 async function main(): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "pool-demo-"));
+  endOnSignal(directory);
   let stage: Stage | undefined;
   try {
     stage = await open(directory);
