@@ -1,0 +1,63 @@
+/** docs/serve.md against the command: the options it lists, and the configuration file it shows. */
+import { expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { readServeArguments, serveCommand } from "../../src/cli/serve-options.ts";
+import { ConfigurationError } from "../../src/cli/usage-error.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+import { blocksOf, readDocument } from "./markdown.ts";
+
+const temporaryDirectory = temporaryDirectories();
+const text = readDocument("docs/serve.md");
+
+test("the options are those of the command, with their defaults", () => {
+  const rows = Array.from(
+    text.matchAll(/^\| `--([\w-]+)` +\| (\S+) +\|/gm),
+    ([, name = "", fallback = ""]) => `${name} ${fallback}`,
+  );
+  const real = Object.entries(serveCommand.args ?? {})
+    .filter(([, { type }]) => type !== "positional")
+    .map(([name, { description = "" }]) => {
+      return `${name} ${/\(default (\S+)\)$/.exec(description)?.[1] ?? "none"}`;
+    });
+  expect(rows.toSorted()).toEqual(real.toSorted());
+});
+
+const shown = blocksOf(text).find(({ info }) => info === "toml")?.text ?? "";
+
+test("nothing is wrong with the file that is shown but what is not on this machine", () => {
+  const directory = temporaryDirectory();
+  const file = join(directory, "pool.toml");
+  mkdirSync(join(directory, "shop"));
+  writeFileSync(file, shown.replace("/srv/shop", "shop"));
+  try {
+    readServeArguments(["--config", file]).readConfig();
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    expect(error.problems).toHaveLength(1);
+    expect(error.problems[0]).toContain("tls.certificate_file: ");
+    return;
+  }
+  throw new Error("there is no certificate to be found");
+});
+
+test("what is shown as a default is the default", () => {
+  const directory = temporaryDirectory();
+  mkdirSync(join(directory, "shop"));
+  const read = (toml: string) => {
+    writeFileSync(join(directory, "pool.toml"), toml);
+    return readServeArguments(["--config", join(directory, "pool.toml")]).readConfig();
+  };
+  const plain = read('[[apps]]\nroot = "shop"\n');
+  const withoutTls = shown.replace(/\[tls\].*?(?=\[pool\])/s, "");
+  const full = read(withoutTls.replace("/srv/shop", "shop"));
+  const { listen: _, trustedProxies, accessLogFile, apps, ...rest } = full;
+  expect(trustedProxies).toHaveLength(3);
+  expect(accessLogFile).toBe(join(directory, "access.log"));
+  expect(plain).toMatchObject(rest);
+  const [app] = apps;
+  const { hosts, env, ...sameAsDefault } = app ?? plain.apps[0] ?? { hosts: [], env: {} };
+  expect([hosts.length, Object.keys(env).length]).toEqual([2, 1]);
+  expect(plain.apps[0]).toMatchObject(sameAsDefault);
+});
