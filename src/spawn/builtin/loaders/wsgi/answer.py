@@ -9,7 +9,7 @@ import os
 from socket import MSG_NOSIGNAL
 
 from pool_loader.body import ClientGone
-from pool_loader.environ import TOKEN
+from pool_loader.environ import is_token
 from pool_loader.file_wrapper import FileWrapper
 from pool_loader.startup import write_error
 
@@ -234,7 +234,7 @@ class Answer:
 
 
 def _kind_of(name):
-    if not TOKEN(name):
+    if not is_token(name):
         raise ValueError(f"the header name {name!a} is not one of HTTP")
     lower = name.lower()
     kind = "dropped" if lower in OF_THE_CONNECTION else "plain"

@@ -3,9 +3,7 @@
 The hot path splits the block once and makes one dict. Whatever is unusual in it (a repeated header,
 a missing variable, a line end) is looked for cheaply and dealt with aside.
 """
-import re
 import sys
-from urllib.parse import unquote_to_bytes
 
 from pool_loader.file_wrapper import FileWrapper
 
@@ -25,13 +23,13 @@ CONSTANT = {
     "wsgi.input_terminated": True,
 }
 
-# RFC 9110, 5.6.2: what a method is made of.
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+# RFC 9110, 5.6.2: what methods and names of headers are made of.
+TOKEN_CHARACTERS = (
+    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&'*+.^_`|~-"
+)
 
-# What a request line or a header cannot hold; decoded paths and certificates can.
-ONE_LINE = re.compile(
-    r"HTTP_|CONTENT_|REQUEST_METHOD$|REQUEST_URI$|QUERY_STRING$|SERVER_PROTOCOL$"
-).match
+# What comes of a request line or a header has no line end; decoded paths and certificates may.
+ONE_LINE = ("HTTP_", "CONTENT_", "REQUEST_", "QUERY_STRING", "SERVER_PROTOCOL")
 
 
 class BadRequest(OSError):
@@ -57,11 +55,15 @@ def make_environ(head):
     if b"\n" in head or b"\r" in head:
         _check_lines(environ)
     method = environ.get("REQUEST_METHOD", "")
-    if not (method.isalpha() and method.isascii()) and not TOKEN(method):
+    if not is_token(method):
         raise BadRequest(_wrong_method(method))
     environ.update(CONSTANT)
     _complete(environ)
     return environ
+
+
+def is_token(text):
+    return text != "" and not text.strip(TOKEN_CHARACTERS)
 
 
 def _complete(environ):
@@ -90,8 +92,11 @@ def _split_uri(environ):
     environ.setdefault("QUERY_STRING", query)
     if "PATH_INFO" in environ:
         return
-    path = re.sub(r"(?i)^https?://[^/]*", "", path)
-    path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
+    from urllib.parse import unquote  # Rarely needed, and slow to import.
+
+    if path[:8].lower().startswith(("http://", "https://")):
+        path = "/" + path.split("/", 3)[3] if path.count("/") > 2 else "/"
+    path = unquote(path, "latin-1")
     script = environ["SCRIPT_NAME"]
     environ["PATH_INFO"] = path[len(script) :] if path.startswith(script) else path
 
@@ -109,7 +114,7 @@ def _joined(names, values):
 
 def _check_lines(environ):
     for name, value in environ.items():
-        both = name + value if ONE_LINE(name) else name
+        both = name + value if name.startswith(ONE_LINE) else name
         if "\n" in both or "\r" in both:
             raise BadRequest(f"the value of {name!a} has a line end")
 

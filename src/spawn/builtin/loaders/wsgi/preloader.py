@@ -40,6 +40,8 @@ def run():
     """Announces itself and forks instances; returns in each of them. Never returns in itself."""
     lifeline.stop_ending_with_server()
     os.set_inheritable(lifeline.DESCRIPTOR, False)
+    import pool_loader.instance  # So that instances need not.
+
     # The pages that hold what has been loaded stay shared: no collection will write to them.
     gc.collect()
     gc.freeze()
