@@ -81,7 +81,12 @@ test("answers HEAD without a body, with the length of the one it leaves out", as
   const big = await ask(to("/big", { REQUEST_METHOD: "HEAD" }));
   expect(big.headers).toContain("Content-Length: 5000000");
   expect(big.body).toBe("");
-  expect((await ask(to("/pieces", { REQUEST_METHOD: "HEAD" }))).body).toBe("");
+  const file = await ask(to("/file", { REQUEST_METHOD: "HEAD" }));
+  expect(file.headers).toEqual(["Content-Length: 1000000"]);
+  expect(file.body).toBe("");
+  for (const path of ["/pieces", "/lazy", "/endless"]) {
+    expect((await ask(to(path, { REQUEST_METHOD: "HEAD" }))).body).toBe("");
+  }
 });
 
 test("answers 204 and 304 without a body, and the first without a length", async () => {
@@ -105,7 +110,7 @@ test("cuts a body that is longer than announced, and tells of one that is shorte
   expect((await ask(to("/announced?2,abc"))).body).toBe("ab");
   await told("the body is longer than its Content-Length of 2");
   expect((await ask(to("/announced?4,abc"))).body).toBe("abc");
-  await told("the body has 3 bytes, its Content-Length is 4");
+  await told("GET '/announced': the body has 3 bytes of 4 announced");
 });
 
 test.each([
@@ -131,6 +136,7 @@ test("answers 500 to an exception, and tells where it was raised on stderr only"
   expect(body).toBe("Internal Server Error\n");
   await told("RuntimeError: thrown <here>");
   const trace = lines.join("\n");
+  expect(trace).toStartWith("GET '/raising':\nTraceback");
   expect(trace).toContain("/app/wsgi.py");
   expect(trace).toContain("in raising");
   expect(trace).not.toContain("session.py");

@@ -138,6 +138,22 @@ test("inherits exactly 0 to 4", async () => {
   expect(open.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4]);
 });
 
+test("gives a process that is forked while it loads nothing of its own", async () => {
+  const source = `
+child = os.fork()
+if child == 0:
+    time.sleep(60)
+    os._exit(0)
+def forked_at_load(environ, start):
+    return text(start, child)
+paths["forked_at_load"] = forked_at_load
+`;
+  const { instance } = await scene({ "wsgi.py": application + source });
+  const child = Number(await bodyOf(instance, "/forked_at_load"));
+  expect(new Set(openDescriptors(child).keys())).toEqual(new Set([0, 1, 2]));
+  process.kill(child, "SIGKILL");
+});
+
 test.each(["passenger_wsgi.py", "wsgi.py"])("starts %s", async (file) => {
   const source = "def application(environ, start):\n  start('200 OK', [])\n  return [b'ok']";
   const { instance } = await scene({ [file]: source }, { appType: "auto" });

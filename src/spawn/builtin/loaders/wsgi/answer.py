@@ -39,6 +39,7 @@ class Answer:
         "_connection",
         "_is_kept",
         "_is_head",
+        "_environ",
         "_head",
         "_may_have_body",
         "_length",
@@ -48,9 +49,10 @@ class Answer:
         "is_whole",
     )
 
-    def __init__(self, connection, is_head, is_kept):
+    def __init__(self, connection, environ, is_kept):
         self._connection = connection
-        self._is_head = is_head
+        self._environ = environ
+        self._is_head = environ["REQUEST_METHOD"] == "HEAD"
         self._is_kept = is_kept
         # Without the empty line; None until the application has called start_response.
         self._head = None
@@ -138,7 +140,7 @@ class Answer:
         self._written += len(data)
         if self._length is None or self._written <= self._length:
             return data
-        write_error(f"the body is longer than its Content-Length of {self._length}; it is cut\n")
+        self._complain(f"the body is longer than its Content-Length of {self._length}; it is cut")
         excess = self._written - self._length
         self._written = self._length
         return data[: max(0, len(data) - excess)]
@@ -157,7 +159,7 @@ class Answer:
                 self.write(body)
             else:
                 return self._send_whole(body)
-        elif isinstance(result, FileWrapper) and self._may_have_body and self._send_file(result):
+        elif isinstance(result, FileWrapper) and self._send_file(result):
             pass
         else:
             self._send_pieces(result)
@@ -175,12 +177,16 @@ class Answer:
         self.is_whole = True
 
     def _send_pieces(self, result):
+        if self._head is not None and not self._may_have_body:
+            return  # An endless one would never end.
         # An iterable that knows to be of one piece gives its length away (PEP 3333).
         is_single = hasattr(type(result), "__len__") and len(result) == 1
         for data in result:
             if is_single and not self.is_sent and type(data) is bytes:
                 return self._send_whole(data)
             self.write(data)
+            if not self._may_have_body:
+                return
 
     def _finish(self):
         """The end of the body: what is still to be said of it."""
@@ -193,8 +199,10 @@ class Answer:
         self.is_whole = True
         if self._may_have_body and self._length is not None and self._written < self._length:
             self.is_whole = False
-            text = f"the body has {self._written} bytes, its Content-Length is {self._length}"
-            write_error(text + "; the session is closed\n")
+            self._complain(f"the body has {self._written} bytes of {self._length} announced")
+
+    def _complain(self, text):
+        write_error(f"{request_name(self._environ)}: {text}\n")
 
     def _send_file(self, wrapper):
         """Sends a file by sendfile(2). False: it is none that can be sent so; nothing was sent."""
@@ -204,7 +212,9 @@ class Answer:
         descriptor, offset, length = region
         if self._length is not None:
             length = min(length, self._length)
-        self._begin(b"", length)
+        self._begin(b"", length if self._may_have_body or self._is_head else None)
+        if not self._may_have_body:
+            return True
         end = offset + length
         while offset < end:
             sent = self._send_region(descriptor, offset, min(end - offset, MAX_SENDFILE_BYTES))
@@ -231,6 +241,11 @@ class Answer:
         self._head = None
         self.start(status, [("Content-Type", "text/plain; charset=utf-8")])
         self._send_whole(body)
+
+
+def request_name(environ):
+    """A request, for the log: without the query, which may hold what is nobody's business."""
+    return f"{environ['REQUEST_METHOD']} {environ.get('PATH_INFO', '')!a}"
 
 
 def _kind_of(name):

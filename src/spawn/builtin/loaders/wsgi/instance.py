@@ -14,7 +14,7 @@ import time
 from pool_loader import lifeline
 from pool_loader.session import Session
 
-LISTENER = 3
+LISTENER, LIFELINE = lifeline.LISTENER, lifeline.DESCRIPTOR
 
 # Connections held at once: kept sessions, and those whose request is not whole yet. Beyond it new
 # ones wait in the backlog, and sessions are closed instead of kept. It leaves the application most
@@ -37,10 +37,10 @@ class Instance:
         self._application = application
         self._listener = _socket_of(LISTENER)
         self._listener.setblocking(False)
-        self._lifeline = _socket_of(lifeline.DESCRIPTOR)
+        self._lifeline = _socket_of(LIFELINE)
         self._poller = select.poll()
         # In this order events are reported: whether to leave is seen first.
-        self._poller.register(lifeline.DESCRIPTOR, select.POLLIN)
+        self._poller.register(LIFELINE, select.POLLIN)
         self._poller.register(LISTENER, select.POLLIN)
         self._is_accepting = True
         self._held = {}
@@ -53,9 +53,8 @@ class Instance:
 
     def run(self):
         """Announces itself, serves, and returns when it is to leave."""
-        for descriptor in (LISTENER, lifeline.DESCRIPTOR):
-            os.set_inheritable(descriptor, False)  # Not for programs that the application runs.
-        os.register_at_fork(after_in_child=self._let_go)
+        lifeline.keep_to_ourselves()
+        os.register_at_fork(after_in_child=self._let_go_in_child)
         signal.signal(signal.SIGUSR1, self._on_leave)
         lifeline.stop_ending_with_server()
         lifeline.watch()
@@ -70,7 +69,7 @@ class Instance:
         for descriptor in self._wait():
             if descriptor == LISTENER:
                 self._accept()
-            elif descriptor == lifeline.DESCRIPTOR:
+            elif descriptor == LIFELINE:
                 self._is_leaving = True
             elif descriptor in self._held:  # It may have been ended in this round.
                 self._take_turn(self._held[descriptor])
@@ -122,7 +121,8 @@ class Instance:
     def _relieve(self):
         """There are no descriptors: kept sessions are ended, which their clients must expect."""
         for session in list(self._held.values()):
-            self._end(session)
+            if session.is_kept:
+                self._end(session)
         time.sleep(SHORTAGE_SECONDS)
 
     def _take_turn(self, session):
@@ -179,14 +179,22 @@ class Instance:
             self._lifeline.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass  # The server's end is gone.
-        self._let_go()
+        self._listener.close()
+        self._end_sessions()
 
-    def _let_go(self):
-        """Closes all that is the server's; also in children that the application forks."""
+    def _let_go_in_child(self):
+        """A child that the application forks answers nobody, and leaves if it returns to us."""
         self._is_leaving = True
-        sessions = [*self._held.values()] + ([self._current] if self._current else [])
-        for connection in [self._listener, self._lifeline, *(s.connection for s in sessions)]:
-            connection.close()
+        # Their descriptors are closed already.
+        self._listener.detach()
+        self._lifeline.detach()
+        self._end_sessions()
+
+    def _end_sessions(self):
+        if self._current is not None:
+            self._current.connection.close()
+        for session in self._held.values():
+            session.connection.close()
 
 
 def _socket_of(descriptor):

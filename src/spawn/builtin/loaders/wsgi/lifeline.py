@@ -1,7 +1,8 @@
 """Descriptor 4, on which the server hears once that we are ready, or why not (PROTOCOL section 10).
 
 In instances it is the lifeline: its end tells them to leave. In preloaders it is the control
-socket. Either way it ends when the server does, and nothing of ours may live on for long.
+socket. Either way it ends when the server does, and nothing of ours may live on for long. It and
+descriptor 3 are between the server and us: what the application starts has no part in them.
 """
 import _thread
 import fcntl
@@ -9,12 +10,36 @@ import os
 import select
 import time
 
+LISTENER = 3
 DESCRIPTOR = 4
 
 # How long a session may hold an instance whose server is gone or has let go of it.
 STUCK_SECONDS = 10
 
 MAX_FAILURE_BYTES = 60_000
+
+
+_are_ours = False
+
+
+def keep_to_ourselves():
+    """From now on neither programs nor forks of the application inherit descriptors 3 and 4."""
+    global _are_ours
+    for descriptor in (LISTENER, DESCRIPTOR):
+        os.set_inheritable(descriptor, False)
+    _are_ours = True
+
+
+def _close_in_child():
+    global _are_ours
+    # Only once: what has these numbers in a child's own children is the application's.
+    if _are_ours:
+        _are_ours = False
+        os.close(LISTENER)
+        os.close(DESCRIPTOR)
+
+
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 def array_message(*elements):

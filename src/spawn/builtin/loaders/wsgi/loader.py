@@ -48,6 +48,7 @@ def main():
     try:
         lifeline.end_with_server()
         use_virtualenv()
+        lifeline.keep_to_ourselves()
         if sys.version_info < (3, 8):
             raise startup.NoApplication(f"Python {sys.version.split()[0]} is older than 3.8")
         application = startup.load(startup_file)

@@ -39,7 +39,6 @@ class Ended(Exception):
 def run():
     """Announces itself and forks instances; returns in each of them. Never returns in itself."""
     lifeline.stop_ending_with_server()
-    os.set_inheritable(lifeline.DESCRIPTOR, False)
     import pool_loader.instance  # So that instances need not.
 
     # The pages that hold what has been loaded stay shared: no collection will write to them.
@@ -174,7 +173,7 @@ class Preloader:
         signal.signal(signal.SIGCHLD, self._usual_handler or signal.SIG_DFL)
         self._control.detach()
         listener, its_lifeline, output = received
-        null = os.open(os.devnull, os.O_RDONLY)
+        null = _moved_up(os.open(os.devnull, os.O_RDONLY))
         for number, descriptor in enumerate((null, output, output, listener, its_lifeline)):
             os.dup2(descriptor, number)
         os.close(null)

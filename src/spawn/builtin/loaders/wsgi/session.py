@@ -7,7 +7,7 @@ and writes the answer as it likes.
 import time
 from socket import MSG_DONTWAIT, SHUT_WR
 
-from pool_loader.answer import Answer
+from pool_loader.answer import Answer, request_name
 from pool_loader.body import ChunkedBody, ClientGone, EmptyBody, EndlessBody, LengthBody
 from pool_loader.environ import MAX_HEAD_BYTES, BadRequest, length_of, make_environ
 from pool_loader.startup import report
@@ -28,11 +28,13 @@ class Session:
     "lingering" until `deadline` while the client sends what nobody wants, or "over".
     """
 
-    __slots__ = ("connection", "deadline", "_received", "_body")
+    __slots__ = ("connection", "deadline", "is_kept", "_received", "_body")
 
     def __init__(self, connection):
         self.connection = connection
         self.deadline = None
+        # It has been answered, and nothing of another request is here yet.
+        self.is_kept = False
         # Of a head that is not whole yet, or of the next request.
         self._received = b""
         self._body = EMPTY_BODY
@@ -53,7 +55,7 @@ class Session:
             environ["wsgi.input"] = self._body_of(environ, data[4 + size :], is_kept)
         except BadRequest as error:
             return self._refuse(error)
-        answer = Answer(self.connection, environ["REQUEST_METHOD"] == "HEAD", is_kept)
+        answer = Answer(self.connection, environ, is_kept)
         self._serve(application, environ, answer)
         return self._keep() if is_kept and answer.is_whole else self._end()
 
@@ -69,6 +71,7 @@ class Session:
                 return b""
             if not piece:
                 return b""
+            self.is_kept = False
             if received:
                 received += piece  # A bytearray: a head that comes byte by byte stays linear.
             else:
@@ -92,7 +95,7 @@ class Session:
             body = LengthBody(self.connection, start, length) if length or start else EMPTY_BODY
         elif is_kept:
             body = LengthBody(self.connection, start, 0) if start else EMPTY_BODY
-        elif environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        elif encoding is None and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             body = EMPTY_BODY
         else:
             body = EndlessBody(self.connection, start)
@@ -109,16 +112,14 @@ class Session:
         except BadRequest as error:
             _replace(answer, "400 Bad Request", f"Bad request: {error}.\n")
         except Exception as error:
-            report(error)
-            _replace(answer, "500 Internal Server Error", "Internal Server Error\n")
+            _fail(answer, environ, error)
         except BaseException as error:  # sys.exit(): an answer, and then the process ends
-            report(error)
-            _replace(answer, "500 Internal Server Error", "Internal Server Error\n")
+            _fail(answer, environ, error)
             raise
         finally:
             close = getattr(result, "close", None)
             if close is not None:
-                _call(close)
+                _call(close, environ)
 
     def _keep(self):
         try:
@@ -127,13 +128,14 @@ class Session:
         except OSError:
             return "over"
         if not self._body.rest:
+            self.is_kept = True
             return "kept"
         self._received = bytearray(self._body.rest)
         return "ready" if _has_head(self._received) else "kept"
 
     def _refuse(self, error):
         self._body = EndlessBody(self.connection, b"")
-        answer = Answer(self.connection, False, False)
+        answer = Answer(self.connection, {"REQUEST_METHOD": ""}, False)
         _replace(answer, "400 Bad Request", f"Bad request: {error}.\n")
         return self._end()
 
@@ -162,6 +164,11 @@ def _has_head(data):
     return len(data) >= 4 + size or size > MAX_HEAD_BYTES
 
 
+def _fail(answer, environ, error):
+    report(request_name(environ), error)
+    _replace(answer, "500 Internal Server Error", "Internal Server Error\n")
+
+
 def _replace(answer, status, text):
     """Answers with an error, if nothing has been sent yet: an end too early is all that is left."""
     if answer.is_sent:
@@ -172,11 +179,11 @@ def _replace(answer, status, text):
         pass
 
 
-def _call(close):
+def _call(close, environ):
     """An iterable's close(): the answer is out, and its failure is for the log alone."""
     try:
         close()
     except ClientGone:
         pass
     except Exception as error:
-        report(error)
+        report(request_name(environ), error)

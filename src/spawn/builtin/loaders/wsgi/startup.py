@@ -82,12 +82,12 @@ def visible_trace(trace):
     return None
 
 
-def report(error):
-    """Writes the traceback of an exception in the application on stderr; never raises."""
+def report(where, error):
+    """Writes an exception of the application on stderr with its traceback; never raises."""
     import traceback
 
     trace = visible_trace(error.__traceback__)
-    write_error("".join(traceback.format_exception(type(error), error, trace)))
+    write_error(f"{where}:\n" + "".join(traceback.format_exception(type(error), error, trace)))
 
 
 def write_error(text):
