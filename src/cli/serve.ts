@@ -11,7 +11,8 @@ import { Notifier } from "../gateway/sd-notify.ts";
 import { passedListeners } from "../gateway/socket-activation.ts";
 import { StatusSocket } from "../gateway/status-socket.ts";
 import { Supervisor } from "../gateway/supervisor.ts";
-import { ignoreSignal, signals } from "../native/process.ts";
+import { ignoreSignal, setDescriptorLimit, signals } from "../native/process.ts";
+import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
 import { LineWriter } from "../server/line-writer.ts";
 import { Log } from "../server/log.ts";
 import { childEnvironment } from "./child-environment.ts";
@@ -29,6 +30,8 @@ export async function runServe(rawArguments: readonly string[]): Promise<void> {
   const config = request.readConfig();
   if (request.check) return say(`the configuration is good: ${summary(config)}`);
   ignoreSignal(signals.SIGPIPE);
+  // The pool server takes what its parent has for what applications are to have.
+  setDescriptorLimit(raiseDescriptorLimit());
   await new Gateway(request, config).run();
 }
 

@@ -1,6 +1,9 @@
 /** `serve` from start to end: what it prints, what it starts, and that all of it leaves again. */
 import { expect, test } from "bun:test";
 
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+
 import { until } from "../helpers/condition.ts";
 import { gateways, writeApplication, type Gateway } from "../helpers/gateway.ts";
 import { isRunning } from "../helpers/processes.ts";
@@ -101,6 +104,25 @@ test("the supervisor killed: workers, pool server and applications leave by them
     () => gateway.processes.length === 0,
     () => gateway.processes,
   );
+});
+
+/** A Python application, since Bun raises the limit of its own process. */
+const limitProgram = `
+import resource
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(resource.getrlimit(resource.RLIMIT_NOFILE)[0]).encode()]
+`;
+
+test("applications get the limit of descriptors that serve was started with", async () => {
+  const app = temporaryDirectory();
+  writeFileSync(join(app, "wsgi.py"), limitProgram);
+  const gateway = startGateway([app, ...anyPort], {
+    wrapper: ["/bin/sh", "-c", 'ulimit -Sn 300; "$0" "$@" & trap "kill $!" TERM; wait; wait'],
+  });
+  expect(await ask(gateway, "/")).toBe("300");
+  await gateway.end();
 });
 
 test("SIGTERM waits for the request under way; nothing new is accepted meanwhile", async () => {
