@@ -4,10 +4,14 @@
  * holds the event loop. What finds no room in the buffer is dropped, counted, and mentioned when
  * there is room again.
  */
-import { close, fstatSync, openSync, write } from "node:fs";
+import { close, constants, fstatSync, openSync, write } from "node:fs";
+
+const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK } = constants;
 
 /** How long a line may wait for company. */
 const gatherMs = 100;
+/** Between two tries on a pipe that takes nothing more. */
+const retryMs = 5;
 /** Written together at most. */
 const pieceBytes = 64 * 1024;
 /** PIPE_BUF: what several processes write to one pipe without mixing (pipe(7)). */
@@ -61,10 +65,11 @@ export class BufferedLog {
     close(old);
   }
 
-  /** Writes what is left, if it can be written soon. */
+  /** Writes what is left, if it can be written soon. Nothing may be written afterwards. */
   async close(): Promise<void> {
     if (this.#lines.length > 0) this.#start();
     await Promise.race([this.#writing, Bun.sleep(closeLimitMs)]);
+    if (this.#path !== undefined && this.#writing === undefined) close(this.#fd);
   }
 
   #start(): void {
@@ -81,7 +86,7 @@ export class BufferedLog {
       for (let start = 0; start < piece.length;) {
         const count = await writeSome(this.#fd, piece.subarray(start));
         if (count === "broken") break; // these lines are lost, and nobody can be told
-        if (count === "full") await Bun.sleep(gatherMs);
+        if (count === "full") await Bun.sleep(retryMs);
         else start += count;
       }
     }
@@ -109,7 +114,8 @@ export class BufferedLog {
 
 function openLog(path: string): number {
   try {
-    return openSync(path, "a", 0o644);
+    // Non-blocking: a pipe that nobody reads must not hold us.
+    return openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o644);
   } catch (cause) {
     const why = (cause as NodeJS.ErrnoException).code ?? String(cause);
     throw new Error(`open the access log '${path}': ${why}`, { cause });
