@@ -22,6 +22,7 @@ module RackLoader
 
     # Announces itself, and takes orders until the server has gone.
     def run
+      mend_output
       warm_up
       @lifeline.stop_watching
       Process.setproctitle("rack preloader: #{Dir.pwd}")
@@ -32,6 +33,27 @@ module RackLoader
     end
 
     private
+
+    # The application may have closed some of descriptors 0 to 2. Forking flushes $stdout and $stderr,
+    # and what is received must not get those numbers.
+    def mend_output
+      loop do
+        null = File.open(File::NULL, "r+")
+        break null.close if null.fileno > 2
+
+        null.autoclose = false
+      end
+      $stdout = stream(1) if closed?($stdout)
+      $stderr = stream(2) if closed?($stderr)
+    end
+
+    def closed?(stream)
+      stream.respond_to?(:closed?) && stream.closed?
+    end
+
+    def stream(number)
+      IO.for_fd(number, "w", autoclose: false).tap { |stream| stream.sync = true }
+    end
 
     # What is shared with the children stays shared only while nobody writes to it: the garbage
     # collector does least where everything is old and in its place.
@@ -89,9 +111,8 @@ module RackLoader
     def become_instance(listener, lifeline, output)
       Process.setpgid(0, 0)
       Signal.trap("CHLD", @inherited_handler || "DEFAULT")
-      $stdout.reopen(output)
-      $stderr.reopen(output)
-      $stdout.sync = $stderr.sync = true
+      # By number: the application may have put something else into $stdout.
+      [1, 2].each { |number| stream(number).reopen(output) }
       IO.for_fd(3, autoclose: false).reopen(listener)
       @control.reopen(lifeline)
       [listener, lifeline, output].each(&:close)
