@@ -123,7 +123,7 @@ export async function checkServes(server: ServerUnderTest): Promise<void> {
 /** Preloaders of the server, which outlive their instances. */
 export function preloadersOf(server: ServerUnderTest): number[] {
   return childrenOf(server.pid)
-    .filter(({ command }) => / preloader /.test(command))
+    .filter(({ command }) => /\bpreloader\b/.test(command))
     .map(({ pid }) => pid);
 }
 

@@ -1,6 +1,7 @@
 /**
  * The same small programs in every language that the built-in spawner starts: each behaviour as the
- * text of a startup file. Those for Python run both ways, forked by a preloader and by themselves.
+ * text of a startup file. Those for Python and Ruby run both ways, forked by a preloader and by
+ * themselves.
  */
 import type { GetOptions } from "./raw-client.ts";
 
@@ -130,6 +131,59 @@ function wsgi(spawnMethod: string): Language {
   };
 }
 
+function ruby(body: string): string {
+  return `run(lambda do |env|
+  ${body.trim().split("\n").join("\n  ")}
+  [200, { "content-type" => "text/plain" }, [answer.to_s]]
+end)
+`;
+}
+
+const rubyServes = ruby("answer = Process.pid");
+
+/** Descriptor 4 belongs to the loader: a second object for it must not close it when collected. */
+const lifeline = "lifeline = IO.for_fd(4, autoclose: false)\n";
+
+const rubyPrograms: Language["programs"] = {
+  serves: rubyServes,
+  exits: 'STDERR.write("this is why\\n")\nexit!(3)\n',
+  dies: 'Process.kill("KILL", Process.pid)\nsleep\n',
+  garbles: `${lifeline}lifeline.syswrite("\\0\\x04abc\\0")\nsleep\n`,
+  "breaks off": `${lifeline}lifeline.syswrite("\\0\\x20ready")\nexit!(0)\n`,
+  floods:
+    'line = "x" * 99 + "\\n"\n100_000.times { STDOUT.write(line) }\nraise "after the flood"\n',
+  "closes output": `STDOUT.close\nSTDERR.close\n${rubyServes}`,
+  hangs: "sleep\n",
+  daemonizes: ruby(`
+reader, writer = IO.pipe
+child = fork do
+  Process.setsid
+  ends = { 1 => 1, 2 => 2, 3 => 3, 4 => 4 }
+  writer.write(spawn("sleep", "1000", ends))
+  exit!(0)
+end
+writer.close
+answer = reader.read
+Process.wait(child)
+reader.close`),
+  "is stuck": ruby(`
+child = spawn("sh", "-c", "${stubbornChild}")
+STDOUT.syswrite("child #{child}\\n")
+trap("TERM", "IGNORE")
+loop { sleep 1 }
+answer = ""`),
+  crashes: ruby('Process.kill("KILL", Process.pid)\nsleep\nanswer = ""'),
+};
+
+function rack(spawnMethod: string): Language {
+  return {
+    name: `rack, ${spawnMethod}`,
+    options: { appType: "rack", spawnMethod },
+    file: "config.ru",
+    programs: rubyPrograms,
+  };
+}
+
 function nodeServer(body: string): string {
   return `const { closeSync, writeSync } = require("node:fs");
 const { spawn, spawnSync } = require("node:child_process");
@@ -170,7 +224,14 @@ const node: Language = {
 const forked = wsgi("smart");
 
 /** All of them. */
-export const languages: readonly Language[] = [bun, node, forked, wsgi("conservative")];
+export const languages: readonly Language[] = [
+  bun,
+  node,
+  forked,
+  wsgi("conservative"),
+  rack("smart"),
+  rack("conservative"),
+];
 
 /** One that is started by itself, and one that is forked: for what no language has a say in. */
 export const bothWays: readonly Language[] = [bun, forked];
