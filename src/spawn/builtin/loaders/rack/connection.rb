@@ -105,7 +105,9 @@ module RackLoader
       nil
     end
 
+    # Ends it, too: a process that the application has forked may still hold the socket.
     def close
+      end_writing
       @socket.close
     end
 

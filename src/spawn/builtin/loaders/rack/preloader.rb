@@ -34,8 +34,8 @@ module RackLoader
 
     private
 
-    # The application may have closed some of descriptors 0 to 2. Forking flushes $stdout and $stderr,
-    # and what is received must not get those numbers.
+    # The application may have closed some of descriptors 0 to 2. Forking flushes $stdout and
+    # $stderr, and what is received must not get those numbers.
     def mend_output
       loop do
         null = File.open(File::NULL, "r+")
