@@ -89,7 +89,7 @@ export class PooledRequest implements Waiter, HeadListener {
     const exchange = new Exchange(stream, isHead, this);
     this.#exchange = exchange;
     this.#sentBytes = -1;
-    const { block, framing } = framed(this.#prepared, stream.isKept);
+    const { block, framing } = framed(this.#prepared, stream.isFramed);
     sendRequest(exchange, frameHeaderBlock(block), this.#prepared.body, framing);
   }
 
@@ -165,17 +165,17 @@ export class PooledRequest implements Waiter, HeadListener {
   }
 }
 
-/** The headers and how the body ends: as on the web where the session is kept, else with it. */
+/** The headers and how the body ends: as on the web where it can be, else with the session. */
 function framed(
   prepared: PreparedRequest,
-  isKept: boolean,
+  isFramed: boolean,
 ): { readonly block: string; readonly framing: BodyFraming } {
   const { block, contentLength, body } = prepared;
-  const kept = isKept ? `${block}SESSION_KEEP\x001\0` : block;
+  const kept = isFramed ? `${block}SESSION_KEEP\x001\0` : block;
   if (contentLength !== undefined) {
     return { block: kept, framing: { kind: "length", bytes: contentLength } };
   }
-  if (!isKept) return { block, framing: { kind: "half-close" } };
+  if (!isFramed) return { block, framing: { kind: "half-close" } };
   if (body === undefined) return { block: kept, framing: { kind: "length", bytes: 0 } };
   if (body instanceof Uint8Array) {
     const bytes = body.length;

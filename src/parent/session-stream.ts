@@ -29,7 +29,12 @@ export class SessionStream {
   /** Since when it has had nothing to do, by performance.now(). */
   idleSinceMs = 0;
   readonly #keeper: StreamKeeper | undefined;
-  readonly #mayServeMore: boolean;
+  /**
+   * Whether what is sent on it says where it ends, by length or in chunks; else its end is that of
+   * the stream, and a body that breaks off looks whole. Not a matter of whether it is kept: that it
+   * is recalled must change no request.
+   */
+  readonly isFramed: boolean;
   #socket: Socket<SessionStream> | undefined;
   #exchange: Exchange | undefined;
   #isClosed = false;
@@ -52,7 +57,7 @@ export class SessionStream {
   constructor(session: Session, keeper?: StreamKeeper, isKept = false) {
     this.session = session;
     this.#keeper = keeper;
-    this.#mayServeMore = isKept;
+    this.isFramed = isKept;
   }
 
   /**
@@ -76,7 +81,7 @@ export class SessionStream {
 
   /** Whether it may serve another request after the one at hand. */
   get isKept(): boolean {
-    return this.#mayServeMore && !this.isRecalled;
+    return this.isFramed && !this.isRecalled;
   }
 
   /** From now on the exchange is told of what happens. */
