@@ -1,6 +1,6 @@
 /**
  * The commands that nearly all traffic consists of, read straight from their bytes: `get`,
- * `getTagged`, `getKept` and `close`. A client asks for the same application again and again, so
+ * `getTagged`, `getKept`, `close` and `keep`. A client asks for the same application again and again, so
  * the application of its last get is kept, bytes and meaning, and compared before anything is
  * parsed. It costs no string, and the root stays one string, whose hash is known. Whatever is not
  * of exactly these forms is parsed as every other command is: this file decides nothing.
@@ -16,7 +16,11 @@ const tagged = [
   { kind: "getTagged", name: Buffer.from("getTagged\0") },
   { kind: "getKept", name: Buffer.from("getKept\0") },
 ] as const;
-const close = Buffer.from("close\0");
+/** The commands about a session. */
+const aboutSession = [
+  { kind: "close", name: Buffer.from("close\0") },
+  { kind: "keep", name: Buffer.from("keep\0") },
+] as const;
 
 const zero = 0x30;
 const nine = 0x39;
@@ -37,7 +41,7 @@ export class HotCommands {
   read(data: Uint8Array, first: number, end: number): Command {
     return (
       this.#knownGet(data, first, end) ??
-      readClose(data, first, end) ??
+      readAboutSession(data, first, end) ??
       this.#parse(data, first, end)
     );
   }
@@ -79,17 +83,25 @@ export class HotCommands {
   }
 }
 
-function readClose(data: Uint8Array, first: number, end: number): Command | undefined {
-  const start = first + close.length;
-  const digits = end - 1 - start;
-  if (digits < 1 || digits > maxDigits || !startsWith(data, first, close)) return undefined;
-  let sessionId = 0;
-  for (let i = start; i < end - 1; i += 1) {
+function readAboutSession(data: Uint8Array, first: number, end: number): Command | undefined {
+  for (const { kind, name } of aboutSession) {
+    if (!startsWith(data, first, name)) continue;
+    const sessionId = readDigits(data, first + name.length, end - 1);
+    return sessionId === undefined ? undefined : { kind, sessionId };
+  }
+  return undefined;
+}
+
+function readDigits(data: Uint8Array, start: number, end: number): number | undefined {
+  const digits = end - start;
+  if (digits < 1 || digits > maxDigits) return undefined;
+  let value = 0;
+  for (let i = start; i < end; i += 1) {
     const byte = data[i] ?? 0;
     if (byte < zero || byte > nine) return undefined;
-    sessionId = sessionId * 10 + (byte - zero);
+    value = value * 10 + (byte - zero);
   }
-  return { kind: "close", sessionId };
+  return value;
 }
 
 function startsWith(data: Uint8Array, at: number, bytes: Uint8Array): boolean {
