@@ -17,8 +17,8 @@ const EARLY_MS = 5_000;
  */
 const PROOF_MS = 100;
 
-/** Early ends in a row before the first pause: somebody may have killed one or two. */
-const EARLY_ENDS_BEFORE_PAUSE = 3;
+/** Early ends in a row before the first pause: some may be killed for no fault of their own. */
+const EARLY_ENDS_BEFORE_PAUSE = 10;
 
 /** The process is gone. */
 export function die<O>(state: State<O>, instance: Instance<O>, now: number): void {

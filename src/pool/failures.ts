@@ -1,7 +1,8 @@
 /**
- * What an application's failed starts lead to: the second or third in a row begins a pause in which
- * it is not spawned again, and every pause is twice as long as the one before. The record outlives
- * the pause, so that an application asked for now and then does not start over each time.
+ * What an application's failed starts lead to: the second failed spawn in a row, or the tenth early
+ * death, begins a pause in which it is not spawned again, and every pause is twice as long as the
+ * one before. The record outlives the pause, so that an application asked for now and then does not
+ * start over each time.
  */
 
 import type { PoolOptions, SpawnFailure } from "./types.ts";

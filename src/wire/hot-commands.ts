@@ -1,9 +1,10 @@
 /**
  * The commands that nearly all traffic consists of, read straight from their bytes: `get`,
- * `getTagged`, `getKept`, `close` and `keep`. A client asks for the same application again and again, so
- * the application of its last get is kept, bytes and meaning, and compared before anything is
- * parsed. It costs no string, and the root stays one string, whose hash is known. Whatever is not
- * of exactly these forms is parsed as every other command is: this file decides nothing.
+ * `getTagged`, `getKept`, `close` and `keep`. A client asks for the same application again and
+ * again, so the application of its last get is kept, bytes and meaning, and compared before
+ * anything is parsed. It costs no string, and the root stays one string, whose hash is known.
+ * Whatever is not of exactly these forms is parsed as every other command is: this file decides
+ * nothing.
  */
 import type { AppRequest } from "./app-request.ts";
 import { asBuffer, type ByteString } from "./bytes.ts";

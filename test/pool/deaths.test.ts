@@ -17,44 +17,58 @@ function start(scene: Scene): number {
 
 const pauseMs = (scene: Scene) => scene.snapshot().applications[0]?.pauseMs;
 
-test("three in a row that die right after they were ready begin a pause, with that as the error", () => {
-  const scene = new Scene({}, { failurePause: PAUSE });
-  for (let n = 0; n < 3; n++) {
+/** So many instances that die at once. */
+function startAndDie(scene: Scene, times: number, afterMs = 0): void {
+  for (let n = 0; n < times; n++) {
     expect(pauseMs(scene) ?? null).toBe(null);
     const instance = start(scene);
-    scene.now += 12;
+    scene.now += afterMs;
     scene.died(instance);
   }
-  expect(scene.get("/a")).toEqual(["refuse g3 spawnFailed: it died 12 ms after it was ready"]);
+}
+
+test("ten in a row that die right after they were ready begin a pause, with that as the error", () => {
+  const scene = new Scene({}, { failurePause: PAUSE });
+  startAndDie(scene, 10, 12);
+  expect(scene.get("/a")).toEqual(["refuse g10 spawnFailed: it died 12 ms after it was ready"]);
   expect(scene.pool.nextDeadline()).toBe(scene.now + 1000);
 });
 
 test("each further one doubles the pause, though it was ready in between", () => {
   const scene = new Scene({}, { failurePause: PAUSE });
+  startAndDie(scene, 10);
   const pauses = [];
-  for (let n = 0; n < 6; n++) {
-    scene.died(start(scene));
+  for (let n = 0; n < 4; n++) {
     pauses.push(pauseMs(scene));
     scene.now += pauseMs(scene) ?? 0;
+    scene.died(start(scene));
   }
-  expect(pauses).toEqual([null, null, 1000, 2000, 3000, 3000]);
+  expect(pauses).toEqual([1000, 2000, 3000, 3000]);
+});
+
+test("two failed spawns after early deaths begin one as ever", () => {
+  const scene = new Scene({}, { failurePause: PAUSE });
+  startAndDie(scene, 1);
+  scene.get("/a");
+  scene.spawnFailed(1);
+  expect(scene.get("/a")).toEqual(["refuse g2 spawnFailed: it broke"]);
 });
 
 test("a session that ends with its instance proves nothing, whichever is noticed first", () => {
   const scene = new Scene({}, { failurePause: PAUSE });
-  for (let get = 0; get < 3; get++) {
+  for (let get = 0; get < 10; get++) {
     const instance = start(scene);
-    if (get === 1) scene.died(instance);
+    if (get % 2 === 1) scene.died(instance);
     scene.close(get);
     scene.now += 20;
-    if (get !== 1) scene.died(instance);
+    if (get % 2 === 0) scene.died(instance);
   }
-  expect(pauseMs(scene)).toBe(1000);
+  expect(pauseMs(scene)).toBe(980);
 });
 
 test("an instance that lives on after a session may be killed as often as one likes", () => {
   const scene = new Scene({}, { failurePause: PAUSE });
-  for (let get = 0; get < 5; get++) {
+  for (let get = 0; get < 12; get++) {
     const instance = start(scene);
     scene.close(get);
     scene.now += 101;
@@ -65,7 +79,7 @@ test("an instance that lives on after a session may be killed as often as one li
 
 test("so may one that was ready five seconds ago", () => {
   const scene = new Scene({}, { failurePause: PAUSE });
-  for (let n = 0; n < 5; n++) {
+  for (let n = 0; n < 12; n++) {
     const instance = start(scene);
     scene.now += 5000;
     scene.died(instance);
@@ -73,30 +87,28 @@ test("so may one that was ready five seconds ago", () => {
   expect(pauseMs(scene)).toBe(null);
 });
 
-test("one or two that are killed young are no reason for a pause", () => {
+test("a few that are killed young are no reason for a pause, but can be seen", () => {
   const scene = new Scene({}, { failurePause: PAUSE });
-  scene.died(start(scene));
-  scene.died(start(scene));
-  expect(start(scene)).toBe(2);
+  startAndDie(scene, 9);
+  expect(start(scene)).toBe(9);
   expect(scene.snapshot().applications[0]?.lastSpawnError?.message).toContain("it died 0 ms");
 });
 
 test("an instance that refuses its first connections has not started either", () => {
   const scene = new Scene({}, { failurePause: PAUSE });
+  startAndDie(scene, 8);
   start(scene);
-  expect(scene.connectFailed(0)).toEqual(["retire i0 unreachable", "spawn s1 /a"]);
-  scene.spawned(1);
-  expect(scene.connectFailed(0)).toEqual(["retire i1 unreachable", "spawn s2 /a"]);
-  scene.spawned(2);
-  expect(scene.connectFailed(0)).toEqual([
-    "retire i2 unreachable",
-    "refuse g0 spawnFailed: it could not be connected to 0 ms after it was ready: ECONNREFUSED",
+  expect(scene.connectFailed(8)).toEqual(["retire i8 unreachable", "spawn s9 /a"]);
+  scene.spawned(9);
+  expect(scene.connectFailed(8)).toEqual([
+    "retire i9 unreachable",
+    "refuse g8 spawnFailed: it could not be connected to 0 ms after it was ready: ECONNREFUSED",
   ]);
 });
 
 test("one that has left the pool before is no failed start", () => {
   const scene = new Scene({}, { failurePause: PAUSE });
-  for (let n = 0; n < 5; n++) {
+  for (let n = 0; n < 12; n++) {
     const instance = start(scene);
     scene.clear();
     scene.died(instance);
@@ -107,6 +119,6 @@ test("one that has left the pool before is no failed start", () => {
 
 test("a pool that knows no pauses takes no note", () => {
   const scene = new Scene();
-  for (let n = 0; n < 5; n++) scene.died(start(scene));
+  for (let n = 0; n < 12; n++) scene.died(start(scene));
   expect(scene.snapshot().applications[0]?.lastSpawnError).toBe(null);
 });

@@ -12,7 +12,7 @@ export class FailureModel extends KeptModel {
     if (age >= 5000 || this.now - firstServedAt > 100) return;
     app.failuresInRow = Math.max(app.failuresInRow, before[0]);
     app.pauses = Math.max(app.pauses, before[1]);
-    this.noteFailure(app, `it ${how} ${age} ms after it was ready${why}`, 3);
+    this.noteFailure(app, `it ${how} ${age} ms after it was ready${why}`, 10);
   }
 
   protected noteFailure(app: App, message: string, most: number): void {
