@@ -1,0 +1,147 @@
+/** Applications of frameworks that nobody here wrote, as their users write them. */
+import { beforeAll, expect, test } from "bun:test";
+
+import type { Instance } from "../../src/spawn/spawner.ts";
+import { ask, rackScene, to } from "./rack-scene.ts";
+import { post } from "./support.ts";
+
+const { start } = rackScene();
+
+const sinatra = {
+  "config.ru": 'require_relative "app"\nrun Sinatra::Application\n',
+  "app.rb": `require "sinatra"
+set :environment, ENV["RACK_ENV"].to_sym
+get("/hello/:name") { "Hello #{params["name"]} from #{settings.environment}" }
+post("/form") { "got #{params["a"]}, #{params["file"] && params["file"]["tempfile"].read.length}" }
+get("/stream") { stream { |out| 3.times { |n| out << "piece #{n} " } } }
+get("/fail") { raise "no luck" }
+get("/go") { redirect to("/hello/there") }
+get("/download") { send_file "app.rb" }
+`,
+};
+
+const rails = {
+  "config.ru": `require "action_controller/railtie"
+class Small < Rails::Application
+  config.eager_load = true
+  config.consider_all_requests_local = false
+  config.secret_key_base = "not a secret"
+  config.hosts.clear
+  config.logger = Logger.new($stderr)
+  config.log_level = :warn
+  routes.append do
+    get "/hello/:name", to: "greetings#show"
+    post "/form", to: "greetings#create"
+    get "/live", to: "greetings#live"
+    get "/fail", to: "greetings#fail"
+  end
+end
+class GreetingsController < ActionController::Base
+  include ActionController::Live
+  def show
+    session[:seen] = true
+    render json: { name: params[:name], env: Rails.env, ip: request.remote_ip, url: request.url }
+  end
+  def create
+    render plain: "got #{params[:a]} of #{request.raw_post.bytesize} bytes"
+  end
+  def live
+    3.times { |n| response.stream.write("piece #{n} ") }
+  ensure
+    response.stream.close
+  end
+  def fail
+    raise "no luck"
+  end
+end
+Small.initialize!
+run Small
+`,
+};
+
+const bundled = {
+  Gemfile: 'source "https://gems.invalid"\ngem "rack"\ngem "mine", path: "mine"\n',
+  "mine/mine.gemspec": `Gem::Specification.new do |gem|
+  gem.name, gem.version, gem.summary, gem.authors = "mine", "1.2.3", "mine", ["me"]
+  gem.files = ["lib/mine.rb"]
+end
+`,
+  "mine/lib/mine.rb": 'module Mine; SAYS = "from the bundle"; end\n',
+  "config.ru": `require "mine"
+run lambda { |env|
+  outside = begin; require "sinatra"; "seen"; rescue LoadError; "hidden"; end
+  child = \`ruby -e 'require "mine"; print Mine::SAYS'\`
+  [200, {}, [[Mine::SAYS, child, Gem.loaded_specs["mine"].version, outside].join("|")]]
+}
+`,
+};
+
+let apps: Record<"sinatra" | "rails" | "bundled", Instance>;
+
+beforeAll(async () => {
+  const smart = { spawnMethod: "smart" } as const;
+  const [first, second, third] = await Promise.all([
+    start("sinatra", sinatra, smart),
+    start("rails", rails, { ...smart, appType: "rails" }),
+    start("bundled", bundled, smart),
+  ]);
+  apps = { sinatra: first, rails: second, bundled: third };
+});
+
+const form = (body: string, type: string) =>
+  post(body, { REQUEST_URI: "/form", CONTENT_TYPE: type, HTTP_HOST: "app.test" });
+
+const upload = [
+  "--xyz",
+  'content-disposition: form-data; name="a"',
+  "",
+  "1",
+  "--xyz",
+  'content-disposition: form-data; name="file"; filename="f"',
+  "",
+  "x".repeat(300_000),
+  "--xyz--",
+  "",
+].join("\r\n");
+
+test("Sinatra: routes, parameters, forms, uploads, streams, files, errors", async () => {
+  const app = apps.sinatra;
+  expect((await ask(app, to("/hello/you%20there"))).body).toBe("Hello you there from production");
+  expect((await ask(app, form("a=b%26c", "application/x-www-form-urlencoded"))).body).toBe(
+    "got b&c, ",
+  );
+  const { body } = await ask(app, form(upload, "multipart/form-data; boundary=xyz"));
+  expect(body).toBe("got 1, 300000");
+  expect((await ask(app, to("/stream"))).body).toBe("piece 0 piece 1 piece 2 ");
+  expect((await ask(app, to("/fail"))).status).toBe("Status: 500 Internal Server Error");
+  expect((await ask(app, to("/download"))).body).toBe(sinatra["app.rb"]);
+  const { status, headers } = await ask(app, to("/go", { HTTP_HOST: "app.test", HTTPS: "on" }));
+  expect(status).toBe("Status: 302 Found");
+  expect(headers).toContain("Location: https://app.test/hello/there");
+  expect((await ask(app, to("/nowhere"))).status).toBe("Status: 404 Not Found");
+});
+
+test("Rails: routes, JSON, sessions, raw bodies, live streams, errors", async () => {
+  const app = apps.rails;
+  const host = { HTTP_HOST: "app.test", REMOTE_ADDR: "192.0.2.7" };
+  const { status, headers, body } = await ask(app, to("/hello/you?x=1", host));
+  expect(status).toBe("Status: 200 OK");
+  expect(JSON.parse(body)).toEqual({
+    name: "you",
+    env: "production",
+    ip: "192.0.2.7",
+    url: "http://app.test/hello/you?x=1",
+  });
+  expect(headers.some((line) => /^set-cookie: _\w*session=/i.test(line))).toBe(true);
+  const posted = await ask(app, form("a=b", "application/x-www-form-urlencoded"));
+  expect(posted.body).toBe("got b of 3 bytes");
+  expect((await ask(app, to("/live", host))).body).toBe("piece 0 piece 1 piece 2 ");
+  expect((await ask(app, to("/fail", host))).status).toBe("Status: 500 Internal Server Error");
+  expect((await ask(app, to("/nowhere", host))).status).toBe("Status: 404 Not Found");
+});
+
+test("a bundle: its gems and no others, in the children of the application too", async () => {
+  expect((await ask(apps.bundled, to("/"))).body).toBe(
+    "from the bundle|from the bundle|1.2.3|hidden",
+  );
+});
