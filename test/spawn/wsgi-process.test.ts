@@ -86,6 +86,16 @@ test("has nothing of its own on the path, nor a module that could hide one of th
   expect([atLoad, atRequest]).toEqual(["[]", "[]"]);
 });
 
+test.each(["conservative", "smart"] as const)(
+  "starts (%s) although the application's modules have names of the library's",
+  async (spawnMethod) => {
+    const names = ["array.py", "fcntl.py", "gc.py", "select.py", "signal.py"];
+    const bad = Object.fromEntries(names.map((name) => [name, "raise ValueError(__name__)"]));
+    const { instance } = await scene({ ...bad, "wsgi.py": sayer("ok") }, { spawnMethod });
+    expect(await bodyOf(instance)).toBe("ok");
+  },
+);
+
 test("writes no compiled file of the startup file, and does not forbid it others", async () => {
   const { root } = await told("sys.dont_write_bytecode");
   expect(readdirSync(`${root}/__pycache__`).map((name) => name.split(".")[0])).toEqual(["beside"]);

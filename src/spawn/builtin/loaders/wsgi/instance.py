@@ -6,10 +6,10 @@ calls sys.exit(); then atexit handlers run. SIGTERM and SIGINT keep the kernel's
 """
 import errno
 import os
-import select
 import signal
-import socket
-import time
+from select import POLLIN, poll
+from socket import AF_UNIX, SHUT_RDWR, SOCK_STREAM, getdefaulttimeout, socket
+from time import monotonic, sleep
 
 from pool_loader import lifeline
 from pool_loader.session import Session
@@ -38,10 +38,10 @@ class Instance:
         self._listener = _socket_of(LISTENER)
         self._listener.setblocking(False)
         self._lifeline = _socket_of(LIFELINE)
-        self._poller = select.poll()
+        self._poller = poll()
         # In this order events are reported: whether to leave is seen first.
-        self._poller.register(LIFELINE, select.POLLIN)
-        self._poller.register(LISTENER, select.POLLIN)
+        self._poller.register(LIFELINE, POLLIN)
+        self._poller.register(LISTENER, POLLIN)
         self._is_accepting = True
         self._held = {}
         self._lingering = {}
@@ -99,7 +99,7 @@ class Instance:
         if not self._lingering:
             return None
         first = next(iter(self._lingering.values())).deadline
-        return max(0, first - time.monotonic()) * 1_000 + 1
+        return max(0, first - monotonic()) * 1_000 + 1
 
     def _on_leave(self, _signal, _frame):
         self._is_leaving = True
@@ -114,7 +114,7 @@ class Instance:
             if error.errno in SHORTAGES:
                 self._relieve()
             return
-        if socket.getdefaulttimeout() is not None:
+        if getdefaulttimeout() is not None:
             connection.settimeout(None)  # The application's default is for its own sockets.
         self._take_turn(Session(connection))
 
@@ -123,7 +123,7 @@ class Instance:
         for session in list(self._held.values()):
             if session.is_kept:
                 self._end(session)
-        time.sleep(SHORTAGE_SECONDS)
+        sleep(SHORTAGE_SECONDS)
 
     def _take_turn(self, session):
         self._current = session
@@ -138,7 +138,7 @@ class Instance:
                 session.connection.close()
                 return
             self._held[descriptor] = session
-            self._poller.register(descriptor, select.POLLIN)
+            self._poller.register(descriptor, POLLIN)
             self._accept_if_room()
         if outcome == "over":
             self._end(session)
@@ -162,12 +162,12 @@ class Instance:
             return
         self._is_accepting = has_room
         if has_room:
-            self._poller.register(LISTENER, select.POLLIN)
+            self._poller.register(LISTENER, POLLIN)
         else:
             self._poller.unregister(LISTENER)
 
     def _end_lingering(self):
-        now = time.monotonic()
+        now = monotonic()
         for session in list(self._lingering.values()):
             if session.deadline <= now:
                 self._end(session)
@@ -176,7 +176,7 @@ class Instance:
         """The server hears of it now, however long atexit handlers and threads will take."""
         try:
             # Not close(): the thread that watches the lifeline holds it open.
-            self._lifeline.shutdown(socket.SHUT_RDWR)
+            self._lifeline.shutdown(SHUT_RDWR)
         except OSError:
             pass  # The server's end is gone.
         self._listener.close()
@@ -198,4 +198,4 @@ class Instance:
 
 
 def _socket_of(descriptor):
-    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
+    return socket(AF_UNIX, SOCK_STREAM, 0, descriptor)

@@ -27,7 +27,7 @@ def use_virtualenv():
 
 
 def find_modules():
-    """Makes our own modules importable, and the application's: as for `python wsgi.py`."""
+    """Makes our own modules importable, all of them below one name."""
     directory = os.path.dirname(os.path.abspath(__file__))
     package = types.ModuleType("pool_loader")
     package.__path__ = [directory]
@@ -35,7 +35,6 @@ def find_modules():
     # With PYTHONSAFEPATH our directory is not there in the first place.
     if sys.path and os.path.abspath(sys.path[0]) == directory:
         del sys.path[0]
-    sys.path.insert(0, os.getcwd())
 
 
 def main():
@@ -51,6 +50,10 @@ def main():
         lifeline.keep_to_ourselves()
         if sys.version_info < (3, 8):
             raise startup.NoApplication(f"Python {sys.version.split()[0]} is older than 3.8")
+        # Before the application, whose modules may hide or change those of the library, and
+        # before forking: what has been loaded by then need not be loaded by each instance.
+        from pool_loader import instance, preloader
+
         application = startup.load(startup_file)
     except BaseException as error:  # sys.exit() at the top of a module too
         text = startup.describe_failure(startup_file, error)
@@ -58,14 +61,9 @@ def main():
         lifeline.tell_failure(text)
         # Not sys.exit(): threads that the application has started could hold us up.
         os._exit(1)
-    # Before forking: what has been loaded by then need not be loaded by each instance.
-    from pool_loader.instance import Instance
-
     if mode == "preloader":
-        from pool_loader import preloader
-
         preloader.run()  # Returns in the instances that it forks.
-    Instance(application).run()
+    instance.Instance(application).run()
 
 
 # Not when multiprocessing imports us in a child of the application.

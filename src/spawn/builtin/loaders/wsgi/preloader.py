@@ -39,8 +39,6 @@ class Ended(Exception):
 def run():
     """Announces itself and forks instances; returns in each of them. Never returns in itself."""
     lifeline.stop_ending_with_server()
-    import pool_loader.instance  # So that instances need not.
-
     # The pages that hold what has been loaded stay shared: no collection will write to them.
     gc.collect()
     gc.freeze()
@@ -163,6 +161,10 @@ class Preloader:
         if pid == 0:
             self._take_over(received)
             return True
+        try:
+            os.setpgid(pid, pid)  # The child does it too: whoever comes first.
+        except OSError:
+            pass
         self._children.add(pid)
         lifeline.tell("forked", number, str(pid))
         return False

@@ -27,6 +27,8 @@ def load(startup_file):
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)
     sys.argv = [startup_file]
+    # As for `python wsgi.py`.
+    sys.path.insert(0, os.getcwd())
     name = os.path.splitext(startup_file)[0]
     module = _new_module(name, os.path.join(os.getcwd(), startup_file))
     sys.modules[name] = module
@@ -61,7 +63,7 @@ def describe_failure(startup_file, error):
     """The error in its own line, then its traceback without our frames and the import system's."""
     if isinstance(error, NoApplication):
         return f"{error}\n"
-    import traceback
+    import traceback  # Only when it is needed: it is slow to import.
 
     trace = visible_trace(error.__traceback__)
     if isinstance(error, SystemExit):
@@ -84,10 +86,14 @@ def visible_trace(trace):
 
 def report(where, error):
     """Writes an exception of the application on stderr with its traceback; never raises."""
-    import traceback
+    try:
+        import traceback
 
-    trace = visible_trace(error.__traceback__)
-    write_error(f"{where}:\n" + "".join(traceback.format_exception(type(error), error, trace)))
+        trace = visible_trace(error.__traceback__)
+        text = "".join(traceback.format_exception(type(error), error, trace))
+    except Exception:
+        text = f"{type(error).__name__}, of which nothing can be shown\n"
+    write_error(f"{where}:\n{text}")
 
 
 def write_error(text):
