@@ -41,6 +41,8 @@ class Gateway {
   readonly #supervisor: Supervisor;
   readonly #stderr = new LineWriter(undefined);
   #log: Log;
+  #reloadWanted = false;
+  #isReloading = false;
 
   constructor(request: ServeRequest, config: GatewayConfig) {
     this.#request = request;
@@ -65,7 +67,8 @@ class Gateway {
           this.#notifier.stopping();
           return ended.resolve(supervisor.stop());
         case "SIGHUP":
-          return void this.#reload();
+          this.#reloadWanted = true;
+          return void this.#reloadWhileWanted();
         case "SIGUSR1":
           return supervisor.reopenLogs();
         case "SIGUSR2":
@@ -83,6 +86,17 @@ class Gateway {
     await ended.promise;
     status?.close();
     this.#notifier.close();
+  }
+
+  /** However many signals come during a reload, one more follows it. */
+  async #reloadWhileWanted(): Promise<void> {
+    if (this.#isReloading) return;
+    this.#isReloading = true;
+    while (this.#reloadWanted) {
+      this.#reloadWanted = false;
+      await this.#reload();
+    }
+    this.#isReloading = false;
   }
 
   async #reload(): Promise<void> {

@@ -30,6 +30,8 @@ export class Supervisor {
   #listeners: readonly Listener[];
   readonly #pool: PoolKeeper;
   #workers: WorkerSet;
+  /** The set of a reload that is not ready yet. */
+  #coming: WorkerSet | undefined;
   /** Sets of earlier configurations that still have requests to finish. */
   readonly #leaving = new Set<WorkerSet>();
   #reloading: Promise<void> = Promise.resolve();
@@ -119,11 +121,13 @@ export class Supervisor {
 
   /** Ends at once, without waiting for requests. */
   hurry(): void {
+    this.#coming?.kill();
     for (const set of [this.#workers, ...this.#leaving]) set.kill();
     this.#pool.hurry();
   }
 
   async #drain(): Promise<void> {
+    this.#coming?.kill();
     await this.#reloading;
     const sets = [this.#workers, ...this.#leaving];
     await Promise.all(sets.map((set) => set.drain(this.#config.drainMs, false)));
@@ -144,6 +148,7 @@ export class Supervisor {
     const listeners = this.#open(config, old.listeners);
     this.#listeners = listeners;
     const workers = this.#makeWorkers(config);
+    this.#coming = workers;
     const undo: (() => void)[] = [];
     try {
       for (const listener of listeners) undo.push(listener.growTo(config.workers));
@@ -153,6 +158,8 @@ export class Supervisor {
       for (const shrink of undo) shrink();
       closeAllBut(old.listeners, listeners);
       throw error;
+    } finally {
+      this.#coming = undefined;
     }
     this.#config = config;
     this.#workers = workers;

@@ -111,6 +111,7 @@ export class WorkerSet {
   async #launch(place: number): Promise<WorkerProcess> {
     const worker = await this.#options.launch(place);
     this.#running.add(worker);
+    if (this.#leaving) worker.kill(); // told to leave while it was being started
     const timer = setTimeout(() => worker.kill(), readyLimitMs);
     const answer = await worker.ready;
     clearTimeout(timer);

@@ -163,3 +163,47 @@ test("a second SIGTERM ends it at once, the request with it", async () => {
     () => gateway.processes,
   );
 });
+
+test("ended while it starts: status 0, and nothing is left", async () => {
+  for (const delayMs of [0, 5, 10, 15, 20, 25, 30, 40]) {
+    const gateway = serveApp("--workers", "2");
+    await Bun.sleep(delayMs);
+    gateway.signal("SIGTERM");
+    // Before its first line a signal has its default effect (PROTOCOL section 1).
+    expect([0, "SIGTERM"]).toContain(await gateway.ended);
+    await until("nothing is left", () => gateway.processes.length === 0);
+  }
+});
+
+test("a worker that cannot serve, because of its log: exit 1 with the reason", async () => {
+  const gateway = serveApp("--access-log-file", "/nonexistent/access.log");
+  expect(await gateway.ended).toBe(1);
+  await until("it says why", () => gateway.log.includes("'/nonexistent/access.log': ENOENT"));
+  await until("nothing is left", () => gateway.processes.length === 0);
+});
+
+test("--check says that a configuration is good, or what is wrong with it, and serves nothing", async () => {
+  const good = serveApp("--check", "--workers", "2");
+  expect(await good.ended).toBe(0);
+  await until("it says so", () => good.lines.length > 0);
+  expect(good.lines).toEqual(["the configuration is good: 1 application, 2 workers"]);
+  const bad = serveApp("--check", "--workers", "0", "--max", "x");
+  expect(await bad.ended).toBe(2);
+  await until("it says why", () => bad.log.split("\n").length === 3);
+  expect(bad.log.split("\n")).toEqual([
+    "ApplicationPoolServerExecutable: --workers: is 0, not a whole number from 1 to 256",
+    'ApplicationPoolServerExecutable: --max: is "x", not a whole number from 1 to 100000',
+    "",
+  ]);
+  expect(good.addresses).toEqual([]);
+});
+
+test("a storm of signals to reload, and the end in the middle of it", async () => {
+  const gateway = serveApp();
+  await gateway.address();
+  for (let i = 0; i < 200; i += 1) gateway.signal("SIGHUP");
+  await ask(gateway, "/");
+  for (let i = 0; i < 200; i += 1) gateway.signal("SIGHUP");
+  await gateway.end();
+  expect(await gateway.ended).toBe(0);
+});
