@@ -5,7 +5,7 @@
  *   for whichever comes first: a session that becomes free, or one from the pool.
  * - While the line has sessions, few gets wait in the pool at a time: those who wait here are
  *   mostly served by the sessions at hand, at no cost to the pool. That is fair to others all the
- *   same, because the pool recalls a session whenever somebody waits for it.
+ *   same, because the pool recalls sessions for everybody who waits there.
  * - An idle session is given back after a short time, or when it is recalled. A busy one that is
  *   recalled is closed after its request.
  * - A get that nobody waits for any more is withdrawn at the next tick, not at once: under load the
@@ -21,10 +21,14 @@ import { SessionStream, type StreamKeeper } from "./session-stream.ts";
 const keptMs = 100;
 /** Idle sessions of one application; each is a descriptor here and in the instance. */
 const maxIdle = 500;
-/** Gets that wait in the pool while the line has sessions; as many spawns may begin at once. */
-const maxGetsBesides = 4;
-/** Gets that wait in the pool while it has none. */
+/** Gets that wait in the pool while the line has no session. */
 const maxGets = 100;
+/**
+ * And while it has some: one, since each takes a session away from us or others, and one more with
+ * every tick, so that many instances can be started side by side where there is room.
+ */
+const getsBesides = 1;
+const maxGetsBesides = 4;
 
 /** A request that waits for a session. */
 export interface Waiter {
@@ -67,7 +71,7 @@ export class SessionLine implements StreamKeeper {
 
   /** Whether a tick would find something to do, now or later. */
   get needsTicks(): boolean {
-    return this.#idle.length > 0 || this.#gets.size > this.#waiting.size;
+    return this.#idle.length > 0 || this.#gets.size !== this.#waiting.size;
   }
 
   /** Serves the waiter, at once or when there is a session. */
@@ -122,6 +126,7 @@ export class SessionLine implements StreamKeeper {
       this.#gets.delete(get);
       this.#host.withdraw(get);
     }
+    this.#ask(Math.min(this.#gets.size + 1, maxGetsBesides));
   }
 
   /** The connection has ended: requests under way go on, all else ends. */
@@ -134,11 +139,14 @@ export class SessionLine implements StreamKeeper {
     for (const waiter of waiting) waiter.fail(why(getOf(this.#application)));
   }
 
-  /** Asks the pool for as many sessions as are waited for, within bounds. */
-  #ask(): void {
+  /**
+   * Asks the pool for as many sessions as are waited for, within bounds.
+   * @param besides how many gets may wait while there are sessions.
+   */
+  #ask(besides = getsBesides): void {
     if (this.#ended !== undefined) return;
-    const isFew = this.#host.command === "getKept" && this.#open > 0;
-    const wanted = Math.min(this.#waiting.size, isFew ? maxGetsBesides : maxGets);
+    const hasSome = this.#host.command === "getKept" && this.#open > 0;
+    const wanted = Math.min(this.#waiting.size, hasSome ? besides : maxGets);
     while (this.#gets.size < wanted) {
       const get: PendingGet = {
         application: this.#application,
