@@ -12,29 +12,38 @@ import { serveOptions } from "../../src/gateway/limits.ts";
 import { PoolLink } from "../../src/gateway/pool-link.ts";
 import { Proxy } from "../../src/gateway/proxy.ts";
 import type { Visit } from "../../src/gateway/visit.ts";
-import { type PoolServer, startPoolServer } from "../../src/parent/index.ts";
+import { PoolKeeper } from "../../src/gateway/pool-keeper.ts";
+import { duplicate } from "../../src/native/fd.ts";
+import { attachPoolServer, type PoolAccess } from "../../src/parent/index.ts";
 import { until } from "../helpers/condition.ts";
 import { app, configOf } from "./support.ts";
 
 export class ProxiedGateway implements AsyncDisposable {
-  readonly pool: PoolServer;
+  /** The pool server, started anew when it dies. */
+  readonly keeper: PoolKeeper;
+  readonly #access: PoolAccess;
   readonly link: PoolLink;
   readonly server: Server<undefined>;
   /** Visits that are over. */
   readonly done: Visit[] = [];
 
-  /** @param apps names and programs of the applications; the first is served at every host. */
+  /**
+   * @param apps names and programs of the applications; the first is served at every host, the
+   * others at the one of their name.
+   * @param options of the pool server's command line.
+   */
   static start(
     directory: string,
     apps: Readonly<Record<string, string>>,
     changes: Partial<GatewayConfig> = {},
     options: readonly string[] = [],
+    appChanges: Partial<AppConfig> = {},
   ): ProxiedGateway {
     const configs = Object.entries(apps).map(([name, program], index) => {
       const root = join(directory, name);
       mkdirSync(root);
       writeFileSync(join(root, "server.ts"), program);
-      return app(name, { root, type: "bun", hosts: index === 0 ? [] : [name] });
+      return app(name, { root, type: "bun", hosts: index === 0 ? [] : [name], ...appChanges });
     });
     return new ProxiedGateway(configs, changes, options);
   }
@@ -45,8 +54,13 @@ export class ProxiedGateway implements AsyncDisposable {
     options: readonly string[],
   ) {
     const config = configOf({ apps, ...changes });
-    this.pool = startPoolServer({ extraOptions: options });
-    this.link = new PoolLink(this.pool, apps);
+    this.keeper = new PoolKeeper({
+      commandLine: () => ["0", "builtin", "", "", "", "", ...options],
+      env: process.env,
+      report: () => {},
+    });
+    this.#access = attachPoolServer(duplicate(this.keeper.wakeFd).take());
+    this.link = new PoolLink(this.#access, apps);
     const handler = createHandler({
       config,
       proxy: new Proxy(this.link, config.limits),
@@ -77,7 +91,8 @@ export class ProxiedGateway implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.link.close();
     await this.server.stop(true);
-    await this.pool.close();
+    await this.#access.close();
+    await this.keeper.close();
   }
 }
 
@@ -86,7 +101,10 @@ export class RawVisitor {
   received = "";
   /** How the gateway has ended the connection: a reset shows as a close without an end. */
   ended: "no" | "end" | "reset" = "no";
+  /** Bytes of `sendAll` that the kernel has taken. */
+  sentBytes = 0;
   #socket!: Socket;
+  #drained: (() => void) | undefined;
 
   static async connect(port: number): Promise<RawVisitor> {
     const visitor = new RawVisitor();
@@ -104,6 +122,7 @@ export class RawVisitor {
         close: () => {
           if (visitor.ended === "no") visitor.ended = "reset";
         },
+        drain: () => visitor.#drained?.(),
         error: () => {},
       },
     });
@@ -112,6 +131,21 @@ export class RawVisitor {
 
   send(text: string): void {
     this.#socket.write(Buffer.from(text, "latin1"));
+  }
+
+  /** Sends as fast as they are taken. */
+  async sendAll(pieces: readonly Uint8Array[]): Promise<void> {
+    for (const piece of pieces) {
+      for (let rest = piece; rest.length > 0;) {
+        const sent = Math.max(0, this.#socket.write(rest));
+        this.sentBytes += sent;
+        rest = rest.subarray(sent);
+        if (rest.length === 0) break;
+        await new Promise<void>((resolve) => {
+          this.#drained = resolve;
+        });
+      }
+    }
   }
 
   get(path: string, headers = ""): void {

@@ -1,0 +1,96 @@
+/** A worker's way to the pool server: what happens when that dies, and who gets its places. */
+import { expect, test } from "bun:test";
+import { until } from "../helpers/condition.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+import { ProxiedGateway } from "./proxied.ts";
+
+const temporaryDirectory = temporaryDirectories();
+
+/** Says which process it is, and what it was configured with; `/slow` takes a moment. */
+const program = `
+  export default { async fetch(request) {
+    const { pathname } = new URL(request.url);
+    if (pathname === "/slow") await Bun.sleep(300);
+    return new Response(pathname === "/color" ? process.env.COLOR : String(process.pid));
+  } };
+`;
+
+/** Requests one after the other until told to stop. @returns their statuses. */
+async function visit(
+  gateway: ProxiedGateway,
+  host: string,
+  goOn: (count: number) => boolean,
+): Promise<number[]> {
+  const statuses: number[] = [];
+  while (goOn(statuses.length)) {
+    const response = await gateway.fetch("/", { headers: { Host: host } });
+    statuses.push(response.status);
+    await response.text();
+  }
+  return statuses;
+}
+
+test("the pool server killed under load: no request fails, and instances are configured anew", async () => {
+  await using gateway = ProxiedGateway.start(temporaryDirectory(), { main: program }, {}, [], {
+    env: { COLOR: "blue" },
+  });
+  expect(await (await gateway.fetch("/color")).text()).toBe("blue");
+  const first = gateway.keeper.pid ?? 0;
+  let isOver = false;
+  const visitors = Array.from({ length: 8 }, () => visit(gateway, "main", () => !isOver));
+  const slow = gateway.fetch("/slow");
+  await until("requests are answered", () => gateway.done.length > 50);
+  process.kill(first, "SIGKILL");
+  await until("another server is there", () => ![undefined, first].includes(gateway.keeper.pid));
+  const before = gateway.done.length;
+  await until("requests are answered again", () => gateway.done.length > before + 100);
+  isOver = true;
+  const statuses = (await Promise.all(visitors)).flat();
+  expect(new Set(statuses)).toEqual(new Set([200]));
+  expect((await slow).status).toBe(200);
+  expect(await (await gateway.fetch("/color")).text()).toBe("blue");
+});
+
+test("a request waits for a server no longer than for an instance, and then is busy", async () => {
+  const limits = {
+    maxHeaderBytes: 16_384,
+    maxBodyBytes: 65_536,
+    idleMs: 60_000,
+    queueMs: 100,
+    responseMs: 0,
+  };
+  await using gateway = ProxiedGateway.start(temporaryDirectory(), { main: program }, { limits });
+  expect((await gateway.fetch("/")).status).toBe(200);
+  const first = gateway.keeper.pid ?? 0;
+  process.kill(first, "SIGSTOP");
+  const statuses = await Promise.all(
+    Array.from({ length: 3 }, async () => (await gateway.fetch("/slow")).status),
+  );
+  process.kill(first, "SIGCONT");
+  // The first may have found a session that was kept.
+  expect(statuses.slice(1)).toEqual([503, 503]);
+  expect((await gateway.fetch("/")).status).toBe(200);
+});
+
+test("two applications that compete for one place are both served", async () => {
+  const options = ["--max", "1"];
+  const apps = { main: program, other: program };
+  await using gateway = ProxiedGateway.start(temporaryDirectory(), apps, {}, options);
+  const counts = { main: 0, other: 0 };
+  const enough = 10;
+  const isOver = (): boolean => Math.min(counts.main, counts.other) >= enough;
+  const visitors = (["main", "other"] as const).flatMap((host) =>
+    Array.from({ length: 4 }, () =>
+      visit(gateway, host, (count) => {
+        if (count > 0) counts[host] += 1;
+        return !isOver();
+      }),
+    ),
+  );
+  const statuses = (await Promise.all(visitors)).flat();
+  expect(new Set(statuses)).toEqual(new Set([200]));
+  const pool = await gateway.link.connection();
+  const { counters } = await pool.inspect();
+  // Each had to make room for the other, over and over.
+  expect(counters.spawnsDone).toBeGreaterThan(3);
+});

@@ -1,0 +1,93 @@
+/** Bodies larger than anyone wants to hold: they wait where they are until somebody reads them. */
+import { expect, test } from "bun:test";
+import { until } from "../helpers/condition.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+import { ProxiedGateway } from "./proxied.ts";
+
+const temporaryDirectory = temporaryDirectories();
+
+const megabyte = 1024 * 1024;
+/** Kernel buffers, Bun's and ours on the whole way hold a few of them at most. */
+const heldMegabytes = 16;
+
+const program = `
+  let count = 0;
+  let gate = Promise.withResolvers();
+  const megabyte = new Uint8Array(${megabyte});
+  const paths = {
+    "/count": () => new Response(String(count)),
+    "/open": () => {
+      gate.resolve();
+      gate = Promise.withResolvers();
+      return new Response("open");
+    },
+    "/down": () => new Response(new ReadableStream({
+      pull(controller) {
+        controller.enqueue(megabyte.slice());
+        count += 1;
+        if (count === 64) controller.close();
+      } }, { highWaterMark: 0 })),
+    "/up": async (request) => {
+      await gate.promise;
+      let size = 0;
+      for await (const chunk of request.body) size += chunk.length;
+      return new Response(String(size));
+    },
+  };
+  export default { fetch: (request) => paths[new URL(request.url).pathname](request) };
+`;
+
+test("a download goes as fast as the visitor reads, and no further", async () => {
+  await using gateway = ProxiedGateway.start(temporaryDirectory(), { main: program });
+  const response = await gateway.fetch("/down");
+  const count = async (): Promise<number> => Number(await (await gateway.fetch("/count")).text());
+  const reader = response.body?.getReader();
+  if (reader === undefined) throw new Error("it has no body");
+  await reader.read();
+  // It stands still by itself: two looks apart see the same.
+  let last = -1;
+  await until("the download stands still", async () => {
+    await Bun.sleep(100);
+    const before = last;
+    last = await count();
+    return last > 0 && last === before;
+  });
+  expect(last).toBeLessThan(heldMegabytes);
+  while (!(await reader.read()).done);
+  expect(await count()).toBe(64);
+});
+
+test("an upload goes as fast as the application reads, and no further", async () => {
+  const limits = {
+    maxHeaderBytes: 16_384,
+    maxBodyBytes: 0,
+    idleMs: 60_000,
+    queueMs: 0,
+    responseMs: 0,
+  };
+  await using gateway = ProxiedGateway.start(temporaryDirectory(), { main: program }, { limits });
+  for (const framing of ["Content-Length: 67108864", "Transfer-Encoding: chunked"]) {
+    const visitor = await gateway.connect();
+    visitor.send(`POST /up HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n`);
+    const chunk = Buffer.alloc(megabyte);
+    const isChunked = framing.startsWith("T");
+    const frame = isChunked
+      ? Buffer.concat([Buffer.from("100000\r\n"), chunk, Buffer.from("\r\n")])
+      : chunk;
+    const pieces = Array.from({ length: 64 }, () => frame);
+    if (isChunked) pieces.push(Buffer.from("0\r\n\r\n"));
+    const upload = visitor.sendAll(pieces);
+    let last = -1;
+    await until("the upload stands still", async () => {
+      await Bun.sleep(100);
+      const before = last;
+      last = visitor.sentBytes;
+      return last > 0 && last === before;
+    });
+    expect(last).toBeLessThan(heldMegabytes * megabyte);
+    expect(await (await gateway.fetch("/open")).text()).toBe("open");
+    await upload;
+    await visitor.has(String(64 * megabyte));
+    visitor.leave();
+  }
+});
