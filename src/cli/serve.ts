@@ -77,12 +77,14 @@ class Gateway {
     });
     try {
       await supervisor.start();
-      for (const url of supervisor.urls) say(`listening on ${url}`);
-      this.#notifier.ready(summary(supervisor.config));
     } catch (error) {
       if (!supervisor.isStopping) throw asStartError(error);
     }
     const status = this.#openStatus();
+    if (!supervisor.isStopping) {
+      for (const url of supervisor.urls) say(`listening on ${url}`);
+      this.#notifier.ready(summary(supervisor.config));
+    }
     await ended.promise;
     status?.close();
     this.#notifier.close();

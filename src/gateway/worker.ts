@@ -9,7 +9,7 @@
 import type { Server } from "bun";
 
 import { countConnections } from "../native/listening-socket.ts";
-import type { OwnedFd } from "../native/owned-fd.ts";
+import { OwnedFd } from "../native/owned-fd.ts";
 import { serveOn, type ServedListener } from "../native/serve-listener.ts";
 import type { GatewayConfig } from "./config.ts";
 import { ControlChannel, type PassedListener } from "./control-channel.ts";
@@ -91,7 +91,8 @@ export class Worker {
     { descriptor, tls }: PassedListener,
     requests: RequestServer,
   ): ServedListener {
-    return serveOn(descriptor, (placeholder) =>
+    using listener = new OwnedFd(descriptor); // Bun has a duplicate of its own
+    return serveOn(listener.number, (placeholder) =>
       Bun.serve({
         ...placeholder,
         ...serveOptions(config.limits),

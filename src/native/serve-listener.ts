@@ -15,8 +15,9 @@ import type { Server } from "bun";
 
 import { SyscallError } from "./errno.ts";
 import { C, epollEvent } from "./layout.ts";
-import { address, arenaView, errno, loadFunctions, reserve } from "./libc.ts";
+import { address, arenaView, errno, libc, loadFunctions, reserve } from "./libc.ts";
 import { localAddress, type TcpAddress, type UnixPath } from "./listening-socket.ts";
+import { OwnedFd } from "./owned-fd.ts";
 import { socketOption } from "./socket.ts";
 
 const functions = loadFunctions({
@@ -40,7 +41,10 @@ export interface Placeholder {
 export interface ServedListener {
   readonly server: Server<undefined>;
   readonly address: TcpAddress | UnixPath;
-  /** Accepts no more connections; those there are go on. The socket stays open until `stop`. */
+  /**
+   * Accepts no more connections; those there are go on, idle ones too. The listener is closed in
+   * this process: if nobody else has it, its address is free.
+   */
   stopAccepting(): void;
 }
 
@@ -73,7 +77,11 @@ export function serveOn(
     const name = localAddress(listener);
     if (name === undefined) throw new Error("it is neither a TCP nor a Unix socket");
     const stopAccepting = (): void => {
+      // Others may hold the same description, so closing alone would not end the registration.
       functions.epoll_ctl(registration.epoll, C.EPOLL_CTL_DEL, fd, null);
+      // What Bun will close is a socket that means nothing.
+      using inert = new OwnedFd(libc.socket(C.AF_UNIX, C.SOCK_STREAM | C.SOCK_CLOEXEC, 0));
+      functions.dup3(inert.number, fd, C.O_CLOEXEC);
     };
     return { server, address: name, stopAccepting };
   } catch (cause) {

@@ -123,6 +123,24 @@ test("addresses and the number of workers can change; what leaves is closed, wha
   expect(existsSync(socket)).toBe(false);
 });
 
+test("an address that is given up refuses at once, also while a request on it is finished", async () => {
+  const { gateway, change } = startSite(head + one);
+  const address = await gateway.address();
+  const slow = fetch(`${address}/slow?ms=800`);
+  await until("it is under way", () => gateway.log.includes("slow request begins"));
+  change(head.replace("127.0.0.1", "127.0.0.2") + one);
+  await until("it is reloaded", () => count(gateway, "configuration reloaded") === 1);
+  await until("the address refuses", () =>
+    fetch(address, { keepalive: false, signal: AbortSignal.timeout(200) }).then(
+      () => false,
+      (error: Error) => error.name !== "TimeoutError",
+    ),
+  );
+  expect(gateway.workers).toHaveLength(2);
+  expect((await slow).status).toBe(200);
+  await gateway.end();
+});
+
 test("fewer workers than sockets: every connection is still served", async () => {
   const { gateway, change } = startSite(`workers = 3\n${head}${one}`);
   const address = await gateway.address();

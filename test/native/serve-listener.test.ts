@@ -116,6 +116,17 @@ test("accepting can end while connections go on", async () => {
   await successor.server.stop();
 });
 
+test("once it accepts no more, its copy of the listener is closed: the address is free", async () => {
+  const listener = listenAnywhere();
+  const url = urlOf(listener);
+  const served = serveOn(listener.number, serve("gone"));
+  listener.close();
+  expect(await ask(url)).toBe("gone 127.0.0.1");
+  served.stopAccepting();
+  expect(await refuses(url)).toBe(true);
+  await served.server.stop();
+});
+
 test("of two servers on one listener, both may accept, and each connection has one of them", async () => {
   using listener = listenAnywhere();
   const both = [serveOn(listener.number, serve("a")), serveOn(listener.number, serve("b"))];
