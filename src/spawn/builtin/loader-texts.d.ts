@@ -12,3 +12,8 @@ declare module "*.rb" {
   const text: string;
   export default text;
 }
+
+declare module "*.c" {
+  const text: string;
+  export default text;
+}

@@ -61,6 +61,8 @@ const bun: Loader = {
     "response-head.ts": () =>
       textOf(import("./loaders/bun/response-head.ts", { with: { type: "text" } })),
     "session.ts": () => textOf(import("./loaders/bun/session.ts", { with: { type: "text" } })),
+    "watchdog.ts": () => textOf(import("./loaders/bun/watchdog.ts", { with: { type: "text" } })),
+    "watchdog.c": () => textOf(import("./loaders/bun/watchdog.c", { with: { type: "text" } })),
   },
   concurrency: 32,
   canPreload: false,
@@ -118,6 +120,7 @@ const node: Loader = {
     "request.cjs": () => textOf(import("./loaders/node/request.cjs", { with: { type: "text" } })),
     "body.cjs": () => textOf(import("./loaders/node/body.cjs", { with: { type: "text" } })),
     "answer.cjs": () => textOf(import("./loaders/node/answer.cjs", { with: { type: "text" } })),
+    "watchdog.cjs": () => textOf(import("./loaders/node/watchdog.cjs", { with: { type: "text" } })),
   },
   concurrency: 32,
   canPreload: false,

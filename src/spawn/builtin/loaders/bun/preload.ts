@@ -14,6 +14,7 @@ import { makeApplication, type Application, type ServeOptions } from "./applicat
 import { Host } from "./host.ts";
 import { watchResponses } from "./known-bodies.ts";
 import { Session, type SessionSocket } from "./session.ts";
+import { startWatchdog } from "./watchdog.ts";
 
 const listener = 3;
 const lifeline = 4;
@@ -152,6 +153,7 @@ Bun.serve = ((options: ServeOptions) => {
   return application.server;
 }) as typeof Bun.serve;
 
+startWatchdog();
 watchResponses();
 const watched = watchLifeline();
 process.on("uncaughtException", onFailure);

@@ -28,6 +28,7 @@ function load(concurrency) {
   const { serverOfMain } = require("./exported.cjs");
   const { Host } = require("./host.cjs");
   const { takeFirstServer } = require("./listen.cjs");
+  const { startWatchdog } = require("./watchdog.cjs");
 
   const host = new Host(concurrency);
 
@@ -56,6 +57,7 @@ function load(concurrency) {
     if (server !== undefined && host.server === undefined) serve(server);
   }
 
+  startWatchdog();
   patchResponses();
   const serve = takeFirstServer(host, onServer);
   lifeline.watch(() => host.leave());
