@@ -2,7 +2,7 @@
  * Instances of node and bun whose program never gets back to the event loop, when nobody is there
  * any more to end them: the spawner's own limits are set far beyond the ten seconds of PROTOCOL 10.
  */
-import { expect, test } from "bun:test";
+import { test } from "bun:test";
 
 import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import { until } from "../helpers/condition.ts";
