@@ -183,6 +183,20 @@ test("passes no descriptor and no changed signal to what the application starts"
   expect(signals).toMatch(/:\s*0+\nSigIgn:\s*0+800\n/);
 });
 
+test("leaves nothing of its own to a process that the application forks", async () => {
+  // The answer ends, although that process lives on.
+  const { status, body } = await ask(instance, to("/fork"));
+  expect(status).toBe("Status: 200 OK");
+  expect(body).toContain("/dev/null");
+  expect(body).not.toContain("socket:");
+});
+
+test("lets a fork that comes back to it leave, without a word", async () => {
+  const before = lines.length;
+  expect((await ask(instance, to("/fork-returns"))).body).toBe("0");
+  expect(lines.slice(before)).toEqual([]);
+});
+
 function sockets(): string[] {
   return [...openDescriptors(instance.pid).values()].filter((what) => what.startsWith("socket:"));
 }

@@ -67,6 +67,24 @@ paths = {
   "/child" => lambda { |env|
     [200, text, [\`ls /proc/self/fd; trap '' USR2; grep -E 'SigIgn|SigBlk' /proc/self/status\`]]
   },
+  "/fork" => lambda { |env|
+    reader, writer = IO.pipe
+    child = fork do
+      reader.close
+      writer.puts(\`ls -l /proc/#{Process.pid}/fd\`)
+      writer.close
+      sleep
+    end
+    writer.close
+    shown = reader.read
+    Process.detach(child)
+    at_exit { Process.kill(:KILL, child) }
+    [200, text, [shown]]
+  },
+  "/fork-returns" => lambda { |env|
+    child = fork or next [200, text, ["from the child"]]
+    [200, text, [Process.wait2(child).last.exitstatus.to_s]]
+  },
   "/sleep" => lambda { |env| sleep(0.2); [200, text, ["slept"]] }
 }
 use Rack::Lint

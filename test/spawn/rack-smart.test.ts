@@ -1,5 +1,6 @@
 /** Rack applications that are loaded once and forked: the loader as a preloader. */
 import { afterEach, expect, test } from "bun:test";
+import { unlinkSync } from "node:fs";
 
 import { sendSignal, signals } from "../../src/native/process.ts";
 import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
@@ -8,7 +9,15 @@ import { until } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 import { childrenOf, isRunning } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
-import { exchange, get, notebook, parseAnswer, spawnRequest, writeApp } from "./support.ts";
+import {
+  exchange,
+  failureOf,
+  get,
+  notebook,
+  parseAnswer,
+  spawnRequest,
+  writeApp,
+} from "./support.ts";
 
 const never = new AbortController().signal;
 const temporaryDirectory = temporaryDirectories();
@@ -110,4 +119,31 @@ test("instances run at_exit when they are let go; they outlive the preloader", a
   await until("it is gone", () => !isRunning(first.pid));
   await until("at_exit ran", () => lines.includes(`${first.pid} instance at_exit`));
   expect(lines).not.toContain(`${parent} preloader at_exit`);
+});
+
+const scarce = `
+module Scarce
+  def _fork
+    raise Errno::EAGAIN if File.exist?("no-fork")
+    super
+  end
+end
+Process.singleton_class.prepend(Scarce)
+${source}`;
+
+test("a preloader that cannot fork says so, keeps nothing, and goes on", async () => {
+  const spawner = newSpawner();
+  const root = writeApp(temporaryDirectory(), "app", { "config.ru": scarce });
+  const request = spawnRequest(root);
+  const parent = Number((await facts(await spawner.spawn(request)))[1]);
+  const before = [...openDescriptors(parent)];
+  await Bun.write(`${root}/no-fork`, "");
+  for (let i = 0; i < 3; i += 1) {
+    const { message } = await failureOf(spawner.spawn(request));
+    expect(message).toContain("could not fork it: Errno::EAGAIN: Resource temporarily unavailable");
+  }
+  expect([...openDescriptors(parent)]).toEqual(before);
+  expect(before.filter(([fd, what]) => fd > 4 && /socket|null/.test(what))).toEqual([]);
+  unlinkSync(`${root}/no-fork`);
+  expect(Number((await facts(await spawner.spawn(request)))[1])).toBe(parent);
 });

@@ -26,6 +26,7 @@ module RackLoader
       @buffer = String.new(capacity: READ_BYTES)
       @closes_at = nil
       @kept = false
+      @is_given_away = false
     end
 
     # Takes in what has arrived. Returns the payload of the head once it is whole, nil until then,
@@ -54,7 +55,7 @@ module RackLoader
 
       bytes = @socket.read_nonblock(max, exception: false)
       bytes.nil? ? :end : (bytes unless bytes == :wait_readable)
-    rescue Errno::ECONNRESET
+    rescue Errno::ECONNRESET, IOError
       :end
     end
 
@@ -82,7 +83,7 @@ module RackLoader
         parts = [written == :wait_writable ? data : data.byteslice(written..-1)]
       end
       @socket.write(*parts)
-    rescue Errno::EPIPE, Errno::ECONNRESET
+    rescue Errno::EPIPE, Errno::ECONNRESET, IOError # The last: closed by a fork.
       raise ClientGone, "the client is gone"
     end
 
@@ -95,13 +96,18 @@ module RackLoader
 
     # The socket itself, for an application that takes it over.
     def give_away
+      @is_given_away = true
       @socket.ungetbyte(take(@buffer.bytesize)) unless @buffer.empty?
       @socket
     end
 
+    def given_away?
+      @is_given_away
+    end
+
     def end_writing
       @socket.shutdown(Socket::SHUT_WR)
-    rescue Errno::ENOTCONN
+    rescue Errno::ENOTCONN, IOError # The latter: closed by a fork.
       nil
     end
 

@@ -44,11 +44,30 @@ module RackLoader
         sleep(STUCK_SECONDS)
         exit!(0)
       end
+      leave_forks_nothing
       @lifeline.tell("ready", "1")
       round until @is_leaving && @awaited.empty?
     end
 
     private
+
+    # What the application forks keeps no copy of our descriptors (Ruby 3.1): it may live on, and
+    # the server would wait for the lifeline's end. A fork that returns to the loop leaves it.
+    def leave_forks_nothing
+      forget = method(:forget)
+      hook = Module.new do
+        define_method(:_fork) { super().tap { |pid| forget.call if pid.zero? } }
+      end
+      Process.singleton_class.prepend(hook)
+    end
+
+    def forget
+      held = @awaited.reject { |one| one.is_a?(Connection) && one.given_away? }
+      # Not Connection#close, which would end the parent's connection too.
+      [@lifeline, *held].each { |one| one.to_io.tap { |io| io.autoclose = true }.close }
+      @awaited.clear
+      @is_leaving = true
+    end
 
     # Called by a signal's handler and by another thread.
     def leave
@@ -60,7 +79,11 @@ module RackLoader
     def round
       ready = IO.select(@awaited, nil, nil, patience)&.first || []
       ready |= @eager.slice!(0..-1) unless @eager.empty?
-      ready.each { |one| one.equal?(@listener) ? accept : attend(one) }
+      ready.each do |one|
+        break if @awaited.empty? # A fork that has come back.
+
+        one.equal?(@listener) ? accept : attend(one)
+      end
       close_overdue if @lingering.positive?
       close_idle if @is_leaving
     end

@@ -27,6 +27,10 @@ module RackLoader
       @watcher&.join
     end
 
+    def to_io
+      @io
+    end
+
     # One array message.
     def tell(*elements)
       payload = elements.map { |element| "#{element}\0".b }.join
