@@ -73,13 +73,14 @@ async function ask(path: string): Promise<GatewayStatus | undefined> {
     await Bun.connect({
       unix: path,
       socket: {
+        open: (socket) => void socket.write("status\n"),
         data: (_, chunk) => void chunks.push(Buffer.from(chunk)),
         close: () => ended.resolve(),
         error: () => ended.resolve(),
       },
     });
-  } catch {
-    removeStale(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ECONNREFUSED") removeStale(path);
     return undefined;
   }
   await Promise.race([ended.promise, Bun.sleep(answerLimitMs)]);

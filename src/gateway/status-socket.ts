@@ -1,6 +1,7 @@
 /**
  * How a gateway is looked at: a Unix socket of its own, in a directory only its user can enter.
- * Whoever connects gets one JSON document and EOF; what is sent to it is not read.
+ * Whoever connects and sends a line gets one JSON document and EOF. (Were it sent at once, the end
+ * of the connection could come before Bun has told its client that there is one.)
  */
 import { chmodSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -24,6 +25,7 @@ export interface GatewayStatus {
 /** What is left to send to one visitor. */
 interface Visitor {
   rest: Uint8Array;
+  isAnswered: boolean;
 }
 
 export class StatusSocket {
@@ -38,11 +40,13 @@ export class StatusSocket {
       unix: this.#path,
       socket: {
         open: (socket) => {
-          socket.data = { rest: new Uint8Array() };
-          void answer(socket, status);
+          socket.data = { rest: new Uint8Array(), isAnswered: false };
+        },
+        data: (socket) => {
+          if (!socket.data.isAnswered) void answer(socket, status);
+          socket.data.isAnswered = true;
         },
         drain: (socket) => push(socket),
-        data: () => {},
         error: () => {}, // close follows
       },
     });
