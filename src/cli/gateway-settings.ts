@@ -6,6 +6,7 @@ import { resolve } from "node:path";
 
 import type { GatewayConfig, ListenAddress, TlsConfig } from "../gateway/config.ts";
 import { TrustedProxies } from "../gateway/trusted-proxies.ts";
+import { findUser } from "../native/process.ts";
 import { MAX_IDLE_SECONDS, MAX_POOL_SIZE } from "../wire/commands.ts";
 import { readApps } from "./app-settings.ts";
 import { Table, type Problem } from "./config-table.ts";
@@ -36,6 +37,7 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
     listen,
     tls,
     workers,
+    workerUser: readWorkerUser(top),
     limits: readLimits(top.table("limits")),
     pool: readPool(top.table("pool")),
     trustedProxies: readProxies(top),
@@ -49,6 +51,17 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
   log.finish();
   top.finish();
   return problems.length === 0 ? config : problems;
+}
+
+function readWorkerUser(top: Table): string | undefined {
+  const user = top.text("worker_user");
+  if (user === undefined) return undefined;
+  if (findUser(user) === undefined) {
+    top.wrong("worker_user", `'${user}' is not known on this system`);
+  } else if (process.geteuid?.() !== 0) {
+    top.wrong("worker_user", "only root can run workers as somebody else");
+  }
+  return user;
 }
 
 function readAddresses(

@@ -79,6 +79,8 @@ export interface GatewayConfig {
   readonly listen: readonly ListenAddress[];
   readonly tls: TlsConfig | undefined;
   readonly workers: number;
+  /** Whom workers run as, if the gateway is root; undefined: as it is. */
+  readonly workerUser: string | undefined;
   /** Longest prefixes first is not required; names are unique. */
   readonly apps: readonly AppConfig[];
   readonly limits: RequestLimits;

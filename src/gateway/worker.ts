@@ -6,10 +6,12 @@
  * Leaving is: accept nothing more, answer with `Connection: close`, go when no connection is left,
  * at the limit in any case.
  */
+import { readFileSync } from "node:fs";
 import type { Server } from "bun";
 
 import { countConnections } from "../native/listening-socket.ts";
 import { OwnedFd } from "../native/owned-fd.ts";
+import { becomeUser, findUser } from "../native/process.ts";
 import { serveOn, type ServedListener } from "../native/serve-listener.ts";
 import type { GatewayConfig } from "./config.ts";
 import { ControlChannel, type PassedListener } from "./control-channel.ts";
@@ -79,6 +81,8 @@ export class Worker {
       const requests = await this.#options.makeServer(config);
       this.#requests = requests;
       for (const listener of listeners) this.#served.push(this.#listen(config, listener, requests));
+      // The log is open, the certificate read, and nothing has been accepted yet.
+      if (config.workerUser !== undefined) becomeWorkerUser(config.workerUser);
       this.#control?.send({ kind: "ready" });
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
@@ -135,5 +139,11 @@ export class Worker {
 
 function tlsOptions({ tls }: GatewayConfig) {
   if (tls === undefined) throw new Error("an address with TLS, but no certificate");
-  return { cert: Bun.file(tls.certificateFile), key: Bun.file(tls.keyFile) };
+  return { cert: readFileSync(tls.certificateFile), key: readFileSync(tls.keyFile) };
+}
+
+function becomeWorkerUser(name: string): void {
+  const user = findUser(name);
+  if (user === undefined) throw new Error(`worker_user '${name}' is not known on this system`);
+  becomeUser(user);
 }

@@ -47,6 +47,7 @@ test("a directory alone: one application, with every default", () => {
     listen: [{ kind: "tcp", host: "127.0.0.1", port: 8080, tls: false }],
     tls: undefined,
     workers: 1,
+    workerUser: undefined,
     apps: [
       {
         name: "one",
@@ -263,6 +264,7 @@ const badFiles: [string, string, string[]][] = [
       "listen: '*:1' is given twice",
     ],
   ],
+  ["a user", `worker_user = "no-such"\n${app}`, ["worker_user: 'no-such' is not known"]],
   ["a long socket path", `listen = ["unix:/${"x".repeat(107)}"]\n${app}`, ["has 108 bytes, 107"]],
   [
     "permissions",

@@ -1,12 +1,12 @@
 /** docs/serve.md against the command: the options it lists, and the configuration file it shows. */
 import { expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { readServeArguments, serveCommand } from "../../src/cli/serve-options.ts";
 import { ConfigurationError } from "../../src/cli/usage-error.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
-import { blocksOf, readDocument } from "./markdown.ts";
+import { blocksOf, readDocument, ROOT } from "./markdown.ts";
 
 const temporaryDirectory = temporaryDirectories();
 const text = readDocument("docs/serve.md");
@@ -40,6 +40,23 @@ test("nothing is wrong with the file that is shown but what is not on this machi
     return;
   }
   throw new Error("there is no certificate to be found");
+});
+
+test("every key of the configuration is described", () => {
+  const sources = ["gateway-settings.ts", "app-settings.ts"].map((name) =>
+    readFileSync(join(ROOT, "src/cli", name), "utf8"),
+  );
+  const keys = sources.flatMap((source) =>
+    Array.from(
+      source.matchAll(/\.(?:text|word|flag|whole|time|size|texts|tables?)\(\s*"(\w+)"/g),
+      ([, key = ""]) => key,
+    ),
+  );
+  expect(keys.length).toBeGreaterThan(30);
+  const missing = keys.filter(
+    (key) => !new RegExp(`^(# )?\\[*(apps\\.)?${key}\\b`, "m").test(shown),
+  );
+  expect(missing).toEqual([]);
 });
 
 test("what is shown as a default is the default", () => {

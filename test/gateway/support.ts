@@ -36,6 +36,7 @@ export function configOf(changes: Partial<GatewayConfig> = {}): GatewayConfig {
     listen: [],
     tls: undefined,
     workers: 1,
+    workerUser: undefined,
     apps: [app("main")],
     limits: {
       maxHeaderBytes: 16 * 1024,
