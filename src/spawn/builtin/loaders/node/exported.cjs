@@ -66,10 +66,11 @@ function send({ status, statusText, headers }, response) {
   response.statusCode = status;
   if (/^[ -~]+$/.test(statusText)) response.statusMessage = statusText;
   for (const [name, value] of headers) {
-    // In Headers of Node 18 cookies come one by one, as they have to be sent.
-    if (name === "set-cookie") response.appendHeader?.(name, value);
-    else response.setHeader(name, value);
+    if (name !== "set-cookie") response.setHeader(name, value);
   }
+  // Cookies must not become one list; the first versions of Node 18 can only give that.
+  const cookies = headers.getSetCookie?.() ?? headers.get("set-cookie") ?? [];
+  if (cookies.length > 0) response.setHeader("set-cookie", cookies);
 }
 
 function bytesOf(chunk) {
