@@ -147,3 +147,17 @@ test("a preloader that cannot fork says so, keeps nothing, and goes on", async (
   unlinkSync(`${root}/no-fork`);
   expect(Number((await facts(await spawner.spawn(request)))[1])).toBe(parent);
 });
+
+const full = `
+highest = Dir.children("/proc/self/fd").map(&:to_i).max
+Process.setrlimit(:NOFILE, highest + 1, Process.getrlimit(:NOFILE).last)
+${source}`;
+
+test("a preloader without free descriptors says so, each time", async () => {
+  const spawner = newSpawner();
+  const root = writeApp(temporaryDirectory(), "app", { "config.ru": full });
+  for (let i = 0; i < 3; i += 1) {
+    const { message } = await failureOf(spawner.spawn(spawnRequest(root)));
+    expect(message).toContain("could not fork it: Errno::EMFILE: Too many open files");
+  }
+});

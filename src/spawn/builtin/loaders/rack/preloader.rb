@@ -67,10 +67,10 @@ module RackLoader
       name, number = message
       abort("preloader: the order #{name.inspect} is none") unless name == "fork" && number
 
-      ends = Array.new(3) { received_descriptor }
+      ends = received_ends
       fork_instance(number, ends)
     ensure
-      ends&.each { |one| one&.close }
+      ends&.each(&:close)
     end
 
     # Exactly its bytes: a read beyond them would lose the descriptors behind.
@@ -90,15 +90,27 @@ module RackLoader
       exit!(0)
     end
 
-    # Nil when it did not arrive, for want of a free number.
-    def received_descriptor
-      @control.recv_io
-    rescue SocketError
+    # Listener, lifeline and output; nil where there are no numbers left for them.
+    def received_ends
+      return Array.new(3) { @control.recv_io } if free_numbers?(3)
+
+      exactly(3) # A plain read drops what the bytes carry.
       nil
     end
 
+    # Ruby's recv_io reads another message when a descriptor did not fit, which would be lost.
+    def free_numbers?(count)
+      taken = []
+      count.times { taken << File.open(File::NULL) }
+      true
+    rescue Errno::EMFILE, Errno::ENFILE
+      false
+    ensure
+      taken.each(&:close)
+    end
+
     def fork_instance(number, ends)
-      raise "a descriptor did not arrive: too many open files?" if ends.any?(&:nil?)
+      raise Errno::EMFILE, "receiving descriptors" if ends.nil?
 
       pid = fork { become_instance(*ends) }
       @lifeline.tell("forked", number, pid.to_s)
