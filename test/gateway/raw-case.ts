@@ -18,6 +18,8 @@ export interface RawCase {
   readonly header?: readonly [name: string, value: string | undefined];
   /** What it is when the body broke off: it has not been taken for a whole one. */
   readonly broken?: boolean;
+  /** It is about no complete head, for which Bun waits longest. */
+  readonly slow?: boolean;
 }
 
 export interface RawSection {

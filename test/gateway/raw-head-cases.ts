@@ -231,8 +231,13 @@ const connections: RawSection = {
       ...served("`Upgrade: h2c`", get("/", "Upgrade: h2c\r\n"), "GET / "),
       header: ["upgrade", undefined],
     },
-    { title: "no byte at all", sent: "", answers: [] },
-    { title: "a head that stops", sent: "GET / HTTP/1.1\r\nHost: a\r\nX: ", answers: [] },
+    { title: "no byte at all", sent: "", answers: [], slow: true },
+    {
+      title: "a head that stops",
+      sent: "GET / HTTP/1.1\r\nHost: a\r\nX: ",
+      answers: [],
+      slow: true,
+    },
     {
       title: "a head that drips, a header a second",
       sent: [
@@ -240,6 +245,7 @@ const connections: RawSection = {
         ...Array.from({ length: 30 }, (_, i): Step[] => [`X${i}: a\r\n`, { waitMs: 1000 }]).flat(),
       ],
       answers: [],
+      slow: true,
     },
   ],
 };
