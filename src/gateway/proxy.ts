@@ -22,8 +22,8 @@ import type { Visit } from "./visit.ts";
 
 /** Bodies of requests up to this size are read first; larger ones are worth an instance's time. */
 const maxReadFirstBytes = 64 * 1024;
-/** Bodies of answers up to this size are collected; as much memory for each visitor at a time. */
-const maxCollectedBytes = 1024 * 1024;
+/** Bodies of answers up to this size are collected; longer ones cost less when passed on. */
+const maxCollectedBytes = 256 * 1024;
 
 export class Proxy implements RequestProxy {
   readonly #link: PoolLink;

@@ -67,6 +67,7 @@ export class PoolConnection implements Disposable {
   readonly #closed = Promise.withResolvers<void>();
   readonly #outbox = new Outbox(() => this.#fail(refusals.stoppedReading));
   /** From the first request on. */
+  #keeping: Promise<KeptSessions> | undefined;
   #kept: KeptSessions | undefined;
   /** Once the connection has ended: the error for whatever is asked of it. */
   #ended: refusals.EndReason | undefined;
@@ -155,7 +156,7 @@ export class PoolConnection implements Disposable {
     prepared: PreparedRequest,
     options: SendOptions = {},
   ): Promise<SessionResponse> {
-    const kept = this.#kept ?? (await this.#startKeeping());
+    const kept = this.#kept ?? (await (this.#keeping ??= this.#startKeeping()));
     if (this.#ended !== undefined) throw this.#ended(refusals.getOf(application));
     return new Promise((resolve, reject) => {
       const settle = { resolve, reject };
@@ -263,7 +264,7 @@ export class PoolConnection implements Disposable {
   /** The server's instances know of kept sessions if they are its own spawner's. */
   async #startKeeping(): Promise<KeptSessions> {
     const spawnServerPid = await this.getSpawnServerPid();
-    this.#kept ??= new KeptSessions(
+    this.#kept = new KeptSessions(
       {
         ask: (get) => this.#gets.add(get),
         withdraw: (get) => this.#withdraw(get),

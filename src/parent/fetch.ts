@@ -1,11 +1,10 @@
 /**
  * From the web's Request to CGI and back: what an HTTP front end does with every request, made of
- * get and request.
+ * the connection's `request`.
  */
 import type { Application, ApplicationOptions } from "./application.ts";
 import type { PoolConnection } from "./connection.ts";
 import { SessionError } from "./errors.ts";
-import { request as requestOver } from "./request.ts";
 import type { SessionResponse } from "./response.ts";
 
 /** What the front end knows of a request beyond the Request. */
@@ -50,10 +49,10 @@ export function cgiHeaders(request: Request, origin: RequestOrigin = {}): [strin
 }
 
 /**
- * Serves a request by an application: a session, the request on it, the answer as a Response whose
- * body is read from the instance as it is consumed. Aborting the request's signal gives up wherever
- * it is.
- * @throws the errors of `get` and `request` (as rejections).
+ * Serves a request by an application, on a session that may be a kept one; the answer is a Response
+ * whose body is read from the instance as it is consumed. Aborting the request's signal gives up
+ * wherever it is.
+ * @throws the errors of PoolConnection.request (as rejections).
  */
 export async function fetchFrom(
   connection: PoolConnection,
@@ -61,19 +60,15 @@ export async function fetchFrom(
   request: Request,
   origin: RequestOrigin = {},
 ): Promise<Response> {
-  const { signal } = request;
+  const { body, signal } = request;
   const headers = cgiHeaders(request, origin);
-  const session = await connection.get(app, { signal });
-  return toResponse(
-    await requestOver(session, { headers, body: request.body, signal }),
-    session.pid,
-  );
+  return toResponse(await connection.request(app, { headers, body, signal }));
 }
 
-function toResponse(answer: SessionResponse, pid: number): Response {
+function toResponse(answer: SessionResponse): Response {
   const headers = new Headers();
   for (const [name, value] of answer.headers) headers.append(name, value);
-  const { status, statusText } = answer;
+  const { status, statusText, pid } = answer;
   const whole = answer.takeWholeBody();
   try {
     const isNullBody = whole?.length === 0;

@@ -141,9 +141,11 @@ test("thousands of requests to two applications over one connection are all answ
   const all = await Promise.all(answers);
   expect(all.filter(([status]) => status !== 200)).toEqual([]);
   expect(all.every(([, text], i) => (i % 2 === 0 ? text.includes(`/${i};`) : true))).toBe(true);
-  expect(await pool.getActive()).toBe(0);
+  await until("all sessions to be given back", async () => (await pool.getActive()) === 0);
   const { counters } = await pool.inspect();
-  expect([counters.gets, counters.sessionsClosed]).toEqual([2000, 2000]);
+  // Sessions are kept from one request to the next.
+  expect(counters.grants).toBeLessThan(2000);
+  expect(counters.sessionsClosed).toBe(counters.grants);
   await server.close();
 });
 

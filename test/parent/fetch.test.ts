@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { cgiHeaders, fetchFrom, SessionError, SpawnError } from "../../src/parent/index.ts";
 import { putOnEventLoop } from "../../src/native/event-loop.ts";
 import { ascii } from "../../src/wire/bytes.ts";
-import { encodeSpawnException } from "../../src/wire/replies.ts";
+import { encodeDecimal, encodeSpawnException } from "../../src/wire/replies.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { rejection } from "./rejection.ts";
 import { type PeerConnection, ScriptedPeer } from "./scripted-peer.ts";
@@ -66,6 +66,12 @@ describe("cgiHeaders", () => {
   });
 });
 
+/** The server's spawner is not its own: sessions are not kept, and there is nothing of that here. */
+async function sayForeign(peer: PeerConnection): Promise<void> {
+  await peer.take("getSpawnServerPid");
+  peer.reply(encodeDecimal(0));
+}
+
 /** Grants the next get and answers its request with these bytes once anything of it has come. */
 async function answerWith(peer: PeerConnection, answer: string): Promise<void> {
   const instance = peer.grant((await peer.take("getTagged")).tag, 5, 0);
@@ -80,6 +86,7 @@ describe("fetchFrom", () => {
     using server = await ScriptedPeer.start();
     const { pool, peer } = await server.connect();
     const fetched = fetchFrom(pool, "/srv/a", new Request("http://a/x"));
+    await sayForeign(peer);
     await answerWith(peer, "Status: 201 Made\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\nhello");
     const response = await fetched;
     expect([response.status, response.statusText]).toEqual([201, "Made"]);
@@ -94,6 +101,7 @@ describe("fetchFrom", () => {
     const { pool, peer } = await server.connect();
     for (const status of [204, 304]) {
       const fetched = fetchFrom(pool, "/srv/a", new Request("http://a/x"));
+      if (status === 204) await sayForeign(peer);
       await answerWith(peer, `Status: ${status} Fine\r\n\r\n`);
       expect((await fetched).status).toBe(status);
       await peer.take("close");
@@ -105,6 +113,7 @@ describe("fetchFrom", () => {
     using server = await ScriptedPeer.start();
     const { pool, peer } = await server.connect();
     const fetched = rejection(fetchFrom(pool, "/srv/a", new Request("http://a/x")));
+    await sayForeign(peer);
     await answerWith(peer, "Status: 777 Lucky\r\n\r\n");
     expect(await fetched).toBeInstanceOf(SessionError);
     await peer.take("close");
@@ -115,6 +124,7 @@ describe("fetchFrom", () => {
     using server = await ScriptedPeer.start();
     const { pool, peer } = await server.connect();
     const fetched = rejection(fetchFrom(pool, "/srv/a", new Request("http://a/x")));
+    await sayForeign(peer);
     peer.reply(encodeSpawnException(ascii("no"), undefined, (await peer.take("getTagged")).tag));
     expect(await fetched).toBeInstanceOf(SpawnError);
     pool.close();
@@ -126,6 +136,7 @@ describe("fetchFrom", () => {
     const controller = new AbortController();
     const request = new Request("http://a/x", { signal: controller.signal });
     const fetched = rejection(fetchFrom(pool, "/srv/a", request));
+    await sayForeign(peer);
     const { tag } = await peer.take("getTagged");
     controller.abort();
     expect((await peer.take("cancel")).tag).toBe(tag);
