@@ -66,7 +66,7 @@ describe("cgiHeaders", () => {
   });
 });
 
-/** The server's spawner is not its own: sessions are not kept, and there is nothing of that here. */
+/** The server's spawner is not its own: sessions are not kept, nothing here is about them. */
 async function sayForeign(peer: PeerConnection): Promise<void> {
   await peer.take("getSpawnServerPid");
   peer.reply(encodeDecimal(0));
