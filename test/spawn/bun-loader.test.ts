@@ -289,6 +289,20 @@ test("gives fetch a server that answers without having a port", async () => {
   expect((await ask(to("/server"))).body).toBe("number,,false");
 });
 
+test("answers several requests on one session of a program with routes", async () => {
+  using session = connected(routed);
+  const keep = { SESSION_KEEP: "1" };
+  const requests = [
+    to("/a/b", keep),
+    post("posted", { REQUEST_URI: "/echo", ...keep }),
+    to("/a/c"),
+  ];
+  await sendAll(session.number, Buffer.concat(requests));
+  const all = await readToEnd(session.number);
+  expect(all.match(/Status: 200/g)?.length).toBe(3);
+  expect(all).toEndWith("routed to c");
+});
+
 test("serves a program with routes", async () => {
   expect((await ask(to("/a/b"), routed)).body).toBe("routed to b");
   expect((await ask(post("posted", { REQUEST_URI: "/echo" }), routed)).body).toBe("posted");
@@ -312,43 +326,4 @@ test("leaves no socket of a program with routes in the file system", () => {
     name.startsWith("application-pool-instance-"),
   );
   expect(left).toEqual([]);
-});
-
-test("serves a program of node:http", async () => {
-  const root = writeApp(directory, "node-http", {
-    "server.ts": `import { createServer } from "node:http";
-      createServer((request, response) => {
-        response.setHeader("x-method", request.method ?? "");
-        request.pipe(response);
-      }).listen(3000);`,
-  });
-  const node = await spawner.spawn(spawnRequest(root, { appType: "bun" }));
-  const { headers, body } = await ask(post("through node"), node);
-  expect(headers).toContain("x-method: POST");
-  expect(body).toBe("through node");
-  node.release();
-});
-
-test.each([
-  ["a CommonJS program", "server.js", "module.exports = { fetch: () => new Response('ok') };"],
-  [
-    "serve imported from bun",
-    "server.ts",
-    'import { serve } from "bun"; serve({ fetch: () => new Response("ok") });',
-  ],
-  [
-    "a late Bun.serve",
-    "server.ts",
-    "setTimeout(() => Bun.serve({ fetch: () => new Response('ok') }), 20);",
-  ],
-  [
-    "a class as the default export",
-    "server.ts",
-    "export default new (class { fetch() { return new Response('ok'); } })();",
-  ],
-])("serves %s", async (name, file, source) => {
-  const root = writeApp(directory, name.replaceAll(" ", "-"), { [file]: source });
-  const other = await spawner.spawn(spawnRequest(root, { appType: "bun" }));
-  expect((await ask(get(), other)).body).toBe("ok");
-  other.release();
 });

@@ -51,6 +51,7 @@ const bun: Loader = {
       textOf(import("./loaders/bun/application.ts", { with: { type: "text" } })),
     "answer.ts": () => textOf(import("./loaders/bun/answer.ts", { with: { type: "text" } })),
     "body.ts": () => textOf(import("./loaders/bun/body.ts", { with: { type: "text" } })),
+    "clients.ts": () => textOf(import("./loaders/bun/clients.ts", { with: { type: "text" } })),
     "host.ts": () => textOf(import("./loaders/bun/host.ts", { with: { type: "text" } })),
     "known-bodies.ts": () =>
       textOf(import("./loaders/bun/known-bodies.ts", { with: { type: "text" } })),

@@ -9,6 +9,7 @@ import { closeSync, mkdtempSync, openSync, rmdirSync, unlinkSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { clientOf } from "./clients.ts";
 import { reportUnlessGone, type Handler } from "./session.ts";
 
 /** The options of Bun.serve as far as they matter here. */
@@ -91,7 +92,7 @@ const standIn = {
   development: false,
   pendingRequests: 0,
   pendingWebSockets: 0,
-  requestIP: () => null,
+  requestIP: clientOf,
   timeout: () => {},
   upgrade: () => false,
   publish: () => 0,

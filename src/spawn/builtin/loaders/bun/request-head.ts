@@ -23,6 +23,9 @@ export interface RequestHead {
   readonly mayHaveBody: boolean;
   /** Whether another request may follow on the session. */
   readonly isKept: boolean;
+  /** Who asks; empty: the front end does not tell. */
+  readonly remoteAddress: string;
+  readonly remotePort: string;
 }
 
 /** Where the head that starts with these bytes ends; undefined until its size has arrived. */
@@ -46,6 +49,8 @@ interface Variables {
   serverName: string;
   serverPort: string;
   contentLength: string;
+  remoteAddress: string;
+  remotePort: string;
   isChunked: boolean;
   isKept: boolean;
 }
@@ -69,6 +74,8 @@ export function parseHead(bytes: Buffer, start: number, end: number): RequestHea
     serverName: "",
     serverPort: "",
     contentLength: "",
+    remoteAddress: "",
+    remotePort: "",
     isChunked: false,
     isKept: false,
   };
@@ -129,6 +136,12 @@ function readVariable(variables: Variables, headers: Headers, name: string, valu
     case "SERVER_PORT":
       variables.serverPort = value;
       return;
+    case "REMOTE_ADDR":
+      variables.remoteAddress = value;
+      return;
+    case "REMOTE_PORT":
+      variables.remotePort = value;
+      return;
     case "SESSION_KEEP":
       variables.isKept = value === "1";
       return;
@@ -166,7 +179,7 @@ function headerName(variable: string): string {
 }
 
 function checked(variables: Variables, headers: Headers): RequestHead {
-  const { method, isChunked, isKept } = variables;
+  const { method, isChunked, isKept, remoteAddress, remotePort } = variables;
   if (method === "") throw new BadRequest("REQUEST_METHOD is missing");
   const contentLength = contentLengthOf(variables.contentLength);
   if (isChunked && contentLength !== undefined) {
@@ -174,7 +187,8 @@ function checked(variables: Variables, headers: Headers): RequestHead {
   }
   const mayHaveBody = method !== "GET" && method !== "HEAD";
   const url = urlOf(variables);
-  return { method, url, headers, contentLength, isChunked, mayHaveBody, isKept };
+  const body = { contentLength, isChunked, mayHaveBody };
+  return { method, url, headers, ...body, isKept, remoteAddress, remotePort };
 }
 
 function contentLengthOf(text: string): number | undefined {

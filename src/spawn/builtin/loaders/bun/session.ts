@@ -9,6 +9,7 @@
  */
 import { send, type Output } from "./answer.ts";
 import { BadBody } from "./body.ts";
+import { rememberClient } from "./clients.ts";
 import { RequestBody } from "./request-body.ts";
 import { BadRequest, headEnd, parseHead, type RequestHead } from "./request-head.ts";
 
@@ -176,6 +177,7 @@ export class Session implements Output {
     if (request.method !== method.toUpperCase()) {
       throw new BadRequest(`the method ${method} cannot be served`);
     }
+    rememberClient(request, head.remoteAddress, head.remotePort);
     if (ahead.length > 0 && init.body !== ahead) this.#readBody(ahead);
     return request;
   }
