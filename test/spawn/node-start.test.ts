@@ -1,5 +1,8 @@
-/** Node applications of every form: how they are found to serve, how they fail, how they end. */
-import { afterAll, expect, test } from "bun:test";
+/**
+ * Node applications of every form: how they are found to serve, how they fail, how they end; and how
+ * stuck instances end, of Bun too.
+ */
+import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,8 +12,10 @@ import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import { until, within } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { childrenOf, isRunning } from "../helpers/processes.ts";
+import { sendAll } from "../helpers/raw-client.ts";
 import {
+  connected,
   exchange,
   failureOf,
   get,
@@ -34,6 +39,48 @@ let made = 0;
 afterAll(async () => {
   await spawner.close(new AbortController().signal);
   rmSync(directory, { recursive: true });
+});
+
+/**
+ * Instances of node and bun that are stuck and whose lifeline is closed, under a spawner that leaves
+ * them to themselves. They take ten seconds to end, in which the other tests run.
+ */
+async function startStuck() {
+  const said: string[] = [];
+  const patient = new BuiltinSpawner({
+    notify: notebook().notify,
+    writeOutput: (_pid, _root, line) => said.push(line),
+    baseDirectory: directory,
+    endTimes: { retiredMs: 60_000, shutdownMs: 60_000, terminatedMs: 60_000 },
+  });
+  // It waits in the kernel for ever; a loop would take a processor from the other tests.
+  const stick = `console.log("stuck " + process.pid);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);`;
+  const node = `require("http").createServer(() => { ${stick} }).listen(1)`;
+  const bun = `export default { fetch() { ${stick} } }`;
+  const roots = {
+    node: writeApp(directory, "stuck-node", { "app.js": node }),
+    bun: writeApp(directory, "stuck-bun", { "server.ts": bun }),
+  };
+  const instances = await Promise.all([
+    patient.spawn(spawnRequest(roots.node, { appType: "node" })),
+    patient.spawn(spawnRequest(roots.bun, { appType: "bun" })),
+  ]);
+  const pids = instances.map(({ pid }) => pid);
+  for (const instance of instances) {
+    using session = connected(instance);
+    await sendAll(session.number, get());
+    await until("it is stuck", () => said.includes(`stuck ${instance.pid}`));
+  }
+  const helpers = pids.flatMap((pid) => childrenOf(pid).map((child) => child.pid));
+  for (const instance of instances) instance.release();
+  return { pids, helpers, close: () => patient.close(new AbortController().signal) };
+}
+
+let stuck: ReturnType<typeof startStuck>;
+
+beforeAll(() => {
+  stuck = startStuck();
 });
 
 function spawn(files: Readonly<Record<string, string>>): Promise<Instance> {
@@ -324,4 +371,11 @@ test("does not upgrade a connection, and says so where the program would", async
   expect(await bodyOf(instance)).toBe("ok");
   const other = await program(`${httpHello()}.listen(1)`);
   expect(await bodyOf(other, get(upgrade))).toBe("ok");
+});
+
+test("a stuck instance ends ten seconds after its lifeline, whatever its program does", async () => {
+  const { pids, helpers, close } = await stuck;
+  await until("both are gone", () => !pids.some(isRunning), undefined, 20_000);
+  await until("nothing is left of them", () => !helpers.some(isRunning));
+  await close();
 });
