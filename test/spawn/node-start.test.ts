@@ -1,6 +1,6 @@
 /**
- * Node applications of every form: how they are found to serve, how they fail, how they end; and how
- * stuck instances end, of Bun too.
+ * Node applications of every form: how they are found to serve, how they fail, how they end; and
+ * how stuck instances end, of Bun too.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -42,7 +42,7 @@ afterAll(async () => {
 });
 
 /**
- * Instances of node and bun that are stuck and whose lifeline is closed, under a spawner that leaves
+ * Instances of node and bun that are stuck and whose lifeline is closed, of a spawner that leaves
  * them to themselves. They take ten seconds to end, in which the other tests run.
  */
 async function startStuck() {
