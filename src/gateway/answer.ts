@@ -64,6 +64,8 @@ export class Answer {
       return this.whole(new Response(page.slice(), { status, headers }), page.length);
     }
     const response = this.#own(status, reason);
+    // The rest of a body that is too large must not be taken for a request.
+    if (status === 413) response.headers.set("Connection", "close");
     if (retryAfterSeconds !== undefined) {
       response.headers.set("Retry-After", String(retryAfterSeconds));
     }

@@ -1,5 +1,13 @@
 /** What visitors are told when an application could not be asked or did not answer as it should. */
-import { BusyError, PoolError, PoolIOError, SessionError, SpawnError } from "../parent/errors.ts";
+import {
+  AnswerTimeoutError,
+  BusyError,
+  PoolError,
+  PoolIOError,
+  SessionError,
+  SpawnError,
+} from "../parent/errors.ts";
+import { BadRequestError, BodyTooLargeError, VisitorGoneError } from "./proxy-errors.ts";
 
 export interface Failure {
   readonly status: number;
@@ -15,15 +23,11 @@ export interface Failure {
 const busySeconds = 5;
 const restartSeconds = 1;
 
+/** What is left of the body is not read. */
+export const bodyTooLarge: Failure = { status: 413, reason: "the body is too large" };
+
 /** Nobody reads this answer; the status is for logs, as web servers write it. */
 export const visitorGone: Failure = { status: 499, reason: "the visitor has gone" };
-
-/** Errors of the proxy that are not the library's, by their names. */
-const byName: Readonly<Record<string, Failure>> = {
-  BadRequestError: { status: 400, reason: "the request cannot be passed on" },
-  VisitorGoneError: visitorGone,
-  AnswerTimeoutError: { status: 504, reason: "the application did not answer in time" },
-};
 
 /** The answer that an error of the proxy comes to; what is no error of its own is ours: 500. */
 export function failureOf(error: unknown): Failure {
@@ -35,8 +39,14 @@ export function failureOf(error: unknown): Failure {
     const reason = "too many requests are waiting for the application";
     return { status: 503, reason, retryAfterSeconds: busySeconds };
   }
-  const named = error instanceof Error ? byName[error.name] : undefined;
-  if (named !== undefined) return named;
+  if (error instanceof VisitorGoneError) return visitorGone;
+  if (error instanceof BadRequestError) {
+    return { status: 400, reason: "the request cannot be passed on" };
+  }
+  if (error instanceof BodyTooLargeError) return bodyTooLarge;
+  if (error instanceof AnswerTimeoutError) {
+    return { status: 504, reason: "the application did not answer in time" };
+  }
   if (error instanceof SessionError || error instanceof PoolIOError) {
     return { status: 502, reason: "the application did not answer properly" };
   }

@@ -67,7 +67,7 @@ class RequestHandler {
       address: peerAddress(server.requestIP(request)?.address),
       secure: url.startsWith("https:"),
     };
-    const refusal = refusalOf(request, target);
+    const refusal = refusalOf(request, target, this.#options.config.limits.maxBodyBytes);
     const origin = originOf(headers, peer, this.#trusted);
     const answer = new Answer(request, this.#begin(request, server, receivedMs, origin, target));
     if (refusal !== undefined || target === undefined) return answer.refuse(refusal);

@@ -12,3 +12,8 @@ export class BadRequestError extends Error {
 export class VisitorGoneError extends Error {
   override readonly name = "VisitorGoneError";
 }
+
+/** A body in chunks has become larger than it may: 413. */
+export class BodyTooLargeError extends Error {
+  override readonly name = "BodyTooLargeError";
+}

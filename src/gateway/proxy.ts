@@ -18,6 +18,7 @@ import type { AppConfig, RequestLimits } from "./config.ts";
 import type { RequestProxy } from "./answer.ts";
 import type { PoolLink } from "./pool-link.ts";
 import { BadRequestError, VisitorGoneError } from "./proxy-errors.ts";
+import { Upload } from "./upload.ts";
 import type { Visit } from "./visit.ts";
 
 /** Bodies of requests up to this size are read first; larger ones are worth an instance's time. */
@@ -25,25 +26,27 @@ const maxReadFirstBytes = 64 * 1024;
 /** Bodies of answers up to this size are collected; longer ones cost less when passed on. */
 const maxCollectedBytes = 256 * 1024;
 
+type ProxyLimits = Pick<RequestLimits, "maxBodyBytes" | "queueMs" | "responseMs">;
+
 export class Proxy implements RequestProxy {
   readonly #link: PoolLink;
-  readonly #limits: Pick<RequestLimits, "queueMs" | "responseMs">;
+  readonly #limits: ProxyLimits;
 
   /** @param limits how long a request may wait, and how long an answer may take to begin. */
-  constructor(link: PoolLink, limits: Pick<RequestLimits, "queueMs" | "responseMs">) {
+  constructor(link: PoolLink, limits: ProxyLimits) {
     this.#link = link;
     this.#limits = limits;
   }
 
   /**
    * Has the application answer the request; fills in what the visit is to know of that.
-   * @throws BadRequestError (400), VisitorGoneError, and of the library for parents: SpawnError
-   * (500), BusyError (503), AnswerTimeoutError (504), SessionError (502), PoolIOError,
-   * ServerGoneError (503), as rejections.
+   * @throws BadRequestError (400), BodyTooLargeError (413), VisitorGoneError, and of the library
+   * for parents: SpawnError (500), BusyError (503), AnswerTimeoutError (504), SessionError (502),
+   * PoolIOError, ServerGoneError (503), as rejections.
    */
   async serve(app: AppConfig, request: Request, visit: Visit): Promise<Response> {
     const cgi = cgiRequest(app, visit, request.headers);
-    const body = await bodyOf(request, cgi, visit);
+    const body = await bodyOf(request, cgi, visit, this.#limits.maxBodyBytes);
     const { queueMs, responseMs } = this.#limits;
     const options = { signal: request.signal, queueMs, responseMs };
     const beganMs = performance.now();
@@ -63,11 +66,18 @@ export class Proxy implements RequestProxy {
 type RequestBody = PreparedRequest["body"];
 
 /** The body of the request: read if that is cheap. @throws VisitorGoneError. */
-async function bodyOf(request: Request, cgi: CgiRequest, visit: Visit): Promise<RequestBody> {
+async function bodyOf(
+  request: Request,
+  cgi: CgiRequest,
+  visit: Visit,
+  maxBytes: number,
+): Promise<RequestBody> {
   const { contentLength, isChunked } = cgi;
   if (contentLength === undefined && !isChunked) return undefined;
   if (contentLength === undefined || contentLength > maxReadFirstBytes) {
-    return request.body === null ? new Uint8Array() : new Upload(request.body, visit.uploaded);
+    return request.body === null
+      ? new Uint8Array()
+      : new Upload(request.body, maxBytes, visit.uploaded);
   }
   try {
     const bytes = await request.bytes();
@@ -75,33 +85,6 @@ async function bodyOf(request: Request, cgi: CgiRequest, visit: Visit): Promise<
     return bytes;
   } catch {
     throw new VisitorGoneError("the visitor left before the request was whole");
-  }
-}
-
-/** A body on its way, which tells when there is no more of it. */
-class Upload implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array> {
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  readonly #uploaded: () => void;
-
-  constructor(body: ReadableStream<Uint8Array>, uploaded: () => void) {
-    this.#reader = body.getReader() as ReadableStreamDefaultReader<Uint8Array>;
-    this.#uploaded = uploaded;
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  async next(): Promise<IteratorResult<Uint8Array>> {
-    const { done, value } = await this.#reader.read();
-    if (!done) return { done, value };
-    this.#uploaded();
-    return { done: true, value: undefined };
-  }
-
-  async return(): Promise<IteratorResult<Uint8Array>> {
-    await this.#reader.cancel();
-    return { done: true, value: undefined };
   }
 }
 

@@ -3,6 +3,7 @@
  * docs/http.md); here is the rest of what can be seen: what would be framed differently by somebody
  * else, what an application cannot be told, and what we do not do.
  */
+import { bodyTooLarge } from "./failures.ts";
 import { isHost } from "./host.ts";
 import { faultOf, type Target } from "./target.ts";
 
@@ -15,8 +16,12 @@ export interface Refusal {
 
 const allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/** Why a request is refused; undefined: it is not. */
-export function refusalOf(request: Request, target: Target | undefined): Refusal | undefined {
+/** Why a request is refused; undefined: it is not. @param maxBodyBytes 0: no limit. */
+export function refusalOf(
+  request: Request,
+  target: Target | undefined,
+  maxBodyBytes: number,
+): Refusal | undefined {
   const { method, headers } = request;
   if (method === "CONNECT" || method === "TRACE") {
     return { status: 405, reason: `${method} is not served here`, headers: { Allow: allowed } };
@@ -26,7 +31,10 @@ export function refusalOf(request: Request, target: Target | undefined): Refusal
     return bad("the Host header names no host");
   }
   return (
-    targetRefusal(target) ?? framingRefusal(method, headers) ?? expectationRefusal(method, headers)
+    targetRefusal(target) ??
+    framingRefusal(method, headers) ??
+    sizeRefusal(headers, maxBodyBytes) ??
+    expectationRefusal(method, headers)
   );
 }
 
@@ -50,6 +58,12 @@ function framingRefusal(method: string, headers: Headers): Refusal | undefined {
   if (method !== "GET" && method !== "HEAD") return undefined;
   const announced = (length !== null && Number(length) > 0) || headers.has("transfer-encoding");
   return announced ? bad(`${method} with a body is not served here`) : undefined;
+}
+
+/** Only of a body whose length is announced; others are counted as they come. */
+function sizeRefusal(headers: Headers, maxBodyBytes: number): Refusal | undefined {
+  const isTooLarge = maxBodyBytes > 0 && Number(headers.get("content-length")) > maxBodyBytes;
+  return isTooLarge ? bodyTooLarge : undefined;
 }
 
 function expectationRefusal(method: string, headers: Headers): Refusal | undefined {

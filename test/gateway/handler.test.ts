@@ -3,7 +3,9 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { BadRequestError, BodyTooLargeError } from "../../src/gateway/proxy-errors.ts";
 import {
+  AnswerTimeoutError,
   BusyError,
   PoolError,
   PoolIOError,
@@ -19,12 +21,6 @@ import { app, gateways } from "./support.ts";
 const gateway = gateways();
 const directory = temporaryDirectories();
 
-function named(name: string): Error {
-  const error = new Error(`secret of ${name}`);
-  error.name = name;
-  return error;
-}
-
 const failures: [error: Error, status: number, retryAfter: string | null][] = [
   [new SpawnError("secret path", Buffer.from("secret page")), 500, null],
   [new SpawnError("secret path"), 500, null],
@@ -33,8 +29,9 @@ const failures: [error: Error, status: number, retryAfter: string | null][] = [
   [new SessionError("secret", false), 502, null],
   [new ServerGoneError("secret"), 503, "1"],
   [new PoolError("secret"), 503, "1"],
-  [named("AnswerTimeoutError"), 504, null],
-  [named("BadRequestError"), 400, null],
+  [new AnswerTimeoutError("secret"), 504, null],
+  [new BadRequestError("secret"), 400, null],
+  [new BodyTooLargeError("secret"), 413, null],
   [new TypeError("secret"), 500, null],
 ];
 

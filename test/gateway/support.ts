@@ -9,6 +9,7 @@ import type { AppConfig, GatewayConfig } from "../../src/gateway/config.ts";
 import type { RequestProxy } from "../../src/gateway/answer.ts";
 import { createHandler } from "../../src/gateway/handler.ts";
 import { serveOptions } from "../../src/gateway/limits.ts";
+import { Upload } from "../../src/gateway/upload.ts";
 import type { Visit } from "../../src/gateway/visit.ts";
 
 export function app(name: string, changes: Partial<AppConfig> = {}): AppConfig {
@@ -75,9 +76,12 @@ export class Gateway {
   /** What the application does instead of answering `reached`. */
   behave: (request: Request, visit: Visit) => Response | undefined | Promise<Response | undefined>;
 
+  readonly #maxBodyBytes: number;
+
   constructor(config: GatewayConfig, listen?: Listen) {
     this.behave = () => undefined;
     const proxy: RequestProxy = { serve: (to, request, visit) => this.#serve(to, request, visit) };
+    this.#maxBodyBytes = config.limits.maxBodyBytes;
     const handler = createHandler({
       config,
       proxy,
@@ -109,8 +113,7 @@ export class Gateway {
     };
     let body: string | undefined;
     try {
-      body = Buffer.from(await request.arrayBuffer()).toString("latin1");
-      visit.uploaded();
+      body = await this.#read(request, visit);
     } finally {
       this.reached.push({ ...seen, body });
     }
@@ -119,6 +122,12 @@ export class Gateway {
     const answer = (await this.behave(request, visit)) ?? new Response("reached");
     visit.ended();
     return answer;
+  }
+
+  async #read({ body }: Request, visit: Visit): Promise<string> {
+    if (body === null) return "";
+    const chunks = await Array.fromAsync(new Upload(body, this.#maxBodyBytes, visit.uploaded));
+    return Buffer.concat(chunks).toString("latin1");
   }
 }
 
