@@ -191,6 +191,20 @@ test("leaves nothing of its own to a process that the application forks", async 
   expect(body).not.toContain("socket:");
 });
 
+test("holds 500 connections; those who come later wait until one of them goes", async () => {
+  const held = Array.from({ length: 500 }, () => connected(instance));
+  using late = connected(instance);
+  await sendAll(late.number, to("/closed"));
+  const answered = readToEnd(late.number);
+  const [first, ...others] = held;
+  const open = () => openDescriptors(instance.pid).size;
+  await until("all are held", () => open() >= 505, open);
+  expect(await Promise.race([answered, Bun.sleep(50).then(() => "waits")])).toBe("waits");
+  first?.close();
+  expect(parseAnswer(await answered).status).toBe("Status: 200 OK");
+  for (const one of others) one.close();
+});
+
 test("lets a fork that comes back to it leave, without a word", async () => {
   const before = lines.length;
   expect((await ask(instance, to("/fork-returns"))).body).toBe("0");

@@ -77,7 +77,8 @@ module RackLoader
 
     # Everybody who is ready gets one turn.
     def round
-      ready = IO.select(@awaited, nil, nil, patience)&.first || []
+      awaited = full? ? @awaited - [@listener] : @awaited
+      ready = IO.select(awaited, nil, nil, patience)&.first || []
       ready |= @eager.slice!(0..-1) unless @eager.empty?
       ready.each do |one|
         break if @awaited.empty? # A fork that has come back.
@@ -91,12 +92,15 @@ module RackLoader
     def patience
       return 0 unless @eager.empty?
 
-      @lingering.positive? ? LINGER_SECONDS / 4.0 : nil
+      @lingering.positive? || full? ? LINGER_SECONDS / 4.0 : nil
+    end
+
+    # Those who come wait in the backlog; whoever is held already can still be told that we leave.
+    def full?
+      @awaited.length > MAX_HELD && !@is_told_to_leave
     end
 
     def accept
-      return if @awaited.length > MAX_HELD
-
       socket = @listener.accept_nonblock(exception: false)
       return (stop_accepting if @is_told_to_leave) if socket == :wait_readable
 
