@@ -40,8 +40,10 @@ export const daemonCommand: CommandDef = {
   meta: {
     name: "ApplicationPoolServerExecutable",
     description:
-      "Application pool server. Exec it with one end of a Unix stream socket pair on " +
-      `descriptor 3; every option can also be given as ${variableOf("option-name")}.`,
+      "Application pool server. `serve DIRECTORY` serves an application over HTTP and `status` " +
+      "shows a running gateway: see their --help. Otherwise exec it with one end of a Unix " +
+      "stream socket pair on descriptor 3; every option can also be given as " +
+      `${variableOf("option-name")}.`,
   },
   args: {
     LOGLEVEL: positional("whole number: 0 warnings and errors, 1 notable events, up to 4"),

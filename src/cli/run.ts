@@ -60,7 +60,7 @@ async function dispatch(): Promise<void> {
     args.length === 0
       ? "no arguments: 'serve DIRECTORY' serves an application; else a parent such as a web " +
           "server starts it, with a socket on descriptor 3"
-      : `LOGLEVEL is '${first}', not a whole number`,
+      : `'${first}' is neither a command (serve, status) nor a LOGLEVEL, a whole number`,
   );
 }
 
