@@ -62,6 +62,8 @@ module RackLoader
     end
 
     def forget
+      return if @lifeline.to_io.closed? # A fork of a fork.
+
       held = @awaited.reject { |one| one.is_a?(Connection) && one.given_away? }
       # Not Connection#close, which would end the parent's connection too.
       [@lifeline, *held].each { |one| one.to_io.tap { |io| io.autoclose = true }.close }
