@@ -1,7 +1,9 @@
 /*
- * Ends an instance that is stuck after its server is gone. A thread of its own waits for the end of
- * the lifeline, descriptor 4; ten seconds later the process ends, whatever its JavaScript does. It
- * is compiled in the instance, by Bun, and so declares what it needs of the C library itself.
+ * Ends an instance that is stuck after its server is gone. The kernel sends a signal when something
+ * happens on the lifeline, descriptor 4 (fcntl(2), O_ASYNC); if it is its end, an alarm is set that
+ * ends the process ten seconds later, whatever its JavaScript does. No thread waits on the
+ * descriptor: that would keep it open when the program closes it, which the server takes for a death.
+ * It is compiled in the instance, by Bun, and so declares what it needs of the C library itself.
  */
 struct pollfd {
   int fd;
@@ -9,36 +11,40 @@ struct pollfd {
   short revents;
 };
 
+int fcntl(int, int, ...);
+int getpid(void);
 int poll(struct pollfd *, unsigned long, int);
-int pthread_create(unsigned long *, const void *, void *(*)(void *), void *);
-int pthread_detach(unsigned long);
-int pthread_sigmask(int, const unsigned long *, unsigned long *);
-void _exit(int);
+unsigned alarm(unsigned);
+int *__errno_location(void);
+void (*signal(int, void (*)(int)))(int);
 
-enum { LIFELINE = 4, POLLERR = 8, POLLHUP = 16, STUCK_MS = 10000, SIG_BLOCK = 0 };
+/* A real-time signal that nobody else uses: neither C libraries nor runtimes take the last ones. */
+enum { LIFELINE = 4, SIGNAL = 62, SIGALRM = 14, STUCK_SECONDS = 10, HANGUP = 16 | 8 };
+enum { F_GETFL = 3, F_SETFL = 4, F_SETOWN = 8, F_SETSIG = 10, O_ASYNC = 0x2000 };
 
-static void *watch(void *nothing) {
+static int isSet;
+
+static void look(int number) {
+  int *error = __errno_location();
+  int before = *error;
   struct pollfd lifeline;
   lifeline.fd = LIFELINE;
   lifeline.events = 0;
-  do
-    lifeline.revents = 0;
-  while (poll(&lifeline, 1, -1) < 0);
-  /* Anything else: the program has closed the descriptor, which the server takes for its end. */
-  if ((lifeline.revents & (POLLHUP | POLLERR)) == 0) return nothing;
-  poll(0, 0, STUCK_MS);
-  _exit(0);
-  return nothing;
+  lifeline.revents = 0;
+  if (!isSet && poll(&lifeline, 1, 0) == 1 && (lifeline.revents & HANGUP)) {
+    isSet = 1;
+    signal(SIGALRM, 0); /* the default action */
+    alarm(STUCK_SECONDS);
+  }
+  *error = before;
 }
 
-/* 0, or an error number. The thread handles no signal: they are for the others. */
+/* Not 0 if the kernel refuses. */
 int start_watchdog(void) {
-  unsigned long all[16], before[16], thread;
-  int failed, i;
-  for (i = 0; i < 16; i++) all[i] = ~0UL;
-  pthread_sigmask(SIG_BLOCK, all, before);
-  failed = pthread_create(&thread, 0, watch, 0);
-  if (!failed) pthread_detach(thread);
-  pthread_sigmask(2 /* SIG_SETMASK */, before, 0);
-  return failed;
+  signal(SIGNAL, look);
+  if (fcntl(LIFELINE, F_SETOWN, getpid()) != 0) return 1;
+  if (fcntl(LIFELINE, F_SETSIG, SIGNAL) != 0) return 1;
+  if (fcntl(LIFELINE, F_SETFL, fcntl(LIFELINE, F_GETFL) | O_ASYNC) != 0) return 1;
+  look(SIGNAL); /* It may have ended already. */
+  return 0;
 }
