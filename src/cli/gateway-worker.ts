@@ -4,7 +4,8 @@
  */
 import { AccessLog } from "../gateway/access-log.ts";
 import type { GatewayConfig } from "../gateway/config.ts";
-import { createHandler } from "../gateway/handler.ts";
+import { logFailure } from "../gateway/failure-log.ts";
+import { createHandler, type HandlerOptions } from "../gateway/handler.ts";
 import { PoolLink } from "../gateway/pool-link.ts";
 import { Proxy } from "../gateway/proxy.ts";
 import { Worker, type RequestServer } from "../gateway/worker.ts";
@@ -46,7 +47,8 @@ function makeServer(config: GatewayConfig): RequestServer {
   const link = new PoolLink(attachPoolServer(workerDescriptors.wake), config.apps);
   const proxy = new Proxy(link, config.limits);
   const onDone = accessLog?.record ?? ignore;
-  const handler = createHandler({ config, proxy, onDone });
+  const onFailure: HandlerOptions["onFailure"] = (error, visit) => logFailure(log, error, visit);
+  const handler = createHandler({ config, proxy, onDone, onFailure });
   return {
     ...handler,
     async reopenLogs(): Promise<void> {

@@ -58,7 +58,7 @@ export class Answer {
     const { visit } = this;
     const isGone = this.#request.signal.aborted;
     const { status, reason, retryAfterSeconds, page } = isGone ? visitorGone : failureOf(error);
-    visit.failure = error instanceof Error ? error.message : String(error);
+    visit.failed(error, status);
     if (page !== undefined && app.showErrors) {
       const headers = { "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store" };
       return this.whole(new Response(page.slice(), { status, headers }), page.length);

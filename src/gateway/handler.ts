@@ -25,6 +25,8 @@ export interface HandlerOptions {
   readonly proxy: RequestProxy;
   /** Once for every request, when its answer is over. */
   readonly onDone: (visit: Visit, request: Request) => void;
+  /** Why a visitor is answered with an error. Without a visit: a mistake of ours. */
+  readonly onFailure: (error: unknown, visit: Visit | undefined) => void;
 }
 
 /** What Bun.serve is given. */
@@ -40,7 +42,10 @@ export function createHandler(options: HandlerOptions): Handler {
   const gateway = new RequestHandler(options);
   return {
     fetch: (request, server) => gateway.fetch(request, server),
-    error: (error) => internalError(error),
+    error: (error) => {
+      options.onFailure(error, undefined);
+      return internalError(error);
+    },
     release: () => gateway.release(),
   };
 }
@@ -94,6 +99,7 @@ class RequestHandler {
       target: target?.text ?? request.url,
       idleSeconds: this.#idleSeconds,
       onDone: this.#options.onDone,
+      onFailure: this.#options.onFailure,
     });
   }
 

@@ -18,6 +18,7 @@ export interface VisitStart {
   /** As Bun takes it; 0: no limit. */
   readonly idleSeconds: number;
   readonly onDone: (visit: Visit, request: Request) => void;
+  readonly onFailure: (error: unknown, visit: Visit) => void;
 }
 
 export class LiveVisit implements Visit {
@@ -56,6 +57,13 @@ export class LiveVisit implements Visit {
     this.status = status;
     this.#allow(this.#start.idleSeconds);
     this.#endIf("answered");
+  }
+
+  /** An error is answered instead, with this status. */
+  failed(error: unknown, status: number): void {
+    this.failure = error instanceof Error ? error.message : String(error);
+    this.status = status;
+    this.#start.onFailure(error, this);
   }
 
   readonly ended = (): void => this.#endIf("ended");

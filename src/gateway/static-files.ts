@@ -79,11 +79,16 @@ function openPlain(
   const file = directory.open(name, nowMs);
   if (file === undefined) return undefined;
   const stats = fstatSync(file.number);
-  if (!stats.isFile()) {
+  if (!stats.isFile() || !mayBeSent(stats)) {
     file.close();
     return undefined;
   }
   return { file, size: stats.size, validators: validatorsOf(stats, coding), coding };
+}
+
+/** Root can read everything: then only what everybody may read is for visitors. */
+function mayBeSent({ mode }: Stats): boolean {
+  return (mode & 0o004) !== 0 || process.geteuid?.() !== 0;
 }
 
 /** Two states of a file differ in length or in the time of change, which has microseconds here. */

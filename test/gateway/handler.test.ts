@@ -21,21 +21,22 @@ import { app, gateways } from "./support.ts";
 const gateway = gateways();
 const directory = temporaryDirectories();
 
-const failures: [error: Error, status: number, retryAfter: string | null][] = [
-  [new SpawnError("secret path", Buffer.from("secret page")), 500, null],
-  [new SpawnError("secret path"), 500, null],
-  [new BusyError("secret"), 503, "5"],
-  [new PoolIOError("secret"), 502, null],
-  [new SessionError("secret", false), 502, null],
-  [new ServerGoneError("secret"), 503, "1"],
-  [new PoolError("secret"), 503, "1"],
-  [new AnswerTimeoutError("secret"), 504, null],
-  [new BadRequestError("secret"), 400, null],
-  [new BodyTooLargeError("secret"), 413, null],
-  [new TypeError("secret"), 500, null],
+/** With the level at which the log says why. */
+const failures: [error: Error, status: number, level: string, retryAfter?: string][] = [
+  [new SpawnError("secret path", Buffer.from("secret page")), 500, "1"],
+  [new SpawnError("secret path"), 500, "1"],
+  [new BusyError("secret"), 503, "1", "5"],
+  [new PoolIOError("secret"), 502, "0"],
+  [new SessionError("secret", false), 502, "0"],
+  [new ServerGoneError("secret"), 503, "1", "1"],
+  [new PoolError("secret"), 503, "1", "1"],
+  [new AnswerTimeoutError("secret"), 504, "0"],
+  [new BadRequestError("secret"), 400, "2"],
+  [new BodyTooLargeError("secret"), 413, "2"],
+  [new TypeError("secret"), 500, "error"],
 ];
 
-for (const [error, status, retryAfter] of failures) {
+for (const [error, status, level, retryAfter = null] of failures) {
   test(`${error.name} is answered ${status}, and tells visitors nothing of the inside`, async () => {
     const site = gateway();
     site.behave = () => Promise.reject(error);
@@ -46,6 +47,12 @@ for (const [error, status, retryAfter] of failures) {
     expect(body).not.toContain("secret");
     expect(body).toContain(response.headers.get("x-request-id") ?? "none");
     expect(site.done).toMatchObject([{ status, failure: error.message, bytes: body.length }]);
+    const id = response.headers.get("x-request-id") ?? "";
+    expect(site.logged).toEqual([
+      level === "error"
+        ? `error internal error ${error.message}`
+        : `${level} request failed ${status} ${id} ${error.message}`,
+    ]);
   });
 }
 

@@ -63,6 +63,7 @@ export class ProxiedGateway implements AsyncDisposable {
     this.link = new PoolLink(this.#access, apps);
     const handler = createHandler({
       config,
+      onFailure: () => {},
       proxy: new Proxy(this.link, config.limits),
       onDone: (visit) => this.done.push({ ...visit }),
     });

@@ -7,6 +7,7 @@ import type { Server } from "bun";
 
 import type { AppConfig, GatewayConfig } from "../../src/gateway/config.ts";
 import type { RequestProxy } from "../../src/gateway/answer.ts";
+import { logFailure } from "../../src/gateway/failure-log.ts";
 import { createHandler } from "../../src/gateway/handler.ts";
 import { serveOptions } from "../../src/gateway/limits.ts";
 import { Upload } from "../../src/gateway/upload.ts";
@@ -73,6 +74,16 @@ export class Gateway {
   readonly server: Server<undefined>;
   readonly reached: Reached[] = [];
   readonly done: Visit[] = [];
+  /** Lines of its own log, level first. */
+  readonly logged: string[] = [];
+  readonly log = {
+    event: (level: number, event: string, fields: Record<string, string | number>): void => {
+      this.logged.push(`${level} ${event} ${fields["status"]} ${fields["id"]} ${fields["cause"]}`);
+    },
+    error: (event: string, fields: Record<string, string>): void => {
+      this.logged.push(`error ${event} ${fields["cause"]}`);
+    },
+  };
   /** What the application does instead of answering `reached`. */
   behave: (request: Request, visit: Visit) => Response | undefined | Promise<Response | undefined>;
 
@@ -86,6 +97,7 @@ export class Gateway {
       config,
       proxy,
       onDone: (visit) => this.done.push({ ...visit }),
+      onFailure: (error, visit) => logFailure(this.log, error, visit),
     });
     // Bun's types give Unix sockets no idle time; Bun does.
     this.server = Bun.serve({
