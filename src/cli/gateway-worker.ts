@@ -45,7 +45,9 @@ function makeServer(config: GatewayConfig): RequestServer {
   reportMistakes(log);
   const accessLog = AccessLog.open(config);
   const link = new PoolLink(attachPoolServer(workerDescriptors.wake), config.apps);
-  const proxy = new Proxy(link, config.limits);
+  // Of those that may wait, each worker has its share: most of them wait there, not in the pool.
+  const maxQueue = Math.ceil(config.pool.maxQueue / config.workers);
+  const proxy = new Proxy(link, { ...config.limits, maxQueue });
   const onDone = accessLog?.record ?? ignore;
   const onFailure: HandlerOptions["onFailure"] = (error, visit) => logFailure(log, error, visit);
   const handler = createHandler({ config, proxy, onDone, onFailure });

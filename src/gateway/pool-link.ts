@@ -44,7 +44,7 @@ export class PoolLink {
 
   /** The connection, for questions about the pool. @throws as `send`. */
   connection(waitMs = defaultWaitMs): Promise<PoolConnection> {
-    if (this.#connection?.isOpen === true) return Promise.resolve(this.#connection);
+    if (this.#open !== undefined) return Promise.resolve(this.#open);
     this.#connecting ??= this.#connect(performance.now() + (waitMs || defaultWaitMs)).finally(
       () => {
         this.#connecting = undefined;
@@ -64,11 +64,10 @@ export class PoolLink {
   ): Promise<SessionResponse> {
     const target = this.#apps.get(app.name);
     if (target === undefined) throw new Error(`application ${app.name}: it is not configured`);
-    const queueMs = options.queueMs ?? 0;
-    const deadline = performance.now() + (queueMs || defaultWaitMs);
-    for (;;) {
-      // Without a connection at hand this waits; with one, nothing is lost by the short way.
-      const connection = await this.connection(deadline - performance.now());
+    const queueMs = options.queueMs || defaultWaitMs;
+    const deadline = performance.now() + queueMs;
+    for (let leftMs = queueMs; ; leftMs = deadline - performance.now()) {
+      const connection = this.#open ?? (await this.connection(leftMs));
       try {
         return await connection.send(target.application, prepared, options);
       } catch (error) {
@@ -82,6 +81,10 @@ export class PoolLink {
   close(): void {
     this.#isClosed = true;
     this.#connection?.close();
+  }
+
+  get #open(): PoolConnection | undefined {
+    return this.#connection?.isOpen === true ? this.#connection : undefined;
   }
 
   async #connect(deadlineMs: number): Promise<PoolConnection> {

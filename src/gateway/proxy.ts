@@ -26,13 +26,19 @@ const maxReadFirstBytes = 64 * 1024;
 /** Bodies of answers up to this size are collected; longer ones cost less when passed on. */
 const maxCollectedBytes = 256 * 1024;
 
-type ProxyLimits = Pick<RequestLimits, "maxBodyBytes" | "queueMs" | "responseMs">;
+/** What a request may cost in time and company; 0: no limit. */
+export interface ProxyLimits extends Pick<
+  RequestLimits,
+  "maxBodyBytes" | "queueMs" | "responseMs"
+> {
+  /** Requests of this worker that may wait for an instance. */
+  readonly maxQueue: number;
+}
 
 export class Proxy implements RequestProxy {
   readonly #link: PoolLink;
   readonly #limits: ProxyLimits;
 
-  /** @param limits how long a request may wait, and how long an answer may take to begin. */
   constructor(link: PoolLink, limits: ProxyLimits) {
     this.#link = link;
     this.#limits = limits;
@@ -47,8 +53,8 @@ export class Proxy implements RequestProxy {
   async serve(app: AppConfig, request: Request, visit: Visit): Promise<Response> {
     const cgi = cgiRequest(app, visit, request.headers);
     const body = await bodyOf(request, cgi, visit, this.#limits.maxBodyBytes);
-    const { queueMs, responseMs } = this.#limits;
-    const options = { signal: request.signal, queueMs, responseMs };
+    const { queueMs, responseMs, maxQueue } = this.#limits;
+    const options = { signal: request.signal, queueMs, responseMs, maxWaiting: maxQueue };
     const beganMs = performance.now();
     try {
       const answer = await this.#link.send(app, prepare(visit.method, cgi, body), options);

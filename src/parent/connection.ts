@@ -26,7 +26,7 @@ import { type Inspection, parseInspection } from "./inspection.ts";
 import { KeptSessions } from "./kept-sessions.ts";
 import { Outbox } from "./outbox.ts";
 import { PendingGets, type PendingGet } from "./pending-gets.ts";
-import { PooledRequest, type RequestTimes } from "./pooled-request.ts";
+import { PooledRequest, type RequestBounds } from "./pooled-request.ts";
 import * as refusals from "./refusals.ts";
 import { frameable, type PreparedRequest, prepareRequest, type SessionRequest } from "./request.ts";
 import type { SessionResponse } from "./response.ts";
@@ -43,7 +43,7 @@ export interface GetOptions {
 }
 
 /** How long a request may take, and how it is given up. */
-export interface SendOptions extends RequestTimes {
+export interface SendOptions extends RequestBounds {
   /** Gives up: whatever is under way rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -52,7 +52,7 @@ export interface SendOptions extends RequestTimes {
  * A request as `request` over a session takes it; a body without CONTENT_LENGTH is sent in chunks
  * where the session is kept.
  */
-export type PoolRequest = SessionRequest & RequestTimes;
+export type PoolRequest = SessionRequest & RequestBounds;
 
 type SessionReply = Extract<StreamReply, { kind: "session" }>;
 

@@ -27,6 +27,8 @@ export interface KeptSessionsHost {
 
 export class KeptSessions implements SessionSource, LineHost {
   readonly command: PendingGet["command"];
+  /** For lines. */
+  waiting = 0;
   readonly #host: KeptSessionsHost;
   /** By root. */
   readonly #lines = new Map<string, SessionLine>();

@@ -19,8 +19,10 @@ import { SessionResponse } from "./response.ts";
 import type { Waiter } from "./session-line.ts";
 import type { SessionStream } from "./session-stream.ts";
 
-/** Bounds of a request, in milliseconds; 0 or undefined: none. */
-export interface RequestTimes {
+/** Bounds of a request; 0 or undefined: none. Times are in milliseconds. */
+export interface RequestBounds {
+  /** How many requests may wait for a session on this connection; one more is busy at once. */
+  readonly maxWaiting?: number | undefined;
   /** How long it may wait for a session. */
   readonly queueMs?: number | undefined;
   /** How long the instance may take to begin its answer, once it has the request. */
@@ -39,10 +41,11 @@ const repeatable = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
 
 export class PooledRequest implements Waiter, HeadListener {
   needsFresh = false;
+  readonly maxWaiting: number;
   readonly #source: SessionSource;
   readonly #application: Application;
   readonly #prepared: PreparedRequest;
-  readonly #times: RequestTimes;
+  readonly #bounds: RequestBounds;
   readonly #signal: AbortSignal | undefined;
   readonly #resolve: (response: SessionResponse) => void;
   readonly #reject: (error: unknown) => void;
@@ -60,7 +63,7 @@ export class PooledRequest implements Waiter, HeadListener {
     source: SessionSource,
     application: Application,
     prepared: PreparedRequest,
-    options: RequestTimes & { readonly signal?: AbortSignal | undefined },
+    options: RequestBounds & { readonly signal?: AbortSignal | undefined },
     settle: {
       readonly resolve: (response: SessionResponse) => void;
       readonly reject: (error: unknown) => void;
@@ -69,7 +72,8 @@ export class PooledRequest implements Waiter, HeadListener {
     this.#source = source;
     this.#application = application;
     this.#prepared = prepared;
-    this.#times = options;
+    this.maxWaiting = options.maxWaiting ?? 0;
+    this.#bounds = options;
     this.#signal = options.signal;
     this.#resolve = settle.resolve;
     this.#reject = settle.reject;
@@ -121,7 +125,7 @@ export class PooledRequest implements Waiter, HeadListener {
 
   /** Ends it if its time is up. */
   tick(nowMs: number): void {
-    const { queueMs = 0, responseMs = 0 } = this.#times;
+    const { queueMs = 0, responseMs = 0 } = this.#bounds;
     const exchange = this.#exchange;
     if (exchange === undefined) {
       if (queueMs === 0 || nowMs - this.#beganMs < queueMs) return;

@@ -12,6 +12,7 @@
  *   next request wants it.
  */
 import type { Application } from "./application.ts";
+import { BusyError } from "./errors.ts";
 import type { PendingGet } from "./pending-gets.ts";
 import { type EndReason, getOf } from "./refusals.ts";
 import type { Session } from "./session.ts";
@@ -34,6 +35,8 @@ const maxGetsBesides = 4;
 export interface Waiter {
   /** Whether it takes only a session that no other request has been on. */
   readonly needsFresh: boolean;
+  /** How many may wait, of all applications; if they do, it is busy. 0: any number. */
+  readonly maxWaiting: number;
   serve(stream: SessionStream): void;
   fail(error: unknown): void;
 }
@@ -41,6 +44,8 @@ export interface Waiter {
 /** What the line needs of its connection. */
 export interface LineHost {
   readonly command: PendingGet["command"];
+  /** Requests that wait in all lines; the lines count. */
+  waiting: number;
   ask(get: PendingGet): void;
   withdraw(get: PendingGet): void;
   opened(stream: SessionStream, line: SessionLine): void;
@@ -80,17 +85,25 @@ export class SessionLine implements StreamKeeper {
     const stream = waiter.needsFresh ? undefined : this.#idle.pop();
     if (stream !== undefined) return waiter.serve(stream);
     if (this.#ended !== undefined) return waiter.fail(this.#ended(getOf(application)));
+    const { maxWaiting } = waiter;
+    if (maxWaiting > 0 && this.#host.waiting >= maxWaiting) {
+      const what = getOf(application);
+      return waiter.fail(new BusyError(`${what}: ${maxWaiting} requests wait already`));
+    }
     this.#waiting.add(waiter);
+    this.#host.waiting += 1;
     this.#ask();
   }
 
   /** The waiter waits no more. */
   leave(waiter: Waiter): void {
-    this.#waiting.delete(waiter);
+    if (this.#waiting.delete(waiter)) this.#host.waiting -= 1;
   }
 
   /** For its streams. */
   freed(stream: SessionStream): void {
+    // Closed while it was being opened: who waits has another get on its way.
+    if (!stream.isOpen) return;
     const waiter = this.#nextFor(stream);
     if (waiter !== undefined) return waiter.serve(stream);
     if (this.#ended !== undefined || !stream.isKept || this.#idle.length >= maxIdle)
@@ -134,9 +147,10 @@ export class SessionLine implements StreamKeeper {
     this.#ended = why;
     this.#gets.clear();
     for (const stream of this.#idle.slice()) stream.close();
-    const waiting = [...this.#waiting];
-    this.#waiting.clear();
-    for (const waiter of waiting) waiter.fail(why(getOf(this.#application)));
+    for (const waiter of [...this.#waiting]) {
+      this.leave(waiter);
+      waiter.fail(why(getOf(this.#application)));
+    }
   }
 
   /**
@@ -172,7 +186,6 @@ export class SessionLine implements StreamKeeper {
       this.#failNext(error);
       return this.#ask();
     }
-    // The instance may be gone by now; who is served by such a stream learns of it, and retries.
     this.freed(stream);
     this.#ask();
   }
@@ -186,14 +199,14 @@ export class SessionLine implements StreamKeeper {
   #failNext(error: unknown): void {
     const [waiter] = this.#waiting;
     if (waiter === undefined) return;
-    this.#waiting.delete(waiter);
+    this.leave(waiter);
     waiter.fail(error);
   }
 
   #nextFor(stream: SessionStream): Waiter | undefined {
     for (const waiter of this.#waiting) {
       if (waiter.needsFresh && stream.served > 0) continue;
-      this.#waiting.delete(waiter);
+      this.leave(waiter);
       return waiter;
     }
     return undefined;

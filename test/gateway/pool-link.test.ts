@@ -77,7 +77,7 @@ test("two applications that compete for one place are both served", async () => 
   const apps = { main: program, other: program };
   await using gateway = ProxiedGateway.start(temporaryDirectory(), apps, {}, options);
   const counts = { main: 0, other: 0 };
-  const enough = 10;
+  const enough = 40;
   const isOver = (): boolean => Math.min(counts.main, counts.other) >= enough;
   const visitors = (["main", "other"] as const).flatMap((host) =>
     Array.from({ length: 4 }, () =>

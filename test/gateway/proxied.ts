@@ -64,7 +64,7 @@ export class ProxiedGateway implements AsyncDisposable {
     const handler = createHandler({
       config,
       onFailure: () => {},
-      proxy: new Proxy(this.link, config.limits),
+      proxy: new Proxy(this.link, { ...config.limits, maxQueue: config.pool.maxQueue }),
       onDone: (visit) => this.done.push({ ...visit }),
     });
     this.server = Bun.serve({

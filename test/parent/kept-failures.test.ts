@@ -45,6 +45,17 @@ describe("a request whose instance ends before it answers", () => {
       expect(await answer).toBeInstanceOf(SessionError);
     }));
 
+  test("is repeated when it ended before the session was taken up", () =>
+    Scene.with(async (scene) => {
+      const answer = scene.pool.request(app, get);
+      await scene.sayBuiltin();
+      (await scene.peer.take("getKept").then(({ tag }) => scene.peer.grant(tag, 99, 900))).close();
+      const instance = await scene.grant(1);
+      await instance.next();
+      await instance.write(framedAnswer);
+      expect(await (await answer).text()).toBe("hi");
+    }));
+
   test("fails when the method does not allow it", () =>
     Scene.with(async (scene) => {
       const instance = await scene.first();
@@ -82,6 +93,19 @@ describe("a request that comes to nothing", () => {
       const { tag } = await scene.peer.take("getKept");
       expect(await answer).toBeInstanceOf(BusyError);
       expect((await scene.peer.take("cancel")).tag).toBe(tag);
+    }));
+
+  test("is busy at once when as many wait as may", () =>
+    Scene.with(async (scene) => {
+      const bounds = { ...get, maxWaiting: 2 };
+      const waiting = [rejection(scene.pool.request(app, bounds))];
+      await scene.sayBuiltin();
+      await scene.peer.take("getKept");
+      waiting.push(rejection(scene.pool.request("/srv/other", bounds)));
+      await scene.peer.take("getKept");
+      expect(await rejection(scene.pool.request(app, bounds))).toBeInstanceOf(BusyError);
+      scene.pool.close();
+      await Promise.all(waiting);
     }));
 
   test("is out of time when the instance does not answer, which ends the session", () =>

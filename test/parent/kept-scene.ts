@@ -34,8 +34,12 @@ export class Scene {
     this.peer.reply(encodeDecimal(pid));
   }
 
-  /** Grants the next getKept; session numbers count from 0, instances from 100. */
-  async grant(): Promise<ScriptedInstance> {
+  /**
+   * Grants the next getKept; session numbers count from 0, instances from 100.
+   * @param closes how many `close` come before it.
+   */
+  async grant(closes = 0): Promise<ScriptedInstance> {
+    for (let i = 0; i < closes; i += 1) await this.peer.take("close");
     const { tag } = await this.peer.take("getKept");
     const id = this.#sessions++;
     return ScriptedInstance.on(this.peer.grant(tag, 100 + id, id));
