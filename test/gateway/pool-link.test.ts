@@ -69,7 +69,7 @@ test("a request waits for a server no longer than for an instance, and then is b
   process.kill(first, "SIGCONT");
   // The first may have found a session that was kept.
   expect(statuses.slice(1)).toEqual([503, 503]);
-  expect((await gateway.fetch("/")).status).toBe(200);
+  await until("it is served again", async () => (await gateway.fetch("/")).status === 200);
 });
 
 test("two applications that compete for one place are both served", async () => {
@@ -91,6 +91,6 @@ test("two applications that compete for one place are both served", async () => 
   expect(new Set(statuses)).toEqual(new Set([200]));
   const pool = await gateway.link.connection();
   const { counters } = await pool.inspect();
-  // Each had to make room for the other, over and over.
-  expect(counters.spawnsDone).toBeGreaterThan(3);
+  // One had to make room for the other.
+  expect(counters.retirements["evicted"]).toBeGreaterThan(0);
 });
