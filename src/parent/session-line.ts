@@ -147,7 +147,7 @@ export class SessionLine implements StreamKeeper {
     this.#ended = why;
     this.#gets.clear();
     for (const stream of this.#idle.slice()) stream.close();
-    for (const waiter of [...this.#waiting]) {
+    for (const waiter of this.#waiting) {
       this.leave(waiter);
       waiter.fail(why(getOf(this.#application)));
     }
