@@ -130,15 +130,16 @@ export class Supervisor {
     this.#coming?.kill();
     await this.#reloading;
     const sets = [this.#workers, ...this.#leaving];
-    await Promise.all(sets.map((set) => set.drain(this.#config.drainMs, false)));
+    const drained = sets.map((set) => set.drain(this.#config.drainMs, false));
+    // Workers accept what waits in the queues before they close theirs; then nobody has them.
+    for (const listener of this.#listeners) listener.close();
+    await Promise.all(drained);
     await this.#close();
   }
 
   #close(): Promise<void> {
-    if (this.#closed === undefined) {
-      for (const listener of this.#listeners) listener.close();
-      this.#closed = this.#pool.close();
-    }
+    for (const listener of this.#listeners) listener.close();
+    this.#closed ??= this.#pool.close();
     return this.#closed;
   }
 

@@ -5,6 +5,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
+import { openDescriptors } from "../helpers/descriptors.ts";
 import { gateways, writeApplication, type Gateway } from "../helpers/gateway.ts";
 import { isRunning } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
@@ -128,7 +129,10 @@ test("applications get the limit of descriptors that serve was started with", as
 test("SIGTERM waits for the request under way; nothing new is accepted meanwhile", async () => {
   const gateway = serveApp("--log-level", "1");
   const address = await gateway.address();
-  const slow = fetch(`${address}/slow?ms=600`);
+  let isAnswered = false;
+  const slow = fetch(`${address}/slow?ms=800`).finally(() => {
+    isAnswered = true;
+  });
   await until("the request is under way", () => gateway.log.includes("slow request begins"));
   gateway.signal("SIGTERM");
   await until("nothing is accepted", async () => {
@@ -137,11 +141,45 @@ test("SIGTERM waits for the request under way; nothing new is accepted meanwhile
       () => true,
     );
   });
+  expect(isAnswered).toBe(false);
   const answer = await slow;
   expect(answer.headers.get("connection")).toBe("close");
   expect(await answer.text()).toMatch(/^app \/slow \d+\n$/);
   expect(await gateway.ended).toBe(0);
 });
+
+test("at the end, what waits to be accepted is answered too", async () => {
+  const gateway = serveApp();
+  await ask(gateway, "/");
+  const [worker] = gateway.workers;
+  process.kill(worker?.pid ?? 0, "SIGSTOP");
+  const port = Number(new URL(await gateway.address()).port);
+  const answers = await Promise.all(Array.from({ length: 30 }, () => sendRequest(port)));
+  const descriptors = openDescriptors(gateway.pid).size;
+  gateway.signal("SIGTERM");
+  await until("the first process has closed its sockets", () => {
+    return openDescriptors(gateway.pid).size < descriptors;
+  });
+  process.kill(worker?.pid ?? 0, "SIGCONT");
+  for (const { answer } of answers) expect(await answer).toStartWith("HTTP/1.1 200 OK\r\n");
+  expect(await gateway.ended).toBe(0);
+});
+
+/** Sends a request on a connection that nobody has accepted yet. */
+async function sendRequest(port: number): Promise<{ readonly answer: Promise<string> }> {
+  const ended = Promise.withResolvers<string>();
+  let text = "";
+  await Bun.connect({
+    hostname: "127.0.0.1",
+    port,
+    socket: {
+      open: (socket) => void socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+      data: (_, chunk) => void (text += chunk.toString()),
+      close: () => ended.resolve(text),
+    },
+  });
+  return { answer: ended.promise };
+}
 
 test("a second SIGTERM ends it at once, the request with it", async () => {
   const gateway = serveApp("--log-level", "1");
