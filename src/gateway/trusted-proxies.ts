@@ -68,8 +68,9 @@ export function parseAddress(text: string): string | undefined {
   return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
 }
 
-/** A peer's address as the kernel's socket has it, in its one form; undefined: a Unix socket. */
+/** A peer's address, as the kernel writes it, in its one form; undefined: a Unix socket. */
 export function peerAddress(address: string | undefined): string {
   if (address === undefined) return "";
-  return address.includes(":") ? (parseAddress(address) ?? address) : address;
+  // What an IPv4 peer has on a socket for both; the kernel's other forms are the one form already.
+  return address.startsWith("::ffff:") && address.includes(".") ? address.slice(7) : address;
 }

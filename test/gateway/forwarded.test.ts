@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 
-import { parseAddress, TrustedProxies } from "../../src/gateway/trusted-proxies.ts";
+import { parseAddress, peerAddress, TrustedProxies } from "../../src/gateway/trusted-proxies.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { gateways, type Reached } from "./support.ts";
 
@@ -196,6 +196,9 @@ test("an entry that is no address is refused with its name", () => {
 });
 
 test("an address has one form", () => {
+  expect(peerAddress("::ffff:10.0.0.1")).toBe("10.0.0.1");
+  expect(peerAddress("2001:db8::1")).toBe("2001:db8::1");
+  expect(peerAddress(undefined)).toBe("");
   expect(parseAddress("2001:DB8:0:0:0:0:0:1")).toBe("2001:db8::1");
   expect(parseAddress("::FFFF:10.0.0.1")).toBe("10.0.0.1");
   expect(parseAddress("::ffff:a00:1")).toBe("10.0.0.1");
