@@ -6,7 +6,7 @@ import { writeSync } from "node:fs";
 
 import type { GatewayConfig } from "../gateway/config.ts";
 import type { Report } from "../gateway/report.ts";
-import { runtimeDirectory } from "../gateway/runtime-directory.ts";
+import { runtimeDirectories } from "../gateway/runtime-directory.ts";
 import { Notifier } from "../gateway/sd-notify.ts";
 import { passedListeners } from "../gateway/socket-activation.ts";
 import { StatusSocket } from "../gateway/status-socket.ts";
@@ -123,7 +123,7 @@ class Gateway {
   /** One can do without it: what stands in its way is a warning. */
   #openStatus(): StatusSocket | undefined {
     try {
-      const directory = runtimeDirectory(process.env);
+      const [directory] = runtimeDirectories(process.env);
       return new StatusSocket(directory, () => this.#supervisor.status());
     } catch (error) {
       this.#log.event(0, "no status", { cause: messageOf(error) });

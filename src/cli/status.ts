@@ -3,10 +3,10 @@
  * found by its socket in the runtime directory.
  */
 import { readdirSync, unlinkSync, writeSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { CommandDef } from "citty";
 
-import { runtimeDirectory, whyNotSafe } from "../gateway/runtime-directory.ts";
+import { runtimeDirectories, whyNotSafe } from "../gateway/runtime-directory.ts";
 import type { GatewayStatus } from "../gateway/status-socket.ts";
 import { gatewayOverview } from "../status/gateway-overview.ts";
 import { snapshotFromJson } from "../status/json.ts";
@@ -49,14 +49,18 @@ export async function runStatus(rawArguments: readonly string[]): Promise<void> 
 
 /** The one gateway that answers, or that of a process. */
 async function find(pid: string | undefined): Promise<GatewayStatus> {
-  const directory = runtimeDirectory(process.env);
-  const names = whyNotSafe(directory) === undefined ? readdirSync(directory) : [];
-  const wanted = names.filter((name) => pid === undefined || name === `${pid}.sock`);
-  const answers = await Promise.all(wanted.map((name) => ask(join(directory, name))));
+  const directories = runtimeDirectories(process.env);
+  const paths = directories.flatMap((directory) =>
+    whyNotSafe(directory) === undefined
+      ? readdirSync(directory).map((name) => join(directory, name))
+      : [],
+  );
+  const wanted = paths.filter((path) => pid === undefined || basename(path) === `${pid}.sock`);
+  const answers = await Promise.all(wanted.map((path) => ask(path)));
   const [status, ...others] = answers.filter((answer) => answer !== undefined);
   if (status === undefined) {
     const which = pid === undefined ? "no gateway of this user runs" : `no gateway ${pid} runs`;
-    throw new StartError(`${which} (looked in ${directory})`);
+    throw new StartError(`${which} (looked in ${directories.join(" and ")})`);
   }
   if (others.length > 0) {
     const pids = [status, ...others].map((answer) => answer.pid).join(", ");

@@ -1,19 +1,29 @@
 /**
  * Where gateways of one user have their status sockets: a directory that nobody else can enter.
- * systemd's RUNTIME_DIRECTORY, else the user's XDG_RUNTIME_DIR, else /run for root, else /tmp.
+ * Whoever asks may have another environment than the gateway (a login shell, a service), so there
+ * may be more than one place to look.
  */
 import { lstatSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 
-type Environment = Readonly<Record<string, string | undefined>>;
+/** Says where, in place of what follows from the user. */
+export const runtimeVariable = "APPLICATION_POOL_RUNTIME_DIRECTORY";
 
-/** The directory's path. Whether it is there, and is safe, is another question. */
-export function runtimeDirectory(environment: Environment): string {
+/**
+ * The directories' paths: a gateway uses the first. Below /run for root; else below the session's
+ * own directory, or /tmp.
+ */
+export function runtimeDirectories(
+  environment: Readonly<Record<string, string | undefined>>,
+): [string, ...string[]] {
   const uid = process.getuid?.() ?? 0;
-  const base = environment["XDG_RUNTIME_DIR"] ?? (uid === 0 ? "/run" : "/tmp");
-  // Several directories are separated by colons (systemd.exec(5)).
-  const [given] = (environment["RUNTIME_DIRECTORY"] ?? "").split(":");
-  return join(given === undefined || given === "" ? base : given, `application-pool-${uid}`);
+  const name = `application-pool-${uid}`;
+  const given = environment[runtimeVariable] ?? "";
+  if (given !== "") return [join(given, name)];
+  if (uid === 0) return [join("/run", name)];
+  const session = environment["XDG_RUNTIME_DIR"] ?? "";
+  const common = join("/tmp", name);
+  return session === "" ? [common] : [join(session, name), common];
 }
 
 /** Makes the directory if need be. @throws Error when it cannot be had, or is not safe. */

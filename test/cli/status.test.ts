@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 
+import { runtimeVariable } from "../../src/gateway/runtime-directory.ts";
 import { binaryPath } from "../helpers/binary-server.ts";
 import { until } from "../helpers/condition.ts";
 import {
@@ -80,7 +81,7 @@ test("none runs: exit 1; several: they are named, exit 2; one of them by its pro
 
 test("its socket is for its user only, leaves with it, and one left behind is cleared away", async () => {
   const directory = join(
-    gatewayEnvironment()["XDG_RUNTIME_DIR"] ?? "",
+    gatewayEnvironment()[runtimeVariable] ?? "",
     `application-pool-${process.getuid?.()}`,
   );
   const gateway = await serving();
@@ -102,7 +103,7 @@ test("a directory that others can enter is not used: served all the same, with a
   mkdirSync(join(base, `application-pool-${process.getuid?.()}`), { mode: 0o755 });
   const app = writeApplication(temporaryDirectory());
   const gateway = startGateway([app, "--listen", "127.0.0.1:0"], {
-    environment: { XDG_RUNTIME_DIR: base },
+    environment: { [runtimeVariable]: base },
   });
   await until("it warns", () => gateway.log.includes("others can enter it"));
   expect((await fetch(await gateway.address())).status).toBe(200);

@@ -1,8 +1,9 @@
 /** Where `serve` listens: TCP, Unix sockets, and sockets that systemd passes. */
 import { expect, test } from "bun:test";
-import { existsSync, lstatSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { readServeArguments } from "../../src/cli/serve-options.ts";
 import { listenTcp, localAddress } from "../../src/native/listening-socket.ts";
 import { listenUnix, pathAddress } from "../../src/native/socket.ts";
 import { binaryPath, plainEnvironment } from "../helpers/binary-server.ts";
@@ -120,6 +121,22 @@ test("sockets that systemd passes take the place of addresses, TCP and Unix", as
   expect(await overUnix.text()).toStartWith("app /unix ");
   await gateway.end();
   expect(existsSync(path)).toBe(true);
+});
+
+test("the units in examples/serve name only what there is", () => {
+  const unit = readFileSync(
+    join(import.meta.dir, "../../examples/serve/application-pool.service"),
+    "utf8",
+  );
+  const commands = Array.from(
+    unit.matchAll(/^Exec\w+=\S*ApplicationPoolServerExecutable (.*)$/gm),
+    ([, words = ""]) => words.split(" "),
+  );
+  expect(commands).toHaveLength(2);
+  for (const [command, ...args] of commands) {
+    expect(command).toBe("serve");
+    expect(() => readServeArguments(args)).not.toThrow();
+  }
 });
 
 test("a passed descriptor on which nothing can be accepted: exit 1", () => {

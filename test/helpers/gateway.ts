@@ -8,6 +8,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { runtimeVariable } from "../../src/gateway/runtime-directory.ts";
 import type { GatewayStatus } from "../../src/gateway/status-socket.ts";
 import { binaryPath, plainEnvironment } from "./binary-server.ts";
 import { until, within } from "./condition.ts";
@@ -122,7 +123,7 @@ let runtimeDirectory = "";
 
 /** The environment of gateways, and of whoever asks for their status. */
 export function gatewayEnvironment(): Readonly<Record<string, string>> {
-  return { ...plainEnvironment, XDG_RUNTIME_DIR: runtimeDirectory };
+  return { ...plainEnvironment, [runtimeVariable]: runtimeDirectory };
 }
 
 /** To be called once at the top of a test file: ends after each test what it has started. */
