@@ -3,15 +3,14 @@
  * - A short body with a length is read before an instance is asked for, so that a slow visitor
  *   holds none, and the request can be repeated. Any other body is passed on as it comes, as fast
  *   as the instance takes it.
- * - An answer of known and moderate length is passed on when it is whole: it keeps its length
- *   (Bun sends streams in chunks), and one that is cut short becomes a clean error. Any other is
- *   passed on as it comes, as fast as the visitor takes it; where it is cut short, its stream
- *   fails, and Bun resets the visitor's connection: no half answer looks whole.
+ * - What of an answer does not belong to the visitor's connection is passed on
+ *   (answer-headers.ts, answer-body.ts); one that cannot be passed on ends its session.
  * - A visitor who leaves ends the session at once.
  */
 import { frameable, type PreparedRequest } from "../parent/request.ts";
 import { BusyError } from "../parent/errors.ts";
 import type { SessionResponse } from "../parent/response.ts";
+import { bodyFor } from "./answer-body.ts";
 import { answerHeaders, checkStatus } from "./answer-headers.ts";
 import { cgiRequest, type CgiRequest } from "./cgi-variables.ts";
 import type { AppConfig, RequestLimits } from "./config.ts";
@@ -23,8 +22,6 @@ import type { Visit } from "./visit.ts";
 
 /** Bodies of requests up to this size are read first; larger ones are worth an instance's time. */
 const maxReadFirstBytes = 64 * 1024;
-/** Bodies of answers up to this size are collected; longer ones cost less when passed on. */
-const maxCollectedBytes = 256 * 1024;
 
 /** What a request may cost in time and company; 0: no limit. */
 export interface ProxyLimits extends Pick<
@@ -108,67 +105,15 @@ async function respond(answer: SessionResponse, visit: Visit): Promise<Response>
     checkStatus(answer);
     const isHead = visit.method === "HEAD";
     const headers = answerHeaders(answer.headers, isHead || status === 304, isHead);
-    const body = isHead || isBodiless(status) ? null : await bodyFor(answer, visit);
     visit.status = status;
+    const isBodiless = isHead || status === 204 || status === 205 || status === 304;
+    const body = isBodiless ? null : await bodyFor(answer, visit);
+    // Only where there is one against the rules: else the answer is over.
+    if (isBodiless) answer.cancel();
     if (!(body instanceof ReadableStream)) visit.ended();
     return new Response(body, { status, headers });
   } catch (error) {
     answer.cancel();
     throw error;
   }
-}
-
-function isBodiless(status: number): boolean {
-  return status === 204 || status === 205 || status === 304;
-}
-
-type ResponseBody = Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>;
-
-async function bodyFor(answer: SessionResponse, visit: Visit): Promise<ResponseBody> {
-  const whole = answer.takeWholeBody() ?? (await collect(answer));
-  if (whole === undefined) return streamOf(answer, visit);
-  visit.bytes = whole.length;
-  return whole as Uint8Array<ArrayBuffer>;
-}
-
-/** The body if its length is known and moderate. */
-async function collect(answer: SessionResponse): Promise<Uint8Array | undefined> {
-  const { bodyLength } = answer;
-  if (bodyLength === undefined || bodyLength > maxCollectedBytes) return undefined;
-  const whole = new Uint8Array(bodyLength);
-  let length = 0;
-  for (let chunk = await answer.read(); chunk !== undefined; chunk = await answer.read()) {
-    whole.set(chunk, length);
-    length += chunk.length;
-  }
-  return whole;
-}
-
-function streamOf(answer: SessionResponse, visit: Visit): ReadableStream<Uint8Array> {
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller): Promise<void> {
-        try {
-          const chunk = await answer.read();
-          if (chunk === undefined) {
-            controller.close();
-            visit.ended();
-          } else {
-            visit.bytes += chunk.length;
-            controller.enqueue(chunk);
-          }
-        } catch (error) {
-          visit.failure = error instanceof Error ? error.message : String(error);
-          visit.ended();
-          throw error;
-        }
-      },
-      cancel(): void {
-        answer.cancel();
-        visit.ended();
-      },
-    },
-    // Nothing is fetched ahead of the visitor: what has arrived is kept, bounded, by the session.
-    { highWaterMark: 0 },
-  );
 }

@@ -101,9 +101,9 @@ export class Exchange {
 
   /** Sends bytes; `done` is called when the kernel has them all, or nobody wants them any more. */
   send(bytes: Uint8Array, done: () => void): void {
-    const rest = bytes.subarray(this.#tryWrite(bytes));
-    if (rest.length === 0) done();
-    else this.#unsent = { rest, done };
+    const sent = this.#tryWrite(bytes);
+    if (sent === bytes.length) done();
+    else this.#unsent = { rest: bytes.subarray(sent), done };
   }
 
   /** The same as a promise. */
@@ -228,7 +228,7 @@ export class Exchange {
     if (this.#state === "done") return;
     if (this.#chunked !== undefined) return this.#receiveChunked(this.#chunked, chunk);
     if (this.#framing.kind === "stream") return this.#deliver(chunk);
-    const wanted = chunk.subarray(0, this.#missing);
+    const wanted = chunk.length <= this.#missing ? chunk : chunk.subarray(0, this.#missing);
     this.#missing -= wanted.length;
     this.#deliver(wanted);
     // What is more than announced is dropped, and the stream with it.

@@ -90,8 +90,10 @@ export class ResponseHeadParser {
 
   /** The offset after the empty line, if it is there. */
   #findEnd(): number | undefined {
+    const whole = this.#data.length === this.#length;
+    const data = whole ? this.#data : this.#data.subarray(0, this.#length);
     for (;;) {
-      const lf = this.#data.subarray(0, this.#length).indexOf(LF, this.#searched);
+      const lf = data.indexOf(LF, this.#searched);
       const reached = lf < 0 ? this.#length : lf + 1;
       if (reached > MAX_HEAD_BYTES) {
         throw new ProtocolError(`answer of the instance: its head exceeds ${MAX_HEAD_BYTES} bytes`);

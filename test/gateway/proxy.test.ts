@@ -37,6 +37,10 @@ const program = `
       await Bun.sleep(60_000);
     },
     "/aborted": () => new Response(String(aborted)),
+    "/stall": () => new Response((async function* () {
+      yield text("begin "); await Bun.sleep(60_000);
+    })(), { headers: { "Content-Length": "100" } }),
+    "/reset": () => new Response("body", { status: 205 }),
     "/die": () => process.exit(1),
     "/die-inside": (request) => new Response((async function* () {
       yield text("begin "); await Bun.sleep(20); process.exit(1);
@@ -110,6 +114,22 @@ describe("an answer", () => {
       expect(gateway.done.map((visit) => [visit.pid, visit.status])).toEqual(
         Array.from({ length: 3 }, () => [pid, 200]),
       );
+    }));
+
+  test("that stops in its middle is passed on so far", () =>
+    withApp(async (gateway) => {
+      const visitor = await gateway.connect();
+      visitor.get("/stall");
+      await visitor.has("begin ");
+      visitor.leave();
+      await until("the visit is over", () => gateway.done.length === 1);
+    }));
+
+  test("of 205 has no body, whatever the application says", () =>
+    withApp(async (gateway) => {
+      expect(await (await gateway.fetch("/reset")).text()).toBe("");
+      const pool = await gateway.link.connection();
+      await until("its session is over", async () => (await pool.getActive()) === 0);
     }));
 
   test("of moderate length that is cut short is no answer", () =>
