@@ -17,7 +17,6 @@ import { SyscallError } from "./errno.ts";
 import { C, epollEvent } from "./layout.ts";
 import { address, arenaView, errno, libc, loadFunctions, reserve } from "./libc.ts";
 import { localAddress, type TcpAddress, type UnixPath } from "./listening-socket.ts";
-import { OwnedFd } from "./owned-fd.ts";
 import { socketOption } from "./socket.ts";
 
 const functions = loadFunctions({
@@ -43,7 +42,8 @@ export interface ServedListener {
   readonly address: TcpAddress | UnixPath;
   /**
    * Accepts no more connections; those there are go on, idle ones too. The listener is closed in
-   * this process: if nobody else has it, its address is free.
+   * this process: if nobody else has it, its address is free. To be called before the server's
+   * `stop`; once is enough.
    */
   stopAccepting(): void;
 }
@@ -76,12 +76,18 @@ export function serveOn(
     exchange(fd, registration, listener);
     const name = localAddress(listener);
     if (name === undefined) throw new Error("it is neither a TCP nor a Unix socket");
+    let accepts = true;
     const stopAccepting = (): void => {
+      if (!accepts) return; // by now the number may be somebody else's
+      accepts = false;
       // Others may hold the same description, so closing alone would not end the registration.
       functions.epoll_ctl(registration.epoll, C.EPOLL_CTL_DEL, fd, null);
-      // What Bun will close is a socket that means nothing.
-      using inert = new OwnedFd(libc.socket(C.AF_UNIX, C.SOCK_STREAM | C.SOCK_CLOEXEC, 0));
-      functions.dup3(inert.number, fd, C.O_CLOEXEC);
+      // What Bun will close is a socket that means nothing. With no descriptor free for that, the
+      // listener stays open until then.
+      const inert = libc.socket(C.AF_UNIX, C.SOCK_STREAM | C.SOCK_CLOEXEC, 0);
+      if (inert < 0) return;
+      functions.dup3(inert, fd, C.O_CLOEXEC);
+      libc.close(inert);
     };
     return { server, address: name, stopAccepting };
   } catch (cause) {

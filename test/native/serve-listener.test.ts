@@ -125,6 +125,11 @@ test("once it accepts no more, its copy of the listener is closed: the address i
   served.stopAccepting();
   expect(await refuses(url)).toBe(true);
   await served.server.stop();
+  // Whoever has the number now keeps it.
+  const others = Array.from({ length: 4 }, () => listenAnywhere());
+  served.stopAccepting();
+  expect(others.map((other) => localAddress(other.number)?.kind)).toEqual(others.map(() => "tcp"));
+  for (const other of others) other.close();
 });
 
 test("of two servers on one listener, both may accept, and each connection has one of them", async () => {
