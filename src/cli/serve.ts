@@ -161,6 +161,11 @@ function count(number: number, what: string): string {
   return `${number} ${what}${number === 1 ? "" : "s"}`;
 }
 
+/** Whoever was to read it may be gone: no reason to serve nothing. */
 function say(line: string): void {
-  writeSync(1, `${line}\n`);
+  try {
+    writeSync(1, `${line}\n`);
+  } catch {
+    // there is nowhere left to say so
+  }
 }

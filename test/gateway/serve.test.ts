@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
-import { gateways, writeApplication, type Gateway } from "../helpers/gateway.ts";
+import { gateways, statusOf, writeApplication, type Gateway } from "../helpers/gateway.ts";
 import { isRunning } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
@@ -234,6 +234,19 @@ test("--check says that a configuration is good, or what is wrong with it, and s
     "",
   ]);
   expect(good.addresses).toEqual([]);
+});
+
+test("with nobody to read its output, it serves all the same", async () => {
+  const app = writeApplication(temporaryDirectory());
+  // Closed from the start, and a pipe whose reader has left.
+  for (const redirection of ['"$0" "$@" >&-', '"$0" "$@" > >(exec true)']) {
+    const gateway = startGateway([app, ...anyPort], {
+      wrapper: ["/bin/bash", "-c", `exec ${redirection}`],
+    });
+    const status = await until("it runs", () => statusOf(gateway).catch(() => undefined));
+    expect((await fetch(`${status.listening[0]}/x`)).status).toBe(200);
+    await gateway.end();
+  }
 });
 
 test("a storm of signals to reload, and the end in the middle of it", async () => {

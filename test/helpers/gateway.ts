@@ -143,7 +143,7 @@ export async function statusOf(gateway: Gateway): Promise<GatewayStatus> {
   const command = [binaryPath, "status", "--json", "--pid", String(gateway.pid)];
   await using child = Bun.spawn(command, {
     env: gatewayEnvironment(),
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["ignore", "pipe", "ignore"],
   });
   return (await child.stdout.json()) as GatewayStatus;
 }
