@@ -3,8 +3,7 @@
  *
  *     await using server = startPoolServer();
  *     using pool = await server.connect();
- *     const session = await pool.get("/srv/app");
- *     const answer = await request(session, { headers: [["REQUEST_METHOD", "GET"], …] });
+ *     const answer = await pool.request("/srv/app", { headers: [["REQUEST_METHOD", "GET"], …] });
  *     console.log(answer.status, await answer.text());
  *
  * This is the one file that gathers others: the package's export.

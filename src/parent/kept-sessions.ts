@@ -52,7 +52,7 @@ export class KeptSessions implements SessionSource, LineHost {
       return request.fail(new BusyError(`${what}: too many requests wait on this connection`));
     }
     this.#requests.add(request);
-    this.#tickOn();
+    this.tickOn();
     request.begin();
   }
 
@@ -109,7 +109,8 @@ export class KeptSessions implements SessionSource, LineHost {
     for (const line of this.#lines.values()) line.end(why);
   }
 
-  #tickOn(): void {
+  /** Starts the clock; it stops by itself when nothing is left to do. */
+  tickOn(): void {
     if (this.#timer !== undefined) return;
     this.#timer = setInterval(() => this.#tick(), tickMs);
     // The connection keeps the process alive, or does not; the clock has no say.

@@ -48,6 +48,8 @@ export interface LineHost {
   waiting: number;
   ask(get: PendingGet): void;
   withdraw(get: PendingGet): void;
+  /** There is something for a tick to do. */
+  tickOn(): void;
   opened(stream: SessionStream, line: SessionLine): void;
   closed(stream: SessionStream): void;
 }
@@ -106,10 +108,11 @@ export class SessionLine implements StreamKeeper {
     if (!stream.isOpen) return;
     const waiter = this.#nextFor(stream);
     if (waiter !== undefined) return waiter.serve(stream);
-    if (this.#ended !== undefined || !stream.isKept || this.#idle.length >= maxIdle)
-      return stream.close();
+    const isFull = this.#idle.length >= maxIdle;
+    if (this.#ended !== undefined || !stream.isKept || isFull) return stream.close();
     stream.idleSinceMs = performance.now();
     this.#idle.push(stream);
+    this.#host.tickOn();
   }
 
   /** For its streams. */

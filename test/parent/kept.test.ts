@@ -34,6 +34,21 @@ describe("a session that is kept", () => {
       await until("the instance sees its end", () => instance.closed || instance.sawEnd);
     }));
 
+  test("is given back also when its answer has taken long", () =>
+    Scene.with(async (scene) => {
+      const answer = scene.pool.request(app, get);
+      await scene.sayBuiltin();
+      const instance = await scene.grant();
+      await instance.next();
+      await instance.write("Status: 200 OK\r\nContent-Length: 2\r\n\r\nh");
+      const text = (await answer).text();
+      // Several ticks: with no request left that waits for an answer, the clock has stopped.
+      await Bun.sleep(100);
+      await instance.write("i");
+      expect(await text).toBe("hi");
+      expect((await scene.peer.take("close")).sessionId).toBe(0);
+    }));
+
   test("is given back at once when it is recalled and idle", () =>
     Scene.with(async (scene) => {
       await scene.first();
