@@ -45,6 +45,8 @@ function makeServer(config: GatewayConfig): RequestServer {
   reportMistakes(log);
   const accessLog = AccessLog.open(config);
   const link = new PoolLink(attachPoolServer(workerDescriptors.wake), config.apps);
+  // So that the first request does not wait for it. Where it fails, requests try again, and say so.
+  link.connection().catch(ignore);
   // Of those that may wait, each worker has its share: most of them wait there, not in the pool.
   const maxQueue = Math.ceil(config.pool.maxQueue / config.workers);
   const proxy = new Proxy(link, { ...config.limits, maxQueue });

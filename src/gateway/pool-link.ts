@@ -1,7 +1,7 @@
 /**
  * PoolLink: a worker's way to the pool server, by one connection. Rules:
- * - It connects with the first request, tells the server how each application's instances are to be
- *   started, and only then passes requests on.
+ * - It connects with the first request or question, tells the server how each application's
+ *   instances are to be started, and only then passes requests on.
  * - When the connection ends (the server has died and is started anew on the same wake socket), the
  *   next request connects again. Requests that had no instance yet go to the new server; bytes on
  *   the wake socket that the old one did not read are read by the new one.
@@ -94,7 +94,9 @@ export class PoolLink {
         const connection = await this.#access.connect({ limitMs: connectLimitMs });
         await this.#configure(connection);
         this.#connection = connection;
-        return connection;
+        if (!this.#isClosed) return connection;
+        connection.close();
+        continue;
       } catch (error) {
         if (error instanceof ConfigureError) throw error;
         const isLate = performance.now() >= deadlineMs;
