@@ -8,8 +8,6 @@
  *   same, because the pool recalls sessions for everybody who waits there.
  * - An idle session is given back after a short time, or when it is recalled. A busy one that is
  *   recalled is closed after its request.
- * - The pool is asked once a second at least, however many sessions are kept: it is then that it
- *   looks for restart.txt, and recalls the sessions of instances from before.
  * - A get that nobody waits for any more is withdrawn at the next tick, not at once: under load the
  *   next request wants it.
  */
@@ -22,8 +20,6 @@ import { SessionStream, type StreamKeeper } from "./session-stream.ts";
 
 /** How long a session is kept without a request (PROTOCOL section 11). */
 const keptMs = 100;
-/** How old the pool's last word on an application may be. */
-const askEveryMs = 1_000;
 /** Idle sessions of one application; each is a descriptor here and in the instance. */
 const maxIdle = 500;
 /** Gets that wait in the pool while the line has no session. */
@@ -67,8 +63,6 @@ export class SessionLine implements StreamKeeper {
   readonly #gets = new Set<PendingGet>();
   /** Sessions, idle or not. */
   #open = 0;
-  /** When a get was sent last, by performance.now(). */
-  #askedMs = 0;
   /** Once the connection has ended: the error for whoever asks. */
   #ended: EndReason | undefined;
 
@@ -91,11 +85,7 @@ export class SessionLine implements StreamKeeper {
   take(application: Application, waiter: Waiter): void {
     this.#application = application;
     const stream = waiter.needsFresh ? undefined : this.#idle.pop();
-    if (stream !== undefined) {
-      if (performance.now() - this.#askedMs < askEveryMs) return waiter.serve(stream);
-      // Given back first: its instance is then free for the get that follows.
-      stream.close();
-    }
+    if (stream !== undefined) return waiter.serve(stream);
     if (this.#ended !== undefined) return waiter.fail(this.#ended(getOf(application)));
     const { maxWaiting } = waiter;
     if (maxWaiting > 0 && this.#host.waiting >= maxWaiting) {
@@ -184,7 +174,6 @@ export class SessionLine implements StreamKeeper {
         bytes: 0,
       };
       this.#gets.add(get);
-      this.#askedMs = performance.now();
       this.#host.ask(get);
     }
   }

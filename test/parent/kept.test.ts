@@ -49,23 +49,6 @@ describe("a session that is kept", () => {
       expect((await scene.peer.take("close")).sessionId).toBe(0);
     }));
 
-  test("does not keep the pool from being asked again, however busy it is", () =>
-    Scene.with(async (scene) => {
-      const first = await scene.first();
-      const second = scene.grant(1);
-      const isServed = async () => {
-        const answer = scene.pool.request(app, get);
-        await until("a request or the end", () => first.received.length > 0 || first.sawEnd);
-        // The pool is asked for another session, and the first is given back before that.
-        const instance = first.received.length > 0 ? first : await second;
-        await instance.next();
-        await instance.write(framedAnswer);
-        expect(await (await answer).text()).toBe("hi");
-        return instance !== first;
-      };
-      await until("another session serves", isServed);
-    }));
-
   test("is given back at once when it is recalled and idle", () =>
     Scene.with(async (scene) => {
       await scene.first();
