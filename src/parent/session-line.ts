@@ -10,7 +10,12 @@
  *   recalled is closed after its request.
  * - A get that nobody waits for any more is withdrawn at the next tick, not at once: under load the
  *   next request wants it.
+ * - Only a get lets the pool notice restart.txt. So no session serves a further request while that
+ *   file is there: what comes after the touch is answered by the new version.
  */
+import { existsSync } from "node:fs";
+
+import { toBytes } from "../wire/bytes.ts";
 import type { Application } from "./application.ts";
 import { BusyError } from "./errors.ts";
 import type { PendingGet } from "./pending-gets.ts";
@@ -30,6 +35,9 @@ const maxGets = 100;
  */
 const getsBesides = 1;
 const maxGetsBesides = 4;
+
+/** Below an application's root (PROTOCOL section 7). */
+const restartFile = Buffer.from("/tmp/restart.txt");
 
 /** A request that waits for a session. */
 export interface Waiter {
@@ -62,18 +70,20 @@ export class SessionLine implements StreamKeeper {
   readonly #waiting = new Set<Waiter>();
   readonly #gets = new Set<PendingGet>();
   /** Sessions, idle or not. */
-  #open = 0;
+  readonly #open = new Set<SessionStream>();
+  readonly #restartFile: Buffer;
   /** Once the connection has ended: the error for whoever asks. */
   #ended: EndReason | undefined;
 
   constructor(application: Application, host: LineHost) {
     this.#application = application;
     this.#host = host;
+    this.#restartFile = Buffer.concat([toBytes(application.root), restartFile]);
   }
 
   /** Whether there is nothing here. */
   get isEmpty(): boolean {
-    return this.#open === 0 && this.#waiting.size === 0 && this.#gets.size === 0;
+    return this.#open.size === 0 && this.#waiting.size === 0 && this.#gets.size === 0;
   }
 
   /** Whether a tick would find something to do, now or later. */
@@ -84,6 +94,7 @@ export class SessionLine implements StreamKeeper {
   /** Serves the waiter, at once or when there is a session. */
   take(application: Application, waiter: Waiter): void {
     this.#application = application;
+    if (this.#idle.length > 0) this.#heedRestart();
     const stream = waiter.needsFresh ? undefined : this.#idle.pop();
     if (stream !== undefined) return waiter.serve(stream);
     if (this.#ended !== undefined) return waiter.fail(this.#ended(getOf(application)));
@@ -106,6 +117,8 @@ export class SessionLine implements StreamKeeper {
   freed(stream: SessionStream): void {
     // Closed while it was being opened: who waits has another get on its way.
     if (!stream.isOpen) return;
+    const isReused = stream.served > 0 && this.#waiting.size > 0;
+    if (isReused && this.#heedRestart()) return stream.close();
     const waiter = this.#nextFor(stream);
     if (waiter !== undefined) return waiter.serve(stream);
     const isFull = this.#idle.length >= maxIdle;
@@ -117,7 +130,7 @@ export class SessionLine implements StreamKeeper {
 
   /** For its streams. */
   closed(stream: SessionStream): void {
-    this.#open -= 1;
+    this.#open.delete(stream);
     const at = this.#idle.indexOf(stream);
     if (at >= 0) this.#idle.splice(at, 1);
     this.#host.closed(stream);
@@ -156,13 +169,21 @@ export class SessionLine implements StreamKeeper {
     }
   }
 
+  /** Gives all sessions back if the application is to be restarted. @returns whether it is. */
+  #heedRestart(): boolean {
+    if (!existsSync(this.#restartFile)) return false;
+    for (const stream of this.#open) stream.isRecalled = true;
+    for (const stream of this.#idle.slice()) stream.close();
+    return true;
+  }
+
   /**
    * Asks the pool for as many sessions as are waited for, within bounds.
    * @param besides how many gets may wait while there are sessions.
    */
   #ask(besides = getsBesides): void {
     if (this.#ended !== undefined) return;
-    const hasSome = this.#host.command === "getKept" && this.#open > 0;
+    const hasSome = this.#host.command === "getKept" && this.#open.size > 0;
     const wanted = Math.min(this.#waiting.size, hasSome ? besides : maxGets);
     while (this.#gets.size < wanted) {
       const get: PendingGet = {
@@ -181,7 +202,7 @@ export class SessionLine implements StreamKeeper {
   async #granted(get: PendingGet, session: Session): Promise<void> {
     this.#gets.delete(get);
     const stream = new SessionStream(session, this, this.#host.command === "getKept");
-    this.#open += 1;
+    this.#open.add(stream);
     this.#host.opened(stream, this);
     try {
       await stream.open();

@@ -3,15 +3,20 @@
  * again, given back, recalled, dropped.
  */
 import { describe, expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
 import { SessionError } from "../../src/parent/index.ts";
 import { encodeRecall } from "../../src/wire/replies.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
 import { app, framedAnswer, get, post, Scene } from "./kept-scene.ts";
 import { rejection } from "./rejection.ts";
 import { ScriptedInstance } from "./scripted-instance.ts";
 
 countDescriptors();
+const newDirectory = temporaryDirectories();
 
 describe("a session that is kept", () => {
   test("serves the next request too, without a word to the pool", () =>
@@ -75,6 +80,33 @@ describe("a session that is kept", () => {
       await scene.peer.take("close");
       void rejection(scene.pool.getCount());
       await scene.peer.take("getCount");
+    }));
+
+  test("serves no further request while restart.txt is there: that asks the pool", () =>
+    Scene.with(async (scene) => {
+      const application = newDirectory();
+      const answer = scene.pool.request(application, get);
+      await scene.sayBuiltin();
+      const old = await scene.grant();
+      await old.next();
+      await old.write(framedAnswer);
+      await (await answer).text();
+      mkdirSync(join(application, "tmp"));
+      writeFileSync(join(application, "tmp/restart.txt"), "");
+      const next = scene.pool.request(application, get);
+      const fresh = await scene.grant(1);
+      await until("the old instance sees the end of its session", () => old.sawEnd || old.closed);
+      await fresh.next();
+      // One that waits does not get what serves at the moment either, but a session of its own.
+      const waiting = scene.pool.request(application, get);
+      await fresh.write(framedAnswer);
+      await (await next).text();
+      const { tag } = await scene.peer.take("getKept");
+      await scene.peer.take("close");
+      const third = await ScriptedInstance.on(scene.peer.grant(tag, 102, 2));
+      await third.next();
+      await third.write(framedAnswer);
+      expect(await (await waiting).text()).toBe("hi");
     }));
 
   test("is told of when its instance ends", () =>
