@@ -3,8 +3,15 @@
  * of its own, until Ctrl-C. The examples are copied to a temporary directory first, so that they
  * can be changed at will and the checkout stays as it is; it is removed at the end.
  */
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -39,8 +46,10 @@ function works(command: readonly string[] | undefined): boolean {
   return Bun.spawnSync([...command], { stdio: ["ignore", "ignore", "ignore"] }).success;
 }
 
+/** All there are; the simplest comes first. */
 function findExamples(): Example[] {
-  return readdirSync(examples).flatMap((name) => {
+  const names = readdirSync(examples).toSorted();
+  return ["hello", ...names.filter((name) => name !== "hello")].flatMap((name) => {
     try {
       const { loader } = findApplication(fromText(join(examples, name)), "auto", true);
       return [{ name, loader }];
@@ -48,6 +57,19 @@ function findExamples(): Example[] {
       return []; // no application, but for example programs that use the pool
     }
   });
+}
+
+/** What is at `/`: a page with links to the others, which needs no process. */
+function writeIndex(directory: string, served: readonly Example[]): void {
+  const links = served.map(
+    ({ name, loader }) => `<li><a href="/${name}/">${name}</a>: ${kinds[loader].what}`,
+  );
+  const title = "Applications of this pool";
+  const page = `<!DOCTYPE html>\n<title>${title}</title>\n<h1>${title}</h1>\n<ul>\n`;
+  mkdirSync(join(directory, "index/public"), { recursive: true });
+  writeFileSync(join(directory, "index/public/index.html"), `${page}${links.join("\n")}\n</ul>\n`);
+  const rest = 'new Response("There is nothing here.\\n", { status: 404 })';
+  writeFileSync(join(directory, "index/server.ts"), `export default { fetch: () => ${rest} };\n`);
 }
 
 /** Copies the examples and writes the gateway's configuration. @returns the file. */
@@ -59,6 +81,8 @@ function prepare(directory: string, served: readonly Example[]): string {
     mkdirSync(join(directory, name, "tmp"));
     return `[[apps]]\nroot = "${name}"\nprefix = "/${name}"\n`;
   });
+  writeIndex(directory, served);
+  apps.unshift('[[apps]]\nroot = "index"\n');
   const file = join(directory, "pool.toml");
   const head = 'environment = "development"\n\n[log]\naccess = "off"\nlevel = 1\n';
   writeFileSync(file, [head, ...apps].join("\n"));
@@ -69,6 +93,7 @@ function tell(url: string, directory: string, served: readonly Example[]): void 
   const rows = served.map(
     ({ name, loader }) => `  ${`${url}/${name}/`.padEnd(36)} ${kinds[loader].what}`,
   );
+  rows.unshift(`  ${`${url}/`.padEnd(36)} links to all of them`);
   const missing = findExamples().filter(({ name }) => !served.some((one) => one.name === name));
   const absent = missing.map(
     ({ name, loader }) => `  not served: ${name}, which needs ${kinds[loader].needs}`,
