@@ -11,6 +11,7 @@ Bun.serve({
     const url = new URL(request.url);
     await Bun.sleep(Number(url.searchParams.get("ms") ?? 0));
     counted += 1;
-    return Response.json({ process: process.pid, counted, method: request.method });
+    const answer = JSON.stringify({ process: process.pid, counted, method: request.method });
+    return new Response(`${answer}\n`, { headers: { "Content-Type": "application/json" } });
   },
 });
