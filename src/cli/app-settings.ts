@@ -112,25 +112,43 @@ function readVariables(table: Table): Record<string, string> {
   return variables;
 }
 
-/** Two applications of one name, or of one host and prefix: which one is meant? */
+/**
+ * Two applications of one name, or of one host and prefix: which one is meant? And the pool knows
+ * an application by its root: two of one root share processes, so they have to agree on them.
+ */
 function refuseDuplicates(tables: readonly Table[], apps: readonly AppConfig[]): void {
   const names = new Map<string, string>();
   const routes = new Map<string, string>();
+  const roots = new Map<string, { app: AppConfig; place: string }>();
   apps.forEach((app, index) => {
     const table = tables[index];
     if (table === undefined) return;
+    const place = `apps[${index}]`;
     const named = names.get(app.name);
     if (named !== undefined && app.name !== "") {
       table.wrong("name", `'${app.name}' is the name of ${named} too`);
     }
-    names.set(app.name, table.keyOf("name").replace(".name", ""));
+    names.set(app.name, place);
     for (const host of app.hosts.length === 0 ? [""] : new Set(app.hosts)) {
       const route = `${host === "" ? "every host" : `host ${host}`}, prefix ${app.prefix}`;
       const taken = routes.get(route);
       if (taken !== undefined) {
         table.wrong(app.hosts.length === 0 ? "prefix" : "hosts", `${route}: ${taken} has it too`);
       }
-      routes.set(route, table.keyOf("name").replace(".name", ""));
+      routes.set(route, place);
+    }
+    const twin = roots.get(app.root);
+    if (twin === undefined) roots.set(app.root, { app, place });
+    else if (app.root !== "" && !Bun.deepEquals(ofProcesses(app), ofProcesses(twin.app))) {
+      table.wrong("root", `${twin.place} has it too, but other settings for its processes`);
     }
   });
+}
+
+/** What decides how an application's processes are started. */
+function ofProcesses(app: AppConfig): Partial<AppConfig> {
+  const { type, environment, spawnMethod, user, env } = app;
+  const { maxInstances, concurrency, spawnTimeoutMs } = app;
+  const limits = { maxInstances, concurrency, spawnTimeoutMs };
+  return { type, environment, spawnMethod, user, env, ...limits };
 }

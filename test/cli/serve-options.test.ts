@@ -195,6 +195,10 @@ test("a file: every key, paths relative to where it lies", () => {
   expect(two).toMatchObject({ name: "two", prefix: "/two", type: "bun", user: "root" });
 });
 
+test("one root may be served twice, with the same processes", () => {
+  expect(problemsOf(`${app}prefix = "/a"\n${app}name = "b"\nprefix = "/b"\n`)).toEqual([]);
+});
+
 test("beside a file, the command line wins; the rest of a table stays", () => {
   const path = join(withFile(wholeFile), "pool.toml");
   const config = read("--config", path, "--workers", "5", "--max", "99", "--listen", "*:81");
@@ -307,6 +311,11 @@ const badFiles: [string, string, string[]][] = [
       "apps[1].name: 'a' is the name of apps[0] too",
       "apps[1].hosts: host x.org, prefix /: apps[0] has it too",
     ],
+  ],
+  [
+    "one root with different processes",
+    `${app}prefix = "/a"\n${app}name = "b"\nprefix = "/b"\nconcurrency = 1\n`,
+    ["apps[1].root: apps[0] has it too, but other settings for its processes"],
   ],
   [
     "TLS without a key",

@@ -189,8 +189,11 @@ test("a second SIGTERM ends it at once, the request with it", async () => {
     () => "failed",
   );
   await until("the request is under way", () => gateway.log.includes("slow request begins"));
-  gateway.signal("SIGTERM");
   const [worker] = gateway.workers;
+  const descriptors = openDescriptors(gateway.pid).size;
+  gateway.signal("SIGTERM");
+  // Two that come together are one signal.
+  await until("the first is heeded", () => openDescriptors(gateway.pid).size < descriptors);
   gateway.signal("SIGTERM");
   await until("the worker is gone", () => !isRunning(worker?.pid ?? 0));
   expect(await gateway.ended).toBe(0);
