@@ -140,6 +140,30 @@ describe.each(languages)("$name:", (language) => {
     });
   });
 
+  faultTest("what it has started goes with it, killed or not", async (server) => {
+    const client = await server.connect();
+    const root = writeFiles(server, "helped", { [file]: programs["has a helper"] });
+    const first = await request(client, root, options);
+    process.kill(first.pid, "SIGKILL");
+    await until("its helper is gone", () => !isRunning(Number(first.body)));
+    const second = await request(client, root, options);
+    await client.send("clear");
+    await until("the other's is gone, too", () => !isRunning(Number(second.body)));
+  });
+
+  test("what it has started goes with it also when the server is killed outright", async () => {
+    const server = await ServerUnderTest.start("binary", builtin);
+    const client = await server.connect();
+    const root = writeFiles(server, "helped", { [file]: programs["has a helper"] });
+    const { body: helper } = await request(client, root, options);
+    process.kill(server.pid, "SIGKILL");
+    await within("its end", server.ended);
+    server.parent.closeClients();
+    server.parent.close();
+    await until("its helper is gone", () => !isRunning(Number(helper)));
+    server.remove();
+  });
+
   test("killed outright in a request, a spawn and idleness, the server leaves nothing", async () => {
     const server = await ServerUnderTest.start("binary", builtin);
     const client = await server.connect();

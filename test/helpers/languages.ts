@@ -24,6 +24,8 @@ export type Behaviour =
   | "hangs"
   /** On a request, starts a daemon in its own session that holds all it has; answers its pid. */
   | "daemonizes"
+  /** On a request, starts a program in its own process group, and leaves it; answers its pid. */
+  | "has a helper"
   /** On a request, starts a child that ignores SIGTERM, says `child PID`, and is stuck as it is. */
   | "is stuck"
   /** Ends itself by SIGKILL at each request. */
@@ -63,6 +65,10 @@ const bun: Language = {
         { stdio: ["ignore", "inherit", "inherit", 3, 4, "pipe"] });
       await child.exited;
       return new Response(await Bun.file(child.stdio[5]).text());
+    } };`,
+    "has a helper": `export default { fetch: () => {
+      const child = Bun.spawn(["sleep", "1000"], { stdio: ["ignore", "ignore", "ignore"] });
+      return new Response(String(child.pid));
     } };`,
     "is stuck": `export default { fetch: () => {
       const child = Bun.spawn(["sh", "-c", ${JSON.stringify(stubbornChild)}]);
@@ -113,6 +119,7 @@ os.wait()
 answer = os.read(reader, 20).decode()
 os.close(reader)
 os.close(writer)`),
+  "has a helper": python("answer = subprocess.Popen(['sleep', '1000']).pid"),
   "is stuck": python(`
 child = subprocess.Popen(["sh", "-c", "${stubbornChild}"])
 os.write(1, b"child %d\\n" % child.pid)
@@ -165,6 +172,7 @@ writer.close
 answer = reader.read
 Process.wait(child)
 reader.close`),
+  "has a helper": ruby('answer = spawn("sleep", "1000")'),
   "is stuck": ruby(`
 child = spawn("sh", "-c", "${stubbornChild}")
 STDOUT.syswrite("child #{child}\\n")
@@ -211,6 +219,10 @@ const node: Language = {
       const start = "exec setsid sh -c 'sleep 1000 5>&- & echo $! >&5'";
       const stdio = ["ignore", "inherit", "inherit", 3, 4, "pipe"];
       response.end(spawnSync("sh", ["-c", start], { stdio }).output[5]);`),
+    "has a helper": nodeServer(`
+      const child = spawn("sleep", ["1000"], { stdio: "ignore" });
+      child.unref();
+      response.end(String(child.pid));`),
     "is stuck": nodeServer(`
       const child = spawn("sh", ["-c", ${JSON.stringify(stubbornChild)}]);
       writeSync(1, "child " + child.pid + "\\n");

@@ -62,6 +62,17 @@ export class Host implements SessionHost {
   }
 
   #leaveIfDone(): void {
-    if (this.isLeaving && this.#sessions.size === 0) process.exit(0);
+    if (!this.isLeaving || this.#sessions.size > 0) return;
+    endGroup();
+    process.exit(0);
   }
+}
+
+/**
+ * What the program has started and left running goes too. The server sees to that, if it is still
+ * there.
+ */
+function endGroup(): void {
+  process.on("SIGTERM", () => {});
+  process.kill(0, "SIGTERM");
 }

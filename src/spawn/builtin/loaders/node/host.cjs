@@ -83,8 +83,19 @@ class Host {
   }
 
   leaveIfDone() {
-    if (this.isLeaving && this.sessions.size === 0) process.exit(0);
+    if (!this.isLeaving || this.sessions.size > 0) return;
+    endGroup();
+    process.exit(0);
   }
+}
+
+/**
+ * What the program has started and left running goes too. The server sees to that, if it is still
+ * there.
+ */
+function endGroup() {
+  process.on("SIGTERM", () => {});
+  process.kill(0, "SIGTERM");
 }
 
 module.exports = { Host };

@@ -47,6 +47,7 @@ module RackLoader
       leave_forks_nothing
       @lifeline.tell("ready", "1")
       round until @is_leaving && @awaited.empty?
+      end_group
     end
 
     private
@@ -69,6 +70,16 @@ module RackLoader
       [@lifeline, *held].each { |one| one.to_io.tap { |io| io.autoclose = true }.close }
       @awaited.clear
       @is_leaving = true
+    end
+
+    # What the application has started and left running goes too. The server sees to that, if it
+    # is still there. A fork that has come back is not the group's leader.
+    def end_group
+      return unless Process.getpgrp == Process.pid
+
+      usual = Signal.trap("TERM", "IGNORE")
+      Process.kill("TERM", 0)
+      Signal.trap("TERM", usual)
     end
 
     # Called by a signal's handler and by another thread.

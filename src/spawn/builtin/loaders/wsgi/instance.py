@@ -181,6 +181,7 @@ class Instance:
             pass  # The server's end is gone.
         self._listener.close()
         self._end_sessions()
+        _end_group()
 
     def _let_go_in_child(self):
         """A child that the application forks answers nobody, and leaves if it returns to us."""
@@ -195,6 +196,18 @@ class Instance:
             self._current.connection.close()
         for session in self._held.values():
             session.connection.close()
+
+
+def _end_group():
+    """What the application has started and left running goes too.
+
+    The server sees to that, if it is still there. A fork that has come back leads no group.
+    """
+    if os.getpgrp() != os.getpid():
+        return
+    usual = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.kill(0, signal.SIGTERM)
+    signal.signal(signal.SIGTERM, usual or signal.SIG_DFL)
 
 
 def _socket_of(descriptor):
