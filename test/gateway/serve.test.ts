@@ -205,6 +205,28 @@ test("a second SIGTERM ends it at once, the request with it", async () => {
   );
 });
 
+test("a request that takes longer than the drain time is given up", async () => {
+  const gateway = serveApp("--log-level", "1", "--drain-time", "200ms");
+  const slow = fetch(`${await gateway.address()}/slow?ms=30000`).then(
+    () => "answered",
+    () => "failed",
+  );
+  await until("the request is under way", () => gateway.log.includes("slow request begins"));
+  gateway.signal("SIGTERM");
+  expect(await slow).toBe("failed");
+  expect(await gateway.ended).toBe(0);
+});
+
+test("a worker that does nothing any more does not hold up the end", async () => {
+  const gateway = serveApp("--drain-time", "0s");
+  await gateway.address();
+  const [worker] = gateway.workers;
+  process.kill(worker?.pid ?? 0, "SIGSTOP");
+  await gateway.end();
+  expect(await gateway.ended).toBe(0);
+  expect(gateway.log).toContain("worker died");
+});
+
 test("ended while it starts: status 0, and nothing is left", async () => {
   for (const delayMs of [0, 5, 10, 15, 20, 25, 30, 40]) {
     const gateway = serveApp("--workers", "2");
