@@ -15,6 +15,8 @@ import { ignoreSignal, setDescriptorLimit, signals } from "../native/process.ts"
 import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
 import { LineWriter } from "../server/line-writer.ts";
 import { Log } from "../server/log.ts";
+import { findApplication } from "../spawn/builtin/app-type.ts";
+import { fromText } from "../wire/bytes.ts";
 import { childEnvironment } from "./child-environment.ts";
 import { reportMistakes } from "./mistakes.ts";
 import { readServeArguments, type ServeRequest } from "./serve-options.ts";
@@ -52,6 +54,7 @@ class Gateway {
     this.#supervisor = orStartError(() => {
       const inherited = passedListeners(process.env, config.tls !== undefined);
       const env = childEnvironment(process.env);
+      warnOfMissing(config, this.#log);
       return new Supervisor({ config, inherited, report, env });
     });
   }
@@ -110,6 +113,7 @@ class Gateway {
       const config = this.#request.readConfig();
       await supervisor.reload(config);
       this.#log = this.#makeLog(config);
+      warnOfMissing(config, this.#log);
       this.#log.event(1, "configuration reloaded");
       for (const url of supervisor.urls) if (!before.has(url)) say(`listening on ${url}`);
     } catch (error) {
@@ -133,6 +137,21 @@ class Gateway {
 
   #makeLog(config: GatewayConfig): Log {
     return new Log(config.logLevel, config.logFormat, (line) => this.#stderr.write(line));
+  }
+}
+
+/**
+ * What cannot be found now may be there when it is asked for; whoever has mistyped a directory
+ * wants to know it before.
+ */
+function warnOfMissing({ apps }: GatewayConfig, log: Log): void {
+  const hasNode = Bun.which("node") !== null;
+  for (const { name, root, type } of apps) {
+    try {
+      findApplication(fromText(root), type, hasNode);
+    } catch (error) {
+      log.event(0, "no application found", { app: name, cause: messageOf(error) });
+    }
   }
 }
 

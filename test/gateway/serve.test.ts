@@ -261,6 +261,15 @@ test("--check says that a configuration is good, or what is wrong with it, and s
   expect(good.addresses).toEqual([]);
 });
 
+test("a directory without an application: served, with a warning that says what was looked for", async () => {
+  const gateway = startGateway([temporaryDirectory(), ...anyPort]);
+  const answer = await fetch(await gateway.address());
+  expect(answer.status).toBe(500);
+  expect(gateway.log).toContain("no application found");
+  expect(gateway.log).toContain("looked for config.ru");
+  await gateway.end();
+});
+
 test("with nobody to read its output, it serves all the same", async () => {
   const app = writeApplication(temporaryDirectory());
   // Closed from the start, and a pipe whose reader has left.
