@@ -155,6 +155,19 @@ test("slow visitors are given up, slow applications are not", async () => {
   for (const { answered } of slow) expect(answered).toEndWith("reached");
 });
 
+test("the limit of a head holds, below and above what Bun has by itself", async () => {
+  const large = `GET / HTTP/1.1\r\nX-Large: ${"x".repeat(30_000)}\r\n${head}`;
+  for (const [maxHeaderBytes, answer] of [
+    [4096, "HTTP/1.1 431 "],
+    [64 * 1024, "HTTP/1.1 200 "],
+  ] as const) {
+    const site = gateway({
+      limits: { maxHeaderBytes, maxBodyBytes: 0, idleMs: 60_000, queueMs: 0, responseMs: 0 },
+    });
+    expect((await exchange(site.port, [large])).answered).toStartWith(answer);
+  }
+});
+
 test("over TLS the scheme is https, and files are sent as well", async () => {
   const certificates = directory();
   const [cert, key] = [join(certificates, "cert.pem"), join(certificates, "key.pem")];
