@@ -51,7 +51,7 @@ async function expectSame(ours: Readonly<Record<string, number>>): Promise<void>
 
 test("structs lie in memory as the C library lays them out", async () => {
   const { msghdr, mmsghdr, iovec, cmsghdr, sockaddrUn, pollfd, rlimit, passwd } = layout;
-  const { sockaddrIn, sockaddrIn6, epollEvent, timespec } = layout;
+  const { sockaddrIn, sockaddrIn6, epollEvent, timespec, openHow } = layout;
   await expectSame({
     "offsetof(struct msghdr, msg_name)": msghdr.name,
     "offsetof(struct msghdr, msg_namelen)": msghdr.namelen,
@@ -97,6 +97,10 @@ test("structs lie in memory as the C library lays them out", async () => {
     "offsetof(struct timespec, tv_sec)": timespec.seconds,
     "offsetof(struct timespec, tv_nsec)": timespec.nanoseconds,
     "sizeof(struct timespec)": timespec.size,
+    "offsetof(struct open_how, flags)": openHow.flags,
+    "offsetof(struct open_how, mode)": openHow.mode,
+    "offsetof(struct open_how, resolve)": openHow.resolve,
+    "sizeof(struct open_how)": openHow.size,
     "offsetof(struct passwd, pw_name)": passwd.name,
     "offsetof(struct passwd, pw_uid)": passwd.uid,
     "offsetof(struct passwd, pw_gid)": passwd.gid,
