@@ -1,7 +1,7 @@
 /**
- * What `bench http` measured → tables in Markdown. Pure. Every server was measured in turn with the
- * first of its kind, so a figure in parentheses is the median of the rounds' ratios, not the ratio
- * of two medians.
+ * What `bench http` measured → tables in Markdown. Pure. Every server was measured in turn with
+ * the first of its kind, so a figure in parentheses is the median of the rounds' ratios, not the
+ * ratio of two medians.
  */
 import { median } from "./rows.ts";
 
@@ -19,7 +19,8 @@ export interface Section {
   readonly columns: readonly string[];
 }
 
-function show(value: number): string {
+/** Three digits or so. */
+export function show(value: number): string {
   const digits = value >= 100 || value === 0 ? 0 : value >= 10 ? 1 : 2;
   return value.toLocaleString("en-US", {
     minimumFractionDigits: digits,

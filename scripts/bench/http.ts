@@ -7,11 +7,12 @@
  * `--write` puts the tables into a document, between the lines `<!-- bench http -->` and
  * `<!-- end -->`. Peers that are not installed are left out and named. The load comes from wrk.
  */
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { cpus, loadavg, release, tmpdir } from "node:os";
+import { chmodSync, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { loadavg, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
+import { insertTables, machineLine } from "./document.ts";
 import { MANY_PEERS, manyGateways } from "./http-many.ts";
 import { type Extent, measureMany, measureType } from "./http-measure.ts";
 import { APP_TYPES, gateway, missingPackages, PEERS } from "./http-servers.ts";
@@ -21,9 +22,6 @@ import { StartedServer } from "./started-server.ts";
 const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
 const KINDS = [...APP_TYPES, "many"] as const;
 type Kind = (typeof KINDS)[number];
-
-const BEGIN = "<!-- bench http -->";
-const END = "<!-- end -->";
 
 interface Options {
   readonly server: string;
@@ -106,15 +104,6 @@ function sections(connections: readonly number[]): Section[] {
   ];
 }
 
-function insert(file: string, text: string): void {
-  const before = readFileSync(file, "utf8");
-  const begin = before.indexOf(BEGIN);
-  const end = before.indexOf(END, begin);
-  if (begin < 0 || end < 0) throw new Error(`${file} has no lines ${BEGIN} and ${END}`);
-  const head = before.slice(0, begin + BEGIN.length);
-  writeFileSync(file, `${head}\n\n${text}\n${before.slice(end)}`);
-}
-
 function say(line: string): void {
   process.stderr.write(`${line}\n`);
 }
@@ -131,9 +120,8 @@ async function measureAll(options: Options): Promise<string> {
     await StartedServer.stopAll();
     rmSync(directory, { recursive: true, force: true });
   }
-  const machine = `${cpus().length} × ${cpus()[0]?.model ?? "?"}, Linux ${release()}`;
   const tables = sections(options.connections).map((section) => sectionTable(section, figures));
-  return [`${machine}\n`, ...tables.filter((table) => table !== "")].join("\n");
+  return [`${machineLine()}\n`, ...tables.filter((table) => table !== "")].join("\n");
 }
 
 /** Runs it. @throws Error in words when something is missing or does not answer. */
@@ -150,5 +138,5 @@ export async function benchHttp(args: string[]): Promise<void> {
   if (before > 1) say(`load average ${before}: other work blurs what follows`);
   const tables = await measureAll(options);
   console.log(tables);
-  if (options.write !== undefined) insert(options.write, tables);
+  if (options.write !== undefined) insertTables(options.write, "http", tables);
 }

@@ -1,10 +1,11 @@
 /**
- * Servers that a measurement has started: one or several processes and all that descend from them.
- * They are found by their parents in /proc, and remembered with their start times, so that nobody
- * else's process is ever ended in their place (proc(5)).
+ * Servers that a measurement has started: one or several processes and all that descend from them,
+ * remembered by pid and start time, so that nobody else's process is ever ended in their place.
  */
-import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { createServer, connect } from "node:net";
+
+import { isStill, type ProcessFacts, pssKiB, withDescendants } from "./process-tree.ts";
 
 /** One program of a server. */
 export interface Command {
@@ -13,50 +14,9 @@ export interface Command {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-interface ProcessFacts {
-  readonly pid: number;
-  readonly parent: number;
-  readonly state: string;
-  /** In clock ticks since the machine started: with the pid, a name for ever. */
-  readonly startTime: string;
-}
-
 const ACCEPT_LIMIT_MS = 20_000;
 const END_LIMIT_MS = 10_000;
 const LOOK_MS = 2;
-
-function factsOf(pid: number): ProcessFacts | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    // The name is in parentheses and may hold anything, parentheses too.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    const [state = "?", parent = "0"] = fields;
-    return { pid, parent: Number(parent), state, startTime: fields[19] ?? "" };
-  } catch {
-    return undefined;
-  }
-}
-
-function allProcesses(): ProcessFacts[] {
-  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
-  return pids.flatMap((pid) => factsOf(Number(pid)) ?? []);
-}
-
-/** The processes of these pids that run, and all that descend from them. */
-function withDescendants(roots: readonly number[]): ProcessFacts[] {
-  const all = allProcesses();
-  const found = new Map(all.filter(({ pid }) => roots.includes(pid)).map((it) => [it.pid, it]));
-  for (let before = -1; before < found.size;) {
-    before = found.size;
-    for (const facts of all) if (found.has(facts.parent)) found.set(facts.pid, facts);
-  }
-  return [...found.values()];
-}
-
-function isStill({ pid, startTime }: ProcessFacts): boolean {
-  const now = factsOf(pid);
-  return now !== undefined && now.startTime === startTime && now.state !== "Z";
-}
 
 function signal(pid: number, name: NodeJS.Signals): void {
   try {
@@ -147,19 +107,9 @@ export class StartedServer implements AsyncDisposable {
     await Promise.all([...running].map((server) => server.stop()));
   }
 
-  /** Proportional memory (PSS) of all its processes, in KiB (smaps_rollup in proc(5)). */
+  /** Proportional memory of all its processes, in KiB. */
   pssKiB(): number {
-    return this.#look()
-      .filter(isStill)
-      .map(({ pid }) => {
-        try {
-          const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "latin1");
-          return Number(/^Pss:\s+(\d+)/m.exec(rollup)?.[1] ?? 0);
-        } catch {
-          return 0; // Ended while we looked.
-        }
-      })
-      .reduce((sum, kiB) => sum + kiB, 0);
+    return pssKiB(this.#look());
   }
 
   /** SIGTERM to what was started, and SIGKILL to whatever of it is left after the limit. */
