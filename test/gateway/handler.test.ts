@@ -132,29 +132,6 @@ test("a connection that will be closed is said to be, and is closed", async () =
   expect(kept.answered).not.toContain("Connection:");
 });
 
-test("slow visitors are given up, slow applications are not", async () => {
-  const site = gateway({
-    limits: { maxHeaderBytes: 16_384, maxBodyBytes: 1000, idleMs: 1, queueMs: 0, responseMs: 0 },
-  });
-  // Bun looks every four seconds: an idle time of one has passed at the second look.
-  site.behave = ({ url }) =>
-    url.endsWith("/slow") ? Bun.sleep(9000).then(() => undefined) : undefined;
-  const slowBody = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhel";
-  const slowApplication = [
-    `GET /slow HTTP/1.1\r\n${head}`,
-    `POST /slow HTTP/1.1\r\nContent-Length: 5\r\n${head}hello`,
-  ];
-  const patience = 20_000;
-  const [idle, body, ...slow] = await Promise.all([
-    exchange(site.port, ["GET / HTTP/1.1\r\nHost: a\r\n\r\n"], undefined, patience),
-    exchange(site.port, [slowBody], undefined, patience),
-    ...slowApplication.map((request) => exchange(site.port, [request], undefined, patience)),
-  ]);
-  expect(idle).toMatchObject({ closed: true, answered: expect.stringContaining("reached") });
-  expect(body).toEqual({ closed: true, answered: "" });
-  for (const { answered } of slow) expect(answered).toEndWith("reached");
-});
-
 test("the limit of a head holds, below and above what Bun has by itself", async () => {
   const large = `GET / HTTP/1.1\r\nX-Large: ${"x".repeat(30_000)}\r\n${head}`;
   for (const [maxHeaderBytes, answer] of [

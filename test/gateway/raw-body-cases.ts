@@ -45,7 +45,7 @@ const lengths: RawSection = {
     served("POST without any length", post("", ""), "POST / "),
     served("a body longer than its Content-Length", length("5", "hello, and more"), hello),
     refused("a Content-Length above the limit", length("100000", ""), 413),
-    { ...refused("a body that breaks off", length("50")), answers: [], broken: true },
+    { ...refused("a body that breaks off", length("50")), answers: [], broken: true, slow: true },
     {
       title: "a body that breaks off, the sending side closed",
       sent: [length("50"), { close: "writing" }],
@@ -117,8 +117,8 @@ const chunks: RawSection = {
       reached: [hello],
     },
     broken("chunks above the limit", `fffff\r\n${"x".repeat(100_000)}`, 413),
-    { title: "chunks that break off", sent: chunked("5\r\nhel"), answers: [], broken: true },
-    { title: "no last chunk", sent: chunked(helloChunk), answers: [], broken: true },
+    { ...broken("chunks that break off", "5\r\nhel"), answers: [], slow: true },
+    { ...broken("no last chunk", helloChunk), answers: [], slow: true },
     {
       title: "no last chunk, the sending side closed",
       sent: [chunked(helloChunk), { close: "writing" }],

@@ -18,8 +18,10 @@ export interface RawCase {
   readonly header?: readonly [name: string, value: string | undefined];
   /** What it is when the body broke off: it has not been taken for a whole one. */
   readonly broken?: boolean;
-  /** It is about no complete head, for which Bun waits longest. */
+  /** It takes seconds: Bun's clock is what it is about. */
   readonly slow?: boolean;
+  /** How long the application works on it. */
+  readonly workMs?: number;
 }
 
 export interface RawSection {

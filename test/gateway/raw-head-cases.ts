@@ -231,6 +231,21 @@ const connections: RawSection = {
       ...served("`Upgrade: h2c`", get("/", "Upgrade: h2c\r\n"), "GET / "),
       header: ["upgrade", undefined],
     },
+    {
+      ...served("nothing after the answer", `GET / HTTP/1.1\r\n${staying}\r\n`, "GET / "),
+      slow: true,
+    },
+    // Bun looks every four seconds: an idle time of one has passed at the second look.
+    {
+      ...served("an application slower than the idle time", get("/"), "GET / "),
+      slow: true,
+      workMs: 9000,
+    },
+    {
+      ...served("the same, asked with a body", post("Content-Length: 5\r\n", "hello"), hello),
+      slow: true,
+      workMs: 9000,
+    },
     { title: "no byte at all", sent: "", answers: [], slow: true },
     {
       title: "a head that stops",

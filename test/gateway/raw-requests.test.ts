@@ -34,7 +34,7 @@ beforeAll(() => {
   }
 });
 
-async function run({ sent }: RawCase): Promise<Outcome> {
+async function run({ sent, workMs = 0 }: RawCase): Promise<Outcome> {
   const limits = {
     maxHeaderBytes: 16_384,
     maxBodyBytes: 65_536,
@@ -43,6 +43,7 @@ async function run({ sent }: RawCase): Promise<Outcome> {
     responseMs: 0,
   };
   const site = new Gateway(configOf({ limits }));
+  site.behave = () => Bun.sleep(workMs).then(() => undefined);
   try {
     const steps = typeof sent === "string" ? [sent] : sent;
     const { answered, closed } = await exchange(site.port, steps, undefined, patienceMs);
