@@ -10,10 +10,11 @@
  *   recalled is closed after its request.
  * - A get that nobody waits for any more is withdrawn at the next tick, not at once: under load the
  *   next request wants it.
- * - Only a get lets the pool notice restart.txt. So no session serves a further request while that
- *   file is there: what comes after the touch is answered by the new version.
+ * - Only a get lets the pool notice restart.txt. So no session serves a further request when that
+ *   file has appeared: what comes after the touch is answered by the new version. We may not be
+ *   allowed to see it, so the pool is asked once a second at least, however many sessions are kept.
  */
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 
 import { toBytes } from "../wire/bytes.ts";
 import type { Application } from "./application.ts";
@@ -35,6 +36,9 @@ const maxGets = 100;
  */
 const getsBesides = 1;
 const maxGetsBesides = 4;
+
+/** How old the pool's last word on an application may be. */
+const askEveryMs = 1_000;
 
 /** Below an application's root (PROTOCOL section 7). */
 const restartFile = Buffer.from("/tmp/restart.txt");
@@ -72,6 +76,10 @@ export class SessionLine implements StreamKeeper {
   /** Sessions, idle or not. */
   readonly #open = new Set<SessionStream>();
   readonly #restartFile: Buffer;
+  /** When restart.txt was written that was heeded last: one that cannot be deleted stays. */
+  #heededMs: number | undefined;
+  /** When a get was sent last, by performance.now(). */
+  #askedMs = 0;
   /** Once the connection has ended: the error for whoever asks. */
   #ended: EndReason | undefined;
 
@@ -96,7 +104,11 @@ export class SessionLine implements StreamKeeper {
     this.#application = application;
     if (this.#idle.length > 0) this.#heedRestart();
     const stream = waiter.needsFresh ? undefined : this.#idle.pop();
-    if (stream !== undefined) return waiter.serve(stream);
+    if (stream !== undefined) {
+      if (performance.now() - this.#askedMs < askEveryMs) return waiter.serve(stream);
+      // Given back first: its instance is then free for the get that follows.
+      stream.close();
+    }
     if (this.#ended !== undefined) return waiter.fail(this.#ended(getOf(application)));
     const { maxWaiting } = waiter;
     if (maxWaiting > 0 && this.#host.waiting >= maxWaiting) {
@@ -171,7 +183,11 @@ export class SessionLine implements StreamKeeper {
 
   /** Gives all sessions back if the application is to be restarted. @returns whether it is. */
   #heedRestart(): boolean {
-    if (!existsSync(this.#restartFile)) return false;
+    // Nearly always there is none, or we may not see it: this costs no exception.
+    const writtenMs = existsSync(this.#restartFile) ? mtimeOf(this.#restartFile) : undefined;
+    const isNew = writtenMs !== undefined && writtenMs !== this.#heededMs;
+    this.#heededMs = writtenMs;
+    if (!isNew) return false;
     for (const stream of this.#open) stream.isRecalled = true;
     for (const stream of this.#idle.slice()) stream.close();
     return true;
@@ -195,6 +211,7 @@ export class SessionLine implements StreamKeeper {
         bytes: 0,
       };
       this.#gets.add(get);
+      this.#askedMs = performance.now();
       this.#host.ask(get);
     }
   }
@@ -233,6 +250,15 @@ export class SessionLine implements StreamKeeper {
       this.leave(waiter);
       return waiter;
     }
+    return undefined;
+  }
+}
+
+/** Undefined when it has been deleted just now. */
+function mtimeOf(file: Buffer): number | undefined {
+  try {
+    return statSync(file).mtimeMs;
+  } catch {
     return undefined;
   }
 }

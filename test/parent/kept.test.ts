@@ -3,7 +3,7 @@
  * again, given back, recalled, dropped.
  */
 import { describe, expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { SessionError } from "../../src/parent/index.ts";
@@ -82,7 +82,24 @@ describe("a session that is kept", () => {
       await scene.peer.take("getCount");
     }));
 
-  test("serves no further request while restart.txt is there: that asks the pool", () =>
+  test("does not keep the pool from being asked again, however busy it is", () =>
+    Scene.with(async (scene) => {
+      const first = await scene.first();
+      const second = scene.grant(1);
+      const isServed = async () => {
+        const answer = scene.pool.request(app, get);
+        await until("a request or the end", () => first.received.length > 0 || first.sawEnd);
+        // The pool is asked for another session, and the first is given back before that.
+        const instance = first.received.length > 0 ? first : await second;
+        await instance.next();
+        await instance.write(framedAnswer);
+        expect(await (await answer).text()).toBe("hi");
+        return instance !== first;
+      };
+      await until("another session serves", isServed);
+    }));
+
+  test("serves no further request when restart.txt has appeared: that asks the pool", () =>
     Scene.with(async (scene) => {
       const application = newDirectory();
       const answer = scene.pool.request(application, get);
@@ -97,10 +114,16 @@ describe("a session that is kept", () => {
       const fresh = await scene.grant(1);
       await until("the old instance sees the end of its session", () => old.sawEnd || old.closed);
       await fresh.next();
-      // One that waits does not get what serves at the moment either, but a session of its own.
-      const waiting = scene.pool.request(application, get);
       await fresh.write(framedAnswer);
       await (await next).text();
+      // The server could not delete it: it has been heeded all the same.
+      const again = scene.pool.request(application, get);
+      await fresh.next();
+      // One that waits does not get what serves at the moment either, but a session of its own.
+      utimesSync(join(application, "tmp/restart.txt"), 1, 1);
+      const waiting = scene.pool.request(application, get);
+      await fresh.write(framedAnswer);
+      await (await again).text();
       const { tag } = await scene.peer.take("getKept");
       await scene.peer.take("close");
       const third = await ScriptedInstance.on(scene.peer.grant(tag, 102, 2));
