@@ -20,7 +20,7 @@ import {
 
 const program = `
   import { Hono } from "hono";
-  import { serveStatic } from "hono/bun";
+  import { getConnInfo, serveStatic } from "hono/bun";
   import { setCookie, getCookie } from "hono/cookie";
   import { etag } from "hono/etag";
   import { HTTPException } from "hono/http-exception";
@@ -42,6 +42,7 @@ const program = `
     setCookie(c, "b", "2");
     return c.text("had " + getCookie(c, "old"));
   });
+  app.get("/client", (c) => c.text(String(getConnInfo(c).remote.address)));
   app.get("/go", (c) => c.redirect("/hello/there"));
   app.get("/stream", (c) => stream(c, async (out) => {
     for (const part of ["one ", "two ", "three"]) { await out.write(part); await out.sleep(2); }
@@ -56,10 +57,13 @@ const program = `
   export default app;
 `;
 
+let output = "";
 const directory = mkdtempSync(join(tmpdir(), "pool-"));
 const spawner = new BuiltinSpawner({
   notify: notebook().notify,
-  writeOutput: () => {},
+  writeOutput: (_pid, _root, line) => {
+    output += Buffer.from(line).toString();
+  },
   baseDirectory: directory,
 });
 let instance: Instance;
@@ -123,6 +127,12 @@ test("Hono sets cookies, redirects and streams", async () => {
   expect((await ask(to("/go"))).headers).toContain("location: /hello/there");
   expect((await ask(to("/stream"))).body).toBe("one two three");
   expect((await ask(to("/events"))).body).toBe("event: e\ndata: news\n\n");
+});
+
+test("Hono's list of routes is not taken for Bun's: it is called in its own process", async () => {
+  const client = { REMOTE_ADDR: "192.0.2.7", REMOTE_PORT: "7000" };
+  expect((await ask(to("/client", client))).body).toBe("192.0.2.7");
+  expect(output).not.toContain("Started");
 });
 
 test("Hono handles errors", async () => {

@@ -36,10 +36,15 @@ export function makeApplication(
   realServe: (options: ServeOptions) => unknown,
   leave: () => void,
 ): Application {
-  if (needsServer.some((option) => options[option] !== undefined)) {
+  if (needsServer.some((option) => isGiven(options[option]))) {
     return serveBehindSocket(options, realServe);
   }
   return callInProcess(options, leave);
+}
+
+/** Bun ignores a list, such as the `routes` that an application of Hono has for itself. */
+function isGiven(option: unknown): boolean {
+  return option !== undefined && !Array.isArray(option);
 }
 
 function callInProcess(first: ServeOptions, leave: () => void): Application {
