@@ -81,6 +81,23 @@ test("takes a TypeScript main for Bun's in auto", () => {
   );
 });
 
+const shortMains: readonly (readonly [string, string, AppType, string])[] = [
+  ["lib/start", "lib/start.js", "node", "node lib/start.js"],
+  ["lib", "lib/index.js", "node", "node lib/index.js"],
+  ["./lib/", "lib/index.js", "auto", "node ./lib/index.js"],
+  [".", "index.js", "bun", "bun ./index.js"],
+  ["src/start", "src/start.ts", "auto", "bun src/start.ts"],
+];
+
+test.each(shortMains)("takes a main of %s for %s in %s", (named, file, type, expected) => {
+  expect(find(app({ "package.json": main(named), [file]: "" }), type)).toBe(expected);
+});
+
+test("does not take TypeScript for a main of Node's", () => {
+  const root = app({ "package.json": main("src/start"), "src/start.ts": "" });
+  expect(() => find(root, "node")).toThrow("package.json main ('src/start'; there is none)");
+});
+
 test("follows symbolic links, and asks who owns what they lead to", () => {
   const root = app({ "real.ts": "" });
   symlinkSync("real.ts", `${root}/server.ts`);

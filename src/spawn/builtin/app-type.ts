@@ -84,13 +84,14 @@ export function findApplication(
     const file =
       candidate.file === packageMain ? readPackageMain(root, directory, tried) : candidate.file;
     if (file === undefined) continue;
-    const startupFile = fromText(file);
-    const facts = factsOf(ascii(`${root}/${startupFile}`));
-    if (typeof facts !== "string" && facts.isFile()) {
-      const loader = loaderOf(candidate, file, hasNode);
-      return { loader, startupFile, owner: facts.uid };
+    const spellings = candidate.file === packageMain ? spellingsOfMain(file, appType) : [file];
+    const found = firstFile(root, spellings);
+    if (typeof found !== "string") {
+      const { spelling, owner } = found;
+      const loader = loaderOf(candidate, spelling, hasNode);
+      return { loader, startupFile: fromText(spelling), owner };
     }
-    const why = typeof facts === "string" ? facts : "not a file";
+    const why = found;
     tried.push(
       candidate.file === packageMain ? `${packageMain} ('${file}'; ${why})` : `${file} (${why})`,
     );
@@ -98,6 +99,27 @@ export function findApplication(
   throw new NoApplicationError(
     `no startup file of type ${appType} in '${shown}'; looked for ${tried.join(", ")}`,
   );
+}
+
+/** `main` may leave out what Node and Bun add: the extension, or the index file of a directory. */
+function spellingsOfMain(main: string, appType: AppType): string[] {
+  const base = main.replace(/\/+$/, "");
+  const extensions = appType === "node" ? [".js"] : [".js", ".ts"];
+  return [main, ...[base, `${base}/index`].flatMap((path) => extensions.map((e) => path + e))];
+}
+
+/** The first of the spellings that is a file, or why the first spelling is none. */
+function firstFile(
+  root: ByteString,
+  spellings: readonly string[],
+): { spelling: string; owner: number } | string {
+  let why: string | undefined;
+  for (const spelling of spellings) {
+    const facts = factsOf(ascii(`${root}/${fromText(spelling)}`));
+    if (typeof facts !== "string" && facts.isFile()) return { spelling, owner: facts.uid };
+    why ??= typeof facts === "string" ? facts : "not a file";
+  }
+  return why ?? "there is none";
 }
 
 function loaderOf(candidate: Candidate, file: string, hasNode: boolean): LoaderType {
