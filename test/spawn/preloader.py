@@ -58,6 +58,12 @@ if how == "fail":
     os._exit(1)
 if how == "hang":
     time.sleep(60)
+if how == "helper":
+    child = os.fork()
+    if child == 0:
+        os.close(4)
+        time.sleep(60)
+    print(child, flush=True)
 print("loaded", flush=True)
 control.sendall(message("ready", "1"))
 children = set()

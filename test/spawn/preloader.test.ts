@@ -125,6 +125,19 @@ test("ends what an instance has left behind in its process group", async () => {
   expect(isRunning(child?.pid ?? 0)).toBe(false);
 });
 
+test("ends what the code started while it was loaded, once nothing forked needs it", async () => {
+  await using preloader = start("helper");
+  await preloader.announced;
+  const instance = await fork(preloader);
+  await instance.announced;
+  const helper = childrenOf(preloader.pid).find(({ pid }) => pid !== instance.pid)?.pid ?? 0;
+  sendSignal(preloader.pid, signals.SIGKILL);
+  await until("the preloader is gone", () => !isRunning(preloader.pid));
+  expect([instance.pid, helper].map(isRunning)).toEqual([true, true]);
+  await within("the instance to go", instance.end(5_000));
+  await until("the helper is gone", () => !isRunning(helper));
+});
+
 const misbehaving: [how: string, answer: string][] = [
   ["refuse", "its preloader could not fork it: no memory today"],
   ["die", "its preloader ended"],

@@ -10,6 +10,9 @@ export function smallPreloader(
 ): Preloader & AsyncDisposable {
   const argv = ["python3", `${import.meta.dir}/preloader.py`, how].map(fromText);
   const plan = { argv, variables: [], isInstance: true };
-  const preloader = new Preloader(launchCommand(plan, launcherCommand()), writeLine);
+  const times = { retiredMs: 2_000, shutdownMs: 1_000, terminatedMs: 1_000 };
+  const never = new AbortController().signal;
+  const urgency = { times, shutdown: never, hurry: never };
+  const preloader = new Preloader(launchCommand(plan, launcherCommand()), urgency, writeLine);
   return Object.assign(preloader, { [Symbol.asyncDispose]: () => preloader.end() });
 }

@@ -19,6 +19,8 @@ import { ChildProcess, type RunningProcess } from "./running-process.ts";
 
 /** How long a dead instance's output is waited for: something it left behind may hold the pipe. */
 const outputMs = 200;
+/** The same while there is still some to read, as after a flood. */
+const floodMs = 2_000;
 
 const killedMs = 1_000;
 
@@ -190,6 +192,14 @@ export class InstanceProcess {
 
 /** The end of what a process wrote as text, once it has written it all, or nearly at once. */
 export async function lastOutput(output: OutputReader): Promise<string> {
-  await waitForExit(output.ended, outputMs);
+  const until = performance.now() + floodMs;
+  let seenBytes: number;
+  do {
+    seenBytes = output.readBytes;
+  } while (
+    !(await waitForExit(output.ended, outputMs)) &&
+    output.readBytes > seenBytes &&
+    performance.now() < until
+  );
   return Buffer.from(output.tail).toString("utf8");
 }

@@ -1,7 +1,7 @@
 /**
- * What an instance leaves behind in its process group when it has ended: programs it started and
- * did not wait for. They are ended too; who wants to outlive the instance makes a group or session
- * of its own.
+ * What an instance or a preloader leaves behind in its process group when it has ended: programs it
+ * started and did not wait for. They are ended too; who wants to outlive it makes a group or
+ * session of its own.
  *
  * The instance is gone, so the number of its group could be a stranger's by now. It is not as long
  * as the group has members and no process has that number: a group is made by the process of its
@@ -21,15 +21,18 @@ const lookEveryMs = 50;
 /**
  * Ends what is left of the group: SIGTERM, and SIGKILL to what is there after `terminatedMs`, or
  * as soon as there is a hurry. Costs one system call when nothing is left, as nearly always.
+ * @param after returns when nobody needs what is left; who that is, is found out before it.
  */
 export async function endLeftovers(
   group: number,
   terminatedMs: number,
   hurry: AbortSignal,
+  after?: () => Promise<unknown>,
 ): Promise<void> {
   if (!hasMembers(group)) return;
   const members = openMembers(group);
   try {
+    if (members.length > 0) await after?.();
     signalAll(members, signals.SIGTERM);
     const until = performance.now() + terminatedMs;
     while (members.some(({ number }) => !hasEnded(number))) {

@@ -78,6 +78,7 @@ export class Tail {
 export class OutputReader {
   readonly #tail = new Tail();
   readonly #reader: ReturnType<typeof streamReader>;
+  #readBytes = 0;
   /** Resolves when nobody can write any more, or after `stop`. */
   readonly ended: Promise<void>;
 
@@ -92,6 +93,7 @@ export class OutputReader {
       for (;;) {
         const { done, value } = await this.#reader.read();
         if (done) break;
+        this.#readBytes += value.length;
         this.#tail.push(value);
         lines.push(value);
         // A pipe that is never empty must not keep everybody else from their turn.
@@ -101,6 +103,11 @@ export class OutputReader {
       // A pipe that cannot be read is at its end.
     }
     lines.flush();
+  }
+
+  /** How much has been read so far. */
+  get readBytes(): number {
+    return this.#readBytes;
   }
 
   /** The last of what was written. */

@@ -13,7 +13,8 @@ import { toText, type ByteString } from "../../wire/bytes.ts";
 import { encodeFork, parsePreloaderMessage } from "../../wire/instance-protocol.ts";
 import { waitForExit } from "../process-end.ts";
 import { openOutput, type InheritedEnds } from "./instance-ends.ts";
-import { lastOutput, launch, type Command } from "./instance-process.ts";
+import { lastOutput, launch, type Command, type Urgency } from "./instance-process.ts";
+import { endLeftovers } from "./leftovers.ts";
 import { Lifeline, type Announcement } from "./lifeline.ts";
 import { lookAfter } from "./orphans.ts";
 import type { OutputReader } from "./output.ts";
@@ -34,13 +35,19 @@ export class Preloader {
   readonly #process: ChildProcess;
   readonly #control: Lifeline;
   readonly #output: OutputReader;
+  readonly #urgency: Urgency;
   readonly #pending = new Map<number, PendingFork>();
   readonly #forked = new Map<number, ForkedProcess>();
   #lastFork = 0;
   #ending: Promise<void> | undefined;
 
   /** Starts it. @throws Error: not even the launch command could be started. */
-  constructor(command: Command, writeLine: (pid: number, line: ByteString) => void) {
+  constructor(
+    command: Command,
+    urgency: Urgency,
+    writeLine: (pid: number, line: ByteString) => void,
+  ) {
+    this.#urgency = urgency;
     using nothing = open("/dev/null", "read");
     using stack = new DisposableStack();
     const [ours, theirs] = socketPair();
@@ -162,7 +169,10 @@ export class Preloader {
     await this.end();
   }
 
-  /** Ends it; what it has forked lives on. @returns when it has gone. */
+  /**
+   * Ends it, and the programs that the code started while it was loaded; what it has forked lives
+   * on, and while that does they do. @returns when it and they have gone.
+   */
   end(): Promise<void> {
     this.#ending ??= this.#end();
     return this.#ending;
@@ -173,12 +183,24 @@ export class Preloader {
     for (const fork of this.#pending.keys()) {
       this.#take(fork)?.reject(new Error("its preloader ended"));
     }
-    for (const forked of this.#forked.values()) lookAfter(forked);
+    const forked = [...this.#forked.values()];
+    for (const one of forked) lookAfter(one);
     this.#forked.clear();
     if (!(await waitForExit(this.#process.exited, endMs))) {
       this.#process.signal(signals.SIGKILL);
       await waitForExit(this.#process.exited, endMs);
     }
     this.#output.stop();
+    const { times, shutdown, hurry } = this.#urgency;
+    await endLeftovers(this.pid, times.terminatedMs, hurry, () => allExited(forked, shutdown));
   }
+}
+
+/** @returns when the processes have, or when that is no concern any more. */
+function allExited(processes: readonly ForkedProcess[], shutdown: AbortSignal): Promise<unknown> {
+  const aborted = new Promise((resolve) => {
+    if (shutdown.aborted) resolve(undefined);
+    else shutdown.addEventListener("abort", resolve, { once: true });
+  });
+  return Promise.race([aborted, Promise.all(processes.map(({ exited }) => exited))]);
 }
