@@ -77,7 +77,7 @@ test("reads a pipe to its end, and gives its descriptor back", async () => {
   await within("the end", reader.ended);
   await child.exited;
   expect(lines).toEqual(["out", "err", "rest"]);
-  expect(Buffer.from(reader.tail).toString()).toBe("out\nerr\nrest");
+  expect(reader.tailText).toBe("out\nerr\nrest");
 });
 
 test("copes with more output than a pipe holds", async () => {

@@ -145,8 +145,9 @@ export class InstanceProcess {
   }
 
   /** The end of its output as text, once it has written it all, or nearly at once. */
-  lastOutput(): Promise<string> {
-    return lastOutput(this.#output);
+  async lastOutput(): Promise<string> {
+    await untilWritten(this.#output);
+    return this.#output.tailText;
   }
 
   /** Ends it at once, with all of its process group. */
@@ -190,8 +191,8 @@ export class InstanceProcess {
   }
 }
 
-/** The end of what a process wrote as text, once it has written it all, or nearly at once. */
-export async function lastOutput(output: OutputReader): Promise<string> {
+/** Waits until all that a process wrote has been read; does not wait for what it left behind. */
+export async function untilWritten(output: OutputReader): Promise<void> {
   const until = performance.now() + floodMs;
   let seenBytes: number;
   do {
@@ -201,5 +202,4 @@ export async function lastOutput(output: OutputReader): Promise<string> {
     output.readBytes > seenBytes &&
     performance.now() < until
   );
-  return Buffer.from(output.tail).toString("utf8");
 }

@@ -111,8 +111,8 @@ export class OutputReader {
   }
 
   /** The last of what was written. */
-  get tail(): Uint8Array {
-    return this.#tail.bytes;
+  get tailText(): string {
+    return Buffer.from(this.#tail.bytes).toString("utf8");
   }
 
   stop(): void {

@@ -13,7 +13,7 @@ import { toText, type ByteString } from "../../wire/bytes.ts";
 import { encodeFork, parsePreloaderMessage } from "../../wire/instance-protocol.ts";
 import { waitForExit } from "../process-end.ts";
 import { openOutput, type InheritedEnds } from "./instance-ends.ts";
-import { lastOutput, launch, type Command, type Urgency } from "./instance-process.ts";
+import { launch, untilWritten, type Command, type Urgency } from "./instance-process.ts";
 import { endLeftovers } from "./leftovers.ts";
 import { Lifeline, type Announcement } from "./lifeline.ts";
 import { lookAfter } from "./orphans.ts";
@@ -86,8 +86,9 @@ export class Preloader {
   }
 
   /** The end of its output as text. */
-  lastOutput(): Promise<string> {
-    return lastOutput(this.#output);
+  async lastOutput(): Promise<string> {
+    await untilWritten(this.#output);
+    return this.#output.tailText;
   }
 
   /**
@@ -190,9 +191,10 @@ export class Preloader {
       this.#process.signal(signals.SIGKILL);
       await waitForExit(this.#process.exited, endMs);
     }
-    this.#output.stop();
     const { times, shutdown, hurry } = this.#urgency;
     await endLeftovers(this.pid, times.terminatedMs, hurry, () => allExited(forked, shutdown));
+    await untilWritten(this.#output);
+    this.#output.stop();
   }
 }
 
