@@ -188,6 +188,25 @@ describe.each(languages)("$name:", (language) => {
 describe.each(languages.filter(({ options }) => options.spawnMethod === "smart"))(
   "$name:",
   ({ file, options, programs }) => {
+    test("what the code started while it was loaded goes with a server killed outright", async () => {
+      const server = await ServerUnderTest.start("binary", builtin);
+      const client = await server.connect();
+      const helper =
+        file === "config.ru"
+          ? 'spawn("sleep", "1000")\n'
+          : 'import subprocess\nhelper = subprocess.Popen(["sleep", "1000"])\n';
+      const root = writeFiles(server, "helped", { [file]: helper + programs.serves });
+      await request(client, root, options);
+      // Launch commands have ended: server, preloader, its helper, instance.
+      expect(markedProcesses(server.mark)).toHaveLength(4);
+      process.kill(server.pid, "SIGKILL");
+      await within("its end", server.ended);
+      server.parent.closeClients();
+      server.parent.close();
+      await until("every process is gone", () => markedProcesses(server.mark).length === 0);
+      server.remove();
+    });
+
     faultTest(
       "instances outlive their killed preloader, and the next has a new one",
       async (server) => {

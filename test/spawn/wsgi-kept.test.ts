@@ -125,6 +125,7 @@ test("takes a chunked body that arrives byte by byte", async () => {
 test.each([
   ["a size that is none", "x\r\n", "a chunk's size is no number"],
   ["a size with a sign", "+1\r\na\r\n", "a chunk's size is no number"],
+  ["a space before a size", " 1\r\na\r\n", "a chunk's size is no number"],
   ["a size beyond all", `${"f".repeat(16)}\r\n`, "a chunk's size is no number"],
   ["a chunk that is longer", "1\r\nab\r\n", "a chunk is longer than its size"],
   ["a line without an end", `1;${"x".repeat(5_000)}`, "a line between chunks exceeds 4096 bytes"],

@@ -143,7 +143,8 @@ export class BuiltinSpawner implements Spawner {
       writeLine: (pid, line) => this.#options.writeOutput(pid, request.root, line),
     };
     if (!plan.canPreload) return launchInstance(plan.command("instance"), options);
-    const start = () => new Preloader(plan.command("preloader"), options.urgency, options.writeLine);
+    const start = () =>
+      new Preloader(plan.command("preloader"), options.urgency, options.writeLine);
     return this.#preloaders.with(request.root, plan.signature, start, async (preloader) => {
       await this.#untilLoaded(preloader, limit, progress);
       return makeInstance(options, (inherited) => preloader.fork(inherited, limit.remainingMs));

@@ -1,7 +1,8 @@
 /**
  * Ends an instance that is stuck after its server is gone: a child, the smallest there is, waits
- * for the end of the lifeline, and ten seconds later kills its parent. A worker thread of Node's
- * would do the same for forty times the memory. Runs inside instances.
+ * for the end of the lifeline, and ten seconds later kills its parent with all of its process
+ * group, itself too. A worker thread of Node's would do the same for forty times the memory. Runs
+ * inside instances.
  */
 "use strict";
 
@@ -17,7 +18,7 @@ for second in 0 1 2 3 4 5 6 7 8 9; do
   [ "$parent" = "$1" ] || exit
   sleep 1
 done
-kill -9 "$1"
+kill -9 "-$1" "$1"
 `;
 
 function startWatchdog() {

@@ -16,6 +16,7 @@ module RackLoader
       @lifeline = lifeline
       @control = UNIXSocket.for_fd(4)
       @control.autoclose = false
+      @server = Process.ppid
       @children = []
       @is_reporting = false
     end
@@ -82,11 +83,19 @@ module RackLoader
       bytes = String.new
       while bytes.bytesize < length
         piece = @control.recv(length - bytes.bytesize)
-        exit!(0) if piece.nil? || piece.empty?
+        leave if piece.nil? || piece.empty?
         bytes << piece
       end
       bytes
     rescue Errno::ECONNRESET
+      leave
+    end
+
+    # What the code has started while it was loaded is the instances' too: it stays for them while
+    # there is a server to end it. One that is killed closes its end a moment before it is gone.
+    def leave
+      sleep(0.1)
+      Process.kill("TERM", 0) if Process.ppid != @server && Process.getpgrp == Process.pid
       exit!(0)
     end
 

@@ -230,7 +230,7 @@ class ChunkedBody(Body):
 
 
 def _chunk_size(line):
-    digits = line.partition(b";")[0].strip(b" \t")
+    digits = line.partition(b";")[0].rstrip(b" \t")
     if not 0 < len(digits) <= 15 or digits.strip(b"0123456789abcdefABCDEF"):
         raise BadRequest("a chunk's size is no number")
     return int(digits, 16)

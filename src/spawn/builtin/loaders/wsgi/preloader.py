@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import sys
+import time
 
 from pool_loader import lifeline, startup
 
@@ -38,6 +39,7 @@ class Ended(Exception):
 
 def run():
     """Announces itself and forks instances; returns in each of them. Never returns in itself."""
+    server = os.getppid()
     lifeline.stop_ending_with_server()
     # The pages that hold what has been loaded stay shared: no collection will write to them.
     gc.collect()
@@ -50,8 +52,18 @@ def run():
     except Ended as end:
         if str(end):
             startup.write_error(f"preloader: {end}\n")
+        _end_group(server)
         # atexit handlers are the instances' to run: they may still need what those remove.
         os._exit(1 if str(end) else 0)
+
+
+def _end_group(server):
+    """Ends what the code has started while it was loaded, if there is no server to do that: with
+    one it stays, since it is the instances' too.
+    """
+    time.sleep(0.1)  # A server that is killed closes its end a moment before it is gone.
+    if os.getppid() != server and os.getpgrp() == os.getpid():
+        os.kill(0, signal.SIGTERM)
 
 
 class Preloader:
