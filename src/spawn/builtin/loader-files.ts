@@ -21,9 +21,6 @@ import { join, resolve } from "node:path";
 
 import { sendSignal } from "../../native/process.ts";
 
-/** Files of one loader, by name: their text is part of the binary. */
-export type LoaderFiles = Readonly<Record<string, () => Promise<string>>>;
-
 const namePattern = /^application-pool-([0-9]+)-[A-Za-z0-9]{6}$/;
 
 /** Directories of this process, which a sweep must leave alone. */
@@ -53,16 +50,12 @@ export class LoaderDirectory {
     }
   }
 
-  /** The path of a loader's directory, with all of its files in it. */
-  async loader(name: string, files: LoaderFiles): Promise<string> {
-    const texts = await Promise.all(
-      Object.entries(files).map(async ([file, text]) => [file, await text()] as const),
-    );
-    // From here on without a pause, so that no other spawn sees half a loader.
+  /** The path of a loader's directory, with all of its files in it: name to text. */
+  loader(name: string, files: Readonly<Record<string, string>>): string {
     const directory = join(this.#ensure(), name);
     mkdirSync(directory, { recursive: true });
     chmodSync(directory, 0o755);
-    for (const [file, text] of texts) {
+    for (const [file, text] of Object.entries(files)) {
       const path = join(directory, file);
       if (existsSync(path)) continue;
       writeFileSync(path, text);

@@ -49,7 +49,9 @@ export async function planStart(
   const user = chooseUser(request, app.owner);
   progress.user = user?.name ?? ownName();
   const loader = loaders[app.loader];
-  const files = await directory.loader(app.loader, loader.files);
+  // Not loaded with the server: a parent waits for its start, and the first spawn waits anyway.
+  const { loaderTexts } = await import("./loader-texts.ts");
+  const files = directory.loader(app.loader, loaderTexts[app.loader]);
   const planFor = (isPreloader: boolean): LaunchPlan =>
     launchPlan({ request, options, app, loader, files, user, isPreloader });
   return {
