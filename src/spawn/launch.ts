@@ -75,17 +75,19 @@ function become(plan: LaunchPlan): never {
   if (plan.descriptorLimit !== undefined) setDescriptorLimit(plan.descriptorLimit);
   if (plan.user !== undefined) becomeUser(plan.user);
   if (plan.isInstance) forbidNewPrivileges();
-  if (plan.directory !== undefined) enter(plan.directory);
+  if (plan.directory !== undefined) enter(plan.directory, plan.user);
   // Last: the runtime we still are may rely on handlers of its own.
   resetSignals();
   return executeOnPath(plan.argv, environment);
 }
 
-function enter(directory: ByteString): void {
+function enter(directory: ByteString, user: User | undefined): void {
   try {
     changeDirectory(directory);
   } catch (cause) {
-    throw new Error(`cannot enter '${toText(directory)}'`, { cause });
+    // Who it is says why: a directory below /root, for example, is closed to everybody else.
+    const whom = user === undefined ? "" : ` as ${user.name}`;
+    throw new Error(`cannot enter '${toText(directory)}'${whom}`, { cause });
   }
 }
 

@@ -189,6 +189,16 @@ test.each(failures)(
   },
 );
 
+test("says who may not enter the directory", async () => {
+  const user = findUser("nobody");
+  if (process.getuid?.() !== 0 || user === undefined) throw new Error("this test needs root");
+  const directory = fromText(temporaryDirectory());
+  chmodSync(directory, 0o700);
+  const { status, output } = await launch({ argv: shell("true"), directory, user });
+  expect(status).toBe(126);
+  expect(output).toContain(`cannot enter '${directory}' as nobody: EACCES`);
+});
+
 test("tells an instance's failure on its lifeline, too", async () => {
   const [ours, theirs] = socketPair();
   using lifeline = ours;
