@@ -24,6 +24,9 @@ export interface Extent {
 const APPS = join(import.meta.dir, "apps");
 const BODY_CONNECTIONS = 16;
 const MEGABYTES_EACH = 1.048576;
+/** Until compilers have seen enough, and pools have grown to the load. */
+const FIRST_WARM_SECONDS = 5;
+const WARM_SECONDS = 1;
 const FIRST_LIMIT_MS = 30_000;
 const LOOK_MS = 2;
 /** Until a server that has just answered is idle. */
@@ -159,14 +162,13 @@ async function measureLoads(
     started.push({ name: server.name, running });
     await askOnce(running, server.name);
   }
-  for (const { load, read } of columns(extent.connections)) {
-    // One round more than is counted: the first fills pools and warms compilers.
-    for (let round = -1; round < extent.rounds; round++) {
+  for (const [at, { load, read }] of columns(extent.connections).entries()) {
+    const warmSeconds = at === 0 ? FIRST_WARM_SECONDS : WARM_SECONDS;
+    for (const { running } of started) await runWrk(running.url, load, warmSeconds);
+    for (let round = 0; round < extent.rounds; round++) {
       for (const { name, running } of started) {
-        const seconds = round < 0 ? Math.max(1, extent.seconds / 2) : extent.seconds;
-        const result = await runWrk(running.url, load, Math.ceil(seconds));
+        const result = await runWrk(running.url, load, extent.seconds);
         if (result.failed > 0) extent.say(`${name}: ${result.failed} failed in ${load.title}`);
-        if (round < 0) continue;
         for (const [column, value] of Object.entries(read(result))) notes.add(name, column, value);
       }
     }
