@@ -6,6 +6,8 @@
  * - While the line has sessions, few gets wait in the pool at a time: those who wait here are
  *   mostly served by the sessions at hand, at no cost to the pool. That is fair to others all the
  *   same, because the pool recalls sessions for everybody who waits there.
+ * - While there is no room for more sessions, none waits there most of the time (growth.ts): those
+ *   recalled for its sake would be our own.
  * - An idle session is given back after a short time, or when it is recalled. A busy one that is
  *   recalled is closed after its request.
  * - A get that nobody waits for any more is withdrawn at the next tick, not at once: under load the
@@ -19,6 +21,7 @@ import { existsSync, statSync } from "node:fs";
 import { toBytes } from "../wire/bytes.ts";
 import type { Application } from "./application.ts";
 import { BusyError } from "./errors.ts";
+import { Growth } from "./growth.ts";
 import type { PendingGet } from "./pending-gets.ts";
 import { type EndReason, getOf } from "./refusals.ts";
 import type { Session } from "./session.ts";
@@ -75,6 +78,7 @@ export class SessionLine implements StreamKeeper {
   readonly #gets = new Set<PendingGet>();
   /** Sessions, idle or not. */
   readonly #open = new Set<SessionStream>();
+  readonly #growth = new Growth();
   readonly #restartFile: Buffer;
   /** When restart.txt was written that was heeded last: one that cannot be deleted stays. */
   #heededMs: number | undefined;
@@ -117,6 +121,7 @@ export class SessionLine implements StreamKeeper {
     }
     this.#waiting.add(waiter);
     this.#host.waiting += 1;
+    if (waiter.needsFresh) this.#growth.insist();
     this.#ask();
   }
 
@@ -162,12 +167,22 @@ export class SessionLine implements StreamKeeper {
     for (const stream of this.#idle.slice()) {
       if (nowMs - stream.idleSinceMs >= keptMs) stream.close();
     }
+    const isInVain = this.#growth.tick(this.#open.size, this.#hasSome && this.#gets.size > 0);
+    this.#withdrawDownTo(isInVain ? 0 : this.#waiting.size);
+    this.#ask(Math.min(this.#gets.size + 1, maxGetsBesides));
+  }
+
+  #withdrawDownTo(count: number): void {
     for (const get of this.#gets) {
-      if (this.#gets.size <= this.#waiting.size) break;
+      if (this.#gets.size <= count) return;
       this.#gets.delete(get);
       this.#host.withdraw(get);
     }
-    this.#ask(Math.min(this.#gets.size + 1, maxGetsBesides));
+  }
+
+  /** Whether there are sessions that serve one request after the other. */
+  get #hasSome(): boolean {
+    return this.#host.command === "getKept" && this.#open.size > 0;
   }
 
   /** The connection has ended: requests under way go on, all else ends. */
@@ -199,8 +214,8 @@ export class SessionLine implements StreamKeeper {
    */
   #ask(besides = getsBesides): void {
     if (this.#ended !== undefined) return;
-    const hasSome = this.#host.command === "getKept" && this.#open.size > 0;
-    const wanted = Math.min(this.#waiting.size, hasSome ? besides : maxGets);
+    if (this.#hasSome && !this.#growth.mayTry(this.#open.size)) return;
+    const wanted = Math.min(this.#waiting.size, this.#hasSome ? besides : maxGets);
     while (this.#gets.size < wanted) {
       const get: PendingGet = {
         application: this.#application,
