@@ -42,16 +42,17 @@ export function renderErrorPage(failed: FailedStart): Uint8Array {
     `<title>The application could not be started</title><style>${style}</style></head><body>`,
     "<h1>The application could not be started</h1>",
     `<p>${escapeHtml(failed.message)}</p>`,
-    section("Error", failed.detail),
+    section("Error", failed.detail, failed.message),
     `<dl>${facts.join("\n")}</dl>`,
-    section("Last output", failed.output),
+    section("Last output", failed.output, failed.detail ?? failed.message),
     "</body></html>\n",
   ];
   return Buffer.from(page.filter((part) => part !== "").join("\n"));
 }
 
-function section(title: string, text: string | undefined): string {
-  if (text === undefined || text.trim() === "") return "";
+/** Left out when it is empty, or says no more than what was said already. */
+function section(title: string, text: string | undefined, said: string): string {
+  if (text === undefined || ["", said.trim()].includes(text.trim())) return "";
   return `<h2>${title}</h2>\n<pre>${escapeHtml(text)}</pre>`;
 }
 
