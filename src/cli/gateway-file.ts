@@ -1,6 +1,7 @@
 /** The configuration file: TOML to settings, with the line where the syntax is wrong. */
 import { readFileSync, statSync } from "node:fs";
 
+import { causeText } from "../wire/cause.ts";
 import type { Settings } from "./gateway-settings.ts";
 import { ConfigurationError } from "./usage-error.ts";
 
@@ -38,7 +39,7 @@ function readText(path: string): string {
 }
 
 function reasonOf(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = causeText(error);
   return message.replace(/^TOML Parse error: /, "");
 }
 

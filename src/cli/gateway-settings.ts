@@ -7,6 +7,7 @@ import { resolve } from "node:path";
 import type { GatewayConfig, ListenAddress, TlsConfig } from "../gateway/config.ts";
 import { TrustedProxies } from "../gateway/trusted-proxies.ts";
 import { findUser } from "../native/process.ts";
+import { causeText } from "../wire/cause.ts";
 import { MAX_IDLE_SECONDS, MAX_POOL_SIZE } from "../wire/commands.ts";
 import { readApps } from "./app-settings.ts";
 import { Table, type Problem } from "./config-table.ts";
@@ -157,6 +158,6 @@ function mistakeIn(make: () => unknown): string | undefined {
     make();
     return undefined;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return causeText(error);
   }
 }

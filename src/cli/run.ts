@@ -8,6 +8,7 @@ import type { CommandDef } from "citty";
 
 import { ignoreSignal, signals } from "../native/process.ts";
 import { ascii, toText } from "../wire/bytes.ts";
+import { causeText } from "../wire/cause.ts";
 import { argumentBytes, isLogLevel } from "./arguments.ts";
 import { handledSignals } from "./signals.ts";
 import { ConfigurationError, StartError, UsageError } from "./usage-error.ts";
@@ -25,7 +26,7 @@ export async function run(): Promise<never> {
     }
     if (error instanceof ConfigurationError) return fail(2, ...error.problems);
     if (error instanceof StartError) return fail(1, error.message);
-    return fail(1, `internal error: ${error instanceof Error ? error.message : String(error)}`);
+    return fail(1, `internal error: ${causeText(error)}`);
   }
 }
 

@@ -17,6 +17,7 @@ import { LineWriter } from "../server/line-writer.ts";
 import { Log } from "../server/log.ts";
 import { findApplication } from "../spawn/builtin/app-type.ts";
 import { fromText } from "../wire/bytes.ts";
+import { causeText } from "../wire/cause.ts";
 import { childEnvironment } from "./child-environment.ts";
 import { reportMistakes } from "./mistakes.ts";
 import { readServeArguments, type ServeRequest } from "./serve-options.ts";
@@ -117,7 +118,7 @@ class Gateway {
       this.#log.event(1, "configuration reloaded");
       for (const url of supervisor.urls) if (!before.has(url)) say(`listening on ${url}`);
     } catch (error) {
-      const problems = error instanceof ConfigurationError ? error.problems : [messageOf(error)];
+      const problems = error instanceof ConfigurationError ? error.problems : [causeText(error)];
       for (const cause of problems) this.#log.error("configuration not reloaded", { cause });
       status = `configuration not reloaded: ${problems.join("; ")}`;
     }
@@ -130,7 +131,7 @@ class Gateway {
       const [directory] = runtimeDirectories(process.env);
       return new StatusSocket(directory, () => this.#supervisor.status());
     } catch (error) {
-      this.#log.event(0, "no status", { cause: messageOf(error) });
+      this.#log.event(0, "no status", { cause: causeText(error) });
       return undefined;
     }
   }
@@ -150,7 +151,7 @@ function warnOfMissing({ apps }: GatewayConfig, log: Log): void {
     try {
       findApplication(fromText(root), type, hasNode);
     } catch (error) {
-      log.event(0, "no application found", { app: name, cause: messageOf(error) });
+      log.event(0, "no application found", { app: name, cause: causeText(error) });
     }
   }
 }
@@ -164,11 +165,7 @@ function orStartError<T>(action: () => T): T {
 }
 
 function asStartError(error: unknown): StartError {
-  return new StartError(messageOf(error), { cause: error });
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return new StartError(causeText(error), { cause: error });
 }
 
 /** `2 applications, 1 worker`. */

@@ -8,6 +8,7 @@
  * - The visit is told when the last byte of a stream has been handed over.
  */
 import type { SessionResponse } from "../parent/response.ts";
+import { causeText } from "../wire/cause.ts";
 import type { Visit } from "./visit.ts";
 
 /** Bodies up to this size are collected; longer ones cost less when passed on. */
@@ -79,7 +80,7 @@ function streamOf(
             controller.enqueue(chunk);
           }
         } catch (error) {
-          visit.failure = error instanceof Error ? error.message : String(error);
+          visit.failure = causeText(error);
           visit.ended();
           throw error;
         }

@@ -4,6 +4,7 @@
  * server says itself, a notable event; visitors who leave or send too much are neither.
  */
 import { SpawnError } from "../parent/errors.ts";
+import { causeText } from "../wire/cause.ts";
 import type { Visit } from "./visit.ts";
 
 /** As much of a log as is needed here. */
@@ -14,7 +15,7 @@ interface FailureLog {
 
 /** @param visit undefined: the failure is none of a request's. */
 export function logFailure(log: FailureLog, error: unknown, visit: Visit | undefined): void {
-  const cause = error instanceof Error ? error.message : String(error);
+  const cause = causeText(error);
   if (visit === undefined || (visit.status === 500 && !(error instanceof SpawnError))) {
     const stack = error instanceof Error ? (error.stack ?? "") : "";
     return log.error("internal error", { cause, stack });

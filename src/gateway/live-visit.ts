@@ -5,6 +5,7 @@
  */
 import type { Server } from "bun";
 
+import { causeText } from "../wire/cause.ts";
 import type { AppConfig } from "./config.ts";
 import type { Origin } from "./forwarded.ts";
 import type { Visit } from "./visit.ts";
@@ -61,7 +62,7 @@ export class LiveVisit implements Visit {
 
   /** An error is answered instead, with this status. */
   failed(error: unknown, status: number): void {
-    this.failure = error instanceof Error ? error.message : String(error);
+    this.failure = causeText(error);
     this.status = status;
     this.#start.onFailure(error, this);
   }

@@ -2,6 +2,7 @@
  * The workers that serve one configuration: as many as it asks for, each replaced when it dies,
  * until they are told to drain. A reload makes a new set and drains the old one.
  */
+import { causeText } from "../wire/cause.ts";
 import type { Report } from "./report.ts";
 import { RestartPause } from "./restart-pause.ts";
 import type { WorkerProcess } from "./worker-process.ts";
@@ -95,7 +96,7 @@ export class WorkerSet {
       if (this.#leaving) return;
       startedMs = performance.now();
       worker = await this.#launch(place).catch((error: unknown) => {
-        this.#options.report(0, "worker not started", { cause: messageOf(error) });
+        this.#options.report(0, "worker not started", { cause: causeText(error) });
         return undefined;
       });
     }
@@ -135,8 +136,4 @@ export class WorkerSet {
       this.#waits.set(timer, resolve);
     });
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -13,6 +13,7 @@ import { countConnections } from "../native/listening-socket.ts";
 import { OwnedFd } from "../native/owned-fd.ts";
 import { becomeUser, findUser } from "../native/process.ts";
 import { serveOn, type ServedListener } from "../native/serve-listener.ts";
+import { causeText } from "../wire/cause.ts";
 import type { GatewayConfig } from "./config.ts";
 import { ControlChannel, type PassedListener } from "./control-channel.ts";
 import type { Handler } from "./handler.ts";
@@ -85,7 +86,7 @@ export class Worker {
       if (config.workerUser !== undefined) becomeWorkerUser(config.workerUser);
       this.#control?.send({ kind: "ready" });
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
+      const why = causeText(error);
       this.#control?.send({ kind: "failed", why });
     }
   }

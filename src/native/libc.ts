@@ -19,6 +19,8 @@ import {
   type Pointer,
 } from "bun:ffi";
 
+import { causeText } from "../wire/cause.ts";
+
 const int = "i32";
 const pointer = "ptr";
 const size = "u64";
@@ -90,7 +92,7 @@ export function loadFunctions<Table extends Record<string, FFIFunction>>(table: 
     try {
       return dlopen(library, table).symbols;
     } catch (error) {
-      causes.push(error instanceof Error ? error.message : String(error));
+      causes.push(causeText(error));
     }
   }
   throw new Error(`loading the C library: ${causes.join("; ")}`);

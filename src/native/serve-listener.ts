@@ -13,6 +13,7 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import type { Server } from "bun";
 
+import { causeText } from "../wire/cause.ts";
 import { SyscallError } from "./errno.ts";
 import { C, epollEvent } from "./layout.ts";
 import { address, arenaView, errno, libc, loadFunctions, reserve } from "./libc.ts";
@@ -92,7 +93,7 @@ export function serveOn(
     return { server, address: name, stopAccepting };
   } catch (cause) {
     void server.stop(true);
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = causeText(cause);
     throw new Error(`serve on the inherited socket ${listener}: ${why}`, { cause });
   }
 }

@@ -2,6 +2,7 @@
  * From the web's Request to CGI and back: what an HTTP front end does with every request, made of
  * the connection's `request`.
  */
+import { causeText } from "../wire/cause.ts";
 import type { Application, ApplicationOptions } from "./application.ts";
 import type { PoolConnection } from "./connection.ts";
 import { SessionError } from "./errors.ts";
@@ -79,7 +80,7 @@ function toResponse(answer: SessionResponse): Response {
     });
   } catch (cause) {
     answer.cancel();
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = causeText(cause);
     throw new SessionError(`request to instance ${pid}: status ${status}: ${why}`, true, { cause });
   }
 }

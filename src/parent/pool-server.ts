@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import type { Subprocess } from "bun";
 import { OwnedFd } from "../native/owned-fd.ts";
 import { socketPair } from "../native/socket.ts";
+import { causeText } from "../wire/cause.ts";
 import { PoolConnection } from "./connection.ts";
 import { PoolError, ServerGoneError } from "./errors.ts";
 import { WakeSocket } from "./wake-socket.ts";
@@ -96,7 +97,7 @@ export function startPoolServer(options: PoolServerOptions = {}): PoolServer {
     return new PoolServer(spawnServer(executable, options, theirs.number), ours);
   } catch (cause) {
     ours.close();
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = causeText(cause);
     throw new PoolError(`start pool server '${executable}': ${why}`, { cause });
   } finally {
     theirs.close();

@@ -10,6 +10,7 @@
 import type { OwnedFd } from "../native/owned-fd.ts";
 import type { InstanceId, SessionId } from "../pool/types.ts";
 import type { Instance } from "../spawn/spawner.ts";
+import { causeText } from "../wire/cause.ts";
 import { isDescriptorShortage, SpareDescriptor } from "./spare-descriptor.ts";
 
 /** A full backlog is tried again this often, for this long (PROTOCOL section 6). */
@@ -68,7 +69,7 @@ export class Connector<Get extends Connecting> {
       try {
         stream = this.#open(instance);
       } catch (error) {
-        const cause = error instanceof Error ? error.message : String(error);
+        const cause = causeText(error);
         this.#events.failed(get, session, instance.pid, cause);
         return;
       }

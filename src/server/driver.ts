@@ -19,6 +19,7 @@ import { SpawnError, type Instance, type Spawner, type SpawnRequest } from "../s
 import { snapshotJson } from "../status/json.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { escapeForLog, type ByteString } from "../wire/bytes.ts";
+import { causeText } from "../wire/cause.ts";
 import type { InstanceOptions } from "../wire/configure.ts";
 import { ConfiguredApplications } from "./configured-applications.ts";
 import { Connector, type Connecting } from "./connector.ts";
@@ -338,7 +339,7 @@ export class Driver {
       instance = await this.#spawner.spawn(this.#request(app));
     } catch (error) {
       if (this.#closed) return;
-      const message = error instanceof Error ? error.message : String(error);
+      const message = causeText(error);
       this.#log.event(0, "spawn failed", { app: name, cause: message });
       const page = error instanceof SpawnError ? error.page : undefined;
       const failure = page === undefined ? { message } : { message, page };

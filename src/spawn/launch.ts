@@ -23,6 +23,7 @@ import {
 } from "../native/process.ts";
 import { send } from "../native/socket.ts";
 import { ascii, fromText, toBytes, toText, type ByteString } from "../wire/bytes.ts";
+import { causeText } from "../wire/cause.ts";
 import { encodeLifelineErrorPage } from "../wire/instance-protocol.ts";
 import { decodePlan, lifelineDescriptor, type LaunchPlan } from "./launch-plan.ts";
 import { launchVariable } from "./launch-variable.ts";
@@ -160,7 +161,7 @@ function executeFile(
 
 function fail(plan: LaunchPlan, error: unknown): never {
   const program = toText(plan.argv[0] ?? ascii(""));
-  const what = error instanceof Error ? error.message : String(error);
+  const what = causeText(error);
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
   const why = cause instanceof SyscallError && cause !== error ? `: ${cause.code}` : "";
   const message = `launching '${program}': ${what}${why}`;

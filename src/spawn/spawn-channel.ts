@@ -14,6 +14,7 @@ import type { OwnedFd } from "../native/owned-fd.ts";
 import { watchSigio } from "../native/sigio.ts";
 import { receive, send } from "../native/socket.ts";
 import type { ByteString } from "../wire/bytes.ts";
+import { causeText } from "../wire/cause.ts";
 import { Decoder } from "../wire/decoder.ts";
 import { MAX_PAGE_BYTES } from "../wire/scalar-message.ts";
 import {
@@ -118,7 +119,7 @@ export class SpawnChannel {
     try {
       if (trouble === undefined) this.#drain();
     } catch (error) {
-      trouble = error instanceof Error ? error.message : String(error);
+      trouble = causeText(error);
     }
     if (trouble !== undefined) this.#onTrouble(trouble);
   }
@@ -130,7 +131,7 @@ export class SpawnChannel {
       if (found === "empty") return undefined;
       return found === "end" ? closedItsSocket : "it sent bytes that nobody asked for";
     } catch (error) {
-      return error instanceof Error ? error.message : String(error);
+      return causeText(error);
     }
   }
 

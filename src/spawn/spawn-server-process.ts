@@ -8,6 +8,7 @@ import type { OwnedFd } from "../native/owned-fd.ts";
 import type { DescriptorLimit, User } from "../native/process.ts";
 import { socketPair } from "../native/socket.ts";
 import { ascii, escapeForLog, type ByteString } from "../wire/bytes.ts";
+import { causeText } from "../wire/cause.ts";
 import { launchCommand, launcherCommand } from "./launch-plan.ts";
 import { exitText, waitForExit } from "./process-end.ts";
 import type { Notify } from "./spawner.ts";
@@ -141,7 +142,7 @@ function openLog({ command, notify }: SpawnServerOptions): OwnedFd | undefined {
     return log;
   } catch (error) {
     // The pool goes on without its log (a full disk, a directory that is gone).
-    const why = error instanceof Error ? error.message : String(error);
+    const why = causeText(error);
     notify(0, "log file unusable", { file: escapeForLog(command.logFile), why });
     return undefined;
   }

@@ -11,6 +11,7 @@
 import { DescriptorError } from "../native/descriptors.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import type { ByteString } from "../wire/bytes.ts";
+import { causeText } from "../wire/cause.ts";
 import { encodeSpawnApplication } from "../wire/spawn-protocol.ts";
 import { AbstractForms, openInstanceSocket, type InstanceSocket } from "./instance-socket.ts";
 import { OwnerPipes } from "./owner-pipes.ts";
@@ -58,7 +59,7 @@ export class SpawnServer implements Spawner {
     try {
       this.#running();
     } catch (error) {
-      this.#options.notify(0, "spawn server not started", { why: textOf(error) });
+      this.#options.notify(0, "spawn server not started", { why: causeText(error) });
     }
   }
 
@@ -97,9 +98,9 @@ export class SpawnServer implements Spawner {
       } catch (error) {
         if (error instanceof SpawnError) throw error;
         if (error instanceof DescriptorError && error.lost) {
-          throw new SpawnError(textOf(error), undefined, { cause: error });
+          throw new SpawnError(causeText(error), undefined, { cause: error });
         }
-        const why = await server.explain(textOf(error));
+        const why = await server.explain(causeText(error));
         this.#end(server, why);
         if (error instanceof TimeLimitError) {
           if (!this.#closing) this.start();
@@ -124,7 +125,7 @@ export class SpawnServer implements Spawner {
       this.#options.notify(1, "spawn server started", { pid: started.pid });
       return started;
     } catch (error) {
-      const message = `the spawn server could not be started: ${textOf(error)}`;
+      const message = `the spawn server could not be started: ${causeText(error)}`;
       throw new SpawnError(message, undefined, { cause: error });
     }
   }
@@ -158,7 +159,7 @@ export class SpawnServer implements Spawner {
       );
     } catch (error) {
       ownerPipe.close();
-      const message = `its socket is not to be used: ${textOf(error)}`;
+      const message = `its socket is not to be used: ${causeText(error)}`;
       throw new SpawnError(message, undefined, { cause: error });
     }
   }
@@ -169,7 +170,7 @@ function questionFor(request: SpawnRequest): Uint8Array {
   try {
     return encodeSpawnApplication(request);
   } catch (error) {
-    const message = `it cannot be asked for: ${textOf(error)}`;
+    const message = `it cannot be asked for: ${causeText(error)}`;
     throw new SpawnError(message, undefined, { cause: error });
   }
 }
@@ -213,11 +214,7 @@ class SpawnServerInstance implements Instance {
     try {
       this.#socket.release();
     } catch (error) {
-      this.#onLeftover(textOf(error));
+      this.#onLeftover(causeText(error));
     }
   }
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -5,6 +5,7 @@
  * the client.
  */
 
+import { causeText } from "./cause.ts";
 import { MAX_CONCURRENCY } from "./instance-protocol.ts";
 import { encodeScalar } from "./scalar-message.ts";
 
@@ -74,7 +75,7 @@ function parseObject(json: Uint8Array): object {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new ConfigureError(`configure: the options are not JSON: ${messageOf(cause)}`, { cause });
+    throw new ConfigureError(`configure: the options are not JSON: ${causeText(cause)}`, { cause });
   }
   return object("the options", value);
 }
@@ -116,8 +117,4 @@ function integer(key: string, value: unknown, min: number, max: number): number 
 function show(value: unknown): string {
   const json = JSON.stringify(value);
   return json.length > 60 ? `${json.slice(0, 60)}...` : json;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -8,6 +8,7 @@ import { availableParallelism } from "node:os";
 
 import type { AppRequest } from "../../wire/app-request.ts";
 import { toText, type ByteString } from "../../wire/bytes.ts";
+import { causeText } from "../../wire/cause.ts";
 import {
   SpawnError,
   type Instance,
@@ -187,7 +188,7 @@ function findUsual({ root }: AppRequest): number {
 }
 
 function spawnError(request: SpawnRequest, progress: Progress, cause: unknown): SpawnError {
-  const message = cause instanceof Error ? cause.message : String(cause);
+  const message = causeText(cause);
   const page = renderErrorPage({
     root: toText(request.root),
     environment: toText(request.environment),
