@@ -12,6 +12,7 @@
 import type { Socket } from "bun";
 import { DescriptorError, receiveDescriptor } from "../native/descriptors.ts";
 import { SyscallError } from "../native/errno.ts";
+import { putOnEventLoop } from "../native/event-loop.ts";
 import { peerPid } from "../native/peer.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { toText, type ByteString } from "../wire/bytes.ts";
@@ -21,7 +22,6 @@ import { ProtocolError } from "../wire/protocol-error.ts";
 import { Application, rootBytes, type ApplicationOptions } from "./application.ts";
 import { AwaitedAnswers, type ReadAnswer } from "./awaited-answers.ts";
 import { BusyError, ConfigureError, PoolIOError } from "./errors.ts";
-import { putOnEventLoop } from "../native/event-loop.ts";
 import { type Inspection, parseInspection } from "./inspection.ts";
 import { KeptSessions } from "./kept-sessions.ts";
 import { Outbox } from "./outbox.ts";
@@ -53,8 +53,6 @@ export interface SendOptions extends RequestBounds {
  * where the session is kept.
  */
 export type PoolRequest = SessionRequest & RequestBounds;
-
-type SessionReply = Extract<StreamReply, { kind: "session" }>;
 
 export class PoolConnection implements Disposable {
   readonly #channel: OwnedFd;
@@ -263,7 +261,10 @@ export class PoolConnection implements Disposable {
 
   /** The server's instances know of kept sessions if they are its own spawner's. */
   async #startKeeping(): Promise<KeptSessions> {
-    const spawnServerPid = await this.getSpawnServerPid();
+    const spawnServerPid = await this.getSpawnServerPid().catch((error: unknown) => {
+      this.#keeping = undefined; // the next request asks again
+      throw error;
+    });
     this.#kept = new KeptSessions(
       {
         ask: (get) => this.#gets.add(get),
@@ -341,7 +342,7 @@ export class PoolConnection implements Disposable {
     }
   }
 
-  #granted(reply: SessionReply): void {
+  #granted(reply: Extract<StreamReply, { kind: "session" }>): void {
     if (reply.tag === undefined) throw new ProtocolError("a session that no tagged get asked for");
     const stream = this.#receiveStream();
     const get = this.#gets.answered(reply.tag);
@@ -370,8 +371,7 @@ export class PoolConnection implements Disposable {
 
   #refused(reply: refusals.RefusalReply): void {
     if (reply.tag === undefined) throw new ProtocolError("a refusal that no tagged get asked for");
-    const get = this.#gets.answered(reply.tag);
-    get?.reject(refusals.refusalError(reply));
+    this.#gets.answered(reply.tag)?.reject(refusals.refusalError(reply));
   }
 
   /** Ends everything, once. */

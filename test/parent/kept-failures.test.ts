@@ -8,7 +8,7 @@ import {
   SpawnError,
 } from "../../src/parent/index.ts";
 import { ascii } from "../../src/wire/bytes.ts";
-import { encodeSpawnException } from "../../src/wire/replies.ts";
+import { encodeDecimal, encodeSpawnException } from "../../src/wire/replies.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { app, framedAnswer, get, post, Scene } from "./kept-scene.ts";
@@ -158,3 +158,15 @@ describe("a request that comes to nothing", () => {
       await until("the session ends with its request", () => instance.sawEnd || instance.closed);
     }));
 });
+
+test("a request that came while too many questions waited spoils nothing for the next", () =>
+  Scene.with(async (scene) => {
+    const questions = Array.from({ length: 300 }, () => scene.pool.getCount());
+    expect(await rejection(scene.pool.request(app, get))).toBeInstanceOf(BusyError);
+    for (const question of questions) {
+      await scene.peer.take("getCount");
+      scene.peer.reply(encodeDecimal(1));
+      await question;
+    }
+    await scene.first();
+  }));
