@@ -17,6 +17,7 @@ import { whyNotStream } from "../native/socket.ts";
 import { attachPoolServer } from "../parent/index.ts";
 import { LineWriter } from "../server/line-writer.ts";
 import { Log } from "../server/log.ts";
+import { causeText } from "../wire/cause.ts";
 import { reportMistakes } from "./mistakes.ts";
 import { onSignal } from "./signals.ts";
 import { StartError } from "./usage-error.ts";
@@ -55,11 +56,11 @@ function makeServer(config: GatewayConfig): RequestServer {
   const handler = createHandler({ config, proxy, onDone, onFailure });
   return {
     ...handler,
-    async reopenLogs(): Promise<void> {
+    reopenLogs(): void {
       try {
-        await accessLog?.reopen();
+        accessLog?.reopen();
       } catch (error) {
-        log.event(0, "access log not reopened", { cause: (error as Error).message });
+        log.event(0, "access log not reopened", { cause: causeText(error) });
       }
     },
     async close(): Promise<void> {

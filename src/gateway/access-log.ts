@@ -30,8 +30,8 @@ export class AccessLog {
   };
 
   /** @throws Error when the file cannot be opened anew: the old one stays in use. */
-  reopen(): Promise<void> {
-    return this.#log.reopen();
+  reopen(): void {
+    this.#log.reopen();
   }
 
   close(): Promise<void> {

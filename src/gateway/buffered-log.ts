@@ -1,8 +1,8 @@
 /**
  * Lines to a file or to stdout, gathered and written together: a system call for each request would
  * be felt. Writes are Bun's own, on its threads: neither a slow disk nor a pipe that nobody reads
- * holds the event loop. What finds no room in the buffer is dropped, counted, and mentioned when
- * there is room again.
+ * holds the event loop. What finds no room, in the buffer or on the disk, is dropped, counted, and
+ * mentioned when there is room again.
  */
 import { close, constants, fstatSync, openSync, write } from "node:fs";
 
@@ -27,11 +27,14 @@ export class BufferedLog {
   readonly #path: string | undefined;
   #fd: number;
   #isPipe: boolean;
+  /** Opened anew; in use from the next piece on. */
+  #freshFd: number | undefined;
   #lines: Buffer[] = [];
   #waitingBytes = 0;
   #dropped = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #writing: Promise<void> | undefined;
+  #isClosing = false;
 
   /** @param path undefined: stdout. @throws Error when the file cannot be opened. */
   constructor(path: string | undefined) {
@@ -49,66 +52,93 @@ export class BufferedLog {
     }
     this.#lines.push(bytes);
     this.#waitingBytes += bytes.length;
-    if (this.#writing !== undefined) return;
-    if (this.#waitingBytes >= pieceBytes) this.#start();
-    else this.#timer ??= setTimeout(() => this.#start(), gatherMs);
+    this.#schedule();
   }
 
   /** Opens the file anew under its name. @throws Error: then the old one stays in use. */
-  async reopen(): Promise<void> {
+  reopen(): void {
     if (this.#path === undefined) return;
     const fresh = openLog(this.#path);
-    await this.#writing;
-    const old = this.#fd;
-    this.#fd = fresh;
-    this.#isPipe = isPipe(fresh);
-    close(old);
+    if (this.#freshFd !== undefined) close(this.#freshFd);
+    this.#freshFd = fresh;
+    if (this.#writing === undefined) this.#turnToFresh();
   }
 
   /** Writes what is left, if it can be written soon. Nothing may be written afterwards. */
   async close(): Promise<void> {
-    if (this.#lines.length > 0) this.#start();
-    await Promise.race([this.#writing, Bun.sleep(closeLimitMs)]);
+    this.#isClosing = true;
+    this.#schedule();
+    await Promise.race([this.#untilWritten(), Bun.sleep(closeLimitMs)]);
     if (this.#path !== undefined && this.#writing === undefined) close(this.#fd);
+  }
+
+  async #untilWritten(): Promise<void> {
+    while (this.#writing !== undefined) await this.#writing;
+  }
+
+  /** What makes a piece is written now; less waits for company. */
+  #schedule(): void {
+    if (this.#writing !== undefined || this.#lines.length === 0) return;
+    if (this.#waitingBytes >= pieceBytes || this.#isClosing) this.#start();
+    else this.#timer ??= setTimeout(() => this.#start(), gatherMs);
   }
 
   #start(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#writing ??= this.#writeAll().finally(() => {
+    this.#writing = this.#writeWaiting().finally(() => {
       this.#writing = undefined;
+      this.#schedule();
     });
   }
 
-  async #writeAll(): Promise<void> {
-    while (this.#lines.length > 0 || this.#dropped > 0) {
-      const piece = this.#take();
-      for (let start = 0; start < piece.length;) {
-        const count = await writeSome(this.#fd, piece.subarray(start));
-        if (count === "broken") break; // these lines are lost, and nobody can be told
-        if (count === "full") await Bun.sleep(retryMs);
-        else start += count;
-      }
+  /** Writes what waits now; what comes meanwhile is for the next time. */
+  async #writeWaiting(): Promise<void> {
+    for (let left = this.#waitingBytes; left > 0;) {
+      this.#turnToFresh();
+      const before = this.#waitingBytes;
+      await this.#writePiece();
+      left -= before - this.#waitingBytes;
     }
   }
 
-  /** As many whole lines as are written together. */
-  #take(): Buffer {
-    if (this.#dropped > 0) {
-      this.#lines.push(Buffer.from(`(${this.#dropped} requests were not logged: no room)\n`));
-      this.#dropped = 0;
+  /** As many whole lines as are written together; before them, how many were lost. */
+  async #writePiece(): Promise<void> {
+    const lost = this.#dropped;
+    this.#dropped = 0;
+    const note = lost === 0 ? "" : `(${lost} requests were not logged: no room)\n`;
+    const lines = this.#take(note.length);
+    const piece = Buffer.concat([Buffer.from(note), ...lines]);
+    for (let start = 0; start < piece.length;) {
+      const count = await writeSome(this.#fd, piece.subarray(start));
+      if (count === "broken") {
+        this.#dropped += lost + lines.length; // a full disk: said when there is room again
+        return;
+      }
+      if (count === "full") await Bun.sleep(retryMs);
+      else start += count;
     }
+  }
+
+  #take(noteBytes: number): Buffer[] {
     const limit = this.#isPipe ? pipePieceBytes : pieceBytes;
     let count = 0;
     let bytes = 0;
     for (const line of this.#lines) {
-      if (count > 0 && bytes + line.length > limit) break;
+      if (count > 0 && noteBytes + bytes + line.length > limit) break;
       count += 1;
       bytes += line.length;
     }
-    const lines = this.#lines.splice(0, count);
-    this.#waitingBytes = Math.max(0, this.#waitingBytes - bytes);
-    return Buffer.concat(lines);
+    this.#waitingBytes -= bytes;
+    return this.#lines.splice(0, count);
+  }
+
+  #turnToFresh(): void {
+    if (this.#freshFd === undefined) return;
+    close(this.#fd);
+    this.#fd = this.#freshFd;
+    this.#isPipe = isPipe(this.#fd);
+    this.#freshFd = undefined;
   }
 }
 

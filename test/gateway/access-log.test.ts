@@ -1,6 +1,6 @@
 /** The access log: its lines, what visitors cannot do to them, and that nothing waits for it. */
 import { expect, test } from "bun:test";
-import { readFileSync, renameSync } from "node:fs";
+import { readFileSync, renameSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 
 import { commonLine, jsonLine } from "../../src/gateway/access-lines.ts";
@@ -116,14 +116,43 @@ test("after a rotation, lines go to the new file; if there can be none, to the o
   log.write("one\n");
   await until("it is written", () => readFileSync(join(path, "log"), "utf8") === "one\n");
   renameSync(join(path, "log"), join(path, "old"));
-  await log.reopen();
+  log.reopen();
   log.write("two\n");
   await until("it is in the new file", () => readFileSync(join(path, "log"), "utf8") === "two\n");
   renameSync(path, join(directory, "elsewhere"));
-  expect(await log.reopen().catch(String)).toContain("ENOENT");
+  expect(() => log.reopen()).toThrow("ENOENT");
   log.write("three\n");
   await log.close();
   expect(readFileSync(join(directory, "elsewhere/log"), "utf8")).toBe("two\nthree\n");
+});
+
+test("a rotation takes effect also while lines come without a pause", async () => {
+  const path = join(temporaryDirectory(), "log");
+  const log = new BufferedLog(path);
+  const line = `${"x".repeat(40_000)}\n`;
+  log.write(line);
+  log.write(line); // makes a piece: from here on it writes
+  renameSync(path, `${path}.1`);
+  log.reopen();
+  await until("the new file has lines", () => {
+    log.write(line);
+    return readFileSync(path, "utf8") !== "";
+  });
+  await log.close();
+  const both = readFileSync(`${path}.1`, "utf8") + readFileSync(path, "utf8");
+  expect(both.replaceAll(line, "")).toBe("");
+});
+
+test("lines that a full disk did not take are counted when there is room", async () => {
+  const path = join(temporaryDirectory(), "log");
+  symlinkSync("/dev/full", path);
+  const log = new BufferedLog(path);
+  log.write(`${"x".repeat(70_000)}\n`); // makes a piece: it is being written
+  renameSync(path, `${path}.1`);
+  log.reopen();
+  log.write("there is room\n");
+  await log.close();
+  expect(readFileSync(path, "utf8")).toBe("(1 requests were not logged: no room)\nthere is room\n");
 });
 
 test("a pipe that nobody reads: the buffer is bounded, and what was lost is counted", async () => {
