@@ -73,7 +73,7 @@ export class Supervisor {
     return {
       pid: process.pid,
       listening: this.urls,
-      workers: [this.#workers, ...this.#leaving].flatMap((set) => set.pids),
+      workers: this.#sets.flatMap((set) => set.pids),
       poolServer: this.#pool.pid ?? null,
       applications: apps.map(({ name, root }) => ({ name, root })),
       pool: await this.#pool.inspect().catch(() => null),
@@ -107,7 +107,7 @@ export class Supervisor {
 
   /** Has workers open their logs anew. */
   reopenLogs(): void {
-    for (const set of [this.#workers, ...this.#leaving]) set.reopenLogs();
+    for (const set of this.#sets) set.reopenLogs();
   }
 
   /**
@@ -121,16 +121,19 @@ export class Supervisor {
 
   /** Ends at once, without waiting for requests. */
   hurry(): void {
-    this.#coming?.kill();
-    for (const set of [this.#workers, ...this.#leaving]) set.kill();
+    for (const set of this.#sets) set.kill();
     this.#pool.hurry();
+  }
+
+  /** All workers there are. */
+  get #sets(): WorkerSet[] {
+    return [this.#workers, ...(this.#coming === undefined ? [] : [this.#coming]), ...this.#leaving];
   }
 
   async #drain(): Promise<void> {
     this.#coming?.kill();
     await this.#reloading;
-    const sets = [this.#workers, ...this.#leaving];
-    const drained = sets.map((set) => set.drain(this.#config.drainMs, false));
+    const drained = this.#sets.map((set) => set.drain(this.#config.drainMs, false));
     // Workers accept what waits in the queues before they close theirs; then nobody has them.
     for (const listener of this.#listeners) listener.close();
     await Promise.all(drained);

@@ -23,7 +23,7 @@ import type { ToSupervisor, ToWorker } from "./control-channel.ts";
 /** What answers requests, made anew for each worker process. */
 export interface RequestServer extends Handler {
   /** Opens its logs anew. */
-  reopenLogs(): Promise<void>;
+  reopenLogs(): void;
   /** Gives its connection to the pool server up and writes what is left to write. */
   close(): Promise<void>;
 }
@@ -127,14 +127,19 @@ export class Worker {
     if (!keepIdle) await Bun.sleep(0);
     for (const listener of this.#served) listener.stopAccepting();
     if (!keepIdle) for (const { server } of this.#served) void server.stop();
-    while (this.#connections() > 0 && performance.now() < deadline) await Bun.sleep(lookMs);
+    while (this.#hasConnections() && performance.now() < deadline) await Bun.sleep(lookMs);
     for (const { server } of this.#served) void server.stop(true);
     await this.#requests?.close();
     this.#ended.resolve();
   }
 
-  #connections(): number {
-    return countConnections(this.#served.map(({ address }) => address));
+  /** With no descriptor free they cannot be counted, which says that there are some. */
+  #hasConnections(): boolean {
+    try {
+      return countConnections(this.#served.map(({ address }) => address)) > 0;
+    } catch {
+      return true;
+    }
   }
 }
 

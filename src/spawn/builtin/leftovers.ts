@@ -55,9 +55,8 @@ function hasMembers(group: number): boolean {
 
 function openMembers(group: number): OwnedFd[] {
   const members: OwnedFd[] = [];
-  for (const name of readdirSync("/proc")) {
-    const pid = Number(name);
-    if (!Number.isInteger(pid) || !isMember(pid, group)) continue;
+  for (const pid of processes()) {
+    if (!isMember(pid, group)) continue;
     const member = ignoringErrors(() => openPidfd(pid));
     if (member === undefined) continue;
     // It may have ended between the two looks, and another have its number.
@@ -68,6 +67,14 @@ function openMembers(group: number): OwnedFd[] {
   // A process of that number: the group is its own.
   for (const member of members) member.close();
   return [];
+}
+
+function processes(): number[] {
+  try {
+    return readdirSync("/proc").map(Number).filter(Number.isInteger);
+  } catch {
+    return []; // No descriptor is free: nobody can be signalled safely.
+  }
 }
 
 function isMember(pid: number, group: number): boolean {
