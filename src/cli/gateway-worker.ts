@@ -33,9 +33,8 @@ export async function runWorker(): Promise<void> {
   }
   ignoreSignal(signals.SIGPIPE);
   const worker = new Worker({ control: new OwnedFd(workerDescriptors.control), makeServer });
-  // For the supervisor it drains; told so directly it does the same, and is replaced.
   onSignal((signal) => {
-    if (signal === "SIGTERM" || signal === "SIGINT") worker.drain();
+    if (signal === "SIGTERM" || signal === "SIGINT") worker.leave();
   });
   await worker.run();
 }

@@ -31,7 +31,10 @@ export type ToWorker =
   | { readonly kind: "reopenLogs" };
 
 export type ToSupervisor =
-  { readonly kind: "ready" } | { readonly kind: "failed"; readonly why: string };
+  | { readonly kind: "ready" }
+  | { readonly kind: "failed"; readonly why: string }
+  /** It has been asked to leave by somebody else: it serves until it is told to drain. */
+  | { readonly kind: "leaves" };
 
 /** The largest configuration file fits (1 MiB), as JSON. */
 const maxMessageBytes = 4 * 1024 * 1024;

@@ -214,6 +214,7 @@ export class Supervisor {
     const listeners = this.#listeners;
     return new WorkerSet({
       count: config.workers,
+      drainMs: config.drainMs,
       report: this.#report,
       launch: (place) =>
         WorkerProcess.start({

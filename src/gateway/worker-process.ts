@@ -34,15 +34,18 @@ export class WorkerProcess {
   readonly startedMs = performance.now();
   /** Resolves when it accepts connections; with a text when it cannot, or has ended. */
   readonly ready: Promise<"ready" | { readonly why: string }>;
+  /** Resolves when it wants to be replaced, or has ended. */
+  readonly leaves: Promise<"asks" | "ended">;
 
   private constructor(
     process: Subprocess,
     control: ControlChannel<ToSupervisor, ToWorker>,
-    ready: Promise<"ready" | { readonly why: string }>,
+    promises: Pick<WorkerProcess, "ready" | "leaves">,
   ) {
     this.#process = process;
     this.#control = control;
-    this.ready = ready;
+    this.ready = promises.ready;
+    this.leaves = promises.leaves;
   }
 
   /** @throws Error when the process cannot be started. */
@@ -58,17 +61,23 @@ export class WorkerProcess {
       theirs.close();
     }
     const ready = Promise.withResolvers<"ready" | { readonly why: string }>();
+    const leaves = Promise.withResolvers<"asks" | "ended">();
     const control = await ControlChannel.open<ToSupervisor, ToWorker>(ours, {
-      message: (message) => ready.resolve(message.kind === "ready" ? "ready" : message),
+      message: (message) => {
+        if (message.kind === "leaves") leaves.resolve("asks");
+        else ready.resolve(message.kind === "ready" ? "ready" : message);
+      },
       closed: () => {},
     });
     void child.exited.then(() => ready.resolve({ why: `it ended with ${endOf(child)}` }));
+    void child.exited.then(() => leaves.resolve("ended"));
     const listeners = start.listeners.map(({ tls }, index) => ({
       descriptor: workerDescriptors.firstListener + index,
       tls,
     }));
     control.send({ kind: "serve", config: start.config, listeners });
-    return new WorkerProcess(child, control, ready.promise);
+    const promises = { ready: ready.promise, leaves: leaves.promise };
+    return new WorkerProcess(child, control, promises);
   }
 
   get pid(): number {

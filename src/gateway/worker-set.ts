@@ -1,6 +1,7 @@
 /**
- * The workers that serve one configuration: as many as it asks for, each replaced when it dies,
- * until they are told to drain. A reload makes a new set and drains the old one.
+ * The workers that serve one configuration: as many as it asks for, each replaced when it dies or
+ * asks for it (then before it leaves), until they are told to drain. A reload makes a new set and
+ * drains the old one.
  */
 import { causeText } from "../wire/cause.ts";
 import type { Report } from "./report.ts";
@@ -14,6 +15,8 @@ const killDelayMs = 2_000;
 
 export interface WorkerSetOptions {
   readonly count: number;
+  /** How long a worker may take to leave that somebody else has asked to. */
+  readonly drainMs: number;
   /** Starts the worker of one place, 0 to count - 1. */
   launch(place: number): Promise<WorkerProcess>;
   readonly report: Report;
@@ -22,6 +25,8 @@ export interface WorkerSetOptions {
 export class WorkerSet {
   readonly #options: WorkerSetOptions;
   readonly #running = new Set<WorkerProcess>();
+  /** Of them, those that have a successor. */
+  readonly #retired = new Set<WorkerProcess>();
   readonly #waits = new Map<ReturnType<typeof setTimeout>, () => void>();
   #leaving = false;
   #places: Promise<void>[] = [];
@@ -61,6 +66,7 @@ export class WorkerSet {
     for (const worker of this.#running) worker.tell({ kind: "drain", limitMs, keepIdle });
     const timer = setTimeout(() => this.kill(), limitMs + killDelayMs);
     await Promise.all(this.#places);
+    await Promise.all(Array.from(this.#running, ({ ended }) => ended));
     clearTimeout(timer);
   }
 
@@ -87,25 +93,44 @@ export class WorkerSet {
   /** Keeps one place taken until the set leaves. */
   async #keep(place: number, first: WorkerProcess): Promise<void> {
     const pause = new RestartPause();
-    let worker: WorkerProcess | undefined = first;
-    let startedMs = first.startedMs;
-    for (;;) {
-      if (worker !== undefined) await this.#end(worker);
-      if (this.#leaving) return;
-      await this.#wait(pause.after(performance.now() - startedMs));
-      if (this.#leaving) return;
-      startedMs = performance.now();
-      worker = await this.#launch(place).catch((error: unknown) => {
-        this.#options.report(0, "worker not started", { cause: causeText(error) });
-        return undefined;
-      });
+    for (let worker = first; ;) {
+      const why = await worker.leaves;
+      const successor = await this.#replace(place, pause, worker.startedMs);
+      if (successor === undefined) return;
+      if (why === "asks") this.#retire(worker);
+      worker = successor;
     }
   }
 
-  async #end(worker: WorkerProcess): Promise<void> {
+  /** Another worker for the place of one that was started then; undefined if the set leaves. */
+  async #replace(place: number, pause: RestartPause, startedMs: number) {
+    for (let sinceMs = startedMs; !this.#leaving;) {
+      await this.#wait(pause.after(performance.now() - sinceMs));
+      if (this.#leaving) return undefined;
+      sinceMs = performance.now();
+      try {
+        return await this.#launch(place);
+      } catch (error) {
+        this.#options.report(0, "worker not started", { cause: causeText(error) });
+      }
+    }
+    return undefined;
+  }
+
+  /** Has one worker leave that has a successor. */
+  #retire(worker: WorkerProcess): void {
+    const { drainMs } = this.#options;
+    this.#retired.add(worker);
+    worker.tell({ kind: "drain", limitMs: drainMs, keepIdle: true });
+    const timer = setTimeout(() => worker.kill(), drainMs + killDelayMs);
+    void worker.ended.then(() => clearTimeout(timer));
+  }
+
+  async #watch(worker: WorkerProcess): Promise<void> {
     const how = await worker.ended;
     this.#running.delete(worker);
-    if (this.#leaving && how === "status 0") return;
+    const isMeant = this.#retired.delete(worker) || this.#leaving;
+    if (isMeant && how === "status 0") return;
     this.#options.report(0, "worker died", { pid: worker.pid, end: how });
   }
 
@@ -118,6 +143,7 @@ export class WorkerSet {
     clearTimeout(timer);
     if (answer === "ready") {
       this.#options.report(1, "worker started", { pid: worker.pid });
+      void this.#watch(worker);
       return worker;
     }
     worker.kill();

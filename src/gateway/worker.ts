@@ -4,7 +4,7 @@
  * supervisor is gone, it leaves by itself.
  *
  * Leaving is: accept nothing more, answer with `Connection: close`, go when no connection is left,
- * at the limit in any case.
+ * at the limit in any case. Whom somebody else asks to leave, the supervisor replaces first.
  */
 import { readFileSync } from "node:fs";
 import type { Server } from "bun";
@@ -46,6 +46,7 @@ export class Worker {
   #requests: RequestServer | undefined;
   #config: GatewayConfig | undefined;
   #draining = false;
+  #asked = false;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
@@ -55,13 +56,19 @@ export class Worker {
   async run(): Promise<void> {
     this.#control = await ControlChannel.open<ToWorker, ToSupervisor>(this.#options.control, {
       message: (message) => void this.#obey(message),
-      closed: () => this.drain(),
+      closed: () => this.#drainAlone(),
     });
     await this.#ended.promise;
   }
 
-  /** Leaves as if the supervisor had said so. */
-  drain(): void {
+  /** Leaves once the supervisor has another one in its place; asked twice, at once. */
+  leave(): void {
+    if (this.#asked || this.#config === undefined) return this.#drainAlone();
+    this.#asked = true;
+    this.#control?.send({ kind: "leaves" });
+  }
+
+  #drainAlone(): void {
     void this.#drain(this.#config?.drainMs ?? 0, false);
   }
 

@@ -58,6 +58,26 @@ test("a worker that is killed is replaced, and requests go on", async () => {
   await gateway.end();
 });
 
+test("a worker that gets SIGTERM is replaced first, and then leaves: nobody waits for its requests", async () => {
+  const gateway = serveApp("--log-level", "1");
+  const address = await gateway.address();
+  const slow = fetch(`${address}/slow?ms=1500`).then((answer) => answer.text());
+  let isAnswered = false;
+  void slow.finally(() => {
+    isAnswered = true;
+  });
+  await until("the request is under way", () => gateway.log.includes("slow request begins"));
+  const [old] = gateway.workers;
+  process.kill(old?.pid ?? 0, "SIGTERM");
+  await until("there is another worker", () => gateway.workers.length === 2);
+  for (let i = 0; i < 20; i += 1) await ask(gateway, `/meanwhile/${i}`);
+  expect(isAnswered).toBe(false);
+  expect(await slow).toMatch(/^app \/slow \d+\n$/);
+  await until("the old worker is gone", () => !isRunning(old?.pid ?? 0));
+  expect(gateway.log).not.toContain("worker died");
+  await gateway.end();
+});
+
 test("the pool server killed: another one serves the same workers; none of their requests hangs", async () => {
   const gateway = serveApp("--workers", "2");
   await ask(gateway, "/before");
