@@ -6,6 +6,7 @@
  *     bun scripts/bench.ts [--server PATH] [--baseline PATH] [--only get,idle] [--json FILE]
  *                          [--clients 1,8,64] [--idle-clients 0,1000] [--repeats 3] [--seconds 2]
  *     bun scripts/bench.ts http [...]      the gateway and its peers: scripts/bench/http.ts
+ *     bun scripts/bench.ts faults [...]    what visitors notice of them: scripts/bench/http-faults.ts
  *     bun scripts/bench.ts spawn [...]     starting instances: scripts/bench/spawn.ts
  *
  * A baseline is anything that speaks the same protocol and takes the same arguments. The load comes
@@ -16,6 +17,7 @@ import { cpus, loadavg, release } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { benchHttp } from "./bench/http.ts";
+import { benchFaults } from "./bench/http-faults.ts";
 import { LoadTools } from "./bench/load-tools.ts";
 import { KINDS, type Kind, plan } from "./bench/measurements.ts";
 import { compare, type Row, type Runs, table } from "./bench/rows.ts";
@@ -95,6 +97,7 @@ async function measureAll(options: Options, tools: LoadTools): Promise<Row[]> {
 
 async function main(args: string[]): Promise<void> {
   if (args[0] === "http") return await benchHttp(args.slice(1));
+  if (args[0] === "faults") return await benchFaults(args.slice(1));
   if (args[0] === "spawn") return await benchSpawn(args.slice(1));
   const options = readOptions(args);
   for (const path of [options.server, options.baseline]) {

@@ -107,6 +107,11 @@ export class StartedServer implements AsyncDisposable {
     await Promise.all([...running].map((server) => server.stop()));
   }
 
+  /** The processes that its commands are, in their order. */
+  get pids(): number[] {
+    return this.#children.map(({ pid }) => pid);
+  }
+
   /** Proportional memory of all its processes, in KiB. */
   pssKiB(): number {
     return pssKiB(this.#look());

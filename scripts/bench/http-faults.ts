@@ -1,0 +1,230 @@
+/**
+ * What visitors notice when a part of the gateway is exchanged or dies under load: every request is
+ * counted and every answer compared.
+ *
+ *     bun scripts/bench.ts faults [--only rack,wsgi,node,bun] [--connections 16] [--seconds 3]
+ *                                 [--workers 1] [--match WORDS] [--server PATH] [--write FILE]
+ *
+ * Each fault has a gateway of its own, and happens twice, after a third and two thirds of the time.
+ * `--match` leaves out those whose names do not have these words.
+ */
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+
+import { insertTables, machineLine } from "./document.ts";
+import { APP_TYPES, type AppType, ENVIRONMENT } from "./http-servers.ts";
+import { markdownTable, show } from "./http-table.ts";
+import { load, type Question, type Tally } from "./load-connection.ts";
+import { withDescendants } from "./process-tree.ts";
+import { freePort, StartedServer } from "./started-server.ts";
+
+const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
+const APPS = join(import.meta.dir, "apps");
+
+interface Options {
+  readonly server: string;
+  readonly only: readonly AppType[];
+  readonly connections: number;
+  readonly seconds: number;
+  readonly workers: number;
+  readonly match: string;
+  readonly write: string | undefined;
+}
+
+function readOptions(args: string[]): Options {
+  const { values } = parseArgs({
+    args,
+    options: {
+      server: { type: "string", default: SERVER },
+      only: { type: "string", default: APP_TYPES.join(",") },
+      connections: { type: "string", default: "16" },
+      seconds: { type: "string", default: "3" },
+      workers: { type: "string", default: "1" },
+      match: { type: "string", default: "" },
+      write: { type: "string" },
+    },
+  });
+  const count = (flag: "connections" | "seconds" | "workers"): number => {
+    const value = Number(values[flag]);
+    if (Number.isInteger(value) && value > 0) return value;
+    throw new Error(`--${flag} ${values[flag]}: not a whole number of at least 1`);
+  };
+  return {
+    server: resolve(values.server),
+    only: values.only.split(",").map((name) => {
+      const type = APP_TYPES.find((known) => known === name);
+      if (type === undefined) throw new Error(`--only ${name}: not one of ${APP_TYPES.join(", ")}`);
+      return type;
+    }),
+    connections: count("connections"),
+    seconds: count("seconds"),
+    workers: count("workers"),
+    match: values.match,
+    write: values.write === undefined ? undefined : resolve(values.write),
+  };
+}
+
+/** A gateway that runs, and where its application lies. */
+interface Scene {
+  readonly server: StartedServer;
+  readonly root: string;
+}
+
+interface Fault {
+  readonly name: string;
+  /** Whether requests that may not be repeated are among those that are made. */
+  readonly posts: boolean;
+  happen(scene: Scene): void;
+}
+
+/** A process of the gateway, by a word of its command line; the first of several. */
+function pidOf({ server }: Scene, is: (command: string) => boolean): number {
+  const found = withDescendants(server.pids).find(({ pid }) => is(commandOf(pid)));
+  if (found === undefined) throw new Error("the process that is to be signalled is not there");
+  return found.pid;
+}
+
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
+  } catch {
+    return ""; // Ended while we looked.
+  }
+}
+
+const isWorker = (command: string): boolean => command.endsWith(" gateway-worker");
+const isPoolServer = (command: string): boolean => / \d builtin /.test(command);
+
+function killInstance(scene: Scene): void {
+  const poolServer = pidOf(scene, isPoolServer);
+  // Preloaders are older than the instances that they have forked, and leaves have no children.
+  const family = withDescendants([poolServer]);
+  const leaf = family.findLast(({ pid }) => !family.some(({ parent }) => parent === pid));
+  if (leaf === undefined || leaf.pid === poolServer) throw new Error("no instance runs");
+  process.kill(leaf.pid, "SIGKILL");
+}
+
+const FAULTS: readonly Fault[] = [
+  { name: "none", posts: true, happen: () => {} },
+  {
+    name: "restart.txt",
+    posts: true,
+    happen: ({ root }) => writeFileSync(join(root, "tmp", "restart.txt"), ""),
+  },
+  {
+    name: "SIGHUP",
+    posts: true,
+    happen: (scene) => process.kill(scene.server.pids[0] ?? 0, "SIGHUP"),
+  },
+  { name: "kill -9 of an instance", posts: false, happen: killInstance },
+  {
+    name: "SIGTERM to a worker",
+    posts: true,
+    happen: (scene) => process.kill(pidOf(scene, isWorker), "SIGTERM"),
+  },
+  {
+    name: "kill -9 of a worker",
+    posts: true,
+    happen: (scene) => process.kill(pidOf(scene, isWorker), "SIGKILL"),
+  },
+  {
+    name: "kill -9 of the pool server",
+    posts: true,
+    happen: (scene) => process.kill(pidOf(scene, isPoolServer), "SIGKILL"),
+  },
+];
+
+const GREETING: Readonly<Record<AppType, string>> = {
+  rack: "Hello from Rack\n",
+  wsgi: "Hello from WSGI\n",
+  node: "Hello from Node\n",
+  bun: "Hello from Bun\n",
+};
+
+function questions(type: AppType, posts: boolean): Question[] {
+  const get: Question = { method: "GET", path: "/", body: "", answer: GREETING[type] };
+  const post: Question = { method: "POST", path: "/", body: "x".repeat(1234), answer: "1234" };
+  return posts ? [get, get, get, post] : [get];
+}
+
+/** Writes the configuration, so that there is something to read again at SIGHUP. */
+function configuration(type: AppType, root: string, port: number, workers: number): string {
+  return [
+    `listen = ["127.0.0.1:${port}"]`,
+    `workers = ${workers}`,
+    `log.access = "off"`,
+    `pool.max = 6`,
+    `[[apps]]`,
+    `root = "${root}"`,
+    `type = "${type}"`,
+    "",
+  ].join("\n");
+}
+
+async function measure(type: AppType, fault: Fault, options: Options, place: string) {
+  const root = join(place, "app");
+  rmSync(place, { recursive: true, force: true });
+  cpSync(join(APPS, type), root, { recursive: true });
+  mkdirSync(join(root, "tmp"), { mode: 0o777 });
+  chmodSync(join(root, "tmp"), 0o777);
+  const port = await freePort();
+  const config = join(place, "gateway.toml");
+  writeFileSync(config, configuration(type, root, port, options.workers));
+  const argv = [options.server, "serve", "--config", config];
+  const command = { argv, cwd: place, env: ENVIRONMENT };
+  await using server = await StartedServer.start("serve", [command], port, join(place, "log"));
+  const asked = questions(type, fault.posts);
+  await load(port, options.connections, asked, 500); // Warm.
+  const forMs = options.seconds * 1000;
+  const running = load(port, options.connections, asked, forMs);
+  for (let turn = 0; turn < 2; turn++) {
+    await Bun.sleep(forMs / 3);
+    fault.happen({ server, root });
+  }
+  return await running;
+}
+
+/** `12,345 requests` and what was wrong with how many of them, and the longest. */
+function cell(tally: Tally): string {
+  const kinds = [...tally.failures].map(([kind, count]) => `${count} ${kind}`).join(", ");
+  const failed = kinds === "" ? "none" : kinds;
+  return `${tally.requests.toLocaleString("en-US")}; ${failed}; ${show(tally.longestMs)} ms`;
+}
+
+/** Runs it. @throws Error in words when something is missing or does not answer. */
+export async function benchFaults(args: string[]): Promise<void> {
+  const options = readOptions(args);
+  if (!existsSync(options.server)) throw new Error(`measure ${options.server}: no such file`);
+  const directory = mkdtempSync(join(tmpdir(), "pool-bench-"));
+  chmodSync(directory, 0o755); // Started by root, the gateway runs applications as somebody else.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => void StartedServer.stopAll().then(() => process.exit(130)));
+  }
+  try {
+    const rows: string[][] = [];
+    for (const fault of FAULTS.filter(({ name }) => name.includes(options.match))) {
+      const row = [fault.name];
+      for (const type of options.only) {
+        row.push(cell(await measure(type, fault, options, join(directory, type))));
+      }
+      process.stderr.write(`measured ${row.join(" | ")}\n`);
+      rows.push(row);
+    }
+    const text = `${machineLine()}\n\n${markdownTable(["what happens, twice", ...options.only], rows)}\n`;
+    console.log(text);
+    if (options.write !== undefined) insertTables(options.write, "faults", text);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
