@@ -195,11 +195,14 @@ async function measure(type: AppType, fault: Fault, options: Options, place: str
   return await running;
 }
 
-/** `12,345 requests` and what was wrong with how many of them, and the longest. */
-function cell(tally: Tally): string {
-  const kinds = [...tally.failures].map(([kind, count]) => `${count} ${kind}`).join(", ");
-  const failed = kinds === "" ? "none" : kinds;
-  return `${tally.requests.toLocaleString("en-US")}; ${failed}; ${show(tally.longestMs)} ms`;
+/** Those that failed, all, and the time of the longest. */
+function cell({ failed, requests, longestMs }: Tally): string {
+  return `${failed} of ${requests.toLocaleString("en-US")}; ${show(longestMs)}`;
+}
+
+/** In which ways they failed. */
+function kinds(tally: Tally): string {
+  return [...tally.failures].map(([kind, count]) => ` (${count} ${kind})`).join("");
 }
 
 /** Runs it. @throws Error in words when something is missing or does not answer. */
@@ -216,9 +219,11 @@ export async function benchFaults(args: string[]): Promise<void> {
     for (const fault of FAULTS.filter(({ name }) => name.includes(options.match))) {
       const row = [fault.name];
       for (const type of options.only) {
-        row.push(cell(await measure(type, fault, options, join(directory, type))));
+        const tally = await measure(type, fault, options, join(directory, type));
+        const found = cell(tally);
+        process.stderr.write(`${fault.name}, ${type}: ${found} ms${kinds(tally)}\n`);
+        row.push(found);
       }
-      process.stderr.write(`measured ${row.join(" | ")}\n`);
       rows.push(row);
     }
     const text = `${machineLine()}\n\n${markdownTable(["what happens, twice", ...options.only], rows)}\n`;
