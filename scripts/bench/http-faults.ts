@@ -226,7 +226,8 @@ export async function benchFaults(args: string[]): Promise<void> {
       }
       rows.push(row);
     }
-    const text = `${machineLine()}\n\n${markdownTable(["what happens, twice", ...options.only], rows)}\n`;
+    const table = markdownTable(["what happens, twice", ...options.only], rows);
+    const text = `${machineLine()}\n\n${table}\n`;
     console.log(text);
     if (options.write !== undefined) insertTables(options.write, "faults", text);
   } finally {
