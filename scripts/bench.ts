@@ -6,7 +6,7 @@
  *     bun scripts/bench.ts [--server PATH] [--baseline PATH] [--only get,idle] [--json FILE]
  *                          [--clients 1,8,64] [--idle-clients 0,1000] [--repeats 3] [--seconds 2]
  *     bun scripts/bench.ts http [...]      the gateway and its peers: scripts/bench/http.ts
- *     bun scripts/bench.ts faults [...]    what visitors notice of them: scripts/bench/http-faults.ts
+ *     bun scripts/bench.ts faults [...]    what visitors notice: scripts/bench/http-faults.ts
  *     bun scripts/bench.ts spawn [...]     starting instances: scripts/bench/spawn.ts
  *
  * A baseline is anything that speaks the same protocol and takes the same arguments. The load comes
