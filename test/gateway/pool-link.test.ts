@@ -60,7 +60,8 @@ test("a request waits for a server no longer than for an instance, and then is b
     responseMs: 0,
   };
   await using gateway = ProxiedGateway.start(temporaryDirectory(), { main: program }, { limits });
-  expect((await gateway.fetch("/")).status).toBe(200);
+  // An instance may take longer to start than a request waits.
+  await until("it is served", async () => (await gateway.fetch("/")).status === 200);
   const first = gateway.keeper.pid ?? 0;
   process.kill(first, "SIGSTOP");
   const statuses = await Promise.all(
