@@ -1,31 +1,19 @@
 /** The Node example does what it says, under the pool. */
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { cpSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { beforeAll, expect, test } from "bun:test";
+import { cpSync } from "node:fs";
 import { join } from "node:path";
 
-import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
-import { exchange, get, notebook, parseAnswer, post, spawnRequest } from "../spawn/support.ts";
+import { spawnerScene } from "../spawn/spawner-scene.ts";
+import { exchange, get, parseAnswer, post, spawnRequest } from "../spawn/support.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "pool-"));
-const spawner = new BuiltinSpawner({
-  notify: notebook().notify,
-  writeOutput: () => {},
-  baseDirectory: directory,
-});
+const { directory, spawner } = spawnerScene();
 let instance: Instance;
 
 beforeAll(async () => {
   const root = join(directory, "node");
   cpSync(join(import.meta.dir, "../../examples/node"), root, { recursive: true });
   instance = await spawner.spawn(spawnRequest(root, { appType: "auto" }));
-});
-
-afterAll(async () => {
-  instance.release();
-  await spawner.close(new AbortController().signal);
-  rmSync(directory, { recursive: true });
 });
 
 async function ask(bytes: Uint8Array) {

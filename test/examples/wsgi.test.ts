@@ -1,33 +1,21 @@
 /** The WSGI example does what it says, under the pool. */
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { cpSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { beforeAll, expect, test } from "bun:test";
+import { cpSync } from "node:fs";
 import { join } from "node:path";
 
-import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import { readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
-import { connected, exchange, get, notebook, parseAnswer, post } from "../spawn/support.ts";
+import { spawnerScene } from "../spawn/spawner-scene.ts";
+import { connected, exchange, get, parseAnswer, post } from "../spawn/support.ts";
 import { wsgiRequest } from "../spawn/wsgi-programs.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "pool-"));
-const spawner = new BuiltinSpawner({
-  notify: notebook().notify,
-  writeOutput: () => {},
-  baseDirectory: directory,
-});
+const { directory, spawner } = spawnerScene();
 let instance: Instance;
 
 beforeAll(async () => {
   const root = join(directory, "wsgi");
   cpSync(join(import.meta.dir, "../../examples/wsgi"), root, { recursive: true });
   instance = await spawner.spawn(wsgiRequest(root, { spawnMethod: "smart" }));
-});
-
-afterAll(async () => {
-  instance.release();
-  await spawner.close(new AbortController().signal);
-  rmSync(directory, { recursive: true });
 });
 
 async function ask(bytes: Uint8Array) {

@@ -1,22 +1,12 @@
 /** An application of Hono, as its own guide would have it. */
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { beforeAll, expect, test } from "bun:test";
+import { symlinkSync } from "node:fs";
 import { join } from "node:path";
 
-import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import { readToEnd, sendAll } from "../helpers/raw-client.ts";
-import {
-  connected,
-  exchange,
-  get,
-  notebook,
-  parseAnswer,
-  post,
-  spawnRequest,
-  writeApp,
-} from "./support.ts";
+import { spawnerScene } from "./spawner-scene.ts";
+import { connected, exchange, get, parseAnswer, post, spawnRequest, writeApp } from "./support.ts";
 
 const program = `
   import { Hono } from "hono";
@@ -57,15 +47,7 @@ const program = `
   export default app;
 `;
 
-let output = "";
-const directory = mkdtempSync(join(tmpdir(), "pool-"));
-const spawner = new BuiltinSpawner({
-  notify: notebook().notify,
-  writeOutput: (_pid, _root, line) => {
-    output += Buffer.from(line).toString();
-  },
-  baseDirectory: directory,
-});
+const { directory, spawner, lines } = spawnerScene();
 let instance: Instance;
 
 beforeAll(async () => {
@@ -74,12 +56,6 @@ beforeAll(async () => {
   const files = { "index.ts": program, "static/style.css": "body { color: red }\n" };
   const root = writeApp(directory, "hono", files);
   instance = await spawner.spawn(spawnRequest(root, { appType: "bun" }));
-});
-
-afterAll(async () => {
-  instance.release();
-  await spawner.close(new AbortController().signal);
-  rmSync(directory, { recursive: true });
 });
 
 async function ask(bytes: Uint8Array) {
@@ -132,7 +108,7 @@ test("Hono sets cookies, redirects and streams", async () => {
 test("Hono's list of routes is not taken for Bun's: it is called in its own process", async () => {
   const client = { REMOTE_ADDR: "192.0.2.7", REMOTE_PORT: "7000" };
   expect((await ask(to("/client", client))).body).toBe("192.0.2.7");
-  expect(output).not.toContain("Started");
+  expect(lines.join()).not.toContain("Started");
 });
 
 test("Hono handles errors", async () => {

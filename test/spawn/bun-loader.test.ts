@@ -1,37 +1,28 @@
 /** Sessions of bun applications: whatever a program does with Bun.serve, it does here. */
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { beforeAll, expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
 
 import { send } from "../../src/native/socket.ts";
-import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import { until } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 import { application, routes } from "./bun-programs.ts";
 import { readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
+import { spawnerScene } from "./spawner-scene.ts";
 import {
   connected,
   endWriting,
   exchange,
   get,
   head,
-  notebook,
   parseAnswer,
   post,
   spawnRequest,
   writeApp,
 } from "./support.ts";
 
-const never = new AbortController().signal;
-const directory = mkdtempSync(join(tmpdir(), "pool-"));
-const lines: string[] = [];
-const spawner = new BuiltinSpawner({
-  notify: notebook().notify,
-  writeOutput: (_pid, _root, line) => lines.push(line),
-  baseDirectory: directory,
-});
+const { directory, spawner, isTold } = spawnerScene();
 let instance: Instance;
 let routed: Instance;
 
@@ -42,13 +33,6 @@ function started(name: string, source: string): Promise<Instance> {
 
 beforeAll(async () => {
   [instance, routed] = await Promise.all([started("app", application), started("routed", routes)]);
-});
-
-afterAll(async () => {
-  instance.release();
-  routed.release();
-  await spawner.close(never);
-  rmSync(directory, { recursive: true });
 });
 
 async function ask(bytes: Uint8Array, of = instance) {
@@ -167,11 +151,7 @@ test("answers 500 to what the program throws, and tells it on stderr only", asyn
   const { status, body } = await ask(to("/throw"));
   expect(status).toBe("Status: 500 Internal Server Error");
   expect(body).toBe("Internal Server Error\n");
-  await until(
-    "it is told",
-    () => lines.some((line) => line.includes("thrown <here>")),
-    () => lines,
-  );
+  await isTold("thrown <here>");
 });
 
 test("answers 500 to a fetch that returns no Response", async () => {
@@ -181,11 +161,7 @@ test("answers 500 to a fetch that returns no Response", async () => {
 test("cuts an answer short whose stream fails: a client must not take it for whole", async () => {
   const text = await exchange(instance, to("/failing-stream"));
   expect(text).toEndWith("begin");
-  await until(
-    "it is told",
-    () => lines.some((line) => line.includes("stream broke")),
-    () => lines,
-  );
+  await isTold("stream broke");
 });
 
 test("answers a client whose body nobody reads, and takes the rest of it in", async () => {

@@ -1,34 +1,12 @@
 /** Bun programs of every form, and what needs a program of its own to be shown. */
-import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { expect, test } from "bun:test";
 
-import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import { readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
-import {
-  connected,
-  exchange,
-  get,
-  notebook,
-  parseAnswer,
-  post,
-  spawnRequest,
-  writeApp,
-} from "./support.ts";
+import { spawnerScene } from "./spawner-scene.ts";
+import { connected, exchange, get, parseAnswer, post, spawnRequest, writeApp } from "./support.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "pool-"));
-const spawner = new BuiltinSpawner({
-  notify: notebook().notify,
-  writeOutput: () => {},
-  baseDirectory: directory,
-});
-
-afterAll(async () => {
-  await spawner.close(new AbortController().signal);
-  rmSync(directory, { recursive: true });
-});
+const { directory, spawner } = spawnerScene();
 
 function started(name: string, source: string): Promise<Instance> {
   const root = writeApp(directory, name, { "server.ts": source });

@@ -1,23 +1,13 @@
 /** Applications of Express and Fastify, as their own guides would have them. */
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { beforeAll, expect, test } from "bun:test";
+import { symlinkSync } from "node:fs";
 import { join } from "node:path";
 
-import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import { until } from "../helpers/condition.ts";
 import { readToEnd, sendAll } from "../helpers/raw-client.ts";
-import {
-  connected,
-  exchange,
-  get,
-  notebook,
-  parseAnswer,
-  post,
-  spawnRequest,
-  writeApp,
-} from "./support.ts";
+import { spawnerScene } from "./spawner-scene.ts";
+import { connected, exchange, get, parseAnswer, post, spawnRequest, writeApp } from "./support.ts";
 
 const express = `
   const express = require("express");
@@ -71,13 +61,7 @@ const fastify = `
   console.log("fastify listens at " + address);
 `;
 
-const directory = mkdtempSync(join(tmpdir(), "pool-"));
-const lines: string[] = [];
-const spawner = new BuiltinSpawner({
-  notify: notebook().notify,
-  writeOutput: (_pid, _root, line) => lines.push(line),
-  baseDirectory: directory,
-});
+const { directory, spawner, lines } = spawnerScene();
 const instances: Record<string, Instance> = {};
 
 beforeAll(async () => {
@@ -93,12 +77,6 @@ beforeAll(async () => {
       instances[name] = await spawner.spawn(spawnRequest(root, { appType: "node" }));
     }),
   );
-});
-
-afterAll(async () => {
-  for (const instance of Object.values(instances)) instance.release();
-  await spawner.close(new AbortController().signal);
-  rmSync(directory, { recursive: true });
 });
 
 function instanceOf(name: string): Instance {

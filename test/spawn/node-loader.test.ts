@@ -1,48 +1,31 @@
 /** Sessions of node applications: whatever a program does with node:http, it does here. */
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { beforeAll, expect, test } from "bun:test";
 
 import { send } from "../../src/native/socket.ts";
-import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import { until } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 import { readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
 import { application } from "./node-programs.ts";
+import { spawnerScene } from "./spawner-scene.ts";
 import {
   connected,
   endWriting,
   exchange,
   get,
   head,
-  notebook,
   parseAnswer,
   post,
   spawnRequest,
   writeApp,
 } from "./support.ts";
 
-const never = new AbortController().signal;
-const directory = mkdtempSync(join(tmpdir(), "pool-"));
-const lines: string[] = [];
-const spawner = new BuiltinSpawner({
-  notify: notebook().notify,
-  writeOutput: (_pid, _root, line) => lines.push(line),
-  baseDirectory: directory,
-});
+const { directory, spawner } = spawnerScene();
 let instance: Instance;
 
 beforeAll(async () => {
   const root = writeApp(directory, "app", { "app.js": application });
   instance = await spawner.spawn(spawnRequest(root, { appType: "node" }));
-});
-
-afterAll(async () => {
-  instance.release();
-  await spawner.close(never);
-  rmSync(directory, { recursive: true });
 });
 
 async function ask(bytes: Uint8Array) {

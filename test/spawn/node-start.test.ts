@@ -2,9 +2,7 @@
  * Node applications of every form: how they are found to serve, how they fail, how they end; and
  * how stuck instances end, of Bun too.
  */
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
 
 import { sendSignal, signals } from "../../src/native/process.ts";
@@ -14,6 +12,7 @@ import { until, within } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 import { childrenOf, isRunning } from "../helpers/processes.ts";
 import { sendAll } from "../helpers/raw-client.ts";
+import { spawnerScene } from "./spawner-scene.ts";
 import {
   connected,
   exchange,
@@ -27,19 +26,8 @@ import {
   writeApp,
 } from "./support.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "pool-"));
-const lines: string[] = [];
-const spawner = new BuiltinSpawner({
-  notify: notebook().notify,
-  writeOutput: (_pid, _root, line) => lines.push(line),
-  baseDirectory: directory,
-});
+const { directory, spawner, lines } = spawnerScene();
 let made = 0;
-
-afterAll(async () => {
-  await spawner.close(new AbortController().signal);
-  rmSync(directory, { recursive: true });
-});
 
 /**
  * Instances of node and bun that are stuck and whose lifeline is closed, of a spawner that leaves

@@ -1,24 +1,15 @@
 /** Answers of wsgi applications: whatever an application returns, and what is never sent of it. */
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { beforeAll, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
-import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
-import { until } from "../helpers/condition.ts";
 import { readExactly, sendAll } from "../helpers/raw-client.ts";
-import { connected, exchange, notebook, parseAnswer, writeApp } from "./support.ts";
+import { spawnerScene } from "./spawner-scene.ts";
+import { connected, exchange, parseAnswer, writeApp } from "./support.ts";
 import { application, to, wsgiRequest } from "./wsgi-programs.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "pool-"));
-const lines: string[] = [];
-const spawner = new BuiltinSpawner({
-  notify: notebook().notify,
-  writeOutput: (_pid, _root, line) => lines.push(line),
-  baseDirectory: directory,
-});
+const { directory, spawner, lines, isTold } = spawnerScene();
 let instance: Instance;
 
 const fileContent = "0123456789".repeat(100_000);
@@ -30,22 +21,8 @@ beforeAll(async () => {
   instance = await spawner.spawn(wsgiRequest(root));
 });
 
-afterAll(async () => {
-  instance.release();
-  await spawner.close(new AbortController().signal);
-  rmSync(directory, { recursive: true });
-});
-
 async function ask(bytes: Uint8Array) {
   return parseAnswer(await exchange(instance, bytes));
-}
-
-function told(what: string): Promise<unknown> {
-  return until(
-    `${what} is told`,
-    () => lines.some((line) => line.includes(what)),
-    () => lines,
-  );
 }
 
 test("answers with status, reason and every header, repeated ones too", async () => {
@@ -108,9 +85,9 @@ test("says that nothing comes where nothing comes", async () => {
 
 test("cuts a body that is longer than announced, and tells of one that is shorter", async () => {
   expect((await ask(to("/announced?2,abc"))).body).toBe("ab");
-  await told("the body is longer than its Content-Length of 2");
+  await isTold("the body is longer than its Content-Length of 2");
   expect((await ask(to("/announced?4,abc"))).body).toBe("abc");
-  await told("GET '/announced': the body has 3 bytes of 4 announced");
+  await isTold("GET '/announced': the body has 3 bytes of 4 announced");
 });
 
 test.each([
@@ -134,7 +111,7 @@ test("answers 500 to an exception, and tells where it was raised on stderr only"
   const { status, body } = await ask(to("/raising"));
   expect(status).toBe("Status: 500 Internal Server Error");
   expect(body).toBe("Internal Server Error\n");
-  await told("RuntimeError: thrown <here>");
+  await isTold("RuntimeError: thrown <here>");
   const trace = lines.join("\n");
   expect(trace).toStartWith("GET '/raising':\nTraceback");
   expect(trace).toContain("/app/wsgi.py");
@@ -155,7 +132,7 @@ test.each([
 ])("answers 500 to %s and says why", async (path, why) => {
   lines.length = 0;
   expect((await ask(to(path))).status).toBe("Status: 500 Internal Server Error");
-  await told(why);
+  await isTold(why);
 });
 
 test.each([
@@ -179,7 +156,7 @@ test("replaces an answer with exc_info while nothing is out, and only then", asy
   expect(answer.status).toBe("Status: 503 Later");
   expect(answer.headers).toEqual(["X-Second: 1", "Content-Length: 8"]);
   expect((await ask(to("/too_late"))).body).toBe("begin");
-  await told("ValueError: it is too late");
+  await isTold("ValueError: it is too late");
 });
 
 test("drops headers that describe a connection", async () => {
@@ -192,10 +169,10 @@ test("closes what was returned exactly once, however it ends", async () => {
   await ask(to("/pieces"));
   await ask(to("/pieces", { REQUEST_METHOD: "HEAD" }));
   await ask(to("/late"));
-  await told("RuntimeError: stream broke");
+  await isTold("RuntimeError: stream broke");
   expect((await ask(to("/closings"))).body).toBe('["pieces", "pieces", "late"]');
   expect((await ask(to("/late_close"))).body).toBe("whole");
-  await told("RuntimeError: close broke");
+  await isTold("RuntimeError: close broke");
 });
 
 test("ends quietly what a client does not take any more, and closes it", async () => {

@@ -1,14 +1,11 @@
 /** Applications of the frameworks that people use, unchanged: Flask and Django from Debian. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "bun:test";
 
-import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import { sendAll } from "../helpers/raw-client.ts";
 import { nextAnswer } from "./kept-answers.ts";
-import { connected, exchange, get, notebook, parseAnswer, writeApp } from "./support.ts";
+import { spawnerScene } from "./spawner-scene.ts";
+import { connected, exchange, get, parseAnswer, writeApp } from "./support.ts";
 import { wsgiRequest } from "./wsgi-programs.ts";
 
 const flask = `
@@ -104,23 +101,12 @@ describe.each([
   ["Flask", flask],
   ["Django", django],
 ])("%s", (name, source) => {
-  const directory = mkdtempSync(join(tmpdir(), "pool-"));
-  const spawner = new BuiltinSpawner({
-    notify: notebook().notify,
-    writeOutput: () => {},
-    baseDirectory: directory,
-  });
+  const { directory, spawner } = spawnerScene();
   let instance: Instance;
 
   beforeAll(async () => {
     const root = writeApp(directory, name, { "wsgi.py": source });
     instance = await spawner.spawn(wsgiRequest(root, { spawnMethod: "smart" }));
-  });
-
-  afterAll(async () => {
-    instance.release();
-    await spawner.close(new AbortController().signal);
-    rmSync(directory, { recursive: true });
   });
 
   async function ask(bytes: Uint8Array) {

@@ -1,40 +1,25 @@
 /** Kept sessions of wsgi applications (PROTOCOL section 11): one request after the other. */
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { beforeAll, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
 
 import type { OwnedFd } from "../../src/native/owned-fd.ts";
 import { send } from "../../src/native/socket.ts";
-import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import { until } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 import { readToEnd, sendAll } from "../helpers/raw-client.ts";
 import { nextAnswer, readHead } from "./kept-answers.ts";
-import { connected, endWriting, exchange, get, notebook, writeApp } from "./support.ts";
+import { spawnerScene } from "./spawner-scene.ts";
+import { connected, endWriting, exchange, get, writeApp } from "./support.ts";
 import { application, wsgiRequest } from "./wsgi-programs.ts";
 
-const never = new AbortController().signal;
-const directory = mkdtempSync(join(tmpdir(), "pool-"));
-const lines: string[] = [];
-const spawner = new BuiltinSpawner({
-  notify: notebook().notify,
-  writeOutput: (_pid, _root, line) => lines.push(line),
-  baseDirectory: directory,
-});
+const { directory, spawner } = spawnerScene();
 let instance: Instance;
 
 beforeAll(async () => {
   const root = writeApp(directory, "app", { "wsgi.py": application });
   writeFileSync(`${root}/wsgi.py.data`, "0123456789");
   instance = await spawner.spawn(wsgiRequest(root));
-});
-
-afterAll(async () => {
-  instance.release();
-  await spawner.close(never);
-  rmSync(directory, { recursive: true });
 });
 
 /** A request on a session to be kept. */

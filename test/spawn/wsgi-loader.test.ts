@@ -1,36 +1,25 @@
 /** Requests to wsgi applications: how they are read, what environ they become, what is refused. */
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { beforeAll, expect, test } from "bun:test";
 
 import { send } from "../../src/native/socket.ts";
-import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import { until } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 import { readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
+import { spawnerScene } from "./spawner-scene.ts";
 import {
   connected,
   endWriting,
   exchange,
   get,
   head,
-  notebook,
   parseAnswer,
   post,
   writeApp,
 } from "./support.ts";
 import { application, to, validated, wsgiRequest } from "./wsgi-programs.ts";
 
-const never = new AbortController().signal;
-const directory = mkdtempSync(join(tmpdir(), "pool-"));
-const lines: string[] = [];
-const spawner = new BuiltinSpawner({
-  notify: notebook().notify,
-  writeOutput: (_pid, _root, line) => lines.push(line),
-  baseDirectory: directory,
-});
+const { directory, spawner, lines } = spawnerScene();
 let instance: Instance;
 let checked: Instance;
 
@@ -44,13 +33,6 @@ beforeAll(async () => {
     started("app", application),
     started("checked", validated),
   ]);
-});
-
-afterAll(async () => {
-  instance.release();
-  checked.release();
-  await spawner.close(never);
-  rmSync(directory, { recursive: true });
 });
 
 async function ask(bytes: Uint8Array, of = instance) {
