@@ -1,24 +1,16 @@
 /**
  * The headers of an instance's answer as the visitor gets them: in their order, repeated ones apart
- * (Bun joins those of one name with a comma, but for Set-Cookie), without those that belong to the
- * connection (RFC 9110, 7.6.1). Their form has been checked where the answer was read.
+ * (Bun joins those of one name with a comma, but for Set-Cookie), without those of the connection
+ * (connection-headers.ts). Their form has been checked where the answer was read.
  */
 import { SessionError } from "../parent/errors.ts";
 import type { SessionResponse } from "../parent/response.ts";
+import { connectionHeaders, connectionTokens } from "./connection-headers.ts";
 
 type Header = readonly [name: string, value: string];
 
-const ofTheConnection = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-]);
+/** Bun frames the answer anew. */
+const dropped = new Set([...connectionHeaders, "transfer-encoding"]);
 
 /**
  * @param keepsLength whether Content-Length says something of a body that is not sent. Where a body
@@ -35,8 +27,8 @@ export function answerHeaders(
   let hasLength = false;
   for (const [name, value] of headers) {
     const lowerCase = name.toLowerCase();
-    if (lowerCase === "connection") named = value.toLowerCase();
-    if (ofTheConnection.has(lowerCase)) continue;
+    if (lowerCase === "connection") named = value;
+    if (dropped.has(lowerCase)) continue;
     if (lowerCase === "content-length") {
       if (!keepsLength) continue;
       hasLength = true;
@@ -48,7 +40,7 @@ export function answerHeaders(
 }
 
 function withoutNamed(headers: [string, string][], connection: string): [string, string][] {
-  const names = connection.split(",").map((name) => name.trim());
+  const names = connectionTokens(connection);
   return headers.filter(([name]) => !names.includes(name.toLowerCase()));
 }
 

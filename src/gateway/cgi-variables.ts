@@ -1,24 +1,20 @@
 /**
- * From an HTTP request to the variables an instance reads (PROTOCOL section 5; RFC 3875). Rules:
- * - The handler has made the headers what an application may see, but for those that say how the
- *   body is framed: they end here.
- * - `Proxy` does not become HTTP_PROXY, which many HTTP clients take for a setting of their own; a
- *   name with an underscore is dropped: it would be taken for the one with a dash.
- * - The result is one string, each character a byte; it is written to the instance as it is.
+ * From an HTTP request to the variables an instance reads (PROTOCOL section 5; RFC 3875): one
+ * string, each character a byte, written to the instance as it is. The handler has made the headers
+ * what an application may see, but for those that say how the body is framed: they end here.
  */
+import { decodePath, hasVariable, variableName } from "../wire/cgi.ts";
 import type { AppConfig } from "./config.ts";
+import { portStart } from "./host.ts";
 import { BadRequestError } from "./proxy-errors.ts";
 import type { Visit } from "./visit.ts";
-
-/** Headers that an application must not see, or not as variables of that name. */
-const dropped = new Set(["proxy", "proxy-authenticate", "proxy-authorization"]);
 
 /** Names of variables by names of headers; bounded, for visitors choose them. */
 const variableNames = new Map<string, string>();
 const maxVariableNames = 500;
 
 /** What the gateway says of itself. */
-export const serverSoftware = "application-pool-server";
+const serverSoftware = "application-pool-server";
 
 /** What instances are sent of a request. */
 export interface CgiRequest {
@@ -38,9 +34,7 @@ export function cgiRequest(app: AppConfig, visit: Visit, headers: Headers): CgiR
   for (const [name, value] of headers) {
     if (name === "content-length") contentLength = Number(value);
     else if (name === "transfer-encoding") isChunked = true;
-    else if (!dropped.has(name) && !name.includes("_")) {
-      block += `${variableName(name)}\0${value}\0`;
-    }
+    else if (hasVariable(name)) block += `${knownVariable(name)}\0${value}\0`;
   }
   return { block, contentLength, isChunked };
 }
@@ -70,26 +64,10 @@ function checkBytes(...values: string[]): void {
   }
 }
 
-function variableName(header: string): string {
+function knownVariable(header: string): string {
   const known = variableNames.get(header);
   if (known !== undefined) return known;
-  const upper = header.toUpperCase().replaceAll("-", "_");
-  const name = header === "content-type" ? upper : `HTTP_${upper}`;
+  const name = variableName(header);
   if (variableNames.size < maxVariableNames) variableNames.set(header, name);
   return name;
-}
-
-/** Where the colon before the port is; the length of the host if it names none. */
-function portStart(host: string): number {
-  const colon = host.lastIndexOf(":");
-  // Within brackets it belongs to an IPv6 address.
-  return colon > host.lastIndexOf("]") ? colon : host.length;
-}
-
-/** Percent-decodes to bytes, one per character: what is no escape stays. */
-function decodePath(path: string): string {
-  if (!path.includes("%")) return path;
-  return path.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) =>
-    String.fromCharCode(Number.parseInt(hex, 16)),
-  );
 }

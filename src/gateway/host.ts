@@ -15,10 +15,16 @@ export function isHost(text: string): boolean {
   return match !== null && (match[1] === undefined || Number(match[1]) <= 65_535);
 }
 
+/** Where the colon before the port is; the length of the host if it names none. */
+export function portStart(host: string): number {
+  const colon = host.lastIndexOf(":");
+  // Within brackets it belongs to an IPv6 address.
+  return colon > host.lastIndexOf("]") ? colon : host.length;
+}
+
 /** The name to route by: in lower case, without port, without the dot at its end. */
 export function hostName(host: string): string {
-  const colon = host.lastIndexOf(":");
-  const withoutPort = colon > host.lastIndexOf("]") ? host.slice(0, colon) : host;
+  const withoutPort = host.slice(0, portStart(host));
   const named = withoutPort.endsWith(".") ? withoutPort.slice(0, -1) : withoutPort;
   return named.toLowerCase();
 }

@@ -1,19 +1,13 @@
 /**
  * Makes a request's headers what an application may see: without those of the connection
- * (RFC 9110 section 7.6.1), without those a visitor could use to pass for a proxy, and with those
+ * (connection-headers.ts), without those a visitor could use to pass for a proxy, and with those
  * that say who asks. Content-Length and Transfer-Encoding stay: they say whether there is a body.
  */
+import { connectionHeaders, connectionTokens } from "./connection-headers.ts";
 import type { Origin } from "./forwarded.ts";
 
-const connectionNames = [
-  "connection",
-  "keep-alive",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "upgrade",
-  "expect",
-];
+/** Expect has been answered, by Bun. */
+const connectionNames = [...connectionHeaders, "expect"];
 
 /**
  * What frameworks believe about proxies, from whomever it comes; the last two let a visitor choose
@@ -55,19 +49,17 @@ export function presentHeaders(headers: Headers, origin: Origin, peerIsTrusted: 
 export function asksToClose(headers: Headers): boolean {
   const connection = headers.get("connection");
   return (
-    connection !== null && connection !== "keep-alive" && tokensOf(connection).includes("close")
+    connection !== null &&
+    connection !== "keep-alive" &&
+    connectionTokens(connection).includes("close")
   );
 }
 
 function dropListed(headers: Headers, connection: string): void {
   if (connection === "keep-alive" || connection === "close") return;
-  for (const name of tokensOf(connection)) {
+  for (const name of connectionTokens(connection)) {
     if (/^[\w!#$%&'*+.^`|~-]+$/.test(name) && !kept.has(name)) headers.delete(name);
   }
-}
-
-function tokensOf(list: string): string[] {
-  return list.split(",").map((token) => token.trim().toLowerCase());
 }
 
 function set(headers: Headers, name: string, value: string): void {

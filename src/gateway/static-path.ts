@@ -5,6 +5,7 @@
  * becomes a path when it is decoded.
  */
 import { fromText, type ByteString } from "../wire/bytes.ts";
+import { decodePath } from "../wire/cgi.ts";
 
 const wellKnown = "/.well-known/";
 /** PATH_MAX (limits.h), less what is appended. */
@@ -31,7 +32,5 @@ export function fileNames(path: string, prefix: string): ByteString[] {
 function decode(encoded: string): string | undefined {
   if (!encoded.includes("%")) return encoded;
   if (/%(?:00|2f|5c)/i.test(encoded)) return undefined;
-  return fromText(encoded).replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) =>
-    String.fromCharCode(Number.parseInt(hex, 16)),
-  );
+  return decodePath(fromText(encoded));
 }

@@ -3,6 +3,7 @@
  * the connection's `request`.
  */
 import { causeText } from "../wire/cause.ts";
+import { decodePath, hasVariable, variableName } from "../wire/cgi.ts";
 import type { Application, ApplicationOptions } from "./application.ts";
 import type { PoolConnection } from "./connection.ts";
 import { SessionError } from "./errors.ts";
@@ -18,11 +19,7 @@ export interface RequestOrigin {
   readonly scriptName?: string;
 }
 
-/**
- * The CGI headers (RFC 3875) of a request. `Proxy` does not become HTTP_PROXY, which many HTTP
- * clients take for a setting of their own, and a name with an underscore is dropped: it would be
- * taken for the one with a dash that a front end vouches for.
- */
+/** The CGI headers (RFC 3875) of a request. */
 export function cgiHeaders(request: Request, origin: RequestOrigin = {}): [string, string][] {
   const url = new URL(request.url);
   const script = origin.scriptName ?? "";
@@ -40,11 +37,8 @@ export function cgiHeaders(request: Request, origin: RequestOrigin = {}): [strin
   ];
   if (isHttps) headers.push(["HTTPS", "on"]);
   for (const [name, value] of request.headers) {
-    if (name === "content-length" || name === "content-type") {
-      headers.push([cgiName(name), value]);
-    } else if (name !== "proxy" && name !== "transfer-encoding" && !name.includes("_")) {
-      headers.push([`HTTP_${cgiName(name)}`, value]);
-    }
+    if (name === "transfer-encoding" || !hasVariable(name)) continue;
+    headers.push([variableName(name), value]);
   }
   return headers;
 }
@@ -83,15 +77,4 @@ function toResponse(answer: SessionResponse): Response {
     const why = causeText(cause);
     throw new SessionError(`request to instance ${pid}: status ${status}: ${why}`, true, { cause });
   }
-}
-
-function cgiName(name: string): string {
-  return name.toUpperCase().replaceAll("-", "_");
-}
-
-/** Percent-decodes to bytes, one per character: what is no escape stays. */
-function decodePath(path: string): string {
-  return path.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) =>
-    String.fromCharCode(Number.parseInt(hex, 16)),
-  );
 }
