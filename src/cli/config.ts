@@ -76,7 +76,7 @@ export interface Config {
 }
 
 /** Reads the command line. @throws UsageError, StartError. */
-export async function readConfig(args: readonly ByteString[]): Promise<Config> {
+export function readConfig(args: readonly ByteString[]): Config {
   const given = args.slice(0, positionals.length);
   const [logLevel, spawnServer, logFile, ruby, user, statusFifo] = given;
   if (logLevel === undefined || !isLogLevel(logLevel)) {
@@ -96,7 +96,7 @@ export async function readConfig(args: readonly ByteString[]): Promise<Config> {
     );
   }
   const rest = args.slice(positionals.length).map((argument) => toText(argument));
-  const set = await readOptions(rest, options, process.env);
+  const set = readOptions(rest, options, process.env);
   if (ruby === "" && spawnServer !== "" && spawnServer !== "builtin") {
     throw new UsageError(
       `RUBY is empty, but SPAWN_SERVER '${toText(spawnServer)}' needs an interpreter`,

@@ -47,7 +47,7 @@ function startedByInit(): boolean {
 
 /** Runs the server until it ends. @throws UsageError, StartError before anything is started. */
 export async function runDaemon(args: readonly ByteString[]): Promise<void> {
-  const config = await readConfig(args);
+  const config = readConfig(args);
   const wakeSocket = takeWakeSocket();
   ignoreSignal(signals.SIGPIPE);
   reapStrangers();

@@ -1,7 +1,8 @@
 /**
- * Options, strictly: citty parses them, but lets unknown ones through and knows no numbers, so both
- * are checked here. Every option can also be given as an environment variable; the command line
- * wins. A wrong value in either place is a UsageError that names the place.
+ * Options, strictly. citty has their definitions, and shows them with --help; its parser lets
+ * unknown ones through and knows no numbers, so they are read here. Those of the daemon can also be
+ * given as environment variables; the command line wins. A wrong value in either place is a
+ * UsageError that names the place.
  */
 import type { ArgsDef } from "citty";
 
@@ -24,30 +25,24 @@ export interface Given {
 export type GivenOptions = ReadonlyMap<string, Given>;
 
 /**
- * Reads options that take a value. citty is loaded only when there are any: parents pass none and
- * wait for us to start.
+ * Reads options that take a value.
  * @param definition citty's, every option of type string.
  * @throws UsageError for an unknown option, a missing value, an option given twice, or anything
  * else left over.
  */
-export async function readOptions(
+export function readOptions(
   rawArguments: readonly string[],
   definition: ArgsDef,
   environment: Readonly<Record<string, string | undefined>>,
-): Promise<GivenOptions> {
+): GivenOptions {
   const given = new Map<string, Given>();
   for (const name of Object.keys(definition)) {
     const text = environment[variableOf(name)];
     if (text !== undefined && text !== "") given.set(name, { text, where: variableOf(name) });
   }
-  if (rawArguments.length === 0) return given;
-  const { parseArgs } = await import("citty");
-  const { given: names, words } = checkShape(rawArguments, definition);
+  const { given: options, words } = readArguments(rawArguments, definition);
   if (words[0] !== undefined) throw new UsageError(`unexpected argument '${words[0]}'`);
-  const parsed = parseArgs([...rawArguments], definition);
-  for (const name of names.keys()) {
-    given.set(name, { text: String(parsed[name]), where: `--${name}` });
-  }
+  for (const [name, [text = ""]] of options) given.set(name, { text, where: `--${name}` });
   return given;
 }
 
@@ -60,13 +55,12 @@ export interface Arguments {
 }
 
 /**
- * Checks that the arguments are words, flags, and `--name value` or `--name=value`, all of known
- * names, and takes them apart.
+ * Takes arguments apart: words, flags, and `--name value` or `--name=value`, all of known names.
  * @param definition citty's: options of type string, flags of type boolean.
  * @param repeatable options that may be given several times.
  * @throws UsageError.
  */
-export function checkShape(
+export function readArguments(
   rawArguments: readonly string[],
   definition: ArgsDef,
   repeatable: readonly string[] = [],

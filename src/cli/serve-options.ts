@@ -9,7 +9,7 @@ import type { GatewayConfig } from "../gateway/config.ts";
 import type { Problem } from "./config-table.ts";
 import { readSettingsFile } from "./gateway-file.ts";
 import { readSettings } from "./gateway-settings.ts";
-import { checkShape, type Arguments } from "./options.ts";
+import { readArguments, type Arguments } from "./options.ts";
 import { ConfigurationError, UsageError } from "./usage-error.ts";
 
 /** Options that are keys of the configuration: `--max` is `max` in `[pool]`. */
@@ -81,7 +81,7 @@ export interface ServeRequest {
 
 /** Reads the arguments after `serve`. @throws UsageError. */
 export function readServeArguments(rawArguments: readonly string[]): ServeRequest {
-  const { words, given } = checkShape(rawArguments, options, ["listen"]);
+  const { words, given } = readArguments(rawArguments, options, ["listen"]);
   const [directory, extra] = words;
   const file = given.get("config")?.[0];
   if (extra !== undefined) throw new UsageError(`unexpected argument '${extra}'`);

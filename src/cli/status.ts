@@ -11,7 +11,7 @@ import type { GatewayStatus } from "../gateway/status-socket.ts";
 import { gatewayOverview } from "../status/gateway-overview.ts";
 import { snapshotFromJson } from "../status/json.ts";
 import { openMetrics } from "../status/openmetrics.ts";
-import { checkShape } from "./options.ts";
+import { readArguments } from "./options.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
 const options = {
@@ -34,7 +34,7 @@ const answerLimitMs = 5000;
 
 /** @throws UsageError, StartError. */
 export async function runStatus(rawArguments: readonly string[]): Promise<void> {
-  const { words, given } = checkShape(rawArguments, options);
+  const { words, given } = readArguments(rawArguments, options);
   if (words[0] !== undefined) throw new UsageError(`unexpected argument '${words[0]}'`);
   if (given.has("json") && given.has("openmetrics")) {
     throw new UsageError("--json and --openmetrics are given: one of them");
