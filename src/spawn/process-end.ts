@@ -1,7 +1,7 @@
 /** How child processes end: waiting for it, and saying it. */
 
 /**
- * Waits until a process has exited, `ms` have passed or `hurry` says to stop waiting.
+ * Waits until a process has exited, `ms` (or Infinity) have passed or `hurry` says to stop waiting.
  * @returns whether it has exited.
  */
 export async function waitForExit(
@@ -11,7 +11,7 @@ export async function waitForExit(
 ): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
   const giveUp = () => resolve(false);
-  const timer = setTimeout(giveUp, ms);
+  const timer = ms === Infinity ? undefined : setTimeout(giveUp, ms);
   hurry?.addEventListener("abort", giveUp);
   if (hurry?.aborted === true) setTimeout(giveUp, 0);
   void exited.then(() => resolve(true));

@@ -192,17 +192,10 @@ export class Preloader {
       await waitForExit(this.#process.exited, endMs);
     }
     const { times, shutdown, hurry } = this.#urgency;
-    await endLeftovers(this.pid, times.terminatedMs, hurry, () => allExited(forked, shutdown));
+    await endLeftovers(this.pid, times.terminatedMs, hurry, () =>
+      waitForExit(Promise.all(forked.map(({ exited }) => exited)), Infinity, shutdown),
+    );
     await untilWritten(this.#output);
     this.#output.stop();
   }
-}
-
-/** @returns when the processes have, or when that is no concern any more. */
-function allExited(processes: readonly ForkedProcess[], shutdown: AbortSignal): Promise<unknown> {
-  const aborted = new Promise((resolve) => {
-    if (shutdown.aborted) resolve(undefined);
-    else shutdown.addEventListener("abort", resolve, { once: true });
-  });
-  return Promise.race([aborted, Promise.all(processes.map(({ exited }) => exited))]);
 }
