@@ -9,7 +9,7 @@ import { MAX_INSTANCES, MAX_SPAWN_TIMEOUT_MS } from "../wire/configure.ts";
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
 import type { Table } from "./config-table.ts";
 
-export const appTypes: readonly AppType[] = ["auto", "rack", "wsgi", "node", "bun", "rails"];
+const appTypes: readonly AppType[] = ["auto", "rack", "wsgi", "node", "bun", "rails"];
 
 /** Letters, digits, inner dashes; at least one label; `*.` in front for all names below. */
 const hostPattern =

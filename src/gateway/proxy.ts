@@ -105,7 +105,6 @@ async function respond(answer: SessionResponse, visit: Visit): Promise<Response>
     checkStatus(answer);
     const isHead = visit.method === "HEAD";
     const headers = answerHeaders(answer.headers, isHead || status === 304, isHead);
-    visit.status = status;
     const isBodiless = isHead || status === 204 || status === 205 || status === 304;
     const body = isBodiless ? null : await bodyFor(answer, visit);
     // Only where there is one against the rules: else the answer is over.

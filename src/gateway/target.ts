@@ -12,7 +12,7 @@ export interface Target {
 }
 
 /** What is wrong with a target, as visitors are told. */
-export type TargetFault =
+type TargetFault =
   | "it is too long"
   | "it has a fragment"
   | "its escapes are not right"
@@ -20,7 +20,7 @@ export type TargetFault =
   | "its escapes hide a way up";
 
 /** The longest path and query: what the web servers around us take. */
-export const maxTargetBytes = 8 * 1024;
+const maxTargetBytes = 8 * 1024;
 
 /** The target in a request's URL; undefined if it is none (`b.example:443` of CONNECT). */
 export function targetOf(url: string): Target | undefined {

@@ -28,7 +28,7 @@ export interface Visit {
   /** The instance that answered; 0: none. */
   pid: number;
   /** 0 until the answer begins. */
-  status: number;
+  readonly status: number;
   /** Bytes of the answer's body so far. */
   bytes: number;
   /** What went wrong, for logs; empty: nothing. */

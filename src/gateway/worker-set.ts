@@ -138,7 +138,11 @@ export class WorkerSet {
     const worker = await this.#options.launch(place);
     this.#running.add(worker);
     if (this.#leaving) worker.kill(); // told to leave while it was being started
-    const timer = setTimeout(() => worker.kill(), readyLimitMs);
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      worker.kill();
+    }, readyLimitMs);
     const answer = await worker.ready;
     clearTimeout(timer);
     if (answer === "ready") {
@@ -149,7 +153,8 @@ export class WorkerSet {
     worker.kill();
     await worker.ended;
     this.#running.delete(worker);
-    throw new Error(`worker ${worker.pid}: ${answer.why}`);
+    const why = isLate ? `it was not ready within ${readyLimitMs} ms` : answer.why;
+    throw new Error(`worker ${worker.pid}: ${why}`);
   }
 
   async #wait(pauseMs: number): Promise<void> {

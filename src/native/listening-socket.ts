@@ -36,7 +36,7 @@ const optionOffset = reserve(8);
 const textOffset = reserve(64); // INET6_ADDRSTRLEN is 46
 
 /** Connections that may wait to be accepted; the kernel takes no more than its somaxconn. */
-export const listenBacklog = 4096;
+const listenBacklog = 4096;
 
 /** An IP address in numbers (`127.0.0.1`, `::1`) and a port. */
 export interface TcpAddress {

@@ -90,7 +90,7 @@ function framingFor(contentLength: number | undefined): BodyFraming {
 }
 
 /** Fails the exchange with the signal's reason when that aborts. */
-export function failOnAbort(exchange: Exchange, signal: AbortSignal): void {
+function failOnAbort(exchange: Exchange, signal: AbortSignal): void {
   const abort = (): void => exchange.fail(signal.reason);
   if (signal.aborted) return abort();
   signal.addEventListener("abort", abort, { once: true });

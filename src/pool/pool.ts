@@ -41,7 +41,7 @@ import type {
   WaiterId,
 } from "./types.ts";
 
-export const DEFAULT_LIMITS: PoolLimits = {
+const DEFAULT_LIMITS: PoolLimits = {
   max: 20,
   maxPerApp: 0,
   maxIdleMs: 120_000,

@@ -5,9 +5,6 @@
  * mistake of ours and throws.
  */
 
-export const OPENMETRICS_CONTENT_TYPE =
-  "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 export type Labels = Readonly<Record<string, string>>;
 
 export interface Sample {

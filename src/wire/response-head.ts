@@ -12,7 +12,7 @@ import type { Header } from "./session-headers.ts";
 
 /** Bounds of a head: servers and proxies commonly stop at 8 to 64 KiB and 100 to 200 headers. */
 export const MAX_HEAD_BYTES = 128 * 1024;
-export const MAX_HEAD_HEADERS = 1_000;
+const MAX_HEAD_HEADERS = 1_000;
 
 export interface ResponseHead {
   /** 100 to 999. */

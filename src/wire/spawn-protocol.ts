@@ -21,7 +21,7 @@ import { ProtocolError } from "./protocol-error.ts";
 import { encodeScalar } from "./scalar-message.ts";
 
 /** sun_path has 108 bytes (unix(7)); a path needs its NUL, an abstract name the NUL before it. */
-export const MAX_SOCKET_NAME_BYTES = 107;
+const MAX_SOCKET_NAME_BYTES = 107;
 
 export type SpawnServerCommand =
   | { readonly kind: "spawn_application"; readonly app: AppRequest }
