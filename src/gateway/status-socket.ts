@@ -22,21 +22,21 @@ export interface GatewayStatus {
   readonly pool: Inspection | null;
 }
 
-/** What is left to send to one visitor. */
-interface Visitor {
+/** A connection of somebody who asks, and what is left to send of the answer. */
+interface Question {
   rest: Uint8Array;
   isAnswered: boolean;
 }
 
 export class StatusSocket {
   readonly #path: string;
-  readonly #listener: UnixSocketListener<Visitor>;
+  readonly #listener: UnixSocketListener<Question>;
 
   /** @throws Error when the socket cannot be had. */
   constructor(directory: string, status: () => Promise<GatewayStatus>) {
     makeRuntimeDirectory(directory);
     this.#path = join(directory, `${process.pid}.sock`);
-    this.#listener = Bun.listen<Visitor>({
+    this.#listener = Bun.listen<Question>({
       unix: this.#path,
       socket: {
         open: (socket) => {
@@ -65,14 +65,14 @@ export class StatusSocket {
 }
 
 async function answer(
-  socket: Socket<Visitor>,
+  socket: Socket<Question>,
   status: () => Promise<GatewayStatus>,
 ): Promise<void> {
   socket.data.rest = Buffer.from(`${JSON.stringify(await status())}\n`);
   push(socket);
 }
 
-function push(socket: Socket<Visitor>): void {
+function push(socket: Socket<Question>): void {
   const { rest } = socket.data;
   if (rest.length === 0) return;
   socket.data.rest = rest.subarray(Math.max(0, socket.write(rest)));

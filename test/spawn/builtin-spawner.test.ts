@@ -71,7 +71,7 @@ const echoPid = "export default { fetch: () => new Response(String(process.pid))
 /** Serves, and then neither its lifeline nor SIGTERM moves it: its event loop stands still. */
 const stuck = `
   process.on("SIGTERM", () => {});
-  Bun.serve({ fetch: () => { for (;;) Bun.sleepSync(1000); } });
+  Bun.serve({ fetch: () => { console.log("stuck"); for (;;) Bun.sleepSync(1000); } });
 `;
 
 spawnerContract("the built-in spawner", () => ({
@@ -249,13 +249,15 @@ test("lets an instance finish its session before it goes", async () => {
   const source = `export default { fetch: () => new Response(new ReadableStream({
     async pull(controller) {
       controller.enqueue("begin ");
+      console.log("begun");
       await Bun.sleep(200);
       controller.enqueue("end");
       controller.close();
     } })) };`;
-  const instance = await scene().spawner.spawn(asking(source));
+  const { spawner, lines } = scene();
+  const instance = await spawner.spawn(asking(source));
   const answer = exchange(instance, get());
-  await Bun.sleep(50);
+  await until("the answer has begun", () => lines.includes("begun"));
   instance.release();
   expect(parseAnswer(await answer).body).toBe("begin end");
   await until("it is gone", () => !isRunning(instance.pid));
@@ -275,18 +277,18 @@ test("ends one that does not go: SIGTERM, then SIGKILL, to it and what it starte
   });
   using session = connected(instance);
   await sendAll(session.number, get());
-  await Bun.sleep(50);
+  await until("it is stuck", () => lines.includes("stuck"));
   instance.release();
   await until("it is gone", () => !isRunning(instance.pid));
   await until("its child is gone", () => !isRunning(child));
 });
 
 test("does not wait at shutdown when in a hurry", async () => {
-  const { spawner } = scene();
+  const { spawner, lines } = scene();
   const instance = await spawner.spawn(asking(stuck));
   using session = connected(instance);
   await sendAll(session.number, get());
-  await Bun.sleep(50);
+  await until("it is stuck", () => lines.includes("stuck"));
   await within("the shutdown", spawner.close(AbortSignal.abort()), 4_000);
   expect(isRunning(instance.pid)).toBe(false);
 });

@@ -26,7 +26,7 @@ import {
   writeApp,
 } from "./support.ts";
 
-const { directory, spawner, lines } = spawnerScene();
+const { directory, spawner, lines, isTold } = spawnerScene();
 let made = 0;
 
 /**
@@ -320,10 +320,13 @@ test("says of an ES module that fails what and where", async () => {
 
 test("goes on SIGUSR1 after the session at hand, on SIGTERM at once", async () => {
   for (const signal of [signals.SIGUSR1, signals.SIGTERM]) {
-    const instance = await program(`require("http").createServer((_, response) =>
-      setTimeout(() => response.end("ok"), 100)).listen(1)`);
-    const answer = exchange(instance, get());
-    await Bun.sleep(30);
+    const instance = await program(`require("http").createServer((request, response) => {
+      console.log("asked " + process.pid);
+      if (request.url === "/ended") setTimeout(() => response.end("ok"), 100);
+    }).listen(1)`);
+    const path = signal === signals.SIGUSR1 ? "/ended" : "/never";
+    const answer = exchange(instance, get({ REQUEST_URI: path }));
+    await isTold(`asked ${instance.pid}`);
     sendSignal(instance.pid, signal);
     await within("the death to be seen", instance.death);
     const text = await answer.catch(() => "");
@@ -337,15 +340,16 @@ test("dies of an error that the program does not catch, once it serves, as Node 
     setTimeout(() => { throw new Error("uncaught"); }, 1); response.end("x"); }).listen(1)`);
   await exchange(instance, get());
   await within("the death to be seen", instance.death);
-  await until("it says why", () => lines.some((line) => line.includes("uncaught")));
+  await isTold("uncaught");
   instance.release();
 });
 
 test("lets an instance finish its session before it goes", async () => {
   const instance = await program(`require("http").createServer((_, response) => {
+    console.log("asked " + process.pid);
     response.write("begin "); setTimeout(() => response.end("end"), 200); }).listen(1)`);
   const answer = exchange(instance, get());
-  await Bun.sleep(50);
+  await isTold(`asked ${instance.pid}`);
   instance.release();
   expect(parseAnswer(await answer).body).toBe("begin end");
   await until("it is gone", () => !isRunning(instance.pid));

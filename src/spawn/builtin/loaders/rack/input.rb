@@ -9,8 +9,23 @@ require "tmpdir"
 require_relative "body"
 
 module RackLoader
+  # What both have beside `read` and `gets`.
+  module LineByLine
+    def each
+      while (line = gets)
+        yield line
+      end
+      self
+    end
+
+    # To let go of it is the loader's part.
+    def close; end
+  end
+
   # Reads forward only.
   class Input
+    include LineByLine
+
     def initialize(body)
       @body = body
       @ahead = String.new
@@ -38,18 +53,6 @@ module RackLoader
       @ahead.empty? ? nil : take(@ahead.bytesize)
     end
 
-    def each
-      while (line = gets)
-        yield line
-      end
-      self
-    end
-
-    def close; end
-
-    # Lets go of what it holds; the request is over.
-    def release; end
-
     private
 
     def take(bytes)
@@ -63,6 +66,8 @@ module RackLoader
 
   # Keeps what was read, and reads it again after `rewind`.
   class RewindableInput
+    include LineByLine
+
     MAX_MEMORY_BYTES = 128 * 1024
 
     def initialize(input)
@@ -87,19 +92,11 @@ module RackLoader
       before && fresh ? before << fresh : before || fresh
     end
 
-    def each
-      while (line = gets)
-        yield line
-      end
-      self
-    end
-
     def rewind
       @kept.rewind
     end
 
-    def close; end
-
+    # Lets go of what it holds; the request is over.
     def release
       @kept.close
     end
