@@ -3,7 +3,7 @@
  * whatever cannot be passed on is refused in words.
  */
 import { describe, expect } from "bun:test";
-import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { findUser, type User } from "../../src/native/process.ts";
@@ -56,6 +56,15 @@ describe.each(languages)("$name:", ({ file, options, programs }) => {
     const root = writeFiles(server, name, { [file]: programs.serves });
     return (await client.get(root, options)).pid;
   }
+
+  faultTest("it puts nothing into the directory for temporary files", async (server) => {
+    const client = await server.connect();
+    const before = readdirSync(server.files.directory);
+    await startBusy(client, server, "tidy");
+    const added = readdirSync(server.files.directory).filter((name) => !before.includes(name));
+    // The server's own, in which the loaders lie.
+    expect(added.filter((name) => !name.startsWith("application-pool-"))).toEqual([]);
+  });
 
   faultTest(
     "an instance holds 0 to 4, and no end of another's or of the server's",

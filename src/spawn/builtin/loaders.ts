@@ -55,7 +55,12 @@ const bun: Loader = {
     const program = [process.execPath, ...options].map(fromText);
     return {
       argv: [...program, ascii(`./${startupFile}`)],
-      variables: ["BUN_BE_BUN=1", `APPLICATION_POOL_CONCURRENCY=${concurrency}`],
+      variables: [
+        "BUN_BE_BUN=1",
+        `APPLICATION_POOL_CONCURRENCY=${concurrency}`,
+        // Or its C compiler (watchdog.ts) leaves headers in the directory for temporary files.
+        "BUN_TMPDIR=/proc/self/fdinfo",
+      ],
     };
   },
 };

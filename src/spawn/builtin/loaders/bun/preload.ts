@@ -21,8 +21,10 @@ const lifeline = 4;
 
 const concurrency = Number(process.env["APPLICATION_POOL_CONCURRENCY"] ?? 32);
 delete process.env["APPLICATION_POOL_CONCURRENCY"];
-// It made our binary the Bun runtime; the program's children are its own business.
+// They made our binary the Bun runtime, and that leave no files; the program's children are its own
+// business.
 delete process.env["BUN_BE_BUN"];
+delete process.env["BUN_TMPDIR"];
 passOnEnvironment();
 
 const realServe = Bun.serve as unknown as (options: ServeOptions) => unknown;
