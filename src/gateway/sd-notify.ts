@@ -42,7 +42,11 @@ export class Notifier {
   #send(...lines: string[]): void {
     if (this.#socket === undefined) return;
     const text = lines.map((line) => line.replaceAll("\n", " ")).join("\n");
-    sendDatagram(this.#socket, Buffer.from(text));
+    try {
+      sendDatagram(this.#socket, Buffer.from(text));
+    } catch {
+      // no descriptor is free
+    }
   }
 }
 

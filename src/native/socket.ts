@@ -170,16 +170,17 @@ export function send(fd: number, data: Uint8Array): number {
 }
 
 /**
- * Sends one datagram without waiting. @returns whether it went out: a receiver that is full or gone
- * does not get it.
+ * Sends one datagram, cut to what the arena holds, without waiting. @returns whether it went out: a
+ * receiver that is full or gone does not get it. @throws SyscallError when there is no socket.
  */
 export function sendDatagram(to: UnixAddress, data: Uint8Array): boolean {
   using socket = newSocket(C.SOCK_DGRAM);
   arenaBytes.set(to.bytes, nameOffset);
   if (libc.connect(socket.number, nameAddress, to.length) < 0) return false;
-  arenaBytes.set(data.subarray(0, transferSize), dataOffset);
+  const piece = data.subarray(0, transferSize);
+  arenaBytes.set(piece, dataOffset);
   const flags = C.MSG_DONTWAIT | C.MSG_NOSIGNAL;
-  return Number(libc.send(socket.number, address(dataOffset), data.length, flags)) === data.length;
+  return Number(libc.send(socket.number, address(dataOffset), piece.length, flags)) >= 0;
 }
 
 /**
