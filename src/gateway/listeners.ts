@@ -40,7 +40,7 @@ export class Listener {
   readonly #shared: TcpAddress | undefined;
   readonly #sockets: OwnedFd[];
   /** The file of a Unix socket of ours, as it was made. */
-  readonly #file: { readonly path: string; readonly dev: number; readonly ino: number } | undefined;
+  #file: { readonly path: string; readonly dev: number; readonly ino: number } | undefined;
 
   private constructor(
     key: string,
@@ -116,7 +116,14 @@ export class Listener {
 
   /** Closes the sockets and removes the file of a Unix socket, if it is still ours. */
   close(): void {
-    if (this.#file !== undefined && isSameFile(this.#file)) unlinkSync(this.#file.path);
+    const file = this.#file;
+    // Only once: its number may be that of a file that somebody else makes there afterwards.
+    this.#file = undefined;
+    try {
+      if (file !== undefined && isSameFile(file)) unlinkSync(file.path);
+    } catch {
+      // it stays, and is removed by whoever listens there next
+    }
     for (const socket of this.#sockets) socket.close();
   }
 }
@@ -145,6 +152,7 @@ function openUnix(address: Extract<ListenAddress, { kind: "unix" }>): Listener {
     chmodSync(path, mode);
     return Listener.unix(showAddress(address), path, socket);
   } catch (error) {
+    unlinkSync(path);
     socket.close();
     throw error;
   }

@@ -4,6 +4,7 @@ import { existsSync, lstatSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { readServeArguments } from "../../src/cli/serve-options.ts";
+import { Listener } from "../../src/gateway/listeners.ts";
 import { listenTcp, localAddress } from "../../src/native/listening-socket.ts";
 import { listenUnix, pathAddress } from "../../src/native/socket.ts";
 import { binaryPath, plainEnvironment } from "../helpers/binary-server.ts";
@@ -78,6 +79,19 @@ test("a file that has taken the socket's place is not deleted at the end", async
   writeFileSync(socket, "somebody else's");
   await gateway.end();
   expect(existsSync(socket)).toBe(true);
+});
+
+test("a socket that another gateway has made since is left alone, whatever its number", () => {
+  const path = join(temporaryDirectory(), "http.sock");
+  const address = { kind: "unix", path, mode: 0o600 } as const;
+  const first = Listener.open(address, 1);
+  first.close();
+  // File systems such as ext4 give the number of the file that is gone to the next.
+  const second = Listener.open(address, 1);
+  first.close();
+  expect(existsSync(path)).toBe(true);
+  second.close();
+  expect(existsSync(path)).toBe(false);
 });
 
 test("a port in use is refused, also when it is a gateway of the same user that uses it", async () => {
