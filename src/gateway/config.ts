@@ -81,7 +81,7 @@ export interface GatewayConfig {
   readonly workers: number;
   /** Whom workers run as, if the gateway is root; undefined: as it is. */
   readonly workerUser: string | undefined;
-  /** Longest prefixes first is not required; names are unique. */
+  /** In any order; names are unique. */
   readonly apps: readonly AppConfig[];
   readonly limits: RequestLimits;
   readonly pool: PoolConfig;

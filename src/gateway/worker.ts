@@ -15,10 +15,14 @@ import { becomeUser, findUser } from "../native/process.ts";
 import { serveOn, type ServedListener } from "../native/serve-listener.ts";
 import { causeText } from "../wire/cause.ts";
 import type { GatewayConfig } from "./config.ts";
-import { ControlChannel, type PassedListener } from "./control-channel.ts";
+import {
+  ControlChannel,
+  type PassedListener,
+  type ToSupervisor,
+  type ToWorker,
+} from "./control-channel.ts";
 import type { Handler } from "./handler.ts";
 import { serveOptions } from "./limits.ts";
-import type { ToSupervisor, ToWorker } from "./control-channel.ts";
 
 /** What answers requests, made anew for each worker process. */
 export interface RequestServer extends Handler {
@@ -32,7 +36,7 @@ export interface WorkerOptions {
   /** The control channel's descriptor. */
   readonly control: OwnedFd;
   /** Makes what answers. @throws Error when the configuration cannot be served. */
-  makeServer(config: GatewayConfig): RequestServer | Promise<RequestServer>;
+  makeServer(config: GatewayConfig): RequestServer;
 }
 
 /** While draining, how often it looks for connections that are left. */
@@ -55,7 +59,7 @@ export class Worker {
   /** Runs until the supervisor has it leave, or is gone. */
   async run(): Promise<void> {
     this.#control = await ControlChannel.open<ToWorker, ToSupervisor>(this.#options.control, {
-      message: (message) => void this.#obey(message),
+      message: (message) => this.#obey(message),
       closed: () => this.#drainAlone(),
     });
     await this.#ended.promise;
@@ -72,29 +76,28 @@ export class Worker {
     void this.#drain(this.#config?.drainMs ?? 0, false);
   }
 
-  async #obey(message: ToWorker): Promise<void> {
+  #obey(message: ToWorker): void {
     switch (message.kind) {
       case "serve":
         return this.#serve(message.config, message.listeners);
       case "drain":
-        return this.#drain(message.limitMs, message.keepIdle);
+        return void this.#drain(message.limitMs, message.keepIdle);
       case "reopenLogs":
         return this.#requests?.reopenLogs();
     }
   }
 
-  async #serve(config: GatewayConfig, listeners: readonly PassedListener[]): Promise<void> {
+  #serve(config: GatewayConfig, listeners: readonly PassedListener[]): void {
     this.#config = config;
     try {
-      const requests = await this.#options.makeServer(config);
+      const requests = this.#options.makeServer(config);
       this.#requests = requests;
       for (const listener of listeners) this.#served.push(this.#listen(config, listener, requests));
       // The log is open, the certificate read, and nothing has been accepted yet.
       if (config.workerUser !== undefined) becomeWorkerUser(config.workerUser);
       this.#control?.send({ kind: "ready" });
     } catch (error) {
-      const why = causeText(error);
-      this.#control?.send({ kind: "failed", why });
+      this.#control?.send({ kind: "failed", why: causeText(error) });
     }
   }
 
