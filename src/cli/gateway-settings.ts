@@ -139,6 +139,7 @@ function readPool(table: Table): GatewayConfig["pool"] {
     maxPerApp: table.whole("max_per_app", { min: 0, max: MAX_POOL_SIZE }, 0),
     maxIdleSeconds: Math.round(table.time("max_idle_time", idle, 120_000) / 1000),
     maxQueue: table.whole("max_queue", { min: 0, max: 1_000_000 }, 0),
+    globalQueue: table.flag("global_queue", true),
   };
   table.finish();
   return pool;

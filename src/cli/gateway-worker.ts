@@ -44,7 +44,8 @@ function makeServer(config: GatewayConfig): RequestServer {
   const log = new Log(config.logLevel, config.logFormat, (line) => stderr.write(line));
   reportMistakes(log);
   const accessLog = AccessLog.open(config);
-  const link = new PoolLink(attachPoolServer(workerDescriptors.wake), config.apps);
+  const access = attachPoolServer(workerDescriptors.wake);
+  const link = new PoolLink(access, config.apps, config.pool.globalQueue);
   // So that the first request does not wait for it. Where it fails, requests try again, and say so.
   link.connection().catch(ignore);
   // Of those that may wait, each worker has its share: most of them wait there, not in the pool.

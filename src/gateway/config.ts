@@ -73,6 +73,11 @@ export interface PoolConfig {
   readonly maxIdleSeconds: number;
   /** Most requests that may wait in the pool; 0: no limit. */
   readonly maxQueue: number;
+  /**
+   * Whether requests wait for whichever process becomes free, rather than each for a busy one;
+   * else no limit on waiting holds for applications that have processes.
+   */
+  readonly globalQueue: boolean;
 }
 
 export interface GatewayConfig {

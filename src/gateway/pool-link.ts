@@ -32,13 +32,15 @@ export class PoolLink {
   readonly #access: PoolAccess;
   /** By name. */
   readonly #apps: ReadonlyMap<string, Target>;
+  readonly #globalQueue: boolean;
   #connection: PoolConnection | undefined;
   #connecting: Promise<PoolConnection> | undefined;
   #isClosed = false;
 
-  /** @param access the wake socket; it stays the caller's. */
-  constructor(access: PoolAccess, apps: readonly AppConfig[]) {
+  /** @param access the wake socket; it stays the caller's. @param globalQueue see PoolConfig. */
+  constructor(access: PoolAccess, apps: readonly AppConfig[], globalQueue: boolean) {
     this.#access = access;
+    this.#globalQueue = globalQueue;
     this.#apps = new Map(apps.map((app) => [app.name, targetFor(app)]));
   }
 
@@ -110,6 +112,7 @@ export class PoolLink {
   }
 
   async #configure(connection: PoolConnection): Promise<void> {
+    connection.setUseGlobalQueue(this.#globalQueue);
     try {
       // Side by side: they are answered in their order.
       await Promise.all(

@@ -73,7 +73,7 @@ test("a directory alone: one application, with every default", () => {
       queueMs: 60_000,
       responseMs: 0,
     },
-    pool: { max: 20, maxPerApp: 0, maxIdleSeconds: 120, maxQueue: 0 },
+    pool: { max: 20, maxPerApp: 0, maxIdleSeconds: 120, maxQueue: 0, globalQueue: true },
     trustedProxies: [],
     accessLog: "common",
     accessLogFile: undefined,
@@ -118,6 +118,7 @@ max = 10
 max_per_app = 4
 max_idle_time = "1h"
 max_queue = 100
+global_queue = false
 
 [limits]
 max_header_size = "32k"
@@ -165,7 +166,7 @@ test("a file: every key, paths relative to where it lies", () => {
     workers: 2,
     trustedProxies: ["127.0.0.1", "10.0.0.0/8", "fd00::/8"],
     drainMs: 60_000,
-    pool: { max: 10, maxPerApp: 4, maxIdleSeconds: 3600, maxQueue: 100 },
+    pool: { max: 10, maxPerApp: 4, maxIdleSeconds: 3600, maxQueue: 100, globalQueue: false },
     limits: {
       maxHeaderBytes: 32 * 1024,
       maxBodyBytes: 10 * 1024 * 1024,

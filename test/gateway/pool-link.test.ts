@@ -1,5 +1,6 @@
 /** A worker's way to the pool server: what happens when that dies, and who gets its places. */
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
+import type { PoolConnection } from "../../src/parent/index.ts";
 import { until } from "../helpers/condition.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { ProxiedGateway } from "./proxied.ts";
@@ -71,6 +72,58 @@ test("a request waits for a server no longer than for an instance, and then is b
   // The first may have found a session that was kept.
   expect(statuses.slice(1)).toEqual([503, 503]);
   await until("it is served again", async () => (await gateway.fetch("/")).status === 200);
+});
+
+describe("a request whose application has one process, which is busy", () => {
+  const limits = {
+    maxHeaderBytes: 16_384,
+    maxBodyBytes: 65_536,
+    idleMs: 60_000,
+    queueMs: 100,
+    responseMs: 0,
+  };
+  const pool = { max: 6, maxPerApp: 0, maxIdleSeconds: 60, maxQueue: 0 };
+  // It is busy until it is told to go on.
+  const gate = `
+    let open = () => {};
+    const gate = new Promise((resolve) => { open = resolve; });
+    export default { async fetch(request) {
+      if (new URL(request.url).pathname === "/wait") await gate;
+      return new Response("answer");
+    } };
+    process.on("SIGUSR2", open);`;
+
+  async function statusBesides(globalQueue: boolean): Promise<number> {
+    const changes = { limits, pool: { ...pool, globalQueue } };
+    const one = { maxInstances: 1, concurrency: 1 };
+    const apps = { main: gate };
+    await using gateway = ProxiedGateway.start(temporaryDirectory(), apps, changes, [], one);
+    await (await gateway.fetch("/")).text();
+    const [visit] = gateway.done;
+    const connection = await gateway.link.connection();
+    await until("nothing is kept", async () => (await connection.getActive()) === 0);
+    const waiting = gateway.fetch("/wait");
+    await until("it is busy", async () => (await connection.getActive()) === 1);
+    const besides = gateway.fetch("/");
+    if (globalQueue) await besides;
+    else await until("it has two", () => isShared(connection));
+    process.kill(visit?.pid ?? 0, "SIGUSR2");
+    expect((await waiting).status).toBe(200);
+    return (await besides).status;
+  }
+
+  async function isShared(connection: PoolConnection): Promise<boolean> {
+    const { applications } = await connection.inspect();
+    return applications.some(({ instances }) => instances.some(({ sessions }) => sessions > 1));
+  }
+
+  test("waits for it as long as it may, and then is busy", async () => {
+    expect(await statusBesides(true)).toBe(503);
+  });
+
+  test("is bound to it where there is no global queue, and waits there", async () => {
+    expect(await statusBesides(false)).toBe(200);
+  });
 });
 
 test("two applications that compete for one place are both served", async () => {

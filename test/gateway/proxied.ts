@@ -60,7 +60,7 @@ export class ProxiedGateway implements AsyncDisposable {
       report: () => {},
     });
     this.#access = attachPoolServer(duplicate(this.keeper.wakeFd).take());
-    this.link = new PoolLink(this.#access, apps);
+    this.link = new PoolLink(this.#access, apps, config.pool.globalQueue);
     const handler = createHandler({
       config,
       onFailure: () => {},

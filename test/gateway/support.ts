@@ -47,7 +47,7 @@ export function configOf(changes: Partial<GatewayConfig> = {}): GatewayConfig {
       queueMs: 0,
       responseMs: 0,
     },
-    pool: { max: 6, maxPerApp: 0, maxIdleSeconds: 60, maxQueue: 0 },
+    pool: { max: 6, maxPerApp: 0, maxIdleSeconds: 60, maxQueue: 0, globalQueue: true },
     trustedProxies: [],
     accessLog: "off",
     accessLogFile: undefined,
