@@ -74,6 +74,11 @@ test("a request waits for a server no longer than for an instance, and then is b
   await until("it is served again", async () => (await gateway.fetch("/")).status === 200);
 });
 
+async function isShared(connection: PoolConnection): Promise<boolean> {
+  const { applications } = await connection.inspect();
+  return applications.some(({ instances }) => instances.some(({ sessions }) => sessions > 1));
+}
+
 describe("a request whose application has one process, which is busy", () => {
   const limits = {
     maxHeaderBytes: 16_384,
@@ -99,7 +104,7 @@ describe("a request whose application has one process, which is busy", () => {
     const apps = { main: gate };
     await using gateway = ProxiedGateway.start(temporaryDirectory(), apps, changes, [], one);
     await (await gateway.fetch("/")).text();
-    const [visit] = gateway.done;
+    const [first] = gateway.done;
     const connection = await gateway.link.connection();
     await until("nothing is kept", async () => (await connection.getActive()) === 0);
     const waiting = gateway.fetch("/wait");
@@ -107,14 +112,9 @@ describe("a request whose application has one process, which is busy", () => {
     const besides = gateway.fetch("/");
     if (globalQueue) await besides;
     else await until("it has two", () => isShared(connection));
-    process.kill(visit?.pid ?? 0, "SIGUSR2");
+    process.kill(first?.pid ?? 0, "SIGUSR2");
     expect((await waiting).status).toBe(200);
     return (await besides).status;
-  }
-
-  async function isShared(connection: PoolConnection): Promise<boolean> {
-    const { applications } = await connection.inspect();
-    return applications.some(({ instances }) => instances.some(({ sessions }) => sessions > 1));
   }
 
   test("waits for it as long as it may, and then is busy", async () => {
