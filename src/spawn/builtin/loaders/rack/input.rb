@@ -35,7 +35,7 @@ module RackLoader
     def read(length = nil, buffer = nil)
       while length.nil? || @ahead.bytesize < length
         bytes = @body.read(length ? length - @ahead.bytesize : Body::READ_BYTES) or break
-        @ahead << bytes
+        @ahead.empty? ? @ahead = bytes : @ahead << bytes
       end
       result = take(length || @ahead.bytesize)
       result = nil if result.empty? && length && length.positive?
@@ -73,27 +73,35 @@ module RackLoader
     def initialize(input)
       @input = input
       @kept = StringIO.new(String.new)
+      @kept_bytes = 0
+      # Of what is kept, what is to be read again; the position of `@kept` is where that begins.
+      @again_bytes = 0
     end
 
     def read(length = nil, buffer = nil)
-      before = @kept.read(length) || String.new
-      missing = length && length - before.bytesize
+      return keep(@input.read(length, buffer)) if @again_bytes.zero?
+
+      result = again(@kept.read(length))
+      missing = length && length - result.bytesize
       fresh = missing == 0 ? nil : keep(@input.read(missing))
-      result = fresh ? before << fresh : before
-      result = nil if result.empty? && length && length.positive?
-      buffer ? buffer.replace(result || "") && (result && buffer) : result
+      result << fresh if fresh
+      buffer ? buffer.replace(result) : result
     end
 
     def gets
-      before = @kept.gets
-      return before if before&.end_with?("\n")
+      return keep(@input.gets) if @again_bytes.zero?
+
+      line = again(@kept.gets)
+      return line if line.end_with?("\n")
 
       fresh = keep(@input.gets)
-      before && fresh ? before << fresh : before || fresh
+      fresh ? line << fresh : line
     end
 
     def rewind
       @kept.rewind
+      @again_bytes = @kept_bytes
+      0
     end
 
     # Lets go of what it holds; the request is over.
@@ -103,11 +111,17 @@ module RackLoader
 
     private
 
+    def again(bytes)
+      @again_bytes -= bytes.bytesize
+      bytes
+    end
+
     # Called only where all that is kept has been read: the position is the end.
     def keep(bytes)
-      return if bytes.nil? || bytes.empty?
+      return bytes if bytes.nil? || bytes.empty?
 
-      move_to_file if @kept.is_a?(StringIO) && @kept.pos + bytes.bytesize > MAX_MEMORY_BYTES
+      @kept_bytes += bytes.bytesize
+      move_to_file if @kept.is_a?(StringIO) && @kept_bytes > MAX_MEMORY_BYTES
       @kept.write(bytes)
       bytes
     end
