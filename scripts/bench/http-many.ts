@@ -80,7 +80,8 @@ function apache(method: "smart" | "direct"): ManyServer {
       const file = join(directory, "apache.conf");
       writeFileSync(file, apacheConfig(roots, directory, port, method));
       const argv = ["apache2", "-f", file, "-D", "FOREGROUND"];
-      return [{ argv, cwd: directory, env: ENVIRONMENT }];
+      // Where Passenger leaves what it needs while it spawns.
+      return [{ argv, cwd: directory, env: { ...ENVIRONMENT, TMPDIR: directory } }];
     },
   };
 }
