@@ -60,6 +60,7 @@ PassengerRoot /usr/lib/ruby/vendor_ruby/phusion_passenger/locations.ini
 PassengerMaxPoolSize ${MANY_PLACES}
 PassengerMaxRequestQueueSize 0
 PassengerSpawnMethod ${method}
+PassengerLoadShellEnvvars off
 PassengerUserSwitching off
 PassengerDefaultUser ${USER}
 PassengerInstanceRegistryDir ${directory}
