@@ -108,17 +108,20 @@ function say(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-async function measureAll(options: Options): Promise<string> {
-  const directory = mkdtempSync(join(tmpdir(), "pool-bench-"));
-  chmodSync(directory, 0o755); // Started by root, the gateway runs applications as somebody else.
+/** Ends all servers, and removes their files. */
+async function end(directory: string): Promise<void> {
+  await StartedServer.stopAll();
+  rmSync(directory, { recursive: true, force: true });
+}
+
+async function measureAll(options: Options, directory: string): Promise<string> {
   const figures: Figure[] = [];
   try {
     for (const kind of options.only) {
       figures.push(...(await measure(kind, options, { ...options, directory, say })));
     }
   } finally {
-    await StartedServer.stopAll();
-    rmSync(directory, { recursive: true, force: true });
+    await end(directory);
   }
   const tables = sections(options.connections).map((section) => sectionTable(section, figures));
   return [`${machineLine()}\n`, ...tables.filter((table) => table !== "")].join("\n");
@@ -131,12 +134,14 @@ export async function benchHttp(args: string[]): Promise<void> {
   if (missingPackages({ needs: { wrk: "wrk" } }).length > 0) {
     throw new Error("there is no wrk, which makes the load (apt-get install wrk)");
   }
+  const directory = mkdtempSync(join(tmpdir(), "pool-bench-"));
+  chmodSync(directory, 0o755); // Started by root, the gateway runs applications as somebody else.
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => void StartedServer.stopAll().then(() => process.exit(130)));
+    process.once(signal, () => void end(directory).then(() => process.exit(130)));
   }
   const before = loadavg()[0] ?? 0;
   if (before > 1) say(`load average ${before}: other work blurs what follows`);
-  const tables = await measureAll(options);
+  const tables = await measureAll(options, directory);
   console.log(tables);
   if (options.write !== undefined) insertTables(options.write, "http", tables);
 }
