@@ -6,8 +6,8 @@
  * - While the line has sessions, few gets wait in the pool at a time: those who wait here are
  *   mostly served by the sessions at hand, at no cost to the pool. That is fair to others all the
  *   same, because the pool recalls sessions for everybody who waits there.
- * - While there is no room for more sessions, none waits there most of the time (growth.ts): those
- *   recalled for its sake would be our own.
+ * - A recall says that instances are short. For a moment after it only ticks send gets: each would
+ *   cost us the session it gets us, over and over, at the price of the pool's work for nothing.
  * - An idle session is given back after a short time, or when it is recalled. A busy one that is
  *   recalled is closed after its request.
  * - A get that nobody waits for any more is withdrawn at the next tick, not at once: under load the
@@ -21,7 +21,6 @@ import { existsSync, statSync } from "node:fs";
 import { toBytes } from "../wire/bytes.ts";
 import type { Application } from "./application.ts";
 import { BusyError } from "./errors.ts";
-import { Growth } from "./growth.ts";
 import type { PendingGet } from "./pending-gets.ts";
 import { type EndReason, getOf } from "./refusals.ts";
 import type { Session } from "./session.ts";
@@ -39,6 +38,8 @@ const maxGets = 100;
  */
 const getsBesides = 1;
 const maxGetsBesides = 4;
+/** For how long instances are taken to be short after a recall: a few ticks. */
+const shortMs = 100;
 
 /** How old the pool's last word on an application may be. */
 const askEveryMs = 1_000;
@@ -78,12 +79,13 @@ export class SessionLine implements StreamKeeper {
   readonly #gets = new Set<PendingGet>();
   /** Sessions, idle or not. */
   readonly #open = new Set<SessionStream>();
-  readonly #growth = new Growth();
   readonly #restartFile: Buffer;
   /** When restart.txt was written that was heeded last: one that cannot be deleted stays. */
   #heededMs: number | undefined;
   /** When a get was sent last, by performance.now(). */
   #askedMs = 0;
+  /** When the pool asked for a session back last, by performance.now(). */
+  #recalledMs = -Infinity;
   /** Once the connection has ended: the error for whoever asks. */
   #ended: EndReason | undefined;
 
@@ -121,7 +123,6 @@ export class SessionLine implements StreamKeeper {
     }
     this.#waiting.add(waiter);
     this.#host.waiting += 1;
-    if (waiter.needsFresh) this.#growth.insist();
     this.#ask();
   }
 
@@ -157,6 +158,7 @@ export class SessionLine implements StreamKeeper {
   /** The pool wants the session back. @returns whether a request is under way on it. */
   recall(stream: SessionStream): boolean {
     stream.isRecalled = true;
+    this.#recalledMs = performance.now();
     if (!this.#idle.includes(stream)) return true;
     stream.close();
     return false;
@@ -167,22 +169,12 @@ export class SessionLine implements StreamKeeper {
     for (const stream of this.#idle.slice()) {
       if (nowMs - stream.idleSinceMs >= keptMs) stream.close();
     }
-    const isInVain = this.#growth.tick(this.#open.size, this.#hasSome && this.#gets.size > 0);
-    this.#withdrawDownTo(isInVain ? 0 : this.#waiting.size);
-    this.#ask(Math.min(this.#gets.size + 1, maxGetsBesides));
-  }
-
-  #withdrawDownTo(count: number): void {
     for (const get of this.#gets) {
-      if (this.#gets.size <= count) return;
+      if (this.#gets.size <= this.#waiting.size) break;
       this.#gets.delete(get);
       this.#host.withdraw(get);
     }
-  }
-
-  /** Whether there are sessions that serve one request after the other. */
-  get #hasSome(): boolean {
-    return this.#host.command === "getKept" && this.#open.size > 0;
+    this.#ask(Math.min(this.#gets.size + 1, maxGetsBesides));
   }
 
   /** The connection has ended: requests under way go on, all else ends. */
@@ -212,10 +204,10 @@ export class SessionLine implements StreamKeeper {
    * Asks the pool for as many sessions as are waited for, within bounds.
    * @param besides how many gets may wait while there are sessions.
    */
-  #ask(besides = getsBesides): void {
+  #ask(besides = this.#getsBesides()): void {
     if (this.#ended !== undefined) return;
-    if (this.#hasSome && !this.#growth.mayTry(this.#open.size)) return;
-    const wanted = Math.min(this.#waiting.size, this.#hasSome ? besides : maxGets);
+    const hasSome = this.#host.command === "getKept" && this.#open.size > 0;
+    const wanted = Math.min(this.#waiting.size, hasSome ? besides : maxGets);
     while (this.#gets.size < wanted) {
       const get: PendingGet = {
         application: this.#application,
@@ -229,6 +221,10 @@ export class SessionLine implements StreamKeeper {
       this.#askedMs = performance.now();
       this.#host.ask(get);
     }
+  }
+
+  #getsBesides(): number {
+    return performance.now() - this.#recalledMs < shortMs ? 0 : getsBesides;
   }
 
   async #granted(get: PendingGet, session: Session): Promise<void> {

@@ -73,6 +73,22 @@ describe("a session that is kept", () => {
       expect((await scene.peer.take("close")).sessionId).toBe(0);
     }));
 
+  test("tells, by its recall, that instances are short: a further get waits for a tick", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first();
+      const answer = scene.pool.request(app, get);
+      await instance.next();
+      scene.peer.reply(encodeRecall(0));
+      await scene.peer.take("keep");
+      void rejection(scene.pool.request(app, get));
+      // Sent in the same turn: the get would be before it.
+      void rejection(scene.pool.getCount());
+      await scene.peer.take("getCount");
+      await scene.peer.take("getKept");
+      await instance.write(framedAnswer);
+      expect(await (await answer).text()).toBe("hi");
+    }));
+
   test("is no longer known once it is closed: a recall of it needs no answer", () =>
     Scene.with(async (scene) => {
       await scene.first();
