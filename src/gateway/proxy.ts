@@ -51,7 +51,8 @@ export class Proxy implements RequestProxy {
     const cgi = cgiRequest(app, visit, request.headers);
     const body = await bodyOf(request, cgi, visit, this.#limits.maxBodyBytes);
     const { queueMs, responseMs, maxQueue } = this.#limits;
-    const options = { signal: request.signal, queueMs, responseMs, maxWaiting: maxQueue };
+    const signal = (): AbortSignal => request.signal;
+    const options = { signal, queueMs, responseMs, maxWaiting: maxQueue };
     const beganMs = performance.now();
     try {
       const answer = await this.#link.send(app, prepare(visit.method, cgi, body), options);

@@ -26,7 +26,7 @@ import { type Inspection, parseInspection } from "./inspection.ts";
 import { KeptSessions } from "./kept-sessions.ts";
 import { Outbox } from "./outbox.ts";
 import { PendingGets, type PendingGet } from "./pending-gets.ts";
-import { PooledRequest, type RequestBounds } from "./pooled-request.ts";
+import { PooledRequest, type RequestBounds, type SignalSource } from "./pooled-request.ts";
 import * as refusals from "./refusals.ts";
 import { frameable, type PreparedRequest, prepareRequest, type SessionRequest } from "./request.ts";
 import type { SessionResponse } from "./response.ts";
@@ -45,7 +45,7 @@ export interface GetOptions {
 /** How long a request may take, and how it is given up. */
 export interface SendOptions extends RequestBounds {
   /** Gives up: whatever is under way rejects with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: SignalSource | undefined;
 }
 
 /**

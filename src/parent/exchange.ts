@@ -73,9 +73,14 @@ export class Exchange {
     return this.#answerBegan;
   }
 
+  /** Whether it is over, for better or worse. */
+  get isOver(): boolean {
+    return this.#state === "done";
+  }
+
   /** Whether writing still has a purpose. */
   get isWritable(): boolean {
-    return this.#state !== "done";
+    return !this.isOver;
   }
 
   /** Bytes of the request that the kernel has taken. */
