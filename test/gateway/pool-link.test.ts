@@ -94,7 +94,7 @@ describe("a request whose application has one process, which is busy", () => {
     const gate = new Promise((resolve) => { open = resolve; });
     export default { async fetch(request) {
       if (new URL(request.url).pathname === "/wait") await gate;
-      return new Response("answer");
+      return new Response(String(process.pid));
     } };
     process.on("SIGUSR2", open);`;
 
@@ -103,8 +103,8 @@ describe("a request whose application has one process, which is busy", () => {
     const one = { maxInstances: 1, concurrency: 1 };
     const apps = { main: gate };
     await using gateway = ProxiedGateway.start(temporaryDirectory(), apps, changes, [], one);
-    await (await gateway.fetch("/")).text();
-    const [first] = gateway.done;
+    const pid = Number(await (await gateway.fetch("/")).text());
+    expect(pid).toBeGreaterThan(1);
     const connection = await gateway.link.connection();
     await until("nothing is kept", async () => (await connection.getActive()) === 0);
     const waiting = gateway.fetch("/wait");
@@ -112,7 +112,7 @@ describe("a request whose application has one process, which is busy", () => {
     const besides = gateway.fetch("/");
     if (globalQueue) await besides;
     else await until("it has two", () => isShared(connection));
-    process.kill(first?.pid ?? 0, "SIGUSR2");
+    process.kill(pid, "SIGUSR2");
     expect((await waiting).status).toBe(200);
     return (await besides).status;
   }
