@@ -16,7 +16,7 @@ import { until, within } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { languages, type Language } from "../helpers/languages.ts";
 import { ServerUnderTest, withEndingServer } from "../helpers/pool-server.ts";
-import { isRunning, markedProcesses, threadsOf } from "../helpers/processes.ts";
+import { isRunning, markedProcesses, pidOf, threadsOf } from "../helpers/processes.ts";
 import { readToEnd, type RawClient } from "../helpers/raw-client.ts";
 
 countDescriptors();
@@ -230,7 +230,7 @@ describe.each(languages.filter(({ options }) => options.spawnMethod === "smart")
         const client = await server.connect();
         const root = writeFiles(server, "orphan", { [file]: programs.serves });
         const { pid } = await request(client, root, options);
-        await kill(preloadersOf(server)[0] ?? 0);
+        await kill(pidOf({ pid: preloadersOf(server)[0] }));
         process.kill(pid, "SIGKILL");
         await client.untilCount(0);
       },

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { PoolConnection } from "../../src/parent/index.ts";
 import { until } from "../helpers/condition.ts";
+import { pidOf } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { ProxiedGateway } from "./proxied.ts";
 
@@ -36,7 +37,7 @@ test("the pool server killed under load: no request fails, and instances are con
     env: { COLOR: "blue" },
   });
   expect(await (await gateway.fetch("/color")).text()).toBe("blue");
-  const first = gateway.keeper.pid ?? 0;
+  const first = pidOf(gateway.keeper);
   let isOver = false;
   const visitors = Array.from({ length: 8 }, () => visit(gateway, "main", () => !isOver));
   const slow = gateway.fetch("/slow");
@@ -63,7 +64,7 @@ test("a request waits for a server no longer than for an instance, and then is b
   await using gateway = ProxiedGateway.start(temporaryDirectory(), { main: program }, { limits });
   // An instance may take longer to start than a request waits.
   await until("it is served", async () => (await gateway.fetch("/")).status === 200);
-  const first = gateway.keeper.pid ?? 0;
+  const first = pidOf(gateway.keeper);
   process.kill(first, "SIGSTOP");
   const statuses = await Promise.all(
     Array.from({ length: 3 }, async () => (await gateway.fetch("/slow")).status),

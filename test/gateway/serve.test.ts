@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { until } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 import { gateways, statusOf, writeApplication, type Gateway } from "../helpers/gateway.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { isRunning, pidOf } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -48,7 +48,7 @@ test("a worker that is killed is replaced, and requests go on", async () => {
   const gateway = serveApp("--workers", "2");
   await ask(gateway, "/");
   const [victim] = gateway.workers;
-  process.kill(victim?.pid ?? 0, "SIGKILL");
+  process.kill(pidOf(victim), "SIGKILL");
   await until("there is another worker", () => {
     const { workers } = gateway;
     return workers.length === 2 && workers.every(({ pid }) => pid !== victim?.pid);
@@ -68,12 +68,12 @@ test("a worker that gets SIGTERM is replaced first, and then leaves: nobody wait
   });
   await until("the request is under way", () => gateway.log.includes("slow request begins"));
   const [old] = gateway.workers;
-  process.kill(old?.pid ?? 0, "SIGTERM");
+  process.kill(pidOf(old), "SIGTERM");
   await until("there is another worker", () => gateway.workers.length === 2);
   for (let i = 0; i < 20; i += 1) await ask(gateway, `/meanwhile/${i}`);
   expect(isAnswered).toBe(false);
   expect(await slow).toMatch(/^app \/slow \d+\n$/);
-  await until("the old worker is gone", () => !isRunning(old?.pid ?? 0));
+  await until("the old worker is gone", () => !isRunning(pidOf(old)));
   expect(gateway.log).not.toContain("worker died");
   await gateway.end();
 });
@@ -82,7 +82,7 @@ test("the pool server killed: another one serves the same workers; none of their
   const gateway = serveApp("--workers", "2");
   await ask(gateway, "/before");
   const workers = gateway.workers.map(({ pid }) => pid);
-  const victim = gateway.poolServer?.pid ?? 0;
+  const victim = pidOf(gateway.poolServer);
   process.kill(victim, "SIGKILL");
   const address = await gateway.address();
   // What is asked meanwhile waits or fails, in any case it is answered.
@@ -172,7 +172,7 @@ test("at the end, what waits to be accepted is answered too", async () => {
   const gateway = serveApp();
   await ask(gateway, "/");
   const [worker] = gateway.workers;
-  process.kill(worker?.pid ?? 0, "SIGSTOP");
+  process.kill(pidOf(worker), "SIGSTOP");
   const port = Number(new URL(await gateway.address()).port);
   const answers = await Promise.all(Array.from({ length: 30 }, () => sendRequest(port)));
   const descriptors = openDescriptors(gateway.pid).size;
@@ -180,7 +180,7 @@ test("at the end, what waits to be accepted is answered too", async () => {
   await until("the first process has closed its sockets", () => {
     return openDescriptors(gateway.pid).size < descriptors;
   });
-  process.kill(worker?.pid ?? 0, "SIGCONT");
+  process.kill(pidOf(worker), "SIGCONT");
   for (const { answer } of answers) expect(await answer).toStartWith("HTTP/1.1 200 OK\r\n");
   expect(await gateway.ended).toBe(0);
 });
@@ -215,7 +215,7 @@ test("a second SIGTERM ends it at once, the request with it", async () => {
   // Two that come together are one signal.
   await until("the first is heeded", () => openDescriptors(gateway.pid).size < descriptors);
   gateway.signal("SIGTERM");
-  await until("the worker is gone", () => !isRunning(worker?.pid ?? 0));
+  await until("the worker is gone", () => !isRunning(pidOf(worker)));
   expect(await gateway.ended).toBe(0);
   expect(await failed).toBe("failed");
   await until(
@@ -241,7 +241,7 @@ test("a worker that does nothing any more does not hold up the end", async () =>
   const gateway = serveApp("--drain-time", "0s");
   await gateway.address();
   const [worker] = gateway.workers;
-  process.kill(worker?.pid ?? 0, "SIGSTOP");
+  process.kill(pidOf(worker), "SIGSTOP");
   await gateway.end();
   expect(await gateway.ended).toBe(0);
   expect(gateway.log).toContain("worker died");

@@ -36,6 +36,12 @@ export function childrenOf(pid: number): ProcessFacts[] {
   return allProcesses().filter(({ parent }) => parent === pid);
 }
 
+/** The id of a process that must be there: signals to 0 would go to the tests themselves. */
+export function pidOf(found: { readonly pid: number | undefined } | undefined): number {
+  if (found?.pid === undefined) throw new Error("there is no such process");
+  return found.pid;
+}
+
 /** Whether a process runs: there is one, and it is no zombie. */
 export function isRunning(pid: number): boolean {
   const facts = processFacts(pid);
