@@ -174,7 +174,9 @@ export class SessionLine implements StreamKeeper {
       this.#gets.delete(get);
       this.#host.withdraw(get);
     }
-    this.#ask(Math.min(this.#gets.size + 1, maxGetsBesides));
+    // Where instances are short, more than there are sessions would take all of them away.
+    const most = this.#isShort ? Math.max(1, this.#open.size) : maxGetsBesides;
+    this.#ask(Math.min(this.#gets.size + 1, maxGetsBesides, most));
   }
 
   /** The connection has ended: requests under way go on, all else ends. */
@@ -204,10 +206,9 @@ export class SessionLine implements StreamKeeper {
    * Asks the pool for as many sessions as are waited for, within bounds.
    * @param besides how many gets may wait while there are sessions.
    */
-  #ask(besides = this.#getsBesides()): void {
+  #ask(besides = this.#isShort ? 0 : getsBesides): void {
     if (this.#ended !== undefined) return;
-    const hasSome = this.#host.command === "getKept" && this.#open.size > 0;
-    const wanted = Math.min(this.#waiting.size, hasSome ? besides : maxGets);
+    const wanted = Math.min(this.#waiting.size, this.#mostGets(besides));
     while (this.#gets.size < wanted) {
       const get: PendingGet = {
         application: this.#application,
@@ -223,8 +224,16 @@ export class SessionLine implements StreamKeeper {
     }
   }
 
-  #getsBesides(): number {
-    return performance.now() - this.#recalledMs < shortMs ? 0 : getsBesides;
+  /** How many gets may wait in the pool now. */
+  #mostGets(besides: number): number {
+    if (this.#host.command !== "getKept") return maxGets;
+    if (this.#open.size > 0) return besides;
+    // The last one has been recalled: others want it, and it will be back.
+    return this.#isShort ? Math.max(1, besides) : maxGets;
+  }
+
+  get #isShort(): boolean {
+    return performance.now() - this.#recalledMs < shortMs;
   }
 
   async #granted(get: PendingGet, session: Session): Promise<void> {
