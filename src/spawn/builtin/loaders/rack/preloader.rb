@@ -24,12 +24,14 @@ module RackLoader
     # Announces itself, and takes orders until the server has gone.
     def run
       mend_output
-      warm_up
       @lifeline.stop_watching
       Process.setproctitle("rack preloader: #{Dir.pwd}")
       Signal.trap("INT", "SYSTEM_DEFAULT")
       @inherited_handler = Signal.trap("CHLD") { report_ends }
       @lifeline.tell("ready", "1")
+      # Whoever asks for the first instance has waited long enough; those that follow gain by it.
+      take_order
+      warm_up
       loop { take_order }
     end
 
