@@ -9,7 +9,7 @@ import { request, writeFiles } from "../helpers/builtin-apps.ts";
 import { until, within } from "../helpers/condition.ts";
 import { countDescriptors, openDescriptors } from "../helpers/descriptors.ts";
 import { serverTests, ServerUnderTest, withEndingServer } from "../helpers/pool-server.ts";
-import { isRunning, markedProcesses } from "../helpers/processes.ts";
+import { isRunning } from "../helpers/processes.ts";
 import { appElements } from "../helpers/raw-client.ts";
 
 countDescriptors();
@@ -149,10 +149,5 @@ test("killed outright, the server leaves no instance behind", async () => {
   const server = await ServerUnderTest.start("binary", builtin);
   const client = await server.connect();
   await request(client, application(server, "a", shows), bun);
-  process.kill(server.pid, "SIGKILL");
-  await within("its end", server.ended);
-  server.parent.closeClients();
-  server.parent.close();
-  await until("every process is gone", () => markedProcesses(server.mark).length === 0);
-  server.remove();
+  await server.checkKilled();
 });

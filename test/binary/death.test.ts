@@ -30,12 +30,7 @@ test("the server, killed in the middle of a spawn: what was being made goes as w
   const client = await server.connect();
   await client.sendGet(server.app("slow-200"));
   await until("the spawn is under way", () => server.commands().length === 1);
-  process.kill(server.pid, "SIGKILL");
-  await within("its end", server.ended);
-  server.parent.closeClients();
-  server.parent.close();
-  await until("every process is gone", () => markedProcesses(server.mark).length === 0);
-  server.remove();
+  await server.checkKilled();
 });
 
 binaryTest(

@@ -156,12 +156,8 @@ describe.each(languages)("$name:", (language) => {
     const client = await server.connect();
     const root = writeFiles(server, "helped", { [file]: programs["has a helper"] });
     const { body: helper } = await request(client, root, options);
-    process.kill(server.pid, "SIGKILL");
-    await within("its end", server.ended);
-    server.parent.closeClients();
-    server.parent.close();
-    await until("its helper is gone", () => !isRunning(Number(helper)));
-    server.remove();
+    await server.checkKilled();
+    expect(isRunning(Number(helper))).toBe(false);
   });
 
   test("killed outright in a request, a spawn and idleness, the server leaves nothing", async () => {
@@ -172,16 +168,7 @@ describe.each(languages)("$name:", (language) => {
     const hanging = writeFiles(server, "hanging", { [file]: programs.hangs });
     await client.sendGet(hanging, options);
     await until("a spawn is under way", () => markedProcesses(server.mark).length > 2);
-    process.kill(server.pid, "SIGKILL");
-    await within("its end", server.ended);
-    server.parent.closeClients();
-    server.parent.close();
-    await until(
-      "every process is gone",
-      () => markedProcesses(server.mark).length === 0,
-      () => markedProcesses(server.mark),
-    );
-    server.remove();
+    await server.checkKilled();
   });
 });
 
@@ -199,12 +186,7 @@ describe.each(languages.filter(({ options }) => options.spawnMethod === "smart")
       await request(client, root, options);
       // Launch commands have ended: server, preloader, its helper, instance.
       expect(markedProcesses(server.mark)).toHaveLength(4);
-      process.kill(server.pid, "SIGKILL");
-      await within("its end", server.ended);
-      server.parent.closeClients();
-      server.parent.close();
-      await until("every process is gone", () => markedProcesses(server.mark).length === 0);
-      server.remove();
+      await server.checkKilled();
     });
 
     faultTest(

@@ -237,8 +237,7 @@ export class ServerUnderTest {
 
   /** No process that the server started is left, and no socket, FIFO or directory it made. */
   async checkGone(): Promise<void> {
-    const alive = (): ProcessFacts[] => markedProcesses(this.mark);
-    await until("every process it started is gone", () => alive().length === 0, alive);
+    await this.#untilAllGone();
     const special = filesBelow(Buffer.from(this.files.directory)).filter((path) => {
       const facts = lstatSync(path);
       return facts.isSocket() || facts.isFIFO();
@@ -246,6 +245,21 @@ export class ServerUnderTest {
     const own = readdirSync(this.files.directory).filter((name) => name.startsWith("application-"));
     const left = [...special.map(String), ...own];
     if (left.length > 0) throw new Error(`left behind: ${left.join(", ")}`);
+  }
+
+  async #untilAllGone(): Promise<void> {
+    const alive = (): ProcessFacts[] => markedProcesses(this.mark);
+    await until("every process it started is gone", () => alive().length === 0, alive);
+  }
+
+  /** Killed outright, the server takes every process with it that it has started. */
+  async checkKilled(): Promise<void> {
+    process.kill(this.pid, "SIGKILL");
+    await within("its end", this.ended);
+    this.parent.closeClients();
+    this.parent.close();
+    await this.#untilAllGone();
+    this.remove();
   }
 
   /** After a failure: everything is ended at once, so that the next test starts clean. */

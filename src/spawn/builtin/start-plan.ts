@@ -56,7 +56,9 @@ export async function planStart(
     launchPlan({ request, options, app, loader, files, user, isPreloader });
   return {
     canPreload: loader.canPreload && request.spawnMethod === "smart",
-    signature: encodePlan(planFor(true)),
+    get signature() {
+      return encodePlan(planFor(true));
+    },
     command: (role) => {
       const plan = planFor(role === "preloader");
       progress.command = plan.argv.map((argument) => toText(argument)).join(" ");
