@@ -148,8 +148,11 @@ export class Client {
    * place.
    */
   #overtakes(command: Arrival): boolean {
-    if (command.kind === "close") return this.#closeSession(command.sessionId);
+    if (command.kind === "close" || command.kind === "abandon" || command.kind === "overdue") {
+      return this.#closeSession(command.sessionId);
+    }
     if (command.kind === "keep") return this.#keepSession(command.sessionId);
+    if (command.kind === "long") return true;
     if (command.kind !== "cancel") return false;
     this.#cancel(command.tag);
     return true;
@@ -199,7 +202,11 @@ export class Client {
         this.#keepSession(command.sessionId);
         return undefined;
       case "close":
+      case "abandon":
+      case "overdue":
         this.#closeSession(command.sessionId);
+        return undefined;
+      case "long":
         return undefined;
       case "cancel":
         this.#cancel(command.tag);

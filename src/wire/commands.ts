@@ -22,6 +22,8 @@ import { ProtocolError } from "./protocol-error.ts";
 export const MAX_POOL_SIZE = 100_000;
 export const MAX_IDLE_SECONDS = 2 ** 31 - 1;
 export const MAX_TAG_BYTES = 32;
+/** What `abandon` and `overdue` may say of a request; enough for a method and most of a path. */
+export const MAX_REQUEST_BYTES = 300;
 
 /** Commands that are their name alone. */
 type PlainKind =
@@ -37,6 +39,12 @@ export type Command =
   | { readonly kind: "keep"; readonly sessionId: number }
   /** Any number: one that is no open session is to be ignored. */
   | { readonly kind: "close"; readonly sessionId: number }
+  /** As `close`, and the request is not over: its instance has a time limit from now on. */
+  | { readonly kind: "abandon"; readonly sessionId: number; readonly what: ByteString }
+  /** As `abandon`, with no time left. */
+  | { readonly kind: "overdue"; readonly sessionId: number; readonly what: ByteString }
+  /** The session takes no place of its instance's concurrency any more (PROTOCOL section 9). */
+  | { readonly kind: "long"; readonly sessionId: number }
   | { readonly kind: "setMax"; readonly max: number }
   | { readonly kind: "setMaxPerApp"; readonly maxPerApp: number }
   | { readonly kind: "setMaxIdleTime"; readonly seconds: number }
@@ -71,6 +79,9 @@ const table: { readonly [K in Kind]: Entry<K> } = {
   },
   close: aboutSession("close"),
   keep: aboutSession("keep"),
+  long: aboutSession("long"),
+  abandon: aboutRequest("abandon"),
+  overdue: aboutRequest("overdue"),
   setMax: {
     arity: 1,
     parse: (elements) => ({
@@ -157,7 +168,7 @@ function tagged<K extends TaggedGet["kind"]>(kind: K): Entry<K> {
   return { arity: 1 + APP_REQUEST_ELEMENTS, parse, write } as unknown as Entry<K>;
 }
 
-type AboutSession = CommandOf<"close"> | CommandOf<"keep">;
+type AboutSession = CommandOf<"close"> | CommandOf<"keep"> | CommandOf<"long">;
 
 function aboutSession<K extends AboutSession["kind"]>(kind: K): Entry<K> {
   const parse = (elements: readonly ByteString[]) => ({
@@ -166,6 +177,18 @@ function aboutSession<K extends AboutSession["kind"]>(kind: K): Entry<K> {
   });
   const write = ({ sessionId }: AboutSession) => [decimal(sessionId)];
   return { arity: 1, parse, write } as unknown as Entry<K>;
+}
+
+type AboutRequest = CommandOf<"abandon"> | CommandOf<"overdue">;
+
+function aboutRequest<K extends AboutRequest["kind"]>(kind: K): Entry<K> {
+  const parse = (elements: readonly ByteString[]) => ({
+    kind,
+    sessionId: parseNumber(elementAt(elements, 1), "sessionId"),
+    what: parseWhat(elementAt(elements, 2)),
+  });
+  const write = ({ sessionId, what }: AboutRequest) => [decimal(sessionId), what];
+  return { arity: 2, parse, write } as unknown as Entry<K>;
 }
 
 function plain<K extends PlainKind>(kind: K): Entry<K> {
@@ -181,4 +204,11 @@ function decimal(value: number): ByteString {
 function parseTag(element: ByteString): ByteString {
   if (element.length >= 1 && element.length <= MAX_TAG_BYTES) return element;
   throw new ProtocolError(`the tag has ${element.length} bytes, not 1 to ${MAX_TAG_BYTES}`);
+}
+
+function parseWhat(element: ByteString): ByteString {
+  if (element.length <= MAX_REQUEST_BYTES) return element;
+  throw new ProtocolError(
+    `the request is told in ${element.length} bytes, ${MAX_REQUEST_BYTES} at most`,
+  );
 }

@@ -1,9 +1,10 @@
 /**
- * What an instance of the built-in spawner says on its lifeline, in both directions: `ready` and
- * its concurrency, or `error_page` followed by a scalar. It says one of them once; from then on
- * only the closing of an end has a meaning.
+ * What an instance of the built-in spawner says on its lifeline and hears there, in both
+ * directions: `ready` and its concurrency, or `error_page` followed by a scalar; one of them, once.
+ * Then, if its `ready` promised it, `done` and how many of its sessions are over. It is told
+ * `stack`, and to leave by the closing of the server's end.
  *
- * A preloader says the same on its descriptor 4, and goes on: `fork` and what comes of it.
+ * A preloader says the same at its start, and goes on: `fork` and what comes of it.
  */
 
 import { elementAt } from "./app-request.ts";
@@ -17,12 +18,25 @@ import { encodeScalar } from "./scalar-message.ts";
 export const MAX_CONCURRENCY = 1_000;
 
 export type LifelineMessage =
-  | { readonly kind: "ready"; readonly concurrency: number }
+  /** `reportsDone`: the instance will say `done` for each of its sessions. */
+  | { readonly kind: "ready"; readonly concurrency: number; readonly reportsDone: boolean }
+  /** So many accepted connections are over for the instance: it does nothing for them any more. */
+  | { readonly kind: "done"; readonly sessions: number }
   /** The page follows as a scalar. */
   | { readonly kind: "error_page" };
 
-export function encodeReady(concurrency: number): Uint8Array {
-  return encodeArray([ascii("ready"), ascii(String(concurrency))]);
+export function encodeReady(concurrency: number, reportsDone: boolean): Uint8Array {
+  const words = [ascii("ready"), ascii(String(concurrency))];
+  return encodeArray(reportsDone ? [...words, ascii("done")] : words);
+}
+
+export function encodeDone(sessions: number): Uint8Array {
+  return encodeArray([ascii("done"), ascii(String(sessions))]);
+}
+
+/** The server asks for the stacks of what is running, on the instance's standard error. */
+export function encodeStack(): Uint8Array {
+  return encodeArray([ascii("stack")]);
 }
 
 /** `error_page` and the page. */
@@ -33,15 +47,19 @@ export function encodeLifelineErrorPage(page: Uint8Array): Uint8Array {
 /** The message that the elements of an array message from a lifeline are. */
 export function parseLifelineMessage(elements: readonly ByteString[]): LifelineMessage {
   const name: string = elementAt(elements, 0);
-  if (name === "ready" && elements.length === 2) {
-    const what = "lifeline: concurrency";
-    const concurrency = parseNumberIn(elementAt(elements, 1), what, 1, MAX_CONCURRENCY);
-    return { kind: "ready", concurrency };
+  const number = (what: string, max: number) =>
+    parseNumberIn(elementAt(elements, 1), `lifeline: ${what}`, 1, max);
+  const reportsDone = elements.length === 3 && (elementAt(elements, 2) as string) === "done";
+  if (name === "ready" && (elements.length === 2 || reportsDone)) {
+    return { kind: "ready", concurrency: number("concurrency", MAX_CONCURRENCY), reportsDone };
+  }
+  if (name === "done" && elements.length === 2) {
+    return { kind: "done", sessions: number("sessions", Number.MAX_SAFE_INTEGER) };
   }
   if (name === "error_page" && elements.length === 1) return { kind: "error_page" };
   throw new ProtocolError(
     `lifeline: '${escapeForLog(elementAt(elements, 0))}' with ${elements.length} elements is` +
-      ` neither 'ready' and a number nor 'error_page'`,
+      ` neither 'ready' and a number nor 'done' and a number nor 'error_page'`,
   );
 }
 

@@ -12,9 +12,11 @@ import { encodeCommand, parseCommand, type Command } from "../../src/wire/comman
 import { encodeConfigureOptions, parseConfigureOptions } from "../../src/wire/configure.ts";
 import { Decoder } from "../../src/wire/decoder.ts";
 import {
+  encodeDone,
   encodeFork,
   encodeLifelineErrorPage,
   encodeReady,
+  encodeStack,
 } from "../../src/wire/instance-protocol.ts";
 import { parseLifelineMessage } from "../../src/wire/instance-protocol.ts";
 import * as replies from "../../src/wire/replies.ts";
@@ -81,6 +83,8 @@ const examples: Readonly<Record<string, Example>> = {
   cancel: command({ kind: "cancel", tag }),
   "kept get": command({ kind: "getKept", tag, app }),
   keep: command({ kind: "keep", sessionId: 0 }),
+  abandon: command({ kind: "abandon", sessionId: 0, what: fromText("GET /slow") }),
+  long: command({ kind: "long", sessionId: 0 }),
   recall: reply(replies.encodeRecall(0), { kind: "recall", sessionId: 0 }),
   configure: {
     encoded: Buffer.concat([
@@ -143,9 +147,19 @@ const examples: Readonly<Record<string, Example>> = {
     meaning: headers,
   },
   ready: {
-    encoded: encodeReady(32),
+    encoded: encodeReady(32, true),
     read: (stream) => parseLifelineMessage(array(stream)),
-    meaning: { kind: "ready", concurrency: 32 },
+    meaning: { kind: "ready", concurrency: 32, reportsDone: true },
+  },
+  done: {
+    encoded: encodeDone(1),
+    read: (stream) => parseLifelineMessage(array(stream)),
+    meaning: { kind: "done", sessions: 1 },
+  },
+  stack: {
+    encoded: encodeStack(),
+    read: (stream) => array(stream),
+    meaning: ["stack"],
   },
   fork: {
     encoded: encodeFork(7),

@@ -51,7 +51,7 @@ async function ask(instance: InstanceProcess, request: Uint8Array) {
 
 test("the Perl loader serves sessions, survives a failing one, and leaves with its lifeline", async () => {
   const { instance, lines } = await start(program);
-  expect(await instance.announced).toEqual({ kind: "ready", concurrency: 1 });
+  expect(await instance.announced).toMatchObject({ kind: "ready", concurrency: 1 });
   expect(await ask(instance, post("a body"))).toEqual({
     status: "Status: 201 Created",
     headers: ["content-length: " + `${instance.pid} a body`.length, "content-type: text/plain"],

@@ -54,10 +54,10 @@ async function failure(promise: Promise<unknown>): Promise<string> {
 
 test("forks instances that are ready, have a group of their own, and inherit 0 to 4", async () => {
   await using preloader = start();
-  expect(await preloader.announced).toEqual({ kind: "ready", concurrency: 1 });
+  expect(await preloader.announced).toMatchObject({ kind: "ready", concurrency: 1 });
   const instances = await Promise.all([fork(preloader), fork(preloader)]);
   for (const instance of instances) {
-    expect(await instance.announced).toEqual({ kind: "ready", concurrency: 1 });
+    expect(await instance.announced).toMatchObject({ kind: "ready", concurrency: 1 });
     expect([...openDescriptors(instance.pid).keys()].toSorted((a, b) => a - b)).toEqual([
       0, 1, 2, 3, 4,
     ]);

@@ -23,6 +23,10 @@ const golden: readonly (readonly [string, Command])[] = [
   [`\0\x36getTagged\0t\0${appBytes}`, { kind: "getTagged", tag: b("t"), app }],
   ["\0\x09cancel\0t\0", { kind: "cancel", tag: b("t") }],
   ["\0\x09close\x0012\0", { kind: "close", sessionId: 12 }],
+  ["\0\x07keep\x003\0", { kind: "keep", sessionId: 3 }],
+  ["\0\x07long\x003\0", { kind: "long", sessionId: 3 }],
+  ["\0\x10abandon\x003\0GET /\0", { kind: "abandon", sessionId: 3, what: b("GET /") }],
+  ["\0\x10overdue\x003\0GET /\0", { kind: "overdue", sessionId: 3, what: b("GET /") }],
   ["\0\x06clear\0", { kind: "clear" }],
   ["\0\x0asetMax\x0020\0", { kind: "setMax", max: 20 }],
   ["\0\x0fsetMaxPerApp\x000\0", { kind: "setMaxPerApp", maxPerApp: 0 }],
@@ -192,6 +196,18 @@ test("tags have 1 to 32 bytes", () => {
   expect(() => parse("cancel", "")).toThrow("command cancel: the tag has 0 bytes, not 1 to 32");
   expect(() => parse("cancel", "x".repeat(33))).toThrow("the tag has 33 bytes, not 1 to 32");
   expect(() => parse("getTagged", "", ...getOf({}).slice(1))).toThrow(ProtocolError);
+});
+
+test("what abandon and overdue say of a request has 300 bytes at most", () => {
+  for (const kind of ["abandon", "overdue"] as const) {
+    const what = b("\xff".repeat(300));
+    expect(parse(kind, "0", what)).toEqual({ kind, sessionId: 0, what });
+    expect(parse(kind, "-1", "")).toEqual({ kind, sessionId: -1, what: b("") });
+    expect(() => parse(kind, "0", "x".repeat(301))).toThrow(
+      `command ${kind}: the request is told in 301 bytes, 300 at most`,
+    );
+    expect(() => parse(kind, "x", "GET /")).toThrow(ProtocolError);
+  }
 });
 
 test("a command of ours with a number that is none is a mistake", () => {

@@ -3,9 +3,11 @@
 import { expect, test } from "bun:test";
 import { Decoder } from "../../src/wire/decoder.ts";
 import {
+  encodeDone,
   encodeFork,
   encodeLifelineErrorPage,
   encodeReady,
+  encodeStack,
   parseLifelineMessage,
   parsePreloaderMessage,
 } from "../../src/wire/instance-protocol.ts";
@@ -13,7 +15,7 @@ import { ProtocolError } from "../../src/wire/protocol-error.ts";
 import { b, bytes, cutEverywhere, literal } from "./support.ts";
 
 test("ready and its concurrency, cut at any byte", () => {
-  expect(literal(encodeReady(32))).toBe("\0\x09ready\x0032\0");
+  expect(literal(encodeReady(32, false))).toBe("\0\x09ready\x0032\0");
   cutEverywhere(bytes("\0\x09ready\x0032\0"), (first, second) => {
     const decoder = new Decoder();
     decoder.push(first);
@@ -22,8 +24,21 @@ test("ready and its concurrency, cut at any byte", () => {
     expect(parseLifelineMessage(decoder.nextArray() ?? [])).toEqual({
       kind: "ready",
       concurrency: 32,
+      reportsDone: false,
     });
   });
+});
+
+test("ready that promises to say done, done and how many, and stack", () => {
+  const ready = encodeReady(1, true);
+  expect(literal(ready)).toBe("\0\x0dready\x001\0done\0");
+  expect(literal(encodeDone(12))).toBe("\0\x08done\x0012\0");
+  expect(literal(encodeStack())).toBe("\0\x06stack\0");
+  const decoder = new Decoder();
+  decoder.push(Buffer.concat([ready, encodeDone(12)]));
+  const next = () => parseLifelineMessage(decoder.nextArray() ?? []);
+  expect(next()).toEqual({ kind: "ready", concurrency: 1, reportsDone: true });
+  expect(next()).toEqual({ kind: "done", sessions: 12 });
 });
 
 test("error_page and the page after it", () => {
@@ -38,6 +53,14 @@ test("error_page and the page after it", () => {
 test.each([
   [["ready"]],
   [["ready", "1", ""]],
+  [["ready", "1", "Done"]],
+  [["ready", "1", "done", ""]],
+  [["done"]],
+  [["done", "0"]],
+  [["done", "-1"]],
+  [["done", "1.5"]],
+  [["done", "9007199254740993"]],
+  [["done", "1", ""]],
   [["ready", ""]],
   [["ready", "0"]],
   [["ready", "-1"]],
@@ -52,7 +75,7 @@ test.each([
 
 test("the error shows what came instead", () => {
   expect(() => parseLifelineMessage([b("Traceback\n")])).toThrow(
-    String.raw`lifeline: 'Traceback\n' with 1 elements is neither 'ready' and a number nor`,
+    String.raw`lifeline: 'Traceback\n' with 1 elements is neither 'ready' and a number nor 'done'`,
   );
 });
 

@@ -8,11 +8,12 @@ import type { OwnedFd } from "../../native/owned-fd.ts";
 import type { ByteString } from "../../wire/bytes.ts";
 import { Decoder } from "../../wire/decoder.ts";
 import { parseLifelineMessage } from "../../wire/instance-protocol.ts";
+import { ProtocolError } from "../../wire/protocol-error.ts";
 import { MAX_PAGE_BYTES } from "../../wire/scalar-message.ts";
 
 /** What the instance said at its start. */
 export type Announcement =
-  | { readonly kind: "ready"; readonly concurrency: number }
+  | { readonly kind: "ready"; readonly concurrency: number; readonly reportsDone: boolean }
   | { readonly kind: "failed"; readonly text: Uint8Array };
 
 export class Lifeline {
@@ -124,6 +125,7 @@ export class Lifeline {
       if (elements === undefined) return;
       const message = parseLifelineMessage(elements);
       if (message.kind === "ready") return this.#settle(message);
+      if (message.kind === "done") throw new ProtocolError("lifeline: 'done' before 'ready'");
       this.#failureFollows = true;
     }
     const text = this.#decoder.nextScalar(MAX_PAGE_BYTES);
