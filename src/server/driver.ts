@@ -18,7 +18,7 @@ import type {
 import { SpawnError, type Instance, type Spawner, type SpawnRequest } from "../spawn/spawner.ts";
 import { snapshotJson } from "../status/json.ts";
 import type { AppRequest } from "../wire/app-request.ts";
-import { escapeForLog, type ByteString } from "../wire/bytes.ts";
+import { ascii, escapeForLog, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import type { InstanceOptions } from "../wire/configure.ts";
 import { ConfiguredApplications } from "./configured-applications.ts";
@@ -333,7 +333,7 @@ export class Driver {
   async #spawn(spawn: SpawnId, app: AppRequest): Promise<void> {
     const began = this.#now();
     const name = escapeForLog(app.root);
-    this.#log.event(2, "spawning", { app: name, type: app.appType });
+    this.#log.event(2, "spawning", { app: name, type: escapeForLog(ascii(app.appType)) });
     let instance: Instance;
     try {
       instance = await this.#spawner.spawn(this.#request(app));

@@ -1,13 +1,14 @@
 /**
  * What a client says about the application it wants: the six elements that `get`, `getTagged` and
- * the spawn server's `spawn_application` share. Values outside the lists of the protocol are
- * errors: guessing that a strange `lowerPrivilege` means `false` would run the application with
- * more rights than asked for.
+ * the spawn server's `spawn_application` share. Which types and methods there are is the business
+ * of whoever makes the instances: words are passed on as they came, and a boolean that is not
+ * `true` is false, as in 2.0.
  */
 
 import { ascii, escapeForLog, type ByteString } from "./bytes.ts";
 import { ProtocolError } from "./protocol-error.ts";
 
+/** The words that the built-in spawner knows. */
 export type SpawnMethod = "smart" | "conservative";
 export type AppType = "rails" | "rack" | "wsgi" | "bun" | "node" | "auto";
 
@@ -17,8 +18,10 @@ export interface AppRequest {
   readonly lowerPrivilege: boolean;
   readonly lowestUser: ByteString;
   readonly environment: ByteString;
-  readonly spawnMethod: SpawnMethod;
-  readonly appType: AppType;
+  /** A SpawnMethod, if the client keeps to the protocol. */
+  readonly spawnMethod: SpawnMethod | ByteString;
+  /** An AppType, if the client keeps to the protocol. */
+  readonly appType: AppType | ByteString;
 }
 
 /** How many elements an AppRequest has on the wire. */
@@ -28,11 +31,11 @@ export const APP_REQUEST_ELEMENTS = 6;
 export function parseAppRequest(elements: readonly ByteString[], first: number): AppRequest {
   return {
     root: elementAt(elements, first),
-    lowerPrivilege: parseBoolean(elementAt(elements, first + 1), "lowerPrivilege"),
+    lowerPrivilege: isTrue(elementAt(elements, first + 1)),
     lowestUser: elementAt(elements, first + 2),
     environment: elementAt(elements, first + 3),
-    spawnMethod: parseSpawnMethod(elementAt(elements, first + 4)),
-    appType: parseAppType(elementAt(elements, first + 5)),
+    spawnMethod: elementAt(elements, first + 4),
+    appType: elementAt(elements, first + 5),
   };
 }
 
@@ -43,8 +46,8 @@ export function appRequestElements(app: AppRequest): ByteString[] {
     ascii(String(app.lowerPrivilege)),
     app.lowestUser,
     app.environment,
-    ascii(app.spawnMethod),
-    ascii(app.appType),
+    app.spawnMethod as ByteString,
+    app.appType as ByteString,
   ];
 }
 
@@ -55,33 +58,15 @@ export function elementAt(elements: readonly ByteString[], index: number): ByteS
   return element;
 }
 
-/** `true` or `false`; anything else is a ProtocolError that calls the element `what`. */
+/** A boolean of a client: anything but `true` is false. */
+export function isTrue(element: ByteString): boolean {
+  const word: string = element;
+  return word === "true";
+}
+
+/** A boolean of a reply. @throws ProtocolError: it is neither; the element is called `what`. */
 export function parseBoolean(element: ByteString, what: string): boolean {
   if (element === "true") return true;
   if (element === "false") return false;
   throw new ProtocolError(`${what} is '${escapeForLog(element)}', neither 'true' nor 'false'`);
-}
-
-function parseSpawnMethod(element: ByteString): SpawnMethod {
-  const method: string = element;
-  if (method === "smart" || method === "conservative") return method;
-  const shown = escapeForLog(element);
-  throw new ProtocolError(`spawnMethod is '${shown}', neither 'smart' nor 'conservative'`);
-}
-
-function parseAppType(element: ByteString): AppType {
-  const type: string = element;
-  switch (type) {
-    case "rails":
-    case "rack":
-    case "wsgi":
-    case "bun":
-    case "node":
-    case "auto":
-      return type;
-    default:
-      throw new ProtocolError(
-        `appType is '${escapeForLog(element)}', none of rails, rack, wsgi, bun, node, auto`,
-      );
-  }
 }

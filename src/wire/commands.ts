@@ -9,8 +9,8 @@ import {
   APP_REQUEST_ELEMENTS,
   appRequestElements,
   elementAt,
+  isTrue,
   parseAppRequest,
-  parseBoolean,
   type AppRequest,
 } from "./app-request.ts";
 import { encodeArray } from "./array-message.ts";
@@ -110,7 +110,7 @@ const table: { readonly [K in Kind]: Entry<K> } = {
     arity: 1,
     parse: (elements) => ({
       kind: "setUseGlobalQueue",
-      useGlobalQueue: parseBoolean(elementAt(elements, 1), "the argument"),
+      useGlobalQueue: isTrue(elementAt(elements, 1)),
     }),
     write: (command) => [ascii(String(command.useGlobalQueue))],
   },

@@ -49,6 +49,25 @@ binaryTest(
 );
 
 binaryTest(
+  "an unknown type or spawn method is refused by name, and costs a client nothing else",
+  builtin,
+  async (server) => {
+    const client = await server.connect();
+    await client.openChannel();
+    const root = application(server, "shows", shows);
+    const { pid } = await request(client, root, bun);
+    for (const [tag, word] of Object.entries({ appType: "php", spawnMethod: "fast" })) {
+      const elements = appElements(server.app(tag), { ...bun, [tag]: word });
+      const [kind, of, message, hasPage] = await client.ask("getTagged", tag, ...elements);
+      expect([kind, of, hasPage]).toEqual(["SpawnException", tag, "true"]);
+      expect(message).toContain(`'${word}'`);
+      expect(await client.receiveScalar()).toContain(word);
+    }
+    expect((await request(client, root, bun)).pid).toBe(pid);
+  },
+);
+
+binaryTest(
   "an instance holds descriptors 0 to 4 and nothing of the server's or of another instance's",
   builtin,
   async (server) => {

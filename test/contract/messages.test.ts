@@ -55,10 +55,6 @@ const wrong: Readonly<Record<string, Uint8Array>> = {
   "setMaxPerApp 100001": frame("setMaxPerApp", "100001"),
   "setMaxIdleTime -1": frame("setMaxIdleTime", "-1"),
   "setMaxIdleTime 2^31": frame("setMaxIdleTime", "2147483648"),
-  "a boolean that is none": frame("setUseGlobalQueue", "yes"),
-  "a lowerPrivilege that is none": frame("get", ...appElements("/x", { lowerPrivilege: "1" })),
-  "a spawn method that is none": frame("get", ...appElements("/x", { spawnMethod: "fast" })),
-  "an app type that is none": frame("get", ...appElements("/x", { appType: "php" })),
   "65,535 bytes without sense": Buffer.concat([raw("\xff\xff"), Buffer.alloc(65_535, "x")]),
 };
 
@@ -101,6 +97,20 @@ describe.each([...serverKinds])("%s", (kind) => {
       maxIdleMs: 0,
       useGlobalQueue: false,
     });
+  });
+
+  test("words of a get that the server does not know are the spawn server's to judge", async (server) => {
+    const client = await server.connect();
+    const root = server.app("padded");
+    const words = { lowerPrivilege: "yes", spawnMethod: "fast", appType: "p\xc3\xa9p" };
+    const session = await client.get(root, words);
+    await client.closeSession(session);
+    expect(server.commands()).toEqual([
+      `spawn_application|${root}|false|nobody|production|fast|p\xc3\xa9p`,
+    ]);
+    expect((await client.get(root)).pid).toBe(session.pid);
+    await client.send("setUseGlobalQueue", "yes");
+    expect((await client.inspect()).limits.useGlobalQueue).toBe(false);
   });
 
   test("closing what is no open session is ignored, however strange the number", async (server) => {

@@ -58,6 +58,17 @@ test.each(failures)("says of a program that %s what and where", async (_, source
   expect(pageOf(error)).toContain(where);
 });
 
+test.each([
+  [{ appType: ascii("php") }, "its type 'php' is none of rails, rack, wsgi, bun, node, auto"],
+  [{ appType: ascii("") }, "its type '' is none of"],
+  [{ appType: ascii("__proto__") }, "its type '__proto__' is none of"],
+  [{ spawnMethod: ascii("fast") }, "its spawn method 'fast' is neither smart nor conservative"],
+])("names the word of the get that it does not know: %j", async (changed, why) => {
+  const error = await failing({ "server.ts": "export default {};" }, changed);
+  expect(error.message).toContain(why);
+  expect(pageOf(error)).toContain(why.split(" is n")[1] ?? why);
+});
+
 test("needs no network for what is not installed: it is an error", async () => {
   const error = await failing({ "server.ts": 'import "left-pad"; export default {};' });
   expect(error.message).toContain("left-pad");

@@ -9,8 +9,15 @@ import { fstatSync, readSync, statSync, type Stats } from "node:fs";
 import { SyscallError } from "../../native/errno.ts";
 import { open } from "../../native/fd.ts";
 import { withFileRightsOf } from "../../native/process.ts";
-import type { AppType } from "../../wire/app-request.ts";
-import { ascii, fromText, toBytes, toText, type ByteString } from "../../wire/bytes.ts";
+import type { AppRequest, AppType } from "../../wire/app-request.ts";
+import {
+  ascii,
+  escapeForLog,
+  fromText,
+  toBytes,
+  toText,
+  type ByteString,
+} from "../../wire/bytes.ts";
 
 /** What runs an application. */
 export type LoaderType = "rack" | "wsgi" | "node" | "bun";
@@ -54,6 +61,24 @@ const inAuto: readonly Candidate[] = [
 
 function candidates(loader: LoaderType, ...files: string[]): Candidate[] {
   return files.map((file) => ({ file, loader }));
+}
+
+/** @throws NoApplicationError: applications of that type are unknown here. */
+export function knownType({ appType }: AppRequest): AppType {
+  const word: string = appType;
+  switch (word) {
+    case "rails":
+    case "rack":
+    case "wsgi":
+    case "bun":
+    case "node":
+    case "auto":
+      return word;
+    default: {
+      const known = "rails, rack, wsgi, bun, node, auto";
+      throw new NoApplicationError(`its type '${escapeForLog(ascii(word))}' is none of ${known}`);
+    }
+  }
 }
 
 function candidatesFor(appType: AppType): readonly Candidate[] {

@@ -16,7 +16,7 @@ import {
   type SpawnRequest,
   type Spawner,
 } from "../spawner.ts";
-import { findApplication } from "./app-type.ts";
+import { findApplication, knownType } from "./app-type.ts";
 import { BuiltinInstance } from "./builtin-instance.ts";
 import { renderErrorPage } from "./error-page.ts";
 import {
@@ -79,9 +79,8 @@ export class BuiltinSpawner implements Spawner {
   }
 
   expectedConcurrency(app: AppRequest): number {
-    const { appType, root } = app;
-    if (appType !== "auto") return usualConcurrency(appType === "rails" ? "rack" : appType);
-    return this.#usual.get(root) ?? this.#remember(root, findUsual(app));
+    if (app.appType !== "auto") return usualOf(app);
+    return this.#usual.get(app.root) ?? this.#remember(app.root, usualOf(app));
   }
 
   start(): void {
@@ -179,9 +178,11 @@ export class BuiltinSpawner implements Spawner {
   }
 }
 
-function findUsual({ root }: AppRequest): number {
+function usualOf(app: AppRequest): number {
   try {
-    return usualConcurrency(findApplication(root, "auto", hasNode()).loader);
+    const type = knownType(app);
+    if (type === "auto") return usualConcurrency(findApplication(app.root, type, hasNode()).loader);
+    return usualConcurrency(type === "rails" ? "rack" : type);
   } catch {
     return 1; // The spawn will say what is wrong.
   }

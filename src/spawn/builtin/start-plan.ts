@@ -3,10 +3,10 @@
  * it, and what its error page can say of all that.
  */
 import { findUserById, type DescriptorLimit, type User } from "../../native/process.ts";
-import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
+import { ascii, escapeForLog, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import { encodePlan, launchCommand, launcherCommand, type LaunchPlan } from "../launch-plan.ts";
 import type { SpawnRequest } from "../spawner.ts";
-import { findApplication, type FoundApplication } from "./app-type.ts";
+import { findApplication, knownType, type FoundApplication } from "./app-type.ts";
 import type { FailedStart } from "./error-page.ts";
 import type { Command } from "./instance-process.ts";
 import type { LoaderDirectory } from "./loader-files.ts";
@@ -37,14 +37,18 @@ export interface StartPlan {
 /** How the `environment` of a get reaches applications of all kinds. */
 const environmentNames = ["RACK_ENV", "RAILS_ENV", "NODE_ENV", "WSGI_ENV", "APP_ENV"];
 
-/** @throws NoApplicationError, PrivilegeError, and whatever keeps a loader from being written. */
+/**
+ * @throws NoApplicationError, PrivilegeError, Error (an unknown word of the get), and whatever
+ * keeps a loader from being written.
+ */
 export async function planStart(
   request: SpawnRequest,
   options: StartOptions,
   directory: LoaderDirectory,
   progress: Progress,
 ): Promise<StartPlan> {
-  const app = findApplication(request.root, request.appType, hasNode());
+  const isSmart = wantsSmart(request);
+  const app = findApplication(request.root, knownType(request), hasNode());
   progress.startup = `${toText(app.startupFile)} (${app.loader})`;
   const user = chooseUser(request, app.owner);
   progress.user = user?.name ?? ownName();
@@ -55,7 +59,7 @@ export async function planStart(
   const planFor = (isPreloader: boolean): LaunchPlan =>
     launchPlan({ request, options, app, loader, files, user, isPreloader });
   return {
-    canPreload: loader.canPreload && request.spawnMethod === "smart",
+    canPreload: loader.canPreload && isSmart,
     get signature() {
       return encodePlan(planFor(true));
     },
@@ -65,6 +69,14 @@ export async function planStart(
       return launchCommand(plan, options.launcher ?? launcherCommand());
     },
   };
+}
+
+function wantsSmart({ spawnMethod }: SpawnRequest): boolean {
+  if (spawnMethod === "smart") return true;
+  if (spawnMethod === "conservative") return false;
+  throw new Error(
+    `its spawn method '${escapeForLog(spawnMethod)}' is neither smart nor conservative`,
+  );
 }
 
 interface PlanParts {
