@@ -8,6 +8,7 @@
  *     bun scripts/bench.ts http [...]      the gateway and its peers: scripts/bench/http.ts
  *     bun scripts/bench.ts faults [...]    what visitors notice: scripts/bench/http-faults.ts
  *     bun scripts/bench.ts spawn [...]     starting instances: scripts/bench/spawn.ts
+ *     bun scripts/bench.ts tenants [...]   a good one beside bad ones: scripts/bench/tenants.ts
  *
  * A baseline is anything that speaks the same protocol and takes the same arguments. The load comes
  * from C programs (scripts/bench/load.c, stub.c), which need a C compiler (`cc`, or $CC).
@@ -22,6 +23,7 @@ import { LoadTools } from "./bench/load-tools.ts";
 import { KINDS, type Kind, plan } from "./bench/measurements.ts";
 import { compare, type Row, type Runs, table } from "./bench/rows.ts";
 import { benchSpawn } from "./bench/spawn.ts";
+import { benchTenants } from "./bench/tenants.ts";
 
 interface Options {
   readonly server: string;
@@ -99,6 +101,7 @@ async function main(args: string[]): Promise<void> {
   if (args[0] === "http") return await benchHttp(args.slice(1));
   if (args[0] === "faults") return await benchFaults(args.slice(1));
   if (args[0] === "spawn") return await benchSpawn(args.slice(1));
+  if (args[0] === "tenants") return await benchTenants(args.slice(1));
   const options = readOptions(args);
   for (const path of [options.server, options.baseline]) {
     if (path !== undefined && !(await Bun.file(path).exists())) {

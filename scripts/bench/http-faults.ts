@@ -17,7 +17,6 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -26,7 +25,7 @@ import { insertTables, machineLine } from "./document.ts";
 import { APP_TYPES, type AppType, ENVIRONMENT } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { load, type Question, type Tally } from "./load-connection.ts";
-import { withDescendants } from "./process-tree.ts";
+import { commandOf, withDescendants } from "./process-tree.ts";
 import { freePort, StartedServer } from "./started-server.ts";
 
 const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
@@ -93,14 +92,6 @@ function pidOf({ server }: Scene, is: (command: string) => boolean): number {
   const found = withDescendants(server.pids).find(({ pid }) => is(commandOf(pid)));
   if (found === undefined) throw new Error("the process that is to be signalled is not there");
   return found.pid;
-}
-
-function commandOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
-  } catch {
-    return ""; // Ended while we looked.
-  }
 }
 
 const isWorker = (command: string): boolean => command.endsWith(" gateway-worker");

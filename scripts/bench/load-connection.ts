@@ -24,12 +24,15 @@ export type Failure = "refused" | "unanswered" | "cut" | "wrong" | "hung" | `sta
 export class Tally {
   requests = 0;
   longestMs = 0;
+  /** Of those that got their whole right answer. */
+  readonly timesMs: number[] = [];
   readonly failures = new Map<Failure, number>();
 
   count(failure: Failure | undefined, tookMs: number): void {
     this.requests += 1;
     this.longestMs = Math.max(this.longestMs, tookMs);
-    if (failure !== undefined) this.failures.set(failure, (this.failures.get(failure) ?? 0) + 1);
+    if (failure === undefined) this.timesMs.push(tookMs);
+    else this.failures.set(failure, (this.failures.get(failure) ?? 0) + 1);
   }
 
   get failed(): number {
@@ -57,11 +60,22 @@ export class LoadConnection {
     for (let turn = 0; performance.now() < untilMs; turn++) {
       const question = questions[turn % questions.length];
       if (question === undefined) break;
-      const beganMs = performance.now();
-      const failure = await this.#ask(question);
-      tally.count(failure, performance.now() - beganMs);
+      const failure = await this.askOnce(question, tally);
       if (failure === "refused") await Bun.sleep(refusedPauseMs);
     }
+    this.leave();
+  }
+
+  /** Asks one question. @returns in which way it failed, if it did. */
+  async askOnce(question: Question, tally: Tally): Promise<Failure | undefined> {
+    const beganMs = performance.now();
+    const failure = await this.#ask(question);
+    tally.count(failure, performance.now() - beganMs);
+    return failure;
+  }
+
+  /** Closes the connection. */
+  leave(): void {
     this.#socket?.terminate();
   }
 
@@ -80,7 +94,7 @@ export class LoadConnection {
     const failure = await outcome.promise;
     clearTimeout(timer);
     this.#outcome = undefined;
-    if (failure !== undefined) this.#leave(socket);
+    if (failure !== undefined) this.#forget(socket);
     return failure;
   }
 
@@ -112,7 +126,7 @@ export class LoadConnection {
     if (body.length < length) return;
     const status = Number(head.slice(9, 12));
     const isRight = body.length === length && body === this.#expected;
-    if (/^connection: close$/im.test(head)) this.#leave(socket);
+    if (/^connection: close$/im.test(head)) this.#forget(socket);
     if (status !== 200) return this.#outcome?.(`status ${status}`);
     this.#outcome?.(isRight ? undefined : "wrong");
   }
@@ -123,7 +137,7 @@ export class LoadConnection {
     this.#outcome?.(this.#received === "" ? "unanswered" : "cut");
   }
 
-  #leave(socket: Socket): void {
+  #forget(socket: Socket): void {
     if (socket === this.#socket) this.#socket = undefined;
     socket.end();
   }

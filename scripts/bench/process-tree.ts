@@ -56,3 +56,12 @@ export function pssKiB(processes: readonly ProcessFacts[]): number {
     })
     .reduce((sum, kiB) => sum + kiB, 0);
 }
+
+/** A process's command line, its words with blanks between them; empty when it has ended. */
+export function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
+  } catch {
+    return ""; // Ended while we looked.
+  }
+}

@@ -117,9 +117,13 @@ export class StartedServer implements AsyncDisposable {
     return pssKiB(this.#look());
   }
 
-  /** SIGTERM to what was started, and SIGKILL to whatever of it is left after the limit. */
-  async stop(limitMs = END_LIMIT_MS): Promise<void> {
-    if (!running.delete(this)) return;
+  /**
+   * SIGTERM to what was started, and SIGKILL to whatever of it is left after the limit. @returns
+   * that, if there is any.
+   */
+  async stop(limitMs = END_LIMIT_MS): Promise<ProcessFacts[]> {
+    if (!running.delete(this)) return [];
+    let left: ProcessFacts[] = [];
     this.#look();
     for (const child of this.#children) child.kill("SIGTERM");
     try {
@@ -128,9 +132,11 @@ export class StartedServer implements AsyncDisposable {
         return ![...this.#seen.values()].some(isStill);
       });
     } catch {
-      for (const facts of this.#seen.values()) if (isStill(facts)) signal(facts.pid, "SIGKILL");
+      left = [...this.#seen.values()].filter(isStill);
+      for (const { pid } of left) signal(pid, "SIGKILL");
     }
     await Promise.all(this.#children.map(({ exited }) => exited));
+    return left;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
