@@ -1,8 +1,8 @@
 /**
- * Options, strictly. citty has their definitions, and shows them with --help; its parser lets
- * unknown ones through and knows no numbers, so they are read here. Those of the daemon can also be
- * given as environment variables; the command line wins. A wrong value in either place is a
- * UsageError that names the place.
+ * Options, strictly. One table, citty's, defines them: citty shows it with --help, and the
+ * platform's own parser takes arguments apart by it (citty's lets unknown options through and keeps
+ * one of several values). Those of the daemon can also be given as environment variables; the
+ * command line wins. A wrong value in either place is a UsageError that names the place.
  */
 import type { ArgsDef } from "citty";
 
@@ -65,16 +65,25 @@ export function readArguments(
   definition: ArgsDef,
   repeatable: readonly string[] = [],
 ): Arguments {
+  if (rawArguments.length === 0) return { words: [], given: new Map() };
+  // Loading it takes half a millisecond, for which a parent without options need not wait.
+  const { parseArgs } = process.getBuiltinModule("node:util");
+  const { tokens } = parseArgs({
+    args: [...rawArguments],
+    options: optionsOf(definition),
+    // Mistakes are found below, so that they are said in our words.
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  });
   const words: string[] = [];
   const given = new Map<string, string[]>();
-  for (let i = 0; i < rawArguments.length; i += 1) {
-    const argument = rawArguments[i] ?? "";
-    if (!argument.startsWith("--")) {
-      words.push(argument);
-      continue;
-    }
-    const equals = argument.indexOf("=");
-    const name = argument.slice(2, equals < 0 ? undefined : equals);
+  for (const token of tokens) {
+    if (token.kind === "positional") words.push(token.value);
+    if (token.kind === "option-terminator") throw new UsageError("unexpected argument '--'");
+    if (token.kind !== "option") continue;
+    const { name, rawName, value } = token;
+    if (rawName !== `--${name}`) throw new UsageError(`unexpected argument '${rawName}'`);
     const kind = Object.hasOwn(definition, name) ? definition[name]?.type : undefined;
     if (kind !== "string" && kind !== "boolean") throw new UsageError(unknown(name, definition));
     const values = given.get(name) ?? [];
@@ -83,17 +92,22 @@ export function readArguments(
     }
     given.set(name, values);
     if (kind === "boolean") {
-      if (equals >= 0) throw new UsageError(`option '--${name}' takes no value`);
-      continue;
-    }
-    const value = equals >= 0 ? argument.slice(equals + 1) : rawArguments[i + 1];
-    if (equals < 0) i += 1;
-    if (value === undefined || (equals < 0 && value.startsWith("--"))) {
+      if (value !== undefined) throw new UsageError(`option '--${name}' takes no value`);
+    } else if (value === undefined || (!token.inlineValue && value.startsWith("--"))) {
       throw new UsageError(`option '--${name}' needs a value`);
-    }
-    values.push(value);
+    } else values.push(value);
   }
   return { words, given };
+}
+
+/** The definition in the words of the platform's parser, which citty's is built on as well. */
+function optionsOf(definition: ArgsDef) {
+  const flags = Object.entries(definition).filter(([, { type }]) => type === "boolean");
+  const texts = Object.entries(definition).filter(([, { type }]) => type === "string");
+  return Object.fromEntries([
+    ...flags.map(([name]) => [name, { type: "boolean" }] as const),
+    ...texts.map(([name]) => [name, { type: "string", multiple: true }] as const),
+  ]);
 }
 
 function unknown(name: string, definition: ArgsDef): string {
