@@ -54,6 +54,7 @@ const names: Readonly<Record<number, string>> = {
   111: "ECONNREFUSED",
   114: "EALREADY",
   115: "EINPROGRESS",
+  122: "EDQUOT",
 };
 
 /** The numbers our code decides on. */
@@ -64,14 +65,17 @@ export const errnos = {
   ENXIO: 6,
   EAGAIN: 11,
   EACCES: 13,
+  EEXIST: 17,
   EXDEV: 18,
   ENOTDIR: 20,
+  EISDIR: 21,
   EINVAL: 22,
   ENFILE: 23,
   EMFILE: 24,
   EPIPE: 32,
   ENAMETOOLONG: 36,
   ELOOP: 40,
+  EOPNOTSUPP: 95,
   EADDRINUSE: 98,
   ECONNRESET: 104,
   ENOTCONN: 107,

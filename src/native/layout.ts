@@ -100,7 +100,9 @@ export const C = {
   FD_CLOEXEC: 1,
   O_RDONLY: 0,
   O_WRONLY: 1,
+  O_RDWR: 2,
   O_CREAT: 0o100,
+  O_EXCL: 0o200,
   O_APPEND: 0o2000,
   O_NONBLOCK: 0o4000,
   O_ASYNC: 0o20000,
@@ -108,6 +110,8 @@ export const C = {
   O_NOFOLLOW: isArm ? 0o100000 : 0o400000,
   O_CLOEXEC: 0o2000000,
   O_PATH: 0o10000000,
+  // With O_DIRECTORY, as older kernels need it (open(2)).
+  O_TMPFILE: 0o20000000 | (isArm ? 0o40000 : 0o200000),
   FIONREAD: 0x541b,
   POLLIN: 0x1,
   POLLOUT: 0x4,

@@ -1,0 +1,127 @@
+/**
+ * Where the bytes of a spool go, and how many of them there may be: pure, no I/O.
+ *
+ * Bytes go to memory as long as the spool's share of it and the worker's total have room, then to a
+ * file. Order is memory, then file: while the file holds anything unread, what comes goes behind
+ * it. One append goes to one place as a whole, so that one that is refused has changed nothing.
+ */
+
+/** Why a spool takes no more: its own limit, the worker's total, no space, any other error. */
+export type SpoolRefusal = "limit" | "total" | "space" | "failed";
+
+/** What all spools of a worker hold together, in bytes. */
+export class SpoolAccount {
+  readonly #maxMemoryBytes: number;
+  readonly #maxDiskBytes: number;
+  #memoryBytes = 0;
+  #diskBytes = 0;
+
+  constructor(maxMemoryBytes: number, maxDiskBytes: number) {
+    this.#maxMemoryBytes = maxMemoryBytes;
+    this.#maxDiskBytes = maxDiskBytes;
+  }
+
+  get memoryBytes(): number {
+    return this.#memoryBytes;
+  }
+
+  get diskBytes(): number {
+    return this.#diskBytes;
+  }
+
+  memoryFits(bytes: number): boolean {
+    return this.#memoryBytes + bytes <= this.#maxMemoryBytes;
+  }
+
+  diskFits(bytes: number): boolean {
+    return this.#diskBytes + bytes <= this.#maxDiskBytes;
+  }
+
+  /** Bytes taken, or given back where negative. */
+  addMemory(bytes: number): void {
+    this.#memoryBytes += bytes;
+  }
+
+  addDisk(bytes: number): void {
+    this.#diskBytes += bytes;
+  }
+}
+
+export interface SpoolLimits {
+  /** What it may hold in memory. */
+  readonly memoryBytes: number;
+  /** Most bytes appended in all; Infinity: as many as the worker's total allows. */
+  readonly maxBytes: number;
+}
+
+/** A place for an append: in memory with so many new bytes of it, or in the file. */
+export type Placing =
+  | { readonly to: "memory"; readonly newBytes: number }
+  | { readonly to: "file" }
+  | { readonly to: SpoolRefusal };
+
+const toFile: Placing = { to: "file" };
+
+/** Memory is taken in pieces of this size at least: single bytes cost no object each. */
+export const minBlockBytes = 4096;
+
+/** The counts of one spool. */
+export class SpoolLedger {
+  readonly #limits: SpoolLimits;
+  readonly #account: SpoolAccount;
+  /** Memory held, used or not. */
+  #memoryBytes = 0;
+  /** Bytes in the file, read or not. */
+  #fileBytes = 0;
+  #appendedBytes = 0;
+
+  constructor(limits: SpoolLimits, account: SpoolAccount) {
+    this.#limits = limits;
+    this.#account = account;
+  }
+
+  get appendedBytes(): number {
+    return this.#appendedBytes;
+  }
+
+  get fileBytes(): number {
+    return this.#fileBytes;
+  }
+
+  /** Where `bytes` would go; changes nothing. @param roomBytes unused in the memory it holds. */
+  place(bytes: number, roomBytes: number): Placing {
+    if (this.#appendedBytes + bytes > this.#limits.maxBytes) return { to: "limit" };
+    if (this.#fileBytes === 0) {
+      const newBytes = bytes <= roomBytes ? 0 : Math.max(minBlockBytes, bytes - roomBytes);
+      const held = this.#memoryBytes + newBytes;
+      if (held <= this.#limits.memoryBytes && this.#account.memoryFits(newBytes)) {
+        return { to: "memory", newBytes };
+      }
+    }
+    return this.#account.diskFits(bytes) ? toFile : { to: "total" };
+  }
+
+  tookMemory(bytes: number, newBytes: number): void {
+    this.#appendedBytes += bytes;
+    this.#memoryBytes += newBytes;
+    this.#account.addMemory(newBytes);
+  }
+
+  tookFile(bytes: number): void {
+    this.#appendedBytes += bytes;
+    this.#fileBytes += bytes;
+    this.#account.addDisk(bytes);
+  }
+
+  gaveMemory(bytes: number): void {
+    this.#memoryBytes -= bytes;
+    this.#account.addMemory(-bytes);
+  }
+
+  /** The file is gone. @returns its bytes, to be given back to the account when it is closed. */
+  gaveFile(): number {
+    const bytes = this.#fileBytes;
+    this.#fileBytes = 0;
+    return bytes;
+  }
+}
