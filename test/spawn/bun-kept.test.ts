@@ -1,4 +1,5 @@
-/** Kept sessions of bun applications. */
+/** Kept sessions of bun applications, and the reports of their ends. */
+import { doneReports } from "./done-reports.ts";
 import { keptSessions } from "./kept-sessions.ts";
 
 const program = `
@@ -21,6 +22,16 @@ const program = `
     }),
     "/gone": () => new Response(String(gone)),
     "/slow": async () => { await Bun.sleep(100); return new Response("slow"); },
+    "/never": () => new Promise(() => {}),
+    "/begin": () => new Response(new ReadableStream({
+      start(controller) { controller.enqueue("a"); } })),
+    "/late": (request) => new Promise((resolve) => {
+      console.log("late");
+      request.signal.addEventListener("abort", () => {
+        console.log("gone");
+        setTimeout(() => { console.log("settled"); resolve(new Response()); }, 100);
+      });
+    }),
     "/wrong": () => new Response(
       new ReadableStream({ pull(controller) { controller.enqueue("short"); controller.close(); } }),
       { headers: { "content-length": "10" } }),
@@ -29,3 +40,4 @@ const program = `
 `;
 
 keptSessions("bun", "server.ts", program);
+doneReports("bun", "server.ts", program);

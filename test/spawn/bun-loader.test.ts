@@ -12,6 +12,7 @@ import { readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
 import { spawnerScene } from "./spawner-scene.ts";
 import {
   connected,
+  contentForms,
   endWriting,
   exchange,
   get,
@@ -69,6 +70,19 @@ test("reads a body by its length, without waiting for the client's end", async (
   await sendAll(session.number, post("hello", { REQUEST_URI: "/echo" }));
   const { body } = parseAnswer(await readToEnd(session.number));
   expect(JSON.parse(body)).toMatchObject({ method: "POST", body: "hello" });
+});
+
+test.each(contentForms)("takes length and type once where %s come", async (_, variables) => {
+  using session = connected(instance);
+  await sendAll(session.number, post("hi", { REQUEST_URI: "/echo", ...variables }));
+  const { body } = parseAnswer(await readToEnd(session.number));
+  expect(JSON.parse(body)).toMatchObject({
+    headers: [
+      ["content-length", "2"],
+      ["content-type", "a/b"],
+    ],
+    body: "hi",
+  });
 });
 
 test("reads a body without a length to the client's end", async () => {

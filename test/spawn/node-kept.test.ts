@@ -1,4 +1,5 @@
-/** Kept sessions of node applications. */
+/** Kept sessions of node applications, and the reports of their ends. */
+import { doneReports } from "./done-reports.ts";
 import { keptSessions } from "./kept-sessions.ts";
 
 const program = `
@@ -20,6 +21,15 @@ const program = `
     "/wait": (_, response) => response.on("close", () => { gone += 1; }),
     "/gone": (_, response) => response.end(String(gone)),
     "/slow": (_, response) => setTimeout(() => response.end("slow"), 100),
+    "/never": () => {},
+    "/begin": (_, response) => response.write("a"),
+    "/late": (_, response) => {
+      console.log("late");
+      response.on("close", () => {
+        console.log("gone");
+        setTimeout(() => { console.log("settled"); response.end(); }, 100);
+      });
+    },
     "/wrong": (_, response) => {
       response.setHeader("content-length", "10");
       response.end("short");
@@ -30,3 +40,4 @@ const program = `
 `;
 
 keptSessions("node", "app.js", program);
+doneReports("node", "app.js", program);

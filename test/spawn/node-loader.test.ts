@@ -10,6 +10,7 @@ import { application } from "./node-programs.ts";
 import { spawnerScene } from "./spawner-scene.ts";
 import {
   connected,
+  contentForms,
   endWriting,
   exchange,
   get,
@@ -75,6 +76,15 @@ test("reads a body by its length, without waiting for the client's end", async (
   await sendAll(session.number, post("hello", { REQUEST_URI: "/echo" }));
   const { body } = parseAnswer(await readToEnd(session.number));
   expect(JSON.parse(body)).toMatchObject({ method: "POST", body: "hello" });
+});
+
+test.each(contentForms)("takes length and type once where %s come", async (_, variables) => {
+  using session = connected(instance);
+  await sendAll(session.number, post("hi", { REQUEST_URI: "/echo", ...variables }));
+  const { body } = parseAnswer(await readToEnd(session.number));
+  const { rawHeaders, ...echo } = JSON.parse(body);
+  expect(echo).toMatchObject({ body: "hi", headers: { "content-length": "2" } });
+  expect(rawHeaders.toSorted()).toEqual(["2", "a/b", "content-length", "content-type"]);
 });
 
 test("reads a body without a length to the client's end, and says that there is one", async () => {

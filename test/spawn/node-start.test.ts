@@ -12,6 +12,7 @@ import { until, within } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 import { childrenOf, isRunning } from "../helpers/processes.ts";
 import { sendAll } from "../helpers/raw-client.ts";
+import { BareInstance } from "./bare-instance.ts";
 import { spawnerScene } from "./spawner-scene.ts";
 import {
   connected,
@@ -31,7 +32,7 @@ let made = 0;
 
 /**
  * Instances of node and bun that are stuck and whose lifeline is closed, of a spawner that leaves
- * them to themselves. They take ten seconds to end, in which the other tests run.
+ * them to themselves; and a healthy one. They take ten seconds to end, in which other tests run.
  */
 async function startStuck() {
   const said: string[] = [];
@@ -49,6 +50,7 @@ async function startStuck() {
   const roots = {
     node: writeApp(directory, "stuck-node", { "app.js": node }),
     bun: writeApp(directory, "stuck-bun", { "server.ts": bun }),
+    healthy: writeApp(directory, "healthy", { "app.js": `${httpHello()}.listen(1)` }),
   };
   const instances = await Promise.all([
     patient.spawn(spawnRequest(roots.node, { appType: "node" })),
@@ -60,9 +62,13 @@ async function startStuck() {
     await sendAll(session.number, get());
     await until("it is stuck", () => said.includes(`stuck ${instance.pid}`));
   }
+  // Whoever reads of this one's lifeline learns at once that there is nothing yet.
+  const healthy = await new BareInstance(directory).begin(roots.healthy, "node", {
+    isLifelineNonBlocking: true,
+  });
   const helpers = pids.flatMap((pid) => childrenOf(pid).map((child) => child.pid));
   for (const instance of instances) instance.release();
-  return { pids, helpers, close: () => patient.close(new AbortController().signal) };
+  return { pids, helpers, healthy, close: () => patient.close(new AbortController().signal) };
 }
 
 let stuck: ReturnType<typeof startStuck>;
@@ -365,9 +371,13 @@ test("does not upgrade a connection, and says so where the program would", async
   expect(await bodyOf(other, get(upgrade))).toBe("ok");
 });
 
-test("a stuck instance ends ten seconds after its lifeline, whatever its program does", async () => {
-  const { pids, helpers, close } = await stuck;
+test("a stuck instance ends ten seconds after its lifeline, a healthy one not", async () => {
+  const { pids, helpers, healthy, close } = await stuck;
   await until("both are gone", () => !pids.some(isRunning), undefined, 20_000);
   await until("nothing is left of them", () => !helpers.some(isRunning));
+  // It is as old as they were stuck; its watchdog waits for the end of its lifeline alone.
+  expect(parseAnswer(await exchange(healthy, get())).body).toBe("ok");
+  expect(isRunning(healthy.pid)).toBe(true);
+  await healthy.end();
   await close();
 });

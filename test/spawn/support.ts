@@ -72,7 +72,10 @@ export function pageOf(error: SpawnError): string {
 }
 
 /** Sends bytes on a new session, ends our side of it and reads to the end of the other. */
-export async function exchange(instance: Instance, bytes: Uint8Array): Promise<string> {
+export async function exchange(
+  instance: Pick<Instance, "connect">,
+  bytes: Uint8Array,
+): Promise<string> {
   using session = connected(instance);
   await sendAll(session.number, bytes);
   endWriting(session.number);
@@ -85,7 +88,7 @@ export function endWriting(fd: number): void {
 }
 
 /** A new session. @throws Error when the backlog is full. */
-export function connected(instance: Instance): OwnedFd {
+export function connected(instance: Pick<Instance, "connect">): OwnedFd {
   const session = instance.connect();
   if (session === "full") throw new Error("the backlog is full");
   return session;
@@ -116,6 +119,21 @@ export function post(body: string, variables: Readonly<Record<string, string>> =
   const start = get({ REQUEST_METHOD: "POST", CONTENT_LENGTH: length, ...variables });
   return Buffer.concat([start, Buffer.from(body, "latin1")]);
 }
+
+/** What of a POST's length and type front ends may send: one form of the names, or both. */
+export const contentForms: readonly (readonly [string, Readonly<Record<string, string>>])[] = [
+  ["CONTENT_*", { CONTENT_LENGTH: "2", CONTENT_TYPE: "a/b" }],
+  ["HTTP_CONTENT_*", { CONTENT_LENGTH: "", HTTP_CONTENT_LENGTH: "2", HTTP_CONTENT_TYPE: "a/b" }],
+  [
+    "both forms",
+    {
+      HTTP_CONTENT_TYPE: "a/b",
+      HTTP_CONTENT_LENGTH: "2",
+      CONTENT_TYPE: "a/b",
+      CONTENT_LENGTH: "2",
+    },
+  ],
+];
 
 /** Status, headers in their order, and body of an answer in CGI form. */
 export function parseAnswer(text: string): {

@@ -11,14 +11,32 @@ export class Host implements SessionHost {
   readonly #sessions = new Set<Session>();
   readonly #underWay = new Set<Session>();
   readonly #waiting = new Set<Session>();
+  readonly #tellDone: () => void;
   readonly handler: Handler;
   isLeaving = false;
 
-  /** @param stopListening so that no further session comes. */
-  constructor(concurrency: number, handler: Handler, stopListening: () => void) {
+  /**
+   * @param stopListening so that no further session comes. @param tellDone is called when a session
+   * is over, once for each.
+   */
+  constructor(
+    concurrency: number,
+    handler: Handler,
+    stopListening: () => void,
+    tellDone: () => void,
+  ) {
     this.#concurrency = concurrency;
     this.handler = handler;
     this.#stopListening = stopListening;
+    this.#tellDone = tellDone;
+  }
+
+  get isSerial(): boolean {
+    return this.#concurrency === 1;
+  }
+
+  over(): void {
+    this.#tellDone();
   }
 
   opened(session: Session): void {

@@ -42,6 +42,29 @@ function tell(message: Buffer): void {
   for (let at = 0; at < message.length;) at += writeSync(lifeline, message, at);
 }
 
+/** Sessions that are over, and that the server has not been told of yet. */
+let untold = 0;
+
+/** When a server that does not read is tried again. */
+const retryMs = 20;
+
+/** Another session is over for this instance. Does not wait for the server to read it. */
+function tellDone(): void {
+  untold += 1;
+  if (untold === 1) tellUntold();
+}
+
+function tellUntold(): void {
+  try {
+    // The kernel takes a message as small as this whole or not at all.
+    writeSync(lifeline, arrayMessage("done", String(untold)));
+    untold = 0;
+  } catch (error) {
+    // EPIPE: the server is gone, and nobody wants to know.
+    if ((error as NodeJS.ErrnoException).code === "EAGAIN") setTimeout(tellUntold, retryMs).unref();
+  }
+}
+
 function tellFailure(text: string): void {
   const page = Buffer.from(text).subarray(0, 60_000);
   const size = Buffer.alloc(4);
@@ -77,7 +100,7 @@ function onLifelineEnd(): void {
 }
 
 function serveSessions({ handler }: Application): void {
-  const sessions = new Host(concurrency, handler, () => server.stop());
+  const sessions = new Host(concurrency, handler, () => server.stop(), tellDone);
   host = sessions;
   const server = Bun.listen<Session>({
     fd: listener,
@@ -110,7 +133,8 @@ async function begin(started: Application): Promise<void> {
   await Promise.resolve();
   serveSessions(started);
   (await watched).ref();
-  tell(arrayMessage("ready", String(concurrency)));
+  // And that the end of each session will be told.
+  tell(arrayMessage("ready", String(concurrency), "done"));
   process.off("uncaughtException", onFailure);
   process.off("beforeExit", onNothingServed);
 }

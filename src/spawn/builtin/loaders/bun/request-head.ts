@@ -96,6 +96,9 @@ function readHeader(variables: Variables, headers: Headers, name: string, value:
     case "HTTP_TRANSFER_ENCODING":
       variables.isChunked = value.toLowerCase() === "chunked";
       return;
+    case "HTTP_CONTENT_LENGTH":
+    case "HTTP_CONTENT_TYPE":
+      return readVariable(variables, headers, name.slice("HTTP_".length), value);
     case "HTTP_HOST":
       variables.host = value;
       return addHeader(headers, "host", value);
@@ -146,16 +149,23 @@ function readVariable(variables: Variables, headers: Headers, name: string, valu
       variables.isKept = value === "1";
       return;
     case "CONTENT_LENGTH":
-      variables.contentLength = value;
-      if (value !== "") addHeader(headers, "content-length", value);
-      return;
+      return readLength(variables, headers, value);
     case "CONTENT_TYPE":
-      if (value !== "") addHeader(headers, "content-type", value);
+      // Front ends send this one and the last with HTTP_ before them, without, or both.
+      if (value !== "" && !headers.has("content-type")) addHeader(headers, "content-type", value);
       return;
     case "":
       throw new BadRequest("a header lacks its name");
     default: // What else a front end says has no place in a Request.
   }
+}
+
+function readLength(variables: Variables, headers: Headers, value: string): void {
+  const { contentLength: before } = variables;
+  if (value === "") return;
+  if (before === "") addHeader(headers, "content-length", value);
+  else if (Number(before) !== Number(value)) throw new BadRequest("the body has two lengths");
+  variables.contentLength = value;
 }
 
 function addHeader(headers: Headers, name: string, value: string): void {

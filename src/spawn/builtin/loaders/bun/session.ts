@@ -22,11 +22,15 @@ export type SessionSocket = Bun.Socket<Session>;
 export interface SessionHost {
   readonly handler: Handler;
   readonly isLeaving: boolean;
+  /** Whether the program gets one request at a time. */
+  readonly isSerial: boolean;
   opened(session: Session): void;
   /** A request is whole enough to begin: calls start() when it is its turn. */
   begin(session: Session): void;
   /** A request is over, or will not begin. */
   end(session: Session): void;
+  /** Everything is done for a session, though it may not be closed yet: once for each. */
+  over(): void;
   closed(session: Session): void;
 }
 
@@ -50,6 +54,7 @@ export class Session implements Output {
   #aborter: AbortController | undefined;
   #served = 0;
   #hasClientEnded = false;
+  #isOver = false;
   #timer: NodeJS.Timeout | undefined;
   #wakeWriter: (() => void) | undefined;
 
@@ -90,7 +95,7 @@ export class Session implements Output {
   /** The client has ended its side. */
   end(): void {
     this.#hasClientEnded = true;
-    if (this.#state === "head" || this.#state === "closing") this.#socket.end();
+    if (this.#state === "head" || this.#state === "closing") this.#closeNow();
     else if (this.#state === "draining") this.#close();
     else if (this.#state === "answering") this.#endBodyEarly();
   }
@@ -112,7 +117,16 @@ export class Session implements Output {
       this.#aborter?.abort(gone);
       this.#wakeWriter?.();
     }
+    // The program has been told, and hears of it in this turn of the event loop. One that gets one
+    // request at a time has also to settle its answer.
+    if (!wasAnswering || !this.#host.isSerial) setImmediate(() => this.#over());
     this.#host.closed(this);
+  }
+
+  #over(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#host.over();
   }
 
   /** Ends it if all it waits for is a further request. */
@@ -236,6 +250,7 @@ export class Session implements Output {
   #send(method: string, response: Response): void {
     if (this.#state !== "answering") {
       void response.body?.cancel().catch(() => {});
+      this.#over();
       return;
     }
     const sending = send(this, method, response);
@@ -248,7 +263,7 @@ export class Session implements Output {
       await sending;
       this.#finish();
     } catch (error) {
-      if (this.#state !== "answering") return;
+      if (this.#state !== "answering") return this.#over();
       // The head may be out already: the missing end is all that can still be told.
       reportUnlessGone(error);
       this.#socket.terminate();
@@ -323,13 +338,16 @@ export class Session implements Output {
     clearTimeout(this.#timer);
     const isWhole = this.#body === undefined || this.#body.isWhole || this.#hasClientEnded;
     this.#state = "closing";
-    if (isWhole) {
-      this.#socket.end();
-      return;
-    }
+    if (isWhole) return this.#closeNow();
+    this.#over();
     this.#socket.shutdown();
     this.#socket.resume();
     this.#timer = setTimeout(() => this.#socket.terminate(), lingerMs).unref();
+  }
+
+  #closeNow(): void {
+    this.#over();
+    this.#socket.end();
   }
 
   #refuse(error: unknown): void {

@@ -8,6 +8,7 @@
 const { IncomingMessage, ServerResponse } = require("node:http");
 
 const { symbolOf } = require("./answer.cjs");
+const { tellDone } = require("./lifeline.cjs");
 const { Session } = require("./session.cjs");
 
 class Host {
@@ -57,8 +58,34 @@ class Host {
     next.start();
   }
 
+  /** Everything is done for the session, though it may not be closed yet. */
+  over(session) {
+    if (session.isOver) return;
+    session.isOver = true;
+    tellDone();
+  }
+
+  /**
+   * A session is closed before its answer had ended. The program is told of that in this turn of
+   * the event loop; one that gets one request at a time must have ended its answer, too.
+   */
+  overWhenTold(session) {
+    const { response } = session;
+    const over = () => this.over(session);
+    if (this.concurrency > 1 || response === undefined || response.writableEnded) {
+      setImmediate(over);
+      return;
+    }
+    const { end } = response;
+    response.end = (...parameters) => {
+      over();
+      return end.apply(response, parameters);
+    };
+  }
+
   closed(session) {
     this.sessions.delete(session);
+    if (!session.isOver) this.overWhenTold(session);
     this.end(session);
     this.leaveIfDone();
   }

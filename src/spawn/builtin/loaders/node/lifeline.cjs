@@ -24,8 +24,32 @@ function tell(message) {
   for (let at = 0; at < message.length;) at += writeSync(descriptor, message, at);
 }
 
+/** That so many sessions are served at once, and that the end of each is told. */
 function tellReady(concurrency) {
-  tell(arrayMessage("ready", String(concurrency)));
+  tell(arrayMessage("ready", String(concurrency), "done"));
+}
+
+/** Sessions that are over, and that the server has not been told of yet. */
+let untold = 0;
+
+/** When a server that does not read is tried again. */
+const retryMs = 20;
+
+/** Another session is over for this instance. Does not wait for the server to read it. */
+function tellDone() {
+  untold += 1;
+  if (untold === 1) tellUntold();
+}
+
+function tellUntold() {
+  try {
+    // The kernel takes a message as small as this whole or not at all.
+    writeSync(descriptor, arrayMessage("done", String(untold)));
+    untold = 0;
+  } catch (error) {
+    // EPIPE: the server is gone, and nobody wants to know.
+    if (error.code === "EAGAIN") setTimeout(tellUntold, retryMs).unref();
+  }
 }
 
 function tellFailure(text) {
@@ -35,8 +59,18 @@ function tellFailure(text) {
   tell(Buffer.concat([arrayMessage("error_page"), size, page]));
 }
 
-/** From the first moment: a server that is gone takes with it what it was still starting. */
+/** Until the watchdog waits for the end: it would have to look again and again (watchdog.cjs). */
+const watchdogMs = 50;
+
+/**
+ * While the program is loaded, too: a server that is gone takes with it what it was still starting.
+ * What the server says (`stack`) this loader cannot do.
+ */
 function watch(leave) {
+  setTimeout(() => read(leave), watchdogMs).unref();
+}
+
+function read(leave) {
   const socket = new Socket({ fd: descriptor, readable: true, writable: false });
   const onEnd = () => {
     setTimeout(() => process.exit(0), stuckMs).unref();
@@ -45,4 +79,4 @@ function watch(leave) {
   socket.on("end", onEnd).on("error", onEnd).resume().unref();
 }
 
-module.exports = { tellFailure, tellReady, watch };
+module.exports = { tellDone, tellFailure, tellReady, watch };

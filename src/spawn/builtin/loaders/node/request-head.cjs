@@ -42,6 +42,7 @@ function parseHead(payload) {
     contentLength: undefined,
     isChunked: false,
     isKept: false,
+    hasType: false,
   };
   for (let index = 0; index < parts.length; index += 2) {
     addVariable(head, parts[index], parts[index + 1]);
@@ -50,23 +51,31 @@ function parseHead(payload) {
 }
 
 function addVariable(head, name, value) {
-  if (name.startsWith("HTTP_")) {
+  // Front ends send either form of these two, or both.
+  if (name === "CONTENT_LENGTH" || name === "HTTP_CONTENT_LENGTH") {
+    addLength(head, value);
+  } else if (name === "CONTENT_TYPE" || name === "HTTP_CONTENT_TYPE") {
+    if (value === "" || head.hasType) return;
+    head.hasType = true;
+    head.rawHeaders.push("content-type", value);
+  } else if (name.startsWith("HTTP_")) {
     if (!notPassedOn.has(name)) head.rawHeaders.push(headerName(name), value);
     else if (name === "HTTP_TRANSFER_ENCODING") head.isChunked = value.toLowerCase() === "chunked";
-    return;
-  }
-  if (name === "") throw new BadRequest("a header lacks its name");
-  if (name === "SESSION_KEEP") {
+  } else if (name === "SESSION_KEEP") {
     head.isKept = value === "1";
-  } else if (name === "CONTENT_TYPE") {
-    if (value !== "") head.rawHeaders.push("content-type", value);
-  } else if (name === "CONTENT_LENGTH") {
-    if (value === "") return;
-    head.contentLength = parseLength(value);
-    head.rawHeaders.push("content-length", value);
+  } else if (name === "") {
+    throw new BadRequest("a header lacks its name");
   } else {
     head.variables[name] = value;
   }
+}
+
+function addLength(head, value) {
+  if (value === "") return;
+  const length = parseLength(value);
+  if (head.contentLength === undefined) head.rawHeaders.push("content-length", value);
+  else if (head.contentLength !== length) throw new BadRequest("the body has two lengths");
+  head.contentLength = length;
 }
 
 function headerName(variable) {

@@ -27,7 +27,8 @@ const nothing = Buffer.alloc(0);
 class Session {
   /**
    * `host` knows all sessions: `server`, the program's; `isLeaving`; `begin(session)`, which calls
-   * `start` when there is room; `end(session)` after a request; `closed(session)`.
+   * `start` when there is room; `end(session)` after a request; `over(session)` before it is
+   * closed with nothing left to do for it; `closed(session)`.
    */
   constructor(socket, host) {
     this.socket = socket;
@@ -36,6 +37,8 @@ class Session {
     this.parts = [];
     this.partsLength = 0;
     this.served = 0;
+    /** Whether everything is done for it; the host's. */
+    this.isOver = false;
     this.isKept = false;
     this.hasClientEnded = false;
     this.resetRequest();
@@ -183,7 +186,7 @@ class Session {
   end() {
     this.hasClientEnded = true;
     const { body, state } = this;
-    if (state === "idle" || state === "head" || state === "closing") this.socket.destroySoon();
+    if (state === "idle" || state === "head" || state === "closing") this.closeNow();
     else if (state === "draining") this.close();
     else if (state === "answering") this.endRequest(body);
   }
@@ -269,13 +272,19 @@ class Session {
     const isWhole = this.body === undefined || this.body.isWhole || this.hasClientEnded;
     this.state = "closing";
     if (isWhole) {
-      this.socket.destroySoon();
+      this.closeNow();
       return;
     }
+    this.host.over(this);
     // Closing with bytes unread would turn the client's EOF into ECONNRESET.
     this.socket.end();
     this.socket.resume();
     this.timer = setTimeout(() => this.socket.destroy(), lingerMs).unref();
+  }
+
+  closeNow() {
+    this.host.over(this);
+    this.socket.destroySoon();
   }
 
   refuse(error) {

@@ -10,9 +10,14 @@ const { spawn } = require("node:child_process");
 
 const lifeline = 4;
 
-/** It looks every second whether its parent, $1, is still there, so as to kill nobody else. */
+/**
+ * Only the end itself makes cat succeed. The child shares the lifeline's description with this
+ * process, and it becomes non-blocking when Node reads it too (lifeline.cjs): a cat that is not
+ * waiting by then fails at once, and is tried again. Looking every second whether its parent, $1,
+ * is still there, the child kills nobody else.
+ */
 const script = `
-read -r line <&3
+until cat <&3 >/dev/null 2>&1; do sleep 5; done
 for second in 0 1 2 3 4 5 6 7 8 9; do
   read -r self name state parent rest </proc/self/stat
   [ "$parent" = "$1" ] || exit
