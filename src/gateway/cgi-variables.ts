@@ -5,7 +5,7 @@
  */
 import { decodePath, hasVariable, variableName } from "../wire/cgi.ts";
 import type { AppConfig } from "./config.ts";
-import { portStart } from "./host.ts";
+import { portStart } from "../http/host.ts";
 import { BadRequestError } from "./proxy-errors.ts";
 import type { Visit } from "./visit.ts";
 

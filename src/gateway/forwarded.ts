@@ -7,7 +7,7 @@
  * X-Forwarded-For is walked from its end, where our nearest proxy has written, past proxies that
  * are trusted too, to the first that is not: the visitor. What lies beyond is the visitor's word.
  */
-import { isHost } from "./host.ts";
+import { isHost } from "../http/host.ts";
 import { parseAddress, type TrustedProxies } from "./trusted-proxies.ts";
 
 export interface Origin {

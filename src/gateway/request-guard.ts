@@ -4,7 +4,7 @@
  * else, what an application cannot be told, and what we do not do.
  */
 import { bodyTooLarge } from "./failures.ts";
-import { isHost } from "./host.ts";
+import { isHost } from "../http/host.ts";
 import { faultOf, type Target } from "./target.ts";
 
 export interface Refusal {

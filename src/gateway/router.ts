@@ -4,7 +4,7 @@
  * Among those of that one host, the longest prefix whose segments the path begins with.
  */
 import type { AppConfig } from "./config.ts";
-import { hostName } from "./host.ts";
+import { hostName } from "../http/host.ts";
 
 /** Longest prefixes first. */
 type Mounts = AppConfig[];

@@ -17,6 +17,10 @@ const LF = 0x0a;
 /** 13 hexadecimal digits are below 2^53; extensions follow a semicolon. */
 const sizeLine = /^([0-9A-Fa-f]{1,13})(?:[ \t]*;[\t -~\x80-\xff]*)?$/;
 
+/** RFC 9112, 7.1.2: a header like others. Else a request after a body could pass for one. */
+// oxlint-disable-next-line no-control-regex -- they are what it refuses
+const trailerLine = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*$/;
+
 export const lastChunk: Uint8Array = Buffer.from("0\r\n\r\n");
 
 /** The chunk that holds these bytes, of which there is at least one. */
@@ -92,6 +96,7 @@ export class ChunkedDecoder {
       this.#part = this.#missing === 0 ? "trailer" : "data";
     } else {
       this.#trailerBytes += line.length;
+      if (line !== "" && !trailerLine.test(line)) throw broken("a trailer of it is no header");
       if (this.#trailerBytes > maxTrailerBytes) throw broken("its trailers are too long");
       if (line === "") this.#part = "done";
     }

@@ -1,7 +1,7 @@
 /** Which application a request goes to. */
 import { expect, test } from "bun:test";
 
-import { isHost } from "../../src/gateway/host.ts";
+import { isHost } from "../../src/http/host.ts";
 import { Router } from "../../src/gateway/router.ts";
 import { app } from "./support.ts";
 

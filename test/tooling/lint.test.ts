@@ -16,7 +16,11 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { ROOT } from "./tree.ts";
 
-const FOLDERS = ["wire", "pool", "native", "spawn", "status", "server", "parent", "gateway", "cli"];
+const FOLDERS = ["wire", "http", "pool", "native", "spawn", "status", "server"].concat([
+  "parent",
+  "gateway",
+  "cli",
+]);
 
 interface Diagnostic {
   readonly code: string;
@@ -45,7 +49,7 @@ function folders(from: string, allowed: readonly string[]): Case[] {
   );
 }
 
-const PURE = ["wire", "pool", "status"];
+const PURE = ["wire", "http", "pool", "status"];
 
 const REEXPORT = 'export { one } from "../server/one.ts";\n';
 const TYPE_ONLY = 'import type { one } from "../server/one.ts";\n\nexport type It = typeof one;\n';
@@ -54,13 +58,14 @@ const cases: Case[] = [
   { claim: "src/wire may not export on", folder: "wire", text: REEXPORT, rule: IMPORTS },
   { claim: "src/wire may not import a type", folder: "wire", text: TYPE_ONLY, rule: IMPORTS },
   ...folders("wire", []),
+  ...folders("http", ["wire"]),
   ...folders("pool", ["wire"]),
   ...folders("status", ["wire", "pool"]),
   ...folders("native", ["wire"]),
   ...folders("spawn", ["wire", "native", "pool"]),
   ...folders("server", ["wire", "native", "pool", "spawn", "status"]),
   ...folders("parent", ["wire", "native"]),
-  ...folders("gateway", ["wire", "native", "parent"]),
+  ...folders("gateway", ["wire", "http", "native", "parent"]),
   ...FOLDERS.map((from) => importing(from, "../main.ts", IMPORTS)),
   ...FOLDERS.map((from) => importing(from, "bun:ffi", from === "native" ? undefined : IMPORTS)),
   ...FOLDERS.map((from) => importing(from, "citty", from === "cli" ? undefined : IMPORTS)),
