@@ -2,127 +2,24 @@
  * Preloaders of wsgi applications: driven by hand on their descriptor 4, and through the spawner.
  */
 import { expect, test } from "bun:test";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 
 import { sendDescriptor } from "../../src/native/descriptors.ts";
-import { open } from "../../src/native/fd.ts";
-import type { OwnedFd } from "../../src/native/owned-fd.ts";
-import { connectUnix, listenUnix, pathAddress, send, socketPair } from "../../src/native/socket.ts";
+import { send } from "../../src/native/socket.ts";
 import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors, openDescriptors } from "../helpers/descriptors.ts";
 import { childrenOf, isRunning } from "../helpers/processes.ts";
-import { frame, readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
+import { frame, readExactly, readToEnd } from "../helpers/raw-client.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
+import { Ends, Preloader } from "./loader-by-hand.ts";
 import { exchange, get, notebook, parseAnswer, writeApp } from "./support.ts";
 import { application, wsgiRequest } from "./wsgi-programs.ts";
 
 const temporaryDirectory = temporaryDirectories();
-const loader = `${import.meta.dir}/../../src/spawn/builtin/loaders/wsgi/loader.py`;
+const preloaderOf = (source: string) => new Preloader(temporaryDirectory(), "wsgi", source);
 
 countDescriptors();
-
-/** A preloader and our end of its descriptor 4. */
-class Preloader implements Disposable {
-  readonly directory = temporaryDirectory();
-  readonly control: OwnedFd;
-  readonly #child: Bun.Subprocess;
-  #forks = 0;
-
-  constructor(source: string) {
-    const cwd = writeApp(this.directory, "app", { "wsgi.py": source });
-    const [ours, theirs] = socketPair();
-    using control = theirs;
-    using nothing = open("/dev/null", "read");
-    using log = open(`${this.directory}/log`, "append");
-    this.control = ours;
-    this.#child = Bun.spawn(["/usr/bin/python3", loader, "preloader", "wsgi.py"], {
-      cwd,
-      stdio: ["ignore", log.number, log.number, nothing.number, control.number],
-    });
-  }
-
-  get pid(): number {
-    return this.#child.pid;
-  }
-
-  get exited(): Promise<number> {
-    return this.#child.exited;
-  }
-
-  /** What it has written itself. */
-  get log(): string {
-    return readFileSync(`${this.directory}/log`, "utf8");
-  }
-
-  /** The next message on its descriptor 4. */
-  said(): Promise<string> {
-    return messageOn(this.control);
-  }
-
-  /** Orders an instance and gives it what it is to inherit. */
-  order(): Ends {
-    this.#forks += 1;
-    const ends = new Ends(`${this.directory}/${this.#forks}`);
-    send(this.control.number, frame("fork", String(this.#forks)));
-    for (const end of ends.inherited) {
-      sendDescriptor(this.control.number, end.number);
-      end.close();
-    }
-    return ends;
-  }
-
-  /** An instance that has been forked and is ready. */
-  async fork(): Promise<Ends & { pid: number }> {
-    const ends = this.order();
-    const [forked, number, pid] = (await this.said()).split(" ");
-    expect([forked, number]).toEqual(["forked", String(this.#forks)]);
-    expect(await messageOn(ends.lifeline)).toBe("ready 1");
-    return Object.assign(ends, { pid: Number(pid) });
-  }
-
-  [Symbol.dispose](): void {
-    this.control.close();
-    this.#child.kill("SIGKILL");
-  }
-}
-
-/** Our side of an instance. */
-class Ends implements Disposable {
-  readonly lifeline: OwnedFd;
-  /** In the order in which they are sent: listener, lifeline, output. */
-  readonly inherited: readonly OwnedFd[];
-  readonly #path: string;
-
-  constructor(path: string) {
-    const [ours, theirs] = socketPair();
-    this.#path = path;
-    this.lifeline = ours;
-    this.inherited = [listenUnix(pathAddress(path), 5), theirs, open(`${path}.log`, "append")];
-  }
-
-  /** What the instance has written. */
-  get log(): string {
-    return readFileSync(`${this.#path}.log`, "utf8");
-  }
-
-  async ask(path: string): Promise<string> {
-    const session = connectUnix(pathAddress(this.#path));
-    if (session === "full") throw new Error("the backlog is full");
-    using stream = session;
-    await sendAll(stream.number, get({ PATH_INFO: path }));
-    return parseAnswer(await readToEnd(stream.number)).body;
-  }
-
-  [Symbol.dispose](): void {
-    this.lifeline.close();
-  }
-}
-
-async function messageOn(control: OwnedFd): Promise<string> {
-  const size = Buffer.from(await readExactly(control.number, 2), "latin1").readUInt16BE();
-  return (await readExactly(control.number, size)).slice(0, -1).replaceAll("\0", " ");
-}
 
 const withNotes = `
 import atexit, os, random
@@ -140,7 +37,7 @@ function numbers(fds: ReadonlyMap<number, string>): number[] {
 }
 
 test("loads the application once and forks instances that serve as the rest do", async () => {
-  using preloader = new Preloader(withNotes);
+  using preloader = preloaderOf(withNotes);
   expect(await preloader.said()).toBe("ready 1");
   using first = await preloader.fork();
   using second = await preloader.fork();
@@ -155,7 +52,7 @@ test("loads the application once and forks instances that serve as the rest do",
 });
 
 test("gives an instance 0 to 4 and its own output, and holds nothing of it itself", async () => {
-  using preloader = new Preloader(withNotes);
+  using preloader = preloaderOf(withNotes);
   await preloader.said();
   const before = openDescriptors(preloader.pid);
   using first = await preloader.fork();
@@ -177,7 +74,7 @@ def signals(environ, start):
     return text(start, [signal.getsignal(signal.SIGCHLD), signal.getsignal(signal.SIGINT)])
 paths["signals"] = signals
 `;
-  using preloader = new Preloader(application + handlers);
+  using preloader = preloaderOf(application + handlers);
   await preloader.said();
   using instance = await preloader.fork();
   expect(await instance.ask("/signals")).toContain("SIG_DFL: 0>, <Handlers.SIG_DFL: 0>");
@@ -186,7 +83,7 @@ paths["signals"] = signals
 });
 
 test("reports how its children end, and leaves no zombie", async () => {
-  using preloader = new Preloader(withNotes);
+  using preloader = preloaderOf(withNotes);
   await preloader.said();
   using polite = await preloader.fork();
   using killed = await preloader.fork();
@@ -202,7 +99,7 @@ test("reports how its children end, and leaves no zombie", async () => {
 });
 
 test("takes orders in any number of pieces, and many at once", async () => {
-  using preloader = new Preloader(withNotes);
+  using preloader = preloaderOf(withNotes);
   await preloader.said();
   using ends = new Ends(`${preloader.directory}/pieces`);
   for (const byte of frame("fork", "12345")) {
@@ -220,7 +117,7 @@ test("takes orders in any number of pieces, and many at once", async () => {
   for (const _ of many) answers.push((await preloader.said()).replace(/ \d+$/, ""));
   expect(answers).toEqual(many.map((_, at) => `forked ${at + 1}`));
   for (const each of many) {
-    expect(await messageOn(each.lifeline)).toBe("ready 1");
+    expect(await each.said()).toBe("ready 1 done");
     each.lifeline.close();
   }
 });
@@ -234,7 +131,7 @@ def fork():
     return really()
 os.fork = fork
 `;
-  using preloader = new Preloader(withNotes + failing);
+  using preloader = preloaderOf(withNotes + failing);
   await preloader.said();
   const before = openDescriptors(preloader.pid);
   writeFileSync(`${preloader.directory}/app/full`, "");
@@ -253,7 +150,7 @@ import resource
 limits = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (6, limits[1]))
 `;
-  using preloader = new Preloader(withNotes + scarce);
+  using preloader = preloaderOf(withNotes + scarce);
   await preloader.said();
   const before = openDescriptors(preloader.pid);
   using failed = preloader.order();
@@ -265,7 +162,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (6, limits[1]))
 });
 
 test("ends at once with its descriptor 4, and its instances live on", async () => {
-  using preloader = new Preloader(withNotes);
+  using preloader = preloaderOf(withNotes);
   await preloader.said();
   using instance = await preloader.fork();
   preloader.control.close();
@@ -287,7 +184,7 @@ test.each([
     "b'\\x07' with 0 descriptors instead of one",
   ],
 ])("ends when it is told %s", async (_, bytes, why) => {
-  using preloader = new Preloader(withNotes);
+  using preloader = preloaderOf(withNotes);
   await preloader.said();
   send(preloader.control.number, bytes);
   expect(await preloader.exited).toBe(1);
@@ -296,7 +193,7 @@ test.each([
 });
 
 test("says why the application cannot be loaded", async () => {
-  using preloader = new Preloader("raise ValueError('x1')");
+  using preloader = preloaderOf("raise ValueError('x1')");
   expect(await preloader.said()).toBe("error_page");
   const size = Buffer.from(await readExactly(preloader.control.number, 4), "latin1");
   const text = await readExactly(preloader.control.number, size.readUInt32BE());

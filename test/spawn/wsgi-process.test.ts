@@ -288,7 +288,7 @@ test("is ended by its watch when it is stuck after the server has gone", async (
     stdio: ["ignore", "ignore", "inherit", listener.number, theirs.number],
   });
   theirs.close();
-  expect(await readExactly(lifeline.number, 10)).toEndWith("ready\x001\0");
+  expect(await readExactly(lifeline.number, 15)).toEndWith("ready\x001\0done\0");
   const client = await Bun.connect({
     unix: `${directory}/socket`,
     socket: { data: () => {}, error: () => {} },

@@ -14,14 +14,25 @@ module RackLoader
 
       why = error.message == "exit" ? "" : ": #{clean(error.message)}"
       "The application called exit with status #{error.status} while it was loaded#{why}\n" \
-        "#{frames(error)}"
+        "#{frames(error.backtrace)}"
+    end
+
+    # Writes what these threads are doing just now to standard error, past `$stderr`, for whose
+    # lock one of them may be waiting.
+    def self.tell_stacks(threads)
+      told = threads.map do |thread|
+        "stack of thread #{clean(thread.name || thread.inspect)}:\n#{frames(thread.backtrace)}"
+      end
+      IO.for_fd(2, "w", autoclose: false).syswrite(told.join)
+    rescue SystemCallError
+      nil # The application has closed it.
     end
 
     # One error and its causes.
     def self.text(error)
       parts = []
       while error && parts.length < MAX_CAUSES
-        parts << "#{error.class}: #{message(error)}\n#{frames(error)}"
+        parts << "#{error.class}: #{message(error)}\n#{frames(error.backtrace)}"
         error = error.cause
       end
       parts.join("Caused by ")
@@ -46,8 +57,8 @@ module RackLoader
     private_class_method :clean
 
     # Where it came from, without the loader that called it all.
-    def self.frames(error)
-      all = (error.backtrace || []).dup
+    def self.frames(backtrace)
+      all = backtrace.to_a.dup
       all.pop while all.last&.start_with?("#{__dir__}/")
       shown = all.first(MAX_FRAMES).map { |frame| "    #{clean(frame)}\n" }
       shown << "    … #{all.length - MAX_FRAMES} more\n" if all.length > MAX_FRAMES

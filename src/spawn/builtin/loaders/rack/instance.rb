@@ -17,7 +17,7 @@ module RackLoader
     LINGER_SECONDS = 2
     # After the lifeline's end no session may hold the process for longer.
     STUCK_SECONDS = 10
-    # Until descriptors may be free again.
+    # Until descriptors, or room in the lifeline, may be free again.
     SHORTAGE_SECONDS = 0.05
 
     # @param number the listening socket's descriptor
@@ -45,7 +45,7 @@ module RackLoader
         exit!(0)
       end
       leave_forks_nothing
-      @lifeline.tell("ready", "1")
+      @lifeline.tell("ready", "1", "done")
       round until @is_leaving && @awaited.empty?
       end_group
     end
@@ -63,11 +63,12 @@ module RackLoader
     end
 
     def forget
-      return if @lifeline.to_io.closed? # A fork of a fork.
+      return if @lifeline.let_go? # A fork of a fork.
 
       held = @awaited.reject { |one| one.is_a?(Connection) && one.given_away? }
       # Not Connection#close, which would end the parent's connection too.
-      [@lifeline, *held].each { |one| one.to_io.tap { |io| io.autoclose = true }.close }
+      @lifeline.let_go
+      held.each { |one| one.to_io.tap { |io| io.autoclose = true }.close }
       @awaited.clear
       @is_leaving = true
     end
@@ -104,6 +105,7 @@ module RackLoader
 
     def patience
       return 0 unless @eager.empty?
+      return SHORTAGE_SECONDS unless @lifeline.told_all?
 
       @lingering.positive? || full? ? LINGER_SECONDS / 4.0 : nil
     end
@@ -155,16 +157,20 @@ module RackLoader
         @eager << connection if connection.buffered?
       when :empty then linger(connection)
       when :close then drop(connection)
-      when :given_away then @awaited.delete(connection)
+      when :given_away
+        @awaited.delete(connection)
+        @lifeline.tell_done
       end
     end
 
     def drop(connection)
       @awaited.delete(connection)
+      @lifeline.tell_done unless connection.closes_at # Then it was told before.
       connection.close
     end
 
     def linger(connection)
+      @lifeline.tell_done
       connection.end_writing
       connection.closes_at = now + LINGER_SECONDS
       @lingering += 1

@@ -1,22 +1,29 @@
-# The lifeline (PROTOCOL section 10): says once whether the application is ready, and from then on
-# means something only by its end, which a thread waits for: the process may be busy just then.
-# A preloader speaks the same way on its control socket.
+# The lifeline (PROTOCOL section 10): says once whether the application is ready, and then how many
+# sessions are over. A thread listens to the server, since the process may be busy just then:
+# `stack` asks what it is busy with, and the end tells it to leave. A preloader says the same on its
+# control socket at its start.
 # frozen_string_literal: true
+
+require_relative "failure"
 
 module RackLoader
   class Lifeline
+    STACK = "\0\6stack\0".b.freeze
+    MAX_READ_BYTES = 1024
+
     def initialize(number)
       @io = IO.for_fd(number, "r+b", autoclose: false)
       @io.sync = true
       @io.close_on_exec = true
+      @unsaid = 0
     end
 
-    # Calls the block in a thread of its own when the server's end closes. Replaces an earlier
-    # watch.
+    # Listens in a thread of its own, and calls the block there when the server's end closes.
+    # Replaces an earlier watch.
     def watch
       stop_watching
       @watcher = Thread.new do
-        IO.select([@io]) # The server sends nothing on a lifeline: this is its end.
+        listen
         yield
       end
       @watcher.name = "lifeline"
@@ -27,8 +34,14 @@ module RackLoader
       @watcher&.join
     end
 
-    def to_io
-      @io
+    # In a fork: it is the parent's.
+    def let_go
+      @io.autoclose = true
+      @io.close
+    end
+
+    def let_go?
+      @io.closed?
     end
 
     # One array message.
@@ -39,12 +52,43 @@ module RackLoader
       nil # The server is gone; the watch sees to that.
     end
 
+    # One more session is over. To be called before its socket is closed.
+    def tell_done
+      @unsaid += 1 unless let_go?
+      told_all?
+    end
+
+    # Whether the server has been told of all sessions. Tells it what it has room for, and never
+    # waits: a server that does not read must not stop the application.
+    def told_all?
+      return true if @unsaid.zero?
+      return false unless IO.select(nil, [@io], nil, 0)
+
+      tell("done", @unsaid)
+      @unsaid = 0
+      true
+    end
+
     # `error_page` and the text it is made of.
     def tell_failure(text)
       tell("error_page")
       bytes = text.b
       @io.write([bytes.bytesize, bytes].pack("Na*"))
     rescue Errno::EPIPE, Errno::ECONNRESET
+      nil
+    end
+
+    private
+
+    # Until the server's end has closed. What is read goes past the buffer of `@io`, which others
+    # write to.
+    def listen
+      heard = String.new
+      loop do
+        heard << @io.readpartial(MAX_READ_BYTES)
+        Failure.tell_stacks(Thread.list - [Thread.current]) while heard.slice!(STACK)
+      end
+    rescue EOFError, SystemCallError
       nil
     end
   end

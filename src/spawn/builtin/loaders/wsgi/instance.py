@@ -7,8 +7,8 @@ calls sys.exit(); then atexit handlers run. SIGTERM and SIGINT keep the kernel's
 import errno
 import os
 import signal
-from select import POLLIN, poll
-from socket import AF_UNIX, SHUT_RDWR, SOCK_STREAM, getdefaulttimeout, socket
+from select import POLLIN, POLLRDHUP, poll
+from socket import AF_UNIX, MSG_DONTWAIT, SHUT_RDWR, SOCK_STREAM, getdefaulttimeout, socket
 from time import monotonic, sleep
 
 from pool_loader import lifeline
@@ -22,7 +22,8 @@ LISTENER, LIFELINE = lifeline.LISTENER, lifeline.DESCRIPTOR
 MAX_HELD = 250
 MAX_KEPT = 200
 
-# How long no connection is accepted when there is no descriptor for it.
+# How long no connection is accepted when there is no descriptor for it, and until there may be room
+# in the lifeline.
 SHORTAGE_SECONDS = 0.05
 
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -40,12 +41,15 @@ class Instance:
         self._lifeline = _socket_of(LIFELINE)
         self._poller = poll()
         # In this order events are reported: whether to leave is seen first.
-        self._poller.register(LIFELINE, POLLIN)
+        # Its end alone: what is said there is for the thread that watches it.
+        self._poller.register(LIFELINE, POLLRDHUP)
         self._poller.register(LISTENER, POLLIN)
         self._is_accepting = True
         self._held = {}
         self._lingering = {}
         self._ready = {}
+        # Sessions that are over, of which there was no room to tell the server yet.
+        self._untold = 0
         # The session whose turn it is.
         self._current = None
         self._is_leaving = False
@@ -58,7 +62,8 @@ class Instance:
         signal.signal(signal.SIGUSR1, self._on_leave)
         lifeline.stop_ending_with_server()
         lifeline.watch()
-        lifeline.tell_ready()
+        # One session at once: an instance has one thread. It says when each is over.
+        lifeline.tell("ready", "1", "done")
         try:
             while not self._is_leaving:
                 self._serve_ready()
@@ -96,10 +101,32 @@ class Instance:
         """For how many milliseconds there is nothing to do without an event; None: for ever."""
         if self._ready:
             return 0
+        if not self._told_all():
+            return SHORTAGE_SECONDS * 1_000
         if not self._lingering:
             return None
         first = next(iter(self._lingering.values())).deadline
         return max(0, first - monotonic()) * 1_000 + 1
+
+    def _tell_done(self):
+        """One more session is over; to be called before its client can see that."""
+        self._untold += 1
+        self._told_all()
+
+    def _told_all(self):
+        """Whether the server has been told of all sessions that are over. It never waits: a server
+        that does not read must not stop the application.
+        """
+        if self._untold:
+            message = lifeline.array_message("done", str(self._untold))
+            try:
+                self._lifeline.send(message, MSG_DONTWAIT)
+            except BlockingIOError:
+                return False
+            except OSError:
+                pass  # The server is gone, or we are a child, whose parent will say it.
+            self._untold = 0
+        return True
 
     def _on_leave(self, _signal, _frame):
         self._is_leaving = True
@@ -116,7 +143,7 @@ class Instance:
             return
         if getdefaulttimeout() is not None:
             connection.settimeout(None)  # The application's default is for its own sockets.
-        self._take_turn(Session(connection))
+        self._take_turn(Session(connection, self._tell_done))
 
     def _relieve(self):
         """There are no descriptors: kept sessions are ended, which their clients must expect."""
@@ -135,7 +162,7 @@ class Instance:
             outcome = "over"
         if not is_held:
             if outcome == "over":
-                session.connection.close()
+                session.close()
                 return
             self._held[descriptor] = session
             self._poller.register(descriptor, POLLIN)
@@ -153,7 +180,7 @@ class Instance:
         self._poller.unregister(descriptor)
         for sessions in (self._held, self._lingering, self._ready):
             sessions.pop(descriptor, None)
-        session.connection.close()
+        session.close()
         self._accept_if_room()
 
     def _accept_if_room(self):

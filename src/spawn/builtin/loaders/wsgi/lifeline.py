@@ -1,13 +1,15 @@
 """Descriptor 4, on which the server hears once that we are ready, or why not (PROTOCOL section 10).
 
-In instances it is the lifeline: its end tells them to leave. In preloaders it is the control
-socket. Either way it ends when the server does, and nothing of ours may live on for long. It and
-descriptor 3 are between the server and us: what the application starts has no part in them.
+In instances it is the lifeline: there the server hears how many sessions are over, and says `stack`
+to learn what a stuck one does; its end tells them to leave. In preloaders it is the control socket.
+Either way it ends when the server does, and nothing of ours may live on for long. It and descriptor
+3 are between the server and us: what the application starts has no part in them.
 """
 import _thread
 import fcntl
 import os
 import select
+import sys
 import time
 
 LISTENER = 3
@@ -17,6 +19,14 @@ DESCRIPTOR = 4
 STUCK_SECONDS = 10
 
 MAX_FAILURE_BYTES = 60_000
+
+# Frames of a thread that are told, the innermost of them.
+MAX_FRAMES = 60
+
+_OURS = os.path.dirname(__file__)
+
+STACK = b"\0\6stack\0"
+MAX_READ_BYTES = 1_024
 
 
 _are_ours = False
@@ -46,11 +56,6 @@ def array_message(*elements):
     """Frames strings as an array message; more than 65,535 bytes raise OverflowError."""
     payload = b"".join([element.encode("utf-8", "replace") + b"\0" for element in elements])
     return len(payload).to_bytes(2, "big") + payload
-
-
-def tell_ready():
-    """One session at once: an instance has one thread."""
-    tell("ready", "1")
 
 
 def tell_failure(text):
@@ -102,17 +107,49 @@ def _has_ended():
 
 
 def watch():
-    """Starts the thread that ends an instance which is stuck; it sleeps until the lifeline ends.
+    """Starts the thread that listens to the server, since the application may be stuck.
 
     Not one of the threading module: neither the application nor the interpreter's end waits for it.
     """
-    _thread.start_new_thread(_end_when_stuck, ())
+    _thread.start_new_thread(_listen, ())
 
 
 # Bound here: an application may replace them in their modules, as gevent does.
-def _end_when_stuck(poll=select.poll, sleep=time.sleep, leave=os._exit):
-    poller = poll()
-    poller.register(DESCRIPTOR, select.POLLIN)
-    poller.poll()
+def _listen(read=os.read, write=os.write, sleep=time.sleep, leave=os._exit):
+    heard = b""
+    while True:
+        try:
+            data = read(DESCRIPTOR, MAX_READ_BYTES)
+        except OSError:
+            data = b""
+        if not data:
+            break
+        heard += data
+        while STACK in heard:
+            heard = heard.replace(STACK, b"", 1)
+            try:
+                write(2, _stacks().encode("utf-8", "replace"))
+            except OSError:
+                pass  # The application has closed it.
     sleep(STUCK_SECONDS)
     leave(1)
+
+
+def _stacks():
+    """What all other threads are doing just now. It imports nothing: a thread that is stuck may
+    hold the lock of an import.
+    """
+    lines = []
+    for thread, frame in sys._current_frames().items():
+        if thread == _thread.get_ident():
+            continue
+        frames = []
+        while frame is not None:
+            frames.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
+            frame = frame.f_back
+        while frames and os.path.dirname(frames[-1][0]) == _OURS:
+            frames.pop()  # Who called it all is known.
+        lines.append(f"stack of thread {thread} (most recent call first):\n")
+        for file, line, name in frames[:MAX_FRAMES]:
+            lines.append(f"  File {file!a}, line {line}, in {name}\n")
+    return "".join(lines)

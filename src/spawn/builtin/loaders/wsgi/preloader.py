@@ -44,7 +44,7 @@ def run():
     # The pages that hold what has been loaded stay shared: no collection will write to them.
     gc.collect()
     gc.freeze()
-    lifeline.tell_ready()
+    lifeline.tell("ready", "1")
     preloader = Preloader()
     try:
         while not preloader.become_instance():

@@ -26,12 +26,14 @@ class Session:
 
     "waiting" for a whole head, "kept" for the next request, "ready" with one that has already come,
     "lingering" until `deadline` while the client sends what nobody wants, or "over".
+    `tell_done` is called once, when the application has nothing more to do for it.
     """
 
-    __slots__ = ("connection", "deadline", "is_kept", "_received", "_body")
+    __slots__ = ("connection", "deadline", "is_kept", "_tell_done", "_received", "_body")
 
-    def __init__(self, connection):
+    def __init__(self, connection, tell_done):
         self.connection = connection
+        self._tell_done = tell_done
         self.deadline = None
         # It has been answered, and nothing of another request is here yet.
         self.is_kept = False
@@ -143,11 +145,21 @@ class Session:
         try:
             if self._body.discard():
                 return "over"
+        except OSError:
+            return "over"
+        # Before the client can see the end.
+        self._tell_done()
+        self.deadline = time.monotonic() + LINGER_SECONDS
+        try:
             self.connection.shutdown(SHUT_WR)
         except OSError:
             return "over"
-        self.deadline = time.monotonic() + LINGER_SECONDS
         return "lingering"
+
+    def close(self):
+        if self.deadline is None:
+            self._tell_done()
+        self.connection.close()
 
     def _linger(self):
         try:
