@@ -10,18 +10,11 @@
  * registry (or finds in its cache).
  */
 
-import {
-  chmodSync,
-  constants,
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  renameSync,
-  rmSync,
-} from "node:fs";
+import { chmodSync, constants, copyFileSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import manifest from "../package.json";
+import { workDirectory } from "./work-directory.ts";
 
 const ROOT = resolve(import.meta.dir, "..");
 const NAME = "ApplicationPoolServerExecutable";
@@ -125,7 +118,7 @@ async function main(): Promise<void> {
   }
   const options = readOptions(Bun.argv.slice(2));
   mkdirSync(join(ROOT, "dist"), { recursive: true });
-  const workshop = mkdtempSync(join(ROOT, "dist", ".build-"));
+  const workshop = workDirectory(".build-", undefined, join(ROOT, "dist"));
   try {
     // The compiler leaves its intermediate files in the working directory, and the way from there
     // to src and the name of the file become part of the executable: the same in every tree.

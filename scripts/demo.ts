@@ -4,10 +4,9 @@
  * Everything it prints has just been measured. The applications are copied to a temporary directory
  * first, so the checkout stays as it is. Exit status 0 only if all of it went as told.
  */
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   Application,
@@ -16,6 +15,7 @@ import {
   type PoolServer,
   startPoolServer,
 } from "../src/parent/index.ts";
+import { workDirectory } from "./work-directory.ts";
 
 interface Stage {
   readonly directory: string;
@@ -30,6 +30,9 @@ interface Stage {
 }
 
 const clientCount = 4;
+/** Once it has been started. */
+let server: PoolServer | undefined;
+let isInterrupted = false;
 const colour = process.stdout.isTTY && process.env["NO_COLOR"] === undefined;
 
 function title(text: string): void {
@@ -80,15 +83,13 @@ async function ask(
 
 async function open(directory: string): Promise<Stage> {
   title("1. A parent starts the server");
-  // As root the server runs applications as another user, who has to be able to read them.
-  chmodSync(directory, 0o755);
   for (const name of ["hello", "counter"]) {
     cpSync(join(import.meta.dir, "../examples", name), join(directory, name), { recursive: true });
   }
   const fifo = join(directory, "status.fifo");
   check(Bun.spawnSync(["mkfifo", "-m", "600", fifo]).success, "a FIFO can be made");
   const start = performance.now();
-  const server = startPoolServer({ statusFifo: fifo, logFile: join(directory, "log") });
+  server = startPoolServer({ statusFifo: fifo, logFile: join(directory, "log") });
   const clients = [await server.connect()];
   const firstMs = since(start);
   for (let i = 1; i < clientCount; i += 1) clients.push(await server.connect());
@@ -253,22 +254,14 @@ function showLog(directory: string): void {
   }
 }
 
-/** Ends the demonstration; what it has started ends with it. */
-function endOnSignal(directory: string): void {
-  for (const [signal, status] of [
-    ["SIGINT", 130],
-    ["SIGTERM", 143],
-  ] as const) {
-    process.on(signal, () => {
-      rmSync(directory, { recursive: true, force: true });
-      process.exit(status);
-    });
-  }
+/** For an interrupt, at whatever step it comes. */
+async function endServer(): Promise<void> {
+  isInterrupted = true;
+  await server?.close();
 }
 
 async function main(): Promise<void> {
-  const directory = mkdtempSync(join(tmpdir(), "pool-demo-"));
-  endOnSignal(directory);
+  const directory = workDirectory("pool-demo-", endServer);
   let stage: Stage | undefined;
   try {
     stage = await open(directory);
@@ -276,12 +269,13 @@ async function main(): Promise<void> {
       await step(stage);
     }
   } catch (error) {
+    if (isInterrupted) return;
     console.error(`\ndemo: ${error instanceof Error ? error.message : String(error)}`);
     showLog(directory);
     process.exitCode = 1;
   } finally {
     for (const client of stage?.clients ?? []) client.close();
-    await stage?.server.close();
+    await server?.close();
     rmSync(directory, { recursive: true, force: true });
   }
 }

@@ -8,16 +8,7 @@
  * Each fault has a gateway of its own, and happens twice, after a third and two thirds of the time.
  * `--match` leaves out those whose names do not have these words.
  */
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
@@ -27,6 +18,7 @@ import { markdownTable, show } from "./http-table.ts";
 import { load, type Question, type Tally } from "./load-connection.ts";
 import { commandOf, withDescendants } from "./process-tree.ts";
 import { freePort, StartedServer } from "./started-server.ts";
+import { workDirectory } from "../work-directory.ts";
 
 const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
 const APPS = join(import.meta.dir, "apps");
@@ -200,11 +192,7 @@ function kinds(tally: Tally): string {
 export async function benchFaults(args: string[]): Promise<void> {
   const options = readOptions(args);
   if (!existsSync(options.server)) throw new Error(`measure ${options.server}: no such file`);
-  const directory = mkdtempSync(join(tmpdir(), "pool-bench-"));
-  chmodSync(directory, 0o755); // Started by root, the gateway runs applications as somebody else.
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => void StartedServer.stopAll().then(() => process.exit(130)));
-  }
+  const directory = workDirectory("pool-bench-", () => StartedServer.stopAll());
   try {
     const rows: string[][] = [];
     for (const fault of FAULTS.filter(({ name }) => name.includes(options.match))) {

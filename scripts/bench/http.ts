@@ -7,8 +7,8 @@
  * `--write` puts the tables into a document, between the lines `<!-- bench http -->` and
  * `<!-- end -->`. Peers that are not installed are left out and named. The load comes from wrk.
  */
-import { chmodSync, existsSync, mkdtempSync, rmSync } from "node:fs";
-import { loadavg, tmpdir } from "node:os";
+import { existsSync, rmSync } from "node:fs";
+import { loadavg } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
@@ -18,6 +18,7 @@ import { type Extent, measureMany, measureType } from "./http-measure.ts";
 import { APP_TYPES, gateway, missingPackages, PEERS } from "./http-servers.ts";
 import { type Figure, type Section, sectionTable } from "./http-table.ts";
 import { StartedServer } from "./started-server.ts";
+import { workDirectory } from "../work-directory.ts";
 
 const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
 const KINDS = [...APP_TYPES, "many"] as const;
@@ -108,12 +109,6 @@ function say(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** Ends all servers, and removes their files. */
-async function end(directory: string): Promise<void> {
-  await StartedServer.stopAll();
-  rmSync(directory, { recursive: true, force: true });
-}
-
 async function measureAll(options: Options, directory: string): Promise<string> {
   const figures: Figure[] = [];
   try {
@@ -121,7 +116,8 @@ async function measureAll(options: Options, directory: string): Promise<string> 
       figures.push(...(await measure(kind, options, { ...options, directory, say })));
     }
   } finally {
-    await end(directory);
+    await StartedServer.stopAll();
+    rmSync(directory, { recursive: true, force: true });
   }
   const tables = sections(options.connections).map((section) => sectionTable(section, figures));
   return [`${machineLine()}\n`, ...tables.filter((table) => table !== "")].join("\n");
@@ -134,11 +130,7 @@ export async function benchHttp(args: string[]): Promise<void> {
   if (missingPackages({ needs: { wrk: "wrk" } }).length > 0) {
     throw new Error("there is no wrk, which makes the load (apt-get install wrk)");
   }
-  const directory = mkdtempSync(join(tmpdir(), "pool-bench-"));
-  chmodSync(directory, 0o755); // Started by root, the gateway runs applications as somebody else.
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => void end(directory).then(() => process.exit(130)));
-  }
+  const directory = workDirectory("pool-bench-", () => StartedServer.stopAll());
   const before = loadavg()[0] ?? 0;
   if (before > 1) say(`load average ${before}: other work blurs what follows`);
   const tables = await measureAll(options, directory);

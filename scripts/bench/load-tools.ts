@@ -3,9 +3,10 @@
  * object. One run is one process, one fresh server, and one object of numbers.
  */
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
+
+import { workDirectory } from "../work-directory.ts";
 
 /** What one run found: field name to number; the unit is the end of the name. */
 export type Numbers = Readonly<Record<string, number>>;
@@ -38,7 +39,7 @@ export class LoadTools {
     if (Bun.which(compiler) === null) {
       throw new Error(`compile scripts/bench/load.c: there is no C compiler called ${compiler}`);
     }
-    const tools = new LoadTools(mkdtempSync(join(tmpdir(), "pool-bench-")));
+    const tools = new LoadTools(workDirectory("pool-bench-"));
     try {
       for (const name of ["load", "stub"]) {
         const source = join(import.meta.dir, `${name}.c`);

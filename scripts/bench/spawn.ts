@@ -4,8 +4,7 @@
  *
  *     bun scripts/bench.ts spawn [--rounds 5] [--server PATH] [--write FILE]
  */
-import { chmodSync, cpSync, existsSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, existsSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
@@ -15,6 +14,7 @@ import { APP_TYPES, type AppType, ENVIRONMENT } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { pssKiB, withDescendants } from "./process-tree.ts";
 import { median } from "./rows.ts";
+import { workDirectory } from "../work-directory.ts";
 
 const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
 const APPS = join(import.meta.dir, "apps");
@@ -156,8 +156,7 @@ async function measureType(
 export async function benchSpawn(args: string[]): Promise<void> {
   const options = readOptions(args);
   if (!existsSync(options.server)) throw new Error(`measure ${options.server}: no such file`);
-  const directory = mkdtempSync(join(tmpdir(), "pool-bench-"));
-  chmodSync(directory, 0o755); // Started by root, the server runs applications as somebody else.
+  const directory = workDirectory("pool-bench-");
   try {
     const rows: string[][] = [];
     for (const type of APP_TYPES) rows.push(...(await measureType(type, options, directory)));

@@ -1,8 +1,7 @@
 /** The configuration file: TOML to settings, with the line where the syntax is wrong. */
-import { readFileSync, statSync } from "node:fs";
-
 import { causeText } from "../wire/cause.ts";
 import type { Settings } from "./gateway-settings.ts";
+import { readRegularFile } from "./read-file.ts";
 import { ConfigurationError } from "./usage-error.ts";
 
 const maxFileBytes = 1024 * 1024;
@@ -24,16 +23,10 @@ export function readSettingsFile(path: string): Settings {
 
 function readText(path: string): string {
   try {
-    const { size } = statSync(path);
-    if (size > maxFileBytes) {
-      const why = `it has ${size} bytes, ${maxFileBytes} are possible`;
-      throw new ConfigurationError([`${path}: ${why}`]);
-    }
-    return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
+    return new TextDecoder("utf-8", { fatal: true }).decode(readRegularFile(path, maxFileBytes));
   } catch (cause) {
-    if (cause instanceof ConfigurationError) throw cause;
-    const { code } = cause as NodeJS.ErrnoException;
-    const why = cause instanceof TypeError ? "it is not UTF-8" : `cannot be read: ${code}`;
+    const why =
+      cause instanceof TypeError ? "it is not UTF-8" : `cannot be read: ${causeText(cause)}`;
     throw new ConfigurationError([`${path}: ${why}`], { cause });
   }
 }

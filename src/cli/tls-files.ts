@@ -1,9 +1,13 @@
 /** A certificate and its key, looked at before anything is started with them. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
 
 import type { TlsConfig } from "../gateway/config.ts";
+import { causeText } from "../wire/cause.ts";
 import type { Problem } from "./config-table.ts";
+import { readRegularFile } from "./read-file.ts";
+
+/** A chain of certificates has some kilobytes. */
+const maxFileBytes = 1024 * 1024;
 
 /** What is wrong with them, if anything; the key is that of the file. */
 export function checkTls(tls: TlsConfig): Problem | undefined {
@@ -20,10 +24,9 @@ export function checkTls(tls: TlsConfig): Problem | undefined {
 function attempt<T>(key: string, path: string, read: (text: Buffer) => T): Problem | { value: T } {
   let text: Buffer;
   try {
-    text = readFileSync(path);
+    text = readRegularFile(path, maxFileBytes);
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? String(error);
-    return { key, why: `'${path}' cannot be read: ${code}` };
+    return { key, why: `'${path}' cannot be read: ${causeText(error)}` };
   }
   try {
     return { value: read(text) };

@@ -4,39 +4,47 @@
  */
 import { expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const demo = join(import.meta.dir, "../../scripts/demo.ts");
+const temporaryDirectory = temporaryDirectories();
 
-/** Directories of demonstrations, running or left behind. */
-function demoDirectories(): string[] {
-  return readdirSync(tmpdir()).filter((name) => name.startsWith("pool-demo-"));
+function startDemo(place: string): Bun.Subprocess<"ignore", "pipe", "pipe"> {
+  const env = { ...process.env, TMPDIR: place };
+  return Bun.spawn([process.execPath, demo], { env, stdio: ["ignore", "pipe", "pipe"] });
 }
 
 test("the demonstration holds what it says, to its end, and leaves nothing behind", async () => {
-  const before = demoDirectories();
-  const child = Bun.spawn([process.execPath, demo], { stdio: ["ignore", "pipe", "pipe"] });
-  const [output, errors] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-  ]);
+  const place = temporaryDirectory();
+  const child = startDemo(place);
+  const [output, errors] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   expect(errors).toBe("");
   expect(await child.exited).toBe(0);
   const titles = output.split("\n").filter((line) => /^\d\. /.test(line));
   expect(titles.map((line) => line[0]).join("")).toBe("12345678");
   expect(output).toContain("Hello from version two!");
   expect(output).toMatch(/of the \d+ application processes there were, none is left/);
-  expect(demoDirectories()).toEqual(before);
+  expect(readdirSync(place)).toEqual([]);
 });
 
-test("interrupted, the demonstration leaves no directory behind either", async () => {
-  const before = demoDirectories();
-  const child = Bun.spawn([process.execPath, demo], { stdio: ["ignore", "ignore", "ignore"] });
-  await until("it has begun", () => demoDirectories().length > before.length);
+test("interrupted at any moment, the demonstration leaves no directory behind either", async () => {
+  const place = temporaryDirectory();
+  const child = startDemo(place);
+  await until("it has begun", () => readdirSync(place).length > 0);
   child.kill("SIGINT");
   expect(await child.exited).toBe(130);
-  expect(demoDirectories()).toEqual(before);
+  expect(readdirSync(place)).toEqual([]);
+  for (let delayMs = 0; delayMs < 100; delayMs += 10) {
+    const early = startDemo(place);
+    await Bun.sleep(delayMs);
+    early.kill("SIGINT");
+    // Before its first lines a signal has its default effect, and nothing has been made.
+    expect([130, "SIGINT"]).toContain(
+      await early.exited.then((status) => early.signalCode ?? status),
+    );
+    expect([delayMs, readdirSync(place)]).toEqual([delayMs, []]);
+  }
 });

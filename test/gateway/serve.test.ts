@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { until } from "../helpers/condition.ts";
+import { until, within } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 import { gateways, statusOf, writeApplication, type Gateway } from "../helpers/gateway.ts";
 import { isRunning, pidOf } from "../helpers/processes.ts";
@@ -279,6 +279,28 @@ test("--check says that a configuration is good, or what is wrong with it, and s
     "",
   ]);
   expect(good.addresses).toEqual([]);
+});
+
+test("a FIFO as the configuration, a certificate or a key is refused: nobody waits for its writer", async () => {
+  const directory = temporaryDirectory();
+  writeApplication(directory);
+  const fifo = join(directory, "fifo");
+  expect(Bun.spawnSync(["mkfifo", fifo]).success).toBe(true);
+  const good = join(import.meta.dir, "serve.test.ts");
+  const tls = (certificate: string, key: string) => {
+    const file = join(directory, "pool.toml");
+    const names = `certificate_file = "${certificate}"\nkey_file = "${key}"\n`;
+    writeFileSync(file, `[[apps]]\nroot = "."\n[tls]\nlisten = ["127.0.0.1:0"]\n${names}`);
+    return file;
+  };
+  for (const [config, why] of [
+    [fifo, `${fifo}: cannot be read: it is no regular file`],
+    [tls(fifo, good), `'${fifo}' cannot be read: it is no regular file`],
+  ] as const) {
+    const gateway = startGateway(["--check", "--config", config]);
+    expect(await within("its answer", gateway.ended)).toBe(2);
+    await until("it says why", () => gateway.log.includes(why));
+  }
 });
 
 test("a directory without an application: served, with a warning that says what was looked for", async () => {
