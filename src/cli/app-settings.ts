@@ -8,13 +8,9 @@ import type { AppType } from "../wire/app-request.ts";
 import { MAX_INSTANCES, MAX_SPAWN_TIMEOUT_MS } from "../wire/configure.ts";
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
 import type { Table } from "./config-table.ts";
+import { readHosts } from "./host-names.ts";
 
 const appTypes: readonly AppType[] = ["auto", "rack", "wsgi", "node", "bun", "rails"];
-
-/** Letters, digits, inner dashes; at least one label; `*.` in front for all names below. */
-const hostPattern =
-  /^(\*\.)?[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)*$/;
-const ipv6Pattern = /^\[[0-9a-f:.]+\]$/;
 
 /** Reads `[[apps]]`, with `environment` and `type` of the whole as defaults. */
 export function readApps(top: Table, directory: string): AppConfig[] {
@@ -82,17 +78,6 @@ function readName(table: Table, root: string): string {
   if (/^[^\s\p{C}]{1,100}$/u.test(text)) return text;
   if (root !== "") table.wrong("name", `'${text}' must be 1 to 100 characters without blanks`);
   return text;
-}
-
-function readHosts(table: Table): string[] {
-  return table.texts("hosts").map((text) => {
-    const host = text.toLowerCase();
-    const isHost = host.length <= 253 && (hostPattern.test(host) || ipv6Pattern.test(host));
-    if (!isHost) {
-      table.wrong("hosts", `'${text}' is no host name (without port; '*.' only in front)`);
-    }
-    return host;
-  });
 }
 
 function readPrefix(table: Table): string {

@@ -12,7 +12,7 @@ import { MAX_IDLE_SECONDS, MAX_POOL_SIZE } from "../wire/commands.ts";
 import { readApps } from "./app-settings.ts";
 import { Table, type Problem } from "./config-table.ts";
 import { parseListenAddress } from "./listen-address.ts";
-import { checkTls } from "./tls-files.ts";
+import { readTls } from "./tls-settings.ts";
 
 const hourMs = 3_600_000;
 const gib = 2 ** 30;
@@ -76,24 +76,8 @@ function readAddresses(
   const listen = parseAll(top, "listen", context);
   const section = top.table("tls");
   const secure = parseAll(section, "listen", { ...context, tls: true });
-  const certificate = section.text("certificate_file");
-  const key = section.text("key_file");
+  const tls = top.has("tls") ? readTls(section, directory, secure) : undefined;
   section.finish();
-  let tls: TlsConfig | undefined;
-  if (certificate !== undefined && key !== undefined) {
-    tls = {
-      certificateFile: resolve(directory, certificate),
-      keyFile: resolve(directory, key),
-    };
-    const why = checkTls(tls);
-    if (why !== undefined) section.wrong(why.key, why.why);
-  } else if (top.has("tls")) {
-    const missing = certificate === undefined ? "certificate_file" : "key_file";
-    section.wrong(missing, "is missing");
-  }
-  if (tls !== undefined && secure.length === 0) {
-    section.wrong("listen", "is missing: no address would be served with TLS");
-  }
   const all = [...listen, ...secure];
   const isDefault = !top.has("listen") && secure.length === 0;
   return { listen: isDefault ? [defaultAddress] : all, tls };

@@ -1,11 +1,17 @@
 /** Times and sizes as people write them: `10s`, `500ms`, `64k`, `10m`. */
 
-const timeUnits: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+const timeUnits: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
 const sizeUnits: Readonly<Record<string, number>> = { "": 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
 
-/** A time with its unit (`ms`, `s`, `m`, `h`) in milliseconds; undefined: it is none. */
+/** A time with its unit (`ms`, `s`, `m`, `h`, `d`) in milliseconds; undefined: it is none. */
 export function parseTime(text: string): number | undefined {
-  const [, digits, unit = ""] = /^([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)$/.exec(text) ?? [];
+  const [, digits, unit = ""] = /^([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)$/.exec(text) ?? [];
   return digits === undefined ? undefined : Math.round(Number(digits) * (timeUnits[unit] ?? 0));
 }
 

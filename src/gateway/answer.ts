@@ -19,14 +19,18 @@ export interface RequestProxy {
   serve(app: AppConfig, request: Request, visit: Visit): Promise<Response>;
 }
 
+const strictTransportName = "Strict-Transport-Security";
+
 export class Answer {
   readonly visit: LiveVisit;
   readonly #request: Request;
   readonly #accept: string | null;
   readonly #closes: boolean;
+  readonly #strictTransport: string | undefined;
 
   /** Keeps what is needed of the headers: they are changed for the application. */
-  constructor(request: Request, visit: LiveVisit) {
+  constructor(request: Request, visit: LiveVisit, strictTransport: string | undefined) {
+    this.#strictTransport = strictTransport;
     this.visit = visit;
     this.#request = request;
     this.#accept = request.headers.get("accept");
@@ -90,6 +94,10 @@ export class Answer {
   #complete(response: Response): Response {
     this.visit.answering(response.status);
     response.headers.set("X-Request-Id", this.visit.id);
+    // What the application says of it is kept.
+    if (this.#strictTransport !== undefined && !response.headers.has(strictTransportName)) {
+      response.headers.set(strictTransportName, this.#strictTransport);
+    }
     // Bun closes the connection when it is asked to, but does not say so.
     if (this.#closes) response.headers.set("Connection", "close");
     return response;

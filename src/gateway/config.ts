@@ -49,9 +49,21 @@ export interface AppConfig {
   readonly showErrors: boolean;
 }
 
-export interface TlsConfig {
+/** Files in PEM form; absolute. */
+export interface CertificateConfig {
+  /** Lower case, exact or `*.example.com`; each in one certificate only. */
+  readonly hosts: readonly string[];
   readonly certificateFile: string;
   readonly keyFile: string;
+}
+
+export interface TlsConfig {
+  /** At least one; the first is for visitors whose host is in none, too. */
+  readonly certificates: readonly CertificateConfig[];
+  /** The port to which requests without TLS are sent; undefined: they are served. */
+  readonly redirectPort: number | undefined;
+  /** Strict-Transport-Security of answers over TLS. */
+  readonly strictTransport: string | undefined;
 }
 
 /** Bounds on what visitors may ask for; times in milliseconds, 0: no limit. */

@@ -10,6 +10,7 @@ import type { GatewayConfig } from "./config.ts";
 import { errorAnswer } from "./error-pages.ts";
 import { failureOf } from "./failures.ts";
 import { originOf, type Origin, type Peer } from "./forwarded.ts";
+import { redirectToHttps, strictTransport } from "./https-only.ts";
 import { idleSecondsOf } from "./limits.ts";
 import { LiveVisit } from "./live-visit.ts";
 import { refusalOf } from "./request-guard.ts";
@@ -74,8 +75,12 @@ class RequestHandler {
     };
     const refusal = refusalOf(request, target, this.#options.config.limits.maxBodyBytes);
     const origin = originOf(headers, peer, this.#trusted);
-    const answer = new Answer(request, this.#begin(request, server, receivedMs, origin, target));
+    const visit = this.#begin(request, server, receivedMs, origin, target);
+    const { tls } = this.#options.config;
+    const answer = new Answer(request, visit, strictTransport(tls, origin.scheme));
     if (refusal !== undefined || target === undefined) return answer.refuse(refusal);
+    const redirect = redirectToHttps(tls, origin, peer, target.text);
+    if (redirect !== undefined) return answer.refuse(redirect);
     presentHeaders(headers, origin, this.#trusted.has(peer.address));
     return this.#route(answer, request, target);
   }

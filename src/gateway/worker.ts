@@ -6,7 +6,6 @@
  * Leaving is: accept nothing more, answer with `Connection: close`, go when no connection is left,
  * at the limit in any case. Whom somebody else asks to leave, the supervisor replaces first.
  */
-import { readFileSync } from "node:fs";
 import type { Server } from "bun";
 
 import { countConnections } from "../native/listening-socket.ts";
@@ -23,6 +22,7 @@ import {
 } from "./control-channel.ts";
 import type { Handler } from "./handler.ts";
 import { serveOptions } from "./limits.ts";
+import { Certificates } from "./tls.ts";
 
 /** What answers requests, made anew for each worker process. */
 export interface RequestServer extends Handler {
@@ -111,7 +111,7 @@ export class Worker {
       Bun.serve({
         ...placeholder,
         ...serveOptions(config.limits),
-        ...(tls ? { tls: tlsOptions(config) } : {}),
+        ...(tls ? { tls: certificatesOf(config).serveOptions } : {}),
         fetch: (request, server) => this.#answer(requests, request, server),
         error: (error) => requests.error(error),
       }),
@@ -153,9 +153,9 @@ export class Worker {
   }
 }
 
-function tlsOptions({ tls }: GatewayConfig) {
+function certificatesOf({ tls }: GatewayConfig): Certificates {
   if (tls === undefined) throw new Error("an address with TLS, but no certificate");
-  return { cert: readFileSync(tls.certificateFile), key: readFileSync(tls.keyFile) };
+  return Certificates.read(tls);
 }
 
 function becomeWorkerUser(name: string): void {

@@ -333,6 +333,20 @@ const badFiles: [string, string, string[]][] = [
     `${app}[tls]\nlisten = ["*:443"]\ncertificate_file = "pool.toml"\nkey_file = "pool.toml"\n`,
     ["tls.certificate_file: 'pool.toml' holds no certificate in PEM form"],
   ],
+  [
+    "certificates that are incomplete, and hosts that two of them name",
+    `${app}[tls]\nlisten = ["*:443"]\nhsts_subdomains = true\n` +
+      `[[tls.certificates]]\nhosts = ["A.example"]\nkey_file = "no.key"\n` +
+      `[[tls.certificates]]\nhosts = ["a.example", "-"]\ncertificate_file = "no.pem"\nkey = 1\n`,
+    [
+      "tls.certificates[0].certificate_file: is missing",
+      "tls.certificates[1].hosts: a.example: tls.certificates[0].hosts has it too",
+      "tls.certificates[1].hosts: '-' is no host name",
+      "tls.certificates[1].key_file: is missing",
+      "tls.certificates[1].key: is not known",
+      "tls.hsts_subdomains: says nothing without hsts",
+    ],
+  ],
 ];
 
 test.each(badFiles)("refused with all reasons: %s", (_, text, expected) => {

@@ -5,10 +5,10 @@ import { nearestWord } from "../../src/cli/nearest-word.ts";
 import { parseSize, parseTime, showSize, showTime } from "../../src/cli/units.ts";
 
 test("times need a unit, and may have decimals", () => {
-  expect(["500ms", "10s", "1.5s", "2m", "1h", "0s"].map(parseTime)).toEqual([
-    500, 10_000, 1500, 120_000, 3_600_000, 0,
+  expect(["500ms", "10s", "1.5s", "2m", "1h", "2d", "0s"].map(parseTime)).toEqual([
+    500, 10_000, 1500, 120_000, 3_600_000, 172_800_000, 0,
   ]);
-  for (const text of ["10", "s", "-1s", "1 s", "1d", "1.2345s", "1e3s", "9999999999s", ""]) {
+  for (const text of ["10", "s", "-1s", "1 s", "1w", "1.2345s", "1e3s", "9999999999s", ""]) {
     expect(parseTime(text)).toBeUndefined();
   }
 });

@@ -35,8 +35,9 @@ test("nothing is wrong with the file that is shown but what is not on this machi
     readServeArguments(["--config", file]).readConfig();
   } catch (error) {
     if (!(error instanceof ConfigurationError)) throw error;
-    expect(error.problems).toHaveLength(1);
+    expect(error.problems).toHaveLength(2);
     expect(error.problems[0]).toContain("tls.certificate_file: ");
+    expect(error.problems[1]).toContain("tls.certificates[0].certificate_file: ");
     return;
   }
   throw new Error("there is no certificate to be found");

@@ -4,6 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "node:tls";
 
+import { askWithTls, makeCertificate } from "../helpers/certificates.ts";
 import { until } from "../helpers/condition.ts";
 import { gateways, writeApplication } from "../helpers/gateway.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
@@ -15,22 +16,13 @@ const config = `
 listen = ["127.0.0.1:0"]
 [tls]
 listen = ["127.0.0.1:0"]
-certificate_file = "cert.pem"
-key_file = "key.pem"
+certificate_file = "localhost.pem"
+key_file = "localhost.key"
 [log]
 level = 1
 [[apps]]
 root = "app"
 `;
-
-/** A certificate for localhost, and its key, as `cert.pem` and `key.pem`. */
-function makeCertificate(directory: string): void {
-  const command =
-    "openssl req -x509 -nodes -days 2 -subj /CN=localhost -keyout key.pem -out cert.pem " +
-    "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1";
-  const { success, stderr } = Bun.spawnSync(command.split(" "), { cwd: directory });
-  if (!success) throw new Error(stderr.toString());
-}
 
 /** The fingerprint of the certificate that is shown there. */
 function fingerprintAt(port: number): Promise<string> {
@@ -46,7 +38,7 @@ function fingerprintAt(port: number): Promise<string> {
 test("an address with TLS beside a plain one; a renewed certificate is shown after a reload", async () => {
   const directory = temporaryDirectory();
   writeApplication(directory);
-  makeCertificate(directory);
+  makeCertificate(directory, "localhost");
   writeFileSync(join(directory, "pool.toml"), config);
   const gateway = startGateway(["--config", join(directory, "pool.toml")]);
   await until(
@@ -61,7 +53,7 @@ test("an address with TLS beside a plain one; a renewed certificate is shown aft
   expect(await (await fetch(`${secure}/b`, { tls })).text()).toStartWith("app /b ");
   const port = Number(new URL(secure).port);
   const first = await fingerprintAt(port);
-  makeCertificate(directory);
+  makeCertificate(directory, "localhost");
   gateway.signal("SIGHUP");
   await until("it is reloaded", () => gateway.log.includes("configuration reloaded"));
   expect(await fingerprintAt(port)).not.toBe(first);
@@ -71,12 +63,79 @@ test("an address with TLS beside a plain one; a renewed certificate is shown aft
 test("a key that belongs to another certificate is refused before anything is served", async () => {
   const directory = temporaryDirectory();
   writeApplication(directory);
-  makeCertificate(directory);
-  const key = await Bun.file(join(directory, "key.pem")).text();
-  makeCertificate(directory);
-  writeFileSync(join(directory, "key.pem"), key);
+  makeCertificate(directory, "localhost");
+  const key = await Bun.file(join(directory, "localhost.key")).text();
+  makeCertificate(directory, "localhost");
+  writeFileSync(join(directory, "localhost.key"), key);
   writeFileSync(join(directory, "pool.toml"), config);
   const gateway = startGateway(["--config", join(directory, "pool.toml")]);
   expect(await gateway.ended).toBe(2);
   await until("it says why", () => gateway.log.includes("does not belong to the certificate"));
+});
+
+/** Two addresses, plain and with TLS, on ports that were free a moment ago. */
+function freePorts(): [number, number] {
+  const listeners = [0, 0].map(() =>
+    Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } }),
+  );
+  const [plain = 0, secure = 0] = listeners.map(({ port }) => port);
+  for (const listener of listeners) listener.stop(true);
+  return [plain, secure];
+}
+
+test("certificates by host, the redirect to TLS, and HSTS", async () => {
+  const directory = temporaryDirectory();
+  writeApplication(directory);
+  makeCertificate(directory, "first");
+  makeCertificate(directory, "named", ["a.example", "*.a.example"]);
+  makeCertificate(directory, "given", ["ignored.example"]);
+  const [plain, secure] = freePorts();
+  writeFileSync(
+    join(directory, "pool.toml"),
+    `listen = ["127.0.0.1:${plain}", "unix:${directory}/socket"]
+[tls]
+listen = ["127.0.0.1:${secure}"]
+certificate_file = "first.pem"
+key_file = "first.key"
+redirect = true
+hsts = "1d"
+hsts_subdomains = true
+[[tls.certificates]]
+certificate_file = "named.pem"
+key_file = "named.key"
+[[tls.certificates]]
+hosts = ["given.example", "b.a.example"]
+certificate_file = "given.pem"
+key_file = "given.key"
+[[apps]]
+root = "app"
+`,
+  );
+  const gateway = startGateway(["--config", join(directory, "pool.toml")]);
+  await until(
+    "all addresses are named",
+    () => gateway.addresses.length === 3,
+    () => gateway.log,
+  );
+  for (const [host, name] of [
+    ["a.example", "named"],
+    ["x.a.example", "named"],
+    ["b.a.example", "given"],
+    ["given.example", "given"],
+    ["ignored.example", "first"],
+  ] as const) {
+    const shown = await askWithTls(secure, host);
+    expect({ host, ...shown }).toMatchObject({ host, name });
+    expect(shown.answer.toLowerCase()).toContain(
+      "\nstrict-transport-security: max-age=86400; includesubdomains\r\n",
+    );
+  }
+  const url = `http://127.0.0.1:${plain}/a%20b?c=%27`;
+  const sent = await fetch(url, { method: "POST", body: "x", redirect: "manual" });
+  expect(sent.status).toBe(308);
+  expect(sent.headers.get("location")).toBe(`https://127.0.0.1:${secure}/a%20b?c=%27`);
+  expect(sent.headers.get("strict-transport-security")).toBeNull();
+  const unix = await fetch("http://localhost/u", { unix: `${directory}/socket` });
+  expect(await unix.text()).toStartWith("app /u ");
+  await gateway.end();
 });

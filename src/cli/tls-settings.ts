@@ -1,0 +1,123 @@
+/** The `[tls]` of a gateway's configuration; certificates are looked at before anything starts. */
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { resolve } from "node:path";
+
+import type { CertificateConfig, ListenAddress, TlsConfig } from "../gateway/config.ts";
+import { causeText } from "../wire/cause.ts";
+import type { Table } from "./config-table.ts";
+import { readHosts } from "./host-names.ts";
+import { readRegularFile } from "./read-file.ts";
+
+const dayMs = 86_400_000;
+/** A chain of certificates has some kilobytes. */
+const maxFileBytes = 1024 * 1024;
+
+/**
+ * Reads the table but for `listen`. @param directory what relative paths start from.
+ * @param secure the addresses with TLS. @returns undefined: there is none, or it is wrong.
+ */
+export function readTls(
+  section: Table,
+  directory: string,
+  secure: readonly ListenAddress[],
+): TlsConfig | undefined {
+  const certificates = readCertificates(section, directory);
+  const strictTransport = readStrictTransport(section);
+  const redirects = section.flag("redirect", false);
+  if (secure.length === 0) {
+    section.wrong("listen", "is missing: no address would be served with TLS");
+  }
+  // What systemd passes says its port to nobody here: the usual one.
+  const [first] = secure;
+  const port = first?.kind === "tcp" && first.port !== 0 ? first.port : 443;
+  return { certificates, redirectPort: redirects ? port : undefined, strictTransport };
+}
+
+/** The one for all names first, if there is one, then those for some. */
+function readCertificates(section: Table, directory: string): CertificateConfig[] {
+  const tables = section.tables("certificates");
+  const hasOwn = section.has("certificate_file") || section.has("key_file") || tables.length === 0;
+  const taken = new Map<string, string>();
+  const certificates = [
+    ...(hasOwn ? [readCertificate(section, directory, taken)] : []),
+    ...tables.map((table) => readCertificate(table, directory, taken)),
+  ];
+  for (const table of tables) table.finish();
+  return certificates.flatMap((certificate) => certificate ?? []);
+}
+
+/** @param taken hosts of the certificates before, which keep them unless both name them. */
+function readCertificate(
+  table: Table,
+  directory: string,
+  taken: Map<string, string>,
+): CertificateConfig | undefined {
+  const files = {
+    certificate_file: table.text("certificate_file"),
+    key_file: table.text("key_file"),
+  };
+  const named = readHosts(table);
+  for (const host of named) {
+    const other = taken.get(host);
+    if (other !== undefined) table.wrong("hosts", `${host}: ${other} has it too`);
+    taken.set(host, table.keyOf("hosts"));
+  }
+  const [certificateFile, keyFile] = Object.entries(files).map(([key, text]) => {
+    if (text === undefined) table.wrong(key, "is missing");
+    return text === undefined ? undefined : resolve(directory, text);
+  });
+  if (certificateFile === undefined || keyFile === undefined) return undefined;
+  const certificate = readPair(table, certificateFile, keyFile);
+  if (certificate === undefined) return undefined;
+  const hosts = named.length > 0 ? named : namesOf(certificate).filter((host) => !taken.has(host));
+  for (const host of hosts) if (!taken.has(host)) taken.set(host, certificateFile);
+  return { hosts, certificateFile, keyFile };
+}
+
+/** The certificate, if its key belongs to it. */
+function readPair(table: Table, certificateFile: string, keyFile: string) {
+  const certificate = attempt(table, "certificate_file", certificateFile, (text) => {
+    return new X509Certificate(text);
+  });
+  if (certificate === undefined) return undefined;
+  const key = attempt(table, "key_file", keyFile, (text) => createPrivateKey(text));
+  if (key === undefined || certificate.checkPrivateKey(key)) return certificate;
+  table.wrong("key_file", `'${keyFile}' does not belong to the certificate`);
+  return undefined;
+}
+
+function attempt<T>(table: Table, key: string, path: string, read: (text: Buffer) => T) {
+  let text: Buffer;
+  try {
+    text = readRegularFile(path, maxFileBytes);
+  } catch (error) {
+    table.wrong(key, `'${path}' cannot be read: ${causeText(error)}`);
+    return undefined;
+  }
+  try {
+    return read(text);
+  } catch {
+    const kind = key === "key_file" ? "private key" : "certificate";
+    table.wrong(key, `'${path}' holds no ${kind} in PEM form`);
+    return undefined;
+  }
+}
+
+/** The DNS names that a certificate says it is for (RFC 5280 section 4.2.1.6), lower case. */
+function namesOf({ subjectAltName = "" }: X509Certificate): string[] {
+  const names = Array.from(
+    subjectAltName.matchAll(/(?:^|, )DNS:([^\s,"]+)/g),
+    ([, name = ""]) => name,
+  );
+  return [...new Set(names.map((name) => name.toLowerCase()))];
+}
+
+function readStrictTransport(section: Table): string | undefined {
+  const ms = section.time("hsts", { min: 0, max: 3650 * dayMs }, 0);
+  const below = section.flag("hsts_subdomains", false);
+  if (!section.has("hsts")) {
+    if (below) section.wrong("hsts_subdomains", "says nothing without hsts");
+    return undefined;
+  }
+  return `max-age=${Math.floor(ms / 1000)}${below ? "; includeSubDomains" : ""}`;
+}
