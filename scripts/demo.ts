@@ -142,12 +142,16 @@ async function report(stage: Stage): Promise<void> {
   quote("|", await readFile(stage.fifo, "utf8"));
 }
 
+/** A session may be kept for a tenth of a second, and what is sent on it does not ask the pool. */
+async function forgetSessions(): Promise<void> {
+  await Bun.sleep(150);
+}
+
 async function restart(stage: Stage): Promise<void> {
   title("5. A new version: touch tmp/restart.txt");
   const root = join(stage.directory, "hello");
   const old = await ask(stage, stage.hello, "/before");
-  // A session may be kept for a tenth of a second, and what is sent on it does not ask the pool.
-  await Bun.sleep(150);
+  await forgetSessions();
   writeFileSync(join(root, "greeting.txt"), "Hello from version two!\n");
   mkdirSync(join(root, "tmp"));
   writeFileSync(join(root, "tmp/restart.txt"), "");
@@ -164,6 +168,9 @@ async function restart(stage: Stage): Promise<void> {
 
 async function kill(stage: Stage): Promise<void> {
   title("6. A process is killed: kill -9");
+  // Or one of the sessions at hand might answer while a get for another one is still on its way,
+  // which would then meet the victim: the pool would say so, and take another.
+  await forgetSessions();
   const { text } = await ask(stage, stage.hello, "/victim");
   const victim = Number(/process (\d+)/.exec(text)?.[1]);
   const start = performance.now();

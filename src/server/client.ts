@@ -9,9 +9,8 @@
  *   through `end`: its gets are withdrawn, its sessions given back, its descriptors closed.
  * - A wrong command ends only its client, after the commands before it, with one warning.
  */
-import { putOnEventLoop } from "../native/event-loop.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
-import { socketPair } from "../native/socket.ts";
+import { receive } from "../native/socket.ts";
 import type { Refusal, SessionId } from "../pool/types.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { escapeForLog, fromText, type ByteString } from "../wire/bytes.ts";
@@ -21,6 +20,11 @@ import { encodeScalar } from "../wire/scalar-message.ts";
 import { ClientGet } from "./client-get.ts";
 import { CommandQueue } from "./command-queue.ts";
 import type { Arrival } from "./command-reader.ts";
+import {
+  openDescriptorChannel,
+  type ChannelOwner,
+  type DescriptorChannel,
+} from "./descriptor-channel.ts";
 import type { Driver, PendingGet } from "./driver.ts";
 import type { Log } from "./log.ts";
 import { Outbox } from "./outbox.ts";
@@ -36,13 +40,17 @@ export interface ClientContext {
 
 type Connection = Bun.Socket<Client>;
 
+/** What is read of a client at once when it is to be ended; the rest has its turn later. */
+const lastBytes = 64 * 1024;
+
 export class Client {
   readonly number: number;
+  readonly #fd: number;
   readonly #context: ClientContext;
   readonly #outbox: Outbox;
   readonly #queue = new CommandQueue();
   #connection: Connection | undefined;
-  #channel: Bun.Socket<Client> | undefined;
+  #channel: Bun.Socket<ChannelOwner> | undefined;
   #hasChannel = false;
   /** The command at hand waits. */
   #busy = false;
@@ -57,6 +65,7 @@ export class Client {
   /** @param fd the server's end of the connection; Bun's socket owns it. */
   constructor(number: number, fd: number, context: ClientContext) {
     this.number = number;
+    this.#fd = fd;
     this.#context = context;
     this.#outbox = new Outbox(
       fd,
@@ -69,6 +78,24 @@ export class Client {
   attach(connection: Connection): void {
     this.#connection = connection;
     if (this.#ended) connection.terminate();
+  }
+
+  /** The most important thing of it that is under way, as far as the event loop has read. */
+  get underWay(): "get" | "reply" | "session" | undefined {
+    if (this.#busy || (this.#tagged?.size ?? 0) > 0) return "get";
+    if (!this.#outbox.empty) return "reply";
+    return (this.#sessions?.size ?? 0) > 0 ? "session" : undefined;
+  }
+
+  /** Carries out what has arrived that the event loop has not read; ends the client if nothing. */
+  finish(): void {
+    try {
+      const chunk = receive(this.#fd, lastBytes);
+      if (typeof chunk === "string") this.end();
+      else this.receive(chunk);
+    } catch (error) {
+      this.end(undefined, error);
+    }
   }
 
   /** Bytes from the client: what is in them is carried out, up to a command that must wait. */
@@ -332,24 +359,17 @@ export class Client {
       return;
     }
     this.#hasChannel = true;
-    let pair: ReturnType<typeof socketPair>;
+    let opened: DescriptorChannel;
     try {
-      pair = socketPair();
+      opened = await openDescriptorChannel(this);
     } catch (error) {
       this.end(`command openDescriptorChannel: ${String(error)}`);
       return;
     }
-    const [ours, theirs] = pair;
-    const fd = ours.number;
-    try {
-      this.#channel = await putOnEventLoop(ours, { data: this, socket: channelHandlers });
-    } catch (error) {
-      theirs.close();
-      this.end(`opening its descriptor channel: ${String(error)}`);
-      return;
-    }
+    const { socket, fd, theirs } = opened;
+    this.#channel = socket;
     if (this.#ended) {
-      this.#channel.terminate();
+      socket.terminate();
       theirs.close();
       return;
     }
@@ -367,13 +387,6 @@ export class Client {
     }
   }
 }
-
-/** Nothing is ever sent to us on a descriptor channel; its end is the client's. */
-const channelHandlers: Bun.SocketHandler<Client> = {
-  data: (socket) => socket.data.end("bytes arrived on its descriptor channel"),
-  close: (socket) => socket.data.end(),
-  error: (socket, error) => socket.data.end(undefined, error),
-};
 
 function stackOf(error: unknown): string {
   return error instanceof Error ? (error.stack ?? "") : "";

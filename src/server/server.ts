@@ -1,9 +1,9 @@
 /**
  * The server: wake loop, clients, driver and status FIFO put together, and ended in order.
  *
- * It ends when the wake socket does, or when `stop` is called (a signal): it takes no more work,
- * closes every client, lets go of every instance, ends the spawner in bounded time, and removes the
- * FIFO.
+ * It ends when the wake socket does, or when `stop` is called (a signal): it takes no new client,
+ * carries out what its clients have sent, closes them, lets go of every instance, ends the spawner
+ * in bounded time, and removes the FIFO.
  */
 import { putOnEventLoop } from "../native/event-loop.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
@@ -14,6 +14,7 @@ import { statusReport } from "../status/report.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { toText, type ByteString } from "../wire/bytes.ts";
 import { Client, type ClientContext } from "./client.ts";
+import { drain } from "./drain.ts";
 import { Driver } from "./driver.ts";
 import type { Log } from "./log.ts";
 import { WakeLoop } from "./wake.ts";
@@ -110,6 +111,7 @@ export class PoolServer {
   async #shutDown(): Promise<void> {
     try {
       this.#wake.close();
+      await drain(this.#clients, this.#hurry.signal);
       // Before its clients: what they give back must not be given to anybody.
       this.#driver.close();
       for (const client of this.#clients) client.end();

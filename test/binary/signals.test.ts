@@ -43,7 +43,7 @@ async function busyServer(server: ServerUnderTest): Promise<number[]> {
   const [idle] = sessions;
   if (idle !== undefined) await client.closeSession(idle);
   const other = await server.connect();
-  await other.sendGet(server.app("slow-5000"));
+  await other.sendGet(server.app("slow-1000"));
   await until("the spawn is under way", () => server.commands().length === 4);
   return sessions.map(({ pid }) => pid);
 }

@@ -1,0 +1,32 @@
+/**
+ * What clients have sent before the end is carried out, gets that wait included: a parent that
+ * reloads ends its server while its old workers still ask (PROTOCOL section 1).
+ *
+ * A client with nothing under way is closed, but for one with sessions: while a get waits, a
+ * session's end may be what it waits for; and for a moment after the last answer an instance must
+ * not be let go, since it may not have accepted its sessions yet.
+ */
+import type { Client } from "./client.ts";
+
+/** The time that all of them have together (PROTOCOL section 1). */
+const limitMs = 5_000;
+/** The moment after the last answer: most requests end in it, and a parent does not notice it. */
+const lingerMs = 100;
+/** How often they are looked at. */
+const lookEveryMs = 5;
+
+/** @returns when no client is left, time is up, or `hurry` says not to wait. */
+export async function drain(clients: ReadonlySet<Client>, hurry: AbortSignal): Promise<void> {
+  const until = performance.now() + limitMs;
+  let lingerUntil = performance.now() + lingerMs;
+  for (;;) {
+    const now = performance.now();
+    if ([...clients].some(({ underWay }) => underWay === "get")) lingerUntil = now + lingerMs;
+    for (const client of clients) {
+      const { underWay } = client;
+      if (underWay === undefined || (underWay === "session" && now >= lingerUntil)) client.finish();
+    }
+    if (clients.size === 0 || now >= until || hurry.aborted) return;
+    await Bun.sleep(lookEveryMs);
+  }
+}
