@@ -4,6 +4,11 @@
  * file is an allowed answer to them.
  */
 
+/** Headers of a request by their names in lower case, repeated ones joined; null: there is none. */
+export interface RequestFields {
+  get(lowerCase: string): string | null;
+}
+
 /** What tells one state of a file from another. */
 export interface Validators {
   /** Strong, with its quotes. */
@@ -13,7 +18,7 @@ export interface Validators {
 }
 
 /** Whether to send it (`send`), say that it is not new (304), or that a condition fails (412). */
-export function preconditions(headers: Headers, file: Validators): "send" | 304 | 412 {
+export function preconditions(headers: RequestFields, file: Validators): "send" | 304 | 412 {
   const match = headers.get("if-match");
   if (match !== null) {
     if (!lists(match, file.etag, true)) return 412;
@@ -33,7 +38,7 @@ export interface ByteRange {
 
 /** The part that is asked for; undefined: the whole. */
 export function rangeOf(
-  headers: Headers,
+  headers: RequestFields,
   file: Validators,
   size: number,
 ): ByteRange | "unsatisfiable" | undefined {

@@ -9,6 +9,7 @@ import { Answer, type RequestProxy } from "./answer.ts";
 import type { GatewayConfig } from "./config.ts";
 import { errorAnswer } from "./error-pages.ts";
 import { failureOf } from "./failures.ts";
+import { fileResponse } from "./file-response.ts";
 import { originOf, type Origin, type Peer } from "./forwarded.ts";
 import { redirectToHttps, strictTransport } from "./https-only.ts";
 import { idleSecondsOf } from "./limits.ts";
@@ -116,7 +117,7 @@ class RequestHandler {
     if (app.staticFiles && (request.method === "GET" || request.method === "HEAD")) {
       try {
         const file = this.#files.answer(app, request, path, visit.receivedMs);
-        if (file !== undefined) return answer.whole(file.response, file.bytes);
+        if (file !== undefined) return fileResponse(answer, request, file);
       } catch (error) {
         return answer.fail(error, app);
       }

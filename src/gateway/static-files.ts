@@ -3,24 +3,34 @@
  * gateway's user may read is left to the application. The descriptor that was checked is the one
  * that is sent: nobody can exchange the file in between.
  */
-import { closeSync, fstatSync, readSync, type Stats } from "node:fs";
+import { fstatSync, readSync, type Stats } from "node:fs";
 
 import type { OwnedFd } from "../native/owned-fd.ts";
 import type { ByteString } from "../wire/bytes.ts";
 import { acceptedCodings, type Coding } from "./accept-encoding.ts";
-import { preconditions, rangeOf, type ByteRange, type Validators } from "./conditions.ts";
+import type { RequestFields, Validators } from "./conditions.ts";
 import type { AppConfig } from "./config.ts";
+import { answerWith } from "./file-answer.ts";
+import type { FilePart } from "./file-sender.ts";
 import { mediaTypeOf, type MediaType } from "./media-types.ts";
 import { PublicDirectory } from "./public-directory.ts";
 import { fileNames } from "./static-path.ts";
 
-/** Up to this size a file is read at once: cheaper than having Bun open it again. */
+/** Up to this size a body is read at once: it goes out in one write with its head. */
 const maxReadBytes = 64 * 1024;
 
-export interface StaticAnswer {
-  readonly response: Response;
-  /** Of its body. */
-  readonly bytes: number;
+/** Whoever asks. */
+export interface FileRequest {
+  readonly method: string;
+  readonly headers: RequestFields;
+}
+
+export interface FileAnswer {
+  readonly status: number;
+  /** Header lines, each with its line end; Content-Length among them, Date not. */
+  readonly lines: string;
+  /** The bytes, or the part of a file that is now the caller's to send and to close. */
+  readonly body: Uint8Array | FilePart | undefined;
 }
 
 interface PlainFile {
@@ -31,7 +41,7 @@ interface PlainFile {
 }
 
 interface Lookup {
-  readonly request: Request;
+  readonly request: FileRequest;
   readonly directory: PublicDirectory;
   readonly name: ByteString;
   readonly nowMs: number;
@@ -41,17 +51,22 @@ export class StaticFiles {
   readonly #directories = new Map<string, PublicDirectory>();
 
   /**
-   * The answer to GET or HEAD; undefined: the application is to be asked. Must be returned to Bun
-   * in the same turn of the event loop.
+   * The answer to GET or HEAD; undefined: the application is to be asked.
    * @param path of the request, not decoded, below the application's prefix.
+   * @throws SyscallError, Error when the file cannot be had for a reason of ours.
    */
-  answer(app: AppConfig, request: Request, path: string, nowMs: number): StaticAnswer | undefined {
+  answer(
+    app: AppConfig,
+    request: FileRequest,
+    path: string,
+    nowMs: number,
+  ): FileAnswer | undefined {
     const directory = this.#directoryOf(app);
     for (const name of fileNames(path, app.prefix)) {
       const plain = openPlain(directory, name, nowMs, undefined);
       if (plain === undefined) continue;
       const type = mediaTypeOf(name);
-      return send(request, preferred({ request, directory, name, nowMs }, plain, type), type);
+      return compose(request, preferred({ request, directory, name, nowMs }, plain, type), type);
     }
     return undefined;
   }
@@ -121,88 +136,29 @@ function preferred(lookup: Lookup, plain: PlainFile, type: MediaType): PlainFile
 }
 
 /** Takes the file over. */
-function send(request: Request, plain: PlainFile, type: MediaType): StaticAnswer {
-  const { file, size, validators } = plain;
-  const headers = headersOf(plain, type);
-  const outcome = preconditions(request.headers, validators);
-  if (outcome !== "send") {
-    file.close();
-    return { response: new Response(null, { status: outcome, headers }), bytes: 0 };
-  }
-  headers.set("Content-Type", type.name);
-  headers.set("Accept-Ranges", "bytes");
+function compose(request: FileRequest, plain: PlainFile, type: MediaType): FileAnswer {
+  const { file, size, validators, coding } = plain;
+  const facts = { size, validators, type, coding };
   const isHead = request.method === "HEAD";
-  const range = isHead ? undefined : rangeOf(request.headers, validators, size);
-  if (range === "unsatisfiable") {
+  const { status, lines, part } = answerWith(facts, request.headers, isHead);
+  if (part === undefined) {
     file.close();
-    headers.set("Content-Range", `bytes */${size}`);
-    headers.delete("Content-Type");
-    headers.delete("Content-Encoding");
-    return { response: new Response(null, { status: 416, headers }), bytes: 0 };
+    return { status, lines, body: undefined };
   }
-  if (isHead) {
-    file.close();
-    headers.set("Content-Length", String(size));
-    return { response: new Response(null, { headers }), bytes: 0 };
-  }
-  return sendBody(request, plain, range, headers);
+  const { start, end } = part;
+  const length = end - start + 1;
+  if (length > maxReadBytes) return { status, lines, body: { fd: file, offset: start, length } };
+  using held = file;
+  return { status, lines, body: readWhole(held.number, start, length) };
 }
 
-function headersOf({ validators, coding }: PlainFile, type: MediaType): Headers {
-  const headers = new Headers({
-    ETag: validators.etag,
-    "Last-Modified": new Date(validators.modifiedSeconds * 1000).toUTCString(),
-    "X-Content-Type-Options": "nosniff",
-  });
-  if (coding !== undefined) headers.set("Content-Encoding", coding.name);
-  if (type.compressible) headers.set("Vary", "Accept-Encoding");
-  return headers;
-}
-
-function sendBody(
-  request: Request,
-  { file, size }: PlainFile,
-  range: ByteRange | undefined,
-  headers: Headers,
-): StaticAnswer {
-  const { start, end } = range ?? { start: 0, end: size - 1 };
-  const bytes = end - start + 1;
-  const status = range === undefined ? 200 : 206;
-  // Bun cuts files to a range by itself, also where we have decided against it; not so when there
-  // is a Content-Range, which says nothing in an answer with status 200.
-  if (range !== undefined || (request.headers.has("range") && size > maxReadBytes)) {
-    headers.set("Content-Range", `bytes ${start}-${end}/${size}`);
-  }
-  if (bytes <= maxReadBytes) {
-    using held = file;
-    const body = readBytes(held.number, start, bytes);
-    return { response: new Response(body, { status, headers }), bytes: body.length };
-  }
-  // Bun would offer it under the name of a descriptor otherwise.
-  headers.set("Content-Disposition", "inline");
-  const opened = Bun.file(lentPath(file));
-  const body = range === undefined ? opened : opened.slice(start, end + 1);
-  return { response: new Response(body, { status, headers }), bytes };
-}
-
-/** Less than wanted if the file has become shorter. */
-function readBytes(fd: number, start: number, length: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(length);
-  let filled = 0;
-  while (filled < length) {
+/** @throws Error when the file has become shorter. */
+function readWhole(fd: number, start: number, length: number): Uint8Array {
+  const bytes = Buffer.allocUnsafe(length);
+  for (let filled = 0; filled < length;) {
     const read = readSync(fd, bytes, filled, length - filled, start + filled);
-    if (read === 0) break;
+    if (read === 0) throw new Error("read a static file: it has become shorter");
     filled += read;
   }
-  return bytes.subarray(0, filled);
-}
-
-/**
- * A path that Bun opens when it begins the answer, in this turn of the event loop, and that means
- * the file whatever becomes of its name. Closes our descriptor after that turn.
- */
-function lentPath(file: OwnedFd): string {
-  const fd = file.take();
-  setImmediate(() => closeSync(fd));
-  return `/proc/self/fd/${fd}`;
+  return bytes;
 }
