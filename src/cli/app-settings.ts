@@ -30,8 +30,9 @@ function readApp(
 ): AppConfig {
   const root = readRoot(table, directory);
   const environment = readEnvironment(table, defaults.environment);
-  const user = table.text("user", "nobody");
-  if (findUser(user) === undefined) table.wrong("user", `'${user}' is not known on this system`);
+  const user = table.text("user");
+  if (user !== undefined && findUser(user) === undefined)
+    table.wrong("user", `'${user}' is not known on this system`);
   const app: AppConfig = {
     name: readName(table, root),
     root,
@@ -40,7 +41,7 @@ function readApp(
     type: table.word("type", appTypes, defaults.type),
     environment,
     spawnMethod: table.word("spawn_method", ["smart", "conservative"], "smart"),
-    user,
+    ...(user === undefined ? {} : { user }),
     env: readVariables(table),
     maxInstances: table.whole("max_instances", { min: 0, max: MAX_INSTANCES }, 0),
     concurrency: table.whole("concurrency", { min: 0, max: MAX_CONCURRENCY }, 0),
@@ -135,5 +136,6 @@ function ofProcesses(app: AppConfig): Partial<AppConfig> {
   const { type, environment, spawnMethod, user, env } = app;
   const { maxInstances, concurrency, spawnTimeoutMs } = app;
   const limits = { maxInstances, concurrency, spawnTimeoutMs };
-  return { type, environment, spawnMethod, user, env, ...limits };
+  const who = user === undefined ? {} : { user };
+  return { type, environment, spawnMethod, env, ...who, ...limits };
 }

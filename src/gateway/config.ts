@@ -34,8 +34,8 @@ export interface AppConfig {
   readonly type: AppType;
   readonly environment: string;
   readonly spawnMethod: SpawnMethod;
-  /** Whom it runs as where its owner cannot be taken (lowestUser of `get`). */
-  readonly user: string;
+  /** Whom it runs as; absent: as its owner. */
+  readonly user?: string;
   /** Variables of its environment. */
   readonly env: Readonly<Record<string, string>>;
   /** 0: no limit of its own. */

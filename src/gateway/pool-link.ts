@@ -120,6 +120,7 @@ export class PoolLink {
           connection.configure(app.root, {
             env: app.env,
             spawnTimeoutMs: app.spawnTimeoutMs,
+            ...(app.user === undefined ? {} : { user: app.user }),
             ...(app.concurrency === 0 ? {} : { concurrency: app.concurrency }),
             ...(app.maxInstances === 0 ? {} : { maxInstances: app.maxInstances }),
           }),
@@ -138,7 +139,7 @@ interface Target {
 }
 
 function targetFor(app: AppConfig): Target {
-  const { root, environment, spawnMethod, type, user } = app;
-  const options = { root, environment, spawnMethod, appType: type, lowestUser: user };
+  const { root, environment, spawnMethod, type } = app;
+  const options = { root, environment, spawnMethod, appType: type };
   return { app, application: new Application(options) };
 }

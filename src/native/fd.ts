@@ -2,6 +2,8 @@
  * What can be asked of any descriptor: its flags, duplicates, opening by path, reading what is
  * ready. Manual pages: fcntl(2), open(2), getsockopt(2), poll(2).
  */
+import { fstatSync } from "node:fs";
+
 import { errnos, SyscallError } from "./errno.ts";
 import { C, pollfd } from "./layout.ts";
 import { address, arenaView, cPath, errno, libc, reserve } from "./libc.ts";
@@ -23,6 +25,12 @@ export function setNonBlocking(fd: number, on: boolean): void {
 /** Sets close-on-exec: for descriptors that were inherited, all others are born with it. */
 export function setCloseOnExec(fd: number, on: boolean): void {
   fcntl(fd, C.F_SETFD, on ? C.FD_CLOEXEC : 0, "F_SETFD");
+}
+
+/** Device and inode: what tells a file from another that comes to have its name. */
+export function identityOf(fd: number): string {
+  const { dev, ino } = fstatSync(fd, { bigint: true });
+  return `${dev}:${ino}`;
 }
 
 /** Whether the number is an open descriptor. */

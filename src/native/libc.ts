@@ -61,7 +61,7 @@ const functions = {
   chmod: { args: [pointer, int], returns: int },
   chown: { args: [pointer, "u32", "u32"], returns: int },
   chdir: { args: [pointer], returns: int },
-  setpgid: { args: [int, int], returns: int },
+  setsid: { args: [], returns: int },
   initgroups: { args: [pointer, "u32"], returns: int },
   setgid: { args: ["u32"], returns: int },
   setuid: { args: ["u32"], returns: int },

@@ -156,9 +156,9 @@ export function changeDirectory(path: string): void {
   if (libc.chdir(cPath(path)) < 0) throw new SyscallError("chdir", path, errno());
 }
 
-/** Makes this process the leader of its own process group. */
-export function ownProcessGroup(): void {
-  if (libc.setpgid(0, 0) < 0) throw new SyscallError("setpgid", "", errno());
+/** Makes this process the leader of a session of its own, and of a group: no terminal is its. */
+export function ownSession(): void {
+  if (libc.setsid() < 0) throw new SyscallError("setsid", "", errno());
 }
 
 /** No program this process executes gains privileges (prctl(2) PR_SET_NO_NEW_PRIVS). */

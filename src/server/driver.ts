@@ -18,7 +18,7 @@ import type {
 import { SpawnError, type Instance, type Spawner, type SpawnRequest } from "../spawn/spawner.ts";
 import { snapshotJson } from "../status/json.ts";
 import type { AppRequest } from "../wire/app-request.ts";
-import { ascii, escapeForLog, type ByteString } from "../wire/bytes.ts";
+import { ascii, escapeForLog, fromText, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import type { InstanceOptions } from "../wire/configure.ts";
 import { ConfiguredApplications } from "./configured-applications.ts";
@@ -326,6 +326,7 @@ export class Driver {
       ...app,
       ...(configured.env === undefined ? {} : { variables: configured.env }),
       ...(configured.concurrency === undefined ? {} : { concurrency: configured.concurrency }),
+      ...(configured.user === undefined ? {} : { user: fromText(configured.user) }),
       timeoutMs: configured.spawnTimeoutMs ?? this.#spawnTimeoutMs,
     };
   }

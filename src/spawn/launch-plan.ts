@@ -16,8 +16,8 @@ const maxPlanBytes = 128 * 1024 - launchVariable.length - 2;
 export interface LaunchPlan {
   /** The program is argv[0], looked up on PATH if it has no slash. */
   readonly argv: readonly ByteString[];
-  /** Working directory, absent: the server's. */
-  readonly directory?: ByteString;
+  /** Working directory, absent: the server's. One of another identity is refused. */
+  readonly directory?: { readonly path: ByteString; readonly identity?: string };
   /** Whom to become, absent: nobody else. */
   readonly user?: User;
   /** Descriptor limit to restore. */
@@ -26,7 +26,7 @@ export interface LaunchPlan {
   readonly variables: readonly ByteString[];
   /** `name=value` strings that belong to what is inherited and are not UTF-8; filled in here. */
   readonly inherited?: readonly ByteString[];
-  /** An instance: own process group, no new privileges, failures told on its lifeline. */
+  /** An instance: a session of its own, no new privileges, failures told on its lifeline. */
   readonly isInstance: boolean;
 }
 

@@ -1,7 +1,7 @@
 /**
  * The hidden launch command: a start of our own binary that prepares itself as its plan says and
  * then becomes another program (execve(2)). It does what Bun.spawn cannot: users with their
- * groups, byte paths, original limits, process groups. Nothing of the application has been read
+ * groups, byte paths, original limits, sessions. Nothing of the application has been read
  * before that, and nothing of ours is left in its environment.
  *
  * Failure is one sentence on stderr and, for instances, on the lifeline; then exit 127 (no such
@@ -10,13 +10,14 @@
 import { readFileSync, writeSync } from "node:fs";
 
 import { SyscallError } from "../native/errno.ts";
-import { setCloseOnExec } from "../native/fd.ts";
+import { identityOf, open, setCloseOnExec } from "../native/fd.ts";
+import { descriptorPath } from "../native/pinned-socket.ts";
 import {
   becomeUser,
   changeDirectory,
   execute,
   forbidNewPrivileges,
-  ownProcessGroup,
+  ownSession,
   resetSignals,
   setDescriptorLimit,
   type User,
@@ -69,7 +70,7 @@ export function launchFromEnvironment(): void {
 function become(plan: LaunchPlan): never {
   const environment = environmentFor(plan);
   if (plan.isInstance) {
-    ownProcessGroup();
+    ownSession();
     // Bun closes at the next exec what it finds open beyond descriptor 3 at its start.
     setCloseOnExec(lifelineDescriptor, false);
   }
@@ -82,13 +83,20 @@ function become(plan: LaunchPlan): never {
   return executeOnPath(plan.argv, environment);
 }
 
-function enter(directory: ByteString, user: User | undefined): void {
+function enter(
+  { path, identity }: NonNullable<LaunchPlan["directory"]>,
+  user: User | undefined,
+): void {
   try {
-    changeDirectory(directory);
+    using directory = open(path, "directory");
+    if (identity !== undefined && identity !== identityOf(directory.number)) {
+      throw new Error("it is not the directory that it was a moment ago");
+    }
+    changeDirectory(descriptorPath(directory.number));
   } catch (cause) {
     // Who it is says why: a directory below /root, for example, is closed to everybody else.
     const whom = user === undefined ? "" : ` as ${user.name}`;
-    throw new Error(`cannot enter '${toText(directory)}'${whom}`, { cause });
+    throw new Error(`cannot enter '${toText(path)}'${whom}`, { cause });
   }
 }
 
@@ -163,7 +171,8 @@ function fail(plan: LaunchPlan, error: unknown): never {
   const program = toText(plan.argv[0] ?? ascii(""));
   const what = causeText(error);
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
-  const why = cause instanceof SyscallError && cause !== error ? `: ${cause.code}` : "";
+  const reason = cause instanceof SyscallError ? cause.code : causeText(cause);
+  const why = cause === error ? "" : `: ${reason}`;
   const message = `launching '${program}': ${what}${why}`;
   try {
     writeSync(2, `${message}\n`);

@@ -13,6 +13,8 @@ export interface SpawnRequest extends AppRequest {
   readonly variables?: Readonly<Record<string, string>>;
   /** Sessions at once as `configure` wants it; only the built-in spawner heeds it. */
   readonly concurrency?: number;
+  /** Whom it runs as, whoever owns its files; only the built-in spawner heeds it. */
+  readonly user?: ByteString;
   /** Time limit of this spawn in milliseconds. */
   readonly timeoutMs: number;
 }

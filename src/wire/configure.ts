@@ -25,6 +25,8 @@ export interface InstanceOptions {
   /** 0: no limit but the pool's. */
   readonly maxInstances?: number;
   readonly spawnTimeoutMs?: number;
+  /** Whom they run as where privileges are lowered, whoever owns the files. */
+  readonly user?: string;
 }
 
 /** A `configure` that cannot be taken; the message is the answer. */
@@ -54,10 +56,13 @@ export function parseConfigureOptions(json: Uint8Array): InstanceOptions {
       case "spawnTimeoutMs":
         options.spawnTimeoutMs = integer(key, value, 1, MAX_SPAWN_TIMEOUT_MS);
         break;
+      case "user":
+        options.user = userName(value);
+        break;
       default:
         throw new ConfigureError(
           `configure: unknown option ${show(key)};` +
-            " known are env, concurrency, maxInstances, spawnTimeoutMs",
+            " known are env, concurrency, maxInstances, spawnTimeoutMs, user",
         );
     }
   }
@@ -97,6 +102,11 @@ function parseEnv(value: unknown): Readonly<Record<string, string>> {
   }
   // fromEntries defines properties: a variable called __proto__ stays one.
   return Object.fromEntries(env);
+}
+
+function userName(value: unknown): string {
+  if (typeof value === "string" && value !== "" && !value.includes("\0")) return value;
+  throw new ConfigureError(`configure: user is ${show(value)}, not the name of a user`);
 }
 
 function object(what: string, value: unknown): object {

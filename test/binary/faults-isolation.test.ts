@@ -3,7 +3,17 @@
  * whatever cannot be passed on is refused in words.
  */
 import { describe, expect } from "bun:test";
-import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  lchownSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 
 import { findUser, type User } from "../../src/native/process.ts";
@@ -28,6 +38,12 @@ const faultTest = faultTests();
 function statusOf(pid: number, name: string): string {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   return new RegExp(`^${name}:\\s*(.*?)\\s*$`, "m").exec(status)?.[1] ?? "";
+}
+
+/** State, parent, group, session, terminal (proc(5) stat). */
+function statOf(pid: number): string[] {
+  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
 }
 
 /** Sockets and pipes of a process, as the kernel numbers them. */
@@ -94,12 +110,15 @@ describe.each(languages)("$name:", ({ file, options, programs }) => {
   );
 
   faultTest(
-    "an instance leads a process group of its own, with no signal blocked",
+    "an instance leads a process group of its own, in no session of the server's, " +
+      "with no signal blocked",
     async (server) => {
       const client = await server.connect();
       const pid = await startBusy(client, server, "grouped");
-      const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-      expect(Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[2])).toBe(pid);
+      const [, , group, session, terminal] = statOf(pid);
+      expect(group).toBe(String(pid));
+      expect(session).not.toBe(statOf(server.pid)[3]);
+      expect(terminal).toBe("0");
       expect(BigInt(`0x${statusOf(pid, "SigBlk")}`)).toBe(0n);
       expect(statusOf(pid, "NoNewPrivs")).toBe("1");
     },
@@ -123,6 +142,45 @@ describe.each(languages)("$name:", ({ file, options, programs }) => {
     },
   );
 });
+
+/** Runs in place of Python, says whom it runs as, and ends. */
+const sayWho = "#!/bin/sh\nid -un >&2\nexit 1\n";
+
+faultTest(
+  "nobody gets his own interpreter run as somebody else, by a link, a hard link, or a file in his directory",
+  async (server) => {
+    const [alice, bob] = [findUser("daemon"), findUser("bin")];
+    if (alice === undefined || bob === undefined) throw new Error("a user is missing");
+    openUp(server);
+    const client = await server.connect();
+    const theirs = writeFiles(server, "bobs", { "wsgi.py": python?.programs.serves ?? "" });
+    chownSync(join(theirs, "wsgi.py"), bob.uid, bob.gid);
+    const plants = {
+      link: (path: string) => symlinkSync(join(theirs, "wsgi.py"), path),
+      "hard link": (path: string) => linkSync(join(theirs, "wsgi.py"), path),
+      file: (path: string) => {
+        writeFileSync(path, "");
+        lchownSync(path, bob.uid, bob.gid);
+      },
+    };
+    for (const [name, plant] of Object.entries(plants)) {
+      const root = writeFiles(server, name, {
+        ".venv/pyvenv.cfg": "",
+        ".venv/bin/python3": sayWho,
+      });
+      for (const path of ["", ".venv", ".venv/pyvenv.cfg", ".venv/bin", ".venv/bin/python3"]) {
+        chownSync(join(root, path), alice.uid, alice.gid);
+      }
+      chmodSync(join(root, ".venv/bin/python3"), 0o755);
+      plant(join(root, "wsgi.py"));
+      const { message, page } = await refusal(client, root, { ...lowered, appType: "wsgi" });
+      expect(message).toContain(
+        `'${root}' belongs to daemon, and the application would run as bin`,
+      );
+      expect(page).toContain("belongs to daemon");
+    }
+  },
+);
 
 /** Whether it is the pipe of the process's own output, whose other end the server reads. */
 function isOutput(end: string, pid: number): boolean {

@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 
-import { faultTests, refusal, request, writeFiles } from "../helpers/builtin-apps.ts";
+import { configure, faultTests, refusal, request, writeFiles } from "../helpers/builtin-apps.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { bothWays } from "../helpers/languages.ts";
 
@@ -38,6 +38,25 @@ describe.each(bothWays)("$name:", ({ file, options, programs }) => {
     expect(`${message}${page}`).toContain("this is why");
     expect(readdirSync(join(next, "tmp"))).toEqual([]);
   });
+
+  faultTest(
+    "a link that is switched serves the new release with each new instance",
+    async (server) => {
+      const client = await server.connect();
+      const old = writeFiles(server, "releases/1", { [file]: programs.serves });
+      const next = writeFiles(server, "releases/2", { [file]: programs.exits });
+      const current = server.app("current");
+      symlinkSync(old, current);
+      await configure(client, current, { concurrency: 1 });
+      const first = await client.get(current, options);
+      rmSync(current);
+      symlinkSync(next, current);
+      // No restart.txt: the old instance serves on, a second one is of the new release.
+      const { message, page } = await refusal(client, current, options);
+      expect(`${message}${page}`).toContain("this is why");
+      await client.closeSession(first);
+    },
+  );
 
   faultTest("a root that is removed serves on, and is missed at the next start", async (server) => {
     const client = await server.connect();

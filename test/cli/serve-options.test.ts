@@ -57,7 +57,6 @@ test("a directory alone: one application, with every default", () => {
         type: "auto",
         environment: "production",
         spawnMethod: "smart",
-        user: "nobody",
         env: {},
         maxInstances: 0,
         concurrency: 0,

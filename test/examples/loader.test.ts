@@ -29,7 +29,7 @@ async function start(text: string): Promise<{ instance: InstanceProcess; lines: 
   const root = writeApp(directory, "app", { "app.pl": text });
   mkdirSync(`${directory}/sockets`);
   const argv = ["perl", loader, "app.pl"].map(fromText);
-  const plan = { argv, directory: fromText(root), variables: [], isInstance: true };
+  const plan = { argv, directory: { path: fromText(root) }, variables: [], isInstance: true };
   const lines: ByteString[] = [];
   const never = new AbortController().signal;
   const times = { retiredMs: 5_000, shutdownMs: 5_000, terminatedMs: 1_000 };

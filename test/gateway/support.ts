@@ -22,7 +22,6 @@ export function app(name: string, changes: Partial<AppConfig> = {}): AppConfig {
     type: "rack",
     environment: "production",
     spawnMethod: "smart",
-    user: "nobody",
     env: {},
     maxInstances: 0,
     concurrency: 0,

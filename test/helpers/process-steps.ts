@@ -12,7 +12,7 @@ import {
   findUser,
   forbidNewPrivileges,
   ignoreSignal,
-  ownProcessGroup,
+  ownSession,
   resetSignals,
   sendSignal,
 } from "../../src/native/process.ts";
@@ -29,8 +29,8 @@ function take(step: string): void {
     }
     case "directory":
       return changeDirectory(Buffer.from(argument, "hex").toString("latin1"));
-    case "group":
-      return ownProcessGroup();
+    case "session":
+      return ownSession();
     case "no-new-privileges":
       return forbidNewPrivileges();
     case "ignore":

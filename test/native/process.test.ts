@@ -129,16 +129,16 @@ test("forbids new privileges to whatever program comes next", () => {
   expect(statusAfter(["no-new-privileges"])["NoNewPrivs"]).toBe("1");
 });
 
-/** Process id and process group of the program that a child became after its steps. */
-function groupAfter(list: readonly string[]): [string | undefined, string | undefined] {
+/** Process id, group, session and terminal of the program that a child became after its steps. */
+function sessionAfter(list: readonly string[]): string[] {
   const stat = take([...list, "execute:/bin/cat cat /proc/self/stat"]).stdout.split(" ");
-  return [stat[0], stat[4]];
+  return [stat[0], stat[4], stat[5], stat[6]].map(String);
 }
 
-test("becomes the leader of a process group of its own", () => {
-  const [pid, own] = groupAfter(["group"]);
-  expect(own).toBe(pid);
-  const [other, inherited] = groupAfter([]);
+test("becomes the leader of a session of its own, without a terminal", () => {
+  const [pid, ...own] = sessionAfter(["session"]);
+  expect(own).toEqual([String(pid), String(pid), "0"]);
+  const [other, , inherited] = sessionAfter([]);
   expect(inherited).not.toBe(other);
 });
 

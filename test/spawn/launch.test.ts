@@ -2,8 +2,10 @@
  * The launch command: what a process is before its program runs, and what is said when it cannot.
  */
 import { expect, test } from "bun:test";
-import { mkdirSync, readFileSync, writeFileSync, chmodSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, writeFileSync, chmodSync } from "node:fs";
+import { join } from "node:path";
 
+import { identityOf, open } from "../../src/native/fd.ts";
 import { findUser } from "../../src/native/process.ts";
 import { receive, socketPair } from "../../src/native/socket.ts";
 import {
@@ -55,8 +57,22 @@ test("passes the program's exit status on", async () => {
 test("enters a directory whose name is no UTF-8", async () => {
   const directory = ascii(`${temporaryDirectory()}/\xff dir`);
   mkdirSync(Buffer.from(directory, "latin1"));
-  const { output } = await launch({ argv: shell("pwd"), directory });
+  const { output } = await launch({ argv: shell("pwd"), directory: { path: directory } });
   expect(output).toBe(`${directory}\n`);
+});
+
+test("enters the directory it was told of, not another that has got its name", async () => {
+  const path = fromText(join(temporaryDirectory(), "app"));
+  mkdirSync(path);
+  using held = open(path, "directory");
+  const directory = { path, identity: identityOf(held.number) };
+  const argv = shell("echo entered");
+  expect((await launch({ argv, directory })).output).toBe("entered\n");
+  renameSync(path, `${path}.old`);
+  mkdirSync(path);
+  const { status, output } = await launch({ argv, directory });
+  expect(status).toBe(126);
+  expect(output).toContain("it is not the directory that it was a moment ago");
 });
 
 test("adds and replaces variables, byte for byte", async () => {
@@ -107,8 +123,8 @@ test("restores the descriptor limit", async () => {
   expect((await launch({ argv, descriptorLimit })).output).toBe("77\n777\n");
 });
 
-test("keeps the process group of a spawn server, gives an instance its own", async () => {
-  const group = shell("ps -o pgid= -p $$; echo $$");
+test("keeps the session of a spawn server, gives an instance its own", async () => {
+  const group = shell("ps -o sid= -p $$; echo $$");
   const server = (await launch({ argv: group })).output.trim().split(/\s+/);
   expect(server[0]).not.toBe(server[1]);
   const [ours, theirs] = socketPair();
@@ -137,15 +153,15 @@ test("becomes the user wholly: ids, groups, HOME, USER, LOGNAME and SHELL", asyn
 test("looks the program up as the user it becomes", async () => {
   const user = findUser("nobody");
   if (process.getuid?.() !== 0 || user === undefined) throw new Error("this test needs root");
-  const [closed, open] = [`${temporaryDirectory()}/closed`, `${temporaryDirectory()}/open`];
-  for (const directory of [closed, open]) {
+  const [closed, opened] = [`${temporaryDirectory()}/closed`, `${temporaryDirectory()}/open`];
+  for (const directory of [closed, opened]) {
     mkdirSync(directory);
     writeFileSync(`${directory}/tool`, `#!/bin/sh\necho ${directory}\n`, { mode: 0o755 });
   }
   chmodSync(closed, 0o700);
-  const variables = [ascii(`PATH=${closed}:${open}`)];
+  const variables = [ascii(`PATH=${closed}:${opened}`)];
   const { output } = await launch({ argv: [ascii("tool")], user, variables });
-  expect(output).toBe(`${open}\n`);
+  expect(output).toBe(`${opened}\n`);
 });
 
 test("runs a script without a #! line with sh, as execvp does", async () => {
@@ -173,7 +189,7 @@ const failures: readonly [
   ["no name", { argv: [] }, 126, /a program without a name/],
   [
     "a directory that is not there",
-    { argv: [ascii("true")], directory: fromText("/no/sü") },
+    { argv: [ascii("true")], directory: { path: fromText("/no/sü") } },
     127,
     /cannot enter '\/no\/s\u00c3\u00bc': ENOENT/,
   ],
@@ -194,7 +210,11 @@ test("says who may not enter the directory", async () => {
   if (process.getuid?.() !== 0 || user === undefined) throw new Error("this test needs root");
   const directory = fromText(temporaryDirectory());
   chmodSync(directory, 0o700);
-  const { status, output } = await launch({ argv: shell("true"), directory, user });
+  const { status, output } = await launch({
+    argv: shell("true"),
+    directory: { path: directory },
+    user,
+  });
   expect(status).toBe(126);
   expect(output).toContain(`cannot enter '${directory}' as nobody: EACCES`);
 });

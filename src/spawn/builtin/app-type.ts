@@ -1,23 +1,9 @@
 /**
  * Which kind of application lies in a directory, and which file starts it (PROTOCOL section 10).
- *
- * The files belong to the application's owner, who need not be trusted: what is read of them is
- * read bounded, without waiting, and with no more rights than the owner of the directory has.
  */
-import { fstatSync, readSync, statSync, type Stats } from "node:fs";
-
-import { SyscallError } from "../../native/errno.ts";
-import { open } from "../../native/fd.ts";
-import { withFileRightsOf } from "../../native/process.ts";
 import type { AppRequest, AppType } from "../../wire/app-request.ts";
-import {
-  ascii,
-  escapeForLog,
-  fromText,
-  toBytes,
-  toText,
-  type ByteString,
-} from "../../wire/bytes.ts";
+import { ascii, escapeForLog, fromText, toText, type ByteString } from "../../wire/bytes.ts";
+import { AppDirectory, NoApplicationError } from "./app-directory.ts";
 
 /** What runs an application. */
 export type LoaderType = "rack" | "wsgi" | "node" | "bun";
@@ -26,13 +12,8 @@ export interface FoundApplication {
   readonly loader: LoaderType;
   /** Relative to the application root. */
   readonly startupFile: ByteString;
-  /** User id of the startup file's owner, symbolic links followed. */
+  /** User id of the owner of the file itself, which links may have led to. */
   readonly owner: number;
-}
-
-/** There is no application to start; the message says what was looked for and where. */
-export class NoApplicationError extends Error {
-  override readonly name = "NoApplicationError";
 }
 
 /** A place to look: a file, or what package.json names as its `main`. */
@@ -86,40 +67,38 @@ function candidatesFor(appType: AppType): readonly Candidate[] {
   return inTypes[appType === "rails" ? "rack" : appType];
 }
 
-/**
- * Finds the application. @param hasNode whether Node can be run.
- * @throws NoApplicationError.
- */
+/** @throws NoApplicationError. */
 export function findApplication(
   root: ByteString,
   appType: AppType,
   hasNode: boolean,
 ): FoundApplication {
-  const shown = toText(root);
-  if (!root.startsWith("/")) {
-    throw new NoApplicationError(`the application root '${shown}' is not an absolute path`);
-  }
-  const directory = factsOf(root);
-  if (typeof directory === "string" || !directory.isDirectory()) {
-    const why = typeof directory === "string" ? directory : "it is not a directory";
-    throw new NoApplicationError(`the application root '${shown}' cannot be used: ${why}`);
-  }
+  using directory = new AppDirectory(root);
+  return findIn(directory, toText(root), appType, hasNode);
+}
+
+/**
+ * Finds the application. @param shown its root, for people. @param hasNode whether Node can be run.
+ * @throws NoApplicationError.
+ */
+export function findIn(
+  directory: AppDirectory,
+  shown: string,
+  appType: AppType,
+  hasNode: boolean,
+): FoundApplication {
   const tried: string[] = [];
   for (const candidate of candidatesFor(appType)) {
-    const file =
-      candidate.file === packageMain ? readPackageMain(root, directory, tried) : candidate.file;
+    const isMain = candidate.file === packageMain;
+    const file = isMain ? readPackageMain(directory, tried) : candidate.file;
     if (file === undefined) continue;
-    const spellings = candidate.file === packageMain ? spellingsOfMain(file, appType) : [file];
-    const found = firstFile(root, spellings);
+    const found = firstFile(directory, isMain ? spellingsOfMain(file, appType) : [file]);
     if (typeof found !== "string") {
       const { spelling, owner } = found;
       const loader = loaderOf(candidate, spelling, hasNode);
       return { loader, startupFile: fromText(spelling), owner };
     }
-    const why = found;
-    tried.push(
-      candidate.file === packageMain ? `${packageMain} ('${file}'; ${why})` : `${file} (${why})`,
-    );
+    tried.push(isMain ? `${packageMain} ('${file}'; ${found})` : `${file} (${found})`);
   }
   throw new NoApplicationError(
     `no startup file of type ${appType} in '${shown}'; looked for ${tried.join(", ")}`,
@@ -135,14 +114,16 @@ function spellingsOfMain(main: string, appType: AppType): string[] {
 
 /** The first of the spellings that is a file, or why the first spelling is none. */
 function firstFile(
-  root: ByteString,
+  directory: AppDirectory,
   spellings: readonly string[],
 ): { spelling: string; owner: number } | string {
   let why: string | undefined;
   for (const spelling of spellings) {
-    const facts = factsOf(ascii(`${root}/${fromText(spelling)}`));
-    if (typeof facts !== "string" && facts.isFile()) return { spelling, owner: facts.uid };
-    why ??= typeof facts === "string" ? facts : "not a file";
+    const { found } = directory.look(fromText(spelling));
+    if (typeof found !== "string" && found.facts.isFile()) {
+      return { spelling, owner: found.facts.uid };
+    }
+    why ??= typeof found === "string" ? found : "not a file";
   }
   return why ?? "there is none";
 }
@@ -154,30 +135,18 @@ function loaderOf(candidate: Candidate, file: string, hasNode: boolean): LoaderT
   return hasNode ? candidate.loader : candidate.withoutNode;
 }
 
-/** What stat(2) says, or why it says nothing. */
-function factsOf(path: ByteString): Stats | string {
-  try {
-    return statSync(toBytes(path));
-  } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "";
-    return code === "ENOENT" || code === "ENOTDIR" ? "there is none" : code;
-  }
-}
-
-type Owner = Pick<Stats, "uid" | "gid">;
-
 /** A package.json larger than this is none. */
 const maxPackageBytes = 1024 * 1024;
 
-function readPackageMain(root: ByteString, owner: Owner, tried: string[]): string | undefined {
-  const said = withFileRightsOf(owner.uid, owner.gid, () => tryReadMain(root));
+function readPackageMain(directory: AppDirectory, tried: string[]): string | undefined {
+  const said = tryReadMain(directory);
   if (said.main !== undefined) return said.main;
   tried.push(`${packageMain} (${said.why})`);
   return undefined;
 }
 
-function tryReadMain(root: ByteString): { main?: string; why: string } {
-  const text = readBounded(ascii(`${root}/package.json`));
+function tryReadMain(directory: AppDirectory): { main?: string; why: string } {
+  const text = directory.read(ascii("package.json"), maxPackageBytes);
   if (text instanceof Error) return { why: text.message };
   let parsed: unknown;
   try {
@@ -192,19 +161,4 @@ function tryReadMain(root: ByteString): { main?: string; why: string } {
     return { why: "it leads out of the application" };
   }
   return { main, why: "" };
-}
-
-function readBounded(path: ByteString): string | Error {
-  try {
-    // Never waits: open() is non-blocking, and only a regular file is read.
-    using file = open(path, "read");
-    const facts = fstatSync(file.number);
-    if (!facts.isFile()) return new Error("not a file");
-    if (facts.size > maxPackageBytes) return new Error("it is too large");
-    const content = Buffer.alloc(facts.size);
-    return content.toString("utf8", 0, readSync(file.number, content, 0, facts.size, 0));
-  } catch (error) {
-    const isAbsent = error instanceof SyscallError && error.code === "ENOENT";
-    return new Error(isAbsent ? "there is none" : "it cannot be read");
-  }
 }

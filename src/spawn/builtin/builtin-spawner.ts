@@ -31,13 +31,8 @@ import { usualConcurrency } from "./loaders.ts";
 import { Preloader } from "./preloader.ts";
 import { Preloaders } from "./preloaders.ts";
 import { TimeLimit, untilReady } from "./readiness.ts";
-import {
-  hasNode,
-  planStart,
-  type Progress,
-  type StartOptions,
-  type StartPlan,
-} from "./start-plan.ts";
+import { hasNode } from "./application-look.ts";
+import { planStart, type Progress, type StartOptions, type StartPlan } from "./start-plan.ts";
 
 /** One line (or 8 KiB of one) that an instance wrote, without its line end. */
 export type WriteOutput = (pid: number, root: ByteString, line: ByteString) => void;

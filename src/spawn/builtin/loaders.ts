@@ -6,7 +6,8 @@
  * A new kind of application is an entry here, one in loader-texts.ts, and a folder in loaders/.
  */
 import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
-import { NoApplicationError, type FoundApplication, type LoaderType } from "./app-type.ts";
+import { NoApplicationError } from "./app-directory.ts";
+import type { LoaderType } from "./app-type.ts";
 
 export interface LoaderCommand {
   /** argv[0] is the program; looked up on PATH if it has no slash. */
@@ -17,7 +18,7 @@ export interface LoaderCommand {
 
 /** What a loader's command is made from. */
 export interface LoaderStart {
-  readonly app: FoundApplication;
+  readonly app: { readonly startupFile: ByteString };
   readonly root: ByteString;
   /** Where the loader's files lie. */
   readonly directory: string;
@@ -34,13 +35,24 @@ export interface Loader {
   readonly concurrency: number;
   /** Whether it can load the code once and fork instances (PROTOCOL section 10, `smart`). */
   readonly canPreload: boolean;
+  /**
+   * What decides, beside the startup file, which code is run: the program, as argv[0] is; files
+   * relative to the root.
+   */
+  runFrom(ruby: ByteString): { readonly program: ByteString; readonly files: readonly string[] };
   /** @throws NoApplicationError: it cannot be run so. */
   command(start: LoaderStart): LoaderCommand;
 }
 
+const javaScriptFiles = ["package.json", "node_modules"];
+
 const bun: Loader = {
   concurrency: 32,
   canPreload: false,
+  runFrom: () => ({
+    program: fromText(process.execPath),
+    files: [...javaScriptFiles, "tsconfig.json", "jsconfig.json"],
+  }),
   command({ app: { startupFile }, root, directory, concurrency }) {
     if (/[?\\]/.test(root) || toText(root).includes("\ufffd")) {
       throw new NoApplicationError(
@@ -65,9 +77,15 @@ const bun: Loader = {
   },
 };
 
+const virtualenvs = [".venv", "venv"];
+
 const wsgi: Loader = {
   concurrency: 1,
   canPreload: true,
+  runFrom: () => ({
+    program: ascii("python3"),
+    files: virtualenvs.flatMap((name) => [`${name}/pyvenv.cfg`, `${name}/bin/python3`]),
+  }),
   command({ app: { startupFile }, directory, isPreloader }) {
     const program = ["python3", `${directory}/loader.py`, isPreloader ? "preloader" : "instance"];
     return { argv: [...program.map(fromText), startupFile], variables: [] };
@@ -77,6 +95,7 @@ const wsgi: Loader = {
 const node: Loader = {
   concurrency: 32,
   canPreload: false,
+  runFrom: () => ({ program: ascii("node"), files: javaScriptFiles }),
   command({ app: { startupFile }, directory, concurrency }) {
     return {
       argv: ["node", "--require", `${directory}/preload.cjs`, `./${startupFile}`].map(ascii),
@@ -88,6 +107,10 @@ const node: Loader = {
 const rack: Loader = {
   concurrency: 1,
   canPreload: true,
+  runFrom: (ruby) => ({
+    program: ruby,
+    files: ["Gemfile", "Gemfile.lock", "gems.rb", "gems.locked", ".bundle/config"],
+  }),
   command({ app: { startupFile }, directory, concurrency, ruby, isPreloader }) {
     const loader = [`${directory}/loader.rb`, isPreloader ? "preloader" : "instance"].map(fromText);
     return { argv: [ruby, ...loader, startupFile, ascii(String(concurrency))], variables: [] };

@@ -26,16 +26,25 @@ export const systemUsers: UserDatabase = {
   byId: findUserById,
 };
 
+/** The part of a request that the decision depends on. */
+export interface UserChoice {
+  readonly lowerPrivilege: boolean;
+  readonly lowestUser: ByteString;
+  /** Whom the configuration wants it to run as, whoever owns its files. */
+  readonly user?: ByteString;
+}
+
 /**
  * @param owner user id of the startup file's owner.
  * @returns the user to become; undefined: nobody else. @throws PrivilegeError.
  */
 export function chooseUser(
-  request: { readonly lowerPrivilege: boolean; readonly lowestUser: ByteString },
+  request: UserChoice,
   owner: number,
   users: UserDatabase = systemUsers,
 ): User | undefined {
   if (!request.lowerPrivilege || !users.isRoot) return undefined;
+  if (request.user !== undefined) return configuredUser(request.user, users);
   const ownerUser = owner === 0 ? undefined : users.byId(owner);
   if (ownerUser !== undefined) return ownerUser;
   const why = owner === 0 ? "belongs to root" : `belongs to user ${owner}, who is unknown`;
@@ -52,4 +61,12 @@ export function chooseUser(
     );
   }
   return lowest;
+}
+
+function configuredUser(wanted: ByteString, users: UserDatabase): User {
+  const user = users.byName(wanted);
+  const name = toText(wanted);
+  if (user === undefined) throw new PrivilegeError(`the configured user '${name}' does not exist`);
+  if (user.uid === 0) throw new PrivilegeError(`the configured user '${name}' is root`);
+  return user;
 }

@@ -2,16 +2,16 @@
  * How an instance is to be started: what the application is, whom it runs as, the command that runs
  * it, and what its error page can say of all that.
  */
-import { findUserById, type DescriptorLimit, type User } from "../../native/process.ts";
+import type { DescriptorLimit } from "../../native/process.ts";
 import { ascii, escapeForLog, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import { encodePlan, launchCommand, launcherCommand, type LaunchPlan } from "../launch-plan.ts";
 import type { SpawnRequest } from "../spawner.ts";
-import { findApplication, knownType, type FoundApplication } from "./app-type.ts";
+import { knownType } from "./app-type.ts";
+import { lookAtApplication, pathOf, type ApplicationFacts } from "./application-look.ts";
 import type { FailedStart } from "./error-page.ts";
 import type { Command } from "./instance-process.ts";
 import type { LoaderDirectory } from "./loader-files.ts";
 import { loaders, type Loader } from "./loaders.ts";
-import { chooseUser } from "./privileges.ts";
 
 /** What is known of a start, for its error page. */
 export type Progress = { -readonly [Key in keyof FailedStart]?: FailedStart[Key] };
@@ -38,8 +38,8 @@ export interface StartPlan {
 const environmentNames = ["RACK_ENV", "RAILS_ENV", "NODE_ENV", "WSGI_ENV", "APP_ENV"];
 
 /**
- * @throws NoApplicationError, PrivilegeError, Error (an unknown word of the get), and whatever
- * keeps a loader from being written.
+ * @throws Error: what keeps it from being started, or a loader from being written; an unknown word
+ * of the get.
  */
 export async function planStart(
   request: SpawnRequest,
@@ -48,16 +48,19 @@ export async function planStart(
   progress: Progress,
 ): Promise<StartPlan> {
   const isSmart = wantsSmart(request);
-  const app = findApplication(request.root, knownType(request), hasNode());
-  progress.startup = `${toText(app.startupFile)} (${app.loader})`;
-  const user = chooseUser(request, app.owner);
-  progress.user = user?.name ?? ownName();
+  const { root, lowerPrivilege, lowestUser, user } = request;
+  const who = { lowerPrivilege, lowestUser, ...(user !== undefined && { user }) };
+  const appType = knownType(request);
+  const what = { root, appType, path: pathOf(request.variables), ruby: rubyOf(options) };
+  const { facts: app, why = "", ...seen } = lookAtApplication({ ...what, ...who });
+  Object.assign(progress, seen);
+  if (app === undefined) throw new Error(why);
   const loader = loaders[app.loader];
   // Not loaded with the server: a parent waits for its start, and the first spawn waits anyway.
   const { loaderTexts } = await import("./loader-texts.ts");
   const files = directory.loader(app.loader, loaderTexts[app.loader]);
   const planFor = (isPreloader: boolean): LaunchPlan =>
-    launchPlan({ request, options, app, loader, files, user, isPreloader });
+    launchPlan({ request, options, app, loader, files, isPreloader });
   return {
     canPreload: loader.canPreload && isSmart,
     get signature() {
@@ -82,17 +85,18 @@ function wantsSmart({ spawnMethod }: SpawnRequest): boolean {
 interface PlanParts {
   readonly request: SpawnRequest;
   readonly options: StartOptions;
-  readonly app: FoundApplication;
+  readonly app: ApplicationFacts;
   readonly loader: Loader;
   readonly files: string;
-  readonly user: User | undefined;
   readonly isPreloader: boolean;
 }
 
 function launchPlan(parts: PlanParts): LaunchPlan {
-  const { request, options, app, loader, files, user, isPreloader } = parts;
+  const { request, options, app, loader, files, isPreloader } = parts;
   const { root, environment, concurrency = loader.concurrency } = request;
-  const { originalDescriptorLimit: descriptorLimit, ruby = ascii("ruby") } = options;
+  const { originalDescriptorLimit: descriptorLimit } = options;
+  const { user, identity } = app;
+  const ruby = rubyOf(options);
   const start = { app, root, directory: files, concurrency, ruby, isPreloader };
   const command = loader.command(start);
   const variables = [
@@ -102,7 +106,7 @@ function launchPlan(parts: PlanParts): LaunchPlan {
   ];
   return {
     argv: command.argv,
-    directory: root,
+    directory: { path: root, identity },
     variables,
     isInstance: true,
     ...(user && { user }),
@@ -110,11 +114,6 @@ function launchPlan(parts: PlanParts): LaunchPlan {
   };
 }
 
-export function hasNode(): boolean {
-  return Bun.which("node") !== null;
-}
-
-function ownName(): string {
-  const uid = process.geteuid?.() ?? 0;
-  return findUserById(uid)?.name ?? String(uid);
+function rubyOf({ ruby = ascii("ruby") }: StartOptions): ByteString {
+  return ruby;
 }

@@ -1,0 +1,121 @@
+/**
+ * Resolves a path as the kernel does (path_resolution(7)), but step by step, with each step opened
+ * (O_PATH, O_NOFOLLOW) before it is looked at: who walks sees every link on the way and whose it is,
+ * and what he decides about is what he holds, whatever becomes of the names. Paths are byte strings.
+ *
+ * `..` goes back to where the walk has come from. All descriptors are closed with the walk.
+ */
+import { fstatSync, type Stats } from "node:fs";
+
+import { errnos, SyscallError } from "./errno.ts";
+import { open } from "./fd.ts";
+import { C, openHow } from "./layout.ts";
+import { address, arenaBytes, cPath, errno, libc, putSize, reserve } from "./libc.ts";
+import { OwnedFd } from "./owned-fd.ts";
+
+/** As many as the kernel follows. */
+const maxLinks = 40;
+const pathRoom = 4096; // PATH_MAX (limits.h)
+
+const how = reserve(openHow.size);
+const linkText = reserve(pathRoom);
+
+/** One component of a path, opened. */
+export interface Step {
+  readonly fd: OwnedFd;
+  readonly facts: Stats;
+  /** The path as it was walked so far, for people. */
+  readonly path: string;
+}
+
+/** A directory, or a file at the end, and the directories that led to it: the root is the first. */
+export type Place = readonly Step[];
+
+export class PathWalk implements Disposable {
+  readonly #opened = new DisposableStack();
+  readonly #steps: Step[] = [];
+  #links = 0;
+
+  /** All steps so far, links too, in order; also those of a walk that failed. */
+  get steps(): readonly Step[] {
+    return this.#steps;
+  }
+
+  /** @throws SyscallError: there is nothing there, or it may not be looked at. */
+  absolute(path: string): Place {
+    this.#links = 0;
+    return this.#walk([this.#start("/")], path, path, true);
+  }
+
+  /**
+   * Walks on from a place. @param isBeneath the walk must not lead out of it: EXDEV.
+   * @throws SyscallError as absolute.
+   */
+  from(place: Place, path: string, isBeneath = false): Place {
+    this.#links = 0;
+    return this.#walk(isBeneath ? place.slice(-1) : place, path, path, !isBeneath);
+  }
+
+  [Symbol.dispose](): void {
+    this.#opened.dispose();
+  }
+
+  #start(path: string): Step {
+    const fd = this.#opened.use(open(path, "directory"));
+    return { fd, facts: fstatSync(fd.number), path };
+  }
+
+  #walk(start: Place, path: string, shown: string, isFree: boolean): Place {
+    let place = start;
+    for (const name of path.split("/")) {
+      if (name === "" || name === ".") continue;
+      if (name === "..") {
+        if (place.length > 1) place = place.slice(0, -1);
+        else if (!isFree) throw new SyscallError("walk", shown, errnos.EXDEV);
+        continue;
+      }
+      place = this.#step(place, name, shown, isFree);
+    }
+    return place;
+  }
+
+  #step(place: Place, name: string, shown: string, isFree: boolean): Place {
+    const parent = last(place);
+    const fd = this.#opened.use(openStep(parent.fd.number, name));
+    const facts = fstatSync(fd.number);
+    const step = { fd, facts, path: parent.path === "/" ? `/${name}` : `${parent.path}/${name}` };
+    this.#steps.push(step);
+    if (!facts.isSymbolicLink()) return [...place, step];
+    this.#links += 1;
+    if (this.#links > maxLinks) throw new SyscallError("walk", shown, errnos.ELOOP);
+    const target = readLink(step);
+    if (!target.startsWith("/")) return this.#walk(place, target, shown, isFree);
+    if (!isFree) throw new SyscallError("walk", shown, errnos.EXDEV);
+    const [root = this.#start("/")] = place;
+    return this.#walk([root], target, shown, isFree);
+  }
+}
+
+/** What the walk has led to. */
+export function last(place: Place): Step {
+  const step = place.at(-1);
+  if (step === undefined) throw new Error("a walk has no beginning");
+  return step;
+}
+
+function openStep(directory: number, name: string): OwnedFd {
+  putSize(how + openHow.flags, C.O_PATH | C.O_NOFOLLOW | C.O_CLOEXEC);
+  const fd = Number(
+    libc.syscall(C.SYS_OPENAT2, directory, cPath(name), address(how), openHow.size),
+  );
+  if (fd < 0) throw new SyscallError("open", name, errno());
+  return new OwnedFd(fd);
+}
+
+function readLink({ fd, path }: Step): string {
+  const length = Number(
+    libc.syscall(C.SYS_READLINKAT, fd.number, cPath(""), address(linkText), pathRoom),
+  );
+  if (length < 0) throw new SyscallError("readlinkat", path, errno());
+  return Buffer.from(arenaBytes.subarray(linkText, linkText + length)).toString("latin1");
+}
