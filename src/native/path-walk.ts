@@ -1,7 +1,8 @@
 /**
  * Resolves a path as the kernel does (path_resolution(7)), but step by step, with each step opened
- * (O_PATH, O_NOFOLLOW) before it is looked at: who walks sees every link on the way and whose it is,
- * and what he decides about is what he holds, whatever becomes of the names. Paths are byte strings.
+ * (O_PATH, O_NOFOLLOW) before it is looked at: who walks sees every link on the way and whose it
+ * is, and what he decides about is what he holds, whatever becomes of the names. Paths are byte
+ * strings.
  *
  * `..` goes back to where the walk has come from. All descriptors are closed with the walk.
  */

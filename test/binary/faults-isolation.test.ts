@@ -147,7 +147,7 @@ describe.each(languages)("$name:", ({ file, options, programs }) => {
 const sayWho = "#!/bin/sh\nid -un >&2\nexit 1\n";
 
 faultTest(
-  "nobody gets his own interpreter run as somebody else, by a link, a hard link, or a file in his directory",
+  "nobody gets his interpreter run as somebody else, by a link, a hard link, or the other's file",
   async (server) => {
     const [alice, bob] = [findUser("daemon"), findUser("bin")];
     if (alice === undefined || bob === undefined) throw new Error("a user is missing");

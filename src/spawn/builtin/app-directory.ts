@@ -1,8 +1,8 @@
 /**
  * The root directory of an application, opened, and looks at files from there. Its files belong to
  * its owner, who need not be trusted: each component of a path is opened before anything is decided
- * about it, so what was judged is what is used (native/path-walk.ts), and a content is read bounded,
- * without waiting, with no more rights than the owner of the directory has.
+ * about it, so what was judged is what is used (native/path-walk.ts), and a content is read
+ * bounded, without waiting, with no more rights than the owner of the directory has.
  */
 import { fstatSync, readSync } from "node:fs";
 

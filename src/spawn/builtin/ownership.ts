@@ -1,7 +1,7 @@
 /**
- * Whose the files are that an instance is run from: suexec's rules. Who can put a file there decides
- * what the instance does, so he must be root, or the user it runs as, and nobody else may write it.
- * Links count too: whoever makes one chooses what it leads to.
+ * Whose the files are that an instance is run from: suexec's rules. Who can put a file there
+ * decides what the instance does, so he must be root, or the user it runs as, and nobody else may
+ * write it. Links count too: whoever makes one chooses what it leads to.
  *
  * A group that may write counts as others, unless it is the user's own, or root has allowed it.
  */
