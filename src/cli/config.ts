@@ -31,6 +31,11 @@ const options = {
   "max-idle-time": option("SECONDS", "start value of setMaxIdleTime (default 120)"),
 } as const;
 
+/** What `serve` alone says, so that no help shows it (PROTOCOL section 12). */
+const ofServe = {
+  "supervisor-channel": option("4", "descriptor of the supervisor's channel"),
+} as const;
+
 function option(valueHint: string, description: string) {
   return { type: "string", valueHint, description } as const;
 }
@@ -69,6 +74,8 @@ export interface Config {
   readonly ruby: ByteString;
   readonly user: User | undefined;
   readonly statusFifo: ByteString | undefined;
+  /** The descriptor of the supervisor's channel; 0: there is none. */
+  readonly supervisorChannel: number;
   readonly spawnTimeoutMs: number;
   readonly maxWaitMs: number;
   readonly maxQueue: number;
@@ -96,7 +103,7 @@ export function readConfig(args: readonly ByteString[]): Config {
     );
   }
   const rest = args.slice(positionals.length).map((argument) => toText(argument));
-  const set = readOptions(rest, options, process.env);
+  const set = readOptions(rest, { ...options, ...ofServe }, process.env);
   if (ruby === "" && spawnServer !== "" && spawnServer !== "builtin") {
     throw new UsageError(
       `RUBY is empty, but SPAWN_SERVER '${toText(spawnServer)}' needs an interpreter`,
@@ -111,6 +118,7 @@ export function readConfig(args: readonly ByteString[]): Config {
     ruby,
     user: runsAs,
     statusFifo: statusFifo === "" ? undefined : statusFifo,
+    supervisorChannel: wholeNumber(set, "supervisor-channel", { min: 4, max: 4 }, 0),
     spawnTimeoutMs: seconds(set, "spawn-timeout", { min: 0.001, max: 3600 }, 90_000),
     maxWaitMs: seconds(set, "max-wait", { min: 0, max: 86_400 }, 0),
     maxQueue: wholeNumber(set, "max-queue", { min: 0, max: 1_000_000 }, 0),

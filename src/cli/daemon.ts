@@ -26,18 +26,19 @@ import { StartError } from "./usage-error.ts";
 /** The wake socket's number is part of the contract. */
 const wakeDescriptor = 3;
 
-function takeWakeSocket(): OwnedFd {
+/** Takes one end of a pair that the parent holds the other end of. @throws StartError. */
+function takeSocket(descriptor: number): OwnedFd {
   const why = startedByInit()
     ? "it belongs to systemd's socket activation"
-    : whyNotStream(wakeDescriptor);
+    : whyNotStream(descriptor);
   if (why !== undefined) {
     throw new StartError(
-      `descriptor ${wakeDescriptor} must be one end of a Unix stream socket pair, but ${why}; ` +
+      `descriptor ${descriptor} must be one end of a Unix stream socket pair, but ${why}; ` +
         "this program is started by a parent such as a web server",
     );
   }
-  setCloseOnExec(wakeDescriptor, true);
-  return new OwnedFd(wakeDescriptor);
+  setCloseOnExec(descriptor, true);
+  return new OwnedFd(descriptor);
 }
 
 /** systemd's passed sockets start at 3 too (sd_listen_fds(3)). */
@@ -48,7 +49,9 @@ function startedByInit(): boolean {
 /** Runs the server until it ends. @throws UsageError, StartError before anything is started. */
 export async function runDaemon(args: readonly ByteString[]): Promise<void> {
   const config = readConfig(args);
-  const wakeSocket = takeWakeSocket();
+  const wakeSocket = takeSocket(wakeDescriptor);
+  const { supervisorChannel } = config;
+  const supervisor = supervisorChannel === 0 ? undefined : takeSocket(supervisorChannel);
   ignoreSignal(signals.SIGPIPE);
   reapStrangers();
   const originalDescriptorLimit = raiseDescriptorLimit();
@@ -74,7 +77,15 @@ export async function runDaemon(args: readonly ByteString[]): Promise<void> {
     config.limits,
   );
   const { statusFifo, spawnTimeoutMs } = config;
-  const server = new PoolServer({ wakeSocket, spawner, pool, log, spawnTimeoutMs, statusFifo });
+  const server = new PoolServer({
+    wakeSocket,
+    supervisor,
+    spawner,
+    pool,
+    log,
+    spawnTimeoutMs,
+    statusFifo,
+  });
   obeySignals(server, output);
   await server.start();
   await server.ended;

@@ -45,7 +45,7 @@ function makeServer(config: GatewayConfig): RequestServer {
   reportMistakes(log);
   const accessLog = AccessLog.open(config);
   const access = attachPoolServer(workerDescriptors.wake);
-  const link = new PoolLink(access, config.apps, config.pool.globalQueue);
+  const link = new PoolLink(access, config.apps);
   // So that the first request does not wait for it. Where it fails, requests try again, and say so.
   link.connection().catch(ignore);
   // Of those that may wait, each worker has its share: most of them wait there, not in the pool.

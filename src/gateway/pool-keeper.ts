@@ -3,31 +3,62 @@
  * end of the wake socket: when a server dies, the next one is started on the same description, and
  * wake bytes that workers have written meanwhile are served by it. That a duplicate is held here
  * does not keep a server alive: it ends when the last holder of the *other* end is gone.
+ *
+ * Each server is told over a channel of its own what it may serve, and takes no client before that;
+ * what changes later is told to the one that runs, and to every later one from its start.
  */
 import type { Subprocess } from "bun";
 
-import { duplicate } from "../native/fd.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { socketPair } from "../native/socket.ts";
-import { attachPoolServer, type Inspection, type PoolConnection } from "../parent/index.ts";
+import { ConfigureError, type Inspection } from "../parent/index.ts";
 import { serverExecutable } from "../parent/pool-server.ts";
-import type { PoolConfig } from "./config.ts";
+import { causeText } from "../wire/cause.ts";
+import type { AppConfig, PoolConfig } from "./config.ts";
+import { PoolChannel, registrationsOf } from "./pool-channel.ts";
 import type { Report } from "./report.ts";
 import { RestartPause } from "./restart-pause.ts";
 import { endOf } from "./worker-process.ts";
+
+/** What a pool server is to serve. */
+export interface PoolDuty {
+  readonly apps: readonly AppConfig[];
+  /** Those of earlier configurations: their processes go, but workers that leave may ask still. */
+  readonly leaving?: readonly AppConfig[];
+  readonly pool: PoolConfig;
+}
 
 /** How long a server may take to end in order: its own waits are 5 and 5 seconds. */
 const orderlyEndMs = 15_000;
 /** And how long once it has been told not to wait. */
 const killDelayMs = 2_000;
-/** How long a connection to it may take. */
-const connectLimitMs = 2_000;
+/** Where a server finds its channel (PROTOCOL section 12). */
+const channelDescriptor = 4;
+/** How long it may take to show what it does. */
+const inspectLimitMs = 2_000;
+/** How long one may take from its start until it has been told all. */
+const startLimitMs = 30_000;
 
 export interface PoolKeeperOptions {
   /** The command line of the server, for each start: the six arguments and options. */
   commandLine(): readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly report: Report;
+  /** What it serves until `use` says otherwise. */
+  readonly duty: PoolDuty;
+}
+
+/** One server, from its start to its end. */
+interface Server {
+  readonly process: Subprocess;
+  /** Settled when it has been told all that it was to be told so far; rejects when it cannot be. */
+  told: Promise<void>;
+  channel: PoolChannel | undefined;
+  /** What it has been told: registrations by root, and limits. */
+  registered: ReadonlyMap<string, string>;
+  /** Of them, those whose processes were let go. */
+  retired: ReadonlySet<string>;
+  pool: PoolConfig | undefined;
 }
 
 export class PoolKeeper {
@@ -35,13 +66,15 @@ export class PoolKeeper {
   readonly #parentsEnd: OwnedFd;
   readonly #serversEnd: OwnedFd;
   readonly #pause = new RestartPause();
-  #process: Subprocess | undefined;
+  #duty: PoolDuty;
+  #server: Server | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closing = false;
 
   /** Starts the first server. @throws Error when it cannot be started. */
   constructor(options: PoolKeeperOptions) {
     this.#options = options;
+    this.#duty = options.duty;
     [this.#parentsEnd, this.#serversEnd] = socketPair();
     try {
       this.#start();
@@ -59,30 +92,37 @@ export class PoolKeeper {
 
   /** The server's process; undefined between two of them. */
   get pid(): number | undefined {
-    return this.#process?.pid;
+    return this.#server?.process.pid;
   }
 
   /**
-   * Tells the running server other limits; the next one is started with them. @throws the errors of
-   * PoolAccess.connect.
+   * Serves something else from now on: what is new or changed is registered, what is gone is taken
+   * out, with its processes. @returns when the server that runs has been told; one that ends before
+   * leaves it to its successor. @throws ConfigureError when it is more than a server takes.
    */
-  async setLimits({ max, maxPerApp, maxIdleSeconds }: PoolConfig): Promise<void> {
-    using connection = await this.#connect();
-    connection.setMax(max);
-    connection.setMaxPerApp(maxPerApp);
-    connection.setMaxIdleTime(maxIdleSeconds);
-    await connection.getCount(); // answered in order: by then the others have been carried out
+  async use(duty: PoolDuty): Promise<void> {
+    this.#duty = duty;
+    const server = this.#server;
+    if (server === undefined) return;
+    server.told = server.told.then(() => this.#tell(server));
+    await server.told.catch((error: unknown) => {
+      if (error instanceof ConfigureError) throw error;
+    });
   }
 
-  /** The pool at this moment. @throws the errors of PoolAccess.connect. */
+  /** The pool at this moment. @throws Error when it cannot say. */
   async inspect(): Promise<Inspection> {
-    using connection = await this.#connect();
-    return await connection.inspect();
-  }
-
-  async #connect(): Promise<PoolConnection> {
-    await using access = attachPoolServer(duplicate(this.wakeFd).take());
-    return await access.connect({ limitMs: connectLimitMs });
+    const channel = this.#server?.channel;
+    if (channel === undefined) throw new Error("inspect the pool: no server is there now");
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      late.reject(new Error(`inspect the pool: no answer within ${inspectLimitMs} ms`));
+    }, inspectLimitMs);
+    try {
+      return await Promise.race([channel.inspect(), late.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Lets the server end, once all workers are gone, and waits for it; with force if need be. */
@@ -90,7 +130,7 @@ export class PoolKeeper {
     this.#closing = true;
     clearTimeout(this.#timer);
     this.#parentsEnd.close();
-    const server = this.#process;
+    const server = this.#server?.process;
     if (server !== undefined) {
       server.kill("SIGTERM");
       const timer = setTimeout(() => this.hurry(), orderlyEndMs);
@@ -102,29 +142,93 @@ export class PoolKeeper {
 
   /** Ends the server without its waits: a second SIGTERM skips them, and `close` sends one too. */
   hurry(): void {
-    const server = this.#process;
+    const server = this.#server?.process;
     server?.kill("SIGTERM");
     setTimeout(() => server?.kill("SIGKILL"), killDelayMs).unref();
   }
 
   #start(): void {
     const startedMs = performance.now();
-    const server = Bun.spawn([serverExecutable(), ...this.#options.commandLine()], {
-      stdio: ["ignore", "inherit", "inherit", this.#serversEnd.number],
+    const [ours, theirs] = socketPair();
+    let process: Subprocess;
+    try {
+      process = this.#spawn(theirs.number);
+    } catch (error) {
+      ours.close();
+      throw error;
+    } finally {
+      theirs.close();
+    }
+    const server: Server = {
+      process,
+      told: Promise.resolve(),
+      channel: undefined,
+      registered: new Map(),
+      retired: new Set(),
+      pool: undefined,
+    };
+    this.#server = server;
+    this.#options.report(1, "pool server started", { pid: process.pid });
+    server.told = this.#introduce(server, ours);
+    void process.exited.then(() => this.#ended(server, performance.now() - startedMs));
+  }
+
+  #spawn(channel: number): Subprocess {
+    const command = [...this.#options.commandLine(), `--supervisor-channel=${channelDescriptor}`];
+    return Bun.spawn([serverExecutable(), ...command], {
+      stdio: ["ignore", "inherit", "inherit", this.#serversEnd.number, channel],
       env: this.#options.env,
       // A session of its own: Ctrl-C on a terminal is for the supervisor, which drains first.
       detached: true,
     });
-    this.#process = server;
-    this.#options.report(1, "pool server started", { pid: server.pid });
-    void server.exited.then(() => this.#ended(server, performance.now() - startedMs));
   }
 
-  #ended(server: Subprocess, livedMs: number): void {
-    this.#process = undefined;
+  /** Tells a new server what it may serve, then has it take clients; else it is ended. */
+  async #introduce(server: Server, fd: OwnedFd): Promise<void> {
+    const { process } = server;
+    const timer = setTimeout(() => process.kill("SIGKILL"), startLimitMs);
+    try {
+      server.channel = await PoolChannel.open(fd, () => {});
+      await this.#tell(server);
+      await server.channel.admit();
+    } catch (error) {
+      if (!this.#closing && process.exitCode === null) {
+        const cause = causeText(error);
+        this.#options.report(0, "pool server not ready", { pid: process.pid, cause });
+      }
+      process.kill("SIGKILL");
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Tells a server how what it is to serve differs from what it has been told. */
+  async #tell(server: Server): Promise<void> {
+    const { channel, registered, retired } = server;
+    if (channel === undefined) return; // it has been given up
+    const { apps, leaving = [], pool } = this.#duty;
+    const stay = registrationsOf(apps);
+    const wanted = new Map([...registrationsOf(leaving), ...stay]);
+    const news = [...wanted].filter(([root, json]) => registered.get(root) !== json);
+    await channel.register(new Map(news));
+    for (const root of registered.keys()) {
+      if (!wanted.has(root)) await channel.letGo("unregister", root);
+      else if (!stay.has(root) && !retired.has(root)) await channel.letGo("retire", root);
+    }
+    server.registered = wanted;
+    server.retired = new Set([...wanted.keys()].filter((root) => !stay.has(root)));
+    if (!Bun.deepEquals(pool, server.pool)) await channel.setLimits(pool);
+    server.pool = pool;
+  }
+
+  #ended(server: Server, livedMs: number): void {
+    server.channel?.close();
+    this.#server = undefined;
     if (this.#closing) return;
+    const { pid } = server.process;
     const pauseMs = this.#pause.after(livedMs);
-    this.#options.report(0, "pool server died", { pid: server.pid, end: endOf(server), pauseMs });
+    const end = endOf(server.process);
+    this.#options.report(0, "pool server died", { pid, end, pauseMs });
     if (pauseMs === 0) this.#startAgain();
     else this.#timer = setTimeout(() => this.#startAgain(), pauseMs);
   }

@@ -1,24 +1,24 @@
 /**
  * PoolLink: a worker's way to the pool server, by one connection. Rules:
- * - It connects with the first request or question, tells the server how each application's
- *   instances are to be started, and only then passes requests on.
+ * - It connects with the first request or question. How instances are started is nothing a worker
+ *   has a say in: the supervisor has registered each application, and a worker names it.
  * - When the connection ends (the server has died and is started anew on the same wake socket), the
  *   next request connects again. Requests that had no instance yet go to the new server; bytes on
  *   the wake socket that the old one did not read are read by the new one.
- * - Nobody waits longer for a connection than for an instance.
+ * - All who need a connection share the tries to make one, and each waits until its own deadline:
+ *   what a request waits here is part of what it may wait for an instance.
  */
 import {
   Application,
   BusyError,
-  ConfigureError,
   type PoolAccess,
   type PoolConnection,
-  PoolIOError,
   ServerGoneError,
 } from "../parent/index.ts";
-import type { SendOptions } from "../parent/connection.ts";
+import type { SendOptions } from "../parent/pooled-request.ts";
 import type { PreparedRequest } from "../parent/request.ts";
 import type { SessionResponse } from "../parent/response.ts";
+import { causeText } from "../wire/cause.ts";
 import type { AppConfig } from "./config.ts";
 
 /** One try; a wake byte that a dying server has read is never answered. */
@@ -30,29 +30,44 @@ const defaultWaitMs = 10_000;
 
 export class PoolLink {
   readonly #access: PoolAccess;
-  /** By name. */
-  readonly #apps: ReadonlyMap<string, Target>;
-  readonly #globalQueue: boolean;
+  /** By the application's name. */
+  readonly #apps: ReadonlyMap<string, Application>;
   #connection: PoolConnection | undefined;
+  /** The tries under way, for as long as anybody waits for them. */
   #connecting: Promise<PoolConnection> | undefined;
+  #waiting = 0;
+  /** Why the last try failed. */
+  #cause: unknown;
   #isClosed = false;
 
-  /** @param access the wake socket; it stays the caller's. @param globalQueue see PoolConfig. */
-  constructor(access: PoolAccess, apps: readonly AppConfig[], globalQueue: boolean) {
+  /** @param access the wake socket; it stays the caller's. */
+  constructor(access: PoolAccess, apps: readonly AppConfig[]) {
     this.#access = access;
-    this.#globalQueue = globalQueue;
-    this.#apps = new Map(apps.map((app) => [app.name, targetFor(app)]));
+    this.#apps = new Map(apps.map(({ name, root }) => [name, new Application(root)]));
   }
 
-  /** The connection, for questions about the pool. @throws as `send`. */
-  connection(waitMs = defaultWaitMs): Promise<PoolConnection> {
-    if (this.#open !== undefined) return Promise.resolve(this.#open);
-    this.#connecting ??= this.#connect(performance.now() + (waitMs || defaultWaitMs)).finally(
-      () => {
-        this.#connecting = undefined;
-      },
-    );
-    return this.#connecting;
+  /**
+   * The connection, for questions about the pool. @throws BusyError when there is none in time,
+   * ServerGoneError once this link is closed (as rejections).
+   */
+  async connection(waitMs = defaultWaitMs): Promise<PoolConnection> {
+    if (this.#open !== undefined) return this.#open;
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      const cause = this.#cause;
+      const why = cause === undefined ? `no answer within ${waitMs} ms` : causeText(cause);
+      late.reject(new BusyError(`connect to the pool server: ${why}`, { cause }));
+    }, waitMs);
+    this.#waiting += 1;
+    this.#connecting ??= this.#connect().finally(() => {
+      this.#connecting = undefined;
+    });
+    try {
+      return await Promise.race([this.#connecting, late.promise]);
+    } finally {
+      this.#waiting -= 1;
+      clearTimeout(timer);
+    }
   }
 
   /**
@@ -64,14 +79,19 @@ export class PoolLink {
     prepared: PreparedRequest,
     options: SendOptions,
   ): Promise<SessionResponse> {
-    const target = this.#apps.get(app.name);
-    if (target === undefined) throw new Error(`application ${app.name}: it is not configured`);
-    const queueMs = options.queueMs || defaultWaitMs;
-    const deadline = performance.now() + queueMs;
-    for (let leftMs = queueMs; ; leftMs = deadline - performance.now()) {
-      const connection = this.#open ?? (await this.connection(leftMs));
+    const application = this.#apps.get(app.name);
+    if (application === undefined) throw new Error(`application ${app.name}: it is not configured`);
+    const { queueMs = 0 } = options;
+    const deadline = performance.now() + (queueMs || defaultWaitMs);
+    const leftMs = (): number => Math.max(1, deadline - performance.now());
+    for (let bounds = options; ;) {
+      let connection = this.#open;
+      if (connection === undefined) {
+        connection = await this.connection(leftMs());
+        if (queueMs > 0) bounds = { ...options, queueMs: leftMs() };
+      }
       try {
-        return await connection.send(target.application, prepared, options);
+        return await connection.send(application, prepared, bounds);
       } catch (error) {
         // It waited for a session when the server went: no instance has seen it.
         if (!(error instanceof ServerGoneError) || performance.now() >= deadline) throw error;
@@ -89,57 +109,26 @@ export class PoolLink {
     return this.#connection?.isOpen === true ? this.#connection : undefined;
   }
 
-  async #connect(deadlineMs: number): Promise<PoolConnection> {
+  /** Tries until there is a connection, or nobody waits for one any more. */
+  async #connect(): Promise<PoolConnection> {
+    this.#cause = undefined;
     for (;;) {
       if (this.#isClosed) throw new ServerGoneError("connect to the pool server: closed here");
       try {
         const connection = await this.#access.connect({ limitMs: connectLimitMs });
-        await this.#configure(connection);
-        this.#connection = connection;
-        if (!this.#isClosed) return connection;
-        connection.close();
-        continue;
-      } catch (error) {
-        if (error instanceof ConfigureError) throw error;
-        const isLate = performance.now() >= deadlineMs;
-        if (isLate && error instanceof PoolIOError) {
-          throw new BusyError(`connect to the pool server: ${error.message}`, { cause: error });
+        if (this.#isClosed) {
+          connection.close();
+          continue;
         }
-        if (isLate) throw error;
+        // What the first request would have to ask, and wait for without a limit of its own.
+        await connection.prepare(connectLimitMs);
+        this.#connection = connection;
+        return connection;
+      } catch (error) {
+        this.#cause = error;
+        if (this.#waiting === 0) throw error;
       }
       await Bun.sleep(pauseMs);
     }
   }
-
-  async #configure(connection: PoolConnection): Promise<void> {
-    connection.setUseGlobalQueue(this.#globalQueue);
-    try {
-      // Side by side: they are answered in their order.
-      await Promise.all(
-        Array.from(this.#apps.values(), ({ app }) =>
-          connection.configure(app.root, {
-            env: app.env,
-            spawnTimeoutMs: app.spawnTimeoutMs,
-            ...(app.user === undefined ? {} : { user: app.user }),
-            ...(app.concurrency === 0 ? {} : { concurrency: app.concurrency }),
-            ...(app.maxInstances === 0 ? {} : { maxInstances: app.maxInstances }),
-          }),
-        ),
-      );
-    } catch (error) {
-      connection.close();
-      throw error;
-    }
-  }
-}
-
-interface Target {
-  readonly app: AppConfig;
-  readonly application: Application;
-}
-
-function targetFor(app: AppConfig): Target {
-  const { root, environment, spawnMethod, type } = app;
-  const options = { root, environment, spawnMethod, appType: type };
-  return { app, application: new Application(options) };
 }

@@ -6,9 +6,10 @@
  * It leaves no orphans, however it ends: workers leave when their control channel ends, and the
  * pool server when no worker and no supervisor holds the other end of its wake socket.
  */
-import type { GatewayConfig } from "./config.ts";
+import { causeText } from "../wire/cause.ts";
+import type { AppConfig, GatewayConfig } from "./config.ts";
 import { Listener, showAddress } from "./listeners.ts";
-import { PoolKeeper } from "./pool-keeper.ts";
+import { type PoolDuty, PoolKeeper } from "./pool-keeper.ts";
 import type { Report } from "./report.ts";
 import type { GatewayStatus } from "./status-socket.ts";
 import { WorkerProcess } from "./worker-process.ts";
@@ -32,8 +33,8 @@ export class Supervisor {
   #workers: WorkerSet;
   /** The set of a reload that is not ready yet. */
   #coming: WorkerSet | undefined;
-  /** Sets of earlier configurations that still have requests to finish. */
-  readonly #leaving = new Set<WorkerSet>();
+  /** Sets of earlier configurations that still have requests to finish, and what they serve. */
+  readonly #leaving = new Map<WorkerSet, GatewayConfig>();
   #reloading: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -49,6 +50,7 @@ export class Supervisor {
         commandLine: () => poolServerArguments(this.#config),
         env: options.env,
         report: options.report,
+        duty: options.config,
       });
     } catch (error) {
       for (const listener of this.#listeners) listener.close();
@@ -127,7 +129,11 @@ export class Supervisor {
 
   /** All workers there are. */
   get #sets(): WorkerSet[] {
-    return [this.#workers, ...(this.#coming === undefined ? [] : [this.#coming]), ...this.#leaving];
+    return [
+      this.#workers,
+      ...(this.#coming === undefined ? [] : [this.#coming]),
+      ...this.#leaving.keys(),
+    ];
   }
 
   async #drain(): Promise<void> {
@@ -155,10 +161,13 @@ export class Supervisor {
     this.#coming = workers;
     const undo: (() => void)[] = [];
     try {
+      // What only the new ones serve is there before they accept; nothing else changes until then.
+      await this.#pool.use(this.#duty(config.apps));
       for (const listener of listeners) undo.push(listener.growTo(config.workers));
       await workers.start();
     } catch (error) {
       this.#listeners = old.listeners;
+      await this.#pool.use(this.#duty());
       for (const shrink of undo) shrink();
       closeAllBut(old.listeners, listeners);
       throw error;
@@ -167,20 +176,16 @@ export class Supervisor {
     }
     this.#config = config;
     this.#workers = workers;
-    this.#leaving.add(old.workers);
+    this.#leaving.set(old.workers, old.config);
     void this.#retire(old.workers, old.config.drainMs);
     closeAllBut(listeners, old.listeners);
     await this.#changePool(old.config);
   }
 
-  /** A pool server that is not there now is started with the new limits. */
+  /** A pool server that is not there now is started with all of it. */
   async #changePool(old: GatewayConfig): Promise<void> {
     const { pool, logLevel, logFormat } = this.#config;
-    if (!Bun.deepEquals(pool, old.pool)) {
-      await this.#pool.setLimits(pool).catch((error: unknown) => {
-        this.#report(0, "limits not set", { cause: String(error) });
-      });
-    }
+    await this.#pool.use(this.#duty());
     const later = [
       ...(pool.maxQueue === old.pool.maxQueue ? [] : ["pool.max_queue"]),
       ...(logLevel === old.logLevel && logFormat === old.logFormat ? [] : ["log of the pool"]),
@@ -191,6 +196,17 @@ export class Supervisor {
   async #retire(workers: WorkerSet, drainMs: number): Promise<void> {
     await workers.drain(drainMs, true);
     this.#leaving.delete(workers);
+    await this.#pool.use(this.#duty()).catch((error: unknown) => {
+      this.#report(0, "applications not removed", { cause: causeText(error) });
+    });
+  }
+
+  /** What the pool serves. @param coming applications of a configuration that is not in use yet. */
+  #duty(coming: readonly AppConfig[] = []): PoolDuty {
+    const { apps, pool } = this.#config;
+    const roots = new Set(apps.map(({ root }) => root));
+    const leaving = [...this.#leaving.values()].flatMap((config) => config.apps);
+    return { apps: [...apps, ...coming.filter(({ root }) => !roots.has(root))], leaving, pool };
   }
 
   /** The listeners of a configuration; those of `present` that it has too are kept. */

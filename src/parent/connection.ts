@@ -26,9 +26,9 @@ import { type Inspection, parseInspection } from "./inspection.ts";
 import { KeptSessions } from "./kept-sessions.ts";
 import { Outbox } from "./outbox.ts";
 import { PendingGets, type PendingGet } from "./pending-gets.ts";
-import { PooledRequest, type RequestBounds, type SignalSource } from "./pooled-request.ts";
+import { PooledRequest, type PoolRequest, type SendOptions } from "./pooled-request.ts";
 import * as refusals from "./refusals.ts";
-import { frameable, type PreparedRequest, prepareRequest, type SessionRequest } from "./request.ts";
+import { frameable, type PreparedRequest, prepareRequest } from "./request.ts";
 import type { SessionResponse } from "./response.ts";
 import { ReplyStream, type StreamReply } from "./reply-stream.ts";
 import { Session } from "./session.ts";
@@ -41,18 +41,6 @@ export interface GetOptions {
    */
   readonly signal?: AbortSignal | undefined;
 }
-
-/** How long a request may take, and how it is given up. */
-export interface SendOptions extends RequestBounds {
-  /** Gives up: whatever is under way rejects with the signal's reason. */
-  readonly signal?: SignalSource | undefined;
-}
-
-/**
- * A request as `request` over a session takes it; a body without CONTENT_LENGTH is sent in chunks
- * where the session is kept.
- */
-export type PoolRequest = SessionRequest & RequestBounds;
 
 export class PoolConnection implements Disposable {
   readonly #channel: OwnedFd;
@@ -160,6 +148,15 @@ export class PoolConnection implements Disposable {
       const settle = { resolve, reject };
       kept.serve(application, new PooledRequest(kept, application, prepared, options, settle));
     });
+  }
+
+  /**
+   * Asks what the first request would ask otherwise. @throws PoolIOError when no answer comes in
+   * time: then the connection is closed; ServerGoneError (as rejections).
+   */
+  async prepare(limitMs: number): Promise<void> {
+    const timer = setTimeout(() => this.#fail(refusals.silent(limitMs)), limitMs);
+    await (this.#keeping ??= this.#startKeeping()).finally(() => clearTimeout(timer));
   }
 
   /** The most instances there may be, 1 to 100,000. */

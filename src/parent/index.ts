@@ -9,7 +9,8 @@
  * This is the one file that gathers others: the package's export.
  */
 export { Application, type ApplicationOptions } from "./application.ts";
-export { PoolConnection, type GetOptions, type PoolRequest } from "./connection.ts";
+export { PoolConnection, type GetOptions } from "./connection.ts";
+export type { PoolRequest } from "./pooled-request.ts";
 export {
   AnswerTimeoutError,
   BusyError,

@@ -16,7 +16,7 @@ import { AnswerTimeoutError, BusyError, SessionError } from "./errors.ts";
 import { Exchange, type HeadListener } from "./exchange.ts";
 import { getOf } from "./refusals.ts";
 import { type BodyFraming, sendRequest } from "./request-body.ts";
-import type { PreparedRequest } from "./request.ts";
+import type { PreparedRequest, SessionRequest } from "./request.ts";
 import { SessionResponse } from "./response.ts";
 import type { Waiter } from "./session-line.ts";
 import type { SessionStream } from "./session-stream.ts";
@@ -33,6 +33,18 @@ export interface RequestBounds {
 
 /** Says when to give up; a function makes the signal when it is needed, aborted perhaps. */
 export type SignalSource = AbortSignal | (() => AbortSignal);
+
+/** How long a request may take, and how it is given up. */
+export interface SendOptions extends RequestBounds {
+  /** Gives up: whatever is under way rejects with the signal's reason. */
+  readonly signal?: SignalSource | undefined;
+}
+
+/**
+ * A request as `request` over a session takes it; a body without CONTENT_LENGTH is sent in chunks
+ * where the session is kept.
+ */
+export type PoolRequest = SessionRequest & RequestBounds;
 
 /** Where sessions come from. */
 export interface SessionSource {
@@ -70,7 +82,7 @@ export class PooledRequest implements Waiter, HeadListener {
     source: SessionSource,
     application: Application,
     prepared: PreparedRequest,
-    options: RequestBounds & { readonly signal?: SignalSource | undefined },
+    options: SendOptions,
     settle: {
       readonly resolve: (response: SessionResponse) => void;
       readonly reject: (error: unknown) => void;

@@ -23,6 +23,11 @@ export const closedHere: EndReason = (what) =>
 export const stoppedReading: EndReason = (what) =>
   new PoolIOError(`${what}: the pool server has stopped reading its commands`);
 
+/** The connection was given up because no answer came. */
+export function silent(limitMs: number): EndReason {
+  return (what) => new PoolIOError(`${what}: no answer within ${limitMs} ms`);
+}
+
 /** The connection had to be given up because of `cause`. */
 export function broken(cause: Error): EndReason {
   return (what) => new PoolIOError(`${what}: ${cause.message}`, { cause });

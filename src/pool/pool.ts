@@ -256,12 +256,13 @@ export class Pool<O> {
     return state.takeEffects();
   }
 
-  /** All instances leave the pool; open sessions go on. */
-  clear(now: number): Effects<O> {
+  /** All instances leave the pool, or those of one application; open sessions go on. */
+  clear(now: number, root?: ByteString): Effects<O> {
     const state = this.#state;
     const time = this.#advance(now);
     state.counters.clears++;
-    const all = new Set(state.applications.values());
+    const one = root === undefined ? undefined : state.applications.get(root);
+    const all = new Set(root === undefined ? state.applications.values() : one && [one]);
     for (const application of all) state.outdate(application, "cleared", time);
     settleAll(state, all, time);
     return state.takeEffects();

@@ -6,7 +6,7 @@ import type { OwnedFd } from "../native/owned-fd.ts";
 import type { Refusal, SessionId, WaiterId } from "../pool/types.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
-import type { PendingGet } from "./driver.ts";
+import type { PendingGet } from "./pending-get.ts";
 
 /** Whom the answers are for: the client. */
 export interface Asker {

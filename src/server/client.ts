@@ -13,10 +13,8 @@ import type { OwnedFd } from "../native/owned-fd.ts";
 import { receive } from "../native/socket.ts";
 import type { Refusal, SessionId } from "../pool/types.ts";
 import type { AppRequest } from "../wire/app-request.ts";
-import { escapeForLog, fromText, type ByteString } from "../wire/bytes.ts";
-import { ConfigureError, parseConfigureOptions } from "../wire/configure.ts";
-import { encodeDecimal, encodeError, encodePlainOk } from "../wire/replies.ts";
-import { encodeScalar } from "../wire/scalar-message.ts";
+import { escapeForLog, type ByteString } from "../wire/bytes.ts";
+import { encodePlainOk } from "../wire/replies.ts";
 import { ClientGet } from "./client-get.ts";
 import { CommandQueue } from "./command-queue.ts";
 import type { Arrival } from "./command-reader.ts";
@@ -25,15 +23,22 @@ import {
   type ChannelOwner,
   type DescriptorChannel,
 } from "./descriptor-channel.ts";
-import type { Driver, PendingGet } from "./driver.ts";
+import type { Driver } from "./driver.ts";
 import type { Log } from "./log.ts";
+import { carryOutOrder } from "./orders.ts";
 import { Outbox } from "./outbox.ts";
+import { notRegistered, type PendingGet } from "./pending-get.ts";
 import { encodeRefused } from "./refused.ts";
+import type { Rights } from "./rights.ts";
 
 /** What a client needs from the server around it. */
 export interface ClientContext {
   readonly driver: Driver;
   readonly log: Log;
+  /** What its clients may say. */
+  readonly rights: Rights;
+  /** The supervisor has registered all there is: clients may come. */
+  readonly admit: () => void;
   /** The client is over: forget it. */
   readonly ended: (client: Client) => void;
 }
@@ -48,7 +53,7 @@ export class Client {
   readonly #fd: number;
   readonly #context: ClientContext;
   readonly #outbox: Outbox;
-  readonly #queue = new CommandQueue();
+  readonly #queue: CommandQueue;
   #connection: Connection | undefined;
   #channel: Bun.Socket<ChannelOwner> | undefined;
   #hasChannel = false;
@@ -67,6 +72,7 @@ export class Client {
     this.number = number;
     this.#fd = fd;
     this.#context = context;
+    this.#queue = new CommandQueue(context.rights);
     this.#outbox = new Outbox(
       fd,
       () => this.end("its unread output exceeds 1 MiB"),
@@ -238,41 +244,16 @@ export class Client {
       case "cancel":
         this.#cancel(command.tag);
         return undefined;
-      case "clear":
-        driver.clear();
-        return undefined;
-      case "setMax":
-        driver.setLimits({ max: command.max });
-        return undefined;
-      case "setMaxPerApp":
-        driver.setLimits({ maxPerApp: command.maxPerApp });
-        return undefined;
-      case "setMaxIdleTime":
-        driver.setLimits({ maxIdleMs: command.seconds * 1000 });
-        return undefined;
-      case "setUseGlobalQueue":
-        driver.setLimits({ useGlobalQueue: command.useGlobalQueue });
-        return undefined;
-      case "getActive":
-        this.#outbox.reply(encodeDecimal(driver.active));
-        return undefined;
-      case "getCount":
-        this.#outbox.reply(encodeDecimal(driver.count));
-        return undefined;
-      case "getSpawnServerPid":
-        this.#outbox.reply(encodeDecimal(driver.spawnServerPid));
-        return undefined;
       case "openDescriptorChannel":
         return this.#openChannel();
-      case "configure":
-        this.#configure(command.root, command.options);
-        return undefined;
-      case "inspect":
-        this.#outbox.reply(encodeScalar(driver.inspect()));
-        return undefined;
       case "invalid":
         this.end(command.error.message);
         return undefined;
+      default: {
+        const reply = carryOutOrder(command, driver, this.#context.admit);
+        if (reply !== undefined) this.#outbox.reply(reply);
+        return undefined;
+      }
     }
   }
 
@@ -281,7 +262,7 @@ export class Client {
     // them.
     if (!this.#outbox.empty) return this.#getWhenDrained(app);
     const get = new ClientGet(this, app, undefined, false);
-    this.#context.driver.get(get);
+    this.#ask(get);
     if (get.answered || this.#ended) return undefined;
     this.#waiting = get;
     return new Promise((resolve) => {
@@ -315,8 +296,18 @@ export class Client {
       return;
     }
     const get = new ClientGet(this, app, tag, kept);
-    this.#context.driver.get(get);
+    this.#ask(get);
     if (!get.answered) this.#tagged?.set(tag, get);
+  }
+
+  /** To a worker the root of its get is a name, and the other words mean nothing. */
+  #ask(get: ClientGet): void {
+    const { driver, rights } = this.#context;
+    if (rights !== "worker" || driver.applications.of(get.app.root) !== undefined) {
+      return driver.get(get);
+    }
+    get.answered = true;
+    this.refused(get, notRegistered);
   }
 
   /** A session for a get of this client; `stream` is the client's from here on. */
@@ -375,16 +366,6 @@ export class Client {
     }
     this.#outbox.inBandDescriptor(encodePlainOk(), theirs);
     this.#outbox.useChannel(fd);
-  }
-
-  #configure(root: ByteString, json: Uint8Array): void {
-    try {
-      this.#context.driver.configure(root, parseConfigureOptions(json));
-      this.#outbox.reply(encodePlainOk());
-    } catch (error) {
-      if (!(error instanceof ConfigureError)) throw error;
-      this.#outbox.reply(encodeError(fromText(error.message)));
-    }
   }
 }
 

@@ -3,11 +3,15 @@
  * (PROTOCOL section 3).
  */
 import type { ByteString } from "../wire/bytes.ts";
+import { MAX_REGISTER_BYTES } from "../wire/register.ts";
 import { CommandReader, type Arrival } from "./command-reader.ts";
+import type { Rights } from "./rights.ts";
 
 /** What a client may have waiting. */
 const maxCommands = 1000;
 const maxBytes = 256 * 1024;
+/** The supervisor too, beside one registration that has not come in full. */
+const maxSupervisorBytes = maxBytes + MAX_REGISTER_BYTES;
 
 /** A command that waits, and its length on the wire. */
 interface Waiting {
@@ -16,9 +20,15 @@ interface Waiting {
 }
 
 export class CommandQueue {
-  readonly #reader = new CommandReader();
+  readonly #reader: CommandReader;
+  readonly #maxBytes: number;
   #waiting: Waiting[] = [];
   #bytes = 0;
+
+  constructor(rights: Rights) {
+    this.#reader = new CommandReader(rights);
+    this.#maxBytes = rights === "supervisor" ? maxSupervisorBytes : maxBytes;
+  }
 
   /** Takes bytes. They are borrowed until `next` or `hold` has taken what is in them. */
   receive(chunk: Uint8Array): void {
@@ -74,7 +84,8 @@ export class CommandQueue {
     const commands = this.#waiting.length + pending;
     const bytes = this.#bytes + this.#reader.buffered;
     if (commands > maxCommands) return `more than ${maxCommands} commands wait`;
-    if (bytes > maxBytes) return `${bytes} bytes of commands wait, ${maxBytes} at most`;
+    const most = this.#maxBytes;
+    if (bytes > most) return `${bytes} bytes of commands wait, ${most} at most`;
     return undefined;
   }
 

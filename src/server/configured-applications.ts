@@ -1,39 +1,69 @@
 /**
- * What `configure` said of each application, bounded against a client that invents names or values.
+ * What `configure` and `register` said of each application, bounded against a client that invents
+ * names or values.
  */
-import type { ByteString } from "../wire/bytes.ts";
+import type { SpawnRequest } from "../spawn/spawner.ts";
+import type { AppRequest } from "../wire/app-request.ts";
+import { fromText, type ByteString } from "../wire/bytes.ts";
 import { ConfigureError, type InstanceOptions } from "../wire/configure.ts";
 
-/** What may be configured at once. */
-const maxApplications = 10_000;
+/** What may be configured at once: more than anybody has seen, and little enough to keep. */
+export const maxApplications = 10_000;
 const maxBytes = 16 * 1024 * 1024;
 
+/** One application: how its instances are made. */
+export interface ConfiguredApplication {
+  readonly options: InstanceOptions;
+  /** What takes the place of the words of every get, if it is registered. */
+  readonly request: AppRequest | undefined;
+}
+
 export class ConfiguredApplications {
-  readonly #applications = new Map<ByteString, { options: InstanceOptions; bytes: number }>();
+  readonly #applications = new Map<
+    ByteString,
+    ConfiguredApplication & { readonly bytes: number }
+  >();
   #bytes = 0;
 
-  of(root: ByteString): InstanceOptions | undefined {
-    return this.#applications.get(root)?.options;
+  /** All that an instance of the application a get names is made from. */
+  spawnRequest(app: AppRequest, timeoutMs: number): SpawnRequest {
+    const configured = this.#applications.get(app.root);
+    if (configured === undefined) return { ...app, timeoutMs };
+    const { options, request } = configured;
+    return {
+      ...(request ?? app),
+      ...(options.env === undefined ? {} : { variables: options.env }),
+      ...(options.concurrency === undefined ? {} : { concurrency: options.concurrency }),
+      ...(options.user === undefined ? {} : { user: fromText(options.user) }),
+      timeoutMs: options.spawnTimeoutMs ?? timeoutMs,
+    };
   }
 
-  /** No options clear what was said before. @throws ConfigureError when there are too many. */
-  set(root: ByteString, options: InstanceOptions): void {
-    const isCleared = Object.keys(options).length === 0;
-    const bytes = isCleared ? 0 : root.length + JSON.stringify(options).length;
-    const total = this.#bytes - (this.#applications.get(root)?.bytes ?? 0) + bytes;
-    if (isCleared) {
-      this.#applications.delete(root);
-    } else {
-      if (this.#applications.size >= maxApplications && !this.#applications.has(root)) {
-        throw new ConfigureError(
-          `configure: ${maxApplications} applications are configured already`,
-        );
-      }
-      if (total > maxBytes) {
-        throw new ConfigureError(`configure: options exceed ${maxBytes} bytes in all`);
-      }
-      this.#applications.set(root, { options, bytes });
+  of(root: ByteString): ConfiguredApplication | undefined {
+    return this.#applications.get(root);
+  }
+
+  /**
+   * No options, of an application that is not registered, clear what was said before.
+   * @throws ConfigureError when there are too many.
+   */
+  set(root: ByteString, options: InstanceOptions, request?: AppRequest): void {
+    if (request === undefined && Object.keys(options).length === 0) return this.delete(root);
+    const known = this.#applications.get(root);
+    const bytes = root.length + JSON.stringify([options, request]).length;
+    const total = this.#bytes - (known?.bytes ?? 0) + bytes;
+    if (known === undefined && this.#applications.size >= maxApplications) {
+      throw new ConfigureError(`configure: ${maxApplications} applications are configured already`);
     }
+    if (total > maxBytes) {
+      throw new ConfigureError(`configure: options exceed ${maxBytes} bytes in all`);
+    }
+    this.#applications.set(root, { options, request, bytes });
     this.#bytes = total;
+  }
+
+  delete(root: ByteString): void {
+    this.#bytes -= this.#applications.get(root)?.bytes ?? 0;
+    this.#applications.delete(root);
   }
 }

@@ -15,32 +15,17 @@ import type {
   SpawnId,
   WaiterId,
 } from "../pool/types.ts";
-import { SpawnError, type Instance, type Spawner, type SpawnRequest } from "../spawn/spawner.ts";
+import { SpawnError, type Instance, type Spawner } from "../spawn/spawner.ts";
 import { snapshotJson } from "../status/json.ts";
 import type { AppRequest } from "../wire/app-request.ts";
-import { ascii, escapeForLog, fromText, type ByteString } from "../wire/bytes.ts";
+import { ascii, escapeForLog, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import type { InstanceOptions } from "../wire/configure.ts";
 import { ConfiguredApplications } from "./configured-applications.ts";
-import { Connector, type Connecting } from "./connector.ts";
+import { Connector } from "./connector.ts";
 import type { Log } from "./log.ts";
+import { notRegistered, type PendingGet } from "./pending-get.ts";
 import { RestartFiles } from "./restart-file.ts";
-
-/**
- * A get, made by whoever asks: exactly one of `granted` and `refused` is called, once, unless it is
- * cancelled. `answered`, `waiter` and `waitingSession` are the driver's to write.
- */
-export interface PendingGet extends Connecting {
-  readonly app: AppRequest;
-  /** Whether the session may be kept: then `recalled` may be called once, after `granted`. */
-  readonly kept: boolean;
-  waiter: WaiterId | undefined;
-  /** A session began; `stream` is the callee's from here on. */
-  granted(pid: number, session: SessionId, stream: OwnedFd): void;
-  refused(refusal: Refusal): void;
-  /** The session is wanted back: `closeSession` or `keepSession` is due. */
-  recalled(): void;
-}
 
 /** A kept session, or one that will be if its instance can be connected to. */
 interface KeptSession {
@@ -60,6 +45,8 @@ export interface DriverOptions {
 }
 
 export class Driver {
+  /** What is known of each application; `configure` and `unregister` change it. */
+  readonly applications = new ConfiguredApplications();
   readonly #spawner: Spawner;
   readonly #pool: Pool<AppRequest>;
   readonly #log: Log;
@@ -72,7 +59,6 @@ export class Driver {
   #atHand: PendingGet | undefined;
   readonly #waiting = new Map<WaiterId, PendingGet>();
   readonly #kept = new Map<SessionId, KeptSession>();
-  readonly #configured = new ConfiguredApplications();
   /** Effects of what performing others led to. */
   readonly #later: Effect<AppRequest>[] = [];
   #performing = false;
@@ -130,7 +116,7 @@ export class Driver {
     const now = this.#now();
     const restart = this.#pool.hasInstances(root, now) && this.#restartFiles.askedFor(root);
     const expectedConcurrency =
-      this.#configured.of(root)?.concurrency ?? this.#spawner.expectedConcurrency(app);
+      this.applications.of(root)?.options.concurrency ?? this.#spawner.expectedConcurrency(app);
     const request = { root, options: app, restart, expectedConcurrency, kept: get.kept };
     const { waiter, effects } = this.#pool.get(request, now);
     get.waiter = waiter;
@@ -169,19 +155,35 @@ export class Driver {
     this.#perform(this.#pool.setLimits(limits, this.#now()));
   }
 
-  clear(): void {
-    this.#log.event(1, "pool cleared");
-    this.#perform(this.#pool.clear(this.#now()));
+  /** Lets all instances go, or those of one application with what was kept to make more of. */
+  clear(root?: ByteString): void {
+    const app = root === undefined ? {} : { app: escapeForLog(root) };
+    this.#log.event(1, "pool cleared", app);
+    this.#perform(this.#pool.clear(this.#now(), root));
+    if (root !== undefined) this.#spawner.reload(root);
   }
 
   /**
-   * Options for the instances spawned from now on. @throws ConfigureError when there are too many.
+   * Options for the instances spawned from now on. @param request registers the application: it
+   * takes the place of what gets say. @throws ConfigureError when there are too many.
    */
-  configure(root: ByteString, options: InstanceOptions): void {
-    this.#configured.set(root, options);
+  configure(root: ByteString, options: InstanceOptions, request?: AppRequest): void {
+    this.applications.set(root, options, request);
     const { maxInstances } = options;
     const limit = maxInstances === undefined ? {} : { maxInstances };
     this.#perform(this.#pool.configure(root, limit, this.#now()));
+  }
+
+  /** The application may be named no more: its gets are refused, then its instances go. */
+  unregister(root: ByteString): void {
+    if (this.applications.of(root) === undefined) return;
+    this.configure(root, {});
+    for (const get of this.#waiting.values()) {
+      if (get.app.root !== root) continue;
+      this.cancel(get);
+      get.refused(notRegistered);
+    }
+    this.clear(root);
   }
 
   /** Lets go of every instance and stops acting on whatever comes in later. */
@@ -319,25 +321,15 @@ export class Driver {
     }
   }
 
-  #request(app: AppRequest): SpawnRequest {
-    const configured = this.#configured.of(app.root);
-    if (configured === undefined) return { ...app, timeoutMs: this.#spawnTimeoutMs };
-    return {
-      ...app,
-      ...(configured.env === undefined ? {} : { variables: configured.env }),
-      ...(configured.concurrency === undefined ? {} : { concurrency: configured.concurrency }),
-      ...(configured.user === undefined ? {} : { user: fromText(configured.user) }),
-      timeoutMs: configured.spawnTimeoutMs ?? this.#spawnTimeoutMs,
-    };
-  }
-
   async #spawn(spawn: SpawnId, app: AppRequest): Promise<void> {
     const began = this.#now();
     const name = escapeForLog(app.root);
     this.#log.event(2, "spawning", { app: name, type: escapeForLog(ascii(app.appType)) });
     let instance: Instance;
     try {
-      instance = await this.#spawner.spawn(this.#request(app));
+      instance = await this.#spawner.spawn(
+        this.applications.spawnRequest(app, this.#spawnTimeoutMs),
+      );
     } catch (error) {
       if (this.#closed) return;
       const message = causeText(error);

@@ -4,6 +4,9 @@
  * It ends when the wake socket does, or when `stop` is called (a signal): it takes no new client,
  * carries out what its clients have sent, closes them, lets go of every instance, ends the spawner
  * in bounded time, and removes the FIFO.
+ *
+ * With a supervisor (PROTOCOL section 12), clients wait until that has registered the applications,
+ * and may ask for these only.
  */
 import { putOnEventLoop } from "../native/event-loop.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
@@ -24,6 +27,8 @@ export interface ServerOptions {
    * The server's end of the pair the parent holds (descriptor 3); owned by the server from here on.
    */
   readonly wakeSocket: OwnedFd;
+  /** The server's end of the supervisor's channel, its own likewise; undefined: there is none. */
+  readonly supervisor?: OwnedFd | undefined;
   readonly spawner: Spawner;
   readonly pool: Pool<AppRequest>;
   readonly log: Log;
@@ -39,6 +44,7 @@ export class PoolServer {
   readonly #fifo: StatusFifo | undefined;
   readonly #clients = new Set<Client>();
   readonly #context: ClientContext;
+  readonly #admitted = Promise.withResolvers<void>();
   readonly #hurry = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
   #clientCount = 0;
@@ -51,6 +57,8 @@ export class PoolServer {
     this.#context = {
       driver: this.#driver,
       log,
+      rights: options.supervisor === undefined ? "parent" : "worker",
+      admit: () => this.#admitted.resolve(),
       ended: (client) => this.#clients.delete(client),
     };
     this.#wake = new WakeLoop({
@@ -88,6 +96,12 @@ export class PoolServer {
    * the spawner and offers the report.
    */
   async start(): Promise<void> {
+    const { supervisor } = this.#options;
+    if (supervisor !== undefined) {
+      void this.#adopt(supervisor, this.#supervisorContext());
+      await this.#admitted.promise;
+      if (this.#stopping) return;
+    }
     await this.#wake.start();
     await nextTurn();
     if (this.#stopping) return;
@@ -99,8 +113,18 @@ export class PoolServer {
   stop(why: string): void {
     if (this.#stopping) return;
     this.#stopping = true;
+    this.#admitted.resolve();
     this.#options.log.event(1, "server ends", { reason: why });
     void this.#shutDown();
+  }
+
+  /** Its end before it has admitted clients leaves nobody who could. */
+  #supervisorContext(): ClientContext {
+    const ended = (client: Client): void => {
+      this.#clients.delete(client);
+      if (!this.#wake.hasStarted) this.stop("the supervisor is gone");
+    };
+    return { ...this.#context, rights: "supervisor", ended };
   }
 
   /** Skips the polite waits of an ending. */
@@ -123,9 +147,9 @@ export class PoolServer {
     this.#ended.resolve();
   }
 
-  async #adopt(fd: OwnedFd): Promise<void> {
+  async #adopt(fd: OwnedFd, context = this.#context): Promise<void> {
     this.#clientCount += 1;
-    const client = new Client(this.#clientCount, fd.number, this.#context);
+    const client = new Client(this.#clientCount, fd.number, context);
     this.#clients.add(client);
     this.#options.log.event(3, "client connected", { client: client.number });
     try {

@@ -61,6 +61,11 @@ export class WakeLoop {
     if (this.#closed) this.#socket.terminate();
   }
 
+  /** Whether anybody can have been answered. */
+  get hasStarted(): boolean {
+    return this.#socket !== undefined;
+  }
+
   /** Answers nobody any more and closes the socket. */
   close(): void {
     if (this.#closed) return;

@@ -1,8 +1,8 @@
 /**
  * The commands of a client, in both directions, from one table: a command's entry says how many
  * arguments it has, how they are read and how they are written. Kinds are the names on the wire.
- * `configure` is followed by a scalar (configure.ts); who reads the connection pulls it. Errors are
- * ProtocolErrors: `command <name>: <cause>`.
+ * `configure` and `register` are followed by a scalar (configure.ts, register.ts); who reads the
+ * connection pulls it. Errors are ProtocolErrors: `command <name>: <cause>`.
  */
 
 import {
@@ -27,7 +27,14 @@ export const MAX_REQUEST_BYTES = 300;
 
 /** Commands that are their name alone. */
 type PlainKind =
-  "clear" | "getActive" | "getCount" | "getSpawnServerPid" | "openDescriptorChannel" | "inspect";
+  | "clear"
+  | "getActive"
+  | "getCount"
+  | "getSpawnServerPid"
+  | "openDescriptorChannel"
+  | "inspect"
+  | "admit"
+  | "ping";
 
 export type Command =
   | { readonly kind: "get"; readonly app: AppRequest }
@@ -50,6 +57,10 @@ export type Command =
   | { readonly kind: "setMaxIdleTime"; readonly seconds: number }
   | { readonly kind: "setUseGlobalQueue"; readonly useGlobalQueue: boolean }
   | { readonly kind: "configure"; readonly root: ByteString }
+  /** Of the supervisor (PROTOCOL section 12), as are those below and `admit`, `ping`. */
+  | { readonly kind: "register"; readonly root: ByteString }
+  | { readonly kind: "retire"; readonly root: ByteString }
+  | { readonly kind: "unregister"; readonly root: ByteString }
   | { readonly [K in PlainKind]: { readonly kind: K } }[PlainKind];
 
 type Kind = Command["kind"];
@@ -114,17 +125,18 @@ const table: { readonly [K in Kind]: Entry<K> } = {
     }),
     write: (command) => [ascii(String(command.useGlobalQueue))],
   },
-  configure: {
-    arity: 1,
-    parse: (elements) => ({ kind: "configure", root: elementAt(elements, 1) }),
-    write: (command) => [command.root],
-  },
+  configure: aboutApplication("configure"),
+  register: aboutApplication("register"),
+  retire: aboutApplication("retire"),
+  unregister: aboutApplication("unregister"),
   clear: plain("clear"),
   getActive: plain("getActive"),
   getCount: plain("getCount"),
   getSpawnServerPid: plain("getSpawnServerPid"),
   openDescriptorChannel: plain("openDescriptorChannel"),
   inspect: plain("inspect"),
+  admit: plain("admit"),
+  ping: plain("ping"),
 };
 
 /** The table by name on the wire: a Map, because a peer may well call its command `constructor`. */
@@ -189,6 +201,15 @@ function aboutRequest<K extends AboutRequest["kind"]>(kind: K): Entry<K> {
   });
   const write = ({ sessionId, what }: AboutRequest) => [decimal(sessionId), what];
   return { arity: 2, parse, write } as unknown as Entry<K>;
+}
+
+type AboutApplication =
+  CommandOf<"configure"> | CommandOf<"register"> | CommandOf<"retire"> | CommandOf<"unregister">;
+
+function aboutApplication<K extends AboutApplication["kind"]>(kind: K): Entry<K> {
+  const parse = (elements: readonly ByteString[]) => ({ kind, root: elementAt(elements, 1) });
+  const write = ({ root }: AboutApplication) => [root];
+  return { arity: 1, parse, write } as unknown as Entry<K>;
 }
 
 function plain<K extends PlainKind>(kind: K): Entry<K> {

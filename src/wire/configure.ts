@@ -39,10 +39,15 @@ export function encodeConfigureOptions(options: InstanceOptions): Uint8Array {
   return encodeScalar(Buffer.from(JSON.stringify(options)));
 }
 
-/** The options that the bytes of the scalar are. */
+/** The options that the bytes of the scalar are. @throws ConfigureError. */
 export function parseConfigureOptions(json: Uint8Array): InstanceOptions {
+  return instanceOptions(parseObject(json));
+}
+
+/** Checks what claims to be options. @throws ConfigureError. */
+export function instanceOptions(given: object): InstanceOptions {
   const options: { -readonly [K in keyof InstanceOptions]: InstanceOptions[K] } = {};
-  for (const [key, value] of Object.entries(parseObject(json))) {
+  for (const [key, value] of Object.entries(given)) {
     switch (key) {
       case "env":
         options.env = parseEnv(value);
@@ -69,7 +74,8 @@ export function parseConfigureOptions(json: Uint8Array): InstanceOptions {
   return options;
 }
 
-function parseObject(json: Uint8Array): object {
+/** The object that JSON is. @throws ConfigureError. */
+export function parseObject(json: Uint8Array): object {
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(json);
@@ -109,7 +115,8 @@ function userName(value: unknown): string {
   throw new ConfigureError(`configure: user is ${show(value)}, not the name of a user`);
 }
 
-function object(what: string, value: unknown): object {
+/** The value, if it is an object. @throws ConfigureError, which calls it `what`. */
+export function object(what: string, value: unknown): object {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
   throw new ConfigureError(`configure: ${what} must be an object, not ${show(value)}`);
 }

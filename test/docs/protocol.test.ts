@@ -19,6 +19,11 @@ import {
   encodeStack,
 } from "../../src/wire/instance-protocol.ts";
 import { parseLifelineMessage } from "../../src/wire/instance-protocol.ts";
+import {
+  encodeRegistration,
+  parseRegistration,
+  registrationJson,
+} from "../../src/wire/register.ts";
 import * as replies from "../../src/wire/replies.ts";
 import { encodeSessionHeaders, parseSessionHeaders } from "../../src/wire/session-headers.ts";
 import * as spawning from "../../src/wire/spawn-protocol.ts";
@@ -96,6 +101,29 @@ const examples: Readonly<Record<string, Example>> = {
       parseConfigureOptions(stream.nextScalar(100) ?? new Uint8Array()),
     ],
     meaning: [{ kind: "configure", root: app.root }, { concurrency: 8 }],
+  },
+  register: {
+    encoded: Buffer.concat([
+      encodeCommand({ kind: "register", root: app.root }),
+      encodeRegistration(
+        registrationJson({
+          lowerPrivilege: true,
+          lowestUser: "nobody",
+          environment: "production",
+          spawnMethod: "smart",
+          appType: "rack",
+          options: { concurrency: 8 },
+        }),
+      ),
+    ]),
+    read: (stream) => [
+      parseCommand(array(stream)),
+      parseRegistration(app.root, stream.nextScalar(100) ?? new Uint8Array()),
+    ],
+    meaning: [
+      { kind: "register", root: app.root },
+      { app: { ...app, lowerPrivilege: true }, options: { concurrency: 8 } },
+    ],
   },
   ok: reply(replies.encodeOk(4711, 0), { kind: "session", pid: 4711, sessionId: 0 }),
   "plain ok": reply(replies.encodePlainOk(), { kind: "ok" }),

@@ -1,8 +1,10 @@
 /** A worker's way to the pool server: what happens when that dies, and who gets its places. */
 import { describe, expect, test } from "bun:test";
-import type { PoolConnection } from "../../src/parent/index.ts";
+import type { PoolKeeper } from "../../src/gateway/pool-keeper.ts";
+import { BusyError } from "../../src/parent/index.ts";
 import { until } from "../helpers/condition.ts";
 import { pidOf } from "../helpers/processes.ts";
+import { rejection } from "../parent/rejection.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { ProxiedGateway } from "./proxied.ts";
 
@@ -53,6 +55,16 @@ test("the pool server killed under load: no request fails, and instances are con
   expect(await (await gateway.fetch("/color")).text()).toBe("blue");
 });
 
+test("each request waits as long as it may itself, also where several share one connection", async () => {
+  await using gateway = ProxiedGateway.start(temporaryDirectory(), { main: program });
+  const server = pidOf(gateway.keeper);
+  process.kill(server, "SIGSTOP");
+  const patient = gateway.link.connection(60_000);
+  expect(await rejection(gateway.link.connection(100))).toBeInstanceOf(BusyError);
+  process.kill(server, "SIGCONT");
+  expect((await patient).isOpen).toBe(true);
+});
+
 test("a request waits for a server no longer than for an instance, and then is busy", async () => {
   const limits = {
     maxHeaderBytes: 16_384,
@@ -75,8 +87,8 @@ test("a request waits for a server no longer than for an instance, and then is b
   await until("it is served again", async () => (await gateway.fetch("/")).status === 200);
 });
 
-async function isShared(connection: PoolConnection): Promise<boolean> {
-  const { applications } = await connection.inspect();
+async function isShared(keeper: PoolKeeper): Promise<boolean> {
+  const { applications } = await keeper.inspect();
   return applications.some(({ instances }) => instances.some(({ sessions }) => sessions > 1));
 }
 
@@ -104,7 +116,11 @@ describe("a request whose application has one process, which is busy", () => {
     const one = { maxInstances: 1, concurrency: 1 };
     const apps = { main: gate };
     await using gateway = ProxiedGateway.start(temporaryDirectory(), apps, changes, [], one);
-    const pid = Number(await (await gateway.fetch("/")).text());
+    // An instance may take longer to start than a request waits.
+    const pid = await until("it is served", async () => {
+      const answer = await gateway.fetch("/");
+      return answer.ok ? Number(await answer.text()) : undefined;
+    });
     expect(pid).toBeGreaterThan(1);
     const connection = await gateway.link.connection();
     await until("nothing is kept", async () => (await connection.getActive()) === 0);
@@ -112,7 +128,7 @@ describe("a request whose application has one process, which is busy", () => {
     await until("it is busy", async () => (await connection.getActive()) === 1);
     const besides = gateway.fetch("/");
     if (globalQueue) await besides;
-    else await until("it has two", () => isShared(connection));
+    else await until("it has two", () => isShared(gateway.keeper));
     process.kill(pid, "SIGUSR2");
     expect((await waiting).status).toBe(200);
     return (await besides).status;
@@ -128,9 +144,9 @@ describe("a request whose application has one process, which is busy", () => {
 });
 
 test("two applications that compete for one place are both served", async () => {
-  const options = ["--max", "1"];
+  const pool = { max: 1, maxPerApp: 0, maxIdleSeconds: 60, maxQueue: 0, globalQueue: true };
   const apps = { main: program, other: program };
-  await using gateway = ProxiedGateway.start(temporaryDirectory(), apps, {}, options);
+  await using gateway = ProxiedGateway.start(temporaryDirectory(), apps, { pool });
   const counts = { main: 0, other: 0 };
   const enough = 40;
   const isOver = (): boolean => Math.min(counts.main, counts.other) >= enough;
@@ -144,8 +160,7 @@ test("two applications that compete for one place are both served", async () => 
   );
   const statuses = (await Promise.all(visitors)).flat();
   expect(new Set(statuses)).toEqual(new Set([200]));
-  const pool = await gateway.link.connection();
-  const { counters } = await pool.inspect();
+  const { counters } = await gateway.keeper.inspect();
   // One had to make room for the other.
   expect(counters.retirements["evicted"]).toBeGreaterThan(0);
 });

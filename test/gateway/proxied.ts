@@ -58,9 +58,10 @@ export class ProxiedGateway implements AsyncDisposable {
       commandLine: () => ["0", "builtin", "", "", "", "", ...options],
       env: process.env,
       report: () => {},
+      duty: config,
     });
     this.#access = attachPoolServer(duplicate(this.keeper.wakeFd).take());
-    this.link = new PoolLink(this.#access, apps, config.pool.globalQueue);
+    this.link = new PoolLink(this.#access, apps);
     const handler = createHandler({
       config,
       onFailure: () => {},

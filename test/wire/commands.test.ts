@@ -38,6 +38,11 @@ const golden: readonly (readonly [string, Command])[] = [
   ["\0\x16openDescriptorChannel\0", { kind: "openDescriptorChannel" }],
   ["\0\x0dconfigure\0/a\0", { kind: "configure", root: b("/a") }],
   ["\0\x08inspect\0", { kind: "inspect" }],
+  ["\0\x0cregister\0/a\0", { kind: "register", root: b("/a") }],
+  ["\0\x0aretire\0/a\0", { kind: "retire", root: b("/a") }],
+  ["\0\x0eunregister\0/a\0", { kind: "unregister", root: b("/a") }],
+  ["\0\x06admit\0", { kind: "admit" }],
+  ["\0\x05ping\0", { kind: "ping" }],
 ];
 
 function parseFrame(...pieces: Uint8Array[]): Command | undefined {

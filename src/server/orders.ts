@@ -1,0 +1,92 @@
+/**
+ * Commands that are about the pool, not about the sessions of who says them: settings, questions,
+ * and those of the supervisor (PROTOCOL sections 3, 9 and 12).
+ */
+import { fromText } from "../wire/bytes.ts";
+import { ConfigureError, parseConfigureOptions } from "../wire/configure.ts";
+import { parseRegistration } from "../wire/register.ts";
+import { encodeDecimal, encodeError, encodePlainOk } from "../wire/replies.ts";
+import { encodeScalar } from "../wire/scalar-message.ts";
+import type { Arrival } from "./command-reader.ts";
+import type { Driver } from "./driver.ts";
+
+type OrderKind =
+  | "clear"
+  | "setMax"
+  | "setMaxPerApp"
+  | "setMaxIdleTime"
+  | "setUseGlobalQueue"
+  | "getActive"
+  | "getCount"
+  | "getSpawnServerPid"
+  | "inspect"
+  | "configure"
+  | "register"
+  | "retire"
+  | "unregister"
+  | "admit"
+  | "ping";
+
+export type Order = Extract<Arrival, { readonly kind: OrderKind }>;
+
+/**
+ * @param admit has the server take clients. @returns the reply, if there is one to the command.
+ * @throws ProtocolError when a registration makes no sense.
+ */
+export function carryOutOrder(
+  order: Order,
+  driver: Driver,
+  admit: () => void,
+): Uint8Array | undefined {
+  switch (order.kind) {
+    case "clear":
+      driver.clear();
+      return undefined;
+    case "setMax":
+      driver.setLimits({ max: order.max });
+      return undefined;
+    case "setMaxPerApp":
+      driver.setLimits({ maxPerApp: order.maxPerApp });
+      return undefined;
+    case "setMaxIdleTime":
+      driver.setLimits({ maxIdleMs: order.seconds * 1000 });
+      return undefined;
+    case "setUseGlobalQueue":
+      driver.setLimits({ useGlobalQueue: order.useGlobalQueue });
+      return undefined;
+    case "getActive":
+      return encodeDecimal(driver.active);
+    case "getCount":
+      return encodeDecimal(driver.count);
+    case "getSpawnServerPid":
+      return encodeDecimal(driver.spawnServerPid);
+    case "inspect":
+      return encodeScalar(driver.inspect());
+    case "configure":
+      return answerOf(() => driver.configure(order.root, parseConfigureOptions(order.options)));
+    case "register":
+      return answerOf(() => {
+        const { app, options } = parseRegistration(order.root, order.options);
+        driver.configure(app.root, options, app);
+      });
+    case "retire":
+      return answerOf(() => driver.clear(order.root));
+    case "unregister":
+      return answerOf(() => driver.unregister(order.root));
+    case "admit":
+      return answerOf(admit);
+    case "ping":
+      return encodePlainOk();
+  }
+}
+
+/** `ok` to what can be taken, and why to what cannot. */
+function answerOf(action: () => void): Uint8Array {
+  try {
+    action();
+    return encodePlainOk();
+  } catch (error) {
+    if (!(error instanceof ConfigureError)) throw error;
+    return encodeError(fromText(error.message));
+  }
+}
