@@ -17,6 +17,7 @@ import type { BuiltinSpawnerOptions } from "../spawn/builtin/builtin-spawner.ts"
 import type { Spawner } from "../spawn/spawner.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { toText, type ByteString } from "../wire/bytes.ts";
+import { causeText } from "../wire/cause.ts";
 import { readConfig, type Config } from "./config.ts";
 import { reapStrangers } from "./reaper.ts";
 import { reportMistakes } from "./mistakes.ts";
@@ -95,7 +96,7 @@ function openLog(path: ByteString): LineWriter {
   try {
     return new LineWriter(path);
   } catch (error) {
-    const cause = error instanceof SyscallError ? error.code : String(error);
+    const cause = error instanceof SyscallError ? error.code : causeText(error);
     throw new StartError(`LOG_FILE '${toText(path)}' cannot be opened: ${cause}`);
   }
 }

@@ -4,9 +4,12 @@
  * holds the event loop. What finds no room, in the buffer or on the disk, is dropped, counted, and
  * mentioned when there is room again.
  */
-import { close, constants, fstatSync, openSync, write } from "node:fs";
+import { close, fstatSync, write } from "node:fs";
 
-const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK } = constants;
+import { SyscallError } from "../native/errno.ts";
+import { openOwn } from "../native/own-file.ts";
+import { fromText } from "../wire/bytes.ts";
+import { causeText } from "../wire/cause.ts";
 
 /** How long a line may wait for company. */
 const gatherMs = 100;
@@ -145,9 +148,9 @@ export class BufferedLog {
 function openLog(path: string): number {
   try {
     // Non-blocking: a pipe that nobody reads must not hold us.
-    return openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o644);
+    return openOwn(fromText(path), "append").take();
   } catch (cause) {
-    const why = (cause as NodeJS.ErrnoException).code ?? String(cause);
+    const why = cause instanceof SyscallError ? cause.code : causeText(cause);
     throw new Error(`open the access log '${path}': ${why}`, { cause });
   }
 }

@@ -3,11 +3,9 @@
  * that are not there. Almost every request asks for such a name, and none should pay for it twice
  * in a row; a new release, or a page that appears, is seen when the moment is over.
  */
-import { openBeneath } from "../native/beneath.ts";
-import { SyscallError } from "../native/errno.ts";
-import { open } from "../native/fd.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { fromText, type ByteString } from "../wire/bytes.ts";
+import { openPublicDirectory, openPublicFile } from "./public-opening.ts";
 
 /** Long enough to answer thousands of requests, too short to notice. */
 const momentMs = 200;
@@ -30,7 +28,7 @@ export class PublicDirectory {
   open(name: ByteString, nowMs: number): OwnedFd | undefined {
     if (nowMs >= this.#untilMs) this.#look(nowMs);
     if (this.#directory === undefined || this.#absent.has(name)) return undefined;
-    const file = openBeneath(this.#directory.number, name, "read");
+    const file = openPublicFile(this.#directory.number, name);
     if (file === undefined && this.#absent.size < maxAbsent) this.#absent.add(name);
     return file;
   }
@@ -44,21 +42,7 @@ export class PublicDirectory {
   #look(nowMs: number): void {
     this.close();
     this.#absent.clear();
-    this.#directory = openPublic(this.#root);
+    this.#directory = openPublicDirectory(this.#root);
     this.#untilMs = nowMs + momentMs;
   }
-}
-
-/** `public` may be a link, but only to something in the application. */
-function openPublic(root: ByteString): OwnedFd | undefined {
-  let directory: OwnedFd;
-  try {
-    directory = open(root, "directory");
-  } catch (error) {
-    // That there is no such application is for the application server to say.
-    if (error instanceof SyscallError) return undefined;
-    throw error;
-  }
-  using held = directory;
-  return openBeneath(held.number, "public", "directory");
 }

@@ -53,18 +53,19 @@ export function duplicate(fd: number): OwnedFd {
   return new OwnedFd(fcntl(fd, C.F_DUPFD_CLOEXEC, 0, "F_DUPFD_CLOEXEC"));
 }
 
-export type OpenMode = "read" | "append" | "path" | "directory";
+export type OpenMode = "read" | "append" | "create" | "path" | "directory";
 
 const openFlags: Readonly<Record<OpenMode, number>> = {
   read: C.O_RDONLY,
   append: C.O_WRONLY | C.O_CREAT | C.O_APPEND,
+  create: C.O_WRONLY | C.O_CREAT | C.O_EXCL | C.O_APPEND,
   path: C.O_PATH | C.O_NOFOLLOW,
   directory: C.O_PATH | C.O_DIRECTORY,
 };
 
 /**
  * Opens a path given as bytes, close-on-exec and non-blocking (a FIFO or device without a peer must
- * not hold us). `path` opens the name itself (O_PATH, no symbolic link) and gives no access to the
+ * not hold us). `create` is `append` to a file that there must not be, nor a link. `path` opens the name itself (O_PATH, no symbolic link) and gives no access to the
  * content; `directory` opens the directory that the name means, links followed, for use in paths
  * below /proc/self/fd.
  */

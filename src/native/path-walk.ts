@@ -9,7 +9,7 @@
 import { fstatSync, type Stats } from "node:fs";
 
 import { errnos, SyscallError } from "./errno.ts";
-import { open } from "./fd.ts";
+import { duplicate, open } from "./fd.ts";
 import { C, openHow } from "./layout.ts";
 import { address, arenaBytes, cPath, errno, libc, putSize, reserve } from "./libc.ts";
 import { OwnedFd } from "./owned-fd.ts";
@@ -29,22 +29,35 @@ export interface Step {
   readonly path: string;
 }
 
+/** A link, and what it leads to in the end. */
+export interface Link {
+  readonly link: Step;
+  readonly target: Step;
+}
+
 /** A directory, or a file at the end, and the directories that led to it: the root is the first. */
 export type Place = readonly Step[];
 
 export class PathWalk implements Disposable {
   readonly #opened = new DisposableStack();
   readonly #steps: Step[] = [];
-  #links = 0;
+  readonly #links: Link[] = [];
+  /** Followed by the walk at hand. */
+  #followed = 0;
 
   /** All steps so far, links too, in order; also those of a walk that failed. */
   get steps(): readonly Step[] {
     return this.#steps;
   }
 
+  /** The links that were followed to their end. */
+  get links(): readonly Link[] {
+    return this.#links;
+  }
+
   /** @throws SyscallError: there is nothing there, or it may not be looked at. */
   absolute(path: string): Place {
-    this.#links = 0;
+    this.#followed = 0;
     return this.#walk([this.#start("/")], path, path, true);
   }
 
@@ -53,8 +66,14 @@ export class PathWalk implements Disposable {
    * @throws SyscallError as absolute.
    */
   from(place: Place, path: string, isBeneath = false): Place {
-    this.#links = 0;
+    this.#followed = 0;
     return this.#walk(isBeneath ? place.slice(-1) : place, path, path, !isBeneath);
+  }
+
+  /** Walks below an open directory, and never out of it: EXDEV. @throws SyscallError as absolute. */
+  below(directory: number, path: string): Place {
+    const fd = this.#opened.use(duplicate(directory));
+    return this.from([{ fd, facts: fstatSync(fd.number), path: "" }], path, true);
   }
 
   [Symbol.dispose](): void {
@@ -87,9 +106,14 @@ export class PathWalk implements Disposable {
     const step = { fd, facts, path: parent.path === "/" ? `/${name}` : `${parent.path}/${name}` };
     this.#steps.push(step);
     if (!facts.isSymbolicLink()) return [...place, step];
-    this.#links += 1;
-    if (this.#links > maxLinks) throw new SyscallError("walk", shown, errnos.ELOOP);
-    const target = readLink(step);
+    this.#followed += 1;
+    if (this.#followed > maxLinks) throw new SyscallError("walk", shown, errnos.ELOOP);
+    const led = this.#follow(place, readLink(step), shown, isFree);
+    this.#links.push({ link: step, target: last(led) });
+    return led;
+  }
+
+  #follow(place: Place, target: string, shown: string, isFree: boolean): Place {
     if (!target.startsWith("/")) return this.#walk(place, target, shown, isFree);
     if (!isFree) throw new SyscallError("walk", shown, errnos.EXDEV);
     const [root = this.#start("/")] = place;

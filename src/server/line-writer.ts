@@ -4,7 +4,8 @@
  * set, so room is asked for first. Lines that find none are counted and mentioned when there is
  * room again.
  */
-import { canWrite, open } from "../native/fd.ts";
+import { canWrite } from "../native/fd.ts";
+import { openOwn } from "../native/own-file.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { writeSome } from "../native/pipe.ts";
 import type { ByteString } from "../wire/bytes.ts";
@@ -24,12 +25,12 @@ export class LineWriter {
   #cut = false;
 
   /**
-   * @param path a file to append to; undefined: stderr. @throws SyscallError when it cannot be
-   * opened.
+   * @param path a file to append to; undefined: stderr. @throws SyscallError,
+   * ForeignLinkError when it cannot be opened.
    */
   constructor(path: ByteString | undefined) {
     this.#path = path;
-    if (path !== undefined) this.#file = open(path, "append");
+    if (path !== undefined) this.#file = openOwn(path, "append");
   }
 
   /** A line with its line end. */
@@ -54,7 +55,7 @@ export class LineWriter {
   reopen(): void {
     if (this.#path === undefined) return;
     try {
-      const fresh = open(this.#path, "append");
+      const fresh = openOwn(this.#path, "append");
       this.#file?.close();
       this.#file = fresh;
     } catch {
