@@ -65,9 +65,9 @@ const openFlags: Readonly<Record<OpenMode, number>> = {
 
 /**
  * Opens a path given as bytes, close-on-exec and non-blocking (a FIFO or device without a peer must
- * not hold us). `create` is `append` to a file that there must not be, nor a link. `path` opens the name itself (O_PATH, no symbolic link) and gives no access to the
- * content; `directory` opens the directory that the name means, links followed, for use in paths
- * below /proc/self/fd.
+ * not hold us). `create` is `append` to a file that there must not be, nor a link. `path` opens the
+ * name itself (O_PATH, no symbolic link) and gives no access to the content; `directory` opens the
+ * directory that the name means, links followed, for use in paths below /proc/self/fd.
  */
 export function open(path: string, mode: OpenMode): OwnedFd {
   const nonBlocking = mode === "path" || mode === "directory" ? 0 : C.O_NONBLOCK;

@@ -1,8 +1,8 @@
 /**
- * Opens files of ours, logs and configuration, by paths that may lead through directories of others:
- * whoever owns such a directory could put a link there, and have a server that is root write to, or
- * read, any file. So links of others count only if they lead to what is theirs. Each step is opened
- * before it is judged (path-walk.ts). Paths are byte strings.
+ * Opens files of ours, logs and configuration, by paths that may lead through directories of
+ * others: whoever owns such a directory could put a link there, and have a server that is root
+ * write to, or read, any file. So links of others count only if they lead to what is theirs. Each
+ * step is opened before it is judged (path-walk.ts). Paths are byte strings.
  */
 import { errnos, SyscallError } from "./errno.ts";
 import { open } from "./fd.ts";

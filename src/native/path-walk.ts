@@ -70,7 +70,7 @@ export class PathWalk implements Disposable {
     return this.#walk(isBeneath ? place.slice(-1) : place, path, path, !isBeneath);
   }
 
-  /** Walks below an open directory, and never out of it: EXDEV. @throws SyscallError as absolute. */
+  /** Walks below an open directory, never out of it: EXDEV. @throws SyscallError as absolute. */
   below(directory: number, path: string): Place {
     const fd = this.#opened.use(duplicate(directory));
     return this.from([{ fd, facts: fstatSync(fd.number), path: "" }], path, true);
