@@ -9,6 +9,7 @@ import { C } from "./layout.ts";
 import { errno, libc } from "./libc.ts";
 import { OwnedFd } from "./owned-fd.ts";
 import { sendSignal } from "./process.ts";
+import { statOf } from "./process-stat.ts";
 
 /** A pidfd; undefined when there is no such process. */
 export function openPidfd(pid: number): OwnedFd | undefined {
@@ -30,14 +31,17 @@ export function sendPidfdSignal(pidfd: number, signal: number): boolean {
 }
 
 /**
- * Signals the whole process group that the process leads. @returns false when it is gone.
+ * Signals the whole process group that the process leads or, if it has ended, has led: by its pidfd
+ * never a stranger's. @returns false when the group is gone.
  * @param pid its number, for kernels before 6.9, which cannot do that by pidfd.
  */
 export function sendPidfdGroupSignal(pidfd: number, pid: number, signal: number): boolean {
   const result = send(pidfd, signal, C.PIDFD_SIGNAL_PROCESS_GROUP);
   if (result !== "unknown flag") return result === "sent";
-  // Its number stays its own at least until it is reaped, which it is not if it still runs.
-  return !hasEnded(pidfd) && sendSignal(-pid, signal);
+  // The number stays its own until it is reaped, and its group's while that has members. Only a
+  // process of that number could have made another group of it.
+  const isOurs = !hasEnded(pidfd) || (statOf(pid)?.hasEnded ?? true);
+  return isOurs && sendSignal(-pid, signal);
 }
 
 function send(pidfd: number, signal: number, flags: number): "sent" | "gone" | "unknown flag" {

@@ -12,7 +12,6 @@ import { signals } from "../../native/process.ts";
 import type { ByteString } from "../../wire/bytes.ts";
 import { waitForExit } from "../process-end.ts";
 import { withEnds, type InheritedEnds, type OwnEnds, type SocketPlace } from "./instance-ends.ts";
-import { endLeftovers } from "./leftovers.ts";
 import { Lifeline, type Announcement } from "./lifeline.ts";
 import type { OutputReader } from "./output.ts";
 import { ChildProcess, type RunningProcess } from "./running-process.ts";
@@ -170,7 +169,9 @@ export class InstanceProcess {
     this.#socket.close();
     await this.#endProcess(retiredMs);
     const { times, hurry } = this.#urgency;
-    await endLeftovers(this.pid, times.terminatedMs, hurry);
+    const { group } = this.#process;
+    await group?.end(times.terminatedMs, hurry);
+    group?.close();
   }
 
   async #endProcess(retiredMs: number): Promise<void> {

@@ -3,77 +3,106 @@
  * started and did not wait for. They are ended too; who wants to outlive it makes a group or
  * session of its own.
  *
- * The instance is gone, so the number of its group could be a stranger's by now. It is not as long
- * as the group has members and no process has that number: a group is made by the process of its
- * number, and that process was the instance.
+ * However many there are, they cost two descriptors: the pidfd of the process that led the group,
+ * which reaches all of them at once and never a stranger, and that of one that is waited for.
  */
 import { readdirSync } from "node:fs";
 
 import { SyscallError } from "../../native/errno.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
-import { hasEnded, openPidfd, sendPidfdSignal } from "../../native/pidfd.ts";
-import { sendSignal, signals } from "../../native/process.ts";
+import { hasEnded, openPidfd, sendPidfdGroupSignal } from "../../native/pidfd.ts";
+import { signals } from "../../native/process.ts";
 import { statOf } from "../../native/process-stat.ts";
 
 /** How often it is looked whether they have gone, in milliseconds. */
 const lookEveryMs = 50;
+/** How many processes are looked at in one turn of the event loop: about a millisecond. */
+const batch = 50;
+/** For how long SIGKILL is sent: a process that cannot be ended must not hold us up for ever. */
+const killedMs = 2_000;
 
-/**
- * Ends what is left of the group: SIGTERM, and SIGKILL to what is there after `terminatedMs`, or
- * as soon as there is a hurry. Costs one system call when nothing is left, as nearly always.
- * @param after returns when nobody needs what is left; who that is, is found out before it.
- */
-export async function endLeftovers(
-  group: number,
-  terminatedMs: number,
-  hurry: AbortSignal,
-  after?: () => Promise<unknown>,
-): Promise<void> {
-  if (!hasMembers(group)) return;
-  const members = openMembers(group);
-  try {
-    if (members.length > 0) await after?.();
-    signalAll(members, signals.SIGTERM);
-    const until = performance.now() + terminatedMs;
-    while (members.some(({ number }) => !hasEnded(number))) {
-      if (performance.now() >= until || hurry.aborted) break;
+/** The process group of an instance or preloader, by the pidfd of its leader. */
+export class ProcessGroup {
+  readonly #number: number;
+  readonly #leader: OwnedFd;
+  /** A member that runs, when it was looked last. */
+  #held: OwnedFd | undefined;
+
+  /** @param leader the pidfd of the process `number`; owned here from now on. */
+  constructor(number: number, leader: OwnedFd) {
+    this.#number = number;
+    this.#leader = leader;
+  }
+
+  /**
+   * Ends what is left of the group once its leader has ended: SIGTERM, and SIGKILL to what is there
+   * after `terminatedMs`, or as soon as there is a hurry. Costs one system call when nothing is
+   * left, as nearly always.
+   */
+  async end(terminatedMs: number, hurry: AbortSignal): Promise<void> {
+    if (!(await this.isThere())) return;
+    this.#signal(signals.SIGTERM);
+    await this.#untilGone(terminatedMs, hurry);
+    // Again and again: one that is being forked just now may come after the first.
+    const until = performance.now() + killedMs;
+    while ((await this.isThere()) && performance.now() < until) {
+      this.#signal(signals.SIGKILL);
       await Bun.sleep(lookEveryMs);
     }
-    signalAll(members, signals.SIGKILL);
-  } finally {
-    for (const member of members) member.close();
+  }
+
+  /** Whether a member runs. */
+  async isThere(): Promise<boolean> {
+    if (this.#held !== undefined && !hasEnded(this.#held.number)) return true;
+    this.#held?.close();
+    this.#held = this.#signal(0) ? await findMember(this.#number) : undefined;
+    return this.#held !== undefined;
+  }
+
+  close(): void {
+    this.#held?.close();
+    this.#leader.close();
+  }
+
+  async #untilGone(ms: number, hurry: AbortSignal): Promise<void> {
+    const until = performance.now() + ms;
+    while ((await this.isThere()) && performance.now() < until && !hurry.aborted) {
+      await Bun.sleep(lookEveryMs);
+    }
+  }
+
+  /** @returns whether there is anybody, zombies among them. */
+  #signal(signal: number): boolean {
+    try {
+      return sendPidfdGroupSignal(this.#leader.number, this.#number, signal);
+    } catch (error) {
+      if (error instanceof SyscallError) return true; // EPERM: of users that we may not signal.
+      throw error;
+    }
   }
 }
 
-function signalAll(members: readonly OwnedFd[], signal: number): void {
-  for (const { number } of members) ignoringErrors(() => sendPidfdSignal(number, signal));
-}
-
-function hasMembers(group: number): boolean {
-  return ignoringErrors(() => sendSignal(-group, 0)) ?? true; // EPERM: of another user.
-}
-
-function openMembers(group: number): OwnedFd[] {
-  const members: OwnedFd[] = [];
+/** A member of the group that runs. */
+async function findMember(group: number): Promise<OwnedFd | undefined> {
+  let looked = 0;
   for (const pid of processes()) {
-    if (!isMember(pid, group)) continue;
-    const member = ignoringErrors(() => openPidfd(pid));
-    if (member === undefined) continue;
-    // It may have ended between the two looks, and another have its number.
-    if (isMember(pid, group)) members.push(member);
-    else member.close();
+    if (isMember(pid, group)) {
+      const member = tryToOpen(pid);
+      // It may have ended between the two looks, and another have its number.
+      if (member !== undefined && isMember(pid, group)) return member;
+      member?.close();
+    }
+    looked += 1;
+    if (looked % batch === 0) await new Promise<void>((resolve) => void setImmediate(resolve));
   }
-  if (statOf(group)?.hasEnded ?? true) return members;
-  // A process of that number: the group is its own.
-  for (const member of members) member.close();
-  return [];
+  return undefined;
 }
 
 function processes(): number[] {
   try {
     return readdirSync("/proc").map(Number).filter(Number.isInteger);
   } catch {
-    return []; // No descriptor is free: nobody can be signalled safely.
+    return []; // No descriptor is free.
   }
 }
 
@@ -82,9 +111,9 @@ function isMember(pid: number, group: number): boolean {
   return stat?.group === group && !stat.hasEnded;
 }
 
-function ignoringErrors<T>(call: () => T): T | undefined {
+function tryToOpen(pid: number): OwnedFd | undefined {
   try {
-    return call();
+    return openPidfd(pid);
   } catch (error) {
     if (error instanceof SyscallError) return undefined;
     throw error;

@@ -14,7 +14,6 @@ import { encodeFork, parsePreloaderMessage } from "../../wire/instance-protocol.
 import { waitForExit } from "../process-end.ts";
 import { openOutput, type InheritedEnds } from "./instance-ends.ts";
 import { launch, untilWritten, type Command, type Urgency } from "./instance-process.ts";
-import { endLeftovers } from "./leftovers.ts";
 import { Lifeline, type Announcement } from "./lifeline.ts";
 import { lookAfter } from "./orphans.ts";
 import type { OutputReader } from "./output.ts";
@@ -192,9 +191,13 @@ export class Preloader {
       await waitForExit(this.#process.exited, endMs);
     }
     const { times, shutdown, hurry } = this.#urgency;
-    await endLeftovers(this.pid, times.terminatedMs, hurry, () =>
-      waitForExit(Promise.all(forked.map(({ exited }) => exited)), Infinity, shutdown),
-    );
+    const { group } = this.#process;
+    if (await group?.isThere()) {
+      const ends = Promise.all(forked.map(({ exited }) => exited));
+      await waitForExit(ends, Infinity, shutdown);
+      await group?.end(times.terminatedMs, hurry);
+    }
+    group?.close();
     await untilWritten(this.#output);
     this.#output.stop();
   }

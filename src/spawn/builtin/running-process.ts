@@ -6,9 +6,11 @@ import { constants } from "node:os";
 
 import { SyscallError } from "../../native/errno.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
-import { hasEnded, sendPidfdGroupSignal, sendPidfdSignal } from "../../native/pidfd.ts";
+import { duplicate } from "../../native/fd.ts";
+import { hasEnded, openPidfd, sendPidfdGroupSignal, sendPidfdSignal } from "../../native/pidfd.ts";
 import { sendSignal } from "../../native/process.ts";
 import { exitText } from "../process-end.ts";
+import { ProcessGroup } from "./leftovers.ts";
 
 export interface RunningProcess {
   readonly pid: number;
@@ -16,6 +18,11 @@ export interface RunningProcess {
   readonly exited: Promise<void>;
   /** How it ended, for a sentence; undefined while it runs. */
   readonly ending: string | undefined;
+  /**
+   * Its process group, for when it has ended itself; the callee's to close. Undefined when no
+   * descriptor was free for it.
+   */
+  readonly group: ProcessGroup | undefined;
   /** Signals it and its process group; does nothing once its end has been seen. */
   signal(signal: number): void;
 }
@@ -24,9 +31,11 @@ export interface RunningProcess {
 export class ChildProcess implements RunningProcess {
   readonly #process: Bun.Subprocess;
   readonly exited: Promise<void>;
+  readonly group: ProcessGroup | undefined;
 
   constructor(process: Bun.Subprocess) {
     this.#process = process;
+    this.group = groupOf(process.pid, () => openPidfd(process.pid));
     this.exited = this.#untilExited();
   }
 
@@ -59,12 +68,14 @@ export class ForkedProcess implements RunningProcess {
   readonly pid: number;
   readonly #pidfd: OwnedFd;
   readonly #exited = Promise.withResolvers<void>();
+  readonly group: ProcessGroup | undefined;
   #ending: string | undefined;
 
   /** @param pidfd is owned here from now on. */
   constructor(pid: number, pidfd: OwnedFd) {
     this.pid = pid;
     this.#pidfd = pidfd;
+    this.group = groupOf(pid, () => duplicate(pidfd.number));
   }
 
   get exited(): Promise<void> {
@@ -100,6 +111,16 @@ export class ForkedProcess implements RunningProcess {
     this.#ending = text;
     this.#pidfd.close();
     this.#exited.resolve();
+  }
+}
+
+function groupOf(pid: number, open: () => OwnedFd | undefined): ProcessGroup | undefined {
+  try {
+    const leader = open();
+    return leader && new ProcessGroup(pid, leader);
+  } catch (error) {
+    if (error instanceof SyscallError) return undefined;
+    throw error;
   }
 }
 
