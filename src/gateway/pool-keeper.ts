@@ -12,7 +12,7 @@ import type { Subprocess } from "bun";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { socketPair } from "../native/socket.ts";
 import { ConfigureError, type Inspection } from "../parent/index.ts";
-import { serverExecutable } from "../parent/pool-server.ts";
+import { serverProgram } from "../parent/pool-server.ts";
 import { causeText } from "../wire/cause.ts";
 import type { AppConfig, PoolConfig } from "./config.ts";
 import { PoolChannel, registrationsOf } from "./pool-channel.ts";
@@ -175,7 +175,9 @@ export class PoolKeeper {
 
   #spawn(channel: number): Subprocess {
     const command = [...this.#options.commandLine(), `--supervisor-channel=${channelDescriptor}`];
-    return Bun.spawn([serverExecutable(), ...command], {
+    const { file, argv0 } = serverProgram();
+    return Bun.spawn([file, ...command], {
+      argv0,
       stdio: ["ignore", "inherit", "inherit", this.#serversEnd.number, channel],
       env: this.#options.env,
       // A session of its own: Ctrl-C on a terminal is for the supervisor, which drains first.

@@ -5,7 +5,7 @@
 import type { Subprocess } from "bun";
 
 import { socketPair } from "../native/socket.ts";
-import { serverExecutable } from "../parent/pool-server.ts";
+import { serverProgram } from "../parent/pool-server.ts";
 import type { GatewayConfig } from "./config.ts";
 import { ControlChannel, type ToSupervisor, type ToWorker } from "./control-channel.ts";
 
@@ -108,7 +108,9 @@ export function endOf(process: Subprocess): string {
 
 function spawn(start: WorkerStart, control: number): Subprocess {
   const listeners = start.listeners.map(({ fd }) => fd);
-  return Bun.spawn([serverExecutable(), workerCommand], {
+  const { file, argv0 } = serverProgram();
+  return Bun.spawn([file, workerCommand], {
+    argv0,
     stdio: ["ignore", "inherit", "inherit", start.wakeFd, control, ...listeners],
     env: start.env,
     // A session of its own: Ctrl-C on a terminal is for the supervisor, which drains.

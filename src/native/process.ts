@@ -46,6 +46,12 @@ export function setDescriptorLimit(limit: DescriptorLimit): void {
   }
 }
 
+/**
+ * The file this process runs (proc(5)): also when its name means another by now, or nothing, and
+ * also where a user that it has become cannot go. A child that executes it runs the same.
+ */
+export const ownProgram = "/proc/self/exe";
+
 /** Signal numbers of Linux on x64 and arm64. */
 export const signals = {
   SIGHUP: 1,

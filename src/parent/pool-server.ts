@@ -8,6 +8,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Subprocess } from "bun";
 import { OwnedFd } from "../native/owned-fd.ts";
+import { ownProgram } from "../native/process.ts";
 import { socketPair } from "../native/socket.ts";
 import { causeText } from "../wire/cause.ts";
 import { PoolConnection } from "./connection.ts";
@@ -83,18 +84,29 @@ export function serverExecutable(): string {
 }
 
 /**
+ * For Bun.spawn: the server binary, also when it is this program and its name means another by now.
+ */
+export function serverProgram(): { file: string; argv0: string } {
+  const argv0 = serverExecutable();
+  return { file: argv0 === process.execPath ? ownProgram : argv0, argv0 };
+}
+
+/**
  * Starts a server. It does not keep this process alive; open connections do.
  * @throws PoolError when the binary cannot be executed. A server that refuses its options says so
  * on its stderr and by its exit status; `connect` then rejects with that.
  */
 export function startPoolServer(options: PoolServerOptions = {}): PoolServer {
-  const executable = options.executable ?? serverExecutable();
-  if (!existsSync(executable)) {
+  const { file, argv0: executable } =
+    options.executable === undefined
+      ? serverProgram()
+      : { file: options.executable, argv0: options.executable };
+  if (!existsSync(file)) {
     throw new PoolError(`start pool server '${executable}': there is no such file; is it built?`);
   }
   const [ours, theirs] = socketPair();
   try {
-    return new PoolServer(spawnServer(executable, options, theirs.number), ours);
+    return new PoolServer(spawnServer(file, executable, options, theirs.number), ours);
   } catch (cause) {
     ours.close();
     const why = causeText(cause);
@@ -200,7 +212,12 @@ export class PoolServer extends Access {
   }
 }
 
-function spawnServer(executable: string, options: PoolServerOptions, wakeFd: number): Subprocess {
+function spawnServer(
+  file: string,
+  argv0: string,
+  options: PoolServerOptions,
+  wakeFd: number,
+): Subprocess {
   const positional = [
     String(options.logLevel ?? 0),
     options.spawnServer ?? "builtin",
@@ -210,7 +227,8 @@ function spawnServer(executable: string, options: PoolServerOptions, wakeFd: num
     options.statusFifo ?? "",
   ];
   const [stdin, stdout, stderr] = options.stdio ?? ["inherit", "inherit", "inherit"];
-  return Bun.spawn([executable, ...positional, ...(options.extraOptions ?? [])], {
+  return Bun.spawn([file, ...positional, ...(options.extraOptions ?? [])], {
+    argv0,
     stdio: [stdin, stdout, stderr, wakeFd],
     // With BUN_BE_BUN the binary would be a JavaScript runtime and no server.
     env: { ...(options.env ?? process.env), BUN_BE_BUN: undefined },

@@ -5,7 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 
-import type { DescriptorLimit, User } from "../native/process.ts";
+import { ownProgram, type DescriptorLimit, type User } from "../native/process.ts";
 import { ascii, toText, type ByteString } from "../wire/bytes.ts";
 import { launchVariable } from "./launch-variable.ts";
 
@@ -14,8 +14,10 @@ const maxPlanBytes = 128 * 1024 - launchVariable.length - 2;
 
 /** What a process needs done before its program runs. */
 export interface LaunchPlan {
-  /** The program is argv[0], looked up on PATH if it has no slash. */
+  /** The program is argv[0], looked up on PATH if it has no slash; unless it is our own. */
   readonly argv: readonly ByteString[];
+  /** The program is the one that the launch command runs, whatever argv[0] says. */
+  readonly isOwnProgram?: boolean;
   /** Working directory, absent: the server's. One of another identity is refused. */
   readonly directory?: { readonly path: ByteString; readonly identity?: string };
   /** Whom to become, absent: nobody else. */
@@ -75,7 +77,7 @@ function isCompiled(): boolean {
 
 /** How to start our own binary; from a checkout, Bun with a script that only launches. */
 export function launcherCommand(): readonly string[] {
-  if (isCompiled()) return [process.execPath];
+  if (isCompiled()) return [ownProgram];
   const script = `${import.meta.dir}/launch-main.ts`;
   return [process.execPath, "--config=/dev/null", "--no-env-file", script];
 }

@@ -17,6 +17,7 @@ import {
   changeDirectory,
   execute,
   forbidNewPrivileges,
+  ownProgram,
   ownSession,
   resetSignals,
   setDescriptorLimit,
@@ -42,9 +43,6 @@ const removed = new Set([
   "NODE_CHANNEL_SERIALIZATION_MODE",
 ]);
 const removedPrefix = "LISTEN_";
-
-/** The file this process runs, whatever leads to it (proc(5)). */
-const ownBinary = ascii("/proc/self/exe");
 
 /** Where execvp(3) looks when there is no PATH. */
 const defaultPath = "/bin:/usr/bin";
@@ -80,6 +78,7 @@ function become(plan: LaunchPlan): never {
   if (plan.directory !== undefined) enter(plan.directory, plan.user);
   // Last: the runtime we still are may rely on handlers of its own.
   resetSignals();
+  if (plan.isOwnProgram === true) return executeFile(ownProgram, plan.argv, environment);
   return executeOnPath(plan.argv, environment);
 }
 
@@ -131,8 +130,6 @@ function identityVariables(user: User | undefined): string[] {
 function executeOnPath(argv: readonly ByteString[], environment: readonly ByteString[]): never {
   const program = argv[0] ?? ascii("");
   if (program === "") throw new Error("cannot run a program without a name");
-  // Our own binary may lie where the user we have become cannot go; we are running it already.
-  if (toText(program) === process.execPath) return executeFile(ownBinary, argv, environment);
   if (program.includes("/")) return executeFile(program, argv, environment);
   const variable = environment.find((entry) => entry.startsWith("PATH="));
   const path = variable?.slice("PATH=".length) ?? defaultPath;

@@ -14,9 +14,16 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 
-import { configure, faultTests, refusal, request, writeFiles } from "../helpers/builtin-apps.ts";
+import {
+  builtin,
+  configure,
+  faultTests,
+  refusal,
+  request,
+  writeFiles,
+} from "../helpers/builtin-apps.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
-import { bothWays } from "../helpers/languages.ts";
+import { bothWays, languages } from "../helpers/languages.ts";
 
 countDescriptors();
 const faultTest = faultTests();
@@ -103,3 +110,26 @@ describe.each(bothWays)("$name:", ({ file, options, programs }) => {
     },
   );
 });
+
+/** Runs a copy of the binary in the server's directory. */
+const fromCopy = ["sh", "-c", 'cp "$0" ./server && exec ./server "$@"'];
+
+for (const becomes of ["deleted", "replaced"] as const) {
+  faultTest(
+    `a binary that is ${becomes} while it runs starts instances all the same`,
+    { ...builtin, binary: { builtin: true, wrapper: fromCopy } },
+    async (server) => {
+      const binary = join(server.files.directory, "server");
+      rmSync(binary);
+      if (becomes === "replaced") {
+        writeFileSync(binary, "#!/bin/sh\necho another version >&2\nexit 1\n", { mode: 0o755 });
+      }
+      const client = await server.connect();
+      for (const { file, options, programs } of languages) {
+        const name = `${options.appType}-${options.spawnMethod}`;
+        const root = writeFiles(server, name, { [file]: programs.serves });
+        expect((await request(client, root, options)).head).toStartWith("Status: 200");
+      }
+    },
+  );
+}

@@ -1,7 +1,7 @@
 /** `serve` from start to end: what it prints, what it starts, and that all of it leaves again. */
 import { expect, test } from "bun:test";
 
-import { writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { until, within } from "../helpers/condition.ts";
@@ -112,6 +112,24 @@ test("a pool server that dies again and again is started again and again, with p
   });
   expect(pauses).toEqual([0, 100, 200]);
   await ask(gateway, "/after");
+  await gateway.end();
+});
+
+test("its binary replaced: a worker and a pool server that die are started from what runs", async () => {
+  const directory = temporaryDirectory();
+  const binary = join(directory, "server");
+  const wrapper = ["sh", "-c", `cp "$0" '${binary}' && exec '${binary}' "$@"`];
+  const gateway = startGateway([writeApplication(directory), ...anyPort], { wrapper });
+  await ask(gateway, "/before");
+  rmSync(binary);
+  writeFileSync(binary, "#!/bin/sh\nexit 1\n", { mode: 0o755 });
+  const victims = [pidOf(gateway.poolServer), pidOf(gateway.workers[0])];
+  for (const victim of victims) process.kill(victim, "SIGKILL");
+  await until("both are replaced", () => {
+    const pids = [gateway.poolServer?.pid, gateway.workers[0]?.pid];
+    return pids.every((pid) => pid !== undefined && !victims.includes(pid));
+  });
+  expect(await ask(gateway, "/after")).toMatch(/^app \/after /);
   await gateway.end();
 });
 

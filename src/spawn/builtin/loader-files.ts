@@ -8,11 +8,12 @@
  */
 import {
   chmodSync,
-  existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
@@ -20,6 +21,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
 import { sendSignal } from "../../native/process.ts";
+import { causeText } from "../../wire/cause.ts";
 
 const namePattern = /^application-pool-([0-9]+)-[A-Za-z0-9]{6}$/;
 
@@ -31,6 +33,8 @@ export class LoaderDirectory {
   #path: string | undefined;
   #sockets = 0;
   #identity = "";
+  /** Files that are as they should be, and what was seen of them then. */
+  readonly #good = new Map<string, string>();
 
   /** @param base the directory it lies in; default: the system's for temporary files. */
   constructor(base: string = tmpdir()) {
@@ -50,16 +54,20 @@ export class LoaderDirectory {
     }
   }
 
-  /** The path of a loader's directory, with all of its files in it: name to text. */
+  /**
+   * The path of a loader's directory, with all of its files in it: name to text. Each is compared
+   * with its text whenever it is not as it was at the last look. @throws Error: there is no room.
+   */
   loader(name: string, files: Readonly<Record<string, string>>): string {
     const directory = join(this.#ensure(), name);
     mkdirSync(directory, { recursive: true });
     chmodSync(directory, 0o755);
     for (const [file, text] of Object.entries(files)) {
       const path = join(directory, file);
-      if (existsSync(path)) continue;
-      writeFileSync(path, text);
-      chmodSync(path, 0o444);
+      const state = stateOf(path);
+      if (state !== undefined && state === this.#good.get(path)) continue;
+      if (state === undefined || readFileSync(path, "utf8") !== text) writeWhole(path, text);
+      this.#good.set(path, stateOf(path) ?? "");
     }
     return directory;
   }
@@ -82,12 +90,34 @@ export class LoaderDirectory {
   #ensure(): string {
     if (this.#path !== undefined && identityOf(this.#path) === this.#identity) return this.#path;
     if (this.#path !== undefined) ours.delete(this.#path);
+    this.#good.clear();
     const path = mkdtempSync(join(this.#base, `application-pool-${process.pid}-`));
     ours.add(path);
     this.#path = path;
     chmodSync(path, 0o755);
     this.#identity = identityOf(path) ?? "";
     return path;
+  }
+}
+
+/** Changes with whatever is done to a file; undefined: there is none, or not of ours. */
+function stateOf(path: string): string | undefined {
+  const facts = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  if (facts?.isFile() !== true || Number(facts.uid) !== process.geteuid?.()) return undefined;
+  return `${facts.dev} ${facts.ino} ${facts.size} ${facts.ctimeNs}`;
+}
+
+/** Written aside and renamed: whoever reads it, and whatever goes wrong, it is whole or absent. */
+function writeWhole(path: string, text: string): void {
+  const aside = `${path}.new`;
+  try {
+    rmSync(aside, { force: true });
+    writeFileSync(aside, text);
+    chmodSync(aside, 0o444);
+    renameSync(aside, path);
+  } catch (cause) {
+    rmSync(aside, { force: true });
+    throw new Error(`write loader file '${path}': ${causeText(cause)}`, { cause });
   }
 }
 

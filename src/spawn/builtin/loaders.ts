@@ -5,6 +5,7 @@
  *
  * A new kind of application is an entry here, one in loader-texts.ts, and a folder in loaders/.
  */
+import { ownProgram } from "../../native/process.ts";
 import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import { NoApplicationError } from "./app-directory.ts";
 import type { LoaderType } from "./app-type.ts";
@@ -12,6 +13,8 @@ import type { LoaderType } from "./app-type.ts";
 export interface LoaderCommand {
   /** argv[0] is the program; looked up on PATH if it has no slash. */
   readonly argv: readonly ByteString[];
+  /** As in LaunchPlan. */
+  readonly isOwnProgram?: boolean;
   /** Variables of the loader's own, which it takes away before the application sees them. */
   readonly variables: readonly string[];
 }
@@ -50,7 +53,7 @@ const bun: Loader = {
   concurrency: 32,
   canPreload: false,
   runFrom: () => ({
-    program: fromText(process.execPath),
+    program: fromText(ownProgram),
     files: [...javaScriptFiles, "tsconfig.json", "jsconfig.json"],
   }),
   command({ app: { startupFile }, root, directory, concurrency }) {
@@ -67,6 +70,7 @@ const bun: Loader = {
     const program = [process.execPath, ...options].map(fromText);
     return {
       argv: [...program, ascii(`./${startupFile}`)],
+      isOwnProgram: true,
       variables: [
         "BUN_BE_BUN=1",
         `APPLICATION_POOL_CONCURRENCY=${concurrency}`,

@@ -106,6 +106,7 @@ function launchPlan(parts: PlanParts): LaunchPlan {
   ];
   return {
     argv: command.argv,
+    isOwnProgram: command.isOwnProgram === true,
     directory: { path: root, identity },
     variables,
     isInstance: true,
