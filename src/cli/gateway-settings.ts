@@ -45,6 +45,7 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
     accessLog: log.word("access", ["common", "json", "off"], "common"),
     accessLogFile: logFile === undefined ? undefined : resolve(directory, logFile),
     drainMs: top.time("drain_time", { min: 0, max: hourMs }, 30_000),
+    silenceMs: top.time("silence_time", { min: 0, max: hourMs }, 10_000),
     logLevel: log.whole("level", { min: 0, max: 4 }, 0),
     logFormat: log.word("format", ["text", "json"], "text"),
     apps: readApps(top, directory),

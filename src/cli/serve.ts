@@ -40,7 +40,11 @@ export async function runServe(rawArguments: readonly string[]): Promise<void> {
 
 class Gateway {
   readonly #request: ServeRequest;
-  readonly #notifier = new Notifier(process.env);
+  // While it ends, what is silent is on its way out.
+  readonly #notifier = new Notifier(
+    process.env,
+    () => this.#supervisor.isStopping || this.#supervisor.answers,
+  );
   readonly #supervisor: Supervisor;
   readonly #stderr = new LineWriter(undefined);
   #log: Log;

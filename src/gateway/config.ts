@@ -109,6 +109,8 @@ export interface GatewayConfig {
   readonly accessLogFile: string | undefined;
   /** How long requests under way may take when the gateway ends. */
   readonly drainMs: number;
+  /** How long a worker or the pool server may be silent; then it is ended. 0: for ever. */
+  readonly silenceMs: number;
   /** Of the pool server and of our own log, as LOGLEVEL. */
   readonly logLevel: number;
   readonly logFormat: "text" | "json";

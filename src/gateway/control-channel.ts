@@ -1,6 +1,8 @@
 /**
  * What the supervisor and a worker tell each other: JSON, one message a line, over a socket pair.
- * Its EOF means that the other process is gone, which is all a worker needs to know to leave.
+ * Its EOF means that the other process is gone, which is all a worker needs to know to leave. A
+ * worker parses what strangers send: what it says is bounded, and believed only in the few forms
+ * there are (`fromWorker`).
  */
 import type { Socket } from "bun";
 
@@ -28,41 +30,86 @@ export type ToWorker =
       /** Whether connections without a request may stay for a next one, until the limit. */
       readonly keepIdle: boolean;
     }
-  | { readonly kind: "reopenLogs" };
+  | { readonly kind: "reopenLogs" }
+  /** To be answered at once. */
+  | { readonly kind: "ping" };
 
 export type ToSupervisor =
   | { readonly kind: "ready" }
   | { readonly kind: "failed"; readonly why: string }
   /** It has been asked to leave by somebody else: it serves until it is told to drain. */
-  | { readonly kind: "leaves" };
+  | { readonly kind: "leaves" }
+  | { readonly kind: "pong" };
 
-/** The largest configuration file fits (1 MiB), as JSON. */
-const maxMessageBytes = 4 * 1024 * 1024;
+/**
+ * The largest configuration fits as JSON: a file of 1 MiB with 10,000 applications, each with some
+ * 450 bytes of names and defaults.
+ */
+const maxToWorkerBytes = 16 * 1024 * 1024;
+/** Of all that a worker says only `why` is long, and cut. */
+const maxFromWorkerBytes = 4 * 1024;
+const maxWhyCharacters = 500;
+
+/** How one side reads what the other says. */
+export interface Reading<In> {
+  readonly maxBytes: number;
+  /** The message that a value is; undefined: none. */
+  readonly parse: (value: unknown) => In | undefined;
+}
+
+/** What a worker hears is what its supervisor has made. */
+export const fromSupervisor: Reading<ToWorker> = {
+  maxBytes: maxToWorkerBytes,
+  parse: (value) => value as ToWorker,
+};
+
+/** What the supervisor hears. */
+export const fromWorker: Reading<ToSupervisor> = {
+  maxBytes: maxFromWorkerBytes,
+  parse: (value) => {
+    if (typeof value !== "object" || value === null || !("kind" in value)) return undefined;
+    switch (value.kind) {
+      case "ready":
+      case "leaves":
+      case "pong":
+        return { kind: value.kind };
+      case "failed":
+        return "why" in value && typeof value.why === "string"
+          ? { kind: "failed", why: value.why.slice(0, maxWhyCharacters) }
+          : undefined;
+      default:
+        return undefined;
+    }
+  },
+};
 
 export interface ChannelHandlers<In> {
   message(message: In): void;
-  /** The other process is gone, or says what it should not. Called once. */
-  closed(): void;
+  /** The other process is gone, or, if there is a `why`, has said what it should not. Once. */
+  closed(why?: string): void;
 }
 
 export class ControlChannel<In, Out> {
+  readonly #reading: Reading<In>;
   readonly #handlers: ChannelHandlers<In>;
-  readonly #outbox = new Outbox(() => this.close());
+  readonly #outbox = new Outbox(() => this.#end("it does not read"), maxToWorkerBytes);
   #socket: Socket<ControlChannel<In, Out>> | undefined;
   #received: Buffer[] = [];
   #receivedBytes = 0;
   #closed = false;
 
-  private constructor(handlers: ChannelHandlers<In>) {
+  private constructor(reading: Reading<In>, handlers: ChannelHandlers<In>) {
+    this.#reading = reading;
     this.#handlers = handlers;
   }
 
   /** Puts one end of the pair on the event loop; owns it from then on. */
   static async open<In, Out>(
     fd: OwnedFd,
+    reading: Reading<In>,
     handlers: ChannelHandlers<In>,
   ): Promise<ControlChannel<In, Out>> {
-    const channel = new ControlChannel<In, Out>(handlers);
+    const channel = new ControlChannel<In, Out>(reading, handlers);
     channel.#socket = await putOnEventLoop(fd, {
       data: channel,
       socket: {
@@ -90,22 +137,39 @@ export class ControlChannel<In, Out> {
   #receive(chunk: Buffer): void {
     let rest = chunk;
     for (let end = rest.indexOf(10); end >= 0 && !this.#closed; end = rest.indexOf(10)) {
+      this.#receivedBytes += end;
+      if (this.#receivedBytes > this.#reading.maxBytes) return this.#refuse();
       const line = Buffer.concat([...this.#received, rest.subarray(0, end)]);
       this.#received = [];
       this.#receivedBytes = 0;
       rest = rest.subarray(end + 1);
-      // Both ends are this program: what comes is what was sent.
-      this.#handlers.message(JSON.parse(line.toString("utf8")) as In);
+      const message = this.#read(line);
+      if (message === undefined) return this.#refuse();
+      this.#handlers.message(message);
     }
-    if (rest.length === 0) return;
+    if (rest.length === 0 || this.#closed) return;
     this.#received.push(Buffer.from(rest));
     this.#receivedBytes += rest.length;
-    if (this.#receivedBytes > maxMessageBytes) this.close();
+    if (this.#receivedBytes > this.#reading.maxBytes) this.#refuse();
   }
 
-  #end(): void {
+  #read(line: Buffer): In | undefined {
+    try {
+      return this.#reading.parse(JSON.parse(line.toString("utf8")));
+    } catch {
+      return undefined;
+    }
+  }
+
+  #refuse(): void {
+    this.#end("it says what means nothing here");
+  }
+
+  #end(why?: string): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#handlers.closed();
+    this.#received = [];
+    if (why !== undefined) this.#socket?.end();
+    this.#handlers.closed(why);
   }
 }

@@ -15,6 +15,7 @@ import { ConfigureError, type Inspection } from "../parent/index.ts";
 import { serverProgram } from "../parent/pool-server.ts";
 import { causeText } from "../wire/cause.ts";
 import type { AppConfig, PoolConfig } from "./config.ts";
+import { Heartbeat } from "./heartbeat.ts";
 import { PoolChannel, registrationsOf } from "./pool-channel.ts";
 import type { Report } from "./report.ts";
 import { RestartPause } from "./restart-pause.ts";
@@ -26,6 +27,8 @@ export interface PoolDuty {
   /** Those of earlier configurations: their processes go, but workers that leave may ask still. */
   readonly leaving?: readonly AppConfig[];
   readonly pool: PoolConfig;
+  /** How long a server may be silent; of one that runs, as it was when it started. */
+  readonly silenceMs: number;
 }
 
 /** How long a server may take to end in order: its own waits are 5 and 5 seconds. */
@@ -54,6 +57,8 @@ interface Server {
   /** Settled when it has been told all that it was to be told so far; rejects when it cannot be. */
   told: Promise<void>;
   channel: PoolChannel | undefined;
+  /** From when it takes clients. */
+  heartbeat: Heartbeat | undefined;
   /** What it has been told: registrations by root, and limits. */
   registered: ReadonlyMap<string, string>;
   /** Of them, those whose processes were let go. */
@@ -93,6 +98,11 @@ export class PoolKeeper {
   /** The server's process; undefined between two of them. */
   get pid(): number | undefined {
     return this.#server?.process.pid;
+  }
+
+  /** Whether there is a server that takes clients and answers. */
+  get answers(): boolean {
+    return this.#server?.heartbeat?.answers === true;
   }
 
   /**
@@ -163,6 +173,7 @@ export class PoolKeeper {
       process,
       told: Promise.resolve(),
       channel: undefined,
+      heartbeat: undefined,
       registered: new Map(),
       retired: new Set(),
       pool: undefined,
@@ -190,9 +201,10 @@ export class PoolKeeper {
     const { process } = server;
     const timer = setTimeout(() => process.kill("SIGKILL"), startLimitMs);
     try {
-      server.channel = await PoolChannel.open(fd, () => {});
+      server.channel = await PoolChannel.open(fd, () => server.heartbeat?.heard());
       await this.#tell(server);
       await server.channel.admit();
+      server.heartbeat = this.#watch(server, server.channel);
     } catch (error) {
       if (!this.#closing && process.exitCode === null) {
         const cause = causeText(error);
@@ -202,6 +214,20 @@ export class PoolKeeper {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  #watch({ process }: Server, channel: PoolChannel): Heartbeat {
+    const { pid } = process;
+    return new Heartbeat({
+      pid,
+      limitMs: this.#duty.silenceMs,
+      // Its end rejects the question, and is seen elsewhere.
+      ask: () => void channel.ping().catch(() => {}),
+      dead: (silentMs) => {
+        this.#options.report(0, "pool server does not answer", { pid, silentMs });
+        process.kill("SIGKILL");
+      },
+    });
   }
 
   /** Tells a server how what it is to serve differs from what it has been told. */
@@ -224,6 +250,7 @@ export class PoolKeeper {
   }
 
   #ended(server: Server, livedMs: number): void {
+    server.heartbeat?.stop();
     server.channel?.close();
     this.#server = undefined;
     if (this.#closing) return;

@@ -12,12 +12,15 @@ export class Notifier {
   readonly #socket: UnixAddress | undefined;
   #watchdog: ReturnType<typeof setInterval> | undefined;
 
-  constructor(environment: Environment) {
+  /** @param isWell whether the watchdog is to hear of it. */
+  constructor(environment: Environment, isWell: () => boolean) {
     this.#socket = addressOf(environment["NOTIFY_SOCKET"] ?? "");
     const everyMs = watchdogMs(environment);
     if (this.#socket === undefined || everyMs === undefined) return;
     // Half of it, as sd_watchdog_enabled(3) advises.
-    this.#watchdog = setInterval(() => this.#send("WATCHDOG=1"), everyMs / 2);
+    this.#watchdog = setInterval(() => {
+      if (isWell()) this.#send("WATCHDOG=1");
+    }, everyMs / 2);
     this.#watchdog.unref();
   }
 

@@ -82,6 +82,11 @@ export class Supervisor {
     };
   }
 
+  /** Whether all its processes answer: the pool server, and the workers that serve. */
+  get answers(): boolean {
+    return this.#pool.answers && this.#workers.answers;
+  }
+
   /** Whether it ends, or has ended. */
   get isStopping(): boolean {
     return this.#stopping !== undefined;
@@ -203,10 +208,11 @@ export class Supervisor {
 
   /** What the pool serves. @param coming applications of a configuration that is not in use yet. */
   #duty(coming: readonly AppConfig[] = []): PoolDuty {
-    const { apps, pool } = this.#config;
+    const { apps, pool, silenceMs } = this.#config;
     const roots = new Set(apps.map(({ root }) => root));
     const leaving = [...this.#leaving.values()].flatMap((config) => config.apps);
-    return { apps: [...apps, ...coming.filter(({ root }) => !roots.has(root))], leaving, pool };
+    const all = [...apps, ...coming.filter(({ root }) => !roots.has(root))];
+    return { apps: all, leaving, pool, silenceMs };
   }
 
   /** The listeners of a configuration; those of `present` that it has too are kept. */
@@ -238,6 +244,7 @@ export class Supervisor {
           wakeFd: this.#pool.wakeFd,
           listeners: listeners.flatMap((listener) => listener.forPlace(place, config.workers)),
           env: this.#options.env,
+          report: this.#report,
         }),
     });
   }

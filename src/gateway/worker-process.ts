@@ -1,13 +1,16 @@
 /**
  * One worker, as the supervisor sees it: a process of the same binary that inherits the wake socket
- * (3), its end of the control channel (4) and the listening sockets (5 and up).
+ * (3), its end of the control channel (4) and the listening sockets (5 and up). One that no longer
+ * answers, or says what it may not, is ended: its place is taken by another.
  */
 import type { Subprocess } from "bun";
 
 import { socketPair } from "../native/socket.ts";
 import { serverProgram } from "../parent/pool-server.ts";
 import type { GatewayConfig } from "./config.ts";
-import { ControlChannel, type ToSupervisor, type ToWorker } from "./control-channel.ts";
+import { ControlChannel, fromWorker, type ToSupervisor, type ToWorker } from "./control-channel.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import type { Report } from "./report.ts";
 
 /** The hidden command of the binary. */
 export const workerCommand = "gateway-worker";
@@ -26,26 +29,35 @@ export interface WorkerStart {
   readonly wakeFd: number;
   readonly listeners: readonly SharedListener[];
   readonly env: Readonly<Record<string, string | undefined>>;
+  readonly report: Report;
 }
+
+type Ready = "ready" | { readonly why: string };
 
 export class WorkerProcess {
   readonly #process: Subprocess;
-  readonly #control: ControlChannel<ToSupervisor, ToWorker>;
+  readonly #report: Report;
+  readonly #silenceMs: number;
+  readonly #ready = Promise.withResolvers<Ready>();
+  readonly #leaves = Promise.withResolvers<"asks" | "ended">();
+  #control: ControlChannel<ToSupervisor, ToWorker> | undefined;
+  /** From when it is ready. */
+  #heartbeat: Heartbeat | undefined;
+  #hasAsked = false;
   readonly startedMs = performance.now();
-  /** Resolves when it accepts connections; with a text when it cannot, or has ended. */
-  readonly ready: Promise<"ready" | { readonly why: string }>;
-  /** Resolves when it wants to be replaced, or has ended. */
-  readonly leaves: Promise<"asks" | "ended">;
 
-  private constructor(
-    process: Subprocess,
-    control: ControlChannel<ToSupervisor, ToWorker>,
-    promises: Pick<WorkerProcess, "ready" | "leaves">,
-  ) {
+  private constructor(process: Subprocess, { config, report }: WorkerStart) {
     this.#process = process;
-    this.#control = control;
-    this.ready = promises.ready;
-    this.leaves = promises.leaves;
+    this.#report = report;
+    this.#silenceMs = config.silenceMs;
+    void this.#untilEnded();
+  }
+
+  async #untilEnded(): Promise<void> {
+    await this.#process.exited;
+    this.#heartbeat?.stop();
+    this.#ready.resolve({ why: `it ended with ${endOf(this.#process)}` });
+    this.#leaves.resolve("ended");
   }
 
   /** @throws Error when the process cannot be started. */
@@ -60,24 +72,32 @@ export class WorkerProcess {
     } finally {
       theirs.close();
     }
-    const ready = Promise.withResolvers<"ready" | { readonly why: string }>();
-    const leaves = Promise.withResolvers<"asks" | "ended">();
-    const control = await ControlChannel.open<ToSupervisor, ToWorker>(ours, {
-      message: (message) => {
-        if (message.kind === "leaves") leaves.resolve("asks");
-        else ready.resolve(message.kind === "ready" ? "ready" : message);
-      },
-      closed: () => {},
+    const worker = new WorkerProcess(child, start);
+    worker.#control = await ControlChannel.open<ToSupervisor, ToWorker>(ours, fromWorker, {
+      message: (message) => worker.#hear(message),
+      closed: (why) => why !== undefined && worker.#offends(why),
     });
-    void child.exited.then(() => ready.resolve({ why: `it ended with ${endOf(child)}` }));
-    void child.exited.then(() => leaves.resolve("ended"));
     const listeners = start.listeners.map(({ tls }, index) => ({
       descriptor: workerDescriptors.firstListener + index,
       tls,
     }));
-    control.send({ kind: "serve", config: start.config, listeners });
-    const promises = { ready: ready.promise, leaves: leaves.promise };
-    return new WorkerProcess(child, control, promises);
+    worker.tell({ kind: "serve", config: configForWorkers(start.config), listeners });
+    return worker;
+  }
+
+  /** Resolves when it accepts connections; with a text when it cannot, or has ended. */
+  get ready(): Promise<Ready> {
+    return this.#ready.promise;
+  }
+
+  /** Resolves when it wants to be replaced, or has ended. */
+  get leaves(): Promise<"asks" | "ended"> {
+    return this.#leaves.promise;
+  }
+
+  /** Whether it answers; one that is not ready yet has its time limit for that. */
+  get answers(): boolean {
+    return this.#heartbeat?.answers !== false;
   }
 
   get pid(): number {
@@ -87,18 +107,62 @@ export class WorkerProcess {
   /** Resolves with how it ended. */
   get ended(): Promise<string> {
     return this.#process.exited.then(() => {
-      this.#control.close();
+      this.#control?.close();
       return endOf(this.#process);
     });
   }
 
   tell(message: ToWorker): void {
-    this.#control.send(message);
+    this.#control?.send(message);
   }
 
   kill(): void {
     this.#process.kill("SIGKILL");
   }
+
+  /** Each message has its time; at another it is an offence, and so never piles anything up. */
+  #hear(message: ToSupervisor): void {
+    const isReady = this.#heartbeat !== undefined;
+    switch (message.kind) {
+      case "ready":
+        if (isReady) return this.#offends("it is ready again");
+        this.#heartbeat = this.#watch();
+        return this.#ready.resolve("ready");
+      case "failed":
+        if (isReady) return this.#offends("it fails after it was ready");
+        return this.#ready.resolve(message);
+      case "leaves":
+        if (this.#hasAsked) return this.#offends("it leaves again");
+        this.#hasAsked = true;
+        return this.#leaves.resolve("asks");
+      case "pong":
+        if (this.#heartbeat?.isAsked !== true) return this.#offends("it answers unasked");
+        return this.#heartbeat.heard();
+    }
+  }
+
+  #watch(): Heartbeat {
+    const { pid } = this;
+    return new Heartbeat({
+      pid,
+      limitMs: this.#silenceMs,
+      ask: () => this.tell({ kind: "ping" }),
+      dead: (silentMs) => {
+        this.#report(0, "worker does not answer", { pid, silentMs });
+        this.kill();
+      },
+    });
+  }
+
+  #offends(why: string): void {
+    this.#report(0, "worker ended for what it says", { pid: this.pid, cause: why });
+    this.kill();
+  }
+}
+
+/** What is for instances alone stays out of the processes that parse HTTP: secrets, as a rule. */
+function configForWorkers(config: GatewayConfig): GatewayConfig {
+  return { ...config, apps: config.apps.map((app) => ({ ...app, env: {} })) };
 }
 
 /** `status 1`, `SIGKILL`. */

@@ -40,6 +40,11 @@ export class WorkerSet {
     return [...this.#running].map(({ pid }) => pid);
   }
 
+  /** Whether there are workers, and all of them answer. */
+  get answers(): boolean {
+    return this.#running.size > 0 && [...this.#running].every(({ answers }) => answers);
+  }
+
   /**
    * Starts all workers. @throws Error when one of them does not become ready: then none is left.
    */

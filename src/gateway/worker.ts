@@ -16,6 +16,7 @@ import { causeText } from "../wire/cause.ts";
 import type { GatewayConfig } from "./config.ts";
 import {
   ControlChannel,
+  fromSupervisor,
   type PassedListener,
   type ToSupervisor,
   type ToWorker,
@@ -58,7 +59,8 @@ export class Worker {
 
   /** Runs until the supervisor has it leave, or is gone. */
   async run(): Promise<void> {
-    this.#control = await ControlChannel.open<ToWorker, ToSupervisor>(this.#options.control, {
+    const { control } = this.#options;
+    this.#control = await ControlChannel.open<ToWorker, ToSupervisor>(control, fromSupervisor, {
       message: (message) => this.#obey(message),
       closed: () => this.#drainAlone(),
     });
@@ -84,6 +86,8 @@ export class Worker {
         return void this.#drain(message.limitMs, message.keepIdle);
       case "reopenLogs":
         return this.#requests?.reopenLogs();
+      case "ping":
+        return this.#control?.send({ kind: "pong" });
     }
   }
 

@@ -7,7 +7,16 @@ export interface ProcessStat {
   readonly group: number;
   /** A zombie: its parent has not asked for its end yet. */
   readonly hasEnded: boolean;
+  /** It runs, or waits for nothing but a processor. */
+  readonly isRunnable: boolean;
+  /** What it has had of processors, in milliseconds. */
+  readonly processorMs: number;
 }
+
+/** A tick of stat's times: sysconf(3) _SC_CLK_TCK is 100 on every platform of ours. */
+const clockTickMs = 10;
+/** Places of utime and stime after the name. */
+const [userTimeAt, systemTimeAt] = [11, 12];
 
 /** Undefined when there is no such process. */
 export function statOf(pid: number): ProcessStat | undefined {
@@ -18,9 +27,15 @@ export function statOf(pid: number): ProcessStat | undefined {
     return undefined;
   }
   // The name in parentheses may hold anything; it ends at the last one.
-  const [state, parent, group] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const hasEnded = state === "Z" || state === "X";
-  return { parent: Number(parent), group: Number(group), hasEnded };
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const [state, parent, group] = fields;
+  return {
+    parent: Number(parent),
+    group: Number(group),
+    hasEnded: state === "Z" || state === "X",
+    isRunnable: state === "R",
+    processorMs: (Number(fields[userTimeAt]) + Number(fields[systemTimeAt])) * clockTickMs,
+  };
 }
 
 /** This process's children, whichever of its threads has started them; zombies too. */

@@ -18,17 +18,19 @@ export class Outbox {
   #scheduled = false;
   #full = false;
   readonly #overflow: () => void;
+  readonly #maxBytes: number;
 
   /** @param overflow is called when the server has stopped reading and the bound is reached. */
-  constructor(overflow: () => void) {
+  constructor(overflow: () => void, maxBytes = maxUnsentBytes) {
     this.#overflow = overflow;
+    this.#maxBytes = maxBytes;
   }
 
   /** Queues a command; it goes out in this turn of the event loop. */
   push(frame: Uint8Array, socket: Pick<Socket, "write">): void {
     this.#frames.push(frame);
     this.#bytes += frame.length;
-    if (this.#bytes > maxUnsentBytes) this.#overflow();
+    if (this.#bytes > this.#maxBytes) this.#overflow();
     if (this.#scheduled || this.#full) return;
     this.#scheduled = true;
     queueMicrotask(() => this.flush(socket));

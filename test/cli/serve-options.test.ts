@@ -77,6 +77,7 @@ test("a directory alone: one application, with every default", () => {
     accessLog: "common",
     accessLogFile: undefined,
     drainMs: 30_000,
+    silenceMs: 10_000,
     logLevel: 0,
     logFormat: "text",
   });

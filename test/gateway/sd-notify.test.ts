@@ -5,6 +5,7 @@ import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
 import { gateways, writeApplication } from "../helpers/gateway.ts";
+import { pidOf } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -115,3 +116,38 @@ test("with a watchdog, it shows that it lives", async () => {
   });
   await gateway.end();
 });
+
+test("with a watchdog, it shows nothing while a process of its own does not answer", async () => {
+  const directory = temporaryDirectory();
+  const name = join(directory, "notify");
+  await using systemd = await receive(name);
+  const file = join(directory, "pool.toml");
+  writeApplication(directory);
+  // Silence has no consequence of its own here.
+  writeFileSync(file, 'listen = ["127.0.0.1:0"]\nsilence_time = "0s"\n[[apps]]\nroot = "app"\n');
+  const gateway = startGateway(["--config", file], {
+    environment: { NOTIFY_SOCKET: name, WATCHDOG_USEC: "40000" },
+  });
+  await gateway.address();
+  const beats = (): number => systemd.messages.filter((text) => text === "WATCHDOG=1").length;
+  for (const who of [pidOf(gateway.poolServer), pidOf(gateway.workers[0])]) {
+    await until("it shows that it lives", beatsAgain(beats));
+    process.kill(who, "SIGSTOP");
+    await until("it shows nothing any more", () => isQuiet(beats), undefined, 20_000);
+    process.kill(who, "SIGCONT");
+    await until("it shows that it lives again", beatsAgain(beats));
+  }
+  await gateway.end();
+});
+
+function beatsAgain(beats: () => number): () => boolean {
+  const before = beats();
+  return () => beats() > before;
+}
+
+/** Ten times the interval at which it would have shown it. */
+async function isQuiet(beats: () => number): Promise<boolean> {
+  const before = beats();
+  await Bun.sleep(200);
+  return beats() === before;
+}

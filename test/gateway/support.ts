@@ -51,6 +51,7 @@ export function configOf(changes: Partial<GatewayConfig> = {}): GatewayConfig {
     accessLog: "off",
     accessLogFile: undefined,
     drainMs: 1000,
+    silenceMs: 10_000,
     logLevel: 0,
     logFormat: "text",
     ...changes,

@@ -1,0 +1,57 @@
+/**
+ * A worker is not trusted: what it says on its control channel is bounded and has its time, else it
+ * is ended and replaced. The test speaks with a worker's own descriptor, as who has taken it over.
+ */
+import { expect, test } from "bun:test";
+
+import { libc } from "../../src/native/libc.ts";
+import { OwnedFd } from "../../src/native/owned-fd.ts";
+import { until } from "../helpers/condition.ts";
+import { gateways, writeApplication } from "../helpers/gateway.ts";
+import { isRunning, pidOf } from "../helpers/processes.ts";
+import { sendAll } from "../helpers/raw-client.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+
+const temporaryDirectory = temporaryDirectories();
+const startGateway = gateways();
+
+/** A duplicate of another process's descriptor (pidfd_open(2), pidfd_getfd(2)). */
+function takeDescriptor(pid: number, descriptor: number): OwnedFd {
+  using process = new OwnedFd(Number(libc.syscall(434, pid, 0, 0, 0)));
+  return new OwnedFd(Number(libc.syscall(438, process.number, descriptor, 0, 0)));
+}
+
+const offences: readonly (readonly [string, string])[] = [
+  ["what is no JSON", "nonsense\n"],
+  ["what is no message", '{"kind":"register"}\n'],
+  ["nothing", "null\n"],
+  ["an answer that nobody has asked for", '{"kind":"pong"}\n'.repeat(2)],
+  ["that it is ready, again", '{"kind":"ready"}\n'],
+  ["that it has failed, later", '{"kind":"failed","why":"so"}\n'],
+  ["that it leaves, and again", '{"kind":"leaves"}\n{"kind":"leaves"}\n'],
+  ["a message without an end", " ".repeat(8192)],
+  ["a message that is too long", `${" ".repeat(8192)}\n`],
+];
+
+test.skipIf(process.geteuid?.() !== 0).each([...offences])(
+  "a worker that says %s is ended and replaced",
+  async (_, text) => {
+    const gateway = startGateway([
+      writeApplication(temporaryDirectory()),
+      "--listen",
+      "127.0.0.1:0",
+    ]);
+    const address = await gateway.address();
+    const worker = pidOf(gateway.workers[0]);
+    {
+      using control = takeDescriptor(worker, 4);
+      await sendAll(control.number, Buffer.from(text));
+    }
+    await until("it is gone", () => !isRunning(worker));
+    const line = `worker ended for what it says pid=${worker}`;
+    await until("it is logged", () => gateway.log.includes(line));
+    const answer = await fetch(address, { keepalive: false });
+    expect(await answer.text()).toStartWith("app / ");
+    await gateway.end();
+  },
+);
