@@ -1,5 +1,5 @@
 /**
- * Heartbeat: whether a process of ours still answers. A hang is not a death: nothing closes, nothing
+ * Heartbeat: whether a process of ours still answers. A hang is no death: nothing closes, nothing
  * is reaped, and whoever waits for it waits for ever. Rules:
  * - The process is asked at every tick and has to have answered before the limit. Any word of it
  *   counts.
