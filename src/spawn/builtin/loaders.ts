@@ -33,6 +33,9 @@ export interface LoaderStart {
   readonly isPreloader: boolean;
 }
 
+/** What is written out for the instances of several kinds. */
+export type SharedFolder = "javascript";
+
 export interface Loader {
   /** Sessions at once where nobody says otherwise. */
   readonly concurrency: number;
@@ -43,6 +46,8 @@ export interface Loader {
    * relative to the root.
    */
   runFrom(ruby: ByteString): { readonly program: ByteString; readonly files: readonly string[] };
+  /** A folder of files that it has in common with others, found beside its own. */
+  readonly shared?: SharedFolder;
   /** @throws NoApplicationError: it cannot be run so. */
   command(start: LoaderStart): LoaderCommand;
 }
@@ -56,6 +61,7 @@ const bun: Loader = {
     program: fromText(ownProgram),
     files: [...javaScriptFiles, "tsconfig.json", "jsconfig.json"],
   }),
+  shared: "javascript",
   command({ app: { startupFile }, root, directory, concurrency }) {
     if (/[?\\]/.test(root) || toText(root).includes("\ufffd")) {
       throw new NoApplicationError(
@@ -100,6 +106,7 @@ const node: Loader = {
   concurrency: 32,
   canPreload: false,
   runFrom: () => ({ program: ascii("node"), files: javaScriptFiles }),
+  shared: "javascript",
   command({ app: { startupFile }, directory, concurrency }) {
     return {
       argv: ["node", "--require", `${directory}/preload.cjs`, `./${startupFile}`].map(ascii),

@@ -6,13 +6,10 @@
  */
 "use strict";
 
-const { IncomingMessage, OutgoingMessage, ServerResponse } = require("node:http");
+const { OutgoingMessage, ServerResponse } = require("node:http");
 
-/** Under this name a response knows its session. */
+/** Under this name a socket knows its session. */
 const ofSession = Symbol("session");
-
-/** Node's own mark on a response whose writer waits for `drain`. */
-const needsDrain = symbolOf(new ServerResponse(new IncomingMessage(null)), "kNeedDrain");
 
 const ofTheConnection =
   /\r\n(?:connection|keep-alive|proxy-connection|status|trailer|transfer-encoding|upgrade):/i;
@@ -21,40 +18,73 @@ const contentLength = /\r\ncontent-length: *([0-9]+)\r\n/i;
 /** From now on responses that belong to a session are written for it. */
 function patchResponses() {
   const { _storeHeader: storeHeader, addTrailers } = OutgoingMessage.prototype;
+  const { detachSocket } = ServerResponse.prototype;
   ServerResponse.prototype._storeHeader = function (firstLine, headers) {
-    const session = this[ofSession];
+    const session = sessionOf(this);
     if (session === undefined) return storeHeader.call(this, firstLine, headers);
+    // Node would not for a visitor with HTTP/1.0, which is the front end's business; without keeping
+    // finishHead() takes it back.
+    this.useChunkedEncodingByDefault = true;
+    this.shouldKeepAlive = true;
+    // Without it Node would add a header `Connection`.
+    this._removedConnection = true;
     // `HTTP/1.1 200 OK` becomes `Status: 200 OK`.
     storeHeader.call(this, `Status: ${firstLine.slice("HTTP/1.1 ".length)}`, headers);
     finishHead(this, session);
     return undefined;
   };
+  // Node has written all of an answer, and looks whether the connection goes on.
+  ServerResponse.prototype.detachSocket = function (socket) {
+    detachSocket.call(this, socket);
+    const session = socket[ofSession];
+    if (session === undefined) return;
+    this._last = false;
+    session.sent();
+  };
   // Chunks may end with trailers; a CGI answer has none.
   ServerResponse.prototype.addTrailers = function (headers) {
-    if (this[ofSession] === undefined) addTrailers.call(this, headers);
+    if (sessionOf(this) === undefined) addTrailers.call(this, headers);
   };
-  for (const interim of ["writeContinue", "writeProcessing", "writeEarlyHints"]) {
-    const real = ServerResponse.prototype[interim];
-    if (real === undefined) continue;
-    // CGI knows no interim answers.
-    ServerResponse.prototype[interim] = function (...parameters) {
-      if (this[ofSession] === undefined) return real.apply(this, parameters);
+  for (const name of ["writeContinue", "writeProcessing", "writeEarlyHints"]) patchInterim(name);
+}
+
+/** Interim answers go where they are understood; that a body may come, the front end has said. */
+function patchInterim(name) {
+  const real = ServerResponse.prototype[name];
+  if (real === undefined) return; // Not in the first versions of Node 18.
+  ServerResponse.prototype[name] = function (...parameters) {
+    const session = sessionOf(this);
+    if (session === undefined) {
+      real.apply(this, parameters);
+    } else if (session.head.isKept && name !== "writeContinue") {
+      this._writeRaw = (text, ...rest) => {
+        delete this._writeRaw;
+        return this._writeRaw(`Status: ${text.slice("HTTP/1.1 ".length)}`, ...rest);
+      };
+      real.apply(this, parameters);
+      delete this._writeRaw;
+    } else {
       const callback = parameters.at(-1);
       if (typeof callback === "function") process.nextTick(callback);
-      return undefined;
-    };
-  }
+    }
+  };
+}
+
+/** The session of a response; undefined once it has ended, too. */
+function sessionOf(response) {
+  const session = response.req?.socket?.[ofSession];
+  return session?.head === undefined ? undefined : session;
 }
 
 /** Cleans the head that Node has made, and tells the session where the answer ends. */
 function finishHead(response, session) {
   let head = response._header;
-  if (!session.isKept) response.chunkedEncoding = false;
+  if (!session.head.isKept) response.chunkedEncoding = false;
   if (ofTheConnection.test(head)) {
     head = withoutConnection(head, response.chunkedEncoding);
     response._header = head;
   }
-  session.expect(response, head.length, lengthOf(response, head));
+  session.expect(head.length, lengthOf(response, head));
 }
 
 function lengthOf(response, head) {
@@ -73,19 +103,4 @@ function withoutConnection(head, isChunked) {
   return [status, ...kept].join("\r\n");
 }
 
-/** Lets Node frame the answer as for HTTP/1.1; finishHead() takes back what a session lacks. */
-function prepareResponse(response, session) {
-  response[ofSession] = session;
-  // Node would not for a client of HTTP/1.0, which is the front end's business.
-  response.useChunkedEncodingByDefault = true;
-  response.shouldKeepAlive = true;
-  // Without it Node would add a header `Connection`.
-  response._removedConnection = true;
-}
-
-/** A symbol of Node's own, by its description. */
-function symbolOf(object, description) {
-  return Object.getOwnPropertySymbols(object).find((symbol) => symbol.description === description);
-}
-
-module.exports = { needsDrain, ofSession, patchResponses, prepareResponse, symbolOf };
+module.exports = { ofSession, patchResponses };

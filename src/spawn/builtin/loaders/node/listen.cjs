@@ -9,15 +9,26 @@ const http = require("node:http");
 const https = require("node:https");
 const net = require("node:net");
 
+const { NodeSession } = require("./session.cjs");
+
 const listener = 3;
 /** As the spawner's; listening again sets it anew. */
 const backlog = 1024;
 
-/** What Node's own HTTP does with connections, which sessions are not. */
-const ownConnectionListeners = new Set([
-  ...new http.Server().listeners("connection"),
-  ...new https.Server().listeners("connection"),
-]);
+/** What Node's own HTTP does with a connection. */
+const [serveHttp] = new http.Server().listeners("connection");
+
+/** The listeners by which Node's servers take connections, which sessions take in their place. */
+const ownListeners = new Set([serveHttp, ...new https.Server().listeners("connection")]);
+
+/**
+ * What a server expects of clients' connections, and sessions are not measured by: whoever is at
+ * their other end is trusted, and ends them itself.
+ */
+const limits = ["headersTimeout", "requestTimeout", "keepAliveTimeout", "maxRequestsPerSocket"];
+
+/** Beyond what a session's head can be. */
+const maxHeaderSize = 256 * 1024;
 
 /**
  * `onServer(server)` is called once the program's server listens. @returns `serve(server)`: makes a
@@ -29,18 +40,26 @@ function takeFirstServer(host, onServer) {
   let standIn;
   let address;
 
+  function serve(server) {
+    const none = { configurable: true, get: () => 0, set: () => {} };
+    for (const limit of limits) Object.defineProperty(server, limit, none);
+    server.maxHeaderSize = maxHeaderSize;
+    // The front end decides; applications of 2.0 need not be given one.
+    server.requireHostHeader = false;
+    host.server = server;
+  }
+
   function take(server, wanted) {
     first = server;
     address = wanted;
     server.address = () => (server.listening ? address : null);
     server.removeAllListeners("secureConnection");
     for (const own of server.listeners("connection")) {
-      if (ownConnectionListeners.has(own)) server.removeListener("connection", own);
+      if (ownListeners.has(own)) server.removeListener("connection", own);
     }
-    server.prependListener("connection", (socket) => host.accept(socket));
+    server.prependListener("connection", (socket) => new NodeSession(socket, host, serveHttp));
     server.closeIdleConnections = () => host.closeIdle();
-    server.closeAllConnections = () => host.destroyAll();
-    host.serve(server);
+    serve(server);
     server.once("listening", () => onServer(server));
     return listen.call(server, { fd: listener }, backlog);
   }
@@ -59,7 +78,8 @@ function takeFirstServer(host, onServer) {
     if (first === standIn) {
       first = this;
       address = wanted;
-      host.serve(this);
+      serve(this);
+      host.closeIdle();
     }
     return pretend(this, wanted);
   };

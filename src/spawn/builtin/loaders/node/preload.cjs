@@ -23,14 +23,18 @@ function load(concurrency) {
   const { writeSync } = require("node:fs");
   const { inspect } = require("node:util");
 
+  const { Host } = require("../javascript/host.cjs");
   const lifeline = require("./lifeline.cjs");
   const { patchResponses } = require("./answer.cjs");
   const { serverOfMain } = require("./exported.cjs");
-  const { Host } = require("./host.cjs");
   const { takeFirstServer } = require("./listen.cjs");
   const { startWatchdog } = require("./watchdog.cjs");
 
-  const host = new Host(concurrency);
+  const host = new Host(concurrency, stopListening, lifeline.tellDone);
+
+  function stopListening() {
+    if (host.server?.listening) host.server.close();
+  }
 
   function onFailure(error) {
     const text = error instanceof Error ? inspect(error) : `it threw ${inspect(error)}`;

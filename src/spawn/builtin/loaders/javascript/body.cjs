@@ -1,6 +1,6 @@
 /**
  * Where a request's body ends (PROTOCOL sections 5 and 11): after a length, with the last chunk, or
- * with the client's side of the session. Runs inside instances. Each reader takes bytes as they
+ * with the client's side of the session; for the loaders of JavaScript. Runs inside instances. Each reader takes bytes as they
  * come, hands the body's own to `sink`, and answers how many of them it used.
  */
 "use strict";
@@ -12,6 +12,16 @@ class BadBody extends Error {}
 class PlainBody {
   constructor(length) {
     this.left = length;
+  }
+
+  /** Whether the client's end is the body's. */
+  get isToTheEnd() {
+    return this.left === Infinity;
+  }
+
+  /** It has ended so. */
+  end() {
+    this.left = 0;
   }
 
   get isWhole() {
@@ -36,6 +46,7 @@ const LF = 0x0a;
 /** A chunked body (RFC 9112, 7.1). */
 class ChunkedBody {
   constructor() {
+    this.isToTheEnd = false;
     this.isWhole = false;
     /** Bytes of the present chunk still to come, its CRLF excluded. */
     this.left = 0;
@@ -98,7 +109,7 @@ function bodyOf(head) {
     return head.contentLength === 0 ? undefined : new PlainBody(head.contentLength);
   }
   // On a kept session a body must say where it ends; and a GET without a length has none.
-  const { REQUEST_METHOD: method } = head.variables;
+  const { method } = head;
   const hasNone = head.isKept || method === "GET" || method === "HEAD";
   return hasNone ? undefined : new PlainBody(Infinity);
 }

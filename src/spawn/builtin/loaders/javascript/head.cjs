@@ -1,0 +1,244 @@
+/**
+ * The head of a request on a session (PROTOCOL sections 5 and 11), for the loaders of JavaScript.
+ * Runs inside instances. Strings are bytes (0-255), as headers are in Node and on the Web platform.
+ * Refuses what is no HTTP, so that no parser behind it sees anything else.
+ */
+"use strict";
+
+/** The most bytes of headers that are read. */
+const maxHeadBytes = 128 * 1024;
+
+/** The head breaks the protocol or is no HTTP: answered with 400. */
+class BadRequest extends Error {}
+
+/**
+ * What a variable is: a header, by its name as here; something of the head, by a number of `is`.
+ * Programs and clients use few; bounded, as clients choose them.
+ */
+const roles = new Map();
+const maxRoles = 1_000;
+
+const is = {
+  nothing: 0,
+  length: 1,
+  type: 2,
+  connection: 3,
+  coding: 4,
+  keep: 5,
+  host: 6,
+  upgrade: 7,
+};
+
+const special = {
+  CONTENT_LENGTH: is.length,
+  HTTP_CONTENT_LENGTH: is.length,
+  CONTENT_TYPE: is.type,
+  HTTP_CONTENT_TYPE: is.type,
+  HTTP_CONNECTION: is.connection,
+  HTTP_KEEP_ALIVE: is.nothing,
+  HTTP_TRANSFER_ENCODING: is.coding,
+  HTTP_UPGRADE: is.upgrade,
+  HTTP_HOST: is.host,
+  SESSION_KEEP: is.keep,
+};
+
+/** Variables that the head has as properties, empty where they are missing. */
+const properties = {
+  REQUEST_METHOD: "method",
+  REQUEST_URI: "uri",
+  SCRIPT_NAME: "script",
+  PATH_INFO: "path",
+  QUERY_STRING: "query",
+  HTTPS: "https",
+  SERVER_NAME: "serverName",
+  SERVER_ADDR: "serverAddress",
+  SERVER_PORT: "serverPort",
+  SERVER_PROTOCOL: "protocol",
+  REMOTE_ADDR: "remoteAddress",
+  REMOTE_PORT: "remotePort",
+};
+
+/** RFC 9110, 5.5: no control characters but the tab. NUL is what separates the values. */
+// oxlint-disable-next-line no-control-regex -- they are what it refuses
+const control = /[\x01-\x08\x0a-\x1f\x7f]/;
+
+class Head {
+  constructor() {
+    this.method = "";
+    this.uri = "";
+    this.script = "";
+    this.path = "";
+    this.query = "";
+    this.https = "";
+    this.serverName = "";
+    this.serverAddress = "";
+    this.serverPort = "";
+    this.protocol = "";
+    this.remoteAddress = "";
+    this.remotePort = "";
+    this.host = "";
+    /** Name, value, name, value: what the application is to see, in lower case. */
+    this.headers = [];
+    /** Bytes of body to come; undefined: not told. */
+    this.contentLength = undefined;
+    this.isChunked = false;
+    /** Whether the client frames as in HTTP/1.1, and another request may follow. */
+    this.isKept = false;
+    /** The protocol that is asked for; empty: none. */
+    this.upgrade = "";
+    this.connection = "";
+    this.hasType = false;
+  }
+
+  get isSecure() {
+    return this.https !== "" && /^(?:on|1|true)$/i.test(this.https);
+  }
+
+  /** What HTTP calls the request target, as the visitor sent it. */
+  get target() {
+    return this.uri === "" ? targetOfPath(this) : this.uri;
+  }
+}
+
+/** Where the head that starts with these bytes ends; undefined until its size has arrived. */
+function headEnd(bytes) {
+  if (bytes.length < 4) return undefined;
+  const size = bytes.readUInt32BE(0);
+  if (size <= maxHeadBytes) return 4 + size;
+  throw new BadRequest(`headers of ${size} bytes, ${maxHeadBytes} at most`);
+}
+
+/** Reads `name NUL value NUL …` from byte 4, after the size, to `end`. */
+function parseHead(bytes, end) {
+  if (end === 4 || bytes[end - 1] !== 0) {
+    throw new BadRequest("the headers do not end with a NUL");
+  }
+  const text = bytes.latin1Slice(4, end - 1);
+  const parts = text.split("\0");
+  if (parts.length % 2 !== 0) throw new BadRequest("a header lacks its value");
+  if (control.test(text)) refuseControl(parts);
+  const head = new Head();
+  for (let index = 0; index < parts.length; index += 2) {
+    const name = parts[index];
+    const role = roles.get(name) ?? roleOf(name);
+    if (typeof role === "number") addSpecial(head, role, parts[index + 1]);
+    else if (role.isHeader) head.headers.push(role.name, parts[index + 1]);
+    else head[role.name] = parts[index + 1];
+  }
+  return checked(head);
+}
+
+function roleOf(variable) {
+  const role = newRole(variable);
+  if (roles.size < maxRoles) roles.set(variable, role);
+  return role;
+}
+
+function newRole(variable) {
+  if (Object.hasOwn(special, variable)) return special[variable];
+  if (Object.hasOwn(properties, variable)) return { isHeader: false, name: properties[variable] };
+  if (variable === "") throw new BadRequest("a header lacks its name");
+  if (!variable.startsWith("HTTP_")) return is.nothing;
+  const name = variable.slice("HTTP_".length).toLowerCase().replaceAll("_", "-");
+  if (/^[!#$%&'*+.^`|~0-9a-z-]+$/.test(name)) return { isHeader: true, name };
+  throw new BadRequest(`the header ${JSON.stringify(name)} is not one of HTTP`);
+}
+
+function addSpecial(head, role, value) {
+  switch (role) {
+    case is.length:
+      addLength(head, value);
+      return;
+    case is.type:
+      // Front ends send it with HTTP_ before it, without, or both.
+      if (value === "" || head.hasType) return;
+      head.hasType = true;
+      head.headers.push("content-type", value);
+      return;
+    case is.connection:
+      head.connection += `${value},`;
+      return;
+    case is.coding:
+      head.isChunked = value.toLowerCase() === "chunked";
+      return;
+    case is.keep:
+      head.isKept = value === "1";
+      return;
+    case is.host:
+      head.host = value;
+      head.headers.push("host", value);
+      return;
+    case is.upgrade:
+      head.upgrade = value;
+      return;
+    default: // What else a front end says is nothing to the application.
+  }
+}
+
+/** As the type: in either form, or in both. */
+function addLength(head, value) {
+  if (value === "") return;
+  const length = /^[0-9]{1,16}$/.test(value) ? Number(value) : NaN;
+  if (!Number.isSafeInteger(length)) throw new BadRequest("CONTENT_LENGTH is not a length");
+  if (head.contentLength === undefined) head.headers.push("content-length", value);
+  else if (head.contentLength !== length) throw new BadRequest("the body has two lengths");
+  head.contentLength = length;
+}
+
+function refuseControl(parts) {
+  const index = parts.findIndex((part) => control.test(part));
+  const name = JSON.stringify(parts[index - (index % 2)]);
+  throw new BadRequest(`the header ${name} holds a control character`);
+}
+
+/** What a request cannot be without. */
+function checked(head) {
+  if (head.method === "") throw new BadRequest("REQUEST_METHOD is missing");
+  if (head.isChunked && head.contentLength !== undefined) {
+    throw new BadRequest("the body has a length and is chunked");
+  }
+  if (head.upgrade !== "") checkUpgrade(head);
+  return head;
+}
+
+/** Only who follows PROTOCOL section 11 is able to change the protocol. */
+function checkUpgrade(head) {
+  const isAsked = head.isKept && /(?:^|,)[ \t]*upgrade[ \t]*,/i.test(head.connection);
+  const hasBody = head.isChunked || (head.contentLength ?? 0) > 0;
+  if (!isAsked || hasBody) head.upgrade = "";
+}
+
+function targetOfPath({ script, path, query }) {
+  // PATH_INFO is decoded (RFC 3875, 4.1.5); what a URL cannot hold is encoded again.
+  const encoded = `${script}${path}`.replace(/[^!$&'()*+,\-./0-9:;=@A-Z_a-z~]/g, encodedByte);
+  return `${encoded.startsWith("/") ? "" : "/"}${encoded}${query === "" ? "" : `?${query}`}`;
+}
+
+/** Node's parser takes ASCII alone, as HTTP does; clients that send more mean it encoded. */
+function plainTarget(target) {
+  if (/^[!-~]+$/.test(target)) return target;
+  if (/^[!-~\x80-\xff]+$/.test(target)) return target.replace(/[\x80-\xff]/g, encodedByte);
+  throw new BadRequest("the request target is not one of HTTP");
+}
+
+function encodedByte(byte) {
+  return `%${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`;
+}
+
+/**
+ * The same as a head of HTTP/1.1. What it says of a body: that it has a length, is to come in
+ * chunks (`hasChunks`), or that there is none.
+ */
+function httpHead(head, hasChunks) {
+  const { headers } = head;
+  let text = `${head.method} ${plainTarget(head.target)} HTTP/1.1\r\n`;
+  for (let index = 0; index < headers.length; index += 2) {
+    text += `${headers[index]}: ${headers[index + 1]}\r\n`;
+  }
+  // Programs look at this header to know that there is a body.
+  if (hasChunks) text += "transfer-encoding: chunked\r\n";
+  if (head.upgrade !== "") text += `connection: Upgrade\r\nupgrade: ${head.upgrade}\r\n`;
+  return `${text}\r\n`;
+}
+
+module.exports = { BadRequest, headEnd, httpHead, parseHead };
