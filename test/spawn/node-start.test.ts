@@ -361,16 +361,6 @@ test("lets an instance finish its session before it goes", async () => {
   await until("it is gone", () => !isRunning(instance.pid));
 });
 
-test("does not upgrade a connection, and says so where the program would", async () => {
-  const instance = await program(`const server = ${httpHello()};
-    server.on("upgrade", (_, socket) => socket.end("upgraded")).listen(1);`);
-  const upgrade = { HTTP_UPGRADE: "websocket", HTTP_CONNECTION: "Upgrade" };
-  expect((await ask(instance, get(upgrade))).status).toBe("Status: 501 Not Implemented");
-  expect(await bodyOf(instance)).toBe("ok");
-  const other = await program(`${httpHello()}.listen(1)`);
-  expect(await bodyOf(other, get(upgrade))).toBe("ok");
-});
-
 test("a stuck instance ends ten seconds after its lifeline, a healthy one not", async () => {
   const { pids, helpers, healthy, close } = await stuck;
   await until("both are gone", () => !pids.some(isRunning), undefined, 20_000);

@@ -92,12 +92,15 @@ class NodeSession extends Session {
     const { socket } = this;
     socket.removeListener("data", onData).removeListener("end", onEnd).setTimeout(0);
     this.change();
-    // What is written first is the answer's head.
-    socket.write = (...parameters) => {
-      delete socket.write;
-      this.over();
-      return socket.write(...parameters);
-    };
+    // What is written first is the answer's head, or all of it.
+    for (const method of ["write", "end"]) {
+      socket[method] = (...parameters) => {
+        delete socket.write;
+        delete socket.end;
+        this.over();
+        return socket[method](...parameters);
+      };
+    }
   }
 
   deliver(bytes) {
