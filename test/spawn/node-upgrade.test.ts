@@ -38,12 +38,17 @@ const program = `
     } else if (pathname === "/dropped") {
       socket.destroy();
     } else if (upgrade === "websocket") {
-      sockets.handleUpgrade(request, socket, head, (open) => sockets.emit("connection", open, request));
+      const onOpen = (open) => sockets.emit("connection", open, request);
+      sockets.handleUpgrade(request, socket, head, onOpen);
     } else {
-      socket.write("HTTP/1.1 101 Go On\\r\\nConnection: Upgrade\\r\\nUpgrade: " + upgrade + "\\r\\n\\r\\n");
+      const lines = ["HTTP/1.1 101 Go On", "Connection: Upgrade", "Upgrade: " + upgrade, "", ""];
+      socket.write(lines.join("\\r\\n"));
       if (pathname === "/flood") {
         const chunk = Buffer.alloc(65536, "f");
-        const write = () => { while (socket.write(chunk)); console.log("flooded " + socket.bytesWritten); };
+        const write = () => {
+          while (socket.write(chunk));
+          console.log("flooded " + socket.bytesWritten);
+        };
         socket.on("drain", write); write();
       } else if (pathname === "/slow") {
         paused = socket; socket.pause(); let read = 0;

@@ -1,7 +1,7 @@
 /**
  * Where a request's body ends (PROTOCOL sections 5 and 11): after a length, with the last chunk, or
- * with the client's side of the session; for the loaders of JavaScript. Runs inside instances. Each reader takes bytes as they
- * come, hands the body's own to `sink`, and answers how many of them it used.
+ * with the client's side of the session; for the loaders of JavaScript. Runs inside instances. Each
+ * reader takes bytes as they come, hands the body's own to `sink`, and answers how many it used.
  */
 "use strict";
 

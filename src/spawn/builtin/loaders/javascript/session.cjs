@@ -21,11 +21,12 @@ const nothing = Buffer.alloc(0);
 class Session {
   /**
    * @param connection `write(data)`; `pause()`, `resume()`; `end()` after what has been written;
-   * `shutdown()`, the same for this side alone; `destroy()`. @param host all sessions.
+   * `shutdown()`, the same for this side alone; `destroy()`. @param host knows all sessions.
    *
    * A loader's class has `begin(head)`; `deliver(bytes)`, of the body, lent; `endBody()`, where
-   * there was one (both also when the answer is out already); `abort(error)`, when it will never be whole; `gone(wasAnswering)`, when the
-   * connection is, to answer whether something is still done for the request.
+   * there was one (both also when the answer is out already); `abort(error)`, when it will never be
+   * whole; `gone(wasAnswering)`, when the connection is, to answer whether something is still done
+   * for the request.
    */
   constructor(connection, host) {
     this.connection = connection;
@@ -256,8 +257,8 @@ class Session {
     clearTimeout(this.timer);
     const wasAnswering = this.state === "answering";
     this.state = "closed";
-    // The program is told, and hears of it in this turn of the event loop. One that gets one request
-    // at a time has to settle its answer, too.
+    // The program is told, and hears of it in this turn of the event loop. One that gets a single
+    // request at a time has to settle its answer, too.
     const isBusy = this.gone(wasAnswering);
     if (!isBusy || !this.host.isSerial) setImmediate(() => this.over());
     this.host.closed(this);

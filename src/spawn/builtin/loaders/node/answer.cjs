@@ -22,8 +22,8 @@ function patchResponses() {
   ServerResponse.prototype._storeHeader = function (firstLine, headers) {
     const session = sessionOf(this);
     if (session === undefined) return storeHeader.call(this, firstLine, headers);
-    // Node would not for a visitor with HTTP/1.0, which is the front end's business; without keeping
-    // finishHead() takes it back.
+    // Node would not for a visitor with HTTP/1.0, which is the front end's business; finishHead()
+    // takes it back where the session is not kept.
     this.useChunkedEncodingByDefault = true;
     this.shouldKeepAlive = true;
     // Without it Node would add a header `Connection`.

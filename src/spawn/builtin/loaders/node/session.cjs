@@ -29,7 +29,7 @@ const endProperties = Object.fromEntries(
 const upgraded = 2;
 
 class NodeSession extends Session {
-  /** @param host has `server`, the program's, too. @param serveHttp Node's `connection` listener. */
+  /** @param host has `server`, the program's, too. @param serveHttp Node's own for connections. */
   constructor(socket, host, serveHttp) {
     super(connectionOf(socket), host);
     this.socket = socket;
