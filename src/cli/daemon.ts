@@ -27,6 +27,9 @@ import { StartError } from "./usage-error.ts";
 /** The wake socket's number is part of the contract. */
 const wakeDescriptor = 3;
 
+/** How long the end waits for a log that takes nothing. */
+const lastLinesMs = 100;
+
 /** Takes one end of a pair that the parent holds the other end of. @throws StartError. */
 function takeSocket(descriptor: number): OwnedFd {
   const why = startedByInit()
@@ -90,6 +93,7 @@ export async function runDaemon(args: readonly ByteString[]): Promise<void> {
   obeySignals(server, output);
   await server.start();
   await server.ended;
+  await Promise.all([stderr.close(lastLinesMs), output.close(lastLinesMs)]);
 }
 
 function openLog(path: ByteString): LineWriter {

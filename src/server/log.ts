@@ -89,12 +89,12 @@ export function outputWriter(
 ): (pid: number, root: ByteString, line: ByteString) => void {
   if (format === "text") {
     return (pid, root, line) => {
-      writer.writeBytes(Buffer.from(`[${escapeForLog(root)} ${pid}] ${line}\n`, "latin1"));
+      writer.gather(Buffer.from(`[${escapeForLog(root)} ${pid}] ${line}\n`, "latin1"));
     };
   }
   return (pid, root, line) => {
     const time = new Date().toISOString();
     const event = { time, level: "output", app: toText(root), pid, line: toText(line) };
-    writer.write(`${JSON.stringify(event)}\n`);
+    writer.gather(Buffer.from(`${JSON.stringify(event)}\n`));
   };
 }

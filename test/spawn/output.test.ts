@@ -1,5 +1,6 @@
 /** An instance's output: every byte of it reaches the log in lines of bounded length. */
 import { expect, test } from "bun:test";
+import { writeSync } from "node:fs";
 
 import { makePipe } from "../../src/native/pipe.ts";
 import {
@@ -9,7 +10,8 @@ import {
   Tail,
   tailBytes,
 } from "../../src/spawn/builtin/output.ts";
-import { within } from "../helpers/condition.ts";
+import { OutputAllowance } from "../../src/spawn/builtin/output-allowance.ts";
+import { until, within } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 
 countDescriptors();
@@ -94,6 +96,55 @@ test("copes with more output than a pipe holds", async () => {
   await within("the end", reader.ended);
   await child.exited;
   expect(bytes).toBe(10_000_000);
+});
+
+test("what is refused is dropped to the end of its line, counted, and said once", async () => {
+  const lines: string[] = [];
+  let mayPass = true;
+  const { readEnd, writeEnd } = makePipe();
+  const reader = new OutputReader(readEnd.number, (line) => {
+    if (!mayPass) return false;
+    lines.push(line);
+    return true;
+  });
+  readEnd.close();
+  const write = (text: string) => writeSync(writeEnd.number, text);
+  write("first\n");
+  await until("it is read", () => lines.length === 1);
+  mayPass = false;
+  write("refused\n\n\nrefused, too, but for its en");
+  await until("it is read", () => reader.readBytes === 6 + 38);
+  mayPass = true;
+  write("d\nsecond\n");
+  await until("it is said", () => lines.length === 3);
+  expect(lines).toEqual([
+    "first",
+    "second",
+    "(40 bytes of output were dropped: too much of it at once)",
+  ]);
+  writeEnd.close();
+  await within("the end", reader.ended);
+});
+
+test("an application may write 1 MiB a second for ever, in lines of 32 bytes or more", () => {
+  const allowance = new OutputAllowance(0);
+  let refused = 0;
+  for (let second = 0; second < 60; second += 1) {
+    for (let line = 0; line < 1024 * 1024; line += 32) {
+      if (!allowance.take(32, second * 1000)) refused += 1;
+    }
+  }
+  expect(refused).toBe(0);
+});
+
+test("a flood of empty lines is cut to so many a second", () => {
+  const allowance = new OutputAllowance(0);
+  let passed = 0;
+  for (let ms = 0; ms < 10_000; ms += 1) {
+    for (let line = 0; line < 1_000; line += 1) if (allowance.take(1, ms)) passed += 1;
+  }
+  expect(passed).toBeGreaterThan(128 * 1024);
+  expect(passed).toBeLessThan(128 * 1024 + 10 * 33 * 1024);
 });
 
 test("stops reading although somebody could still write", async () => {

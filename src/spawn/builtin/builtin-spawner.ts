@@ -28,6 +28,7 @@ import {
 } from "./instance-process.ts";
 import { LoaderDirectory } from "./loader-files.ts";
 import { usualConcurrency } from "./loaders.ts";
+import { OutputAllowance } from "./output-allowance.ts";
 import { Preloader } from "./preloader.ts";
 import { Preloaders } from "./preloaders.ts";
 import { TimeLimit, untilReady } from "./readiness.ts";
@@ -51,7 +52,7 @@ const shuttingDown = "the server is shutting down";
 
 const protocolTimes: EndTimes = { retiredMs: 60_000, shutdownMs: 5_000, terminatedMs: 5_000 };
 
-/** Applications whose kind is remembered for expectedConcurrency; more are found out again. */
+/** Applications whose kind, and what they have written, is remembered; of more it is forgotten. */
 const maxRemembered = 1_000;
 
 export class BuiltinSpawner implements Spawner {
@@ -66,6 +67,7 @@ export class BuiltinSpawner implements Spawner {
   readonly #processes = new Set<InstanceProcess>();
   readonly #preloaders = new Preloaders();
   readonly #usual = new Map<ByteString, number>();
+  readonly #allowances = new Map<ByteString, OutputAllowance>();
 
   constructor(options: BuiltinSpawnerOptions) {
     this.#options = options;
@@ -135,7 +137,7 @@ export class BuiltinSpawner implements Spawner {
     const options: InstanceOptions = {
       socketPlace: this.#directory.socketPlace(),
       urgency: { times: this.#times, shutdown: this.#shutdown.signal, hurry: this.#hurry.signal },
-      writeLine: (pid, line) => this.#options.writeOutput(pid, request.root, line),
+      writeLine: this.#lineWriter(request.root),
     };
     if (!plan.canPreload) return launchInstance(plan.command("instance"), options);
     const start = () =>
@@ -164,6 +166,18 @@ export class BuiltinSpawner implements Spawner {
     await started.end(this.#times.terminatedMs);
     await started.outputEnded;
     this.#processes.delete(started);
+  }
+
+  /** Writes lines of an application to the log, as long as they are not too many. */
+  #lineWriter(root: ByteString): (pid: number, line: ByteString) => boolean {
+    if (this.#allowances.size >= maxRemembered) this.#allowances.clear();
+    const allowance = this.#allowances.get(root) ?? new OutputAllowance(performance.now());
+    this.#allowances.set(root, allowance);
+    return (pid, line) => {
+      const mayPass = allowance.take(line.length + 1, performance.now());
+      if (mayPass) this.#options.writeOutput(pid, root, line);
+      return mayPass;
+    };
   }
 
   #remember(root: ByteString, concurrency: number): number {

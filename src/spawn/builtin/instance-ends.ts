@@ -7,8 +7,7 @@ import type { OwnedFd } from "../../native/owned-fd.ts";
 import { descriptorPath, PinnedSocket } from "../../native/pinned-socket.ts";
 import { makePipe } from "../../native/pipe.ts";
 import { listenUnix, pathAddress, socketPair } from "../../native/socket.ts";
-import type { ByteString } from "../../wire/bytes.ts";
-import { OutputReader } from "./output.ts";
+import { OutputReader, type TakeLine } from "./output.ts";
 
 /** Connections that wait while the instance is busy; the kernel caps it at net.core.somaxconn. */
 const backlog = 1024;
@@ -39,7 +38,7 @@ export interface OwnEnds {
  */
 export async function withEnds<T>(
   place: SocketPlace,
-  writeLine: (line: ByteString) => void,
+  writeLine: TakeLine,
   start: (inherited: InheritedEnds) => Promise<T> | T,
 ): Promise<{ started: T; own: OwnEnds }> {
   using inherited = new DisposableStack();
@@ -59,7 +58,7 @@ export async function withEnds<T>(
 }
 
 /** A pipe, and the reader of it; the caller closes the other end once it has been inherited. */
-export function openOutput(writeLine: (line: ByteString) => void): {
+export function openOutput(writeLine: TakeLine): {
   reader: OutputReader;
   writeEnd: OwnedFd;
 } {

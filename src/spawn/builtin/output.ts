@@ -2,7 +2,7 @@
  * What an instance writes to its stdout and stderr: cut into lines for the log, and the end of it
  * kept for error pages. Everything is bounded: a line of any length costs no more than a piece.
  */
-import { fromBytes, type ByteString } from "../../wire/bytes.ts";
+import { ascii, fromBytes, type ByteString } from "../../wire/bytes.ts";
 
 /** Longer lines are passed on in pieces of this size. */
 export const maxLineBytes = 8 * 1024;
@@ -11,38 +11,71 @@ export const tailBytes = 8 * 1024;
 
 const newline = 0x0a;
 
+/** Takes a line. @returns false: it is too much, and what follows it at once is not wanted. */
+export type TakeLine = (line: ByteString) => unknown;
+
 /** Cuts a stream into lines, without their line ends. */
 export class LineSplitter {
-  readonly #emit: (line: ByteString) => void;
+  readonly #take: TakeLine;
   #rest = "";
+  /** The line at hand is not wanted. */
+  #isSkipping = false;
+  /** Bytes of lines that were not wanted. */
+  droppedBytes = 0;
 
-  constructor(emit: (line: ByteString) => void) {
-    this.#emit = emit;
+  constructor(take: TakeLine) {
+    this.#take = take;
   }
 
-  push(chunk: Uint8Array): void {
-    for (let start = 0; start < chunk.length;) {
-      const found = chunk.indexOf(newline, start);
+  /** Takes so many lines of a piece, from `start` on. @returns where it stopped. */
+  push(chunk: Uint8Array, start = 0, maxLines = Infinity): number {
+    let lines = 0;
+    for (let at = start; at < chunk.length;) {
+      if (lines >= maxLines) return at;
+      const found = chunk.indexOf(newline, at);
       const end = found < 0 ? chunk.length : found;
-      const room = maxLineBytes - this.#rest.length;
-      if (end - start > room) {
-        this.#emit((this.#rest + fromBytes(chunk, start, start + room)) as ByteString);
-        this.#rest = "";
-        start += room;
-        continue;
+      const room = this.#isSkipping ? Infinity : maxLineBytes - this.#rest.length;
+      lines += 1;
+      if (end - at > room) {
+        this.#rest += fromBytes(chunk, at, at + room);
+        at += room;
+        if (this.#emit(0)) continue;
+      } else {
+        if (this.#isSkipping) this.droppedBytes += end - at;
+        else this.#rest += fromBytes(chunk, at, end);
+        at = end + 1;
+        if (found < 0) continue;
+        if (this.#isSkipping) {
+          this.droppedBytes += 1;
+          this.#isSkipping = false;
+          continue;
+        }
+        if (this.#emit(1)) continue;
       }
-      this.#rest += fromBytes(chunk, start, end);
-      if (found >= 0) this.flush(true);
-      start = end + 1;
+      return this.#skip(chunk, at);
     }
+    return chunk.length;
   }
 
-  /** Passes on what has no line end yet; an empty line only if it is one. */
-  flush(isLine = false): void {
-    if (!isLine && this.#rest === "") return;
+  /** Passes on what has no line end yet. */
+  flush(): void {
+    if (this.#rest !== "") this.#emit(0);
+  }
+
+  #emit(endBytes: number): boolean {
     const line = this.#rest as ByteString;
     this.#rest = "";
-    this.#emit(line);
+    if (this.#take(line) !== false) return true;
+    this.droppedBytes += line.length + endBytes;
+    this.#isSkipping = endBytes === 0;
+    return false;
+  }
+
+  /** The rest of a piece is not wanted, to the end of its last line. */
+  #skip(chunk: Uint8Array, start: number): number {
+    this.droppedBytes += chunk.length - start;
+    if (chunk.length > start) this.#isSkipping = chunk[chunk.length - 1] !== newline;
+    return chunk.length;
   }
 }
 
@@ -71,38 +104,79 @@ export class Tail {
   }
 }
 
+/** Lines passed on in one turn of the event loop: about a millisecond of work. */
+const linesAtOnce = 500;
+/** The pause after lines were not wanted: who floods must not cost others their turns. */
+const floodPauseMs = 20;
+/** How long what was dropped is added up before it is said. */
+const noteMs = 1_000;
+
 /**
  * Reads an instance's pipe to its end, which is not the instance's: whatever it started and left
  * behind may still write.
  */
 export class OutputReader {
+  readonly #take: TakeLine;
+  readonly #lines: LineSplitter;
   readonly #tail = new Tail();
   readonly #reader: ReturnType<typeof streamReader>;
   #readBytes = 0;
+  #noteTimer: ReturnType<typeof setTimeout> | undefined;
   /** Resolves when nobody can write any more, or after `stop`. */
   readonly ended: Promise<void>;
 
   /** @param readEnd is duplicated: the caller closes its own. */
-  constructor(readEnd: number, emit: (line: ByteString) => void) {
+  constructor(readEnd: number, take: TakeLine) {
+    this.#take = take;
+    this.#lines = new LineSplitter(take);
     this.#reader = streamReader(readEnd);
-    this.ended = this.#read(new LineSplitter(emit));
+    this.ended = this.#read();
   }
 
-  async #read(lines: LineSplitter): Promise<void> {
+  async #read(): Promise<void> {
     try {
       for (;;) {
         const { done, value } = await this.#reader.read();
         if (done) break;
         this.#readBytes += value.length;
         this.#tail.push(value);
-        lines.push(value);
-        // A pipe that is never empty must not keep everybody else from their turn.
-        await new Promise<void>((resolve) => void setImmediate(resolve));
+        await this.#passOn(value);
       }
     } catch {
       // A pipe that cannot be read is at its end.
     }
-    lines.flush();
+    this.#lines.flush();
+    this.#noteSoon();
+  }
+
+  /** A part at a time: a pipe that is never empty must not keep everybody else from their turn. */
+  async #passOn(chunk: Uint8Array): Promise<void> {
+    for (let at = 0; at < chunk.length;) {
+      const dropped = this.#lines.droppedBytes;
+      at = this.#lines.push(chunk, at, linesAtOnce);
+      if (this.#lines.droppedBytes > dropped) {
+        this.#noteSoon();
+        await Bun.sleep(floodPauseMs);
+      } else {
+        await new Promise<void>((resolve) => void setImmediate(resolve));
+      }
+    }
+  }
+
+  #noteSoon(): void {
+    if (this.#lines.droppedBytes > 0) this.#noteTimer ??= setTimeout(() => this.#note(), noteMs);
+  }
+
+  /** Says how much was dropped, as a line like any other. */
+  #note(): void {
+    this.#noteTimer = undefined;
+    if (this.#take(this.#dropNote) === false) this.#noteSoon();
+    else this.#lines.droppedBytes = 0;
+  }
+
+  get #dropNote(): ByteString {
+    const { droppedBytes } = this.#lines;
+    return ascii(`(${droppedBytes} bytes of output were dropped: too much of it at once)`);
   }
 
   /** How much has been read so far. */
@@ -115,7 +189,10 @@ export class OutputReader {
     return Buffer.from(this.#tail.bytes).toString("utf8");
   }
 
+  /** Ends the reading; what was dropped is said now. */
   stop(): void {
+    clearTimeout(this.#noteTimer);
+    if (this.#lines.droppedBytes > 0) this.#take(this.#dropNote);
     void this.#reader.cancel().catch(() => {});
   }
 }
