@@ -1,6 +1,7 @@
-# GET / says hello, GET /mebibyte is 1 MiB, POST / counts what it is sent.
+# GET / says hello, GET /mebibyte is 1 MiB, GET /large 4 MiB, POST / counts what it is sent.
 HELLO = "Hello from Rack\n".freeze
 MEBIBYTE = ("x" * 1_048_576).freeze
+PAGES = { "/mebibyte" => MEBIBYTE, "/large" => (MEBIBYTE * 4).freeze }.freeze
 
 def count(input)
   length = 0
@@ -12,7 +13,7 @@ end
 
 def body_for(env)
   return count(env["rack.input"]) if env["REQUEST_METHOD"] == "POST"
-  env["PATH_INFO"] == "/mebibyte" ? MEBIBYTE : HELLO
+  PAGES.fetch(env["PATH_INFO"], HELLO)
 end
 
 run(lambda do |env|

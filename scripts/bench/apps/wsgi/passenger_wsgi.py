@@ -1,7 +1,8 @@
-"""GET / says hello, GET /mebibyte is 1 MiB, POST / counts what it is sent."""
+"""GET / says hello, GET /mebibyte is 1 MiB, GET /large 4 MiB, POST / counts what it is sent."""
 
 HELLO = b"Hello from WSGI\n"
 MEBIBYTE = b"x" * 1_048_576
+PAGES = {"/mebibyte": MEBIBYTE, "/large": MEBIBYTE * 4}
 
 
 def count(environ):
@@ -18,7 +19,7 @@ def count(environ):
 def body_for(environ):
     if environ["REQUEST_METHOD"] == "POST":
         return count(environ)
-    return MEBIBYTE if environ["PATH_INFO"] == "/mebibyte" else HELLO
+    return PAGES.get(environ["PATH_INFO"], HELLO)
 
 
 def application(environ, start_response):

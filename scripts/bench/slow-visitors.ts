@@ -1,0 +1,227 @@
+/**
+ * What slow visitors cost the others, and what idle ones cost.
+ *
+ *     bun scripts/bench.ts slow [--only rack,wsgi,node,bun] [--visitors 200] [--idle 1000,10000]
+ *                               [--rounds 3] [--seconds 2] [--server PATH] [--write FILE]
+ *
+ * Half of the slow visitors send a body of 70,000 bytes one byte after the other, the others do not
+ * read an answer of 4 MiB. Beside them 16 visitors ask as fast as they are answered, in turn
+ * with the same 16 alone. There are two processes of the application, fewer than slow visitors.
+ */
+import { cpSync, existsSync, mkdirSync, rmSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import type { Socket } from "bun";
+
+import { workDirectory } from "../work-directory.ts";
+import { insertTables, machineLine } from "./document.ts";
+import { APP_TYPES, type AppType, ENVIRONMENT } from "./http-servers.ts";
+import { markdownTable, show } from "./http-table.ts";
+import { load, type Question, type Tally } from "./load-connection.ts";
+import { commandOf, type ProcessFacts, pssKiB, withDescendants } from "./process-tree.ts";
+import { median } from "./rows.ts";
+import { freePort, StartedServer } from "./started-server.ts";
+
+const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
+const APPS = join(import.meta.dir, "apps");
+const CONNECTIONS = 16;
+const INSTANCES = 2;
+const UPLOAD_BYTES = 70_000;
+/** A byte from each sender, so often. */
+const DRIP_MS = 50;
+/** Until what slow visitors begin has been begun. */
+const SETTLE_MS = 500;
+/** Connections opened at once: no more than wait to be accepted. */
+const CONNECTING = 500;
+
+interface Options {
+  readonly server: string;
+  readonly only: readonly AppType[];
+  readonly visitors: number;
+  readonly idle: readonly number[];
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly write: string | undefined;
+}
+
+function count(flag: string, text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new Error(`--${flag} ${text}: not a whole number of at least 1`);
+}
+
+function readOptions(args: string[]): Options {
+  const { values } = parseArgs({
+    args,
+    options: {
+      server: { type: "string", default: SERVER },
+      only: { type: "string", default: APP_TYPES.join(",") },
+      visitors: { type: "string", default: "200" },
+      idle: { type: "string", default: "1000,10000" },
+      rounds: { type: "string", default: "3" },
+      seconds: { type: "string", default: "2" },
+      write: { type: "string" },
+    },
+  });
+  return {
+    server: resolve(values.server),
+    only: values.only.split(",").map((name) => {
+      const type = APP_TYPES.find((known) => known === name);
+      if (type === undefined) throw new Error(`--only ${name}: not one of ${APP_TYPES.join(", ")}`);
+      return type;
+    }),
+    visitors: count("visitors", values.visitors),
+    idle: values.idle.split(",").map((text) => count("idle", text)),
+    rounds: count("rounds", values.rounds),
+    seconds: count("seconds", values.seconds),
+    write: values.write === undefined ? undefined : resolve(values.write),
+  };
+}
+
+interface Scene {
+  readonly server: StartedServer;
+  readonly port: number;
+}
+
+async function start({ server }: Options, type: AppType, directory: string): Promise<Scene> {
+  const place = join(directory, type);
+  const root = join(place, "app");
+  rmSync(place, { recursive: true, force: true });
+  mkdirSync(place);
+  cpSync(join(APPS, type), root, { recursive: true });
+  const port = await freePort();
+  const listen = ["--listen", `127.0.0.1:${port}`, "--workers", "1", "--access-log", "off"];
+  const pool = ["--type", type, "--environment", "production", "--max", `${INSTANCES}`];
+  const argv = [server, "serve", root, ...listen, ...pool];
+  const command = { argv, cwd: place, env: ENVIRONMENT };
+  return {
+    server: await StartedServer.start("serve", [command], port, join(place, "log")),
+    port,
+  };
+}
+
+function workerOf({ server }: Scene): ProcessFacts {
+  const found = withDescendants(server.pids).find(({ pid }) =>
+    commandOf(pid).endsWith(" gateway-worker"),
+  );
+  if (found === undefined) throw new Error("there is no worker");
+  return found;
+}
+
+/** A connection on which `text` has been sent. @param reads whether its answer is read. */
+function connect(port: number, text: string, reads: boolean): Promise<Socket> {
+  return Bun.connect({
+    hostname: "127.0.0.1",
+    port,
+    socket: {
+      open: (socket) => {
+        socket.write(text);
+        if (!reads) socket.pause();
+      },
+      data: () => {},
+      error: () => {}, // It is counted among those that are not there.
+    },
+  });
+}
+
+/** Slow visitors, who are there until they are disposed of. */
+async function slowVisitors(port: number, visitors: number): Promise<Disposable> {
+  const head = `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${UPLOAD_BYTES}\r\n\r\nx`;
+  const ask = "GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
+  const half = Math.ceil(visitors / 2);
+  const senders = await Promise.all(Array.from({ length: half }, () => connect(port, head, true)));
+  const readers = await Promise.all(
+    Array.from({ length: visitors - half }, () => connect(port, ask, false)),
+  );
+  const timer = setInterval(() => {
+    for (const socket of senders) socket.write("x");
+  }, DRIP_MS);
+  await Bun.sleep(SETTLE_MS);
+  return {
+    [Symbol.dispose]: () => {
+      clearInterval(timer);
+      for (const socket of [...senders, ...readers]) socket.terminate();
+    },
+  };
+}
+
+function p99(tally: Tally): number {
+  const times = tally.timesMs.toSorted((a, b) => a - b);
+  return times[Math.floor(times.length * 0.99)] ?? Number.NaN;
+}
+
+async function measureSlow(type: AppType, options: Options, directory: string): Promise<string[]> {
+  const scene = await start(options, type, directory);
+  await using _server = scene.server;
+  const greeting = await (await fetch(scene.server.url)).text();
+  const question: Question = { method: "GET", path: "/", body: "", answer: greeting };
+  const ask = (): Promise<Tally> =>
+    load(scene.port, CONNECTIONS, [question], options.seconds * 1000);
+  await ask(); // Warm.
+  const alone: number[] = [];
+  const beside: number[] = [];
+  let failed = 0;
+  let requests = 0;
+  for (let round = 0; round < options.rounds; round++) {
+    alone.push(p99(await ask()));
+    using _visitors = await slowVisitors(scene.port, options.visitors);
+    const tally = await ask();
+    beside.push(p99(tally));
+    failed += tally.failed;
+    requests += tally.requests;
+  }
+  const ratio = median(beside.map((each, round) => each / (alone[round] ?? Number.NaN)));
+  const row = [type, show(median(alone)), show(median(beside)), ratio.toFixed(2)];
+  row.push(`${failed} of ${requests.toLocaleString("en-US")}`);
+  process.stderr.write(`measured ${row.join("  ")}\n`);
+  return row;
+}
+
+/** What a connection that has made one request costs the worker, for each number of them. */
+async function measureIdle(options: Options, directory: string): Promise<string[][]> {
+  const scene = await start(options, "bun", directory);
+  await using _server = scene.server;
+  await (await fetch(scene.server.url)).text();
+  const worker = workerOf(scene);
+  const sockets: Socket[] = [];
+  const before = pssKiB([worker]);
+  const rows: string[][] = [];
+  for (const wanted of options.idle) {
+    while (sockets.length < wanted) {
+      const more = Math.min(CONNECTING, wanted - sockets.length);
+      const text = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+      const made = Array.from({ length: more }, () => connect(scene.port, text, true));
+      sockets.push(...(await Promise.all(made)));
+    }
+    await Bun.sleep(2 * SETTLE_MS);
+    const open = sockets.filter(({ readyState }) => readyState === 1).length;
+    const kiB = (pssKiB([worker]) - before) / wanted;
+    rows.push([wanted.toLocaleString("en-US"), String(open), show(kiB)]);
+    process.stderr.write(`measured ${wanted} idle: ${show(kiB)} KiB each\n`);
+  }
+  for (const socket of sockets) socket.terminate();
+  return rows;
+}
+
+/** Runs it. @throws Error in words when something is missing or does not answer. */
+export async function benchSlow(args: string[]): Promise<void> {
+  const options = readOptions(args);
+  if (!existsSync(options.server)) throw new Error(`measure ${options.server}: no such file`);
+  const directory = workDirectory("pool-bench-", () => StartedServer.stopAll());
+  try {
+    const slow: string[][] = [];
+    for (const type of options.only) slow.push(await measureSlow(type, options, directory));
+    const idle = await measureIdle(options, directory);
+    const columns = ["p99 alone, ms", `beside ${options.visitors}, ms`, "ratio", "failed"];
+    const text = [
+      `${machineLine()}\n`,
+      `${markdownTable(["application", ...columns], slow)}\n`,
+      `${markdownTable(["idle connections", "of them open", "KiB each"], idle)}\n`,
+    ].join("\n");
+    console.log(text);
+    if (options.write !== undefined) insertTables(options.write, "slow", text);
+  } finally {
+    await StartedServer.stopAll();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
