@@ -9,7 +9,7 @@ import { application, unchecked } from "./rack-programs.ts";
 import { ask, rackScene, to } from "./rack-scene.ts";
 import { connected, exchange, parseAnswer } from "./support.ts";
 
-const { start, lines, isTold } = rackScene();
+const { directory, start, lines, isTold } = rackScene();
 let instance: Instance;
 let plain: Instance;
 
@@ -52,6 +52,49 @@ test("sends a file of which the body only says the path", async () => {
   expect(headers).toContain("content-length: 11");
   expect(body).toBe("from a file");
   expect((await ask(plain, to("/no-file"))).body).toBe("by each");
+});
+
+test.each(["", "wrapped"])(
+  "sends an open file (%s) from where it stands, and no other of its name",
+  async (how) => {
+    const { headers, body } = await ask(plain, to(`/open-file?${how}`));
+    expect(headers).toContain("content-length: 18");
+    expect(body).toBe("first of this name");
+  },
+);
+
+test("sends the head at once when the first piece is empty", async () => {
+  using session = connected(plain);
+  await sendAll(session.number, to("/flush"));
+  expect(await readExactly(session.number, 44)).toEndWith("text/plain\r\n\r\n");
+  await Bun.write(`${directory}/plain/go-on`, "");
+  expect(await readToEnd(session.number)).toBe("at last");
+});
+
+test.each([
+  ["205", "205 Reset Content", ["content-length: 0"], ""],
+  ["304&content-length=7", "304 Not Modified", ["content-length: 7"], ""],
+  ["204&content-length=7", "204 No Content", [], ""],
+  ["799", "799", ["content-length: 4"], "body"],
+])("answers %s by the rules of HTTP", async (query, status, headers, body) => {
+  const answer = await ask(plain, to(`/answer?${query}`));
+  expect(answer).toEqual({ status: `Status: ${status}`, headers, body });
+});
+
+test.each(["100", "103", "199"])(
+  "never sends the status %s, which ends no request",
+  async (code) => {
+    expect((await ask(plain, to(`/answer?${code}`))).status).toBe(
+      "Status: 500 Internal Server Error",
+    );
+    await isTold(`the status ${code} ends no request`);
+  },
+);
+
+test("leaves out headers that Connection names", async () => {
+  const query = "200&X-A=1&Connection=close, x-a,X-B&X-B=2&X-C=3";
+  const { headers } = await ask(plain, to(`/answer?${query}`));
+  expect(headers).toEqual(["X-C: 3", "content-length: 4"]);
 });
 
 test("answers HEAD without a body, with the headers of GET", async () => {

@@ -2,8 +2,9 @@
 import { beforeAll, expect, test } from "bun:test";
 
 import type { Instance } from "../../src/spawn/spawner.ts";
+import { readExactly, sendAll } from "../helpers/raw-client.ts";
 import { ask, rackScene, to } from "./rack-scene.ts";
-import { post } from "./support.ts";
+import { connected, post } from "./support.ts";
 
 const { start } = rackScene();
 
@@ -55,6 +56,33 @@ class GreetingsController < ActionController::Base
   end
 end
 Small.initialize!
+run Small
+`,
+};
+
+const cable = {
+  "config.ru": `require "action_controller/railtie"
+require "action_cable/engine"
+class Small < Rails::Application
+  config.eager_load = true
+  config.secret_key_base = "not a secret"
+  config.hosts.clear
+  config.logger = Logger.new($stderr)
+  config.log_level = :warn
+  config.action_cable.disable_request_forgery_protection = true
+  config.action_cable.mount_path = "/cable"
+end
+class Echo < ActionCable::Channel::Base
+  def subscribed
+    stream_from "all"
+  end
+  def say(data)
+    ActionCable.server.broadcast("all", { said: data["what"] })
+  end
+end
+Small.initialize!
+ActionCable.server.config.cable = { "adapter" => "async" }
+ActionCable.server.config.connection_class = -> { ActionCable::Connection::Base }
 run Small
 `,
 };
@@ -144,4 +172,41 @@ test("a bundle: its gems and no others, in the children of the application too",
   expect((await ask(apps.bundled, to("/"))).body).toBe(
     "from the bundle|from the bundle|1.2.3|hidden",
   );
+});
+
+/** A text frame as browsers send it (RFC 6455, 5.2), with a mask of zeros. */
+function textFrame(value: object): Uint8Array {
+  const text = Buffer.from(JSON.stringify(value));
+  const length = text.length < 126 ? [text.length] : [126, text.length >> 8, text.length & 255];
+  const [first = 0, ...more] = length;
+  return Buffer.concat([Buffer.from([0x81, 0x80 | first, ...more, 0, 0, 0, 0]), text]);
+}
+
+test("ActionCable: subscribes and broadcasts over a WebSocket, and requests are served beside it", async () => {
+  const instance = await start("cable", cable);
+  using session = connected(instance);
+  const handshake = to("/cable", {
+    HTTP_HOST: "example.com",
+    HTTP_UPGRADE: "websocket",
+    HTTP_CONNECTION: "Upgrade",
+    HTTP_SEC_WEBSOCKET_KEY: "dGhlIHNhbXBsZSBub25jZQ==",
+    HTTP_SEC_WEBSOCKET_VERSION: "13",
+    HTTP_SEC_WEBSOCKET_PROTOCOL: "actioncable-v1-json",
+    SESSION_KEEP: "1",
+  });
+  await sendAll(session.number, handshake);
+  let heard = "";
+  const hears = async (text: string) => {
+    while (!heard.includes(text)) heard += await readExactly(session.number, 1);
+  };
+  await hears("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n");
+  expect(heard).toStartWith("HTTP/1.1 101 Switching Protocols\r\n");
+  await hears('{"type":"welcome"}');
+  const identifier = JSON.stringify({ channel: "Echo" });
+  await sendAll(session.number, textFrame({ command: "subscribe", identifier }));
+  await hears("confirm_subscription");
+  expect((await ask(instance, to("/none"))).status).toStartWith("Status: 404");
+  const data = JSON.stringify({ action: "say", what: "to all" });
+  await sendAll(session.number, textFrame({ command: "message", identifier, data }));
+  await hears('"message":{"said":"to all"}');
 });

@@ -120,6 +120,35 @@ paths = {
   "/exit" => lambda { |env| at_exit { puts "at_exit ran" }; exit 3 },
   "/proxy" => lambda { |env| [200, text, [env.key?("HTTP_PROXY").to_s]] },
   "/file" => lambda { |env| [200, text, OnDisk.new("#{__dir__}/file.txt")] },
+  "/open-file" => lambda { |env|
+    File.write("opened.txt", "the first of this name")
+    file = File.open("opened.txt")
+    file.seek(4)
+    File.write("other.txt", "another file, which is longer")
+    File.rename("other.txt", "opened.txt")
+    [200, text, env["QUERY_STRING"] == "wrapped" ? Rack::BodyProxy.new(file) { } : file]
+  },
+  "/flush" => lambda { |env|
+    [200, text, Enumerator.new { |out|
+      out << ""
+      sleep 0.01 until File.exist?("go-on")
+      out << "at last"
+    }]
+  },
+  "/answer" => lambda { |env|
+    code, *headers = env["QUERY_STRING"].split("&")
+    [code.to_i, headers.to_h { |header| header.split("=") }, ["body"]]
+  },
+  "/upload" => lambda { |env|
+    require "digest"
+    Encoding.default_internal = Encoding::UTF_8
+    input = env["rack.input"]
+    parts = [input.read(100_000), input.gets, input.read].join
+    input.rewind
+    whole = input.read
+    same = parts == whole && whole.encoding == Encoding::BINARY
+    [200, text, [Digest::SHA256.hexdigest(whole), " ", same.to_s, " ", input.gets.inspect]]
+  },
   "/no-file" => lambda { |env| [200, text, OnDisk.new("#{__dir__}/none.txt")] },
   "/streaming" => lambda { |env|
     [200, text, lambda { |stream| stream.write("from "); stream << "call"; stream.close }]

@@ -6,7 +6,7 @@ import type { Instance } from "../../src/spawn/spawner.ts";
 import { readToEnd, sendAll } from "../helpers/raw-client.ts";
 import { application, unchecked } from "./rack-programs.ts";
 import { ask, framed, rackScene, to } from "./rack-scene.ts";
-import { connected, exchange, get, head, parseAnswer, post } from "./support.ts";
+import { bodyNames, connected, exchange, get, head, parseAnswer, post } from "./support.ts";
 
 const { start } = rackScene();
 let instance: Instance;
@@ -119,6 +119,36 @@ test("reads a body without a length to the client's end", async () => {
   );
 });
 
+test.each(bodyNames)(
+  "takes length and type of a body by their names %s, once",
+  async (_, variables) => {
+    const shown = await environment({ REQUEST_METHOD: "POST", ...variables });
+    expect(shown).toMatchObject({ CONTENT_LENGTH: "4", CONTENT_TYPE: "text/x" });
+    expect(Object.keys(shown).filter((name) => name.startsWith("HTTP_CONTENT"))).toEqual([]);
+    using session = connected(instance);
+    await sendAll(session.number, to("/echo", { REQUEST_METHOD: "POST", ...variables }));
+    await sendAll(session.number, Buffer.from("body"));
+    expect(parseAnswer(await readToEnd(session.number)).body).toBe("body");
+  },
+);
+
+test.each(["", "C", "de_DE.ISO-8859-1"])(
+  "keeps the bytes of a body as they are, whatever encodings there are (LC_ALL=%s)",
+  async (locale) => {
+    const variables = locale === "" ? {} : { LC_ALL: locale };
+    const files = { "config.ru": unchecked };
+    const uploaded = await start(`bytes-${locale}`, files, { variables });
+    const bytes = Buffer.alloc(300_000);
+    for (let at = 0; at < bytes.length; at += 1) bytes[at] = (at * 31 + (at >> 8)) & 0xff;
+    const digest = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
+    const { body } = await ask(
+      uploaded,
+      post(bytes.toString("latin1"), { REQUEST_URI: "/upload" }),
+    );
+    expect(body).toBe(`${digest} true nil`);
+  },
+);
+
 test("reads a request that arrives byte by byte, and serves others meanwhile", async () => {
   using session = connected(instance);
   const bytes = post("hi", { REQUEST_URI: "/echo" });
@@ -170,6 +200,11 @@ const refused: readonly (readonly [string, Uint8Array, string])[] = [
   ["an empty name", framed("REQUEST_METHOD\0GET\0\0x\0"), "a header lacks its name"],
   ["a size beyond the limit", Buffer.from([0, 2, 0, 1]), "headers of 131073 bytes, 131072 at most"],
   ["a length that is none", get({ CONTENT_LENGTH: "-1" }), "CONTENT_LENGTH is not a length"],
+  [
+    "two lengths",
+    get({ CONTENT_LENGTH: "1", HTTP_CONTENT_LENGTH: "2" }),
+    "there are two of CONTENT_LENGTH",
+  ],
   ["a line end in a header", get({ HTTP_X: "a\r\nb: c" }), "the header HTTP_X is not one of HTTP"],
   ["a method that is none", get({ REQUEST_METHOD: "A B" }), "the method A B cannot be served"],
 ];

@@ -157,3 +157,14 @@ export function arrays(bytes: Uint8Array): ByteString[][] {
   }
   return found;
 }
+
+const asOthers = { HTTP_CONTENT_LENGTH: "4", HTTP_CONTENT_TYPE: "text/x" };
+const asCgi = { CONTENT_LENGTH: "4", CONTENT_TYPE: "text/x" };
+
+/** How front ends name the length and type of a body of 4 bytes, `text/x`. */
+export const bodyNames: [string, Readonly<Record<string, string>>][] = [
+  ["as those of other headers", asOthers],
+  ["as CGI has them", asCgi],
+  ["both ways", { ...asOthers, ...asCgi }],
+  ["both ways, one empty", { ...asOthers, CONTENT_LENGTH: "", CONTENT_TYPE: "" }],
+];

@@ -29,7 +29,7 @@ module RackLoader
       raise BadAnswer, "the body gave #{piece.class}, not String" unless piece.is_a?(String)
 
       bytes = piece.bytesize
-      return if bytes.zero?
+      return (put("", "", "") if @pending) if bytes.zero?
 
       put(@in_chunks ? "#{bytes.to_s(16)}\r\n" : "", limited(piece), @in_chunks ? "\r\n" : "")
       raise BadAnswer, "the body is longer than its content length" if @left&.negative?
@@ -58,7 +58,7 @@ module RackLoader
         head << (piece.ascii_only? ? piece : piece.b) << after
         @connection.write(head)
       else
-        @connection.write(head, piece, after)
+        @connection.write_all(head, piece, after)
       end
     end
   end

@@ -12,18 +12,22 @@ module RackLoader
   class Connection
     MAX_HEAD_BYTES = 128 * 1024
     READ_BYTES = 16 * 1024
+    # Where heads arrive; nothing stays in it. They are read by one thread, one after the other.
+    ARRIVED = String.new(capacity: READ_BYTES)
 
     # When a connection that is only being emptied is closed; nil: it is in use.
     attr_accessor :closes_at
     # Whether a request was answered on it and the next may come.
     attr_accessor :kept
+    # What its requests are served by; nil until the first has come.
+    attr_accessor :session
 
     attr_reader :socket
     alias to_io socket
 
     def initialize(socket)
       @socket = socket
-      @buffer = String.new(capacity: READ_BYTES)
+      @buffer = String.new
       @closes_at = nil
       @kept = false
       @is_given_away = false
@@ -32,10 +36,17 @@ module RackLoader
     # Takes in what has arrived. Returns the payload of the head once it is whole, nil until then,
     # and :end when the client has left before. Raises BadRequest.
     def head
-      has_ended = !whole_head? && receive == :end
-      return take_head if whole_head?
+      return take_head if !@buffer.empty? && whole_head?
 
-      has_ended ? :end : nil
+      bytes = @socket.read_nonblock(READ_BYTES, ARRIVED, exception: false)
+      return (:end if bytes.nil?) unless bytes.is_a?(String)
+      # As a rule a head comes alone and whole.
+      return bytes.unpack1("x4a*") if bytes.unpack1("N") == bytes.bytesize - 4 && @buffer.empty?
+
+      @buffer << bytes
+      take_head if whole_head?
+    rescue Errno::ECONNRESET
+      :end
     end
 
     # Up to `max` bytes, as soon as there are some; nil at the client's end.
@@ -73,21 +84,23 @@ module RackLoader
       !@buffer.empty?
     end
 
-    # Writes it all, in one system call where that does.
-    def write(*parts)
-      if parts.length == 1
-        data = parts[0]
-        written = @socket.write_nonblock(data, exception: false)
-        return if written == data.bytesize
+    # Writes it all, in one system call where that does. Raises ClientGone.
+    def write(data)
+      written = @socket.write_nonblock(data, exception: false)
+      return if written == data.bytesize
 
-        parts = [written == :wait_writable ? data : data.byteslice(written..-1)]
-      end
+      write_all(written == :wait_writable ? data : data.byteslice(written..-1))
+    rescue Errno::EPIPE, Errno::ECONNRESET, IOError # The last: closed by a fork.
+      raise ClientGone, "the client is gone"
+    end
+
+    def write_all(*parts)
       @socket.write(*parts)
     rescue Errno::EPIPE, Errno::ECONNRESET, IOError # The last: closed by a fork.
       raise ClientGone, "the client is gone"
     end
 
-    # Sends a part of a file without reading it here.
+    # Sends a part of a file, from where it stands, without reading it here.
     def copy(file, bytes)
       IO.copy_stream(file, @socket, bytes)
     rescue Errno::EPIPE, Errno::ECONNRESET
@@ -119,19 +132,6 @@ module RackLoader
 
     private
 
-    # Reads straight into the buffer, which keeps its memory.
-    def receive
-      if @buffer.empty?
-        bytes = @socket.read_nonblock(READ_BYTES, @buffer, exception: false)
-      else
-        bytes = @socket.read_nonblock(READ_BYTES, exception: false)
-        @buffer << bytes if bytes.is_a?(String)
-      end
-      bytes.nil? ? :end : bytes
-    rescue Errno::ECONNRESET
-      :end
-    end
-
     def whole_head?
       return false if @buffer.bytesize < 4
 
@@ -146,13 +146,8 @@ module RackLoader
     # A copy: a part of the buffer would hold on to its memory.
     def take_head
       size = @buffer.unpack1("N")
-      if @buffer.bytesize == 4 + size
-        payload = @buffer.unpack1("x4a*")
-        @buffer.clear
-      else
-        payload = @buffer.byteslice(4, size)
-        @buffer = @buffer.byteslice(4 + size..-1)
-      end
+      payload = @buffer.unpack1("x4a#{size}")
+      @buffer = @buffer.byteslice(4 + size..-1)
       payload
     end
 

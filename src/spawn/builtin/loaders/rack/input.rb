@@ -22,6 +22,24 @@ module RackLoader
     def close; end
   end
 
+  # There is no body: one for all requests that have none.
+  class NoInput
+    include LineByLine
+
+    def read(length = nil, buffer = nil)
+      buffer&.clear
+      (buffer || String.new) unless length&.positive?
+    end
+
+    def gets; end
+
+    def rewind
+      0
+    end
+  end
+
+  NO_INPUT = NoInput.new.freeze
+
   # Reads forward only.
   class Input
     include LineByLine
@@ -134,9 +152,9 @@ module RackLoader
 
     def nameless_file
       path = File.join(Dir.tmpdir, "rack-input-#{Process.pid}-#{Random.rand(1 << 64).to_s(36)}")
-      file = File.open(path, File::RDWR | File::CREAT | File::EXCL | File::BINARY, 0o600)
+      file = File.open(path, File::RDWR | File::CREAT | File::EXCL, 0o600)
       File.unlink(path)
-      file
+      file.binmode # In mode numbers BINARY says nothing, and there may be a default_internal.
     end
   end
 end

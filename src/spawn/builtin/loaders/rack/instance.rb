@@ -17,6 +17,8 @@ module RackLoader
     LINGER_SECONDS = 2
     # After the lifeline's end no session may hold the process for longer.
     STUCK_SECONDS = 10
+    # How often a leaving instance looks whether the application has closed what it took over.
+    GIVEN_AWAY_SECONDS = 0.05
     # Until descriptors, or room in the lifeline, may be free again.
     SHORTAGE_SECONDS = 0.05
 
@@ -31,6 +33,8 @@ module RackLoader
       # Connections on which the next request has been read already.
       @eager = []
       @lingering = 0
+      # Sockets that the application has taken over; those it has forgotten must not stay.
+      @given_away = ObjectSpace::WeakMap.new
       @is_told_to_leave = false
       @is_leaving = false
     end
@@ -47,6 +51,7 @@ module RackLoader
       leave_forks_nothing
       @lifeline.tell("ready", "1", "done")
       round until @is_leaving && @awaited.empty?
+      sleep(GIVEN_AWAY_SECONDS) until @given_away.keys.all?(&:closed?)
       end_group
     end
 
@@ -91,8 +96,9 @@ module RackLoader
 
     # Everybody who is ready gets one turn.
     def round
-      awaited = full? ? @awaited - [@listener] : @awaited
-      ready = IO.select(awaited, nil, nil, patience)&.first || []
+      is_full = full?
+      awaited = is_full ? @awaited - [@listener] : @awaited
+      ready = IO.select(awaited, nil, nil, patience(is_full))&.first || []
       ready |= @eager.slice!(0..-1) unless @eager.empty?
       ready.each do |one|
         break if @awaited.empty? # A fork that has come back.
@@ -103,11 +109,11 @@ module RackLoader
       close_idle if @is_leaving
     end
 
-    def patience
+    def patience(is_full)
       return 0 unless @eager.empty?
       return SHORTAGE_SECONDS unless @lifeline.told_all?
 
-      @lingering.positive? || full? ? LINGER_SECONDS / 4.0 : nil
+      LINGER_SECONDS / 4.0 if is_full || @lingering.positive?
     end
 
     # Those who come wait in the backlog; whoever is held already can still be told that we leave.
@@ -147,7 +153,7 @@ module RackLoader
 
     def serve(connection, payload)
       may_keep = !@is_leaving && @awaited.length <= MAX_HELD
-      Session.new(@app, connection).serve(payload, may_keep)
+      (connection.session ||= Session.new(@app, connection)).serve(payload, may_keep)
     end
 
     def settle(connection, fate)
@@ -159,6 +165,7 @@ module RackLoader
       when :close then drop(connection)
       when :given_away
         @awaited.delete(connection)
+        @given_away[connection.socket] = true
         @lifeline.tell_done
       end
     end

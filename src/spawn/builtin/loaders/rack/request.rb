@@ -5,7 +5,7 @@
 require_relative "connection"
 
 module RackLoader
-  # One request: its environment and how its body is framed.
+  # The request at hand: its environment and how its body is framed.
   class Request
     # Of every environment; set last, so that no header can take their place.
     CONSTANT = {
@@ -13,6 +13,7 @@ module RackLoader
       "rack.multithread" => false,
       "rack.multiprocess" => true,
       "rack.run_once" => false,
+      "rack.url_scheme" => "http",
       "rack.hijack?" => true
     }.freeze
 
@@ -22,21 +23,27 @@ module RackLoader
     # More variables than this are not passed to a method at once: they would overflow its stack.
     FEW = 512
 
-    attr_reader :env, :method
+    attr_reader :method
     # Bytes of body; nil: to the client's end, or chunked.
     attr_reader :length
 
-    # Reads `name NUL value NUL …`. Raises BadRequest.
-    def initialize(payload)
-      @env = variables(payload)
-      @is_kept = @env.delete("SESSION_KEEP") == "1"
-      @method = checked_method
-      @length = checked_length
-      frame
-      target
-      server
-      @env.delete("HTTP_PROXY") # Programs take that variable for a setting (CVE-2016-5385).
-      @env.update(CONSTANT)
+    # Reads `name NUL value NUL …` into the environment, and returns it. Raises BadRequest.
+    #
+    # Each step looks first whether there is anything to do: here is where a request's time goes.
+    def read(payload)
+      env = variables(payload)
+      # Last, so that no header can take their place.
+      env.update(CONSTANT)
+      env.delete("HTTP_PROXY") # Programs take that variable for a setting (CVE-2016-5385).
+      @is_kept = env.delete("SESSION_KEEP") == "1"
+      @method = env["REQUEST_METHOD"]
+      check_method unless METHODS.key?(@method)
+      @is_chunked = false
+      @length = @is_kept || @method == "GET" || @method == "HEAD" ? 0 : nil
+      frame(env) if payload.include?("CONTENT_") || payload.include?("TRANSFER_ENCODING")
+      split_target(env) unless payload.include?("\0PATH_INFO\0/") && !payload.include?("%")
+      complete(env)
+      env
     end
 
     # Whether another request may follow on the same connection.
@@ -55,10 +62,8 @@ module RackLoader
     private
 
     def variables(payload)
-      raise BadRequest, "the headers do not end with a NUL" unless payload.getbyte(-1) == 0
-
       parts = payload.split("\0", -1)
-      parts.pop
+      raise BadRequest, "the headers do not end with a NUL" unless parts.pop == ""
       raise BadRequest, "a header lacks its value" if parts.length.odd?
 
       env = parts.length <= FEW ? Hash[*parts] : parts.each_slice(2).to_h
@@ -88,56 +93,54 @@ module RackLoader
       end
     end
 
-    def checked_method
-      method = @env["REQUEST_METHOD"]
-      raise BadRequest, "REQUEST_METHOD is missing" if method.nil? || method.empty?
-      return method if METHODS.key?(method)
-      raise BadRequest, "the method #{method} cannot be served" unless TOKEN.match?(method)
-
-      method
+    def check_method
+      raise BadRequest, "REQUEST_METHOD is missing" if @method.to_s.empty?
+      raise BadRequest, "the method #{@method} cannot be served" unless TOKEN.match?(@method)
     end
 
-    # CONTENT_TYPE and CONTENT_LENGTH are there once, without HTTP_, or not at all.
-    def checked_length
-      @env.delete("HTTP_CONTENT_LENGTH")
-      @env.delete("HTTP_CONTENT_TYPE")
-      @env.delete("CONTENT_TYPE") if @env["CONTENT_TYPE"] == ""
-      text = @env["CONTENT_LENGTH"]
-      return if text.nil?
-      return @env.delete("CONTENT_LENGTH") && nil if text.empty?
+    # Both are there once, without HTTP_, or not at all, whichever name they came by: parents of the
+    # 2.0 series treat them like any other header.
+    def frame(env)
+      one_name(env, "CONTENT_TYPE", "HTTP_CONTENT_TYPE")
+      text = one_name(env, "CONTENT_LENGTH", "HTTP_CONTENT_LENGTH")
+      @length = length_of(text) if text
+      # It is about a connection: this one's if it is kept, else the front end's.
+      coding = env.delete("HTTP_TRANSFER_ENCODING") or return
+      return unless @is_kept
+      raise BadRequest, "the transfer encoding is not chunked" unless coding.casecmp?("chunked")
+      raise BadRequest, "the body has a length and is chunked" if text
+
+      @is_chunked = true
+      @length = nil
+    end
+
+    def one_name(env, name, other)
+      given = env.delete(other)
+      value = env[name]
+      return value if given.nil? && value != ""
+
+      both = [value, given].compact.uniq - [""]
+      raise BadRequest, "there are two of #{name}" if both.length > 1
+
+      both.empty? ? env.delete(name) && nil : env[name] = both[0]
+    end
+
+    def length_of(text)
       raise BadRequest, "CONTENT_LENGTH is not a length" unless /\A[0-9]{1,18}\z/.match?(text)
 
       text.to_i
     end
 
-    # Transfer-Encoding is about a connection: this one's if it is kept, else the front end's.
-    def frame
-      coding = @env.delete("HTTP_TRANSFER_ENCODING")
-      @is_chunked = @is_kept && !coding.nil?
-      if @is_chunked
-        raise BadRequest, "the transfer encoding is not chunked" unless coding.casecmp?("chunked")
-        raise BadRequest, "the body has a length and is chunked" if @length
-      elsif @length.nil? && (@is_kept || %w[GET HEAD].include?(@method))
-        @length = 0
-      end
-    end
-
     # SCRIPT_NAME, PATH_INFO and QUERY_STRING: the path as it is in the URL, as applications expect
     # of Ruby's servers. A PATH_INFO that says something else was rewritten and stays.
-    def target
-      uri = @env["REQUEST_URI"]
-      path, query = uri.sub(%r{\Ahttps?://[^/?]*}i, "").split("?", 2) if uri
-      @env["QUERY_STRING"] ||= query || ""
-      script = @env["SCRIPT_NAME"] ||= ""
-      script = @env["SCRIPT_NAME"] = script.chomp("/") if script.end_with?("/")
-      given = @env["PATH_INFO"]
-      if given.nil?
-        @env["PATH_INFO"] = path_below(script, path || "")
-      elsif path&.include?("%")
-        raw = path_below(script, path)
-        @env["PATH_INFO"] = raw if decoded(raw) == given
-      end
-      @env["PATH_INFO"] = "/" if script.empty? && @env["PATH_INFO"].empty?
+    def split_target(env)
+      path, query = env["REQUEST_URI"].to_s.sub(%r{\Ahttps?://[^/?]*}i, "").split("?", 2)
+      env["QUERY_STRING"] ||= query || ""
+      script = env["SCRIPT_NAME"].to_s.chomp("/")
+      raw = path_below(script, path || "")
+      given = env["PATH_INFO"]
+      env["PATH_INFO"] = raw if given.nil? || (raw.include?("%") && decoded(raw) == given)
+      env["PATH_INFO"] = "/" if script.empty? && env["PATH_INFO"].empty?
     end
 
     def path_below(script, path)
@@ -151,17 +154,22 @@ module RackLoader
       path.gsub(/%([0-9A-Fa-f]{2})/n) { $1.hex.chr }
     end
 
-    def server
-      is_secure = %w[on 1 true].include?(@env["HTTPS"]&.downcase)
-      @env["rack.url_scheme"] = is_secure ? "https" : "http"
-      @env["SERVER_NAME"] = named_host || "localhost" if @env["SERVER_NAME"].to_s.empty?
-      @env["SERVER_PORT"] = is_secure ? "443" : "80" if @env["SERVER_PORT"].to_s.empty?
-      @env["SERVER_PROTOCOL"] ||= "HTTP/1.1"
-      @env["HTTP_VERSION"] = @env["SERVER_PROTOCOL"]
+    # What Rack wants to be there.
+    def complete(env)
+      is_secure = env.key?("HTTPS") && %w[on 1 true].include?(env["HTTPS"].downcase)
+      env["rack.url_scheme"] = "https" if is_secure
+      script = env["SCRIPT_NAME"] ||= ""
+      env["SCRIPT_NAME"] = script.chomp("/") if script.end_with?("/")
+      env["QUERY_STRING"] ||= ""
+      name = env["SERVER_NAME"]
+      env["SERVER_NAME"] = named_host(env) || "localhost" if name.nil? || name.empty?
+      port = env["SERVER_PORT"]
+      env["SERVER_PORT"] = is_secure ? "443" : "80" if port.nil? || port.empty?
+      env["HTTP_VERSION"] = env["SERVER_PROTOCOL"] ||= "HTTP/1.1"
     end
 
-    def named_host
-      @env["HTTP_HOST"]&.slice(/\A(\[[0-9A-Fa-f:.]+\]|[^:]+)/)
+    def named_host(env)
+      env["HTTP_HOST"]&.slice(/\A(\[[0-9A-Fa-f:.]+\]|[^:]+)/)
     end
   end
 end

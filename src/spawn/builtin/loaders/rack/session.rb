@@ -1,5 +1,8 @@
-# One request on a connection: from its head to the end of its answer. Whatever the application does
-# with it, short of `exit`, the process goes on.
+# What is done on a connection: one request after the other, each from its head to the end of its
+# answer. Whatever the application does with it, short of `exit`, the process goes on.
+#
+# It and what it reads and writes with are made once for a connection and used for all its requests:
+# objects of more than three variables are dear in Ruby.
 # frozen_string_literal: true
 
 require_relative "failure"
@@ -8,6 +11,23 @@ require_relative "request"
 require_relative "response"
 
 module RackLoader
+  # `rack.hijack` of one request: takes the connection over (Rack's specification, Hijacking).
+  class Hijack
+    def initialize(session, env)
+      @session = session
+      @env = env
+    end
+
+    def call
+      @session.hijack(@env)
+    end
+
+    # Applications like to show their environment, which this is a part of.
+    def inspect
+      "#<#{self.class}>"
+    end
+  end
+
   class Session
     # Refuses a request that cannot be understood.
     def self.refuse(connection, reason)
@@ -22,45 +42,45 @@ module RackLoader
     def initialize(app, connection)
       @app = app
       @connection = connection
+      @request = Request.new
+      @response = Response.new(connection)
     end
 
     # Answers the request whose head is given. Returns what is to become of the connection: `:keep`,
     # `:close`, `:empty` (the client may still be sending) or `:given_away`.
     # @param may_keep whether it may be kept, if the client wants it.
     def serve(payload, may_keep)
-      @request = Request.new(payload)
-      @body = Body.new(@connection, @request)
-      @response = Response.new(@connection, @request, may_keep && @request.kept?)
-      answer
+      @env = env = @request.read(payload)
+      @body = Body.new(@connection, @request) unless @request.length == 0
+      @response.reset(@request.head?, may_keep && @request.kept?)
+      answer(env)
     rescue BadRequest => e
       Session.refuse(@connection, e.message)
     ensure
       @input.release if @input.is_a?(RewindableInput)
+      @env = @body = @input = nil
     end
 
-    # As `rack.hijack`: the application takes the connection over (Rack's specification, Hijacking).
-    def call
-      @was_hijacked = true
-      @request.env["rack.hijack_io"] = @connection.give_away
-    end
+    # Gives the connection to the application, whose request this was.
+    def hijack(env)
+      raise IOError, "the request is over, and its connection with it" unless @env.equal?(env)
 
-    # Applications like to show their environment, which this is a part of.
-    def inspect
-      "#<#{self.class}>"
+      env["rack.hijack_io"] = @connection.give_away
     end
 
     private
 
-    def answer
-      env = @request.env
+    def answer(env)
       env["rack.errors"] = $stderr
-      env["rack.input"] = @input = input
-      env["rack.hijack"] = self
+      env["rack.input"] = @body ? @input = input(@request.length) : NO_INPUT
+      env["rack.hijack"] = Hijack.new(self, env)
       status, headers, body = @app.call(env)
-      return :given_away if @was_hijacked
+      return :given_away if @connection.given_away?
 
-      fate(@response.deliver(status, headers, body))
+      fate(@response.deliver(status, headers, body, @input))
     rescue ClientGone
+      return :given_away if @connection.given_away?
+
       @response.begun? ? :close : Session.refuse(@connection, "the body ended early")
     rescue SignalException
       raise
@@ -69,21 +89,16 @@ module RackLoader
     end
 
     # What is there as a whole already needs nothing of ours.
-    def input
-      length = @request.length
-      return StringIO.new(length.zero? ? String.new : @body.read(length)) if whole?(length)
+    def input(length)
+      return StringIO.new(@body.read(length)) if length && @connection.holds?(length)
 
       input = Input.new(@body)
       ResponseHead::IS_RACK_3 ? input : RewindableInput.new(input)
     end
 
-    def whole?(length)
-      length && @connection.holds?(length)
-    end
-
     def fate(is_kept)
-      return :given_away if @response.given_away?
-      return :empty unless @body.done? || @body.drain
+      return :given_away if @connection.given_away?
+      return :empty unless @body.nil? || @body.done? || @body.drain
 
       is_kept ? :keep : :close
     end
@@ -91,12 +106,12 @@ module RackLoader
     # An answer that has begun is cut: the client must not take it for whole.
     def fail_with(error)
       $stderr.write("#{Failure.text(error)}\n") unless error.is_a?(SystemExit)
-      return :given_away if @was_hijacked || @response.given_away?
+      return :given_away if @connection.given_away?
       return :close if @response.begun?
       raise error if error.is_a?(BadRequest)
 
       is_kept = @response.deliver(500, { "content-type" => "text/plain" },
-                                  ["Internal Server Error\n"])
+                                  ["Internal Server Error\n"], nil)
       fate(is_kept)
     rescue ClientGone
       :close
