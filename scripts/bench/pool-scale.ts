@@ -54,7 +54,10 @@ function run(pool: Pool<Options>, effects: Effects): SessionId[] {
   return effects.flatMap((effect) => {
     if (effect.kind === "grant") return [effect.session];
     if (effect.kind !== "spawn") return [];
-    return run(pool, pool.spawned(effect.spawn, { pid: 1, concurrency: 1 }, 0).effects);
+    return run(
+      pool,
+      pool.spawned(effect.spawn, { pid: 1, concurrency: 1, reportsDone: false }, 0).effects,
+    );
   });
 }
 

@@ -96,7 +96,9 @@ export interface InspectedInstance {
   /** Sessions it serves at once. */
   readonly concurrency: number;
   readonly sessions: number;
-  /** Those of them that their clients may keep for further requests. */
+  /** Closed sessions that it is not done with. */
+  readonly closing: number;
+  /** Those of the open ones that their clients may keep for further requests. */
   readonly keptSessions: number;
   readonly oldestSessionMs: number | null;
   /** Sessions that have ended. */

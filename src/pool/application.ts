@@ -27,8 +27,8 @@ export class Application<O> {
   readonly available = new LoadOrder<Instance<O>>();
   /** Instances with as many sessions as they serve at once, or more. */
   readonly full = new LoadOrder<Instance<O>>();
-  /** How many of the two have a session. */
-  active = 0;
+  /** How many of the two are not idle. */
+  busy = 0;
   /** Instances out of the pool with open sessions. */
   readonly outside = new List<Instance<O>>();
   readonly planned = new List<Spawn<O>>();
@@ -45,6 +45,8 @@ export class Application<O> {
   readonly unasked = new List<Kept<O>>();
   /** Recalls of such sessions that are not answered. */
   recalling = 0;
+  /** Places that instances are about to report as free. */
+  promised = 0;
   /** In the pool's queue of ends while gets put off spawning and sharing for their sake. */
   readonly hold = new HeapEntry<Application<O>>(this);
   readonly failures = new Failures();
@@ -77,6 +79,11 @@ export class Application<O> {
     return this.count + this.spawning;
   }
 
+  /** Places that will be free in a moment, or will not: gets are held back for them. */
+  get awaited(): number {
+    return this.recalling + this.promised;
+  }
+
   /** Gets that one new instance is thought to serve. */
   get getsPerSpawn(): number {
     return this.lastConcurrency ?? this.expectedConcurrency;
@@ -89,18 +96,38 @@ export class Application<O> {
  */
 export type Standing = "new" | "pooled" | "leaving" | "dead" | "retired";
 
+/** What a spawn has made. */
+export interface Ready {
+  readonly pid: number;
+  /** Sessions it serves at once. */
+  readonly concurrency: number;
+  /** Whether it says when it is done with a session: `sessionsDone` is due for each. */
+  readonly reportsDone: boolean;
+}
+
 export class Instance<O> {
   readonly id: InstanceId;
   readonly pid: number;
   /** Sessions it serves at once. */
   readonly concurrency: number;
   readonly application: Application<O>;
+  /** Whether it says when it is done with a session; else its client's `close` alone says so. */
+  readonly reportsDone: boolean;
   readonly readyMs: number;
   /** When a session began or ended last. */
   lastUsedMs: number;
-  /** Written by `move` alone, as are `sessions` and the two links. */
+  /** Written by state.ts alone, as are the counts up to `promised` and the links. */
   standing: Standing = "new";
-  sessions = 0;
+  /** Sessions that clients have open. */
+  open = 0;
+  /** Sessions that it is not done with; 0 if it does not say. */
+  undone = 0;
+  /** Open ones that last, as after an upgrade: they take no place. */
+  long = 0;
+  /** Its part of its application's `promised`. */
+  promised = 0;
+  /** When a session was closed last that it may not be done with. */
+  closedMs = 0;
   /** Its kept sessions, since the first of them; kept.ts alone writes it. */
   keeping: Keeping<O> | undefined = undefined;
   /** Sessions that have ended. */
@@ -115,21 +142,36 @@ export class Instance<O> {
   readonly order: Link<Instance<O>> = new Link<Instance<O>>(this);
   /** Its place among all that are idle. */
   readonly idle: Link<Instance<O>> = new Link<Instance<O>>(this);
+  /** Its place among those that are about to be done with a closed session. */
+  readonly closingSoon: Link<Instance<O>> = new Link<Instance<O>>(this);
 
-  constructor(
-    id: InstanceId,
-    pid: number,
-    concurrency: number,
-    application: Application<O>,
-    now: number,
-  ) {
+  constructor(id: InstanceId, ready: Ready, application: Application<O>, now: number) {
     this.id = id;
-    this.pid = pid;
-    this.concurrency = concurrency;
+    this.pid = ready.pid;
+    this.concurrency = ready.concurrency;
+    this.reportsDone = ready.reportsDone;
     this.application = application;
     this.readyMs = now;
     this.lastUsedMs = now;
     this.failuresBefore = application.failures.record;
+  }
+
+  /**
+   * Sessions that keep it from being idle. Which ones it is done with it does not say, only how
+   * many: so at least these are open, or not done with.
+   */
+  get sessions(): number {
+    return this.open > this.undone ? this.open : this.undone;
+  }
+
+  /** Places taken of its concurrency. */
+  get load(): number {
+    return this.sessions - this.long;
+  }
+
+  /** Closed sessions that it is certainly not done with. */
+  get closing(): number {
+    return this.undone > this.open ? this.undone - this.open : 0;
   }
 }
 
@@ -191,6 +233,8 @@ export class Session<O> {
   readonly openedMs: number;
   /** If its client may keep it. */
   kept: Kept<O> | undefined = undefined;
+  /** It lasts, as after an upgrade, and takes no place. */
+  isLong = false;
 
   constructor(id: SessionId, waiter: Waiter<O>, instance: Instance<O>, now: number) {
     this.id = id;

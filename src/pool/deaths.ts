@@ -31,14 +31,13 @@ export function die<O>(state: State<O>, instance: Instance<O>, now: number): voi
   }
 }
 
-/** It could not be connected to: it leaves the pool. */
+/** An instance in the pool could not be connected to: it leaves. */
 export function becomeUnreachable<O>(
   state: State<O>,
   instance: Instance<O>,
   cause: string,
   now: number,
 ): void {
-  if (instance.standing !== "pooled") return;
   noteIfEarly(state, instance, (after) => `it could not be connected to ${after}: ${cause}`, now);
   state.leave(instance, "leaving", "unreachable", now);
 }

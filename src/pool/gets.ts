@@ -4,7 +4,7 @@
 
 import { toText } from "../wire/bytes.ts";
 import { type Application, type Instance, Waiter } from "./application.ts";
-import { busyAtOnce, isAnsweredAtOnce, restart, restartFits } from "./settle.ts";
+import { busyAtOnce, isAnsweredAtOnce, isDue, restart, restartFits } from "./settle.ts";
 import type { State } from "./state.ts";
 import type { GetRequest, WaiterId } from "./types.ts";
 
@@ -55,14 +55,14 @@ function requestRestart<O>(state: State<O>, application: Application<O>, now: nu
   else state.pendingRestarts.add(application);
 }
 
-/** Kept sessions are asked for before an instance is shared, if the queue has room for that. */
+/** What may be free in a moment is waited for before an instance is shared, if there is room. */
 function busyOnArrival<O>(
   state: State<O>,
   application: Application<O>,
   now: number,
 ): Instance<O> | undefined {
-  const mayRecall = application.unasked.size + application.recalling > 0;
-  return mayRecall && !isQueueFull(state) ? undefined : busyAtOnce(state, application, now);
+  const mayWait = application.unasked.size + application.awaited > 0 || isDue(state, now);
+  return mayWait && !isQueueFull(state) ? undefined : busyAtOnce(state, application, now);
 }
 
 function isQueueFull<O>(state: State<O>): boolean {

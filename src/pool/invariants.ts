@@ -6,7 +6,9 @@
  *   nothing planned.
  * - Lists: an instance is in one list of its application, which fits its standing and sessions; in
  *   the list of idle ones exactly if it is pooled and has no session, longest idle first; out of
- *   the pool it has a session.
+ *   the pool a client has a session of it.
+ * - Ends: an instance is among those about to report if a session of it was closed a moment ago
+ *   that it is not done with; what places it promises is known to its application.
  * - Gets: none waits while it could be served (a free instance, a place, an idle instance to let
  *   go, a busy one to bind to), none in vain during a pause; nothing is planned that nobody needs
  *   or that could begin: its application has as many slots as are free.
@@ -22,12 +24,14 @@
  */
 
 import type { Application, Instance } from "./application.ts";
+import { CLOSING_LIMIT_MS, promisedBy } from "./closing.ts";
 import { Keeping, type Kept, RECALL_LIMIT_MS } from "./kept.ts";
 import { restartFits } from "./settle.ts";
 import type { State } from "./state.ts";
 
 export function checkInvariants<O>(state: State<O>, now: number): void {
   let count = 0;
+  let busy = 0;
   let active = 0;
   let leaving = 0;
   let instances = 0;
@@ -37,12 +41,16 @@ export function checkInvariants<O>(state: State<O>, now: number): void {
     checkLine(state, application, now);
     checkMemory(state, application, now);
     count += application.count;
-    active += application.active;
+    busy += application.busy;
+    for (const order of [application.available, application.full]) {
+      for (const { open } of order) if (open > 0) active++;
+    }
     instances += application.count + application.outside.size;
     for (const { standing } of application.outside) if (standing === "leaving") leaving++;
     waiting += application.line.size;
   }
   same("count", state.count, count);
+  same("busy", state.busy, busy);
   same("active", state.active, active);
   same("leaving", state.leaving, leaving);
   same("instances known", state.instances.size, instances);
@@ -51,6 +59,7 @@ export function checkInvariants<O>(state: State<O>, now: number): void {
   checkKept(state);
   checkIdle(state);
   checkSessions(state);
+  checkClosing(state, now);
   for (const application of state.pendingRestarts) {
     require(!restartFits(state, application), "a restart that fits is put off");
     require(state.applications.get(application.root) === application, "a restart is of nothing");
@@ -95,35 +104,35 @@ function checkSlots<O>(state: State<O>): void {
 
 function checkLists<O>(state: State<O>, application: Application<O>): void {
   const { available, full, outside } = application;
-  let active = 0;
+  let busy = 0;
   for (const order of [available, full]) {
     let previous: Instance<O> | undefined;
     for (const instance of order) {
       same(`standing of ${instance.id}`, instance.standing, "pooled");
-      const isAvailable = instance.sessions < instance.concurrency;
+      const isAvailable = instance.load < instance.concurrency;
       require(isAvailable === (order === available), `instance ${instance.id} is in a wrong list`);
       const isFirst = previous === undefined || comesBefore(previous, instance);
       require(isFirst, `instance ${instance.id} is at a wrong place`);
-      if (instance.sessions > 0) active++;
+      if (instance.sessions > 0) busy++;
       previous = instance;
     }
   }
-  same(`active of ${application.root}`, application.active, active);
-  for (const { id, standing, sessions } of outside) {
+  same(`busy of ${application.root}`, application.busy, busy);
+  for (const { id, standing, open } of outside) {
     require(standing === "leaving" ||
       standing === "dead", `instance ${id} is outside as ${standing}`);
-    require(sessions > 0, `instance ${id} is outside and has no session`);
+    require(open > 0, `instance ${id} is outside and has no session`);
   }
   same("applications of a root", state.applications.get(application.root), application);
 }
 
 /** Fewest sessions first, then the one used last. */
 function comesBefore<O>(a: Instance<O>, b: Instance<O>): boolean {
-  return a.sessions < b.sessions || (a.sessions === b.sessions && a.lastUsedMs >= b.lastUsedMs);
+  return a.load < b.load || (a.load === b.load && a.lastUsedMs >= b.lastUsedMs);
 }
 
 function checkIdle<O>(state: State<O>): void {
-  same("idle", state.idle.size, state.count - state.active);
+  same("idle", state.idle.size, state.count - state.busy);
   let sinceMs = Number.NEGATIVE_INFINITY;
   for (const { id, standing, sessions, lastUsedMs } of state.idle) {
     require(standing === "pooled" && sessions === 0, `instance ${id} is not idle`);
@@ -134,14 +143,36 @@ function checkIdle<O>(state: State<O>): void {
 
 function checkSessions<O>(state: State<O>): void {
   const open = new Map<number, number>();
-  for (const { instance } of state.sessions.values()) {
+  const long = new Map<number, number>();
+  for (const { instance, isLong } of state.sessions.values()) {
     open.set(instance.id, (open.get(instance.id) ?? 0) + 1);
+    if (isLong) long.set(instance.id, (long.get(instance.id) ?? 0) + 1);
   }
-  for (const { id, sessions } of state.instances.values()) {
-    same(`sessions of instance ${id}`, sessions, open.get(id) ?? 0);
+  for (const instance of state.instances.values()) {
+    const { id, undone, reportsDone } = instance;
+    same(`sessions of instance ${id}`, instance.open, open.get(id) ?? 0);
+    same(`long sessions of instance ${id}`, instance.long, long.get(id) ?? 0);
+    require(reportsDone ? undone >= 0 : undone === 0, `instance ${id} has reported too much`);
     open.delete(id);
   }
   same("instances with sessions and unknown", open.size, 0);
+}
+
+function checkClosing<O>(state: State<O>, now: number): void {
+  let closedMs = Number.NEGATIVE_INFINITY;
+  for (const instance of state.closingSoon) {
+    const { id, standing, closing } = instance;
+    require(standing === "pooled" && closing > 0, `instance ${id} has nothing to report`);
+    require(instance.closedMs >= closedMs, `closing instance ${id} is at a wrong place`);
+    closedMs = instance.closedMs;
+    // Nobody looks while nobody waits.
+    const isLate = closedMs + CLOSING_LIMIT_MS <= now;
+    require(!isLate || state.waiters.size === 0, `instance ${id} is waited for too long`);
+  }
+  for (const { root, available, full, promised } of state.applications.values()) {
+    const places = [...available, ...full].reduce((all, instance) => all + promisedBy(instance), 0);
+    same(`promised places of ${root}`, promised, places);
+  }
 }
 
 function checkLine<O>(state: State<O>, application: Application<O>, now: number): void {
@@ -184,24 +215,24 @@ function checkLine<O>(state: State<O>, application: Application<O>, now: number)
   require(hunger.heap === (isBare ? state.bare : state.seeded), `${root} is in the wrong queue`);
   same(`key of ${root}`, hunger.key, uncovered.id);
   require(state.places >= limits.max, `a get of ${root} could have a place`);
-  const mayEvict = state.active + state.spawning < limits.max;
+  const mayEvict = state.busy + state.spawning < limits.max;
   require(!(isBare && mayEvict), `a get of ${root} could have an idle instance's place`);
 }
 
 /** How many gets at the front of a line spawns and recalls must be for. */
 function expectedCover<O>(state: State<O>, application: Application<O>, now: number): number {
-  const { line, outdated, coming, getsPerSpawn, recalling, hold, root } = application;
+  const { line, outdated, coming, getsPerSpawn, awaited, hold, root } = application;
   let bySpawns = 0;
   for (const { servesBefore } of outdated) {
     bySpawns = line.countBefore(servesBefore, bySpawns + getsPerSpawn);
   }
   bySpawns = Math.min(line.size, bySpawns + coming * getsPerSpawn);
   const first = [...line][bySpawns];
-  const isHeld = first !== undefined && recalling > 0 && now < first.arrivedMs + RECALL_LIMIT_MS;
+  const isHeld = first !== undefined && awaited > 0 && now < first.arrivedMs + RECALL_LIMIT_MS;
   same(`${root} is held back`, hold.heap === state.holds, isHeld);
   if (first === undefined || !isHeld) return bySpawns;
   same(`end of the hold of ${root}`, hold.key, first.arrivedMs + RECALL_LIMIT_MS);
-  return Math.min(line.size, bySpawns + recalling);
+  return Math.min(line.size, bySpawns + awaited);
 }
 
 function checkKept<O>(state: State<O>): void {
@@ -229,14 +260,14 @@ function checkKept<O>(state: State<O>): void {
     same(`list of kept instance ${id}`, link.list, listFor(state, keeping));
   }
   for (const application of state.applications.values()) {
-    const { root, unasked: mine, recalling, line, available, full } = application;
+    const { root, unasked: mine, recalling, awaited, line, available, full } = application;
     const inOrder = unasked.get(application) ?? [];
     const isInOrder = [...mine].every((kept, at) => kept === inOrder[at]);
     require(isInOrder && mine.size === inOrder.length, `kept sessions of ${root} are out of order`);
     const pooled = [...available, ...full];
     const due = pooled.reduce((all, { keeping }) => all + (keeping?.recalling ?? 0), 0);
     same(`recalls due of ${root}`, recalling, due);
-    require(mine.size === 0 || recalling >= line.size, `${root} could ask for a kept session`);
+    require(mine.size === 0 || awaited >= line.size, `${root} could ask for a kept session`);
   }
   let usedMs = Number.NEGATIVE_INFINITY;
   for (const { instance } of state.kept.reclaimable) {

@@ -134,10 +134,13 @@ export class KeptSessions<O> {
     }
   }
 
-  /** Asks for one session, the longest open, for each get in an application's line. */
+  /**
+   * Asks for one session, the longest open, for each get in an application's line that no other
+   * place is about to be free for.
+   */
   recallForLine(application: Application<O>, now: number): void {
     const { line, unasked } = application;
-    while (application.recalling < line.size && unasked.first !== undefined) {
+    while (application.awaited < line.size && unasked.first !== undefined) {
       this.#ask(unasked.first, now);
     }
   }

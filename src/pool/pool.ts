@@ -8,8 +8,8 @@
  *   at once; its effects come after those still to be performed. So a grant may turn out to be of a
  *   get that was withdrawn meanwhile (`cancel` was too late): close its session.
  * - Every `spawn` is answered by one `spawned` or `spawnFailed`, every `grant` by one
- *   `sessionClosed` or `connectFailed`; an instance may be reported dead once, from `spawned` until
- *   its `retire`.
+ *   `sessionClosed`, `sessionUnused` or `connectFailed`; an instance may be reported dead once,
+ *   from `spawned` until its `retire`.
  * - A `recall` is passed on; what its client answers is reported by `sessionClosed` or
  *   `sessionKept`.
  * - Call `tick` at `nextDeadline()`, or a little later.
@@ -19,14 +19,15 @@
  */
 
 import type { ByteString } from "../wire/bytes.ts";
-import type { Application, Session, Spawn } from "./application.ts";
+import type { Application, Ready, Session, Spawn } from "./application.ts";
 import { die } from "./deaths.ts";
 import { arrive, refuseOverdue } from "./gets.ts";
 import { checkInvariants } from "./invariants.ts";
-import { close, moveElsewhere, returnToLine } from "./sessions.ts";
+import { CLOSING_LIMIT_MS, lengthen, report } from "./closing.ts";
+import { close, moveElsewhere, returnToLine, withdraw } from "./sessions.ts";
 import { dropAboveMax, dropAboveOwnLimit, settle, settleAll, shedIdle } from "./settle.ts";
 import { takeSnapshot } from "./snapshot.ts";
-import { becomeReady, fail, type Ready } from "./spawns.ts";
+import { becomeReady, fail } from "./spawns.ts";
 import { State } from "./state.ts";
 import type {
   Effect,
@@ -81,6 +82,12 @@ export class Pool<O> {
   /** Instances in the pool with a session. */
   get active(): number {
     return this.#state.active;
+  }
+
+  /** The instance of a session if it may have something to report; undefined if not. */
+  reporterOf(session: SessionId): InstanceId | undefined {
+    const instance = this.#state.sessions.get(session)?.instance;
+    return instance !== undefined && instance.undone > 0 ? instance.id : undefined;
   }
 
   /** Gets that wait. */
@@ -152,12 +159,50 @@ export class Pool<O> {
     return state.takeEffects();
   }
 
-  /** A session is over, or its client gone. */
+  /** A session that was connected is over, or its client gone. */
   sessionClosed(session: SessionId, now: number): Effects<O> {
     const state = this.#state;
     const found = this.#session(session, "sessionClosed");
     const time = this.#advance(now);
     close(state, found, time);
+    settle(state, found.instance.application, time);
+    return state.takeEffects();
+  }
+
+  /** A session is over that was never connected: its instance knows nothing of it. */
+  sessionUnused(session: SessionId, now: number): Effects<O> {
+    const state = this.#state;
+    const found = this.#session(session, "sessionUnused");
+    const time = this.#advance(now);
+    withdraw(state, found, time);
+    settle(state, found.instance.application, time);
+    return state.takeEffects();
+  }
+
+  /**
+   * An instance that reports is done with so many connected sessions, closed or not. Each is
+   * reported once.
+   */
+  sessionsDone(instance: InstanceId, sessions: number, now: number): Effects<O> {
+    const state = this.#state;
+    const found = state.instances.get(instance);
+    const undone = found?.undone ?? 0;
+    if (found === undefined || sessions > undone || sessions < 1) {
+      const why = `it has ${undone} that it may be done with`;
+      throw new Error(`pool: sessionsDone of ${sessions} of instance ${instance}: ${why}`);
+    }
+    const time = this.#advance(now);
+    report(state, found, sessions, time);
+    settle(state, found.application, time);
+    return state.takeEffects();
+  }
+
+  /** A session lasts: it keeps its instance from being idle, and takes no place any more. */
+  sessionLong(session: SessionId, now: number): Effects<O> {
+    const state = this.#state;
+    const found = this.#session(session, "sessionLong");
+    const time = this.#advance(now);
+    lengthen(state, found, time);
     settle(state, found.instance.application, time);
     return state.takeEffects();
   }
@@ -288,14 +333,16 @@ export class Pool<O> {
   /** When `tick` is to be called next; undefined: not before another event. */
   nextDeadline(): number | undefined {
     const { idle, limits, options, planned, slots } = this.#state;
-    const { deadlines, alarms, holds, kept } = this.#state;
+    const { deadlines, alarms, holds, kept, closingSoon, waiters } = this.#state;
     const reapMs = idle.first === undefined ? Infinity : idle.first.lastUsedMs + limits.maxIdleMs;
     const waitMs = deadlines.first?.key ?? Infinity;
     const alarmMs = alarms.first?.key ?? Infinity;
     const recallMs = Math.min(kept.due.first?.dueMs ?? Infinity, holds.first?.key ?? Infinity);
     const slotMs =
       planned.size === 0 ? Infinity : (slots.first?.sinceMs ?? Infinity) + options.slowSpawnMs;
-    const next = Math.min(reapMs, waitMs, alarmMs, recallMs, slotMs);
+    const closedMs = waiters.size === 0 ? undefined : closingSoon.first?.closedMs;
+    const doneMs = (closedMs ?? Infinity) + CLOSING_LIMIT_MS;
+    const next = Math.min(reapMs, waitMs, alarmMs, recallMs, slotMs, doneMs);
     return next === Infinity ? undefined : next;
   }
 

@@ -7,16 +7,31 @@ import type { State } from "./state.ts";
 /** Failed connects after which a get is refused. */
 const MAX_CONNECTS = 10;
 
-/** A session is over: its instance may take another, or go if it has left the pool. */
+/**
+ * The client of a session is through with it: its instance may take another once it has said that
+ * it is done, or at once if it does not say so; or go if it has left the pool.
+ */
 export function close<O>(state: State<O>, session: Session<O>, now: number): void {
   const { instance } = session;
-  state.sessions.delete(session.id);
   state.counters.sessionsClosed++;
-  state.kept.closed(session);
   if (instance.served++ === 0) instance.firstServedMs = now;
-  instance.lastUsedMs = now;
-  state.move(instance, instance.standing, instance.sessions - 1);
+  end(state, session, 0, now);
   state.retireIfDone(instance);
+}
+
+/** A session is over that its instance never heard of. */
+export function withdraw<O>(state: State<O>, session: Session<O>, now: number): void {
+  state.counters.sessionsClosed++;
+  end(state, session, -1, now);
+  state.retireIfDone(session.instance);
+}
+
+/** @param undone -1: there is no connection that the instance could report. */
+function end<O>(state: State<O>, session: Session<O>, undone: 0 | -1, now: number): void {
+  const { instance } = session;
+  state.sessions.delete(session.id);
+  state.kept.closed(session);
+  state.shift(instance, { open: -1, undone, long: session.isLong ? -1 : 0 }, now);
 }
 
 /**
@@ -31,11 +46,9 @@ export function returnToLine<O>(
 ): void {
   const { instance, waiter } = session;
   state.counters.connectFailures++;
-  state.sessions.delete(session.id);
-  state.kept.closed(session);
-  becomeUnreachable(state, instance, cause, now);
-  state.move(instance, instance.standing, instance.sessions - 1);
-  state.retireIfDone(instance);
+  end(state, session, -1, now);
+  if (instance.standing === "pooled") becomeUnreachable(state, instance, cause, now);
+  else state.retireIfDone(instance);
   waiter.failedConnects++;
   if (waiter.failedConnects < MAX_CONNECTS) {
     state.enqueue(waiter);
@@ -64,10 +77,8 @@ export function moveElsewhere<O>(
   state.counters.moves++;
   state.kept.moved(session, other);
   session.instance = other;
-  other.lastUsedMs = now;
-  state.move(other, other.standing, other.sessions + 1);
-  instance.lastUsedMs = now;
-  state.move(instance, instance.standing, instance.sessions - 1);
+  state.shift(other, { open: 1, undone: 1 }, now);
+  state.shift(instance, { open: -1, undone: -1 }, now);
   state.retireIfDone(instance);
   return other;
 }

@@ -14,7 +14,8 @@
  * - Kept sessions that stand in a get's way are asked for first (kept.ts): one of its application
  *   for each get that waits, longest open first, which puts spawning and sharing off for 20 ms at
  *   most from the get's arrival; and all of an instance that has no others for each application
- *   that could have an idle instance's place if there were one.
+ *   that could have an idle instance's place if there were one. Likewise gets are put off for
+ *   instances that are about to say that they are done with a session (closing.ts).
  * - Spawns that nobody waits for any more are given up unless they have begun. A slot to begin goes
  *   to the application that has the fewest, and among those to the spawn planned first; but no
  *   application takes one unless it has fewer than are free, so that others find some however long
@@ -26,6 +27,7 @@
  */
 
 import type { Application, Instance } from "./application.ts";
+import { CLOSING_LIMIT_MS } from "./closing.ts";
 import { RECALL_LIMIT_MS } from "./kept.ts";
 import type { State } from "./state.ts";
 
@@ -41,7 +43,7 @@ export function settleAll<O>(state: State<O>, touched: Set<Application<O>>, now:
   for (const application of touched) serve(state, application, now);
   for (const application of touched) cover(state, application, now);
   allotPlaces(state, now);
-  for (const application of touched) bindToBusy(state, application, now);
+  bindToBusy(state, touched, now);
   shedIdle(state, now);
   emptyKept(state, now);
   beginSpawns(state, now);
@@ -65,7 +67,7 @@ function isQuiet<O>(state: State<O>, now: number): boolean {
 
 /** Whether instances of an application may leave now, or too many of others are still finishing. */
 export function restartFits<O>(state: State<O>, application: Application<O>): boolean {
-  const leaving = application.active + application.begun.size;
+  const leaving = application.busy + application.begun.size;
   return leaving === 0 || state.leaving + state.outdatedSpawns + leaving <= state.limits.max;
 }
 
@@ -102,6 +104,13 @@ export function busyAtOnce<O>(
   now: number,
 ): Instance<O> | undefined {
   return bindsAtOnce(state, application, now) ? application.full.first : undefined;
+}
+
+/** Whether gets were held back until now or before, so that they come first. */
+export function isDue<O>({ waiters, holds, closingSoon }: State<O>, now: number): boolean {
+  if (waiters.size === 0) return false;
+  const closedMs = closingSoon.first?.closedMs ?? Infinity;
+  return (holds.first?.key ?? Infinity) <= now || closedMs + CLOSING_LIMIT_MS <= now;
 }
 
 /** Lets the longest idle go until max is kept or none is left. */
@@ -149,6 +158,7 @@ export function dropAboveMax<O>(state: State<O>): void {
 
 function soundAlarms<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
   state.kept.expire(touched, now);
+  state.expirePromises(touched, now);
   const { slots, options } = state;
   for (let spawn = slots.first; spawn !== undefined; spawn = slots.first) {
     if (spawn.sinceMs + options.slowSpawnMs > now) break;
@@ -214,7 +224,7 @@ function hasPlace<O>(state: State<O>): boolean {
 }
 
 function mayEvict<O>(state: State<O>): boolean {
-  return state.active + state.spawning < state.limits.max;
+  return state.busy + state.spawning < state.limits.max;
 }
 
 /**
@@ -231,7 +241,7 @@ function cover<O>(state: State<O>, application: Application<O>, now: number): vo
   }
   const bySpawns = byOutdated + application.coming * getsPerSpawn;
   line.cover(bySpawns);
-  holdForRecalls(state, application, bySpawns, now);
+  holdBack(state, application, bySpawns, now);
   const waiter = line.firstUncovered;
   if (waiter !== undefined && maySpawn(state, application, now)) {
     const isBare = application.count === 0 && application.coming === 0;
@@ -242,23 +252,24 @@ function cover<O>(state: State<O>, application: Application<O>, now: number): vo
 }
 
 /**
- * Marks gets that no spawn is for as covered by recalls, one by each. It keeps them from spawning
- * and sharing while they are new: for as long as a recall may take, however many follow each other.
+ * Marks gets that no spawn is for as covered by the places that recalls and reports will free, one
+ * by each. It keeps them from spawning and sharing while they are new: for as long as a recall may
+ * take, however many follow each other.
  */
-function holdForRecalls<O>(
+function holdBack<O>(
   state: State<O>,
   application: Application<O>,
   bySpawns: number,
   now: number,
 ): void {
-  const { line, recalling, hold } = application;
-  if (recalling === 0 && hold.heap === undefined) return;
+  const { line, awaited, hold } = application;
+  if (awaited === 0 && hold.heap === undefined) return;
   const endsMs = (line.firstUncovered?.arrivedMs ?? -Infinity) + RECALL_LIMIT_MS;
-  if (recalling === 0 || endsMs <= now) {
+  if (awaited === 0 || endsMs <= now) {
     state.holds.remove(hold);
     return;
   }
-  line.cover(bySpawns + recalling);
+  line.cover(bySpawns + awaited);
   state.holds.set(hold, endsMs);
 }
 
@@ -311,18 +322,26 @@ function mayBindToBusy<O>(state: State<O>, application: Application<O>): boolean
 }
 
 /**
- * Sends an application's gets to its busy instances, but for as many as recalls are for. Called
- * when all places to be had are given.
+ * Sends gets to busy instances of their applications, but for those held back, the longest waiting
+ * first. Called when all places to be had are given.
  */
-function bindToBusy<O>(state: State<O>, application: Application<O>, now: number): void {
-  while (mayBindToBusy(state, application) && application.line.firstUncovered !== undefined) {
+function bindToBusy<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
+  const mayBind = (application: Application<O>) =>
+    application.line.firstUncovered !== undefined && mayBindToBusy(state, application);
+  for (let ready = Array.from(touched).filter(mayBind); ready.length > 0;) {
+    const application = ready.reduce((a, b) => (idOfFirst(b) < idOfFirst(a) ? b : a));
     const waiter = application.line.first;
     const instance = application.full.first;
-    if (waiter === undefined || instance === undefined) break;
+    if (waiter === undefined || instance === undefined) return;
     state.dequeue(waiter);
     state.grant(waiter, instance, now);
     cover(state, application, now);
+    if (!mayBind(application)) ready = ready.filter((other) => other !== application);
   }
+}
+
+function idOfFirst<O>({ line }: Application<O>): number {
+  return line.first?.id ?? Infinity;
 }
 
 function beginSpawns<O>(state: State<O>, now: number): void {

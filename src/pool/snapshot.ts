@@ -100,7 +100,8 @@ function showInstance<O>(
     pid: instance.pid,
     state: stateOf(instance),
     concurrency: instance.concurrency,
-    sessions: instance.sessions,
+    sessions: instance.open,
+    closing: instance.closing,
     keptSessions: instance.keeping?.sessions ?? 0,
     oldestSessionMs: oldestSessionMs === undefined ? null : now - oldestSessionMs,
     served: instance.served,
@@ -109,10 +110,10 @@ function showInstance<O>(
   };
 }
 
-function stateOf<O>({ standing, sessions, concurrency }: Instance<O>): InstanceState {
+function stateOf<O>({ standing, sessions, load, concurrency }: Instance<O>): InstanceState {
   if (standing === "leaving" || standing === "dead") return standing;
   if (sessions === 0) return "idle";
-  return sessions < concurrency ? "active" : "busy";
+  return load < concurrency ? "active" : "busy";
 }
 
 function showWaiters<O>({ line }: Application<O>, now: number): WaiterSnapshot[] {

@@ -3,19 +3,13 @@
  * the failure.
  */
 
-import type { Application, Instance, Spawn } from "./application.ts";
+import type { Application, Instance, Ready, Spawn } from "./application.ts";
 import { serveReady } from "./settle.ts";
 import type { State } from "./state.ts";
 import type { SpawnFailure } from "./types.ts";
 
 /** Failed spawns in a row before the first pause: one may be an accident. */
 const FAILURES_BEFORE_PAUSE = 2;
-
-export interface Ready {
-  readonly pid: number;
-  /** Sessions it serves at once. */
-  readonly concurrency: number;
-}
 
 /**
  * A spawn has succeeded. Its instance is for its application's gets first, whoever else wants a
@@ -24,20 +18,20 @@ export interface Ready {
 export function becomeReady<O>(
   state: State<O>,
   spawn: Spawn<O>,
-  { pid, concurrency }: Ready,
+  ready: Ready,
   now: number,
 ): Instance<O> {
   const { application } = spawn;
   const isOutdated = spawn.order.list === application.outdated;
   state.end(spawn);
   state.counters.spawnsDone++;
-  const instance = state.newInstance(spawn, pid, concurrency, now);
+  const instance = state.newInstance(spawn, ready, now);
   if (isOutdated) {
     serveOutdated(state, spawn, instance, now);
   } else {
-    application.lastConcurrency = concurrency;
+    application.lastConcurrency = ready.concurrency;
     application.failures.reset();
-    state.move(instance, "pooled", 0);
+    state.move(instance, "pooled");
     serveReady(state, application, now);
   }
   return instance;
@@ -55,8 +49,8 @@ function serveOutdated<O>(
 ): void {
   const { line } = spawn.application;
   instance.reason = "outdated";
-  state.move(instance, "leaving", 0);
-  while (instance.sessions < instance.concurrency) {
+  state.move(instance, "leaving");
+  while (instance.open < instance.concurrency) {
     const waiter = line.first;
     if (waiter === undefined || waiter.id >= spawn.servesBefore) break;
     state.dequeue(waiter);

@@ -5,7 +5,16 @@
  */
 
 import type { ByteString } from "../wire/bytes.ts";
-import { Application, Instance, Session, Spawn, type Standing, Waiter } from "./application.ts";
+import {
+  Application,
+  Instance,
+  type Ready,
+  Session,
+  Spawn,
+  type Standing,
+  Waiter,
+} from "./application.ts";
+import { CLOSING_LIMIT_MS, promisedBy } from "./closing.ts";
 import { newCounters } from "./counters.ts";
 import { Heap, HeapEntry } from "./heap.ts";
 import { KeptSessions } from "./kept.ts";
@@ -28,6 +37,13 @@ const NO_EFFECTS: readonly never[] = Object.freeze([]);
 /** A slot more counts for more than any place in the order of planning; sums stay exact. */
 const SLOT_WEIGHT = 2 ** 40;
 
+/** By how much the counts of an instance's sessions change. */
+interface Shift {
+  readonly open: number;
+  readonly undone: number;
+  readonly long?: number;
+}
+
 export class State<O> {
   limits: PoolLimits;
   readonly options: PoolOptions;
@@ -46,10 +62,14 @@ export class State<O> {
   readonly turns = new Heap<Application<O>>();
   outdatedSpawns = 0;
   count = 0;
+  /** Of those, the ones that are not idle, and the ones that clients have sessions of. */
+  busy = 0;
   active = 0;
   leaving = 0;
   /** Instances without a session, idle longest first. */
   readonly idle = new List<Instance<O>>();
+  /** Instances in the pool that have just not said `done` yet, by the time of the `close`. */
+  readonly closingSoon = new List<Instance<O>>();
   /**
    * Applications with a get no spawn is for, by that get's id: those with nothing (they may evict)
    * ...
@@ -139,9 +159,8 @@ export class State<O> {
     const session = new Session<O>(this.#nextSession++ as SessionId, waiter, instance, now);
     this.sessions.set(session.id, session);
     this.counters.grants++;
-    if (instance.sessions >= instance.concurrency) this.counters.grantsOfBusy++;
-    instance.lastUsedMs = now;
-    this.move(instance, instance.standing, instance.sessions + 1);
+    if (instance.load >= instance.concurrency) this.counters.grantsOfBusy++;
+    this.shift(instance, { open: 1, undone: 1 }, now);
     this.#effects.push({
       kind: "grant",
       waiter: waiter.id,
@@ -151,23 +170,45 @@ export class State<O> {
     if (waiter.kept) this.kept.opened(session, now);
   }
 
-  newInstance(spawn: Spawn<O>, pid: number, concurrency: number, now: number): Instance<O> {
+  newInstance(spawn: Spawn<O>, ready: Ready, now: number): Instance<O> {
     const id = this.#nextInstance++ as InstanceId;
-    const instance = new Instance<O>(id, pid, concurrency, spawn.application, now);
+    const instance = new Instance<O>(id, ready, spawn.application, now);
     this.instances.set(id, instance);
     return instance;
   }
 
-  /**
-   * The one place where an instance changes its standing or its number of sessions, and so its
-   * list.
-   */
-  move(instance: Instance<O>, standing: Standing, sessions: number): void {
+  /** Moves an instance into the pool, or out of it. With `shift` the only ways into a list. */
+  move(instance: Instance<O>, standing: Standing): void {
     this.#take(instance);
     instance.standing = standing;
-    instance.sessions = sessions;
+    if (standing !== "pooled") this.#promiseNothing(instance);
     this.#put(instance);
     if (instance.keeping !== undefined) this.kept.refile(instance.keeping, true);
+  }
+
+  /** An instance was used: what its sessions have become more or fewer by. */
+  shift(instance: Instance<O>, { open, undone, long = 0 }: Shift, now: number): void {
+    this.#take(instance);
+    instance.lastUsedMs = now;
+    instance.open += open;
+    instance.long += long;
+    if (instance.reportsDone) {
+      instance.undone += undone;
+      if (instance.closing === 0) this.#promiseNothing(instance);
+      else if (open < undone && instance.standing === "pooled") this.#promise(instance, now);
+    }
+    this.#put(instance);
+    if (instance.keeping !== undefined) this.kept.refile(instance.keeping, true);
+  }
+
+  /** No longer waits for instances that have not said `done` in time. */
+  expirePromises(touched: Set<Application<O>>, now: number): void {
+    for (let late = this.closingSoon.first; late !== undefined; late = this.closingSoon.first) {
+      if (late.closedMs + CLOSING_LIMIT_MS > now) return;
+      late.application.promised -= late.promised;
+      this.#promiseNothing(late);
+      touched.add(late.application);
+    }
   }
 
   /** Takes an instance out of the pool; it goes at once, or when its last session has ended. */
@@ -179,15 +220,18 @@ export class State<O> {
   ): void {
     const wasPooled = instance.standing === "pooled";
     instance.reason = reason;
-    this.move(instance, standing, instance.sessions);
+    this.move(instance, standing);
     if (wasPooled) this.kept.left(instance, now);
     this.retireIfDone(instance);
   }
 
-  /** Lets an instance go that is out of the pool and has no session left. */
+  /**
+   * Lets an instance go that is out of the pool when no client has a session of it any more: what
+   * it is not done with is its own business then, within the time that it has to leave.
+   */
   retireIfDone(instance: Instance<O>): void {
-    if (instance.standing === "pooled" || instance.sessions > 0) return;
-    this.move(instance, "retired", 0);
+    if (instance.standing === "pooled" || instance.open > 0) return;
+    this.move(instance, "retired");
     this.instances.delete(instance.id);
     this.counters.retirements[instance.reason]++;
     this.maybeEmpty.add(instance.application);
@@ -272,17 +316,32 @@ export class State<O> {
     else this.turns.set(turn, slots * SLOT_WEIGHT + first.number);
   }
 
+  /** Another session was closed before its end was reported: the report is likely under way. */
+  #promise(instance: Instance<O>, now: number): void {
+    const { closingSoon } = instance;
+    closingSoon.list?.remove(closingSoon);
+    this.closingSoon.pushBack(closingSoon);
+    instance.closedMs = now;
+  }
+
+  #promiseNothing(instance: Instance<O>): void {
+    instance.closingSoon.list?.remove(instance.closingSoon);
+    instance.promised = 0;
+  }
+
   #take(instance: Instance<O>): void {
     const { application } = instance;
     if (instance.standing === "pooled") {
       this.count--;
-      if (instance.sessions < instance.concurrency) application.available.remove(instance.order);
+      application.promised -= instance.promised;
+      if (instance.load < instance.concurrency) application.available.remove(instance.order);
       else application.full.remove(instance.order);
+      if (instance.open > 0) this.active--;
       if (instance.sessions === 0) {
         this.idle.remove(instance.idle);
       } else {
-        this.active--;
-        application.active--;
+        this.busy--;
+        application.busy--;
       }
     } else if (instance.standing === "leaving" || instance.standing === "dead") {
       application.outside.remove(instance.order);
@@ -291,18 +350,21 @@ export class State<O> {
   }
 
   #put(instance: Instance<O>): void {
-    const { application, sessions } = instance;
+    const { application, sessions, load } = instance;
     if (instance.standing === "pooled") {
       this.count++;
-      if (sessions < instance.concurrency) application.available.add(instance.order, sessions);
-      else application.full.add(instance.order, sessions);
+      instance.promised = promisedBy(instance);
+      application.promised += instance.promised;
+      if (load < instance.concurrency) application.available.add(instance.order, load);
+      else application.full.add(instance.order, load);
       if (sessions === 0) {
         this.idle.pushBack(instance.idle);
       } else {
-        this.active++;
-        application.active++;
-        if (this.active > this.counters.peakActive) this.counters.peakActive = this.active;
+        this.busy++;
+        application.busy++;
       }
+      if (instance.open > 0) this.active++;
+      if (this.active > this.counters.peakActive) this.counters.peakActive = this.active;
       if (this.count > this.counters.peakCount) this.counters.peakCount = this.count;
     } else if (instance.standing === "leaving" || instance.standing === "dead") {
       application.outside.pushBack(instance.order);

@@ -94,7 +94,7 @@ export type Effect<O> =
       readonly root: ByteString;
       readonly options: O;
     }
-  /** Connect to the instance; `sessionClosed` or `connectFailed` is due. */
+  /** Connect to the instance; `sessionClosed`, `sessionUnused` or `connectFailed` is due. */
   | {
       readonly kind: "grant";
       readonly waiter: WaiterId;
@@ -145,7 +145,8 @@ export interface PoolCounters {
 type SpawnOrConnect = "spawnFailed" | "cannotConnect";
 
 /**
- * idle: no session; active: could take one more; busy: could not; leaving: out of the pool,
+ * idle: no session, nor one it is not done with; active: could take one more; busy: could not;
+ * leaving: out of the pool,
  * finishing its sessions; dead: the process is gone, its sessions not yet closed.
  */
 export type InstanceState = "idle" | "active" | "busy" | "leaving" | "dead";
@@ -156,6 +157,8 @@ export interface InstanceSnapshot {
   readonly concurrency: number;
   /** Open ones. */
   readonly sessions: number;
+  /** Closed ones that it is not done with. */
+  readonly closing: number;
   /** Those of them that their clients may keep for further requests. */
   readonly keptSessions: number;
   readonly oldestSessionMs: number | null;
@@ -206,7 +209,7 @@ export interface PoolSnapshot {
   readonly limits: PoolLimits;
   /** Instances in the pool. */
   readonly count: number;
-  /** Of those, the ones with a session. */
+  /** Of those, the ones with an open session. */
   readonly active: number;
   /** Places held by spawns, planned or begun. */
   readonly spawning: number;

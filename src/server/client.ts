@@ -176,34 +176,35 @@ export class Client {
   }
 
   /**
-   * `close` and `keep` of an open session and `cancel` do not wait for a command that takes its
-   * time. A client may send `get` and the `close` of the session it will be: that one keeps its
-   * place.
+   * What is said of an open session, and `cancel`, does not wait for a command that takes its time.
+   * A client may send `get` and the `close` of the session it will be: that one keeps its place.
    */
   #overtakes(command: Arrival): boolean {
-    if (command.kind === "close" || command.kind === "abandon" || command.kind === "overdue") {
-      return this.#closeSession(command.sessionId);
-    }
-    if (command.kind === "keep") return this.#keepSession(command.sessionId);
-    if (command.kind === "long") return true;
+    if ("sessionId" in command) return this.#ofSession(command);
     if (command.kind !== "cancel") return false;
     this.#cancel(command.tag);
     return true;
   }
 
-  #closeSession(sessionId: number): boolean {
-    const session = this.#sessions?.get(sessionId);
+  /** @returns whether the session is open; what is said of another is ignored. */
+  #ofSession(command: Extract<Arrival, { sessionId: number }>): boolean {
+    const session = this.#sessions?.get(command.sessionId);
     if (session === undefined) return false;
-    this.#sessions?.delete(sessionId);
-    this.#context.driver.closeSession(session);
-    return true;
-  }
-
-  #keepSession(sessionId: number): boolean {
-    const session = this.#sessions?.get(sessionId);
-    if (session === undefined) return false;
-    this.#context.driver.keepSession(session);
-    return true;
+    const { driver } = this.#context;
+    switch (command.kind) {
+      case "keep":
+        driver.keepSession(session);
+        return true;
+      case "long":
+        driver.lengthenSession(session);
+        return true;
+      case "close":
+      case "abandon":
+      case "overdue":
+        this.#sessions?.delete(command.sessionId);
+        driver.closeSession(session);
+        return true;
+    }
   }
 
   #cancel(tag: ByteString): void {
@@ -232,14 +233,11 @@ export class Client {
         this.#getKept(command.tag, command.app);
         return undefined;
       case "keep":
-        this.#keepSession(command.sessionId);
-        return undefined;
+      case "long":
       case "close":
       case "abandon":
       case "overdue":
-        this.#closeSession(command.sessionId);
-        return undefined;
-      case "long":
+        this.#ofSession(command);
         return undefined;
       case "cancel":
         this.#cancel(command.tag);

@@ -21,6 +21,7 @@ import type { AppRequest } from "../wire/app-request.ts";
 import { ascii, escapeForLog, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import type { InstanceOptions } from "../wire/configure.ts";
+import { Alarm } from "./alarm.ts";
 import { ConfiguredApplications } from "./configured-applications.ts";
 import { Connector } from "./connector.ts";
 import type { Log } from "./log.ts";
@@ -62,8 +63,7 @@ export class Driver {
   /** Effects of what performing others led to. */
   readonly #later: Effect<AppRequest>[] = [];
   #performing = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #timerDue = Infinity;
+  readonly #alarm: Alarm;
   #closed = false;
 
   constructor(options: DriverOptions) {
@@ -73,6 +73,7 @@ export class Driver {
     this.#spawnTimeoutMs = options.spawnTimeoutMs;
     this.#now = options.now;
     this.#spawner.setMax(this.#pool.limits.max);
+    this.#alarm = new Alarm(options.now, () => this.#perform(this.#pool.tick(this.#now())));
     this.#connector = new Connector({
       now: options.now,
       instance: (id) => this.#instances.get(id),
@@ -132,16 +133,32 @@ export class Driver {
     if (pending.answered || this.#closed) return;
     pending.answered = true;
     if (pending.waiter !== undefined) this.#waiting.delete(pending.waiter);
-    if (pending.waitingSession !== undefined) this.closeSession(pending.waitingSession);
+    if (pending.waitingSession !== undefined) this.#dropSession(pending.waitingSession);
     else if (pending.waiter !== undefined) {
       this.#perform(this.#pool.cancel(pending.waiter, this.#now()));
     }
   }
 
+  /** The client of a session is through with it, or gone. */
   closeSession(session: SessionId): void {
     if (this.#closed) return;
     if (this.#kept.size > 0) this.#kept.delete(session);
+    // Its client saw the end of the stream, before which the instance has said that it is done.
+    const reporter = this.#pool.reporterOf(session);
+    if (reporter !== undefined) this.#instances.get(reporter)?.reports?.hear();
     this.#perform(this.#pool.sessionClosed(session, this.#now()));
+  }
+
+  /** A session is over before it was connected. */
+  #dropSession(session: SessionId): void {
+    if (this.#closed) return;
+    this.#kept.delete(session);
+    this.#perform(this.#pool.sessionUnused(session, this.#now()));
+  }
+
+  /** The session has become one that lasts. */
+  lengthenSession(session: SessionId): void {
+    if (!this.#closed) this.#perform(this.#pool.sessionLong(session, this.#now()));
   }
 
   /** The answer `keep` to a recall. */
@@ -189,7 +206,7 @@ export class Driver {
   /** Lets go of every instance and stops acting on whatever comes in later. */
   close(): void {
     this.#closed = true;
-    clearTimeout(this.#timer);
+    this.#alarm.close();
     this.#waiting.clear();
     this.#kept.clear();
     for (const instance of this.#instances.values()) instance.release();
@@ -214,7 +231,7 @@ export class Driver {
       this.#later.length = 0;
     }
     this.#performing = false;
-    this.#schedule();
+    this.#alarm.set(this.#pool.nextDeadline());
   }
 
   /** A mistake in performing one effect must not cost the others: they are decided already. */
@@ -255,7 +272,7 @@ export class Driver {
     const pending = this.#unanswered(waiter);
     // Withdrawn between the decision and now: an effect before this one ended its client.
     if (pending === undefined) {
-      this.closeSession(session);
+      this.#dropSession(session);
       return;
     }
     if (pending.kept) {
@@ -296,7 +313,7 @@ export class Driver {
   }
 
   #gaveUpConnecting(pending: PendingGet, session: SessionId, cause: string): void {
-    this.closeSession(session);
+    this.#dropSession(session);
     this.#answer(pending);
     pending.refused({ kind: "cannotConnect", cause });
   }
@@ -348,11 +365,18 @@ export class Driver {
       pid: instance.pid,
       ms: Math.round(this.#now() - began),
     });
-    const facts = { pid: instance.pid, concurrency: instance.concurrency };
-    const { instance: id, effects } = this.#pool.spawned(spawn, facts, this.#now());
+    const { pid, concurrency, reports } = instance;
+    const ready = { pid, concurrency, reportsDone: reports !== undefined };
+    const { instance: id, effects } = this.#pool.spawned(spawn, ready, this.#now());
     this.#instances.set(id, instance);
+    if (reports !== undefined) reports.onDone = (sessions) => this.#done(id, sessions);
     void instance.death.then(() => this.#died(id, name));
     this.#perform(effects);
+  }
+
+  #done(id: InstanceId, sessions: number): void {
+    if (this.#closed || !this.#instances.has(id)) return;
+    this.#perform(this.#pool.sessionsDone(id, sessions, this.#now()));
   }
 
   #died(id: InstanceId, app: string): void {
@@ -370,23 +394,5 @@ export class Driver {
     this.#instances.delete(id);
     instance.release();
     this.#log.event(1, "instance retired", { pid: instance.pid, reason });
-  }
-
-  /**
-   * One timer for whatever the pool waits for; it is only ever moved forward, and re-armed when it
-   * fires.
-   */
-  #schedule(): void {
-    const due = this.#pool.nextDeadline();
-    if (due === undefined || due >= this.#timerDue || this.#closed) return;
-    clearTimeout(this.#timer);
-    this.#timerDue = due;
-    this.#timer = setTimeout(
-      () => {
-        this.#timerDue = Infinity;
-        this.#perform(this.#pool.tick(this.#now()));
-      },
-      Math.min(Math.max(0, due - this.#now()), 2 ** 31 - 1),
-    );
   }
 }

@@ -178,6 +178,7 @@ function questionFor(request: SpawnRequest): Uint8Array {
 class SpawnServerInstance implements Instance {
   readonly pid: number;
   readonly concurrency = 1;
+  readonly reports = undefined;
   readonly death: Promise<void>;
   readonly #socket: InstanceSocket;
   readonly #ownerPipe: OwnedFd;

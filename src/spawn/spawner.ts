@@ -19,11 +19,21 @@ export interface SpawnRequest extends AppRequest {
   readonly timeoutMs: number;
 }
 
+/** What an instance says of the sessions that were connected to it: once for each. */
+export interface SessionReports {
+  /** Set by whoever is to be told that so many are over for it. */
+  onDone: ((sessions: number) => void) | undefined;
+  /** Tells at once what it has said by now: before it closes a session's stream it has. */
+  hear(): void;
+}
+
 /** One running instance, from `spawn` until `release`. */
 export interface Instance {
   readonly pid: number;
   /** Sessions it serves at once, at least 1. */
   readonly concurrency: number;
+  /** How it says that it is done with a session; undefined: it does not. */
+  readonly reports: SessionReports | undefined;
   /** Resolves once the process is seen to be dead; never rejects. */
   readonly death: Promise<void>;
   /**

@@ -34,7 +34,8 @@ function applicationLines(application: ApplicationSnapshot): ByteString {
   const instances = application.instances.filter(isInPool);
   if (instances.length === 0) return ascii("");
   const lines = instances.map(
-    ({ pid, sessions }) => `  PID: ${String(pid).padEnd(8)}  Sessions: ${sessions}\n`,
+    ({ pid, sessions, closing }) =>
+      `  PID: ${String(pid).padEnd(8)}  Sessions: ${sessions + closing}\n`,
   );
   return ascii(`${escapeControls(application.root)}: \n${lines.join("")}\n`);
 }

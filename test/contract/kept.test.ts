@@ -5,7 +5,7 @@ import { builtinTest, bunApplication, bunElements } from "../helpers/builtin-ser
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { serverKinds, serverTests, type ServerUnderTest } from "../helpers/pool-server.ts";
-import { nextDescriptor, type RawClient } from "../helpers/raw-client.ts";
+import { nextDescriptor, type RawClient, type RawSession } from "../helpers/raw-client.ts";
 
 countDescriptors();
 
@@ -25,13 +25,13 @@ async function sendGetKept(client: RawClient, tag: string, root: string): Promis
   await client.send("getKept", tag, ...bunElements(root));
 }
 
-/** Begins a session that may be kept. @returns the id of its instance's process. */
-async function getKept(client: RawClient, tag: string, root: string): Promise<number> {
+/** Begins a session that may be kept. */
+async function getKept(client: RawClient, tag: string, root: string): Promise<RawSession> {
   await sendGetKept(client, tag, root);
-  const [ok, itsTag, pid] = await client.receive();
+  const [ok, itsTag, pid, id = ""] = await client.receive();
   expect([ok, itsTag]).toEqual(["ok", tag]);
-  client.keep(await nextDescriptor(client.channel.number));
-  return Number(pid);
+  const stream = client.keep(await nextDescriptor(client.channel.number));
+  return { pid: Number(pid), id, stream };
 }
 
 async function recalls(client: RawClient) {
@@ -43,13 +43,15 @@ builtinTest(
   async (server) => {
     const root = await application(server, "a", 2);
     const keeper = await connectMultiplexed(server);
-    const pid = await getKept(keeper, "t0", root);
-    expect(await getKept(keeper, "t1", root)).toBe(pid);
+    await keeper.send("setUseGlobalQueue", "true");
+    const kept = await getKept(keeper, "t0", root);
+    expect((await getKept(keeper, "t1", root)).pid).toBe(kept.pid);
+    await keeper.send("setMax", "1");
     const other = await server.connect();
     await other.send("get", ...bunElements(root));
     expect(await keeper.receive()).toEqual(["recall", "0"]);
-    await keeper.send("close", "0");
-    expect((await other.receiveSession()).pid).toBe(pid);
+    await keeper.closeSession(kept);
+    expect((await other.receiveSession()).pid).toBe(kept.pid);
     expect(await recalls(other)).toEqual({ sent: 1, closed: 1, kept: 0, timedOut: 0 });
   },
 );
@@ -59,7 +61,7 @@ builtinTest(
   async (server) => {
     const root = await application(server, "a");
     const keeper = await connectMultiplexed(server);
-    const pid = await getKept(keeper, "t", root);
+    const { pid } = await getKept(keeper, "t", root);
     const other = await server.connect();
     await other.send("get", ...bunElements(root));
     expect(await keeper.receive()).toEqual(["recall", "0"]);
@@ -77,13 +79,13 @@ builtinTest(
 builtinTest("a get goes on without an answer", async (server) => {
   const root = await application(server, "a");
   const keeper = await connectMultiplexed(server);
-  const pid = await getKept(keeper, "t", root);
+  const kept = await getKept(keeper, "t", root);
   const other = await server.connect();
   await other.send("get", ...bunElements(root));
-  expect((await other.receiveSession()).pid).not.toBe(pid);
+  expect((await other.receiveSession()).pid).not.toBe(kept.pid);
   expect(await recalls(other)).toEqual({ sent: 1, closed: 0, kept: 0, timedOut: 1 });
   expect(await keeper.receive()).toEqual(["recall", "0"]);
-  await keeper.send("close", "0");
+  await keeper.closeSession(kept);
   await until("it is closed", async () => (await keeper.number("getActive")) === 1);
 });
 
@@ -93,17 +95,18 @@ builtinTest(
     const [a, b] = [await application(server, "a", 4), await application(server, "b")];
     const keeper = await connectMultiplexed(server);
     await keeper.send("setMax", "1");
-    const pid = await getKept(keeper, "t0", a);
-    await getKept(keeper, "t1", a);
+    const first = await getKept(keeper, "t0", a);
+    const second = await getKept(keeper, "t1", a);
+    const { pid } = first;
     const [application0] = (await keeper.inspect()).applications;
     expect(application0?.instances[0]).toMatchObject({ pid, sessions: 2, keptSessions: 2 });
     const other = await server.connect();
     await other.send("get", ...bunElements(b));
     expect(await keeper.receive()).toEqual(["recall", "0"]);
     expect(await keeper.receive()).toEqual(["recall", "1"]);
-    await keeper.send("close", "1");
+    await keeper.closeSession(second);
     await keeper.send("keep", "0");
-    await keeper.send("close", "0");
+    await keeper.closeSession(first);
     expect((await other.receiveSession()).pid).not.toBe(pid);
     expect(await other.number("getCount")).toBe(1);
   },
@@ -115,13 +118,13 @@ builtinTest(
     const [a, b] = [await application(server, "a"), await application(server, "b")];
     const keeper = await connectMultiplexed(server);
     await keeper.send("setMax", "1");
-    await getKept(keeper, "t", a);
+    const kept = await getKept(keeper, "t", a);
     await keeper.send("get", ...bunElements(b));
     expect(await keeper.receive()).toEqual(["recall", "0"]);
     await keeper.send("keep", "0");
     const witness = await server.connect();
     await until("keep was heard", async () => (await recalls(witness)).kept === 1);
-    await keeper.send("close", "0");
+    await keeper.closeSession(kept);
     expect((await keeper.receiveSession()).id).toBe("1");
   },
 );
@@ -156,16 +159,18 @@ builtinTest(
   async (server) => {
     const root = await application(server, "a");
     const keeper = await connectMultiplexed(server);
-    const pid = await getKept(keeper, "t", root);
+    await keeper.send("setUseGlobalQueue", "true");
+    await keeper.send("setMax", "1");
+    const kept = await getKept(keeper, "t", root);
     for (const id of ["0", "1", "7", "-1"]) await keeper.send("keep", id);
     for (const id of ["1", "7", "-1"]) await keeper.send("close", id);
     const other = await server.connect();
     await other.send("get", ...bunElements(root));
     expect(await keeper.receive()).toEqual(["recall", "0"]);
-    await keeper.send("close", "0");
+    await keeper.closeSession(kept);
     await keeper.send("keep", "0");
     await keeper.send("close", "0");
-    expect((await other.receiveSession()).pid).toBe(pid);
+    expect((await other.receiveSession()).pid).toBe(kept.pid);
   },
 );
 

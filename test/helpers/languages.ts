@@ -28,6 +28,8 @@ export type Behaviour =
   | "has a helper"
   /** On a request, starts a child that ignores SIGTERM, says `child PID`, and is stuck as it is. */
   | "is stuck"
+  /** On a request for /block, says `blocked` and is, deaf to SIGTERM; answers its pid to others. */
+  | "blocks"
   /** Ends itself by SIGKILL at each request. */
   | "crashes";
 
@@ -41,6 +43,11 @@ export interface Language {
 }
 
 const stubbornChild = "trap '' TERM; while :; do sleep 1; done";
+
+/** Blocks the only thread of a JavaScript program without using a processor. */
+const blockJs = `process.on("SIGTERM", () => {});
+      require("fs").writeSync(1, "blocked\\n");
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);`;
 
 const bunServes = "export default { fetch: () => new Response(String(process.pid)) };";
 
@@ -75,6 +82,10 @@ const bun: Language = {
       require("fs").writeSync(1, "child " + child.pid + "\\n");
       process.on("SIGTERM", () => {});
       for (;;);
+    } };`,
+    blocks: `export default { fetch: ({ url }) => {
+      if (url.endsWith("/block")) { ${blockJs} }
+      return new Response(String(process.pid));
     } };`,
     crashes: `export default { fetch: () => {
       process.kill(process.pid, "SIGKILL"); return new Promise(() => {});
@@ -126,6 +137,12 @@ os.write(1, b"child %d\\n" % child.pid)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 while True: time.sleep(1)
 answer = ""`),
+  blocks: python(`
+if environ["PATH_INFO"] == "/block":
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    os.write(1, b"blocked\\n")
+    time.sleep(1000)
+answer = os.getpid()`),
   crashes: python("os.kill(os.getpid(), 9)\nanswer = ''"),
 };
 
@@ -179,6 +196,13 @@ STDOUT.syswrite("child #{child}\\n")
 trap("TERM", "IGNORE")
 loop { sleep 1 }
 answer = ""`),
+  blocks: ruby(`
+if env["PATH_INFO"] == "/block"
+  trap("TERM", "IGNORE")
+  STDOUT.syswrite("blocked\\n")
+  sleep
+end
+answer = Process.pid`),
   crashes: ruby('Process.kill("KILL", Process.pid)\nsleep\nanswer = ""'),
 };
 
@@ -228,6 +252,9 @@ const node: Language = {
       writeSync(1, "child " + child.pid + "\\n");
       process.on("SIGTERM", () => {});
       for (;;);`),
+    blocks: nodeServer(`
+      if (request.url === "/block") { ${blockJs} }
+      response.end(String(process.pid));`),
     crashes: nodeServer('process.kill(process.pid, "SIGKILL");'),
   },
 };

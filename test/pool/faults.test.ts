@@ -139,12 +139,16 @@ describe("a mistake of the caller", () => {
       slowSpawnMs: Infinity,
     });
     const id = 7 as never;
+    const ready = { pid: 1, concurrency: 1, reportsDone: false };
     expect(() => pool.sessionClosed(id, now)).toThrow(
       "sessionClosed of session 7: no such session",
     );
     expect(() => pool.connectFailed(id, "", now)).toThrow("connectFailed of session 7");
     expect(() => pool.alternative(id, now)).toThrow("alternative of session 7");
-    expect(() => pool.spawned(id, { pid: 1, concurrency: 1 }, now)).toThrow("spawned of spawn 7");
+    expect(() => pool.spawned(id, ready, now)).toThrow("spawned of spawn 7");
+    expect(() => pool.sessionUnused(id, now)).toThrow("sessionUnused of session 7");
+    expect(() => pool.sessionLong(id, now)).toThrow("sessionLong of session 7");
+    expect(() => pool.sessionsDone(id, 1, now)).toThrow("sessionsDone of 1 of instance 7");
     expect(() => pool.spawnFailed(id, { message: "" }, now)).toThrow("spawnFailed of spawn 7");
     expect(() => pool.instanceDied(id, now)).toThrow("instanceDied of instance 7");
     expect(() => pool.cancel(id, now)).toThrow("cancel of get 7");

@@ -39,6 +39,10 @@ export class History {
   readonly #keptPercent: number;
   /** The session each get has, by the get's id. */
   readonly #sessions = new Map<number, SessionId>();
+  /** Those of them that their instance knows of. */
+  readonly #connected = new Set<number>();
+  /** How many of the instances say when they are done. */
+  readonly #reportPercent: number;
   /** What happened, for the report of a failure. */
   readonly lines: string[] = [];
   #pid = 0;
@@ -64,6 +68,7 @@ export class History {
     };
     this.#applications = this.#pick([1, 2, 3, 4]);
     this.#keptPercent = this.#pick([0, 50, 90]);
+    this.#reportPercent = this.#pick([0, 50, 100]);
     this.#pool = new Pool<string>(options, limits);
     this.#model = new Model(options, limits);
     this.lines.push(`options ${JSON.stringify(options)}`, `limits ${JSON.stringify(limits)}`);
@@ -78,8 +83,10 @@ export class History {
     const spawn = this.#pick(
       this.#model.spawns.flatMap(({ id }) => (id === undefined ? [] : [id])),
     );
-    if (choice < 32) this.#get();
-    else if (choice < 50) this.#close(session);
+    if (choice < 30) this.#get();
+    else if (choice < 42) this.#close(session);
+    else if (choice < 49) this.#done();
+    else if (choice < 50) this.#long(session);
     else if (choice < 54) this.#answerRecall();
     else if (choice < 68) this.#spawned(spawn);
     else if (choice < 74) this.#spawnFailed(spawn);
@@ -101,9 +108,11 @@ export class History {
         this.#model.configure(root, 0);
       });
     }
-    for (let rounds = 0; this.#sessions.size + this.#model.spawns.length > 0; rounds++) {
+    const isOver = () => this.#sessions.size + this.#model.spawns.length + this.#undone() === 0;
+    for (let rounds = 0; !isOver(); rounds++) {
       if (rounds > 10_000) throw new Error("the gets that wait are not served");
       this.#close(this.#pick([...this.#sessions.keys()]));
+      this.#done();
       this.#spawned(this.#pick(this.#model.spawns.flatMap(({ id }) => id ?? [])));
     }
     expect(this.#pool.waiting).toBe(0);
@@ -138,10 +147,43 @@ export class History {
   }
 
   #close(waiter: number | undefined): void {
+    const isUnused = waiter !== undefined && !this.#connected.has(waiter) && this.#random(8) === 0;
     const session = this.#take(waiter);
     if (waiter === undefined || session === undefined) return;
+    if (isUnused) {
+      const given = this.#pool.sessionUnused(session, this.#model.now);
+      this.#compare(`sessionUnused ${waiter}`, given, () => this.#model.sessionUnused(waiter));
+      return;
+    }
     const effects = this.#pool.sessionClosed(session, this.#model.now);
     this.#compare(`sessionClosed ${waiter}`, effects, () => this.#model.sessionClosed(waiter));
+  }
+
+  /** An instance has ended some of the sessions it knows of. */
+  #done(): void {
+    const instance = this.#pick(this.#model.instances.filter(({ undone }) => undone > 0));
+    if (instance === undefined) return;
+    if (this.#random(2) === 0) for (const id of instance.sessions) this.#connected.add(id);
+    const { id, undone, sessions } = instance;
+    const known = undone - sessions.filter((session) => !this.#connected.has(session)).length;
+    if (known === 0) return;
+    const number = 1 + this.#random(known);
+    const effects = this.#pool.sessionsDone(id as InstanceId, number, this.#model.now);
+    this.#compare(`sessionsDone ${id} ${number}`, effects, () => {
+      this.#model.sessionsDone(id, number);
+    });
+  }
+
+  #undone(): number {
+    return this.#model.instances.reduce((sum, { undone }) => sum + undone, 0);
+  }
+
+  #long(waiter: number | undefined): void {
+    const session = waiter === undefined ? undefined : this.#sessions.get(waiter);
+    if (waiter === undefined || session === undefined) return;
+    this.#connected.add(waiter);
+    const effects = this.#pool.sessionLong(session, this.#model.now);
+    this.#compare(`sessionLong ${waiter}`, effects, () => this.#model.sessionLong(waiter));
   }
 
   /** What clients do with a session they were asked for; sometimes with another one. */
@@ -155,11 +197,13 @@ export class History {
   #keep(waiter: number | undefined): void {
     const session = waiter === undefined ? undefined : this.#sessions.get(waiter);
     if (waiter === undefined || session === undefined) return;
+    this.#connected.add(waiter);
     const effects = this.#pool.sessionKept(session, this.#model.now);
     this.#compare(`sessionKept ${waiter}`, effects, () => this.#model.sessionKept(waiter));
   }
 
   #connectFailed(waiter: number | undefined): void {
+    if (waiter !== undefined && this.#connected.has(waiter)) return;
     const session = this.#take(waiter);
     if (waiter === undefined || session === undefined) return;
     const effects = this.#pool.connectFailed(session, "ECONNREFUSED", this.#model.now);
@@ -169,6 +213,7 @@ export class History {
   }
 
   #alternative(waiter: number | undefined): void {
+    if (waiter !== undefined && this.#connected.has(waiter)) return;
     const session = waiter === undefined ? undefined : this.#sessions.get(waiter);
     if (waiter === undefined || session === undefined) return;
     const { instance, effects } = this.#pool.alternative(session, this.#model.now);
@@ -180,10 +225,12 @@ export class History {
   #spawned(spawn: number | undefined): void {
     if (spawn === undefined) return;
     const concurrency = this.#pick([1, 1, 1, 2, 4]);
-    const ready = { pid: ++this.#pid, concurrency };
+    const reportsDone = this.#random(100) < this.#reportPercent;
+    const ready = { pid: ++this.#pid, concurrency, reportsDone };
     const { instance, effects } = this.#pool.spawned(spawn as SpawnId, ready, this.#model.now);
-    this.#compare(`spawned ${spawn} as ${instance} serves ${concurrency}`, effects, () => {
-      this.#model.spawned(spawn, concurrency);
+    const what = `serves ${concurrency}${reportsDone ? " and reports" : ""}`;
+    this.#compare(`spawned ${spawn} as ${instance} ${what}`, effects, () => {
+      this.#model.spawned(spawn, concurrency, reportsDone);
     });
   }
 
@@ -280,6 +327,7 @@ export class History {
     if (waiter === undefined) return undefined;
     const session = this.#sessions.get(waiter);
     this.#sessions.delete(waiter);
+    this.#connected.delete(waiter);
     return session;
   }
 
@@ -303,9 +351,10 @@ function summarize(snapshot: PoolSnapshot) {
     const { instances, spawns, lastSpawnError, waiting: _, ...rest } = application;
     return {
       ...rest,
-      instances: instances.map(({ state, sessions: open, keptSessions, served }) => ({
+      instances: instances.map(({ state, sessions: open, closing, keptSessions, served }) => ({
         state,
         sessions: open,
+        closing,
         keptSessions,
         served,
       })),

@@ -1,7 +1,14 @@
 // Kept sessions and recalls in the naive model: who is asked for what.
 
-import { type App, isFree, type ModelGet, type ModelInstance, ModelState } from "./model-state.ts";
-import { RECALL_MS } from "./model-state.ts";
+import {
+  type App,
+  isFree,
+  type ModelGet,
+  type ModelInstance,
+  ModelState,
+  RECALL_MS,
+  taken,
+} from "./model-state.ts";
 
 export class KeptModel extends ModelState {
   protected recall(get: ModelGet): void {
@@ -20,11 +27,11 @@ export class KeptModel extends ModelState {
     }
   }
 
-  /** One session is asked for by each get that waits. */
+  /** One session is asked for by each get that waits and that no other place will be free for. */
   protected recallForLine(app: App): void {
     if (this.pooled(app).some(isFree)) return;
     const sessions = this.pooledSessions(app);
-    const missing = this.line(app).length - sessions.filter(this.isRecalled).length;
+    const missing = this.line(app).length - this.awaited(app);
     if (missing <= 0) return;
     for (const get of sessions.filter(this.isUnasked).slice(0, missing)) this.recall(get);
   }
@@ -37,13 +44,20 @@ export class KeptModel extends ModelState {
       return isBare && mayGrow && this.uncovered(app).length > 0;
     });
     const wanted = bare.length + Math.max(0, this.allPlaces() - this.limits.max);
-    const busy = this.instances
-      .filter(({ standing, sessions }) => standing === "pooled" && sessions.length > 0)
+    const keeping = this.instances
+      .filter((instance) => instance.standing === "pooled" && this.hasOnly(instance, "kept"))
       .toSorted((a, b) => a.used - b.used);
-    for (const instance of busy) {
-      const emptying = busy.filter((other) => this.sessionsOf(other).every(this.isRecalled));
+    for (const instance of keeping) {
+      const emptying = keeping.filter((other) => this.hasOnly(other, "recalled"));
       if (emptying.length >= wanted) return;
-      if (this.sessionsOf(instance).every(({ kept }) => kept)) this.recallAll(instance);
+      this.recallAll(instance);
     }
+  }
+
+  /** Whether an instance is kept from being idle by such sessions alone. */
+  private hasOnly(instance: ModelInstance, kind: "kept" | "recalled"): boolean {
+    const is = kind === "kept" ? ({ kept }: ModelGet) => kept : this.isRecalled;
+    const number = this.sessionsOf(instance).filter(is).length;
+    return number > 0 && number === taken(instance);
   }
 }

@@ -19,8 +19,13 @@ export interface ModelInstance {
   id: number;
   app: App;
   concurrency: number;
-  /** Ids of the gets whose sessions it has. */
+  /** Ids of the gets whose sessions it has, and of those that last. */
   sessions: number[];
+  long: number[];
+  /** Whether it says `done`, for how many sessions it has not yet, and when one was closed last. */
+  reportsDone: boolean;
+  undone: number;
+  closedAt: number;
   standing: "pooled" | "leaving" | "dead";
   reason: RetireReason;
   /** Rises with every use of any instance. */
@@ -84,7 +89,13 @@ export class ModelState {
     return this.instances.filter(({ standing }) => standing === "pooled").length;
   }
 
+  /** Instances that clients have sessions of. */
   get active(): number {
+    return this.instances.filter((it) => it.standing === "pooled" && it.sessions.length > 0).length;
+  }
+
+  /** Instances that are not idle. */
+  get busy(): number {
     return this.count - this.idle().length;
   }
 
@@ -116,12 +127,14 @@ export class ModelState {
     const pauses = this.waiting.filter(({ app }) => this.isPaused(app));
     const recalls = this.granted.filter(({ recall }) => recall === "due");
     const held = this.apps.flatMap((app) => this.held(app).map((get) => get.arrivedAt + RECALL_MS));
+    const promised = this.instances.filter(this.isClosingSoon);
     return Math.min(
       ...idle,
       ...waits,
       ...pauses.map(({ app }) => app.pausedUntil),
       ...recalls.map(({ recalledAt }) => recalledAt + RECALL_MS),
       ...held,
+      ...(this.waiting.length > 0 ? promised : []).map(({ closedAt }) => closedAt + RECALL_MS),
       ...(this.planned().length > 0 ? this.slots().map(({ begunAtMs }) => begunAtMs) : []).map(
         (begunAtMs) => begunAtMs + this.options.slowSpawnMs,
       ),
@@ -137,6 +150,7 @@ export class ModelState {
       instances: mine.map((instance) => ({
         state: stateOf(instance),
         sessions: instance.sessions.length,
+        closing: closingOf(instance),
         keptSessions: this.sessionsOf(instance).filter(({ kept }) => kept).length,
         served: instance.served,
       })),
@@ -222,8 +236,23 @@ export class ModelState {
     const uncovered = this.uncovered(app);
     const first = uncovered[0];
     if (first === undefined || first.arrivedAt + RECALL_MS <= this.now) return [];
-    return uncovered.slice(0, this.pooledSessions(app).filter(this.isRecalled).length);
+    return uncovered.slice(0, this.awaited(app));
   }
+
+  /** Places of an application that recalls and reports may free in a moment. */
+  protected awaited(app: App): number {
+    const busy = this.pooled(app).filter((instance) => !isFree(instance));
+    const promised = busy
+      .filter(this.isClosingSoon)
+      .map(({ sessions, long, concurrency }) => concurrency - (sessions.length - long.length))
+      .reduce((sum, places) => sum + Math.max(0, places), 0);
+    return promised + this.pooledSessions(app).filter(this.isRecalled).length;
+  }
+
+  protected isClosingSoon = (instance: ModelInstance) =>
+    instance.standing === "pooled" &&
+    closingOf(instance) > 0 &&
+    instance.closedAt + RECALL_MS > this.now;
 
   protected limit(app: App): number {
     return Math.min(this.limits.maxPerApp || Infinity, app.maxInstances || Infinity);
@@ -236,7 +265,7 @@ export class ModelState {
   /** Longest idle first. */
   protected idle(): ModelInstance[] {
     return this.instances
-      .filter(({ standing, sessions }) => standing === "pooled" && sessions.length === 0)
+      .filter((instance) => instance.standing === "pooled" && taken(instance) === 0)
       .toSorted((a, b) => a.used - b.used);
   }
 
@@ -252,10 +281,17 @@ export class ModelState {
     return instance;
   }
 
+  instanceCalled(id: number): ModelInstance {
+    const instance = this.instances.find((candidate) => candidate.id === id);
+    if (instance === undefined) throw new Error(`model: no instance ${id}`);
+    return instance;
+  }
+
   protected endSession(id: number): ModelInstance {
     const instance = this.instanceOf(id);
     this.granted = this.granted.filter((get) => get.id !== id);
     instance.sessions = instance.sessions.filter((session) => session !== id);
+    instance.long = instance.long.filter((session) => session !== id);
     return instance;
   }
 
@@ -282,7 +318,7 @@ export class ModelState {
 
 function stateOf(instance: ModelInstance): InstanceState {
   if (instance.standing !== "pooled") return instance.standing;
-  if (instance.sessions.length === 0) return "idle";
+  if (taken(instance) === 0) return "idle";
   return isFree(instance) ? "active" : "busy";
 }
 
@@ -291,13 +327,25 @@ export function isOutdated({ servesBefore }: ModelSpawn): boolean {
   return servesBefore < Infinity;
 }
 
-export function isFree({ sessions, concurrency }: ModelInstance): boolean {
-  return sessions.length < concurrency;
+/** Sessions that are open, or that it is not done with. */
+export function taken({ sessions, undone }: ModelInstance): number {
+  return Math.max(sessions.length, undone);
+}
+
+/** Closed sessions that it is surely not done with. */
+export function closingOf({ sessions, undone }: ModelInstance): number {
+  return Math.max(0, undone - sessions.length);
+}
+
+const load = (instance: ModelInstance) => taken(instance) - instance.long.length;
+
+export function isFree(instance: ModelInstance): boolean {
+  return load(instance) < instance.concurrency;
 }
 
 /** Fewest sessions first, the one used last among equals. */
 export function best(instances: readonly ModelInstance[]): ModelInstance | undefined {
-  return instances.toSorted((a, b) => a.sessions.length - b.sessions.length || b.used - a.used)[0];
+  return instances.toSorted((a, b) => load(a) - load(b) || b.used - a.used)[0];
 }
 
 export function byArrival(gets: readonly ModelGet[]): ModelGet[] {

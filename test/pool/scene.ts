@@ -63,8 +63,8 @@ export class Scene {
     return this.#note(this.pool.cancel(get as WaiterId, this.now));
   }
 
-  spawned(spawn: number, concurrency = 1): string[] {
-    const ready = { pid: this.#pid++, concurrency };
+  spawned(spawn: number, concurrency = 1, reportsDone = false): string[] {
+    const ready = { pid: this.#pid++, concurrency, reportsDone };
     return this.#note(this.pool.spawned(spawn as SpawnId, ready, this.now).effects);
   }
 
@@ -74,6 +74,20 @@ export class Scene {
 
   close(get: number): string[] {
     return this.#note(this.pool.sessionClosed(this.session(get), this.now));
+  }
+
+  /** An instance that reports is done with so many sessions. */
+  done(instance: number, sessions = 1): string[] {
+    return this.#note(this.pool.sessionsDone(instance as InstanceId, sessions, this.now));
+  }
+
+  long(get: number): string[] {
+    return this.#note(this.pool.sessionLong(this.session(get), this.now));
+  }
+
+  /** The session was never connected. */
+  unused(get: number): string[] {
+    return this.#note(this.pool.sessionUnused(this.session(get), this.now));
   }
 
   /** The client answers `keep`. */

@@ -88,6 +88,7 @@ describe("a snapshot", () => {
             state: "busy",
             concurrency: 2,
             sessions: 2,
+            closing: 0,
             keptSessions: 0,
             oldestSessionMs: 30,
             served: 1,

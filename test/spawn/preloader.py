@@ -58,6 +58,25 @@ if how == "fail":
     os._exit(1)
 if how == "hang":
     time.sleep(60)
+
+
+def name_children():
+    """Forks children and names each as an instance, which nobody has asked for."""
+    children = []
+    for fork in range(1000):
+        child = os.fork()
+        if child == 0:
+            os.close(4)
+            time.sleep(60)
+        children.append(child)
+        try:
+            control.sendall(message("forked", str(fork), str(child)))
+        except OSError:  # We are found out.
+            break
+    for child in children:
+        os.kill(child, 9)
+
+
 if how == "helper":
     child = os.fork()
     if child == 0:
@@ -97,6 +116,18 @@ while True:
             serve(*ends)
         children.add(child)
         control.sendall(message("forked", fork, str(child)))
+        if how == "names children":
+            name_children()
+        if how == "repeats":
+            control.sendall(message("forked", fork, str(child)))
+        if how == "refuses late":
+            control.sendall(message("fork_failed", fork, "no"))
+        if how == "ready again":
+            control.sendall(message("ready", "1"))
+        if how == "buries many":
+            control.sendall(message("exited", "4711", "0") * 2)
+        if how == "says too much":
+            control.sendall(b"\xff\xff" + b"x" * 65535)
     for end in ends:
         os.close(end)
     control.settimeout(0.02)

@@ -153,6 +153,30 @@ for (const [how, answer] of misbehaving) {
   });
 }
 
+const impossible: [how: string, cause: string][] = [
+  ["names children", "is not ordered, or answered already"],
+  ["repeats", "fork 1 is not ordered, or answered already"],
+  ["refuses late", "fork 1 is not ordered, or answered already"],
+  ["ready again", "'ready' with 2 elements is neither"],
+  ["buries many", "the end of process 4711 is one more than it has forked"],
+  ["says too much", "its last element lacks the NUL"],
+];
+
+for (const [how, cause] of impossible) {
+  test(`a preloader is killed and costs no descriptor when it does this: ${how}`, async () => {
+    await using preloader = start(how);
+    await preloader.announced;
+    const before = openDescriptors(process.pid).size;
+    const instance = await fork(preloader);
+    expect((await within("its offence", preloader.misbehaved)).message).toContain(cause);
+    await within("its end", preloader.end());
+    expect(isRunning(preloader.pid)).toBe(false);
+    await within("the instance to go", instance.end(5_000));
+    // Of the preloader's three at most, and nothing for what it named.
+    expect(openDescriptors(process.pid).size).toBeLessThanOrEqual(before);
+  });
+}
+
 test("a preloader that does not answer is ended at the time limit", async () => {
   await using preloader = start("mute");
   await preloader.announced;

@@ -45,6 +45,7 @@ test("the shape of inspect is stable", () => {
             state: "busy",
             concurrency: 1,
             sessions: 1,
+            closing: 0,
             keptSessions: 0,
             oldestSessionMs: null,
             served: 0,

@@ -87,6 +87,7 @@ export function instanceWith(
     state: "idle",
     concurrency: 1,
     sessions: 0,
+    closing: 0,
     keptSessions: 0,
     oldestSessionMs: null,
     served: 0,

@@ -1,19 +1,22 @@
 /** A ready instance of the built-in spawner, as the driver sees it. */
 import type { OwnedFd } from "../../native/owned-fd.ts";
-import type { Instance } from "../spawner.ts";
+import type { Instance, SessionReports } from "../spawner.ts";
 import type { InstanceProcess } from "./instance-process.ts";
+import type { Ready } from "./lifeline.ts";
 
 export class BuiltinInstance implements Instance {
   readonly #process: InstanceProcess;
   readonly #retiredMs: number;
   readonly concurrency: number;
+  readonly reports: SessionReports | undefined;
   #isReleased = false;
 
   /** @param retiredMs how long it may take to leave after its release. */
-  constructor(process: InstanceProcess, concurrency: number, retiredMs: number) {
+  constructor(process: InstanceProcess, ready: Ready, retiredMs: number) {
     this.#process = process;
     this.#retiredMs = retiredMs;
-    this.concurrency = concurrency;
+    this.concurrency = ready.concurrency;
+    this.reports = ready.reportsDone ? process : undefined;
   }
 
   get pid(): number {

@@ -7,7 +7,7 @@
 import { availableParallelism } from "node:os";
 
 import type { AppRequest } from "../../wire/app-request.ts";
-import { toText, type ByteString } from "../../wire/bytes.ts";
+import { escapeForLog, toText, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
 import {
   SpawnError,
@@ -46,6 +46,12 @@ export interface BuiltinSpawnerOptions extends StartOptions {
   readonly baseDirectory?: string;
   /** Default: those of PROTOCOL sections 1 and 10. */
   readonly endTimes?: EndTimes;
+}
+
+/** An instance or a preloader. */
+interface Misbehaving {
+  readonly pid: number;
+  readonly misbehaved: Promise<Error>;
 }
 
 const shuttingDown = "the server is shutting down";
@@ -97,10 +103,11 @@ export class BuiltinSpawner implements Spawner {
       const plan = await planStart(request, this.#options, this.#directory, progress);
       started = await this.#start(request, plan, limit, progress);
       void this.#keep(started);
+      void this.#watch("instance", request.root, started);
       if (this.#shutdown.signal.aborted) throw new Error(shuttingDown);
-      const concurrency = await untilReady(started, limit, progress);
-      this.#remember(request.root, concurrency);
-      return new BuiltinInstance(started, concurrency, this.#times.retiredMs);
+      const ready = await untilReady(started, limit, progress);
+      this.#remember(request.root, ready.concurrency);
+      return new BuiltinInstance(started, ready, this.#times.retiredMs);
     } catch (error) {
       started?.kill();
       const output = await started?.lastOutput();
@@ -140,8 +147,12 @@ export class BuiltinSpawner implements Spawner {
       writeLine: this.#lineWriter(request.root),
     };
     if (!plan.canPreload) return launchInstance(plan.command("instance"), options);
-    const start = () =>
-      new Preloader(plan.command("preloader"), options.urgency, options.writeLine);
+    const start = () => {
+      const command = plan.command("preloader");
+      const preloader = new Preloader(command, options.urgency, options.writeLine);
+      void this.#watch("preloader", request.root, preloader);
+      return preloader;
+    };
     return this.#preloaders.with(request.root, plan.signature, start, async (preloader) => {
       await this.#untilLoaded(preloader, limit, progress);
       return makeInstance(options, (inherited) => preloader.fork(inherited, limit.remainingMs));
@@ -157,6 +168,13 @@ export class BuiltinSpawner implements Spawner {
       progress.output = await preloader.lastOutput();
       throw error;
     }
+  }
+
+  /** Says what an application's process has written to its lifeline that it may not. */
+  async #watch(what: string, root: ByteString, process: Misbehaving): Promise<void> {
+    const { message } = await process.misbehaved;
+    const app = escapeForLog(root);
+    this.#options.notify(0, `${what} killed`, { app, pid: process.pid, cause: message });
   }
 
   /** Knows it until nothing of it is left, also nothing that holds its output open. */

@@ -10,7 +10,10 @@ import type { OwnedFd } from "../../native/owned-fd.ts";
 import type { PinnedSocket } from "../../native/pinned-socket.ts";
 import { signals } from "../../native/process.ts";
 import type { ByteString } from "../../wire/bytes.ts";
+import { parseLifelineMessage } from "../../wire/instance-protocol.ts";
+import { ProtocolError } from "../../wire/protocol-error.ts";
 import { waitForExit } from "../process-end.ts";
+import type { SessionReports } from "../spawner.ts";
 import { withEnds, type InheritedEnds, type OwnEnds, type SocketPlace } from "./instance-ends.ts";
 import { Lifeline, type Announcement } from "./lifeline.ts";
 import type { OutputReader } from "./output.ts";
@@ -90,14 +93,17 @@ export function launch(
   return new ChildProcess(Bun.spawn([...argv], { env, stdio: [...stdio] }));
 }
 
-export class InstanceProcess {
+export class InstanceProcess implements SessionReports {
   readonly #process: RunningProcess;
   readonly #socket: PinnedSocket;
   readonly #lifeline: Lifeline;
   readonly #output: OutputReader;
   readonly #urgency: Urgency;
-  /** Resolves when the process has exited, or has closed its end of the lifeline. */
+  /** Resolves when the process has exited, or has closed its end of the lifeline or misused it. */
   readonly gone: Promise<void>;
+  onDone: ((sessions: number) => void) | undefined;
+  /** Sessions connected that it has not said to be done with. */
+  #undone = 0;
   #ending: Promise<void> | undefined;
 
   constructor(process: RunningProcess, own: OwnEnds, urgency: Urgency) {
@@ -105,9 +111,30 @@ export class InstanceProcess {
     this.#urgency = urgency;
     this.#socket = own.socket;
     this.#output = own.output;
-    this.#lifeline = new Lifeline(own.lifeline);
-    this.gone = Promise.race([this.#lifeline.closedByPeer, process.exited]);
+    this.#lifeline = new Lifeline(own.lifeline, (elements) => this.#onMessage(elements));
+    const { closedByPeer, misbehaved } = this.#lifeline;
+    this.gone = Promise.race([closedByPeer, process.exited, misbehaved.then(() => this.kill())]);
     void this.#endWhenGone();
+  }
+
+  /** Resolves when the instance said what it may not: it is being killed. */
+  get misbehaved(): Promise<Error> {
+    return this.#lifeline.misbehaved;
+  }
+
+  hear(): void {
+    if (this.#undone > 0) this.#lifeline.hear();
+  }
+
+  #onMessage(elements: ByteString[]): void {
+    const message = parseLifelineMessage(elements);
+    const sessions = message.kind === "done" ? message.sessions : Infinity;
+    if (sessions > this.#undone) {
+      const what = message.kind === "done" ? `'done' of ${sessions} sessions` : `'${message.kind}'`;
+      throw new ProtocolError(`lifeline: ${what}, while ${this.#undone} are not done`);
+    }
+    this.#undone -= sessions;
+    this.onDone?.(sessions);
   }
 
   async #endWhenGone(): Promise<void> {
@@ -134,7 +161,9 @@ export class InstanceProcess {
     if (this.#ending !== undefined) {
       throw new SyscallError("connect", `instance ${this.pid}`, errnos.ECONNREFUSED);
     }
-    return this.#socket.connect();
+    const stream = this.#socket.connect();
+    if (stream !== "full") this.#undone += 1;
+    return stream;
   }
 
   /** How it ended, for a sentence: waits a moment, since its lifeline goes a little before it. */

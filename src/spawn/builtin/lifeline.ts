@@ -1,10 +1,13 @@
 /**
  * The server's end of an instance's lifeline (PROTOCOL section 10): the instance says once that it
- * is ready or why it is not, and from then on only the closing of an end means something; a
- * preloader goes on talking. No descriptors arrive here, so Bun may read it.
+ * is ready or why it is not; what it says after that its owner is given. The peer is an application
+ * that anybody wrote: whatever it says that it may not ends the lifeline, and `misbehaved` says
+ * why, so that its owner ends the process. No descriptors arrive here, so Bun may read it.
  */
 import { putOnEventLoop } from "../../native/event-loop.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
+import { SyscallError } from "../../native/errno.ts";
+import { receive, send } from "../../native/socket.ts";
 import type { ByteString } from "../../wire/bytes.ts";
 import { Decoder } from "../../wire/decoder.ts";
 import { parseLifelineMessage } from "../../wire/instance-protocol.ts";
@@ -12,27 +15,39 @@ import { ProtocolError } from "../../wire/protocol-error.ts";
 import { MAX_PAGE_BYTES } from "../../wire/scalar-message.ts";
 
 /** What the instance said at its start. */
-export type Announcement =
-  | { readonly kind: "ready"; readonly concurrency: number; readonly reportsDone: boolean }
-  | { readonly kind: "failed"; readonly text: Uint8Array };
+export type Announcement = Ready | { readonly kind: "failed"; readonly text: Uint8Array };
+
+export interface Ready {
+  readonly kind: "ready";
+  /** Sessions it serves at once. */
+  readonly concurrency: number;
+  /** Whether it says `done` for each of its sessions. */
+  readonly reportsDone: boolean;
+}
+
+/** Some hundred short messages; the rest comes with an event. */
+const hearBytes = 4096;
 
 export class Lifeline {
   readonly #decoder = new Decoder();
   readonly #announced = Promise.withResolvers<Announcement | undefined>();
   readonly #closedByPeer = Promise.withResolvers<void>();
+  readonly #misbehaved = Promise.withResolvers<ProtocolError>();
   readonly #number: number;
-  readonly #onMessage: ((elements: ByteString[]) => void) | undefined;
+  readonly #onMessage: (elements: ByteString[]) => void;
   #socket: Bun.Socket | undefined;
   #failureFollows = false;
+  /** It has said why it cannot start: what else it says is of no interest. */
+  #hasFailed = false;
   #isSettled = false;
   #isClosed = false;
 
   /**
    * Takes over our end of the socket pair.
-   * @param onMessage is given what comes after `ready`; what it throws ends the lifeline. Absent:
-   * nothing that is said later has a meaning.
+   * @param onMessage is given what comes after `ready`. A ProtocolError that it throws ends the
+   * lifeline.
    */
-  constructor(end: OwnedFd, onMessage?: (elements: ByteString[]) => void) {
+  constructor(end: OwnedFd, onMessage: (elements: ByteString[]) => void) {
     this.#number = end.number;
     this.#onMessage = onMessage;
     void this.#attach(end);
@@ -49,6 +64,33 @@ export class Lifeline {
    */
   get announced(): Promise<Announcement | undefined> {
     return this.#announced.promise;
+  }
+
+  /** Resolves when something was said after the announcement that may not be. */
+  get misbehaved(): Promise<ProtocolError> {
+    return this.#misbehaved.promise;
+  }
+
+  /** Takes in at once what has been said since the announcement, without waiting for an event. */
+  hear(): void {
+    if (this.#isClosed || !this.#isSettled) return;
+    try {
+      const said = receive(this.#number, hearBytes);
+      if (typeof said !== "string") this.#onData(said);
+    } catch (error) {
+      // Its end is closed, of which we hear soon.
+      if (!(error instanceof SyscallError)) throw error;
+    }
+  }
+
+  /** Says something to the instance. @returns whether it had room for it. */
+  tell(message: Uint8Array): boolean {
+    if (this.#isClosed) return false;
+    try {
+      return send(this.#number, message) === message.length;
+    } catch {
+      return false; // Its end is closed, of which we hear soon.
+    }
   }
 
   /** Resolves when the instance's end has closed while ours was open. */
@@ -95,15 +137,14 @@ export class Lifeline {
   }
 
   #onData(chunk: Uint8Array): void {
+    if (this.#isClosed || this.#hasFailed) return;
     try {
-      if (!this.#isSettled) {
-        this.#decoder.push(chunk);
-        this.#decode();
-      } else if (this.#onMessage !== undefined) {
-        this.#decoder.push(chunk);
-      }
+      this.#decoder.push(chunk);
+      if (!this.#isSettled) this.#decode();
       if (this.#isSettled) this.#passOn();
     } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      if (this.#isSettled) this.#misbehaved.resolve(error);
       this.#isSettled = true;
       this.#announced.reject(error);
       this.#socket?.terminate();
@@ -111,8 +152,7 @@ export class Lifeline {
   }
 
   #passOn(): void {
-    if (this.#onMessage === undefined) return;
-    for (;;) {
+    while (!this.#isClosed && !this.#hasFailed) {
       const elements = this.#decoder.nextArray();
       if (elements === undefined) return;
       this.#onMessage(elements);
@@ -129,6 +169,8 @@ export class Lifeline {
       this.#failureFollows = true;
     }
     const text = this.#decoder.nextScalar(MAX_PAGE_BYTES);
-    if (text !== undefined) this.#settle({ kind: "failed", text });
+    if (text === undefined) return;
+    this.#hasFailed = true;
+    this.#settle({ kind: "failed", text });
   }
 }

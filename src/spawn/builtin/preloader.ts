@@ -3,6 +3,9 @@
  * (PROTOCOL section 10, `smart`). On its descriptor 4 it says what a single instance would, and
  * then takes orders: `fork` and three descriptors. What it forks is its own child: it reports each
  * end, and once it is gone itself we look.
+ *
+ * The application's code runs in it and may write to its descriptor 4. So each order is answered
+ * once and each fork ends once; anything else ends the preloader, and takes nothing of ours.
  */
 import { open } from "../../native/fd.ts";
 import { sendDescriptor } from "../../native/descriptors.ts";
@@ -11,6 +14,7 @@ import { signals } from "../../native/process.ts";
 import { send, socketPair } from "../../native/socket.ts";
 import { toText, type ByteString } from "../../wire/bytes.ts";
 import { encodeFork, parsePreloaderMessage } from "../../wire/instance-protocol.ts";
+import { ProtocolError } from "../../wire/protocol-error.ts";
 import { waitForExit } from "../process-end.ts";
 import { openOutput, type InheritedEnds } from "./instance-ends.ts";
 import { launch, untilWritten, type Command, type Urgency } from "./instance-process.ts";
@@ -36,8 +40,11 @@ export class Preloader {
   readonly #output: OutputReader;
   readonly #urgency: Urgency;
   readonly #pending = new Map<number, PendingFork>();
+  /** By process id: those that it has not reported as ended. */
   readonly #forked = new Map<number, ForkedProcess>();
+  /** Orders given, and ends of forks that it has reported. */
   #lastFork = 0;
+  #ends = 0;
   #ending: Promise<void> | undefined;
 
   /** Starts it. @throws Error: not even the launch command could be started. */
@@ -132,41 +139,72 @@ export class Preloader {
     return pending;
   }
 
+  /** @throws ProtocolError: nobody asked for it. */
+  #takeOrdered(fork: number): PendingFork {
+    const pending = this.#take(fork);
+    if (pending !== undefined) return pending;
+    throw new ProtocolError(`preloader: fork ${fork} is not ordered, or answered already`);
+  }
+
   #onMessage(elements: ByteString[]): void {
     const message = parsePreloaderMessage(elements);
     switch (message.kind) {
       case "forked":
-        this.#onForked(this.#take(message.fork), message.pid);
+        this.#onForked(this.#takeOrdered(message.fork), message.pid);
         break;
       case "fork_failed": {
         const why = toText(message.message);
-        this.#take(message.fork)?.reject(new Error(`its preloader could not fork it: ${why}`));
+        this.#takeOrdered(message.fork).reject(
+          new Error(`its preloader could not fork it: ${why}`),
+        );
         break;
       }
       case "exited":
-        this.#forked.get(message.pid)?.reaped(message.status);
-        this.#forked.delete(message.pid);
+        this.#onExited(message.pid, message.status);
         break;
     }
   }
 
-  #onForked(pending: PendingFork | undefined, pid: number): void {
+  #onForked(pending: PendingFork, pid: number): void {
+    const known = this.#forked.get(pid);
+    if (known?.hasEnded() === false) {
+      const error = new ProtocolError(`preloader: process ${pid} is forked already`);
+      pending.reject(error);
+      throw error;
+    }
     const pidfd = openPidfd(pid);
     // It may have been reaped by now, and its number be another's.
     if (pidfd === undefined || statOf(pid)?.parent !== this.pid) {
       pidfd?.close();
-      pending?.reject(new Error("it ended before it was ready"));
+      pending.reject(new Error("it ended before it was ready"));
       return;
     }
     const forked = new ForkedProcess(pid, pidfd);
     this.#forked.set(pid, forked);
-    if (pending === undefined) forked.signal(signals.SIGKILL);
-    else pending.resolve(forked);
+    pending.resolve(forked);
+  }
+
+  /** An end may be reported before the fork is, or of one that had ended by then. */
+  #onExited(pid: number, status: number): void {
+    this.#ends += 1;
+    if (this.#ends > this.#lastFork) {
+      throw new ProtocolError(
+        `preloader: the end of process ${pid} is one more than it has forked`,
+      );
+    }
+    this.#forked.get(pid)?.reaped(status);
+    this.#forked.delete(pid);
   }
 
   async #endWhenGone(): Promise<void> {
-    await Promise.race([this.#control.closedByPeer, this.#process.exited]);
+    const misbehaved = this.#control.misbehaved.then(() => this.#process.signal(signals.SIGKILL));
+    await Promise.race([this.#control.closedByPeer, this.#process.exited, misbehaved]);
     await this.end();
+  }
+
+  /** Resolves when it said what it may not: it is being killed. */
+  get misbehaved(): Promise<Error> {
+    return this.#control.misbehaved;
   }
 
   /**

@@ -1,5 +1,5 @@
 /** Waiting for a process of the built-in spawner to say that it is ready, or why it is not. */
-import type { Announcement } from "./lifeline.ts";
+import type { Announcement, Ready } from "./lifeline.ts";
 import type { Progress } from "./start-plan.ts";
 
 /** The time a spawn has: it begins when this is made. */
@@ -36,17 +36,17 @@ interface Announcing {
 }
 
 /**
- * @returns the concurrency it announces. @throws Error (as a rejection): it ended, said why it
+ * @returns what it announces. @throws Error (as a rejection): it ended, said why it
  * cannot (`progress.detail` has all of it), or took too long.
  */
 export async function untilReady(
   started: Announcing,
   limit: TimeLimit,
   progress: Progress,
-): Promise<number> {
+): Promise<Ready> {
   const said = await limit.keep(started.announced);
   if (said === undefined) throw new Error(`it ${await started.describeEnd()} before it was ready`);
-  if (said.kind === "ready") return said.concurrency;
+  if (said.kind === "ready") return said;
   progress.detail = Buffer.from(said.text).toString("utf8");
   throw new Error(firstLine(progress.detail));
 }

@@ -1,0 +1,37 @@
+/**
+ * Sessions that their clients have closed and their instances are not done with. An instance that
+ * reports the ends of its sessions (PROTOCOL section 10) is free only then. Usually `done` is a
+ * moment behind the `close`, since the two come by different sockets; so gets are held back for the
+ * place that it will free, as they are for recalls, but not for longer: what takes its time may
+ * hang.
+ */
+
+import type { Instance, Session } from "./application.ts";
+import type { State } from "./state.ts";
+
+/** How long after a `close` its instance is thought to be about to say `done`. */
+export const CLOSING_LIMIT_MS = 20;
+
+/** Places of a busy instance that its next reports will free. */
+export function promisedBy<O>(instance: Instance<O>): number {
+  const { closingSoon, load, concurrency, open, long } = instance;
+  if (closingSoon.list === undefined || load < concurrency) return 0;
+  return Math.max(0, concurrency - (open - long));
+}
+
+/** An instance is done with so many of its sessions, closed or not. */
+export function report<O>(
+  state: State<O>,
+  instance: Instance<O>,
+  sessions: number,
+  now: number,
+): void {
+  state.shift(instance, { open: 0, undone: -sessions }, now);
+}
+
+/** A session has become one that lasts: it takes no place any more. */
+export function lengthen<O>(state: State<O>, session: Session<O>, now: number): void {
+  if (session.isLong) return;
+  session.isLong = true;
+  state.shift(session.instance, { open: 0, undone: 0, long: 1 }, now);
+}

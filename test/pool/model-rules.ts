@@ -1,0 +1,204 @@
+// The rules in the naive model of the pool: what follows from what has happened, worked out anew at
+// every step.
+
+import type { RetireReason } from "../../src/pool/types.ts";
+import { FailureModel } from "./model-failures.ts";
+import {
+  type App,
+  best,
+  byArrival,
+  isFree,
+  isOutdated,
+  type ModelGet,
+  type ModelInstance,
+  type ModelSpawn,
+  taken,
+} from "./model-state.ts";
+
+export class RulesModel extends FailureModel {
+  protected gets = 0;
+  #spawnIds = 0;
+
+  protected settle(): void {
+    this.expireRecalls();
+    for (const instance of this.instances) {
+      const isDone = instance.standing !== "pooled" && instance.sessions.length === 0;
+      if (isDone) this.letGo(instance, instance.reason);
+    }
+    for (const app of this.pendingRestarts) if (this.#restartFits(app)) this.#restart(app);
+    // While something of an application is being spawned, its free instances are for its own gets.
+    for (const get of byArrival(this.waiting)) {
+      const free = best(this.pooled(get.app).filter(isFree));
+      if (this.spawnsOf(get.app).length > 0 && free !== undefined) this.grant(get, free);
+    }
+    do {
+      for (const app of this.apps) {
+        const needed = this.isPaused(app) ? 0 : this.#spawnsNeeded(app);
+        this.dropPlans(app, () => this.coming(app).length > needed);
+        this.recallForLine(app);
+      }
+    } while (byArrival(this.waiting).some((get) => this.#serve(get)));
+    while (byArrival(this.waiting).some((get) => this.#share(get))) {
+      // One after the other.
+    }
+    this.shedIdle();
+    this.emptyKept();
+    for (let next = this.#nextToBegin(); next !== undefined; next = this.#nextToBegin()) {
+      this.#begin(next);
+    }
+    this.apps = this.apps.filter((app) => !this.#isForgettable(app));
+  }
+
+  /** Rules 2 to 5 for a waiting get; whether anything happened. */
+  #serve(get: ModelGet): boolean {
+    const { app } = get;
+    const instances = this.pooled(app);
+    const idle = best(instances.filter(isFree));
+    if (idle !== undefined) return this.grant(get, idle);
+    const { max } = this.limits;
+    if (this.isPaused(app) && instances.length === 0) {
+      return this.refuseSpawnFailed(get, app.lastFailure?.message ?? "");
+    }
+    const mayGrow = !this.isPaused(app) && this.places(app) < this.limit(app);
+    const isCovered = this.covered(app).includes(get);
+    if (instances.length > 0 || this.coming(app).length > 0) {
+      const held = this.held(app);
+      const free = this.uncovered(app).filter((other) => !held.includes(other));
+      if (free.length === 0) return false;
+      return mayGrow && this.allPlaces() < max && free[0] === get && this.#plan(get);
+    }
+    if (isCovered || !mayGrow || this.busy + this.spawns.length >= max) return false;
+    for (const instance of this.idle()) {
+      if (this.allPlaces() >= max) this.letGo(instance, "evicted");
+    }
+    return this.#plan(get);
+  }
+
+  /** A busy instance for the first in line, if recalls are not for all of its line. */
+  #share({ app }: ModelGet): boolean {
+    const first = this.line(app)[0];
+    const busy = best(this.pooled(app));
+    if (first === undefined || busy === undefined || this.limits.useGlobalQueue) return false;
+    if (this.held(app).length === this.line(app).length) return false;
+    return this.spawnsOf(app).length === 0 && this.grant(first, busy);
+  }
+
+  protected isServedOnArrival(app: App): boolean {
+    const instances = this.pooled(app);
+    if (this.line(app).length === 0 && instances.some(isFree)) return true;
+    if (this.isPaused(app) && instances.length === 0) return true;
+    if (this.limits.useGlobalQueue || this.line(app).length > 0) return false;
+    if (instances.length === 0 || this.spawnsOf(app).length > 0) return false;
+    const isFull = this.allPlaces() >= this.limits.max || this.places(app) >= this.limit(app);
+    return isFull || this.isPaused(app);
+  }
+
+  protected grant(get: ModelGet, instance: ModelInstance): true {
+    this.waiting = this.waiting.filter((other) => other !== get);
+    this.granted.push(get);
+    instance.sessions.push(get.id);
+    if (instance.reportsDone) instance.undone++;
+    this.use(instance);
+    this.say("grant", get.id, instance.id);
+    if (instance.standing !== "pooled" && get.kept) this.recall(get);
+    return true;
+  }
+
+  #plan(get: ModelGet): true {
+    const { app, options } = get;
+    this.spawns.push({
+      id: undefined,
+      app,
+      options,
+      beganAt: 0,
+      begunAtMs: 0,
+      servesBefore: Infinity,
+    });
+    return true;
+  }
+
+  /** The spawn planned first where fewest slots are taken, fewer than are free. */
+  #nextToBegin(): ModelSpawn | undefined {
+    const has = (app: App) => this.slots().filter((spawn) => spawn.app === app).length;
+    const free = this.options.spawnsAtOnce - this.slots().length;
+    return this.planned()
+      .filter(({ app }) => has(app) < free)
+      .toSorted((a, b) => has(a.app) - has(b.app))[0];
+  }
+
+  #begin(spawn: ModelSpawn): void {
+    spawn.begunAtMs = this.now;
+    spawn.id = this.#spawnIds++;
+    spawn.beganAt = this.gets;
+    this.say("spawn", spawn.id, spawn.app.root, spawn.options);
+  }
+
+  #spawnsNeeded(app: App): number {
+    const outdated = this.spawnsOf(app).filter(isOutdated);
+    const rest = this.line(app).length - this.covered(app, outdated).length;
+    return Math.ceil(rest / this.perSpawn(app));
+  }
+
+  protected dropPlans(app: App, tooMany: () => boolean): void {
+    while (tooMany()) {
+      const last = this.planned().findLast((spawn) => spawn.app === app);
+      if (last === undefined) return;
+      this.removeSpawn(last);
+    }
+  }
+
+  protected shedIdle(): void {
+    for (const instance of this.idle()) {
+      if (this.allPlaces() > this.limits.max) this.letGo(instance, "excess");
+    }
+  }
+
+  protected askForRestart(app: App): void {
+    this.forgive(app);
+    if (this.#restartFits(app)) this.#restart(app);
+    else if (!this.pendingRestarts.includes(app)) this.pendingRestarts.push(app);
+  }
+
+  #restartFits(app: App): boolean {
+    const busy = this.pooled(app).filter((instance) => taken(instance) > 0).length;
+    const goes = busy + this.begun().filter((s) => s.app === app && !isOutdated(s)).length;
+    const going = this.leaving + this.spawns.filter(isOutdated).length;
+    return goes === 0 || going + goes <= this.limits.max;
+  }
+
+  #restart(app: App): void {
+    this.pendingRestarts = this.pendingRestarts.filter((other) => other !== app);
+    this.sendAway(app, "restarted");
+    this.say("reload", app.root);
+  }
+
+  protected sendAway(app: App, reason: RetireReason): void {
+    for (const instance of this.pooled(app)) {
+      instance.standing = "leaving";
+      instance.reason = reason;
+      this.recallAll(instance);
+      if (instance.sessions.length === 0) this.letGo(instance, reason);
+    }
+    for (const spawn of this.begun()) {
+      if (spawn.app === app) spawn.servesBefore = Math.min(spawn.servesBefore, this.gets);
+    }
+  }
+
+  #isForgettable(app: App): boolean {
+    const mine = [...this.instances, ...this.spawns, ...this.waiting];
+    if (app.maxInstances > 0 || mine.some((thing) => thing.app === app)) return false;
+    const memory = Math.max(60_000, 2 * (this.options.failurePause?.maxMs ?? 0));
+    return app.failuresInRow === 0 || (app.lastFailure?.at ?? 0) + memory <= this.now;
+  }
+
+  protected refuseSpawnFailed(get: ModelGet, message: string): true {
+    this.waiting = this.waiting.filter((other) => other !== get);
+    this.say("refuse", get.id, "spawnFailed", message);
+    return true;
+  }
+
+  protected letGo(instance: ModelInstance, reason: RetireReason): void {
+    this.instances = this.instances.filter((other) => other !== instance);
+    this.say("retire", instance.id, reason);
+  }
+}
