@@ -31,7 +31,7 @@ export function openBeneath(directory: number, path: string): OwnedFd | "link" |
   putSize(how + openHow.flags, C.O_RDONLY | C.O_NONBLOCK | C.O_CLOEXEC);
   putSize(how + openHow.resolve, C.RESOLVE_BENEATH | C.RESOLVE_NO_SYMLINKS);
   const name = cPath(path);
-  const result = libc.syscall(C.SYS_OPENAT2, directory, name, address(how), openHow.size);
+  const result = libc.syscall(C.SYS_OPENAT2, directory, name, address(how), openHow.size, 0);
   const fd = Number(result);
   if (fd >= 0) return new OwnedFd(fd);
   const cause = errno();

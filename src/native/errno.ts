@@ -59,6 +59,7 @@ const names: Readonly<Record<number, string>> = {
 
 /** The numbers our code decides on. */
 export const errnos = {
+  EPERM: 1,
   ENOENT: 2,
   ESRCH: 3,
   EINTR: 4,
@@ -74,6 +75,7 @@ export const errnos = {
   EMFILE: 24,
   EPIPE: 32,
   ENAMETOOLONG: 36,
+  ENOSYS: 38,
   ELOOP: 40,
   EOPNOTSUPP: 95,
   EADDRINUSE: 98,

@@ -60,6 +60,15 @@ export const passwd = { name: 0, uid: 16, gid: 20, dir: 32, shell: 40 } as const
 /** struct open_how (openat2(2)): three 64-bit numbers. */
 export const openHow = { flags: 0, mode: 8, resolve: 16, size: 24 } as const;
 
+/** struct statx (statx(2)): the fields that are read. */
+export const statx = {
+  mode: 28,
+  blocks: 48,
+  mtimeSeconds: 112,
+  mtimeNanoseconds: 120,
+  size: 256,
+} as const;
+
 const isArm = process.arch === "arm64";
 
 /** Constants of the kernel's headers; the same on every supported platform unless computed. */
@@ -110,6 +119,12 @@ export const C = {
   O_NOFOLLOW: isArm ? 0o100000 : 0o400000,
   O_CLOEXEC: 0o2000000,
   O_PATH: 0o10000000,
+  AT_FDCWD: -100,
+  AT_EMPTY_PATH: 0x1000,
+  AT_STATX_DONT_SYNC: 0x4000,
+  STATX_TYPE: 0x1,
+  STATX_MTIME: 0x40,
+  STATX_BLOCKS: 0x400,
   // With O_DIRECTORY, as older kernels need it (open(2)).
   O_TMPFILE: 0o20000000 | (isArm ? 0o40000 : 0o200000),
   FIONREAD: 0x541b,
@@ -119,10 +134,12 @@ export const C = {
   POLLHUP: 0x10,
   POLLNVAL: 0x20,
   RLIMIT_NOFILE: 7,
+  PR_SET_PDEATHSIG: 1,
   PR_SET_NO_NEW_PRIVS: 38,
   SYS_PIDFD_SEND_SIGNAL: 424,
   SYS_PIDFD_OPEN: 434,
   SYS_OPENAT2: 437,
+  SYS_STATX: isArm ? 291 : 332,
   SYS_READLINKAT: isArm ? 78 : 267,
   RESOLVE_NO_MAGICLINKS: 0x02,
   RESOLVE_NO_SYMLINKS: 0x04,

@@ -51,7 +51,7 @@ const functions = {
   unlink: { args: [pointer], returns: int },
   poll: { args: [pointer, size, int], returns: int },
   prctl: { args: [int, size, size, size, size], returns: int },
-  syscall: { args: ["i64", "i64", "i64", "i64", "i64"], returns: long },
+  syscall: { args: ["i64", "i64", "i64", "i64", "i64", "i64"], returns: long },
   getrlimit: { args: [int, pointer], returns: int },
   setrlimit: { args: [int, pointer], returns: int },
   kill: { args: [int, int], returns: int },

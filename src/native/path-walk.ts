@@ -131,7 +131,7 @@ export function last(place: Place): Step {
 function openStep(directory: number, name: string): OwnedFd {
   putSize(how + openHow.flags, C.O_PATH | C.O_NOFOLLOW | C.O_CLOEXEC);
   const fd = Number(
-    libc.syscall(C.SYS_OPENAT2, directory, cPath(name), address(how), openHow.size),
+    libc.syscall(C.SYS_OPENAT2, directory, cPath(name), address(how), openHow.size, 0),
   );
   if (fd < 0) throw new SyscallError("open", name, errno());
   return new OwnedFd(fd);
@@ -139,7 +139,7 @@ function openStep(directory: number, name: string): OwnedFd {
 
 function readLink({ fd, path }: Step): string {
   const length = Number(
-    libc.syscall(C.SYS_READLINKAT, fd.number, cPath(""), address(linkText), pathRoom),
+    libc.syscall(C.SYS_READLINKAT, fd.number, cPath(""), address(linkText), pathRoom, 0),
   );
   if (length < 0) throw new SyscallError("readlinkat", path, errno());
   return Buffer.from(arenaBytes.subarray(linkText, linkText + length)).toString("latin1");

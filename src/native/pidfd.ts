@@ -13,7 +13,7 @@ import { statOf } from "./process-stat.ts";
 
 /** A pidfd; undefined when there is no such process. */
 export function openPidfd(pid: number): OwnedFd | undefined {
-  const fd = Number(libc.syscall(C.SYS_PIDFD_OPEN, pid, 0, 0, 0));
+  const fd = Number(libc.syscall(C.SYS_PIDFD_OPEN, pid, 0, 0, 0, 0));
   if (fd >= 0) return new OwnedFd(fd);
   const cause = errno();
   if (cause === errnos.ESRCH) return undefined;
@@ -45,7 +45,8 @@ export function sendPidfdGroupSignal(pidfd: number, pid: number, signal: number)
 }
 
 function send(pidfd: number, signal: number, flags: number): "sent" | "gone" | "unknown flag" {
-  if (Number(libc.syscall(C.SYS_PIDFD_SEND_SIGNAL, pidfd, signal, 0, flags)) === 0) return "sent";
+  if (Number(libc.syscall(C.SYS_PIDFD_SEND_SIGNAL, pidfd, signal, 0, flags, 0)) === 0)
+    return "sent";
   const cause = errno();
   if (cause === errnos.ESRCH) return "gone";
   if (cause === errnos.EINVAL && flags !== 0) return "unknown flag";

@@ -167,6 +167,13 @@ export function ownSession(): void {
   if (libc.setsid() < 0) throw new SyscallError("setsid", "", errno());
 }
 
+/** Has the kernel kill this process when its parent ends (prctl(2) PR_SET_PDEATHSIG). */
+export function dieWithParent(): void {
+  if (libc.prctl(C.PR_SET_PDEATHSIG, signals.SIGKILL, 0, 0, 0) < 0) {
+    throw new SyscallError("prctl PR_SET_PDEATHSIG", "", errno());
+  }
+}
+
 /** No program this process executes gains privileges (prctl(2) PR_SET_NO_NEW_PRIVS). */
 export function forbidNewPrivileges(): void {
   if (libc.prctl(C.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {

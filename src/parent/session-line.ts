@@ -16,9 +16,9 @@
  *   file has appeared: what comes after the touch is answered by the new version. We may not be
  *   allowed to see it, so the pool is asked once a second at least, however many sessions are kept.
  */
-import { existsSync, statSync } from "node:fs";
 
-import { toBytes } from "../wire/bytes.ts";
+import { lookCached, lookNow, type Found } from "../native/look.ts";
+import { mayFilesHang } from "../native/mounts.ts";
 import type { Application } from "./application.ts";
 import { BusyError } from "./errors.ts";
 import type { PendingGet } from "./pending-gets.ts";
@@ -43,9 +43,6 @@ const shortMs = 100;
 
 /** How old the pool's last word on an application may be. */
 const askEveryMs = 1_000;
-
-/** Below an application's root (PROTOCOL section 7). */
-const restartFile = Buffer.from("/tmp/restart.txt");
 
 /** A request that waits for a session. */
 export interface Waiter {
@@ -79,9 +76,9 @@ export class SessionLine implements StreamKeeper {
   readonly #gets = new Set<PendingGet>();
   /** Sessions, idle or not. */
   readonly #open = new Set<SessionStream>();
-  readonly #restartFile: Buffer;
+  readonly #restartFile: string;
   /** When restart.txt was written that was heeded last: one that cannot be deleted stays. */
-  #heededMs: number | undefined;
+  #heededNs: bigint | undefined;
   /** When a get was sent last, by performance.now(). */
   #askedMs = 0;
   /** When the pool asked for a session back last, by performance.now(). */
@@ -92,7 +89,7 @@ export class SessionLine implements StreamKeeper {
   constructor(application: Application, host: LineHost) {
     this.#application = application;
     this.#host = host;
-    this.#restartFile = Buffer.concat([toBytes(application.root), restartFile]);
+    this.#restartFile = `${application.root}/tmp/restart.txt`;
   }
 
   /** Whether there is nothing here. */
@@ -192,10 +189,11 @@ export class SessionLine implements StreamKeeper {
 
   /** Gives all sessions back if the application is to be restarted. @returns whether it is. */
   #heedRestart(): boolean {
-    // Nearly always there is none, or we may not see it: this costs no exception.
-    const writtenMs = existsSync(this.#restartFile) ? mtimeOf(this.#restartFile) : undefined;
-    const isNew = writtenMs !== undefined && writtenMs !== this.#heededMs;
-    this.#heededMs = writtenMs;
+    // Nearly always there is none, or we may not see it: one system call.
+    const found = look(this.#restartFile);
+    // Only the pool can find out: whoever asks it for a session is served by its answer.
+    const isNew = found !== "absent" && (found === "unknown" || found.changedNs !== this.#heededNs);
+    this.#heededNs = typeof found === "string" ? undefined : found.changedNs;
     if (!isNew) return false;
     for (const stream of this.#open) stream.isRecalled = true;
     for (const stream of this.#idle.slice()) stream.close();
@@ -274,11 +272,13 @@ export class SessionLine implements StreamKeeper {
   }
 }
 
-/** Undefined when it has been deleted just now. */
-function mtimeOf(file: Buffer): number | undefined {
+/** Never waits for a file system: all lines would. */
+function look(path: string): Found | "absent" | "unknown" {
   try {
-    return statSync(file).mtimeMs;
-  } catch {
-    return undefined;
+    const found = lookCached(path, "target");
+    return found === "unknown" && !mayFilesHang() ? lookNow(path, "target") : found;
+  } catch (error) {
+    if (error instanceof RangeError) return "absent"; // longer than any path can be
+    throw error;
   }
 }

@@ -26,7 +26,7 @@ import { ConfiguredApplications } from "./configured-applications.ts";
 import { Connector } from "./connector.ts";
 import type { Log } from "./log.ts";
 import { notRegistered, type PendingGet } from "./pending-get.ts";
-import { RestartFiles } from "./restart-file.ts";
+import { RestartLooks } from "./restart-looks.ts";
 
 /** A kept session, or one that will be if its instance can be connected to. */
 interface KeptSession {
@@ -53,7 +53,7 @@ export class Driver {
   readonly #log: Log;
   readonly #spawnTimeoutMs: number;
   readonly #now: () => number;
-  readonly #restartFiles = new RestartFiles();
+  readonly #restarts: RestartLooks<PendingGet>;
   readonly #connector: Connector<PendingGet>;
   readonly #instances = new Map<InstanceId, Instance>();
   /** The get at hand. Most are answered at once, and then never enter the map of the others. */
@@ -74,6 +74,7 @@ export class Driver {
     this.#now = options.now;
     this.#spawner.setMax(this.#pool.limits.max);
     this.#alarm = new Alarm(options.now, () => this.#perform(this.#pool.tick(this.#now())));
+    this.#restarts = new RestartLooks(options.log, (get, restart) => this.#serve(get, restart));
     this.#connector = new Connector({
       now: options.now,
       instance: (id) => this.#instances.get(id),
@@ -112,20 +113,26 @@ export class Driver {
 
   /** Asks for a session. Most gets are answered when this returns; others may be cancelled. */
   get(get: PendingGet): void {
-    const { app } = get;
+    if (this.#pool.hasInstances(get.app.root, this.#now())) this.#restarts.arrive(get);
+    else this.#serve(get, false);
+  }
+
+  /** @returns false: it has been withdrawn. */
+  #serve(get: PendingGet, restart: boolean): boolean {
+    if (get.answered || this.#closed) return false;
+    const { app, kept } = get;
     const { root } = app;
-    const now = this.#now();
-    const restart = this.#pool.hasInstances(root, now) && this.#restartFiles.askedFor(root);
     const expectedConcurrency =
       this.applications.of(root)?.options.concurrency ?? this.#spawner.expectedConcurrency(app);
-    const request = { root, options: app, restart, expectedConcurrency, kept: get.kept };
-    const { waiter, effects } = this.#pool.get(request, now);
+    const request = { root, options: app, restart, expectedConcurrency, kept };
+    const { waiter, effects } = this.#pool.get(request, this.#now());
     get.waiter = waiter;
     const outer = this.#atHand;
     this.#atHand = get;
     this.#perform(effects);
     this.#atHand = outer;
     if (!get.answered) this.#waiting.set(waiter, get);
+    return true;
   }
 
   /** Withdraws a get; an answered one is left alone. */
@@ -212,6 +219,7 @@ export class Driver {
     for (const instance of this.#instances.values()) instance.release();
     this.#instances.clear();
     this.#connector.close();
+    this.#restarts.close();
   }
 
   /**

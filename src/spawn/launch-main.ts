@@ -3,4 +3,4 @@
  */
 import { launchFromEnvironment } from "./launch.ts";
 
-launchFromEnvironment();
+await launchFromEnvironment();

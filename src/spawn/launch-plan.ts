@@ -50,16 +50,21 @@ export function encodePlan(plan: LaunchPlan): string {
           descriptorLimit: { soft: `${descriptorLimit.soft}`, hard: `${descriptorLimit.hard}` },
         };
   const wire: PlanOnTheWire = { ...rest, ...limit };
-  const text = JSON.stringify(wire).replace(
-    /[\u007f-\uffff]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
+  const text = asciiJson(wire);
   if (text.length > maxPlanBytes) {
     throw new Error(
       `the command and its variables take ${text.length} bytes, ${maxPlanBytes} at most`,
     );
   }
   return text;
+}
+
+/** JSON of ASCII alone, in one line: byte strings and texts arrive as they are. */
+export function asciiJson(value: unknown): string {
+  return JSON.stringify(value).replace(
+    /[\u007f-\uffff]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 /** Reads what encodePlan wrote. */

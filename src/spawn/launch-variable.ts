@@ -3,3 +3,6 @@
  * (launch.ts).
  */
 export const launchVariable = "APPLICATION_POOL_LAUNCH";
+
+/** Its value where what is launched is a helper for files (files-aside.ts), and no plan. */
+export const filesAside = "files";

@@ -28,7 +28,7 @@ import { ascii, fromText, toBytes, toText, type ByteString } from "../wire/bytes
 import { causeText } from "../wire/cause.ts";
 import { encodeLifelineErrorPage } from "../wire/instance-protocol.ts";
 import { decodePlan, lifelineDescriptor, type LaunchPlan } from "./launch-plan.ts";
-import { launchVariable } from "./launch-variable.ts";
+import { filesAside, launchVariable } from "./launch-variable.ts";
 
 /**
  * What no child sees: what would turn our binary into something else, what belongs to the server's
@@ -48,9 +48,13 @@ const removedPrefix = "LISTEN_";
 const defaultPath = "/bin:/usr/bin";
 
 /** Returns when this start is not a launch; otherwise the process becomes another or exits. */
-export function launchFromEnvironment(): void {
+export async function launchFromEnvironment(): Promise<void> {
   const text = process.env[launchVariable];
   if (text === undefined) return;
+  if (text === filesAside) {
+    const { answerQuestions } = await import("./files-aside-main.ts");
+    answerQuestions();
+  }
   let plan: LaunchPlan;
   try {
     plan = decodePlan(text);

@@ -6,9 +6,11 @@
  */
 import { availableParallelism } from "node:os";
 
+import { mayFilesHang } from "../../native/mounts.ts";
 import type { AppRequest } from "../../wire/app-request.ts";
 import { escapeForLog, toText, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
+import { FilesAside } from "../files-aside.ts";
 import {
   SpawnError,
   type Instance,
@@ -17,6 +19,7 @@ import {
   type Spawner,
 } from "../spawner.ts";
 import { findApplication, knownType } from "./app-type.ts";
+import { hasNode, lookAtApplication, type Looked, type LookRequest } from "./application-look.ts";
 import { BuiltinInstance } from "./builtin-instance.ts";
 import { renderErrorPage } from "./error-page.ts";
 import {
@@ -32,7 +35,6 @@ import { OutputAllowance } from "./output-allowance.ts";
 import { Preloader } from "./preloader.ts";
 import { Preloaders } from "./preloaders.ts";
 import { TimeLimit, untilReady } from "./readiness.ts";
-import { hasNode } from "./application-look.ts";
 import { planStart, type Progress, type StartOptions, type StartPlan } from "./start-plan.ts";
 
 /** One line (or 8 KiB of one) that an instance wrote, without its line end. */
@@ -54,6 +56,9 @@ interface Misbehaving {
   readonly misbehaved: Promise<Error>;
 }
 
+/** How long the files of an application may take, before it has even been started. */
+const maxLookMs = 5_000;
+
 const shuttingDown = "the server is shutting down";
 
 const protocolTimes: EndTimes = { retiredMs: 60_000, shutdownMs: 5_000, terminatedMs: 5_000 };
@@ -72,6 +77,7 @@ export class BuiltinSpawner implements Spawner {
   readonly #hurry = new AbortController();
   readonly #processes = new Set<InstanceProcess>();
   readonly #preloaders = new Preloaders();
+  readonly #aside: FilesAside;
   readonly #usual = new Map<ByteString, number>();
   readonly #allowances = new Map<ByteString, OutputAllowance>();
 
@@ -79,6 +85,7 @@ export class BuiltinSpawner implements Spawner {
     this.#options = options;
     this.#directory = new LoaderDirectory(options.baseDirectory);
     this.#times = options.endTimes ?? protocolTimes;
+    this.#aside = new FilesAside(options.launcher);
   }
 
   expectedConcurrency(app: AppRequest): number {
@@ -100,7 +107,8 @@ export class BuiltinSpawner implements Spawner {
     let started: InstanceProcess | undefined;
     try {
       if (this.#shutdown.signal.aborted) throw new Error(shuttingDown);
-      const plan = await planStart(request, this.#options, this.#directory, progress);
+      const look = (what: LookRequest) => this.#look(what, limit);
+      const plan = await planStart(request, this.#options, this.#directory, progress, look);
       started = await this.#start(request, plan, limit, progress);
       void this.#keep(started);
       void this.#watch("instance", request.root, started);
@@ -116,12 +124,19 @@ export class BuiltinSpawner implements Spawner {
     }
   }
 
+  /** Where the files could keep us waiting, aside. */
+  #look(request: LookRequest, { remainingMs }: TimeLimit): Looked | Promise<Looked> {
+    if (!mayFilesHang()) return lookAtApplication(request);
+    return this.#aside.look(request, Math.min(remainingMs, maxLookMs));
+  }
+
   reload(root: ByteString): void {
     this.#preloaders.reload(root);
   }
 
   async close(hurry: AbortSignal): Promise<void> {
     this.#shutdown.abort();
+    this.#aside.close();
     const onHurry = () => this.#hurry.abort();
     hurry.addEventListener("abort", onHurry);
     if (hurry.aborted) onHurry();
@@ -208,6 +223,8 @@ export class BuiltinSpawner implements Spawner {
 function usualOf(app: AppRequest): number {
   try {
     const type = knownType(app);
+    // Nobody waits here for files that could take long.
+    if (type === "auto" && mayFilesHang()) return 1;
     if (type === "auto") return usualConcurrency(findApplication(app.root, type, hasNode()).loader);
     return usualConcurrency(type === "rails" ? "rack" : type);
   } catch {

@@ -7,7 +7,13 @@ import { ascii, escapeForLog, fromText, toText, type ByteString } from "../../wi
 import { encodePlan, launchCommand, launcherCommand, type LaunchPlan } from "../launch-plan.ts";
 import type { SpawnRequest } from "../spawner.ts";
 import { knownType } from "./app-type.ts";
-import { lookAtApplication, pathOf, type ApplicationFacts } from "./application-look.ts";
+import {
+  lookAtApplication,
+  pathOf,
+  type ApplicationFacts,
+  type Looked,
+  type LookRequest,
+} from "./application-look.ts";
 import type { FailedStart } from "./error-page.ts";
 import type { Command } from "./instance-process.ts";
 import type { LoaderDirectory } from "./loader-files.ts";
@@ -46,13 +52,14 @@ export async function planStart(
   options: StartOptions,
   directory: LoaderDirectory,
   progress: Progress,
+  look: (request: LookRequest) => Looked | Promise<Looked> = lookAtApplication,
 ): Promise<StartPlan> {
   const isSmart = wantsSmart(request);
   const { root, lowerPrivilege, lowestUser, user } = request;
   const who = { lowerPrivilege, lowestUser, ...(user !== undefined && { user }) };
   const appType = knownType(request);
   const what = { root, appType, path: pathOf(request.variables), ruby: rubyOf(options) };
-  const { facts: app, why = "", ...seen } = lookAtApplication({ ...what, ...who });
+  const { facts: app, why = "", ...seen } = await look({ ...what, ...who });
   Object.assign(progress, seen);
   if (app === undefined) throw new Error(why);
   const loader = loaders[app.loader];

@@ -1,0 +1,82 @@
+/**
+ * A look at a name that never waits for a file system: the kernel answers from what it remembers,
+ * or says that it would have to ask (openat2(2) RESOLVE_CACHED, Linux 5.12; statx(2)
+ * AT_STATX_DONT_SYNC). On local disks it remembers nearly always, also that there is nothing; on
+ * tmpfs, NFS and FUSE it does not remember that. Older kernels look as ever.
+ */
+import { constants } from "node:fs";
+
+import { errnos, SyscallError } from "./errno.ts";
+import { C, openHow, statx } from "./layout.ts";
+import { address, arenaView, cPath, errno, libc, putSize, reserve } from "./libc.ts";
+
+const how = reserve(openHow.size);
+const facts = reserve(statx.size);
+
+export interface Found {
+  readonly isLink: boolean;
+  /** Time of change in nanoseconds. */
+  readonly changedNs: bigint;
+  /** Bytes on the disk. */
+  readonly diskBytes: number;
+}
+
+let canAskCache = true;
+
+/** Whether a link at the end of the path is looked at itself, or what it leads to. */
+export type Follow = "link" | "target";
+
+/** As lookNow, and `unknown` when that could wait. */
+export function lookCached(path: string, follow: Follow): Found | "absent" | "unknown" {
+  if (!canAskCache) return lookNow(path, follow);
+  putSize(how + openHow.flags, flagsFor(follow));
+  putSize(how + openHow.resolve, C.RESOLVE_CACHED);
+  const name = cPath(path);
+  const { SYS_OPENAT2, AT_FDCWD } = C;
+  const fd = Number(libc.syscall(SYS_OPENAT2, AT_FDCWD, name, address(how), openHow.size, 0));
+  if (fd >= 0) return factsOf(fd);
+  const cause = errno();
+  if (cause === errnos.EAGAIN) return "unknown";
+  // EPERM: a filter for system calls that does not know this one.
+  canAskCache = ![errnos.EINVAL, errnos.ENOSYS, errnos.EPERM].some((code) => code === cause);
+  return canAskCache ? absentUnless(path, cause) : lookNow(path, follow);
+}
+
+/**
+ * What a name means; `absent`: nothing that we may see. May wait for the file system.
+ * @throws SyscallError when descriptors are short, RangeError when it cannot be a path.
+ */
+export function lookNow(path: string, follow: Follow): Found | "absent" {
+  const fd = libc.open(cPath(path), flagsFor(follow), 0);
+  return fd >= 0 ? factsOf(fd) : absentUnless(path, errno());
+}
+
+function flagsFor(follow: Follow): number {
+  return C.O_PATH | C.O_CLOEXEC | (follow === "link" ? C.O_NOFOLLOW : 0);
+}
+
+function absentUnless(path: string, cause: number): "absent" {
+  const isShort = [errnos.EMFILE, errnos.ENFILE].some((code) => code === cause);
+  if (isShort) throw new SyscallError("open", path, cause);
+  return "absent";
+}
+
+/** Takes the descriptor over. */
+function factsOf(fd: number): Found {
+  const flags = C.AT_EMPTY_PATH | C.AT_STATX_DONT_SYNC;
+  const wanted = C.STATX_TYPE | C.STATX_MTIME | C.STATX_BLOCKS;
+  const result = Number(libc.syscall(C.SYS_STATX, fd, cPath(""), flags, wanted, address(facts)));
+  const cause = errno();
+  libc.close(fd);
+  if (result < 0) throw new SyscallError("statx", `fd ${fd}`, cause);
+  const seconds = arenaView.getBigInt64(facts + statx.mtimeSeconds, true);
+  const nanoseconds = BigInt(arenaView.getUint32(facts + statx.mtimeNanoseconds, true));
+  const blocks = arenaView.getBigUint64(facts + statx.blocks, true);
+  const type = arenaView.getUint16(facts + statx.mode, true) & constants.S_IFMT;
+  const isLink = type === constants.S_IFLNK;
+  return {
+    isLink,
+    changedNs: seconds * 1_000_000_000n + nanoseconds,
+    diskBytes: Number(blocks) * 512,
+  };
+}

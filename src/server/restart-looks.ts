@@ -1,0 +1,73 @@
+/**
+ * Gets whose application's restart.txt is being looked for aside: they wait until it is found out,
+ * so that a touch before a get is heeded by that get. One look is under way for an application at a
+ * time; those who come meanwhile share the next.
+ */
+import { FilesAside } from "../spawn/files-aside.ts";
+import type { AppRequest } from "../wire/app-request.ts";
+import { escapeForLog, type ByteString } from "../wire/bytes.ts";
+import { causeText } from "../wire/cause.ts";
+import type { Log } from "./log.ts";
+import { RestartFiles } from "./restart-file.ts";
+
+/** Goes on with a get. @returns false: it has been withdrawn. */
+type Serve<Get> = (get: Get, restart: boolean) => boolean;
+
+export class RestartLooks<Get extends { readonly app: AppRequest }> {
+  readonly #aside = new FilesAside();
+  readonly #files = new RestartFiles(this.#aside);
+  readonly #log: Log;
+  readonly #serve: Serve<Get>;
+  /** Applications that are being looked at, and who has come since that look began. */
+  readonly #looking = new Map<ByteString, Get[]>();
+  /** Those that are to restart, but whoever asked has been withdrawn. */
+  readonly #due = new Set<ByteString>();
+
+  constructor(log: Log, serve: Serve<Get>) {
+    this.#log = log;
+    this.#serve = serve;
+  }
+
+  /** Serves the get, at once if that is possible. */
+  arrive(get: Get): void {
+    const { root } = get.app;
+    const next = this.#looking.size > 0 ? this.#looking.get(root) : undefined;
+    if (next === undefined) this.#serveAll(root, [get]);
+    else next.push(get);
+  }
+
+  close(): void {
+    this.#aside.close();
+  }
+
+  #serveAll(root: ByteString, gets: readonly Get[]): void {
+    const asked = this.#files.askedFor(root);
+    if (asked === "unknown") void this.#lookAside(root, gets);
+    else this.#go(root, gets, asked);
+  }
+
+  async #lookAside(root: ByteString, gets: readonly Get[]): Promise<void> {
+    const next: Get[] = [];
+    this.#looking.set(root, next);
+    let asked = false;
+    try {
+      asked = await this.#files.find(root);
+    } catch (error) {
+      // Gets go on as if there were none.
+      const cause = causeText(error);
+      this.#log.event(0, "restart.txt not looked for", { app: escapeForLog(root), cause });
+    }
+    this.#looking.delete(root);
+    this.#go(root, gets, asked);
+    if (next.length > 0) this.#serveAll(root, next);
+  }
+
+  /** The first of them that is still there restarts the application. */
+  #go(root: ByteString, gets: readonly Get[], asked: boolean): void {
+    let restart = asked || (this.#due.size > 0 && this.#due.delete(root));
+    for (const get of gets) {
+      if (this.#serve(get, restart)) restart = false;
+    }
+    if (restart) this.#due.add(root);
+  }
+}

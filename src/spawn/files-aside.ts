@@ -1,0 +1,206 @@
+/**
+ * Looks at applications' files that may take long, where nobody waits for them: in processes of our
+ * own binary, a few at most, each of which answers one question at a time. A question that takes
+ * too long costs its helper its life, and its application's later questions are refused until that
+ * helper is gone and a pause is over. So what one file system holds up, others do not wait for.
+ */
+import type { Subprocess } from "bun";
+
+import type { ByteString } from "../wire/bytes.ts";
+import { causeText } from "../wire/cause.ts";
+import type { LookRequest, Looked } from "./builtin/application-look.ts";
+import { asciiJson, launcherCommand } from "./launch-plan.ts";
+import { filesAside, launchVariable } from "./launch-variable.ts";
+import { waitForExit } from "./process-end.ts";
+import type { Deletion } from "./restart-deletion.ts";
+
+export type Question =
+  | { readonly kind: "restart"; readonly root: ByteString }
+  | { readonly kind: "look"; readonly request: LookRequest };
+
+export interface Answers {
+  readonly restart?: Deletion;
+  readonly look?: Looked;
+}
+
+/** No answer in time: the message says whose files do not answer. */
+export class FilesHangError extends Error {
+  override readonly name = "FilesHangError";
+}
+
+/** As many applications can hang at once before others wait for a helper. */
+const maxHelpers = 16;
+/** How long an application is not asked about again once its files have not answered. */
+const pauseMs = 5_000;
+/** A helper that is asked nothing for so long is ended. */
+const idleMs = 2_000;
+
+type Process = Subprocess<"pipe", "pipe", "ignore">;
+
+export class FilesAside {
+  readonly #idle: Helper[] = [];
+  readonly #all = new Set<Helper>();
+  /** Roots whose files do not answer, and until when they are not asked again. */
+  readonly #hanging = new Map<ByteString, number>();
+  /** Those who wait until a helper is free. */
+  readonly #waiting: (() => void)[] = [];
+  readonly #launcher: readonly string[];
+  #closed = false;
+
+  constructor(launcher: readonly string[] = launcherCommand()) {
+    this.#launcher = launcher;
+  }
+
+  /** Whether the application's files have not answered just now: it is not worth asking again. */
+  hangs(root: ByteString): boolean {
+    if (this.#hanging.size === 0) return false;
+    const untilMs = this.#hanging.get(root);
+    if (untilMs === undefined) return false;
+    if (performance.now() < untilMs) return true;
+    this.#hanging.delete(root);
+    return false;
+  }
+
+  /** @throws FilesHangError (as a rejection) after `limitMs`; Error when no helper can be had. */
+  async deleteRestartFile(root: ByteString, limitMs: number): Promise<Deletion> {
+    const { restart } = await this.#ask(root, { kind: "restart", root }, limitMs);
+    return restart ?? { kind: "absent" };
+  }
+
+  /** @throws as deleteRestartFile. */
+  async look(request: LookRequest, limitMs: number): Promise<Looked> {
+    const { look } = await this.#ask(request.root, { kind: "look", request }, limitMs);
+    return look ?? { why: "its helper gave no answer" };
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const helper of this.#all) helper.kill();
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
+  async #ask(root: ByteString, question: Question, limitMs: number): Promise<Answers> {
+    if (this.hangs(root)) throw new FilesHangError("its files do not answer");
+    const untilMs = performance.now() + limitMs;
+    const helper = await this.#take(limitMs);
+    const leftMs = Math.max(0, untilMs - performance.now());
+    const answer = helper.ask(question);
+    if (await waitForExit(answer, leftMs)) {
+      const answers = await answer;
+      if (answers === undefined) throw new Error("look at its files: the helper has ended");
+      this.#giveBack(helper);
+      return answers;
+    }
+    this.#hanging.set(root, Infinity);
+    helper.kill();
+    void helper.ended.then(() => this.#pause(root));
+    throw new FilesHangError(`its files did not answer within ${Math.round(limitMs / 1000)} s`);
+  }
+
+  #pause(root: ByteString): void {
+    const now = performance.now();
+    for (const [other, untilMs] of this.#hanging) {
+      if (untilMs <= now) this.#hanging.delete(other);
+    }
+    this.#hanging.set(root, now + pauseMs);
+  }
+
+  async #take(limitMs: number): Promise<Helper> {
+    const untilMs = performance.now() + limitMs;
+    for (;;) {
+      if (this.#closed) throw new Error("the server is shutting down");
+      const idle = this.#idle.pop();
+      if (idle !== undefined && !idle.hasEnded) return idle.takeUp();
+      if (idle !== undefined) continue;
+      if (this.#all.size < maxHelpers) return this.#start();
+      const leftMs = untilMs - performance.now();
+      if (leftMs <= 0) throw new FilesHangError("files of too many applications do not answer");
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#waiting.push(resolve);
+      await waitForExit(promise, leftMs);
+    }
+  }
+
+  #start(): Helper {
+    const helper = new Helper(this.#launcher);
+    this.#all.add(helper);
+    void this.#forgetWhenEnded(helper);
+    return helper;
+  }
+
+  async #forgetWhenEnded(helper: Helper): Promise<void> {
+    await helper.ended;
+    this.#all.delete(helper);
+    this.#waiting.shift()?.();
+  }
+
+  #giveBack(helper: Helper): void {
+    helper.putDown();
+    if (!helper.hasEnded) this.#idle.push(helper);
+    this.#waiting.shift()?.();
+  }
+}
+
+/** One process; asked one question at a time. */
+class Helper {
+  readonly #process: Process;
+  readonly ended: Promise<unknown>;
+  hasEnded = false;
+  #answer: PromiseWithResolvers<Answers | undefined> | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(launcher: readonly string[]) {
+    const { BUN_BE_BUN: _, BUN_OPTIONS: __, ...env } = process.env;
+    this.#process = Bun.spawn([...launcher], {
+      env: { ...env, [launchVariable]: filesAside },
+      stdio: ["pipe", "pipe", "ignore"],
+    });
+    this.ended = this.#process.exited;
+    void this.ended.then(() => this.#end());
+    void this.#read();
+  }
+
+  /** Undefined: it ended without an answer. */
+  ask(question: Question): Promise<Answers | undefined> {
+    this.#answer = Promise.withResolvers();
+    void this.#process.stdin.write(`${asciiJson(question)}\n`);
+    void this.#process.stdin.flush();
+    return this.#answer.promise;
+  }
+
+  kill(): void {
+    this.#process.kill("SIGKILL");
+  }
+
+  takeUp(): this {
+    clearTimeout(this.#timer);
+    return this;
+  }
+
+  putDown(): void {
+    this.#timer = setTimeout(() => {
+      this.hasEnded = true; // Nobody takes it up any more.
+      void this.#process.stdin.end();
+    }, idleMs);
+    this.#timer.unref();
+  }
+
+  #end(): void {
+    this.hasEnded = true;
+    clearTimeout(this.#timer);
+    this.#answer?.resolve(undefined);
+  }
+
+  async #read(): Promise<void> {
+    let rest = "";
+    try {
+      for await (const chunk of this.#process.stdout) {
+        const lines = (rest + Buffer.from(chunk).toString("latin1")).split("\n");
+        rest = lines.pop() ?? "";
+        for (const line of lines) this.#answer?.resolve(JSON.parse(line) as Answers);
+      }
+    } catch (error) {
+      throw new Error(`read a helper's answer: ${causeText(error)}`, { cause: error });
+    }
+  }
+}
