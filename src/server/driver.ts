@@ -16,7 +16,6 @@ import type {
   WaiterId,
 } from "../pool/types.ts";
 import { SpawnError, type Instance, type Spawner } from "../spawn/spawner.ts";
-import { snapshotJson } from "../status/json.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { ascii, escapeForLog, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
@@ -106,11 +105,6 @@ export class Driver {
     return this.#pool.snapshot(this.#now());
   }
 
-  /** The snapshot as the JSON of `inspect`. */
-  inspect(): Uint8Array {
-    return snapshotJson(this.snapshot());
-  }
-
   /** Asks for a session. Most gets are answered when this returns; others may be cancelled. */
   get(get: PendingGet): void {
     if (this.#pool.hasInstances(get.app.root, this.#now())) this.#restarts.arrive(get);
@@ -121,10 +115,9 @@ export class Driver {
   #serve(get: PendingGet, restart: boolean): boolean {
     if (get.answered || this.#closed) return false;
     const { app, kept } = get;
-    const { root } = app;
     const expectedConcurrency =
-      this.applications.of(root)?.options.concurrency ?? this.#spawner.expectedConcurrency(app);
-    const request = { root, options: app, restart, expectedConcurrency, kept };
+      this.applications.of(app.root)?.options.concurrency ?? this.#spawner.expectedConcurrency(app);
+    const request = { root: app.root, options: app, restart, expectedConcurrency, kept };
     const { waiter, effects } = this.#pool.get(request, this.#now());
     get.waiter = waiter;
     const outer = this.#atHand;

@@ -2,6 +2,7 @@
  * Commands that are about the pool, not about the sessions of who says them: settings, questions,
  * and those of the supervisor (PROTOCOL sections 3, 9 and 12).
  */
+import { snapshotJson } from "../status/json.ts";
 import { fromText } from "../wire/bytes.ts";
 import { ConfigureError, parseConfigureOptions } from "../wire/configure.ts";
 import { parseRegistration } from "../wire/register.ts";
@@ -61,7 +62,7 @@ export function carryOutOrder(
     case "getSpawnServerPid":
       return encodeDecimal(driver.spawnServerPid);
     case "inspect":
-      return encodeScalar(driver.inspect());
+      return encodeScalar(snapshotJson(driver.snapshot()));
     case "configure":
       return answerOf(() => driver.configure(order.root, parseConfigureOptions(order.options)));
     case "register":

@@ -17,8 +17,8 @@ const startGateway = gateways();
 
 /** A duplicate of another process's descriptor (pidfd_open(2), pidfd_getfd(2)). */
 function takeDescriptor(pid: number, descriptor: number): OwnedFd {
-  using process = new OwnedFd(Number(libc.syscall(434, pid, 0, 0, 0)));
-  return new OwnedFd(Number(libc.syscall(438, process.number, descriptor, 0, 0)));
+  using process = new OwnedFd(Number(libc.syscall(434, pid, 0, 0, 0, 0)));
+  return new OwnedFd(Number(libc.syscall(438, process.number, descriptor, 0, 0, 0)));
 }
 
 const offences: readonly (readonly [string, string])[] = [
