@@ -47,6 +47,8 @@ function readApp(
     concurrency: table.whole("concurrency", { min: 0, max: MAX_CONCURRENCY }, 0),
     spawnTimeoutMs: table.time("spawn_timeout", { min: 1, max: MAX_SPAWN_TIMEOUT_MS }, 90_000),
     staticFiles: table.flag("static_files", true),
+    bufferRequests: table.flag("buffer_requests", true),
+    bufferAnswers: table.flag("buffer_answers", true),
     // Backtraces are for whoever can act on them, not for visitors.
     showErrors: table.flag("show_errors", environment === "development"),
   };

@@ -46,6 +46,7 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
     accessLogFile: logFile === undefined ? undefined : resolve(directory, logFile),
     drainMs: top.time("drain_time", { min: 0, max: hourMs }, 30_000),
     silenceMs: top.time("silence_time", { min: 0, max: hourMs }, 10_000),
+    upgradedMs: top.time("upgraded_time", { min: 0, max: 24 * hourMs }, 60_000),
     logLevel: log.whole("level", { min: 0, max: 4 }, 0),
     logFormat: log.word("format", ["text", "json"], "text"),
     apps: readApps(top, directory),
@@ -109,7 +110,8 @@ function readLimits(table: Table): GatewayConfig["limits"] {
   const limits = {
     maxHeaderBytes: table.size("max_header_size", { min: 1024, max: 128 * 1024 }, 16 * 1024),
     maxBodyBytes: table.size("max_body_size", { min: 0, max: 1024 * gib }, 0),
-    idleMs: table.time("idle_time", { min: 1000, max: 255_000 }, 60_000),
+    headMs: table.time("head_time", { min: 0, max: hourMs }, 30_000),
+    idleMs: table.time("idle_time", { min: 0, max: 24 * hourMs }, 60_000),
     queueMs: table.time("queue_time", { min: 0, max: hourMs }, 60_000),
     responseMs: table.time("response_time", { min: 0, max: 24 * hourMs }, 0),
   };

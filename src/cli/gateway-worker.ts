@@ -5,10 +5,9 @@
 import { AccessLog } from "../gateway/access-log.ts";
 import type { GatewayConfig } from "../gateway/config.ts";
 import { logFailure } from "../gateway/failure-log.ts";
-import { createHandler, type HandlerOptions } from "../gateway/handler.ts";
 import { PoolLink } from "../gateway/pool-link.ts";
-import { Proxy } from "../gateway/proxy.ts";
 import { Worker, type RequestServer } from "../gateway/worker.ts";
+import { Site, type SiteOptions } from "../gateway/worker/site.ts";
 import { workerCommand, workerDescriptors } from "../gateway/worker-process.ts";
 import { setCloseOnExec } from "../native/fd.ts";
 import { OwnedFd } from "../native/owned-fd.ts";
@@ -49,13 +48,12 @@ function makeServer(config: GatewayConfig): RequestServer {
   // So that the first request does not wait for it. Where it fails, requests try again, and say so.
   link.connection().catch(ignore);
   // Of those that may wait, each worker has its share: most of them wait there, not in the pool.
-  const maxQueue = Math.ceil(config.pool.maxQueue / config.workers);
-  const proxy = new Proxy(link, { ...config.limits, maxQueue });
+  const maxWaiting = Math.ceil(config.pool.maxQueue / config.workers);
   const onDone = accessLog?.record ?? ignore;
-  const onFailure: HandlerOptions["onFailure"] = (error, visit) => logFailure(log, error, visit);
-  const handler = createHandler({ config, proxy, onDone, onFailure });
+  const onFailure: SiteOptions["onFailure"] = (error, visit) => logFailure(log, error, visit);
+  const site = new Site({ config, link, maxWaiting, onDone, onFailure });
   return {
-    ...handler,
+    site,
     reopenLogs(): void {
       try {
         accessLog?.reopen();
@@ -65,7 +63,7 @@ function makeServer(config: GatewayConfig): RequestServer {
     },
     async close(): Promise<void> {
       link.close();
-      handler.release();
+      site.close();
       await accessLog?.close();
     },
   };

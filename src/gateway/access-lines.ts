@@ -3,15 +3,13 @@
  * or as JSON. What visitors send is escaped: no value can end a line, close a quotation or reach a
  * terminal, and none is longer than a line may be.
  */
-import type { Visit } from "./visit.ts";
-
-/** What the lines need of a request's headers. */
-export type RequestHeaders = Pick<Headers, "get">;
+import type { RequestFields } from "./conditions.ts";
+import type { VisitRecord } from "./visit-record.ts";
 
 /** Longest value shown, in characters; request targets can be far longer. */
 const maxValueLength = 2000;
 
-export type LineMaker = (visit: Visit, headers: RequestHeaders, nowMs: number) => string;
+export type LineMaker = (visit: VisitRecord, headers: RequestFields, nowMs: number) => string;
 
 /**
  * `ADDRESS - - [TIME] "METHOD TARGET HTTP/1.1" STATUS BYTES "REFERER" "USER-AGENT"` and then

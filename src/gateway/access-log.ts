@@ -2,7 +2,8 @@
 import { commonLine, jsonLine, type LineMaker } from "./access-lines.ts";
 import { BufferedLog } from "./buffered-log.ts";
 import type { GatewayConfig } from "./config.ts";
-import type { Visit } from "./visit.ts";
+import type { RequestFields } from "./conditions.ts";
+import type { VisitRecord } from "./visit-record.ts";
 
 export class AccessLog {
   readonly #lineOf: LineMaker;
@@ -25,8 +26,8 @@ export class AccessLog {
     }
   }
 
-  readonly record = (visit: Visit, request: Request): void => {
-    this.#log.write(this.#lineOf(visit, request.headers, Date.now()));
+  readonly record = (visit: VisitRecord, headers: RequestFields): void => {
+    this.#log.write(this.#lineOf(visit, headers, Date.now()));
   };
 
   /** @throws Error when the file cannot be opened anew: the old one stays in use. */

@@ -45,6 +45,10 @@ export interface AppConfig {
   readonly spawnTimeoutMs: number;
   /** Whether files below `public/` are served. */
   readonly staticFiles: boolean;
+  /** Whether a request's body is whole before an instance is asked for. */
+  readonly bufferRequests: boolean;
+  /** Whether an answer is taken as fast as the instance gives it, however slow its visitor is. */
+  readonly bufferAnswers: boolean;
   /** Whether visitors see why it could not be started. */
   readonly showErrors: boolean;
 }
@@ -70,7 +74,9 @@ export interface TlsConfig {
 export interface RequestLimits {
   readonly maxHeaderBytes: number;
   readonly maxBodyBytes: number;
-  /** Until the head of a request is there, and between its parts. */
+  /** From the first byte of a request's head to its last. */
+  readonly headMs: number;
+  /** Between requests, between the parts of one, and between those of an answer that are taken. */
   readonly idleMs: number;
   /** A request that waits longer for an instance is answered 503. */
   readonly queueMs: number;
@@ -111,6 +117,8 @@ export interface GatewayConfig {
   readonly drainMs: number;
   /** How long a worker or the pool server may be silent; then it is ended. 0: for ever. */
   readonly silenceMs: number;
+  /** How long connections of other protocols (WebSockets) stay when a worker leaves. */
+  readonly upgradedMs: number;
   /** Of the pool server and of our own log, as LOGLEVEL. */
   readonly logLevel: number;
   readonly logFormat: "text" | "json";

@@ -13,20 +13,24 @@ export interface ErrorAnswer {
   readonly accept: string | null;
 }
 
-/** The answer and the length of its body. */
-export function errorAnswer(answer: ErrorAnswer): { response: Response; bytes: number } {
+/** An answer whose body is there. */
+export interface WholeAnswer {
+  readonly status: number;
+  /** Header lines, each with its line end, without those that say where the body ends. */
+  readonly fields: string;
+  readonly body: Uint8Array;
+}
+
+export function errorAnswer(answer: ErrorAnswer): WholeAnswer {
   const title = `${answer.status} ${STATUS_CODES[answer.status] ?? "Error"}`;
   const wantsPage = answer.accept?.includes("text/html") ?? false;
-  const body = Buffer.from(wantsPage ? page(title, answer) : text(title, answer));
-  const response = new Response(body, {
+  return {
     status: answer.status,
-    headers: {
-      "Content-Type": `text/${wantsPage ? "html" : "plain"}; charset=utf-8`,
-      "Cache-Control": "no-store",
-      "X-Content-Type-Options": "nosniff",
-    },
-  });
-  return { response, bytes: body.length };
+    fields:
+      `Content-Type: text/${wantsPage ? "html" : "plain"}; charset=utf-8\r\n` +
+      "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
+    body: Buffer.from(wantsPage ? page(title, answer) : text(title, answer)),
+  };
 }
 
 function text(title: string, { reason, id }: ErrorAnswer): string {

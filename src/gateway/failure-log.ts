@@ -5,7 +5,7 @@
  */
 import { SpawnError } from "../parent/errors.ts";
 import { causeText } from "../wire/cause.ts";
-import type { Visit } from "./visit.ts";
+import type { VisitRecord } from "./visit-record.ts";
 
 /** As much of a log as is needed here. */
 interface FailureLog {
@@ -14,7 +14,7 @@ interface FailureLog {
 }
 
 /** @param visit undefined: the failure is none of a request's. */
-export function logFailure(log: FailureLog, error: unknown, visit: Visit | undefined): void {
+export function logFailure(log: FailureLog, error: unknown, visit: VisitRecord | undefined): void {
   const cause = causeText(error);
   if (visit === undefined || (visit.status === 500 && !(error instanceof SpawnError))) {
     const stack = error instanceof Error ? (error.stack ?? "") : "";

@@ -8,6 +8,7 @@
  * are trusted too, to the first that is not: the visitor. What lies beyond is the visitor's word.
  */
 import { isHost } from "../http/host.ts";
+import type { RequestFields } from "./conditions.ts";
 import { parseAddress, type TrustedProxies } from "./trusted-proxies.ts";
 
 export interface Origin {
@@ -29,9 +30,13 @@ export interface Peer {
   readonly secure: boolean;
 }
 
-/** Reads who asks. @param headers as they came, with a valid Host or none. */
-export function originOf(headers: Headers, peer: Peer, trusted: TrustedProxies): Origin {
-  const host = headers.get("host") ?? "";
+/** Reads who asks. @param host that the request is for, valid or empty. */
+export function originOf(
+  headers: RequestFields,
+  host: string,
+  peer: Peer,
+  trusted: TrustedProxies,
+): Origin {
   const scheme = peer.secure ? "https" : "http";
   if (!trusted.has(peer.address)) {
     const { address } = peer;

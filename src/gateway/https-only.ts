@@ -2,7 +2,7 @@
 import type { TlsConfig } from "./config.ts";
 import type { Origin, Peer } from "./forwarded.ts";
 import { portStart } from "../http/host.ts";
-import type { Refusal } from "./request-guard.ts";
+import type { Refusal } from "../http/refusals.ts";
 
 /**
  * The redirect of a request that came without TLS; undefined: it is served. What comes over a Unix
@@ -18,9 +18,11 @@ export function redirectToHttps(
     return undefined;
   if (host === "" || target === "*") return undefined;
   const port = tls.redirectPort === 443 ? "" : `:${tls.redirectPort}`;
-  const Location = `https://${host.slice(0, portStart(host))}${port}${target}`;
-  // 308: the method stays, and so does the body (RFC 9110 section 15.4.9).
-  return { status: 308, reason: `this is served at ${Location}`, headers: { Location } };
+  const location = `https://${host.slice(0, portStart(host))}${port}${target}`;
+  const reason = `this is served at ${location}`;
+  // The method stays, and so does the body.
+  const section = "RFC 9110, 15.4.9";
+  return { kind: "refusal", status: 308, reason, section, fields: `Location: ${location}\r\n` };
 }
 
 /** Strict-Transport-Security for an answer; only TLS may carry it (RFC 6797 section 7.2). */

@@ -15,9 +15,7 @@ import {
   type PoolConnection,
   ServerGoneError,
 } from "../parent/index.ts";
-import type { SendOptions } from "../parent/pooled-request.ts";
-import type { PreparedRequest } from "../parent/request.ts";
-import type { SessionResponse } from "../parent/response.ts";
+import type { Waiter } from "../parent/session-line.ts";
 import { causeText } from "../wire/cause.ts";
 import type { AppConfig } from "./config.ts";
 
@@ -36,6 +34,8 @@ export class PoolLink {
   /** The tries under way, for as long as anybody waits for them. */
   #connecting: Promise<PoolConnection> | undefined;
   #waiting = 0;
+  /** Requests that wait for a connection. */
+  readonly #waiters = new Set<Waiter>();
   /** Why the last try failed. */
   #cause: unknown;
   #isClosed = false;
@@ -71,38 +71,50 @@ export class PoolLink {
   }
 
   /**
-   * Sends a request to an instance of the application.
-   * @throws the errors of PoolConnection.request; BusyError when there is no pool server in time.
+   * Serves the waiter as soon as there is a session with the application; it fails with what
+   * `connection` throws, or with the errors of a get: with ServerGoneError where it waited in a
+   * pool server that has gone, so no instance has seen it. @param waitMs for a connection.
    */
-  async send(
-    app: AppConfig,
-    prepared: PreparedRequest,
-    options: SendOptions,
-  ): Promise<SessionResponse> {
-    const application = this.#apps.get(app.name);
-    if (application === undefined) throw new Error(`application ${app.name}: it is not configured`);
-    const { queueMs = 0 } = options;
-    const deadline = performance.now() + (queueMs || defaultWaitMs);
-    const leftMs = (): number => Math.max(1, deadline - performance.now());
-    for (let bounds = options; ;) {
-      let connection = this.#open;
-      if (connection === undefined) {
-        connection = await this.connection(leftMs());
-        if (queueMs > 0) bounds = { ...options, queueMs: leftMs() };
-      }
-      try {
-        return await connection.send(application, prepared, bounds);
-      } catch (error) {
-        // It waited for a session when the server went: no instance has seen it.
-        if (!(error instanceof ServerGoneError) || performance.now() >= deadline) throw error;
-      }
-    }
+  take(app: AppConfig, waiter: Waiter, waitMs = defaultWaitMs): void {
+    const sessions = this.#open?.sessions;
+    if (sessions !== undefined) return sessions.take(this.#applicationOf(app), waiter);
+    this.#waiters.add(waiter);
+    void this.#takeLater(app, waiter, waitMs);
+  }
+
+  /** The waiter waits no more. */
+  leave(app: AppConfig, waiter: Waiter): void {
+    if (this.#waiters.delete(waiter)) return;
+    this.#open?.sessions?.leave(this.#applicationOf(app), waiter);
+  }
+
+  /** Whether no session comes from here any more. */
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /** Ends the connection: what waits is rejected, what is under way goes on. */
   close(): void {
     this.#isClosed = true;
     this.#connection?.close();
+  }
+
+  async #takeLater(app: AppConfig, waiter: Waiter, waitMs: number): Promise<void> {
+    try {
+      const { sessions } = await this.connection(waitMs);
+      if (!this.#waiters.delete(waiter)) return;
+      // It has ended already: as if it had while the waiter waited.
+      if (sessions === undefined) return this.take(app, waiter, waitMs);
+      sessions.take(this.#applicationOf(app), waiter);
+    } catch (error) {
+      if (this.#waiters.delete(waiter)) waiter.fail(error);
+    }
+  }
+
+  #applicationOf({ name }: AppConfig): Application {
+    const application = this.#apps.get(name);
+    if (application === undefined) throw new Error(`application ${name}: it is not configured`);
+    return application;
   }
 
   get #open(): PoolConnection | undefined {

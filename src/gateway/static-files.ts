@@ -52,17 +52,17 @@ export class StaticFiles {
 
   /**
    * The answer to GET or HEAD; undefined: the application is to be asked.
-   * @param path of the request, not decoded, below the application's prefix.
+   * @param below the rest of the request's path behind the application's prefix, not decoded.
    * @throws SyscallError, Error when the file cannot be had for a reason of ours.
    */
   answer(
     app: AppConfig,
     request: FileRequest,
-    path: string,
+    below: string,
     nowMs: number,
   ): FileAnswer | undefined {
     const directory = this.#directoryOf(app);
-    for (const name of fileNames(path, app.prefix)) {
+    for (const name of fileNames(below)) {
       const plain = openPlain(directory, name, nowMs, undefined);
       if (plain === undefined) continue;
       const type = mediaTypeOf(name);

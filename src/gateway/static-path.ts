@@ -4,7 +4,7 @@
  * `/` and `/foo/`. Never a name that begins with a dot, but for `.well-known`; nothing that only
  * becomes a path when it is decoded.
  */
-import { fromText, type ByteString } from "../wire/bytes.ts";
+import type { ByteString } from "../wire/bytes.ts";
 import { decodePath } from "../wire/cgi.ts";
 
 const wellKnown = "/.well-known/";
@@ -13,12 +13,10 @@ const maxPathBytes = 4000;
 
 /**
  * Names relative to `public/`, the likelier first; empty: it can be no file.
- * @param path of a request, not decoded, below the prefix. @param prefix without a slash at its
- * end, or `/`.
+ * @param below the rest of a request's path behind the application's prefix, not decoded.
  */
-export function fileNames(path: string, prefix: string): ByteString[] {
-  const encoded = prefix === "/" ? path : path.slice(prefix.length);
-  const decoded = decode(encoded === "" ? "/" : encoded);
+export function fileNames(below: string): ByteString[] {
+  const decoded = decode(below === "" ? "/" : below);
   if (decoded === undefined || decoded.length > maxPathBytes) return [];
   const hidden = decoded.startsWith(wellKnown) ? wellKnown.length - 1 : 0;
   if (decoded.includes("/.", hidden) || decoded.includes("//")) return [];
@@ -32,5 +30,5 @@ export function fileNames(path: string, prefix: string): ByteString[] {
 function decode(encoded: string): string | undefined {
   if (!encoded.includes("%")) return encoded;
   if (/%(?:00|2f|5c)/i.test(encoded)) return undefined;
-  return decodePath(fromText(encoded));
+  return decodePath(encoded);
 }

@@ -6,12 +6,8 @@
  * Leaving is: accept nothing more, answer with `Connection: close`, go when no connection is left,
  * at the limit in any case. Whom somebody else asks to leave, the supervisor replaces first.
  */
-import type { Server } from "bun";
-
-import { countConnections } from "../native/listening-socket.ts";
 import { OwnedFd } from "../native/owned-fd.ts";
-import { becomeUser, findUser } from "../native/process.ts";
-import { serveOn, type ServedListener } from "../native/serve-listener.ts";
+import { becomeUser, findUser, getDescriptorLimit } from "../native/process.ts";
 import { causeText } from "../wire/cause.ts";
 import type { GatewayConfig } from "./config.ts";
 import {
@@ -21,12 +17,13 @@ import {
   type ToSupervisor,
   type ToWorker,
 } from "./control-channel.ts";
-import type { Handler } from "./handler.ts";
-import { serveOptions } from "./limits.ts";
 import { Certificates } from "./tls.ts";
+import type { Site } from "./worker/site.ts";
+import { Visitors } from "./worker/visitors.ts";
 
 /** What answers requests, made anew for each worker process. */
-export interface RequestServer extends Handler {
+export interface RequestServer {
+  readonly site: Site;
   /** Opens its logs anew. */
   reopenLogs(): void;
   /** Gives its connection to the pool server up and writes what is left to write. */
@@ -42,15 +39,18 @@ export interface WorkerOptions {
 
 /** While draining, how often it looks for connections that are left. */
 const lookMs = 50;
+/** What has been accepted just now may have a request that is yet to be read. */
+const quietMs = 200;
+/** Descriptors for all that is neither a visitor's nor an application's: logs, the pool server. */
+const ownDescriptors = 64;
 
 export class Worker {
   readonly #options: WorkerOptions;
-  readonly #served: ServedListener[] = [];
   readonly #ended = Promise.withResolvers<void>();
   #control: ControlChannel<ToWorker, ToSupervisor> | undefined;
   #requests: RequestServer | undefined;
+  #visitors: Visitors | undefined;
   #config: GatewayConfig | undefined;
-  #draining = false;
   #asked = false;
 
   constructor(options: WorkerOptions) {
@@ -96,7 +96,9 @@ export class Worker {
     try {
       const requests = this.#options.makeServer(config);
       this.#requests = requests;
-      for (const listener of listeners) this.#served.push(this.#listen(config, listener, requests));
+      const visitors = new Visitors(requests.site, maxConnections());
+      this.#visitors = visitors;
+      for (const listener of listeners) listen(visitors, listener, config);
       // The log is open, the certificate read, and nothing has been accepted yet.
       if (config.workerUser !== undefined) becomeWorkerUser(config.workerUser);
       this.#control?.send({ kind: "ready" });
@@ -105,56 +107,36 @@ export class Worker {
     }
   }
 
-  #listen(
-    config: GatewayConfig,
-    { descriptor, tls }: PassedListener,
-    requests: RequestServer,
-  ): ServedListener {
-    using listener = new OwnedFd(descriptor); // Bun has a duplicate of its own
-    return serveOn(listener.number, (placeholder) =>
-      Bun.serve({
-        ...placeholder,
-        ...serveOptions(config.limits),
-        ...(tls ? { tls: certificatesOf(config).serveOptions } : {}),
-        fetch: (request, server) => this.#answer(requests, request, server),
-        error: (error) => requests.error(error),
-      }),
-    );
-  }
-
-  #answer(requests: RequestServer, request: Request, server: Server<undefined>) {
-    const answer = requests.fetch(request, server);
-    return answer instanceof Promise ? answer.then(this.#finish) : this.#finish(answer);
-  }
-
-  /** Bun closes the connection after the answer once it stops, but does not say so in it. */
-  readonly #finish = (answer: Response): Response => {
-    if (this.#draining) answer.headers.set("Connection", "close");
-    return answer;
-  };
-
   async #drain(limitMs: number, keepIdle: boolean): Promise<void> {
-    // A second, stricter order overrules the first: its loop ends both.
-    this.#draining = true;
-    const deadline = performance.now() + limitMs;
+    if (this.#requests !== undefined) this.#requests.site.isDraining = true;
     // Nobody else will accept what waits in the queues: let the event loop take it first.
     if (!keepIdle) await Bun.sleep(0);
-    for (const listener of this.#served) listener.stopAccepting();
-    if (!keepIdle) for (const { server } of this.#served) void server.stop();
-    while (this.#hasConnections() && performance.now() < deadline) await Bun.sleep(lookMs);
-    for (const { server } of this.#served) void server.stop(true);
+    this.#visitors?.stop();
+    if (this.#visitors !== undefined) await this.#untilGone(this.#visitors, limitMs, keepIdle);
+    // A second, stricter order overrules the first: its wait ends both.
+    this.#visitors?.close();
     await this.#requests?.close();
     this.#ended.resolve();
   }
 
-  /** With no descriptor free they cannot be counted, which says that there are some. */
-  #hasConnections(): boolean {
-    try {
-      return countConnections(this.#served.map(({ address }) => address)) > 0;
-    } catch {
-      return true;
+  async #untilGone(visitors: Visitors, limitMs: number, keepIdle: boolean): Promise<void> {
+    const upgradedMs = this.#config?.upgradedMs ?? 0;
+    for (let waitedMs = 0; visitors.size > 0 && waitedMs < limitMs; waitedMs += lookMs) {
+      if (!keepIdle) visitors.closeIdle(quietMs);
+      if (waitedMs >= upgradedMs) visitors.closeSwitched();
+      await Bun.sleep(lookMs);
     }
   }
+}
+
+/** Each visitor may need a session with an application beside his own connection. */
+function maxConnections(): number {
+  return Math.max(1, Math.floor((Number(getDescriptorLimit().soft) - ownDescriptors) / 2));
+}
+
+function listen(visitors: Visitors, listener: PassedListener, config: GatewayConfig): void {
+  const certificates = listener.tls ? certificatesOf(config) : undefined;
+  visitors.listen(new OwnedFd(listener.descriptor), certificates);
 }
 
 function certificatesOf({ tls }: GatewayConfig): Certificates {

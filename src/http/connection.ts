@@ -180,6 +180,18 @@ export class Connection {
     this.#stepVisitor("switch");
   }
 
+  /** The head that has begun is not waited for any longer: it is to be refused. */
+  refuse(): void {
+    this.#stepAnswer("owe");
+    this.#stays = false;
+    this.#stepVisitor("refuse");
+  }
+
+  /** Reads over what has come of a body that nobody wants. */
+  skipBody(): void {
+    while (this.#visitor === "body" && this.next() !== undefined);
+  }
+
   /** Nothing more is read or sent. */
   close(): void {
     this.#stepAnswer("close");

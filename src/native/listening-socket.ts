@@ -5,8 +5,6 @@
  * They are non-blocking: several processes may accept on one of them, and whoever comes second
  * finds nothing. The functions of C that only the gateway uses are in tables of their own.
  */
-import { readdirSync } from "node:fs";
-
 import { SyscallError } from "./errno.ts";
 import { setCloseOnExec, setNonBlocking } from "./fd.ts";
 import { C, sockaddrIn, sockaddrIn6, sockaddrUn } from "./layout.ts";
@@ -136,23 +134,6 @@ export function localAddress(fd: number): TcpAddress | UnixPath | undefined {
     default:
       return undefined;
   }
-}
-
-/** How many connections this process holds that it has accepted on one of these addresses. */
-export function countConnections(addresses: readonly (TcpAddress | UnixPath)[]): number {
-  const names = new Set(addresses.map((name) => keyOf(name)));
-  return readdirSync("/proc/self/fd").filter((entry) => {
-    const fd = Number(entry);
-    if (socketOption(fd, C.SO_ACCEPTCONN) !== 0) return false;
-    if (socketOption(fd, C.SO_TYPE) !== C.SOCK_STREAM) return false;
-    const name = localAddress(fd);
-    return name !== undefined && names.has(keyOf(name));
-  }).length;
-}
-
-/** A connection has its own address where the listener may have 0.0.0.0: the port tells. */
-function keyOf(name: TcpAddress | UnixPath): string {
-  return name.kind === "tcp" ? String(name.port) : name.path;
 }
 
 function tcpName(family: number, at: number): TcpAddress {

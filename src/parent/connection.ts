@@ -26,9 +26,9 @@ import { type Inspection, parseInspection } from "./inspection.ts";
 import { KeptSessions } from "./kept-sessions.ts";
 import { Outbox } from "./outbox.ts";
 import { PendingGets, type PendingGet } from "./pending-gets.ts";
-import { PooledRequest, type PoolRequest, type SendOptions } from "./pooled-request.ts";
+import { PooledRequest, type PoolRequest } from "./pooled-request.ts";
 import * as refusals from "./refusals.ts";
-import { frameable, type PreparedRequest, prepareRequest } from "./request.ts";
+import { frameable, prepareRequest } from "./request.ts";
 import type { SessionResponse } from "./response.ts";
 import { ReplyStream, type StreamReply } from "./reply-stream.ts";
 import { Session } from "./session.ts";
@@ -133,15 +133,6 @@ export class PoolConnection implements Disposable {
     const application = app instanceof Application ? app : new Application(app);
     const prepared = prepareRequest(options);
     if (!frameable(prepared.block)) throw new RangeError("request: its headers exceed 128 KiB");
-    return this.send(application, prepared, options);
-  }
-
-  /** The same for a request that has been prepared, and is frameable. */
-  async send(
-    application: Application,
-    prepared: PreparedRequest,
-    options: SendOptions = {},
-  ): Promise<SessionResponse> {
     const kept = this.#kept ?? (await (this.#keeping ??= this.#startKeeping()));
     if (this.#ended !== undefined) throw this.#ended(refusals.getOf(application));
     return new Promise((resolve, reject) => {
@@ -157,6 +148,11 @@ export class PoolConnection implements Disposable {
   async prepare(limitMs: number): Promise<void> {
     const timer = setTimeout(() => this.#fail(refusals.silent(limitMs)), limitMs);
     await (this.#keeping ??= this.#startKeeping()).finally(() => clearTimeout(timer));
+  }
+
+  /** Where a front end with a machine of its own takes sessions; undefined before `prepare`. */
+  get sessions(): KeptSessions | undefined {
+    return this.#kept;
   }
 
   /** The most instances there may be, 1 to 100,000. */

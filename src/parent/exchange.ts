@@ -14,7 +14,7 @@ import { ChunkedDecoder } from "../wire/chunked.ts";
 import { ProtocolError } from "../wire/protocol-error.ts";
 import { type ResponseHead, ResponseHeadParser } from "../wire/response-head.ts";
 import { SessionError } from "./errors.ts";
-import type { SessionStream } from "./session-stream.ts";
+import type { SessionStream, StreamUser } from "./session-stream.ts";
 
 /**
  * Unread bytes of an answer at which the stream is paused; Bun hands out up to 512 KiB at a time.
@@ -32,7 +32,7 @@ export interface HeadListener {
   failed(error: unknown): void;
 }
 
-export class Exchange {
+export class Exchange implements StreamUser {
   /** How error messages call it. */
   readonly what: string;
   /** The instance's process. */

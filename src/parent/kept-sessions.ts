@@ -56,8 +56,9 @@ export class KeptSessions implements SessionSource, LineHost {
     request.begin();
   }
 
-  /** For requests. */
+  /** For requests, and for front ends with a machine of their own. */
   take(application: Application, waiter: Waiter): void {
+    this.tickOn();
     let line = this.#lines.get(application.root);
     if (line === undefined) {
       line = new SessionLine(application, this);

@@ -6,8 +6,6 @@
  * - Waiting for a session and waiting for the answer have limits of their own. The second does not
  *   run while the instance takes the request, or while the source of the body keeps it waiting.
  * - It is settled once: answered, refused, failed, aborted or out of time.
- * - A signal that has yet to be made is made only for a request that lasts: with the first tick, or
- *   when its answer has come in part. Making one and listening costs more than all the rest here.
  */
 import type { ResponseHead } from "../wire/response-head.ts";
 import { frameHeaderBlock } from "../wire/session-headers.ts";
@@ -29,15 +27,6 @@ export interface RequestBounds {
   readonly queueMs?: number | undefined;
   /** How long the instance may take to begin its answer, once it has the request. */
   readonly responseMs?: number | undefined;
-}
-
-/** Says when to give up; a function makes the signal when it is needed, aborted perhaps. */
-export type SignalSource = AbortSignal | (() => AbortSignal);
-
-/** How long a request may take, and how it is given up. */
-export interface SendOptions extends RequestBounds {
-  /** Gives up: whatever is under way rejects with the signal's reason. */
-  readonly signal?: SignalSource | undefined;
 }
 
 /**
@@ -63,13 +52,11 @@ export class PooledRequest implements Waiter, HeadListener {
   readonly #application: Application;
   readonly #prepared: PreparedRequest;
   readonly #bounds: RequestBounds;
-  readonly #signalSource: SignalSource | undefined;
+  readonly #signal: AbortSignal | undefined;
   readonly #resolve: (response: SessionResponse) => void;
   readonly #reject: (error: unknown) => void;
   readonly #beganMs = performance.now();
   #waitedMs = 0;
-  /** Once it is listened to. */
-  #signal: AbortSignal | undefined;
   #exchange: Exchange | undefined;
   /** Whether an instance has failed it on a fresh session. */
   #hasFailed = false;
@@ -82,7 +69,7 @@ export class PooledRequest implements Waiter, HeadListener {
     source: SessionSource,
     application: Application,
     prepared: PreparedRequest,
-    options: SendOptions,
+    options: Pick<PoolRequest, keyof RequestBounds | "signal">,
     settle: {
       readonly resolve: (response: SessionResponse) => void;
       readonly reject: (error: unknown) => void;
@@ -93,13 +80,14 @@ export class PooledRequest implements Waiter, HeadListener {
     this.#prepared = prepared;
     this.maxWaiting = options.maxWaiting ?? 0;
     this.#bounds = options;
-    this.#signalSource = options.signal;
+    this.#signal = options.signal;
     this.#resolve = settle.resolve;
     this.#reject = settle.reject;
   }
 
   begin(): void {
-    if (typeof this.#signalSource !== "function") this.#listen();
+    this.#signal?.addEventListener("abort", this.#abort);
+    if (this.#signal?.aborted === true) this.#abort();
     if (!this.#isSettled) this.#source.take(this.#application, this);
   }
 
@@ -137,14 +125,12 @@ export class PooledRequest implements Waiter, HeadListener {
   answered(head: ResponseHead, exchange: Exchange): void {
     this.#settle();
     // From here on an abort ends the body, as long as that lasts.
-    if (!exchange.isOver) this.#listen();
     exchange.onEnd(this.#forgetSignal);
     this.#resolve(new SessionResponse(head, exchange, this.#waitedMs));
   }
 
   /** Ends it if its time is up. */
   tick(nowMs: number): void {
-    this.#listen();
     if (this.#isSettled) return;
     const { queueMs = 0, responseMs = 0 } = this.#bounds;
     const exchange = this.#exchange;
@@ -159,14 +145,6 @@ export class PooledRequest implements Waiter, HeadListener {
     } else if (responseMs > 0 && nowMs - this.#sinceMs >= responseMs) {
       this.#giveUp(new AnswerTimeoutError(`${exchange.what}: no answer within ${responseMs} ms`));
     }
-  }
-
-  #listen(): void {
-    const source = this.#signalSource;
-    if (this.#signal !== undefined || source === undefined) return;
-    this.#signal = typeof source === "function" ? source() : source;
-    this.#signal.addEventListener("abort", this.#abort);
-    if (this.#signal.aborted) this.#abort();
   }
 
   readonly #abort = (): void => {

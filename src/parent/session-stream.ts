@@ -1,16 +1,26 @@
 /**
  * SessionStream: the stream of one session on Bun's event loop, with at most one request on it.
  * Rules:
- * - The exchange on it is told of all that happens to it. Without one nothing may arrive: bytes
+ * - Whoever has the request (an Exchange, or a front end's own machine) is told of all that happens
+ *   to the stream. Without a request nothing may arrive: bytes
  *   nobody asked for, or the instance's end, close the stream.
- * - When an exchange has ended cleanly and the stream has a keeper, it is offered to that for the
+ * - When a request has ended cleanly and the stream has a keeper, it is offered to that for the
  *   next one; else it is closed.
  * - Closing it closes the session, once: the pool is told.
  */
 import type { Socket } from "bun";
 import { putOnEventLoop } from "../native/event-loop.ts";
-import type { Exchange } from "./exchange.ts";
 import type { Session } from "./session.ts";
+
+/** The request on a stream: hears of what happens there. */
+export interface StreamUser {
+  /** Bytes have come; they are the user's to keep. */
+  receive(chunk: Buffer): void;
+  /** The kernel takes bytes again. */
+  drained(): void;
+  /** The instance has ended it. */
+  ended(): void;
+}
 
 /** Who takes streams back for the next request. */
 export interface StreamKeeper {
@@ -36,14 +46,14 @@ export class SessionStream {
    */
   readonly isFramed: boolean;
   #socket: Socket<SessionStream> | undefined;
-  #exchange: Exchange | undefined;
+  #user: StreamUser | undefined;
   #isClosed = false;
 
   static readonly #handlers = {
     // Before the first data, and before the promise of the socket is settled.
     open: (socket: Socket<SessionStream>) => socket.data.#opened(socket),
     data: (socket: Socket<SessionStream>, chunk: Buffer) => socket.data.#received(chunk),
-    drain: (socket: Socket<SessionStream>) => socket.data.#exchange?.drained(),
+    drain: (socket: Socket<SessionStream>) => socket.data.#user?.drained(),
     end: (socket: Socket<SessionStream>) => socket.data.#ended(),
     // Without `end` before it: a reset, or an EOF after our own side was shut down.
     close: (socket: Socket<SessionStream>) => socket.data.#ended(),
@@ -84,12 +94,12 @@ export class SessionStream {
     return this.isFramed && !this.isRecalled;
   }
 
-  /** From now on the exchange is told of what happens. */
-  begin(exchange: Exchange): void {
-    if (this.#exchange !== undefined) throw new Error("session stream: it has a request already");
-    this.#exchange = exchange;
-    // A stream that was closed before: the exchange has to hear of it, after its caller.
-    if (this.#isClosed) queueMicrotask(() => exchange.ended());
+  /** From now on the user is told of what happens. */
+  begin(user: StreamUser): void {
+    if (this.#user !== undefined) throw new Error("session stream: it has a request already");
+    this.#user = user;
+    // A stream that was closed before: the user has to hear of it, after its caller.
+    if (this.#isClosed) queueMicrotask(() => user.ended());
   }
 
   /** @returns how many bytes the kernel took; -1: the stream is closed. */
@@ -111,9 +121,9 @@ export class SessionStream {
     this.#socket?.resume();
   }
 
-  /** The exchange is over. @param isClean whether the stream is fit for another one. */
+  /** The request is over. @param isClean whether the stream is fit for another one. */
   release(isClean: boolean): void {
-    this.#exchange = undefined;
+    this.#user = undefined;
     this.served += 1;
     if (this.#isClosed) return;
     if (isClean && this.isKept) this.#keeper?.freed(this);
@@ -135,12 +145,12 @@ export class SessionStream {
   }
 
   #received(chunk: Buffer): void {
-    if (this.#exchange === undefined) this.close();
-    else this.#exchange.receive(chunk);
+    if (this.#user === undefined) this.close();
+    else this.#user.receive(chunk);
   }
 
   #ended(): void {
-    if (this.#exchange === undefined) this.close();
-    else this.#exchange.ended();
+    if (this.#user === undefined) this.close();
+    else this.#user.ended();
   }
 }

@@ -62,12 +62,15 @@ test("a directory alone: one application, with every default", () => {
         concurrency: 0,
         spawnTimeoutMs: 90_000,
         staticFiles: true,
+        bufferRequests: true,
+        bufferAnswers: true,
         showErrors: false,
       },
     ],
     limits: {
       maxHeaderBytes: 16 * 1024,
       maxBodyBytes: 0,
+      headMs: 30_000,
       idleMs: 60_000,
       queueMs: 60_000,
       responseMs: 0,
@@ -78,6 +81,7 @@ test("a directory alone: one application, with every default", () => {
     accessLogFile: undefined,
     drainMs: 30_000,
     silenceMs: 10_000,
+    upgradedMs: 60_000,
     logLevel: 0,
     logFormat: "text",
   });
@@ -112,17 +116,17 @@ workers = 2
 environment = "staging"
 trusted_proxies = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"]
 drain_time = "1m"
-
+upgraded_time = "2m"
 [pool]
 max = 10
 max_per_app = 4
 max_idle_time = "1h"
 max_queue = 100
 global_queue = false
-
 [limits]
 max_header_size = "32k"
 max_body_size = "10m"
+head_time = "5s"
 idle_time = "20s"
 queue_time = "500ms"
 response_time = "2m"
@@ -132,7 +136,6 @@ level = 2
 format = "json"
 access = "json"
 access_file = "log/access.log"
-
 [[apps]]
 name = "shop"
 root = "one"
@@ -143,6 +146,8 @@ concurrency = 5
 spawn_timeout = "30s"
 spawn_method = "conservative"
 static_files = false
+buffer_requests = false
+buffer_answers = false
 show_errors = true
 env = { KEY = "value" }
 
@@ -166,10 +171,12 @@ test("a file: every key, paths relative to where it lies", () => {
     workers: 2,
     trustedProxies: ["127.0.0.1", "10.0.0.0/8", "fd00::/8"],
     drainMs: 60_000,
+    upgradedMs: 120_000,
     pool: { max: 10, maxPerApp: 4, maxIdleSeconds: 3600, maxQueue: 100, globalQueue: false },
     limits: {
       maxHeaderBytes: 32 * 1024,
       maxBodyBytes: 10 * 1024 * 1024,
+      headMs: 5_000,
       idleMs: 20_000,
       queueMs: 500,
       responseMs: 120_000,
@@ -190,6 +197,8 @@ test("a file: every key, paths relative to where it lies", () => {
     concurrency: 5,
     spawnTimeoutMs: 30_000,
     staticFiles: false,
+    bufferRequests: false,
+    bufferAnswers: false,
     showErrors: true,
     env: { KEY: "value" },
   });
@@ -240,10 +249,10 @@ const badFiles: [string, string, string[]][] = [
   ],
   [
     "out of bounds",
-    `workers = 0\ndrain_time = "2h"\n${app}[pool]\nmax = 0\n[limits]\nidle_time = "1h"\n`,
+    `workers = 0\ndrain_time = "2h"\n${app}[pool]\nmax = 0\n[limits]\nidle_time = "25h"\n`,
     [
       "workers: is 0, not a whole number from 1 to 256",
-      'limits.idle_time: is "1h", not a time such as "10s" or "500ms", from 1s to ',
+      'limits.idle_time: is "25h", not a time such as "10s" or "500ms", from 0s to ',
       "pool.max: is 0, not a whole number from 1 to 100000",
       'drain_time: is "2h", not a time',
     ],

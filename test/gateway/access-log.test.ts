@@ -5,14 +5,14 @@ import { join } from "node:path";
 
 import { commonLine, jsonLine } from "../../src/gateway/access-lines.ts";
 import { BufferedLog } from "../../src/gateway/buffered-log.ts";
-import type { Visit } from "../../src/gateway/visit.ts";
+import type { VisitRecord } from "../../src/gateway/visit-record.ts";
 import { until } from "../helpers/condition.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { app } from "./support.ts";
 
 const temporaryDirectory = temporaryDirectories();
 
-function visit(changes: Partial<Visit> = {}): Visit {
+function visit(changes: Partial<VisitRecord> = {}): VisitRecord {
   return {
     id: "an-id",
     receivedMs: performance.now(),
@@ -27,8 +27,6 @@ function visit(changes: Partial<Visit> = {}): Visit {
     status: 200,
     bytes: 512,
     failure: "",
-    uploaded: () => {},
-    ended: () => {},
     ...changes,
   };
 }

@@ -69,6 +69,7 @@ test("a request waits for a server no longer than for an instance, and then is b
   const limits = {
     maxHeaderBytes: 16_384,
     maxBodyBytes: 65_536,
+    headMs: 30_000,
     idleMs: 60_000,
     queueMs: 100,
     responseMs: 0,
@@ -96,6 +97,7 @@ describe("a request whose application has one process, which is busy", () => {
   const limits = {
     maxHeaderBytes: 16_384,
     maxBodyBytes: 65_536,
+    headMs: 30_000,
     idleMs: 60_000,
     queueMs: 100,
     responseMs: 0,

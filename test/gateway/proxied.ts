@@ -1,31 +1,32 @@
 /**
- * The real thing in one process but for its applications: Bun.serve, the handler, the proxy, and
- * the compiled pool server with instances of bun applications that a test writes.
+ * The real thing in one process but for its applications: a worker's listener and visits, and the
+ * compiled pool server with instances of bun applications that a test writes.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Server, Socket } from "bun";
+import type { Socket } from "bun";
 
 import type { AppConfig, GatewayConfig } from "../../src/gateway/config.ts";
-import { createHandler } from "../../src/gateway/handler.ts";
-import { serveOptions } from "../../src/gateway/limits.ts";
 import { PoolLink } from "../../src/gateway/pool-link.ts";
-import { Proxy } from "../../src/gateway/proxy.ts";
-import type { Visit } from "../../src/gateway/visit.ts";
+import type { VisitRecord } from "../../src/gateway/visit-record.ts";
+import { Site } from "../../src/gateway/worker/site.ts";
+import { Visitors } from "../../src/gateway/worker/visitors.ts";
 import { PoolKeeper } from "../../src/gateway/pool-keeper.ts";
 import { duplicate } from "../../src/native/fd.ts";
+import { listenTcp, localAddress } from "../../src/native/listening-socket.ts";
 import { attachPoolServer, type PoolAccess } from "../../src/parent/index.ts";
 import { until } from "../helpers/condition.ts";
-import { app, configOf } from "./support.ts";
+import { app, configOf, recordOf } from "./support.ts";
 
 export class ProxiedGateway implements AsyncDisposable {
   /** The pool server, started anew when it dies. */
   readonly keeper: PoolKeeper;
   readonly #access: PoolAccess;
   readonly link: PoolLink;
-  readonly server: Server<undefined>;
+  readonly visitors: Visitors;
+  readonly port: number;
   /** Visits that are over. */
-  readonly done: Visit[] = [];
+  readonly done: VisitRecord[] = [];
 
   /**
    * @param apps names and programs of the applications; the first is served at every host, the
@@ -62,23 +63,23 @@ export class ProxiedGateway implements AsyncDisposable {
     });
     this.#access = attachPoolServer(duplicate(this.keeper.wakeFd).take());
     this.link = new PoolLink(this.#access, apps);
-    const handler = createHandler({
+    const site = new Site({
       config,
+      link: this.link,
+      maxWaiting: config.pool.maxQueue,
+      onDone: (visit) => this.done.push(recordOf(visit)),
       onFailure: () => {},
-      proxy: new Proxy(this.link, { ...config.limits, maxQueue: config.pool.maxQueue }),
-      onDone: (visit) => this.done.push({ ...visit }),
     });
-    this.server = Bun.serve({
-      ...serveOptions(config.limits),
-      port: 0,
-      hostname: "127.0.0.1",
-      fetch: (request, server) => handler.fetch(request, server),
-      error: (error) => handler.error(error),
-    });
+    this.visitors = new Visitors(site, 10_000);
+    const [socket] = listenTcp({ kind: "tcp", host: "127.0.0.1", port: 0 }, 1);
+    if (socket === undefined) throw new Error("no listening socket");
+    const address = localAddress(socket.number);
+    this.port = address !== undefined && "port" in address ? address.port : 0;
+    this.visitors.listen(socket, undefined);
   }
 
   url(path: string): string {
-    return new URL(path, this.server.url).href;
+    return `http://127.0.0.1:${this.port}${path}`;
   }
 
   fetch(path: string, init?: RequestInit): Promise<Response> {
@@ -87,12 +88,12 @@ export class ProxiedGateway implements AsyncDisposable {
 
   /** A visitor without an HTTP library. */
   connect(): Promise<RawVisitor> {
-    return RawVisitor.connect(this.server.port ?? 0);
+    return RawVisitor.connect(this.port);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.link.close();
-    await this.server.stop(true);
+    this.visitors.close();
     await this.#access.close();
     await this.keeper.close();
   }

@@ -132,14 +132,10 @@ describe("an answer", () => {
       await until("its session is over", async () => (await pool.getActive()) === 0);
     }));
 
-  test("of moderate length that is cut short is no answer", () =>
-    withApp(async (gateway) => {
-      expect((await gateway.fetch("/die-inside?length=100")).status).toBe(502);
-    }));
-
   for (const [version, query] of [
     ["1.1", ""],
     ["1.0", ""],
+    ["1.1", "?length=100"],
     ["1.1", "?length=2000000"],
   ]) {
     const which = `HTTP/${version} ${query}`;
@@ -149,7 +145,7 @@ describe("an answer", () => {
         visitor.send(`GET /die-inside${query} HTTP/${version}\r\nHost: a\r\n\r\n`);
         await visitor.end();
         expect(visitor.received).toContain("begin ");
-        expect(visitor.received).not.toContain("0\r\n\r\n");
+        expect(visitor.received.split("\r\n\r\n", 2)[1]).toMatch(/^(6\r\n)?begin (\r\n)?$/);
         expect(visitor.ended).toBe("reset");
         expect(gateway.done[0]?.failure).toContain("the answer ended");
       }));

@@ -16,9 +16,9 @@ export interface RawCase {
   readonly reached?: readonly string[];
   /** Also the value of this header. */
   readonly header?: readonly [name: string, value: string | undefined];
-  /** What it is when the body broke off: it has not been taken for a whole one. */
-  readonly broken?: boolean;
-  /** It takes seconds: Bun's clock is what it is about. */
+  /** Applications show it each in its own way: as a URL, or not at all. */
+  readonly varies?: boolean;
+  /** It takes seconds: a limit of time is what it is about. */
   readonly slow?: boolean;
   /** How long the application works on it. */
   readonly workMs?: number;

@@ -18,7 +18,6 @@ interface Outcome extends Exchanged {
   readonly reached: readonly Reached[];
 }
 
-/** Bun closes a connection without a whole head after 12 seconds at the latest. */
 const patienceMs = 25_000;
 
 const outcomes = new Map<string, Promise<Outcome>>();
@@ -38,7 +37,8 @@ async function run({ sent, workMs = 0 }: RawCase): Promise<Outcome> {
   const limits = {
     maxHeaderBytes: 16_384,
     maxBodyBytes: 65_536,
-    idleMs: 1,
+    headMs: 3_000,
+    idleMs: 1_000,
     queueMs: 0,
     responseMs: 0,
   };
@@ -49,7 +49,7 @@ async function run({ sent, workMs = 0 }: RawCase): Promise<Outcome> {
     const { answered, closed } = await exchange(site.port, steps, undefined, patienceMs);
     return { answered, closed, reached: site.reached };
   } finally {
-    void site.server.stop(true);
+    site.stop();
   }
 }
 
@@ -68,10 +68,8 @@ for (const { title: section, cases } of rawSections) {
         answered,
       });
       expect(closed).toBe(true);
-      const whole = reached.filter(({ body }) => body !== undefined);
-      const texts = whole.map(({ method, target, body }) => `${method} ${target} ${body}`);
+      const texts = reached.map(({ method, target, body }) => `${method} ${target} ${body}`);
       expect(texts).toEqual([...(raw.reached ?? [])]);
-      if (raw.broken !== true) expect(whole.length).toBe(reached.length);
       if (raw.header !== undefined) {
         const [name, value] = raw.header;
         expect(reached[0]?.headers[name]).toBe(value as string);
@@ -103,9 +101,13 @@ function rowsOf(document: string): Map<string, string> {
 }
 
 /** A case's second and third column. */
-function rowOf({ answers, reached = [], broken }: RawCase): string {
+function rowOf({ answers, reached = [] }: RawCase): string {
   const answer = answers.length === 0 ? "closed" : answers.join(", ");
-  if (broken === true) return `${answer} | a body that breaks off`;
-  const texts = reached.map((text) => `\`${text.trimEnd()}\``);
+  const texts = reached.map((text) => `\`${shown(text.trimEnd())}\``);
   return `${answer} | ${texts.join(", ") || "nothing"}`;
+}
+
+/** Bytes above 127 as escapes. */
+function shown(text: string): string {
+  return text.replace(/[\x80-\xff]/g, (byte) => `\\x${byte.charCodeAt(0).toString(16)}`);
 }

@@ -17,7 +17,7 @@ const temporaryDirectory = temporaryDirectories();
 const startGateway = gateways();
 const cases = [...bodySections, ...headSections]
   .flatMap((section) => section.cases)
-  .filter(({ slow }) => slow !== true);
+  .filter(({ slow, varies }) => slow !== true && varies !== true);
 
 /** Each notes a request, one JSON text in a line, when all of its body is there. */
 const applications: Readonly<Record<string, string>> = {

@@ -16,7 +16,7 @@ const router = new Router([
 ]);
 
 function routed(host: string, path: string): string | undefined {
-  return router.route(host, path)?.name;
+  return router.route(host, path)?.app.name;
 }
 
 test("an exact host comes before a wildcard, a longer wildcard before a shorter one", () => {
@@ -63,5 +63,17 @@ test("hosts are names, IPv4 and IPv6 addresses, with a port or without", () => {
   const wrong = ["", "a b", "a/b", "u@a", 'a"b', "a,b", "a:", "a:x", "a:65536", "[::1", "::1", "é"];
   for (const host of [...wrong, "-a", ".a", "a\n", "a:80\n", "a".repeat(300)]) {
     expect(isHost(host)).toBe(false);
+  }
+});
+
+test("prefixes are compared decoded; what is below is as it was sent", () => {
+  const cafe = new Router([app("cafe", { prefix: "/café" }), app("shop", { prefix: "/shop" })]);
+  const shop = (path: string) => cafe.route("a", path);
+  expect(shop("/s%68op/a%20b")).toMatchObject({ script: "/shop", below: "/a%20b" });
+  expect(shop("/%73%68%6f%70")).toMatchObject({ app: { name: "shop" }, below: "" });
+  expect(shop("/caf%C3%A9/x")).toMatchObject({ script: "/caf\xc3\xa9", below: "/x" });
+  expect(shop("/caf\xc3\xa9/x")).toMatchObject({ app: { name: "cafe" }, below: "/x" });
+  for (const other of ["/sh%6fpping", "/shop%2fa", "/%2fshop", "/s%68o", "/caf%E9"]) {
+    expect(shop(other)).toBeUndefined();
   }
 });

@@ -209,7 +209,7 @@ test("a large file comes whole, under no name, and leaves no descriptor open", a
   expect(Buffer.from(await response.arrayBuffer()).equals(large)).toBe(true);
   expect(response.headers.get("content-length")).toBe("3000000");
   expect(response.headers.get("content-type")).toBe("application/octet-stream");
-  expect(response.headers.get("content-disposition")).toBe("inline");
+  expect(response.headers.get("content-disposition")).toBeNull();
   for (let i = 0; i < 50; i += 1) {
     const headers = { Range: "bytes=100000-2000000" };
     const part = await (await fetch(site.url("/large.bin"), { headers })).arrayBuffer();
@@ -235,8 +235,8 @@ test("the file that was opened is the one that is sent, whatever becomes of its 
   }
 });
 
-function names(path: string, prefix = "/"): string[] {
-  return fileNames(path, prefix);
+function names(below: string): string[] {
+  return fileNames(below);
 }
 
 test("which files a path may mean", () => {
@@ -244,8 +244,7 @@ test("which files a path may mean", () => {
   expect(names("/a")).toEqual(["a", "a.html"]);
   expect(names("/a.b/c")).toEqual(["a.b/c", "a.b/c.html"]);
   expect(names("/a.css")).toEqual(["a.css"]);
-  expect(names("/shop", "/shop")).toEqual(["index.html"]);
-  expect(names("/shop/a.css", "/shop")).toEqual(["a.css"]);
+  expect(names("")).toEqual(["index.html"]);
   for (const none of ["//a", "/a//b", "/.a", "/a/.b", "/%2ea", "/a%2fb", "/a%5cb", "/a%00"]) {
     expect(names(none)).toEqual([]);
   }

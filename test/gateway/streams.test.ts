@@ -1,5 +1,9 @@
-/** Bodies larger than anyone wants to hold: they wait where they are until somebody reads them. */
+/**
+ * Bodies larger than anyone wants to hold, where nothing is buffered: they wait where they are
+ * until somebody reads them.
+ */
 import { expect, test } from "bun:test";
+import type { GatewayConfig } from "../../src/gateway/config.ts";
 import { until } from "../helpers/condition.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { ProxiedGateway } from "./proxied.ts";
@@ -37,8 +41,14 @@ const program = `
   export default { fetch: (request) => paths[new URL(request.url).pathname](request) };
 `;
 
+const unbuffered = { bufferRequests: false, bufferAnswers: false };
+
+function start(changes: Partial<GatewayConfig>): ProxiedGateway {
+  return ProxiedGateway.start(temporaryDirectory(), { main: program }, changes, [], unbuffered);
+}
+
 test("a download goes as fast as the visitor reads, and no further", async () => {
-  await using gateway = ProxiedGateway.start(temporaryDirectory(), { main: program });
+  await using gateway = start({});
   const response = await gateway.fetch("/down");
   const count = async (): Promise<number> => Number(await (await gateway.fetch("/count")).text());
   const reader = response.body?.getReader();
@@ -61,11 +71,12 @@ test("an upload goes as fast as the application reads, and no further", async ()
   const limits = {
     maxHeaderBytes: 16_384,
     maxBodyBytes: 0,
+    headMs: 30_000,
     idleMs: 60_000,
     queueMs: 0,
     responseMs: 0,
   };
-  await using gateway = ProxiedGateway.start(temporaryDirectory(), { main: program }, { limits });
+  await using gateway = start({ limits });
   for (const framing of ["Content-Length: 67108864", "Transfer-Encoding: chunked"]) {
     const visitor = await gateway.connect();
     visitor.send(`POST /up HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n`);

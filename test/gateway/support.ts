@@ -1,17 +1,24 @@
 /**
- * A real Bun.serve with the handler, and a proxy that stands for applications: it notes what would
- * reach them, reads bodies to their end, and answers as the path tells it to.
+ * A real worker's listener and visits, and one instance that stands for applications, in the test's
+ * own process: it notes what reaches it, and answers as the test tells it to.
  */
 import { afterEach } from "bun:test";
-import type { Server } from "bun";
+import type { Socket } from "bun";
 
 import type { AppConfig, GatewayConfig } from "../../src/gateway/config.ts";
-import type { RequestProxy } from "../../src/gateway/answer.ts";
 import { logFailure } from "../../src/gateway/failure-log.ts";
-import { createHandler } from "../../src/gateway/handler.ts";
-import { serveOptions } from "../../src/gateway/limits.ts";
-import { Upload } from "../../src/gateway/upload.ts";
-import type { Visit } from "../../src/gateway/visit.ts";
+import { Certificates } from "../../src/gateway/tls.ts";
+import type { VisitRecord } from "../../src/gateway/visit-record.ts";
+import { Site } from "../../src/gateway/worker/site.ts";
+import { Visitors } from "../../src/gateway/worker/visitors.ts";
+import { putOnEventLoop } from "../../src/native/event-loop.ts";
+import { listenPath, listenTcp, localAddress } from "../../src/native/listening-socket.ts";
+import { socketPair } from "../../src/native/socket.ts";
+import { Session } from "../../src/parent/session.ts";
+import type { Waiter } from "../../src/parent/session-line.ts";
+import { SessionStream } from "../../src/parent/session-stream.ts";
+import { Decoder } from "../../src/wire/decoder.ts";
+import { MAX_SESSION_HEADER_BYTES, parseSessionHeaders } from "../../src/wire/session-headers.ts";
 
 export function app(name: string, changes: Partial<AppConfig> = {}): AppConfig {
   return {
@@ -27,6 +34,8 @@ export function app(name: string, changes: Partial<AppConfig> = {}): AppConfig {
     concurrency: 0,
     spawnTimeoutMs: 1000,
     staticFiles: false,
+    bufferRequests: true,
+    bufferAnswers: true,
     showErrors: false,
     ...changes,
   };
@@ -42,6 +51,7 @@ export function configOf(changes: Partial<GatewayConfig> = {}): GatewayConfig {
     limits: {
       maxHeaderBytes: 16 * 1024,
       maxBodyBytes: 64 * 1024,
+      headMs: 30_000,
       idleMs: 60_000,
       queueMs: 0,
       responseMs: 0,
@@ -52,28 +62,40 @@ export function configOf(changes: Partial<GatewayConfig> = {}): GatewayConfig {
     accessLogFile: undefined,
     drainMs: 1000,
     silenceMs: 10_000,
+    upgradedMs: 1000,
     logLevel: 0,
     logFormat: "text",
     ...changes,
   };
 }
 
-/** One request as an application would get it. */
+/** One request as an application gets it. */
 export interface Reached {
   readonly app: string;
   readonly method: string;
   readonly target: string;
+  /** By their names as HTTP has them, in lower case. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Undefined: the body broke off. */
-  readonly body: string | undefined;
+  /** One character per byte. */
+  readonly body: string;
 }
 
-type Listen = { readonly unix: string } | { readonly port: 0; readonly tls: Bun.TLSOptions };
+/** What the application answers; undefined: 200 and `reached`. */
+export type Behave = (
+  request: Reached,
+  /** Resolves when the session ends. */
+  gone: Promise<void>,
+) => Response | undefined | Promise<Response | undefined>;
+
+type Listen = { readonly unix: string } | { readonly tls: GatewayConfig["tls"] };
+
+/** Streams of one request each. */
+const keeper = { freed: (stream: SessionStream) => stream.close(), closed: () => {} };
 
 export class Gateway {
-  readonly server: Server<undefined>;
+  readonly port: number;
   readonly reached: Reached[] = [];
-  readonly done: Visit[] = [];
+  readonly done: VisitRecord[] = [];
   /** Lines of its own log, level first. */
   readonly logged: string[] = [];
   readonly log = {
@@ -84,70 +106,144 @@ export class Gateway {
       this.logged.push(`error ${event} ${fields["cause"]}`);
     },
   };
-  /** What the application does instead of answering `reached`. */
-  behave: (request: Request, visit: Visit) => Response | undefined | Promise<Response | undefined>;
-
-  readonly #maxBodyBytes: number;
+  behave: Behave = () => undefined;
+  /** If it is set, no request gets a session: this is why. */
+  refusal: unknown;
+  readonly #visitors: Visitors;
+  readonly #secure: boolean;
 
   constructor(config: GatewayConfig, listen?: Listen) {
-    this.behave = () => undefined;
-    const proxy: RequestProxy = { serve: (to, request, visit) => this.#serve(to, request, visit) };
-    this.#maxBodyBytes = config.limits.maxBodyBytes;
-    const handler = createHandler({
+    const site = new Site({
       config,
-      proxy,
-      onDone: (visit) => this.done.push({ ...visit }),
+      link: this,
+      maxWaiting: 0,
+      onDone: (visit) => this.done.push(recordOf(visit)),
       onFailure: (error, visit) => logFailure(this.log, error, visit),
     });
-    // Bun's types give Unix sockets no idle time; Bun does.
-    this.server = Bun.serve({
-      ...serveOptions(config.limits),
-      ...(listen ?? { port: 0, hostname: "127.0.0.1" }),
-      fetch: (request: Request, server: Server<undefined>) => handler.fetch(request, server),
-      error: (error: unknown) => handler.error(error),
-    } as Bun.Serve.Options<undefined>);
-  }
-
-  get port(): number {
-    return this.server.port ?? 0;
+    this.#visitors = new Visitors(site, 1000);
+    const isUnix = listen !== undefined && "unix" in listen;
+    const [socket] = isUnix
+      ? [listenPath(listen.unix)]
+      : listenTcp({ kind: "tcp", host: "127.0.0.1", port: 0 }, 1);
+    if (socket === undefined) throw new Error("no listening socket");
+    const address = localAddress(socket.number);
+    this.port = address !== undefined && "port" in address ? address.port : 0;
+    const tls = listen !== undefined && "tls" in listen ? listen.tls : undefined;
+    this.#secure = tls !== undefined;
+    this.#visitors.listen(socket, tls === undefined ? undefined : Certificates.read(tls));
   }
 
   url(path: string): string {
-    return new URL(path, this.server.url).href;
+    return `${this.#secure ? "https" : "http"}://127.0.0.1:${this.port}${path}`;
   }
 
-  async #serve(to: AppConfig, request: Request, visit: Visit): Promise<Response> {
-    const seen = {
-      app: to.name,
-      method: request.method,
-      target: visit.target,
-      headers: Object.fromEntries(request.headers),
-    };
-    let body: string | undefined;
-    try {
-      body = await this.#read(request, visit);
-    } finally {
-      this.reached.push({ ...seen, body });
+  stop(): void {
+    this.#visitors.close();
+  }
+
+  /** For visits. */
+  take(to: AppConfig, waiter: Waiter): void {
+    if (this.refusal !== undefined) return waiter.fail(this.refusal);
+    const [ours, theirs] = socketPair();
+    const stream = new SessionStream(new Session(1, 1, ours, () => {}), keeper, true);
+    void this.#connect(to, stream, theirs).then(() => waiter.serve(stream));
+  }
+
+  /** For visits: with no session to be had, it would be asked again. */
+  get isClosed(): boolean {
+    return this.refusal !== undefined;
+  }
+
+  /** For visits. */
+  leave(): void {}
+
+  async #connect(to: AppConfig, stream: SessionStream, theirs: ReturnType<typeof socketPair>[1]) {
+    await stream.open();
+    const instance = new StandIn(async (reached, gone) => {
+      this.reached.push({ app: to.name, ...reached });
+      return (await this.behave({ app: to.name, ...reached }, gone)) ?? new Response("reached");
+    });
+    await putOnEventLoop(theirs, { data: instance, socket: StandIn.handlers, allowHalfOpen: true });
+  }
+}
+
+/** A record that stays as it is. */
+export function recordOf(visit: VisitRecord): VisitRecord {
+  const { id, receivedMs, remoteAddress, scheme, host, method, target, app: to } = visit;
+  const { queueMs, pid, status, bytes, failure } = visit;
+  const asked = { id, receivedMs, remoteAddress, scheme, host, method, target, app: to };
+  return { ...asked, queueMs, pid, status, bytes, failure };
+}
+
+type Answering = (reached: Omit<Reached, "app">, gone: Promise<void>) => Promise<Response>;
+
+/** The instance's end of one session. */
+class StandIn {
+  readonly #answer: Answering;
+  readonly #decoder = new Decoder();
+  readonly #gone = Promise.withResolvers<void>();
+  #variables: Map<string, string> | undefined;
+  #body = "";
+  #isAsked = false;
+
+  static readonly handlers = {
+    data: (socket: Socket<StandIn>, bytes: Buffer) => socket.data.#received(socket, bytes),
+    end: (socket: Socket<StandIn>) => void socket.end(),
+    close: (socket: Socket<StandIn>) => socket.data.#gone.resolve(),
+    error: () => {},
+  };
+
+  constructor(answer: Answering) {
+    this.#answer = answer;
+  }
+
+  #received(socket: Socket<StandIn>, bytes: Buffer): void {
+    if (this.#variables === undefined) {
+      this.#decoder.push(bytes);
+      const block = this.#decoder.nextScalar(MAX_SESSION_HEADER_BYTES);
+      if (block === undefined) return;
+      this.#variables = new Map(parseSessionHeaders(block));
+      this.#body = Buffer.from(this.#decoder.takeRest()).toString("latin1");
+    } else {
+      this.#body += bytes.toString("latin1");
     }
-    // No application answers within the turn of the event loop that brings the request.
-    await Bun.sleep(5);
-    const answer = (await this.behave(request, visit)) ?? new Response("reached");
-    visit.ended();
-    return answer;
+    const length = Number(this.#variables.get("CONTENT_LENGTH") ?? 0);
+    if (this.#isAsked || this.#body.length < length) return;
+    this.#isAsked = true;
+    void this.#respond(socket, this.#variables);
   }
 
-  async #read({ body }: Request, visit: Visit): Promise<string> {
-    if (body === null) return "";
-    const chunks = await Array.fromAsync(new Upload(body, this.#maxBodyBytes, visit.uploaded));
-    return Buffer.concat(chunks).toString("latin1");
+  async #respond(socket: Socket<StandIn>, variables: ReadonlyMap<string, string>): Promise<void> {
+    const method = variables.get("REQUEST_METHOD") ?? "";
+    const target = variables.get("REQUEST_URI") ?? "";
+    const headers = headersOf(variables);
+    const reached = { method, target, headers, body: this.#body };
+    const answer = await this.#answer(reached, this.#gone.promise);
+    const body = Buffer.from(await answer.arrayBuffer());
+    const lines = [...answer.headers].map(([name, value]) => `${name}: ${value}\r\n`);
+    // Response adds a type that nobody gave.
+    const given = lines.filter((line) => !line.startsWith("content-type: text/plain;charset"));
+    const length = `Content-Length: ${body.length}\r\n`;
+    const head = `Status: ${answer.status}\r\n${given.join("")}${length}\r\n`;
+    socket.write(Buffer.concat([Buffer.from(head, "latin1"), body]));
   }
+}
+
+function headersOf(variables: ReadonlyMap<string, string>): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const [name, value] of variables) {
+    const plain = /^(?:HTTP_(.*)|(CONTENT_.*))$/.exec(name);
+    const header = plain?.[1] ?? plain?.[2];
+    if (header !== undefined) headers[header.toLowerCase().replaceAll("_", "-")] = value;
+  }
+  return headers;
 }
 
 /** To be called once at the top of a test file. */
 export function gateways(): (changes?: Partial<GatewayConfig>, listen?: Listen) => Gateway {
   const started: Gateway[] = [];
   afterEach(() => {
-    for (const gateway of started.splice(0)) void gateway.server.stop(true);
+    for (const gateway of started.splice(0)) gateway.stop();
   });
   return (changes = {}, listen) => {
     const gateway = new Gateway(configOf(changes), listen);

@@ -4,7 +4,6 @@ import { join } from "node:path";
 
 import {
   adoptListener,
-  countConnections,
   isIpAddress,
   listenPath,
   listenShared,
@@ -15,13 +14,7 @@ import {
 } from "../../src/native/listening-socket.ts";
 import { OwnedFd } from "../../src/native/owned-fd.ts";
 import { makePipe } from "../../src/native/pipe.ts";
-import {
-  connectUnix,
-  listenUnix,
-  abstractAddress,
-  pathAddress,
-  socketPair,
-} from "../../src/native/socket.ts";
+import { listenUnix, abstractAddress, pathAddress, socketPair } from "../../src/native/socket.ts";
 import {
   countDescriptors,
   descriptorFlags,
@@ -140,25 +133,3 @@ test("an inherited listener becomes non-blocking and close-on-exec; what is none
   expect(adoptListener(999_999)).toBe("it is not a socket");
   closeAll([readEnd, writeEnd, ...pair]);
 });
-
-test("connections that were accepted on an address are counted, nothing else", () => {
-  const path = join(temporaryDirectory(), "s");
-  using listener = listenPath(path);
-  const names = [{ kind: "unix", path } as const];
-  expect(countConnections(names)).toBe(0);
-  using client = connectUnix(pathAddress(path)) as OwnedFd;
-  expect(client.open).toBe(true);
-  expect(countConnections(names)).toBe(0);
-  using accepted = accept(listener);
-  expect(accepted.open).toBe(true);
-  expect(countConnections(names)).toBe(1);
-});
-
-/** Node's and Bun's own listeners cannot accept on a descriptor of ours; C can. */
-function accept(listener: OwnedFd): OwnedFd {
-  const { dlopen } = require("bun:ffi") as typeof import("bun:ffi");
-  const { symbols } = dlopen("libc.so.6", {
-    accept: { args: ["i32", "ptr", "ptr"], returns: "i32" },
-  });
-  return new OwnedFd(symbols.accept(listener.number, null, null));
-}

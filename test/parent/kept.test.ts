@@ -6,8 +6,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { Application, SessionError } from "../../src/parent/index.ts";
-import { prepareRequest } from "../../src/parent/request.ts";
+import { SessionError } from "../../src/parent/index.ts";
 import { encodeRecall } from "../../src/wire/replies.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
@@ -90,22 +89,14 @@ describe("a session that is kept", () => {
       expect(await (await answer).text()).toBe("hi");
     }));
 
-  test("is closed when the signal is aborted that is made only for what lasts", () =>
+  test("is closed when the signal is aborted while the body comes", () =>
     Scene.with(async (scene) => {
-      const first = await scene.first();
-      const reason = new Error("not wanted");
-      const send = (signal: () => AbortSignal) =>
-        scene.pool.send(new Application(app), prepareRequest(get), { signal });
-      // While the answer is waited for.
-      const waiting = rejection(send(() => AbortSignal.abort(reason)));
-      await first.next();
-      expect(await waiting).toBe(reason);
-      // While its body is.
       const aborter = new AbortController();
-      const answer = send(() => aborter.signal);
-      const second = await scene.grant(1);
-      await second.next();
-      await second.write("Status: 200 OK\r\nContent-Length: 2\r\n\r\nh");
+      const reason = new Error("not wanted");
+      const instance = await scene.first();
+      const answer = scene.pool.request(app, { ...get, signal: aborter.signal });
+      await instance.next();
+      await instance.write("Status: 200 OK\r\nContent-Length: 2\r\n\r\nh");
       const text = rejection((await answer).text());
       aborter.abort(reason);
       expect(await text).toBe(reason);

@@ -1,6 +1,7 @@
 /** Answers of the gateway itself: errors, ids, the connection's end, TLS. */
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 
 import { BadRequestError, BodyTooLargeError } from "../../src/gateway/proxy-errors.ts";
@@ -13,10 +14,11 @@ import {
   SessionError,
   SpawnError,
 } from "../../src/parent/errors.ts";
+import { makeCertificate } from "../helpers/certificates.ts";
 import { until } from "../helpers/condition.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { exchange } from "./raw-exchange.ts";
-import { app, gateways } from "./support.ts";
+import { app, configOf, gateways } from "./support.ts";
 
 const gateway = gateways();
 const directory = temporaryDirectories();
@@ -39,7 +41,7 @@ const failures: [error: Error, status: number, level: string, retryAfter?: strin
 for (const [error, status, level, retryAfter = null] of failures) {
   test(`${error.name} is answered ${status}, and tells visitors nothing of the inside`, async () => {
     const site = gateway();
-    site.behave = () => Promise.reject(error);
+    site.refusal = error;
     const response = await fetch(site.url("/"));
     const body = await response.text();
     expect(response.status).toBe(status);
@@ -58,7 +60,7 @@ for (const [error, status, level, retryAfter = null] of failures) {
 
 test("where errors may be shown, the application's own page is the answer", async () => {
   const site = gateway({ apps: [app("main", { showErrors: true })] });
-  site.behave = () => Promise.reject(new SpawnError("why", Buffer.from("<h1>é why</h1>")));
+  site.refusal = new SpawnError("why", Buffer.from("<h1>é why</h1>"));
   const response = await fetch(site.url("/"));
   expect(response.status).toBe(500);
   expect(response.headers.get("content-type")).toBe("text/html; charset=utf-8");
@@ -84,22 +86,37 @@ test("an error answers HEAD without a body", async () => {
   expect(answered).toEndWith("\r\n\r\n");
 });
 
-test("a visitor who leaves is counted as one, once", async () => {
+for (const how of ["a reset", "a close that may only be the end of his side"]) {
+  test(`a visitor who leaves is counted as one, once, and the application told: ${how}`, async () => {
+    const site = gateway();
+    const asked = Promise.withResolvers<void>();
+    const told = Promise.withResolvers<void>();
+    site.behave = async (_, gone) => {
+      asked.resolve();
+      await gone;
+      told.resolve();
+      return undefined;
+    };
+    const visitor = connect(site.port, "127.0.0.1");
+    visitor.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    await asked.promise;
+    if (how === "a reset") visitor.resetAndDestroy();
+    else visitor.destroy();
+    await told.promise;
+    await until("the visit has ended", () => site.done.length === 1);
+    expect(site.done).toMatchObject([{ status: 499, failure: "the visitor has left" }]);
+  });
+}
+
+test("a visitor who has only ended his side gets his answer, however long it takes", async () => {
   const site = gateway();
-  const asked = Promise.withResolvers<void>();
-  site.behave = (request) => {
-    asked.resolve();
-    const left = Promise.withResolvers<never>();
-    request.signal.addEventListener("abort", () => left.reject(new Error("left")));
-    return left.promise;
-  };
-  const leaving = new AbortController();
-  const answer = fetch(site.url("/"), { signal: leaving.signal }).catch(() => "left");
-  await asked.promise;
-  leaving.abort();
-  expect(await answer).toBe("left");
-  await until("the visit has ended", () => site.done.length === 1);
-  expect(site.done).toMatchObject([{ status: 499, failure: "left" }]);
+  site.behave = () => Bun.sleep(1200).then(() => undefined);
+  const { answered } = await exchange(site.port, [
+    "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    { close: "writing" },
+  ]);
+  expect(answered).toStartWith("HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\n");
+  expect(answered).toEndWith("\r\n\r\nreached");
 });
 
 test("every request ends once, with what became of it", async () => {
@@ -132,14 +149,14 @@ test("a connection that will be closed is said to be, and is closed", async () =
   expect(kept.answered).not.toContain("Connection:");
 });
 
-test("the limit of a head holds, below and above what Bun has by itself", async () => {
+test("the limit of a head holds", async () => {
   const large = `GET / HTTP/1.1\r\nX-Large: ${"x".repeat(30_000)}\r\n${head}`;
   for (const [maxHeaderBytes, answer] of [
     [4096, "HTTP/1.1 431 "],
     [64 * 1024, "HTTP/1.1 200 "],
   ] as const) {
     const site = gateway({
-      limits: { maxHeaderBytes, maxBodyBytes: 0, idleMs: 60_000, queueMs: 0, responseMs: 0 },
+      limits: { ...configOf().limits, maxHeaderBytes },
     });
     expect((await exchange(site.port, [large])).answered).toStartWith(answer);
   }
@@ -147,20 +164,20 @@ test("the limit of a head holds, below and above what Bun has by itself", async 
 
 test("over TLS the scheme is https, and files are sent as well", async () => {
   const certificates = directory();
-  const [cert, key] = [join(certificates, "cert.pem"), join(certificates, "key.pem")];
-  const options =
-    "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 " +
-    `-subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout ${key} -out ${cert}`;
-  const made = Bun.spawnSync(["openssl", ...options.split(" ")]);
-  expect(made.exitCode).toBe(0);
+  makeCertificate(certificates, "localhost", ["localhost"]);
+  const [certificateFile, keyFile] = ["pem", "key"].map(
+    (end) => `${certificates}/localhost.${end}`,
+  );
+  const certificate = { hosts: [], certificateFile: certificateFile ?? "", keyFile: keyFile ?? "" };
   const root = directory();
   await Bun.write(join(root, "public/large.bin"), new Uint8Array(1_000_000));
+  const certificatesOnly = { redirectPort: undefined, strictTransport: undefined };
   const site = gateway(
     { apps: [app("main", { root, staticFiles: true })] },
-    { port: 0, tls: { cert: Bun.file(cert), key: Bun.file(key) } },
+    { tls: { certificates: [certificate], ...certificatesOnly } },
   );
-  const tls = { ca: readFileSync(cert, "utf8") };
   const origin = `https://localhost:${site.port}`;
+  const tls = { ca: readFileSync(certificate.certificateFile, "utf8") };
   expect(await (await fetch(`${origin}/`, { tls })).text()).toBe("reached");
   expect(site.done).toMatchObject([{ scheme: "https" }]);
   expect(site.reached[0]?.headers["x-forwarded-proto"]).toBe("https");

@@ -1,0 +1,146 @@
+/**
+ * What an instance answers, taken apart as it comes: interim heads, the head, the body without its
+ * framing, and whether the stream is where another answer could begin. It knows neither the stream
+ * nor the visitor.
+ */
+import {
+  type AnswerFraming,
+  type AnswerHead,
+  endOfAnswerHead,
+  maxAnswerHeadBytes,
+  parseAnswerHead,
+} from "../../http/answer-head.ts";
+import { FieldNames } from "../../http/field-names.ts";
+import { fromBytes } from "../../wire/bytes.ts";
+import { ChunkedDecoder } from "../../wire/chunked.ts";
+import { ProtocolError } from "../../wire/protocol-error.ts";
+import { reasonOf } from "./reasons.ts";
+
+/** Headers that every answer has from us. */
+const names = new FieldNames((lowerCase) => (lowerCase === "x-request-id" ? "drop" : ""));
+
+/** Who gets what an answer holds. */
+export interface AnswerSink {
+  /** 1xx, but for 101. */
+  interim(head: AnswerHead): void;
+  /** 101: what follows are bytes of another protocol. */
+  switched(head: AnswerHead): void;
+  head(head: AnswerHead): void;
+  body(bytes: Uint8Array): void;
+  /** @param isClean whether nothing came behind it, so that another answer could follow. */
+  end(isClean: boolean): void;
+}
+
+export class AnswerReader {
+  readonly #sink: AnswerSink;
+  readonly #isHead: boolean;
+  #state: "head" | "body" | "switched" | "over" = "head";
+  /** Of a head that is not whole: its bytes so far. */
+  #begun: Buffer | undefined;
+  #framing: AnswerFraming = { kind: "stream" };
+  #missing = 0;
+  #chunked: ChunkedDecoder | undefined;
+  /** Whether any byte of an answer has come. */
+  hasBegun = false;
+
+  /** @param isHead whether the request is a HEAD: its answer has no body, whatever it says. */
+  constructor(sink: AnswerSink, isHead: boolean) {
+    this.#sink = sink;
+    this.#isHead = isHead;
+  }
+
+  /** Bytes have come; they stay ours. @throws ProtocolError. */
+  push(chunk: Buffer): void {
+    this.hasBegun = true;
+    switch (this.#state) {
+      case "head":
+        return this.#pushHead(chunk);
+      case "body":
+        return this.#pushBody(chunk);
+      case "switched":
+        return this.#sink.body(chunk);
+      case "over":
+        return;
+    }
+  }
+
+  /** The instance has ended the stream. @throws ProtocolError where the answer is not whole. */
+  ended(): void {
+    if (this.#state === "over") return;
+    if (this.#state === "head") throw endedEarly(this.#begun?.length ?? 0);
+    if (this.#state === "switched" || this.#framing.kind === "stream") return this.#end(false);
+    const short = `${this.#missing} bytes short of its Content-Length`;
+    const how = this.#framing.kind === "length" ? short : "before its last chunk";
+    throw new ProtocolError(`the answer ended ${how}`);
+  }
+
+  #pushHead(chunk: Buffer): void {
+    const data = this.#begun === undefined ? chunk : Buffer.concat([this.#begun, chunk]);
+    this.#begun = undefined;
+    const text = fromBytes(data, 0, Math.min(data.length, maxAnswerHeadBytes + 4));
+    const end = endOfAnswerHead(text);
+    if ((end?.head ?? data.length) > maxAnswerHeadBytes) {
+      const limit = `${maxAnswerHeadBytes} bytes`;
+      throw new ProtocolError(`answer of the instance: its head exceeds ${limit}`);
+    }
+    if (end === undefined) {
+      this.#begun = data;
+      return;
+    }
+    const head = parseAnswerHead(text.slice(0, end.head), names, reasonOf, this.#isHead);
+    this.#take(head, data.subarray(end.body));
+  }
+
+  #take(head: AnswerHead, rest: Buffer): void {
+    if (head.status === 101) {
+      this.#state = "switched";
+      this.#sink.switched(head);
+      if (rest.length > 0) this.#sink.body(rest);
+      return;
+    }
+    if (head.status < 200) {
+      this.#sink.interim(head);
+      if (rest.length > 0) this.#pushHead(rest);
+      return;
+    }
+    this.#state = "body";
+    this.#framing = head.framing;
+    if (head.framing.kind === "length") this.#missing = head.framing.bytes;
+    if (head.framing.kind === "chunked") this.#chunked = new ChunkedDecoder();
+    this.#sink.head(head);
+    this.#pushBody(rest);
+  }
+
+  #pushBody(chunk: Uint8Array): void {
+    if (this.#chunked !== undefined) return this.#pushChunks(this.#chunked, chunk);
+    if (this.#framing.kind === "stream") {
+      if (chunk.length > 0) this.#sink.body(chunk);
+      return;
+    }
+    const wanted = chunk.length <= this.#missing ? chunk : chunk.subarray(0, this.#missing);
+    this.#missing -= wanted.length;
+    if (wanted.length > 0) this.#sink.body(wanted);
+    // What is more than announced is dropped, and the stream with it.
+    if (this.#missing === 0) this.#end(wanted.length === chunk.length);
+  }
+
+  #pushChunks(decoder: ChunkedDecoder, chunk: Uint8Array): void {
+    const taken = decoder.push(chunk, this.#deliver);
+    if (decoder.isDone) this.#end(taken === chunk.length);
+  }
+
+  readonly #deliver = (part: Uint8Array): void => this.#sink.body(part);
+
+  #end(isClean: boolean): void {
+    this.#state = "over";
+    this.#sink.end(isClean);
+  }
+}
+
+function endedEarly(bytes: number): ProtocolError {
+  return new ProtocolError(
+    bytes === 0
+      ? "answer of the instance: it closed without one"
+      : `answer of the instance: it ended inside its head, after ${bytes} bytes`,
+  );
+}

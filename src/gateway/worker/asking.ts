@@ -1,0 +1,307 @@
+/**
+ * Asking: one request on its way to an instance, from the moment it waits for a session until its
+ * answer ends. Rules:
+ * - It is repeated when its instance ended before the first byte of an answer, if the method allows
+ *   that (RFC 9110, 9.2.2) and the body is still here: after a kept session, whose end may have
+ *   crossed the request, on a fresh one; after a fresh one, once more.
+ * - Waiting for a session and waiting for the answer have limits of their own. The second does not
+ *   run while the instance takes the request, or while the visitor has yet to send it.
+ * - The instance may answer before it has read the request: its answer counts; such a stream serves
+ *   no further request, nor does one with bytes behind an answer.
+ * - It ends once: whole, failed, or given up.
+ */
+import type { AnswerHead } from "../../http/answer-head.ts";
+import {
+  AnswerTimeoutError,
+  BusyError,
+  ServerGoneError,
+  SessionError,
+} from "../../parent/errors.ts";
+import type { Waiter } from "../../parent/session-line.ts";
+import type { SessionStream, StreamUser } from "../../parent/session-stream.ts";
+import { ProtocolError } from "../../wire/protocol-error.ts";
+import type { AppConfig } from "../config.ts";
+import { AnswerReader, type AnswerSink } from "./answer-reader.ts";
+import { RequestSender, type UploadFraming } from "./request-sender.ts";
+import type { Site } from "./site.ts";
+import type { Upload } from "./upload.ts";
+
+/** Who asks. */
+export interface Asker extends Omit<AnswerSink, "end"> {
+  readonly method: string;
+  /** The session is over, and the answer with it. */
+  answered(): void;
+  /** What has come so far may go out. */
+  flush(): void;
+  /** There is no answer, or no more of it. */
+  failed(error: unknown): void;
+  /** Whether more of the answer would have to wait. */
+  readonly isFull: boolean;
+  /** The instance takes bytes again. */
+  instanceTakes(): void;
+  /** After a switch: it has ended its side. */
+  instanceEnded(): void;
+}
+
+export interface Asked {
+  readonly app: AppConfig;
+  /** Variables, without those that say where the body ends. */
+  readonly block: string;
+  /** Of the body if the visitor has said so; undefined: there is none, or it is in chunks. */
+  readonly contentLength: number | undefined;
+  readonly upload: Upload | undefined;
+}
+
+/** How long a request waits for a pool server if it may wait for an instance without limit. */
+const defaultWaitMs = 10_000;
+
+const repeatable = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
+
+export class Asking implements Waiter, StreamUser, AnswerSink {
+  needsFresh = false;
+  readonly maxWaiting: number;
+  readonly #site: Site;
+  readonly #asker: Asker;
+  readonly #asked: Asked;
+  readonly #beganMs = performance.now();
+  /** Until when it waits for a pool server. */
+  readonly #deadlineMs: number;
+  #stream: SessionStream | undefined;
+  #sender: RequestSender | undefined;
+  #reader: AnswerReader | undefined;
+  #state: "waiting" | "asking" | "answering" | "switched" | "over" = "waiting";
+  /** Whether an instance has failed it on a fresh session. */
+  #hasFailed = false;
+  #isPaused = false;
+  /** Whether the answer came to its end. */
+  #isWhole = false;
+  #waitedMs = 0;
+  #pid = 0;
+  /** Since when the instance has let us wait, and what it had taken then. */
+  #sinceMs = 0;
+  #sentBytes = -1;
+
+  constructor(site: Site, asker: Asker, asked: Asked) {
+    this.#site = site;
+    this.#asker = asker;
+    this.#asked = asked;
+    this.maxWaiting = site.maxWaiting;
+    this.#deadlineMs = this.#beganMs + (site.config.limits.queueMs || defaultWaitMs);
+  }
+
+  /** How long it has waited for a session, in milliseconds. */
+  get waitedMs(): number {
+    return this.#state === "waiting" ? performance.now() - this.#beganMs : this.#waitedMs;
+  }
+
+  /** The instance's process; 0: none. */
+  get pid(): number {
+    return this.#pid;
+  }
+
+  begin(): void {
+    const leftMs = this.#deadlineMs - performance.now();
+    this.#site.link.take(this.#asked.app, this, Math.max(1, leftMs));
+  }
+
+  /** For the line: here is a session. */
+  serve(stream: SessionStream): void {
+    const now = performance.now();
+    this.#state = "asking";
+    this.#waitedMs = now - this.#beganMs;
+    this.#pid = stream.session.pid;
+    this.needsFresh = stream.served > 0;
+    this.#sentBytes = -1;
+    this.#isPaused = false;
+    this.#stream = stream;
+    const { upload } = this.#asked;
+    if (upload?.isBuffered === true) upload.rewind();
+    const { block, framing } = framed(this.#asked, stream.isFramed);
+    this.#sender = new RequestSender(stream, block, upload, framing);
+    this.#reader = new AnswerReader(this, this.#asker.method === "HEAD");
+    stream.begin(this);
+    this.#sender.goOn();
+  }
+
+  /** For the line: there is none. */
+  fail(error: unknown): void {
+    if (this.#state === "over") return;
+    // The pool server has gone, and no instance has seen the request: the next server may have it.
+    const isLost = error instanceof ServerGoneError && !this.#site.link.isClosed;
+    if (isLost && performance.now() < this.#deadlineMs) return this.begin();
+    this.#state = "over";
+    this.#asker.failed(error);
+  }
+
+  /** For the stream. */
+  receive(chunk: Buffer): void {
+    try {
+      this.#reader?.push(chunk);
+    } catch (cause) {
+      if (!(cause instanceof ProtocolError)) throw cause;
+      return this.#broken(cause, true);
+    }
+    this.#asker.flush();
+    if (this.#isWhole) return this.#asker.answered();
+    if (!this.#asker.isFull || this.#isPaused) return;
+    this.#isPaused = true;
+    this.#stream?.pause();
+  }
+
+  /** For the stream: the instance takes bytes again. */
+  drained(): void {
+    this.#sender?.goOn();
+    this.#asker.instanceTakes();
+  }
+
+  /** For the stream. */
+  ended(): void {
+    if (this.#state === "over") return;
+    if (this.#state === "switched") return this.#asker.instanceEnded();
+    try {
+      this.#reader?.ended();
+    } catch (cause) {
+      if (!(cause instanceof ProtocolError)) throw cause;
+      return this.#broken(cause, this.#reader?.hasBegun === true);
+    }
+    this.#asker.flush();
+    this.#asker.answered();
+  }
+
+  /** There is more of the body, or it is whole. */
+  uploadGrew(): void {
+    this.#sender?.goOn();
+  }
+
+  /** The visitor takes the answer again. */
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#stream?.resume();
+  }
+
+  /** After a switch: the visitor's bytes. @returns how many the kernel took. */
+  write(bytes: Uint8Array): number {
+    return this.#stream?.write(bytes) ?? -1;
+  }
+
+  /** After a switch: the visitor has ended his side. */
+  endWriting(): void {
+    this.#stream?.endWriting();
+  }
+
+  /** Nobody wants the answer any more. */
+  giveUp(): void {
+    this.#leave();
+  }
+
+  /** Ends it if its time is up. */
+  tick(nowMs: number): void {
+    const { queueMs, responseMs } = this.#site.config.limits;
+    if (this.#state === "waiting") {
+      if (queueMs > 0 && nowMs - this.#beganMs >= queueMs) {
+        const what = `get '${this.#asked.app.root}'`;
+        this.#giveUpWith(new BusyError(`${what}: no session within ${queueMs} ms`));
+      }
+      return;
+    }
+    if (this.#state !== "asking") return;
+    const sentBytes = this.#sender?.sentBytes ?? 0;
+    if (this.#sender?.awaitsInstance !== true || sentBytes !== this.#sentBytes) {
+      this.#sinceMs = nowMs;
+      this.#sentBytes = sentBytes;
+    } else if (responseMs > 0 && nowMs - this.#sinceMs >= responseMs) {
+      this.#giveUpWith(new AnswerTimeoutError(`${this.#what}: no answer within ${responseMs} ms`));
+    }
+  }
+
+  /** For the reader. */
+  interim(head: AnswerHead): void {
+    this.#asker.interim(head);
+  }
+
+  /** For the reader. */
+  switched(head: AnswerHead): void {
+    this.#state = "switched";
+    this.#asker.switched(head);
+  }
+
+  /** For the reader. */
+  head(head: AnswerHead): void {
+    this.#state = "answering";
+    this.#asker.head(head);
+  }
+
+  /** For the reader. */
+  body(bytes: Uint8Array): void {
+    this.#asker.body(bytes);
+  }
+
+  /** For the reader. */
+  end(isClean: boolean): void {
+    this.#isWhole = true;
+    this.#release(isClean && this.#sender?.isSentFramed === true);
+  }
+
+  get #what(): string {
+    return `request to instance ${this.#pid}`;
+  }
+
+  /** The stream came to its end, or to something that is no answer. */
+  #broken(cause: ProtocolError, answerBegan: boolean): void {
+    const error = new SessionError(`${this.#what}: ${cause.message}`, answerBegan, { cause });
+    this.#release(false);
+    if (!answerBegan && this.#mayRepeat()) return this.#repeat();
+    this.#asker.failed(error);
+  }
+
+  #repeat(): void {
+    // On a session that was kept, it has been no instance's fault yet.
+    if (!this.needsFresh) this.#hasFailed = true;
+    this.needsFresh = true;
+    this.#state = "waiting";
+    this.begin();
+  }
+
+  #mayRepeat(): boolean {
+    const { upload } = this.#asked;
+    const isHere = upload === undefined || upload.isBuffered;
+    return isHere && repeatable.has(this.#asker.method) && !this.#hasFailed;
+  }
+
+  #giveUpWith(error: unknown): void {
+    this.#leave();
+    this.#asker.failed(error);
+  }
+
+  #leave(): void {
+    if (this.#state === "waiting") this.#site.link.leave(this.#asked.app, this);
+    this.#release(false);
+  }
+
+  /** @param isClean whether the stream is fit for another request. */
+  #release(isClean: boolean): void {
+    const stream = this.#stream;
+    this.#state = "over";
+    this.#stream = undefined;
+    this.#sender = undefined;
+    if (stream === undefined) return;
+    if (this.#isPaused) stream.resume();
+    stream.release(isClean);
+  }
+}
+
+/** The headers and how the body ends: as on the web where it can be, else with the session. */
+function framed(
+  { block, contentLength, upload }: Asked,
+  isFramed: boolean,
+): { readonly block: string; readonly framing: UploadFraming } {
+  const kept = isFramed ? `${block}SESSION_KEEP\x001\0` : block;
+  const length = upload?.isWhole === true ? upload.length : contentLength;
+  if (length !== undefined) {
+    return { block: `${kept}CONTENT_LENGTH\0${length}\0`, framing: "length" };
+  }
+  if (!isFramed) return { block, framing: "half-close" };
+  if (upload === undefined) return { block: kept, framing: "length" };
+  return { block: `${kept}HTTP_TRANSFER_ENCODING\0chunked\0`, framing: "chunked" };
+}

@@ -1,0 +1,89 @@
+/**
+ * From an HTTP request to the variables an instance reads (PROTOCOL section 5; RFC 3875): one
+ * string, each character a byte, written to the instance as it is. The headers become variables one
+ * by one, as they came; only where one is repeated are they looked at twice.
+ */
+import { portStart } from "../../http/host.ts";
+import type { RequestHead } from "../../http/request-head.ts";
+import { decodePath } from "../../wire/cgi.ts";
+import type { AppConfig } from "../config.ts";
+import type { Origin } from "../forwarded.ts";
+import { ofProxies, HeadFields } from "./request-fields.ts";
+
+/** What the gateway says of itself. */
+const serverSoftware = "application-pool-server";
+
+/** No `Connection: name` may take these away: they decide about framing and routing. */
+const kept = new Set(["content-length", "transfer-encoding", "host"]);
+
+/** A request, and for which part of which application. */
+export interface RoutedRequest {
+  readonly head: RequestHead;
+  readonly origin: Origin;
+  readonly peerIsTrusted: boolean;
+  readonly app: AppConfig;
+  /** SCRIPT_NAME: where the application is, as bytes; empty at the root. */
+  readonly script: string;
+  /** The rest of the path, not decoded. */
+  readonly below: string;
+}
+
+/** The variables, `name NUL value NUL …`, without what says where the body ends. */
+export function cgiBlock(request: RoutedRequest): string {
+  const { head, origin, peerIsTrusted } = request;
+  const { names, values, connection } = head;
+  const named = connection === "" ? undefined : namedBy(connection);
+  let block = ownVariables(request);
+  const fields = head.hasRepeats ? new HeadFields(head) : undefined;
+  const done = head.hasRepeats ? new Set<string>() : undefined;
+  for (let index = 0; index < names.length; index += 1) {
+    const name = names[index];
+    if (name === undefined || name.meaning === "" || named?.has(name.lowerCase) === true) continue;
+    let variable = name.meaning;
+    if (variable.startsWith(ofProxies)) {
+      if (!peerIsTrusted) continue;
+      variable = variable.slice(ofProxies.length);
+    }
+    // Of an absolute target it is the host that counts (RFC 9112, 3.2.2).
+    let value = name.role === "host" ? head.host : (values[index] ?? "");
+    if (done !== undefined) {
+      if (done.has(name.lowerCase)) continue;
+      done.add(name.lowerCase);
+      value = fields?.get(name.lowerCase) ?? value;
+    }
+    block += `${variable}\0${value}\0`;
+  }
+  return block + originVariables(origin);
+}
+
+function ownVariables({ head, origin, script, below }: RoutedRequest): string {
+  const { text, path } = head.target;
+  const { host, scheme } = origin;
+  const port = portStart(host);
+  const query = path.length < text.length ? text.slice(path.length + 1) : "";
+  const variables =
+    `REQUEST_METHOD\0${head.method}\0REQUEST_URI\0${text}\0SCRIPT_NAME\0${script}\0` +
+    `PATH_INFO\0${decodePath(below)}\0QUERY_STRING\0${query}\0` +
+    `SERVER_NAME\0${host.slice(0, port) || "localhost"}\0` +
+    `SERVER_PORT\0${host.slice(port + 1) || (scheme === "https" ? "443" : "80")}\0` +
+    `SERVER_PROTOCOL\0HTTP/1.${head.minor}\0SERVER_SOFTWARE\0${serverSoftware}\0` +
+    `REMOTE_ADDR\0${origin.remoteAddress}\0`;
+  return scheme === "https" ? `${variables}HTTPS\0on\0` : variables;
+}
+
+/** Who asks, as the gateway knows it. */
+function originVariables({ forwardedFor, scheme, host, id }: Origin): string {
+  return (
+    (forwardedFor === "" ? "" : `HTTP_X_FORWARDED_FOR\0${forwardedFor}\0`) +
+    `HTTP_X_FORWARDED_PROTO\0${scheme}\0` +
+    (host === "" ? "" : `HTTP_X_FORWARDED_HOST\0${host}\0`) +
+    `HTTP_X_REQUEST_ID\0${id}\0`
+  );
+}
+
+/** The names that Connection lists; undefined: none that would be a header. */
+function namedBy(connection: string): Set<string> | undefined {
+  if (connection === "keep-alive" || connection === "close") return undefined;
+  const names = connection.split(",").map((name) => name.trim());
+  return new Set(names.filter((name) => !kept.has(name)));
+}

@@ -1,0 +1,120 @@
+/**
+ * What the visits of one worker share: the configuration, who is trusted, where requests lead, the
+ * way to the pool server, what may be kept of bodies, and who is told when something is over.
+ */
+import type { Refusal } from "../../http/refusals.ts";
+import type { RequestHead } from "../../http/request-head.ts";
+import { MAX_SESSION_HEADER_BYTES } from "../../wire/session-headers.ts";
+import type { RequestFields } from "../conditions.ts";
+import type { AppConfig, GatewayConfig } from "../config.ts";
+import { bodyTooLarge } from "../failures.ts";
+import { originOf, type Origin, type Peer } from "../forwarded.ts";
+import type { PoolLink } from "../pool-link.ts";
+import { Router } from "../router.ts";
+import { SpoolAccount } from "../spool-ledger.ts";
+import { StaticFiles } from "../static-files.ts";
+import { TrustedProxies } from "../trusted-proxies.ts";
+import type { VisitRecord } from "../visit-record.ts";
+import type { OutgoingSpool } from "./outgoing.ts";
+import { Upload } from "./upload.ts";
+import type { Visitor } from "./visitor.ts";
+
+/** What instances take, less what is added where a session is kept. */
+export const maxBlockBytes = MAX_SESSION_HEADER_BYTES - 64;
+
+/** An answer that a visitor does not take is kept up to this; past it the application waits. */
+const maxAnswerBytes = 1024 * 1024 * 1024;
+/** For bodies of all visitors of a worker: in memory, and in files. */
+const maxMemoryBytes = 64 * 1024 * 1024;
+const maxDiskBytes = 16 * 1024 * 1024 * 1024;
+
+/** Where sessions come from; PoolLink is one. */
+export type SessionSource = Pick<PoolLink, "take" | "leave" | "isClosed">;
+
+export interface SiteOptions {
+  readonly config: GatewayConfig;
+  readonly link: SessionSource;
+  /** Requests of this worker that may wait for an instance; 0: any number. */
+  readonly maxWaiting: number;
+  /** Once for every request, when its answer is over. */
+  readonly onDone: (visit: VisitRecord, fields: RequestFields) => void;
+  /** Why a visitor is answered with an error. Without a visit: a mistake of ours. */
+  readonly onFailure: (error: unknown, visit: VisitRecord | undefined) => void;
+}
+
+function own(status: number, reason: string): Refusal {
+  return { kind: "refusal", status, reason, section: "", fields: "" };
+}
+
+export class Site {
+  readonly config: GatewayConfig;
+  readonly link: SessionSource;
+  readonly maxWaiting: number;
+  readonly router: Router;
+  readonly files = new StaticFiles();
+  readonly answerSpool: OutgoingSpool;
+  /** A connection is gone. */
+  onLeft: (visitor: Visitor) => void = () => {};
+  /** Whether each connection ends with the answer at hand. */
+  isDraining = false;
+  readonly notServed = own(404, "nothing is served here");
+  readonly tooSlow = own(408, "the request did not come in time");
+  readonly tooManyHeaders = own(431, "its headers are more than applications take");
+  readonly #tooLarge = own(bodyTooLarge.status, bodyTooLarge.reason);
+  readonly #options: SiteOptions;
+  readonly #trusted: TrustedProxies;
+  readonly #account = new SpoolAccount(maxMemoryBytes, maxDiskBytes);
+
+  /** @throws RangeError when the configuration holds no address where one must be. */
+  constructor(options: SiteOptions) {
+    this.#options = options;
+    this.config = options.config;
+    this.link = options.link;
+    this.maxWaiting = options.maxWaiting;
+    this.router = new Router(options.config.apps);
+    this.#trusted = new TrustedProxies(options.config.trustedProxies);
+    this.answerSpool = { account: this.#account, maxBytes: maxAnswerBytes };
+  }
+
+  originOf(fields: RequestFields, host: string, peer: Peer): Origin {
+    return originOf(fields, host, peer, this.#trusted);
+  }
+
+  trusts(peer: Peer): boolean {
+    return this.#trusted.has(peer.address);
+  }
+
+  /** Why a request is refused before anybody is asked; undefined: it is not. */
+  refusalOf({ framing }: RequestHead): Refusal | undefined {
+    const { maxBodyBytes } = this.config.limits;
+    const isTooLarge =
+      maxBodyBytes > 0 && framing.kind === "length" && framing.bytes > maxBodyBytes;
+    return isTooLarge ? this.#tooLarge : undefined;
+  }
+
+  /** For a body that is to come. */
+  upload({ bufferRequests }: AppConfig): Upload {
+    return new Upload({
+      maxBytes: this.config.limits.maxBodyBytes,
+      isBuffered: bufferRequests,
+      spool: { account: this.#account },
+    });
+  }
+
+  done(visit: VisitRecord, fields: RequestFields): void {
+    this.#options.onDone(visit, fields);
+  }
+
+  failed(error: unknown, visit: VisitRecord): void {
+    this.#options.onFailure(error, visit);
+  }
+
+  /** Something that can only be a mistake of ours. */
+  mistake(error: unknown): void {
+    this.#options.onFailure(error, undefined);
+  }
+
+  close(): void {
+    this.files.close();
+  }
+}

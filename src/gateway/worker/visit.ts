@@ -1,0 +1,399 @@
+/**
+ * Visit: one request and what is answered, from its head to the last byte that the visitor takes.
+ *
+ *     begun --> uploading --> asking --> answering --> answered --> over
+ *
+ * Each stage may be skipped; `switched` takes the place of answering where the protocol changes.
+ * Every visit is answered once and logged once. An answer carries the request's id, Date, and how
+ * the connection goes on; all else is said by whoever answers: the application, a file, or a page
+ * of ours that says why not.
+ */
+import type { AnswerHead } from "../../http/answer-head.ts";
+import { framingFor, type VisitorFraming } from "../../http/answer-framing.ts";
+import type { Refusal } from "../../http/refusals.ts";
+import type { RequestHead } from "../../http/request-head.ts";
+import { ProtocolError } from "../../wire/protocol-error.ts";
+import { causeText } from "../../wire/cause.ts";
+import type { AppConfig } from "../config.ts";
+import { errorAnswer, type WholeAnswer } from "../error-pages.ts";
+import { failureOf, visitorGone } from "../failures.ts";
+import type { FilePart } from "../file-sender.ts";
+import type { Origin } from "../forwarded.ts";
+import { redirectToHttps, strictTransport } from "../https-only.ts";
+import { BodyTooLargeError, VisitorGoneError } from "../proxy-errors.ts";
+import type { Route } from "../router.ts";
+import type { VisitRecord } from "../visit-record.ts";
+import { Asking, type Asker } from "./asking.ts";
+import { cgiBlock } from "./cgi-block.ts";
+import { dateLine } from "./date-line.ts";
+import { headText } from "./head-text.ts";
+import { reasonOf } from "./reasons.ts";
+import { HeadFields } from "./request-fields.ts";
+import { maxBlockBytes, type Site } from "./site.ts";
+import { Tunnel } from "./tunnel.ts";
+import { Upload } from "./upload.ts";
+import type { Visitor } from "./visitor.ts";
+
+type Stage = "begun" | "uploading" | "asking" | "answering" | "switched" | "answered" | "over";
+
+const continues = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n");
+const noFields = { names: [], values: [] };
+
+export class Visit implements VisitRecord, Asker {
+  readonly receivedMs = performance.now();
+  readonly method: string;
+  readonly target: string;
+  app: AppConfig | undefined = undefined;
+  status = 0;
+  bytes = 0;
+  failure = "";
+  readonly #site: Site;
+  readonly #visitor: Visitor;
+  readonly #head: RequestHead | undefined;
+  readonly #origin: Origin;
+  readonly fields: HeadFields;
+  #stage: Stage = "begun";
+  #upload: Upload | undefined;
+  #asking: Asking | undefined;
+  #tunnel: Tunnel | undefined;
+  #framing: VisitorFraming = "length";
+  /** Whether what the application sends as a body is none of the visitor's. */
+  #isBodiless = false;
+
+  /** @param head undefined: what was sent is no request; it is to be refused. */
+  constructor(site: Site, visitor: Visitor, head: RequestHead | undefined) {
+    this.#site = site;
+    this.#visitor = visitor;
+    this.#head = head;
+    this.method = head?.method ?? "-";
+    this.target = head?.target.text ?? "-";
+    this.fields = new HeadFields(head ?? noFields);
+    this.#origin = site.originOf(this.fields, head?.host ?? "", visitor.peer);
+  }
+
+  get id(): string {
+    return this.#origin.id;
+  }
+
+  get remoteAddress(): string {
+    return this.#origin.remoteAddress;
+  }
+
+  get scheme(): "http" | "https" {
+    return this.#origin.scheme;
+  }
+
+  get host(): string {
+    return this.#origin.host;
+  }
+
+  get queueMs(): number {
+    return this.#asking?.waitedMs ?? 0;
+  }
+
+  get pid(): number {
+    return this.#asking?.pid ?? 0;
+  }
+
+  get isSwitched(): boolean {
+    return this.#stage === "switched";
+  }
+
+  /** Whether the answer's head has gone out. */
+  get hasBegun(): boolean {
+    return this.#stage === "answering" || this.#stage === "answered";
+  }
+
+  /** Whether the visitor is still to send. */
+  get awaitsVisitor(): boolean {
+    return this.#upload?.isWhole === false && !this.hasBegun;
+  }
+
+  /** Whether an interim answer may be sent, to find out whether the visitor is there. */
+  get mayBeAsked(): boolean {
+    return this.#stage === "asking" && this.#head?.minor === 1;
+  }
+
+  /** Whether nothing more of the application's should come for now. */
+  get isFull(): boolean {
+    return this.#visitor.out.isFull;
+  }
+
+  /** Whether nothing more of the visitor's should come for now. */
+  get takesNoMore(): boolean {
+    if (this.#stage === "switched") return this.#tunnel?.isFull === true;
+    return this.#upload?.isFull === true && !this.hasBegun;
+  }
+
+  /** The request's head has come. */
+  begin(): void {
+    const head = this.#head;
+    if (head === undefined) throw new Error("visit: begun without a request");
+    const refusal = this.#site.refusalOf(head);
+    if (refusal !== undefined) return this.refuse(refusal);
+    const { tls } = this.#site.config;
+    const { target } = head;
+    const redirect = redirectToHttps(tls, this.#origin, this.#visitor.peer, target.text);
+    if (redirect !== undefined) return this.refuse(redirect);
+    const route = this.#site.router.route(this.#origin.host, target.path);
+    if (route === undefined) return this.refuse(this.#site.notServed);
+    this.app = route.app;
+    if (this.#answerWithFile(route)) return;
+    this.#prepare(head, route);
+  }
+
+  /** Some of the body has come. */
+  received(bytes: Uint8Array): void {
+    const upload = this.#upload;
+    if (this.#stage === "switched") return this.#tunnel?.fromVisitor(bytes);
+    if (upload === undefined || this.hasBegun) return;
+    try {
+      if (!upload.add(bytes)) {
+        const { maxBodyBytes } = this.#site.config.limits;
+        return this.failed(new BodyTooLargeError(`the body has more than ${maxBodyBytes} bytes`));
+      }
+    } catch (error) {
+      return this.failed(error);
+    }
+    this.#asking?.uploadGrew();
+  }
+
+  /** The body is whole. */
+  uploaded(): void {
+    this.#upload?.end();
+    if (this.#stage === "uploading") this.#ask();
+    else this.#asking?.uploadGrew();
+  }
+
+  /** After a switch: the visitor has ended his side. */
+  visitorEnded(): void {
+    this.#tunnel?.visitorEnded();
+  }
+
+  /** The visitor takes bytes again. */
+  visitorTakes(): void {
+    this.#asking?.resume();
+  }
+
+  /** The connection is gone. */
+  visitorGone(): void {
+    if (this.#stage === "over") return;
+    this.#asking?.giveUp();
+    if (this.isSwitched) return this.over();
+    if (!this.hasBegun) {
+      const error = new VisitorGoneError("the visitor has left");
+      this.noteFailure(error);
+      this.status = visitorGone.status;
+      this.#site.failed(error, this);
+    } else {
+      this.noteFailure(new VisitorGoneError("the visitor has left"));
+    }
+    this.over();
+  }
+
+  /** The answer has been taken, or nobody will take it. */
+  over(): void {
+    if (this.#stage === "over") return;
+    this.#stage = "over";
+    this.#upload?.close();
+    this.#site.done(this, this.fields);
+  }
+
+  noteFailure(error: unknown): void {
+    if (this.failure === "") this.failure = causeText(error);
+  }
+
+  tick(nowMs: number): void {
+    if (this.#stage === "asking") this.#asking?.tick(nowMs);
+  }
+
+  /** Refused by a rule, with an answer of our own. */
+  refuse(refusal: Refusal): void {
+    if (this.hasBegun) return this.#visitor.breakOff(new Error(refusal.reason));
+    this.#asking?.giveUp();
+    const { status, reason, fields } = refusal;
+    const accept = this.fields.get("accept");
+    const answer = errorAnswer({ status, reason, id: this.id, accept });
+    this.#answerWhole({ ...answer, fields: answer.fields + fields });
+  }
+
+  /** For Asking, and for all that goes wrong before. */
+  failed(error: unknown): void {
+    if (this.#stage === "over") return;
+    if (this.hasBegun || this.isSwitched) return this.#visitor.breakOff(error);
+    this.#asking?.giveUp();
+    const { status, reason, retryAfterSeconds, page } = failureOf(error);
+    this.status = status;
+    this.noteFailure(error);
+    this.#site.failed(error, this);
+    if (page !== undefined && this.app?.showErrors === true) {
+      const fields = "Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n";
+      return this.#answerWhole({ status, fields, body: page });
+    }
+    const answer = errorAnswer({ status, reason, id: this.id, accept: this.fields.get("accept") });
+    const retry = retryAfterSeconds === undefined ? "" : `Retry-After: ${retryAfterSeconds}\r\n`;
+    this.#answerWhole({ ...answer, fields: answer.fields + retry });
+  }
+
+  /** For Asking. */
+  interim(head: AnswerHead): void {
+    // A 100 is ours to give, and HTTP/1.0 knows none of them (RFC 9110, 15.2).
+    if (this.#head?.minor !== 1 || head.status === 100) return;
+    this.#visitor.connection.interim();
+    this.#visitor.out.text(`HTTP/1.1 ${head.status} ${head.reason}\r\n${head.lines}\r\n`);
+  }
+
+  /** For Asking: the answer begins. */
+  head(head: AnswerHead): void {
+    const minor = this.#head?.minor ?? 1;
+    this.status = head.status;
+    this.#framing = framingFor(head, minor);
+    this.#isBodiless = head.status === 205;
+    const isChunked = this.#framing === "chunked" && !this.#isBodiless;
+    let lines = head.lines;
+    if (isChunked) lines += "Transfer-Encoding: chunked\r\n";
+    else if (this.#isBodiless) lines += "Content-Length: 0\r\n";
+    if (head.hasDate) this.#begin(head.status, head.reason, lines, "");
+    else this.#begin(head.status, head.reason, lines, dateLine());
+  }
+
+  /** For Asking. */
+  body(bytes: Uint8Array): void {
+    if (this.#stage === "switched") {
+      this.bytes += bytes.length;
+      return this.#visitor.out.bytes(bytes);
+    }
+    if (this.#isBodiless) return;
+    const { out } = this.#visitor;
+    this.bytes += bytes.length;
+    if (this.#framing !== "chunked") return out.bytes(bytes);
+    out.text(`${bytes.length.toString(16)}\r\n`);
+    out.bytes(bytes);
+    out.text("\r\n");
+  }
+
+  /** For Asking. */
+  flush(): void {
+    this.#visitor.out.flush();
+  }
+
+  /** For Asking: the answer is whole. */
+  answered(): void {
+    if (this.#stage === "over") return;
+    if (this.#framing === "chunked" && !this.#isBodiless) this.#visitor.out.text("0\r\n\r\n");
+    this.#finish();
+  }
+
+  /** For Asking: the instance changes to the protocol that the visitor has offered. */
+  switched(head: AnswerHead): void {
+    if (this.#head === undefined || this.#head.upgrade === "" || head.upgrade === "") {
+      throw new ProtocolError("answer of the instance: it changes to a protocol nobody asked for");
+    }
+    const { connection, out } = this.#visitor;
+    this.#stage = "switched";
+    this.status = head.status;
+    connection.switchProtocols();
+    out.text(
+      `HTTP/1.1 101 ${head.reason}\r\n${head.lines}Connection: Upgrade\r\n` +
+        `Upgrade: ${head.upgrade}\r\nX-Request-Id: ${this.id}\r\n\r\n`,
+    );
+    out.spools = false;
+    if (this.#asking !== undefined) this.#tunnel = new Tunnel(this.#visitor, this.#asking);
+    setImmediate(() => this.#visitor.advance());
+  }
+
+  /** For Asking. */
+  instanceTakes(): void {
+    this.#tunnel?.drained();
+    if (!this.takesNoMore) this.#visitor.advance();
+  }
+
+  /** For Asking. */
+  instanceEnded(): void {
+    this.#tunnel?.instanceEnded();
+  }
+
+  /** @returns whether there is a file that is the answer. */
+  #answerWithFile({ app, below }: Route): boolean {
+    const isRead = this.method === "GET" || this.method === "HEAD";
+    if (!app.staticFiles || !isRead || below === "*") return false;
+    try {
+      const request = { method: this.method, headers: this.fields };
+      const file = this.#site.files.answer(app, request, below, this.receivedMs);
+      if (file === undefined) return false;
+      this.#visitor.connection.skipBody();
+      this.#begin(file.status, reasonOf(file.status), file.lines, dateLine());
+      this.#sendFile(file.body);
+      this.#finish();
+    } catch (error) {
+      this.failed(error);
+    }
+    return true;
+  }
+
+  #sendFile(body: Uint8Array | FilePart | undefined): void {
+    if (body === undefined) return;
+    this.bytes = body.length;
+    if (body instanceof Uint8Array) this.#visitor.out.bytes(body);
+    else this.#visitor.out.file(body);
+  }
+
+  /** What is needed to ask the application; a body is waited for, or it is asked at once. */
+  #prepare(head: RequestHead, { app, script, below }: Route): void {
+    const { peer, connection, out } = this.#visitor;
+    const peerIsTrusted = this.#site.trusts(peer);
+    const request = { head, origin: this.#origin, peerIsTrusted, app, script, below };
+    const block = cgiBlock(request);
+    if (block.length > maxBlockBytes) return this.refuse(this.#site.tooManyHeaders);
+    const upload = head.framing.kind === "none" ? undefined : this.#site.upload(app);
+    this.#upload = upload;
+    const given = head.framing.kind === "length" ? head.framing.bytes : undefined;
+    const contentLength = given ?? (this.fields.get("content-length") === null ? undefined : 0);
+    this.#asking = new Asking(this.#site, this, { app, block, contentLength, upload });
+    if (head.expectsContinue) {
+      connection.interim();
+      out.bytes(continues);
+      out.flush();
+    }
+    this.#visitor.out.spools = app.bufferAnswers;
+    if (upload?.isBuffered === true) this.#stage = "uploading";
+    else this.#ask();
+  }
+
+  #ask(): void {
+    this.#stage = "asking";
+    this.#asking?.begin();
+  }
+
+  #answerWhole({ status, fields, body }: WholeAnswer): void {
+    this.#visitor.connection.skipBody();
+    const lines = `${fields}Content-Length: ${body.length}\r\n`;
+    this.#begin(status, reasonOf(status), lines, dateLine());
+    if (this.method !== "HEAD") {
+      this.bytes = body.length;
+      this.#visitor.out.bytes(body);
+    }
+    this.#finish();
+  }
+
+  /** The head of the answer. @param date its line, if the answer has none. */
+  #begin(status: number, reason: string, lines: string, date: string): void {
+    const { connection, out } = this.#visitor;
+    const minor = this.#head?.minor ?? 1;
+    this.#stage = "answering";
+    this.status = status;
+    const closes = !connection.stays || this.#framing === "close" || this.#site.isDraining;
+    connection.begin(closes);
+    const { id } = this;
+    const secure = strictTransport(this.#site.config.tls, this.scheme);
+    const parts = { status, reason, lines, date, id, minor, closes, strictTransport: secure };
+    out.text(headText(parts));
+  }
+
+  /** All of the answer is in `out`. */
+  #finish(): void {
+    this.#visitor.out.flush();
+    this.#stage = "answered";
+    this.#visitor.answered();
+  }
+}

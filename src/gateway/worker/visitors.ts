@@ -1,0 +1,127 @@
+/**
+ * All connections of a worker: how they come, how many there may be, and how they end. Rules:
+ * - As many as the limit of descriptors leaves room for: each may need a session and a file beside.
+ *   One more takes the place of the one that has been idle longest; where none is idle, it is
+ *   answered 503. So no descriptor is ever short, which would have the event loop spin over
+ *   connections that wait to be accepted.
+ * - One clock for all of them, which stops while there are none.
+ * - While they drain, idle ones are closed or kept until their next request, as is asked for.
+ */
+import type { Socket, SocketListener } from "bun";
+
+import type { OwnedFd } from "../../native/owned-fd.ts";
+import type { Certificates } from "../tls.ts";
+import type { Site } from "./site.ts";
+import { Visitor } from "./visitor.ts";
+
+/** A fraction of the shortest time that means something here. */
+const tickMs = 100;
+/** How many of the longest open ones are looked at for an idle one. */
+const maxLooks = 1000;
+
+const full = Buffer.from(
+  "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\n" +
+    "Connection: close\r\n\r\n",
+);
+
+export class Visitors {
+  readonly #site: Site;
+  readonly #max: number;
+  /** Those that were busy last are last. */
+  readonly #all = new Set<Visitor>();
+  readonly #listeners: SocketListener<Visitor>[] = [];
+  #clock: ReturnType<typeof setInterval> | undefined;
+
+  readonly #handlers = (isPlain: boolean) => ({
+    open: (socket: Socket<Visitor>) => this.#opened(socket, isPlain),
+    data: (socket: Socket<Visitor>, bytes: Buffer) => socket.data?.received(bytes),
+    drain: (socket: Socket<Visitor>) => socket.data?.drained(),
+    end: (socket: Socket<Visitor>) => socket.data?.ended(),
+    close: (socket: Socket<Visitor>) => socket.data?.gone(),
+    // A reset, or a handshake that failed; close follows.
+    error: () => {},
+  });
+
+  /** @param max connections at a time. */
+  constructor(site: Site, max: number) {
+    this.#site = site;
+    this.#max = max;
+    site.onLeft = (visitor) => this.#left(visitor);
+  }
+
+  get size(): number {
+    return this.#all.size;
+  }
+
+  /** Accepts on a listening socket, which it takes over. @throws Error. */
+  listen(listener: OwnedFd, certificates: Certificates | undefined): SocketListener<Visitor> {
+    const socket = this.#handlers(certificates === undefined);
+    const options = { fd: listener.take(), allowHalfOpen: true, socket };
+    const tls = certificates === undefined ? {} : { tls: certificates.options };
+    // Bun's types know no listener on a descriptor; Bun does.
+    const listening = Bun.listen<Visitor>({ ...options, ...tls } as never) as never;
+    certificates?.chooseOn(listening);
+    this.#listeners.push(listening);
+    return listening;
+  }
+
+  /** Accepts no more. */
+  stop(): void {
+    for (const listener of this.#listeners.splice(0)) listener.stop(false);
+  }
+
+  /** Closes those on which nothing has been under way for so long. */
+  closeIdle(idleMs: number): void {
+    const sinceMs = performance.now() - idleMs;
+    for (const visitor of this.#all) if (visitor.sinceMs <= sinceMs) visitor.closeIfIdle();
+  }
+
+  /** Ends those whose protocol was switched. */
+  closeSwitched(): void {
+    for (const visitor of this.#all) if (visitor.isSwitched) visitor.terminate();
+  }
+
+  /** Ends all of them, whatever is under way. */
+  close(): void {
+    this.stop();
+    for (const visitor of this.#all) visitor.terminate();
+  }
+
+  #opened(socket: Socket<Visitor>, isPlain: boolean): void {
+    if (this.#all.size >= this.#max && !this.#makeRoom()) {
+      if (isPlain) socket.write(full);
+      socket.end();
+      return;
+    }
+    const visitor = new Visitor(this.#site, socket, isPlain);
+    socket.data = visitor;
+    this.#all.add(visitor);
+    this.#clock ??= setInterval(() => this.#tick(), tickMs);
+  }
+
+  #left(visitor: Visitor): void {
+    this.#all.delete(visitor);
+    if (this.#all.size > 0) return;
+    clearInterval(this.#clock);
+    this.#clock = undefined;
+  }
+
+  /** Closes the one that has been idle longest. @returns whether there was one. */
+  #makeRoom(): boolean {
+    let longest: Visitor | undefined;
+    let looks = 0;
+    for (const visitor of this.#all) {
+      if (!visitor.isIdle) continue;
+      if (longest === undefined || visitor.sinceMs < longest.sinceMs) longest = visitor;
+      looks += 1;
+      if (looks >= maxLooks) break;
+    }
+    longest?.closeIfIdle();
+    return this.#all.size < this.#max;
+  }
+
+  #tick(): void {
+    const nowMs = performance.now();
+    for (const visitor of this.#all) visitor.tick(nowMs);
+  }
+}
