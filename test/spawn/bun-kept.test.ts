@@ -1,4 +1,9 @@
-/** Kept sessions of bun applications, and the reports of their ends. */
+/**
+ * Kept sessions of bun applications, and the reports of their ends: of one that is called in the
+ * process, and of the same behind Bun's own server.
+ */
+import { describe } from "bun:test";
+
 import { doneReports } from "./done-reports.ts";
 import { keptSessions } from "./kept-sessions.ts";
 
@@ -36,8 +41,23 @@ const program = `
       new ReadableStream({ pull(controller) { controller.enqueue("short"); controller.close(); } }),
       { headers: { "content-length": "10" } }),
   };
-  export default { fetch: (request) => paths[new URL(request.url).pathname](request) };
+  const fetch = (request) => paths[new URL(request.url).pathname](request);
 `;
 
-keptSessions("bun", "server.ts", program);
-doneReports("bun", "server.ts", program);
+const called = `${program} export default { fetch };`;
+// Bun's own server leaves a client waiting for what a stream of too few bytes has announced.
+const served = `${program}
+  paths["/wrong"] = () => new Response(
+    new ReadableStream({
+      start(controller) { controller.enqueue("short"); },
+      async pull(controller) { await Bun.sleep(5); controller.error(new Error("broken off")); } }),
+    { headers: { "content-length": "10" } });
+  Bun.serve({ fetch, routes: { "/text": paths["/text"], "/none": paths["/none"] } });`;
+
+describe.each([
+  ["called", called],
+  ["served", served],
+])("%s", (_, text) => {
+  keptSessions("bun", "server.ts", text);
+  doneReports("bun", "server.ts", text);
+});

@@ -153,7 +153,7 @@ function answers(trial: Trial): void {
   trial("ends after an answer that is shorter than it said", async (instance) => {
     using session = connected(instance);
     await sendAll(session.number, to("/wrong"));
-    expect(parseAnswer(await readToEnd(session.number)).body).toBe("short");
+    expect(parseAnswer(await readToEnd(session.number)).body).toContain("short");
   });
 
   trial("counts for nothing while no request is on it", async (instance) => {

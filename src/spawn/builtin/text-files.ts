@@ -5,9 +5,11 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** The files of a folder beside this one: name to text. */
+/** The files of a folder beside this one, but for declarations of types: name to text. */
 export function textsIn(folder: string): Record<string, string> {
   const path = join(import.meta.dir, folder);
-  const names = readdirSync(path).toSorted();
-  return Object.fromEntries(names.map((name) => [name, readFileSync(join(path, name), "utf8")]));
+  const names = readdirSync(path).filter((name) => !name.endsWith(".d.cts"));
+  return Object.fromEntries(
+    names.toSorted().map((name) => [name, readFileSync(join(path, name), "utf8")]),
+  );
 }

@@ -1,16 +1,20 @@
 /**
- * What the program gives to Bun.serve, as a Handler. Runs inside instances.
+ * What the program gives to Bun.serve, as what answers sessions. Runs inside instances.
  *
  * A program that only has `fetch` is called in this process. Routes, WebSockets and node:http exist
  * only behind Bun's own server: for them a real one listens on a private Unix socket, whose name is
- * gone before the program can serve, and requests are passed on to it.
+ * gone before the program can serve, and requests are passed on to it (relay.ts).
  */
 import { closeSync, mkdtempSync, openSync, rmdirSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { clientOf } from "./clients.ts";
-import { reportUnlessGone, type Handler } from "./session.ts";
+import type { Host } from "../javascript/host.cjs";
+import type { Session } from "../javascript/session.cjs";
+import { clientOf, type ClientAddress } from "./clients.ts";
+import { Handlers } from "./handlers.ts";
+import { RelayedSession } from "./relay.ts";
+import { CalledSession, reportUnlessGone, type Handler, type SocketConnection } from "./session.ts";
 
 /** The options of Bun.serve as far as they matter here. */
 export interface ServeOptions {
@@ -19,10 +23,24 @@ export interface ServeOptions {
   readonly [option: string]: unknown;
 }
 
+/** What of Bun's Server is changed here. */
+export interface RealServer {
+  reload(options: ServeOptions): unknown;
+  requestIP(request: Request): ClientAddress | null;
+}
+
+export type RealServe = (options: ServeOptions) => RealServer;
+
 export interface Application {
   /** What the program gets back from Bun.serve. */
   readonly server: unknown;
-  readonly handler: Handler;
+  /** A session that it answers the requests of. */
+  open(connection: SocketConnection, host: Host): ApplicationSession;
+}
+
+export interface ApplicationSession extends Session<SocketConnection> {
+  /** Its socket has room again. */
+  drained(): void;
 }
 
 /** Options that only Bun's own server honours. */
@@ -33,7 +51,7 @@ const listening = ["port", "hostname", "unix", "tls", "reusePort", "ipv6Only", "
 /** @param leave is called when the program stops its server. */
 export function makeApplication(
   options: ServeOptions,
-  realServe: (options: ServeOptions) => unknown,
+  realServe: RealServe,
   leave: () => void,
 ): Application {
   if (needsServer.some((option) => isGiven(options[option]))) {
@@ -83,7 +101,7 @@ function callInProcess(first: ServeOptions, leave: () => void): Application {
       return failed(options, server, error);
     }
   };
-  return { server, handler };
+  return { server, open: (connection, host) => new CalledSession(connection, host, handler) };
 }
 
 /** The parts of Bun's Server that have an answer without a port. */
@@ -124,19 +142,24 @@ async function failed(options: ServeOptions, server: unknown, error: unknown): P
   return new Response("Internal Server Error\n", { status: 500 });
 }
 
-function serveBehindSocket(
-  options: ServeOptions,
-  realServe: (options: ServeOptions) => unknown,
-): Application {
-  const kept = Object.entries(options).filter(([option]) => !listening.includes(option));
+function serveBehindSocket(options: ServeOptions, realServe: RealServe): Application {
   const directory = mkdtempSync(join(tmpdir(), "application-pool-instance-"));
   const path = join(directory, "http");
   try {
-    const server = realServe({ ...Object.fromEntries(kept), unix: path });
+    const handlers = new Handlers();
+    const server = realServe({ ...inside(options, handlers), unix: path });
+    const reload = server.reload.bind(server);
+    server.reload = (changed) => reload(inside(changed, handlers));
+    server.requestIP = clientOf;
     const descriptor = openSync(path, oPath);
     unlinkSync(path);
     process.on("exit", () => closeSync(descriptor));
-    return { server, handler: passOnTo(`/proc/self/fd/${descriptor}`) };
+    const socket = `/proc/self/fd/${descriptor}`;
+    const whenSettled = (then: () => void) => handlers.whenSettled(then);
+    return {
+      server,
+      open: (connection, host) => new RelayedSession(connection, host, socket, whenSettled),
+    };
   } finally {
     rmdirSync(directory);
   }
@@ -145,24 +168,15 @@ function serveBehindSocket(
 /** O_PATH of open(2), the same on every architecture; node:fs does not name it. */
 const oPath = 0o10000000;
 
-function passOnTo(unix: string): Handler {
-  return (request) => {
-    const headers = new Headers(request.headers);
-    // Bun's fetch would offer encodings on its own that the client may not know.
-    if (!headers.has("accept-encoding")) headers.set("accept-encoding", "identity");
-    const url = request.url.replace(/^https:/, "http:");
-    if (url !== request.url && !headers.has("x-forwarded-proto")) {
-      headers.set("x-forwarded-proto", "https");
-    }
-    return fetch(url, {
-      method: request.method,
-      headers,
-      body: request.body,
-      signal: request.signal,
-      redirect: "manual",
-      decompress: false,
-      unix,
-      ...(request.body === null ? {} : { duplex: "half" }),
-    } as RequestInit);
-  };
+/** The options for a server that only sessions reach. */
+function inside(options: ServeOptions, handlers: Handlers): ServeOptions {
+  const kept = Object.entries(options).filter(([option]) => !listening.includes(option));
+  const { fetch, routes } = options;
+  return {
+    ...Object.fromEntries(kept),
+    // About clients' connections, which sessions are not.
+    idleTimeout: 0,
+    ...(fetch !== undefined && { fetch: handlers.wrap(fetch) }),
+    ...(routes !== undefined && { routes: handlers.wrap(routes) }),
+  } as ServeOptions;
 }

@@ -10,11 +10,20 @@
  */
 import { writeSync } from "node:fs";
 
-import { makeApplication, type Application, type ServeOptions } from "./application.ts";
-import { Host } from "./host.ts";
+import { Host } from "../javascript/host.cjs";
+import { tellDone, tellFailure, tellReady } from "../javascript/lifeline.cjs";
+import {
+  makeApplication,
+  type Application,
+  type ApplicationSession,
+  type RealServe,
+  type ServeOptions,
+} from "./application.ts";
 import { watchResponses } from "./known-bodies.ts";
-import { Session, type SessionSocket } from "./session.ts";
+import { SocketConnection } from "./session.ts";
 import { startWatchdog } from "./watchdog.ts";
+
+type SessionSocket = Bun.Socket<ApplicationSession>;
 
 const listener = 3;
 const lifeline = 4;
@@ -27,50 +36,9 @@ delete process.env["BUN_BE_BUN"];
 delete process.env["BUN_TMPDIR"];
 passOnEnvironment();
 
-const realServe = Bun.serve as unknown as (options: ServeOptions) => unknown;
+const realServe = Bun.serve as unknown as RealServe;
 let application: Application | undefined;
 let host: Host | undefined;
-
-function arrayMessage(...elements: string[]): Buffer {
-  const payload = Buffer.from(elements.map((element) => `${element}\0`).join(""), "latin1");
-  const size = Buffer.alloc(2);
-  size.writeUInt16BE(payload.length);
-  return Buffer.concat([size, payload]);
-}
-
-function tell(message: Buffer): void {
-  for (let at = 0; at < message.length;) at += writeSync(lifeline, message, at);
-}
-
-/** Sessions that are over, and that the server has not been told of yet. */
-let untold = 0;
-
-/** When a server that does not read is tried again. */
-const retryMs = 20;
-
-/** Another session is over for this instance. Does not wait for the server to read it. */
-function tellDone(): void {
-  untold += 1;
-  if (untold === 1) tellUntold();
-}
-
-function tellUntold(): void {
-  try {
-    // The kernel takes a message as small as this whole or not at all.
-    writeSync(lifeline, arrayMessage("done", String(untold)));
-    untold = 0;
-  } catch (error) {
-    // EPIPE: the server is gone, and nobody wants to know.
-    if ((error as NodeJS.ErrnoException).code === "EAGAIN") setTimeout(tellUntold, retryMs).unref();
-  }
-}
-
-function tellFailure(text: string): void {
-  const page = Buffer.from(text).subarray(0, 60_000);
-  const size = Buffer.alloc(4);
-  size.writeUInt32BE(page.length);
-  tell(Buffer.concat([arrayMessage("error_page"), size, page]));
-}
 
 function onFailure(error: unknown): void {
   const text = Bun.inspect(error, { colors: false });
@@ -99,23 +67,23 @@ function onLifelineEnd(): void {
   setTimeout(() => process.exit(0), stuckMs).unref();
 }
 
-function serveSessions({ handler }: Application): void {
-  const sessions = new Host(concurrency, handler, () => server.stop(), tellDone);
+function serveSessions(started: Application): void {
+  const sessions = new Host(concurrency, () => server.stop(), tellDone);
   host = sessions;
-  const server = Bun.listen<Session>({
+  const server = Bun.listen<ApplicationSession>({
     fd: listener,
     allowHalfOpen: true,
     socket: {
       open: (socket: SessionSocket) => {
-        socket.data = new Session(socket, sessions);
+        socket.data = started.open(new SocketConnection(socket), sessions);
       },
       data: (socket: SessionSocket, chunk: Buffer) => socket.data.data(chunk),
       end: (socket: SessionSocket) => socket.data.end(),
-      drain: (socket: SessionSocket) => socket.data.drain(),
+      drain: (socket: SessionSocket) => socket.data.drained(),
       close: (socket: SessionSocket) => socket.data.closed(),
       error: (socket: SessionSocket) => socket.terminate(),
     },
-  } as unknown as Bun.UnixSocketOptions<Session>);
+  } as unknown as Bun.UnixSocketOptions<ApplicationSession>);
 }
 
 /** From the first moment: a server that is gone takes with it what it was still starting. */
@@ -133,8 +101,7 @@ async function begin(started: Application): Promise<void> {
   await Promise.resolve();
   serveSessions(started);
   (await watched).ref();
-  // And that the end of each session will be told.
-  tell(arrayMessage("ready", String(concurrency), "done"));
+  tellReady(concurrency);
   process.off("uncaughtException", onFailure);
   process.off("beforeExit", onNothingServed);
 }

@@ -1,71 +1,34 @@
 /**
- * One session (PROTOCOL sections 5 and 11): a connection with a request on it, or several one after
- * the other. Runs inside instances.
+ * A session of a bun application whose `fetch` is called in this process. Runs inside instances.
  *
  * Back-pressure holds both ways: the socket is paused while the application does not read the body,
  * and the answer is not read further while the client does not take it. A client that is gone
- * aborts the request. When an answer is complete although the body is not, the rest of it is read
- * and thrown away for a moment: closing at once would turn the client's EOF into ECONNRESET.
+ * aborts the request.
  */
+import { BadRequest, type Head } from "../javascript/head.cjs";
+import type { Host } from "../javascript/host.cjs";
+import { Session, type Connection } from "../javascript/session.cjs";
 import { send, type Output } from "./answer.ts";
-import { BadBody } from "./body.ts";
 import { rememberClient } from "./clients.ts";
-import { RequestBody } from "./request-body.ts";
-import { BadRequest, headEnd, parseHead, type RequestHead } from "./request-head.ts";
+import { headersOf, urlOf } from "./request.ts";
 
 /** What answers requests; what it throws or rejects with becomes a 500. */
 export type Handler = (request: Request) => Response | Promise<Response>;
-
-export type SessionSocket = Bun.Socket<Session>;
-
-/** All sessions of the instance, as one of them sees it. */
-export interface SessionHost {
-  readonly handler: Handler;
-  readonly isLeaving: boolean;
-  /** Whether the program gets one request at a time. */
-  readonly isSerial: boolean;
-  opened(session: Session): void;
-  /** A request is whole enough to begin: calls start() when it is its turn. */
-  begin(session: Session): void;
-  /** A request is over, or will not begin. */
-  end(session: Session): void;
-  /** Everything is done for a session, though it may not be closed yet: once for each. */
-  over(): void;
-  closed(session: Session): void;
-}
-
-/** How long the rest of a body nobody wants is read. */
-const lingerMs = 2_000;
-
-const nothing = Buffer.alloc(0);
 
 export class ClientGone extends Error {
   override readonly name = "ClientGone";
 }
 
-export class Session implements Output {
-  readonly #socket: SessionSocket;
-  readonly #host: SessionHost;
-  #state: "head" | "waiting" | "answering" | "draining" | "closing" | "closed" = "head";
-  /** Bytes that came before their time. */
-  #ahead: Buffer = nothing;
-  #head: RequestHead | undefined;
-  #body: RequestBody | undefined;
-  #aborter: AbortController | undefined;
-  #served = 0;
-  #hasClientEnded = false;
-  #isOver = false;
-  #timer: NodeJS.Timeout | undefined;
-  #wakeWriter: (() => void) | undefined;
+export class SocketConnection implements Connection {
+  readonly #socket: Bun.Socket<unknown>;
 
-  constructor(socket: SessionSocket, host: SessionHost) {
+  constructor(socket: Bun.Socket<unknown>) {
     this.#socket = socket;
-    this.#host = host;
-    host.opened(this);
   }
 
-  get isKept(): boolean {
-    return this.#head?.isKept === true;
+  /** @returns how many bytes the kernel has taken; negative: nobody is there. */
+  write(data: string | Uint8Array): number {
+    return this.#socket.write(data);
   }
 
   pause(): void {
@@ -76,114 +39,48 @@ export class Session implements Output {
     this.#socket.resume();
   }
 
-  /** The socket has bytes, which are lent for the time of the call. */
-  data(chunk: Buffer): void {
-    switch (this.#state) {
-      case "head":
-        return this.#readHead(chunk);
-      case "waiting":
-        return this.#keepForLater(chunk);
-      case "answering":
-      case "draining":
-        return this.#readBody(chunk);
-      case "closing":
-      case "closed":
-        return; // Nobody wants it.
-    }
+  end(): void {
+    this.#socket.end();
   }
 
-  /** The client has ended its side. */
-  end(): void {
-    this.#hasClientEnded = true;
-    if (this.#state === "head" || this.#state === "closing") this.#closeNow();
-    else if (this.#state === "draining") this.#close();
-    else if (this.#state === "answering") this.#endBodyEarly();
+  shutdown(): void {
+    this.#socket.shutdown();
+  }
+
+  destroy(): void {
+    this.#socket.terminate();
+  }
+}
+
+export class CalledSession extends Session<SocketConnection> implements Output {
+  readonly #handler: Handler;
+  #stream: ReadableStreamDefaultController<Uint8Array> | undefined;
+  #aborter: AbortController | undefined;
+  #wakeWriter: (() => void) | undefined;
+
+  constructor(connection: SocketConnection, host: Host, handler: Handler) {
+    super(connection, host);
+    this.#handler = handler;
+  }
+
+  get isKept(): boolean {
+    return this.head?.isKept === true;
   }
 
   /** The socket has room again. */
-  drain(): void {
+  drained(): void {
     this.#wakeWriter?.();
   }
 
-  /** The connection is gone. */
-  closed(): void {
-    if (this.#state === "closed") return;
-    clearTimeout(this.#timer);
-    const wasAnswering = this.#state === "answering";
-    this.#state = "closed";
-    if (wasAnswering) {
-      const gone = new ClientGone("the client is gone");
-      this.#body?.fail(gone);
-      this.#aborter?.abort(gone);
-      this.#wakeWriter?.();
-    }
-    // The program has been told, and hears of it in this turn of the event loop. One that gets one
-    // request at a time has also to settle its answer.
-    if (!wasAnswering || !this.#host.isSerial) setImmediate(() => this.#over());
-    this.#host.closed(this);
-  }
-
-  #over(): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    this.#host.over();
-  }
-
-  /** Ends it if all it waits for is a further request. */
-  closeIfLeaving(): void {
-    const isIdle = this.#state === "head" && this.#served > 0 && this.#ahead.length === 0;
-    if (isIdle && this.#host.isLeaving) this.#close();
-  }
-
-  #keepForLater(chunk: Buffer): void {
-    this.#ahead =
-      this.#ahead.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.#ahead, chunk]);
-  }
-
-  #readHead(chunk: Buffer): void {
-    const bytes = this.#ahead.length === 0 ? chunk : Buffer.concat([this.#ahead, chunk]);
-    try {
-      const end = headEnd(bytes);
-      if (end === undefined || bytes.length < end) {
-        this.#ahead = Buffer.from(bytes);
-        return;
-      }
-      this.#head = parseHead(bytes, 4, end);
-      this.#ahead = bytes.length === end ? nothing : Buffer.from(bytes.subarray(end));
-    } catch (error) {
-      this.#refuse(error);
-      return;
-    }
-    this.#state = "waiting";
-    this.#host.begin(this);
-  }
-
-  /** It is this request's turn. */
-  start(): void {
-    this.#state = "answering";
-    this.#served += 1;
-    const head = this.#head as RequestHead;
-    try {
-      const request = this.#request(head);
-      if (this.#hasClientEnded) this.#endBodyEarly();
-      this.#answer(head.method, request);
-    } catch (error) {
-      this.#refuse(error);
-    }
-  }
-
-  #request(head: RequestHead): Request {
-    const { method, url, headers } = head;
-    const body = new RequestBody(head, this.#socket);
-    this.#body = body;
+  protected override begin(head: Head): void {
+    const { method } = head;
     this.#aborter = new AbortController();
     const { signal } = this.#aborter;
-    const ahead = this.#ahead;
-    this.#ahead = nothing;
-    const init = body.init(ahead, head);
+    const init = { method, headers: headersOf(head), signal, ...this.#bodyInit(method) };
     let request: Request;
+    const url = urlOf(head);
     try {
-      request = new Request(url, { method, headers, signal, ...init });
+      request = new Request(url, init);
     } catch {
       throw new BadRequest(`the method ${method} cannot be served`);
     }
@@ -192,44 +89,67 @@ export class Session implements Output {
       throw new BadRequest(`the method ${method} cannot be served`);
     }
     rememberClient(request, head.remoteAddress, head.remotePort);
-    if (ahead.length > 0 && init.body !== ahead) this.#readBody(ahead);
-    return request;
+    this.#answer(method, request);
   }
 
-  #readBody(bytes: Buffer): void {
-    const body = this.#body as RequestBody;
-    let used = 0;
-    try {
-      used = body.read(bytes);
-    } catch (error) {
-      if (!(error instanceof BadBody)) throw error;
-      body.fail(new ClientGone(error.message));
-      this.#socket.terminate();
-      return;
-    }
-    if (used < bytes.length) this.#readAhead(bytes.subarray(used));
-    if (this.#state !== "draining") return;
-    if (body.isWhole) this.#next();
-    else if (body.isTooLong) this.#close();
+  /** The Web platform knows no body with GET and HEAD: one that comes is dropped. */
+  #bodyInit(method: string): RequestInit {
+    if (this.isBodyWhole || method === "GET" || method === "HEAD") return {};
+    const whole = this.takeWholeBody();
+    if (whole !== undefined) return { body: whole };
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        this.#stream = controller;
+      },
+      pull: () => this.connection.resume(),
+      cancel: () => {
+        this.#stream = undefined;
+        this.connection.resume();
+      },
+    });
+    return { body, duplex: "half" };
   }
 
-  /** The next request, before the answer to this one: it waits. */
-  #readAhead(bytes: Buffer): void {
-    this.#keepForLater(bytes);
-    this.#socket.pause();
+  protected override deliver(bytes: Uint8Array): void {
+    if (this.#stream === undefined || bytes.length === 0) return;
+    // A copy: the bytes are lent, and who reads them may hand them on.
+    this.#stream.enqueue(new Uint8Array(bytes));
+    // While paused neither the client's end nor its death shows; pull() resumes.
+    if (!this.isBodyWhole && (this.#stream.desiredSize ?? 0) <= 0) this.connection.pause();
   }
 
-  /** The client has ended its side while the request is answered. */
-  #endBodyEarly(): void {
-    const isProper = this.#body?.endByClient(new ClientGone("the client ended the body early"));
-    // On a kept session there is no half-close: the client is gone.
-    if (isProper === true && this.isKept) this.#socket.terminate();
+  protected override endBody(): void {
+    if (this.#stream === undefined) return;
+    this.#stream.close();
+    this.#stream = undefined;
+    // Nobody pulls at what has ended.
+    this.connection.resume();
+  }
+
+  protected override abort(error: Error): void {
+    this.#failBody(new ClientGone(error.message));
+    // The other side may still wait for an answer where it only ended the body early.
+    if (!this.hasClientEnded || this.isKept) this.connection.destroy();
+  }
+
+  #failBody(error: Error): void {
+    this.#stream?.error(error);
+    this.#stream = undefined;
+  }
+
+  protected override gone(wasAnswering: boolean): boolean {
+    if (!wasAnswering) return false;
+    const gone = new ClientGone("the client is gone");
+    this.#failBody(gone);
+    this.#aborter?.abort(gone);
+    this.#wakeWriter?.();
+    return true;
   }
 
   #answer(method: string, request: Request): void {
     let answered: Response | Promise<Response>;
     try {
-      answered = this.#host.handler(request);
+      answered = this.#handler(request);
     } catch (error) {
       answered = failed(error);
     }
@@ -248,9 +168,9 @@ export class Session implements Output {
   }
 
   #send(method: string, response: Response): void {
-    if (this.#state !== "answering") {
+    if (this.state !== "answering") {
       void response.body?.cancel().catch(() => {});
-      this.#over();
+      this.over();
       return;
     }
     const sending = send(this, method, response);
@@ -263,15 +183,20 @@ export class Session implements Output {
       await sending;
       this.#finish();
     } catch (error) {
-      if (this.#state !== "answering") return this.#over();
+      if (this.state !== "answering") return this.over();
       // The head may be out already: the missing end is all that can still be told.
       reportUnlessGone(error);
-      this.#socket.terminate();
+      this.connection.destroy();
     }
   }
 
+  #finish(): void {
+    if (!this.isBodyWhole) this.#failBody(new ClientGone("the answer is complete"));
+    this.answered(true);
+  }
+
   writeText(text: string): Promise<void> | undefined {
-    const written = this.#socket.write(text);
+    const written = this.connection.write(text);
     // Each character is a byte at least: fewer bytes than characters were not all.
     if (written >= text.length) {
       const length = Buffer.byteLength(text);
@@ -281,14 +206,14 @@ export class Session implements Output {
   }
 
   write(data: Uint8Array): Promise<void> | undefined {
-    const written = this.#socket.write(data);
+    const written = this.connection.write(data);
     return written === data.length ? undefined : this.#writeRest(data, written);
   }
 
   async #writeRest(data: Uint8Array, first: number): Promise<void> {
     let rest = data;
-    for (let written = first; ; written = this.#socket.write(rest)) {
-      if (written < 0 || this.#state !== "answering") throw new ClientGone("the client is gone");
+    for (let written = first; ; written = this.connection.write(rest)) {
+      if (written < 0 || this.state !== "answering") throw new ClientGone("the client is gone");
       rest = rest.subarray(written);
       if (rest.length === 0) return;
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -296,67 +221,6 @@ export class Session implements Output {
       await promise;
       this.#wakeWriter = undefined;
     }
-  }
-
-  /** The answer is out. */
-  #finish(): void {
-    if (this.#state !== "answering") return;
-    const isWhole = this.#body?.isWhole === true;
-    if (!isWhole) this.#body?.abandon(new ClientGone("the answer is complete"));
-    if (!this.isKept || this.#host.isLeaving || this.#hasClientEnded) this.#close();
-    else if (isWhole) this.#next();
-    else this.#drain();
-  }
-
-  /** Reads the rest of a body that the program did not want, to get to the next request. */
-  #drain(): void {
-    this.#state = "draining";
-    this.#socket.resume();
-    this.#timer = setTimeout(() => this.#close(), lingerMs).unref();
-  }
-
-  #next(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#state = "head";
-    this.#head = undefined;
-    this.#body = undefined;
-    this.#aborter = undefined;
-    this.#host.end(this);
-    const ahead = this.#ahead;
-    if (ahead.length === 0) {
-      this.closeIfLeaving();
-      return;
-    }
-    this.#ahead = nothing;
-    this.#socket.resume();
-    this.data(ahead);
-  }
-
-  /** Ends the session after what has been written. */
-  #close(): void {
-    clearTimeout(this.#timer);
-    const isWhole = this.#body === undefined || this.#body.isWhole || this.#hasClientEnded;
-    this.#state = "closing";
-    if (isWhole) return this.#closeNow();
-    this.#over();
-    this.#socket.shutdown();
-    this.#socket.resume();
-    this.#timer = setTimeout(() => this.#socket.terminate(), lingerMs).unref();
-  }
-
-  #closeNow(): void {
-    this.#over();
-    this.#socket.end();
-  }
-
-  #refuse(error: unknown): void {
-    if (!(error instanceof BadRequest)) reportUnlessGone(error);
-    const why = error instanceof BadRequest ? error.message : "it could not be read";
-    const body = `Bad request: ${why}.\n`;
-    const headers = `content-type: text/plain\r\ncontent-length: ${Buffer.byteLength(body)}`;
-    this.#socket.write(`Status: 400 Bad Request\r\n${headers}\r\n\r\n${body}`);
-    this.#close();
   }
 }
 

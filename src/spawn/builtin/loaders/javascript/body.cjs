@@ -114,4 +114,4 @@ function bodyOf(head) {
   return hasNone ? undefined : new PlainBody(Infinity);
 }
 
-module.exports = { BadBody, bodyOf };
+module.exports = { BadBody, bodyOf, ChunkedBody, PlainBody };

@@ -214,7 +214,10 @@ function targetOfPath({ script, path, query }) {
   return `${encoded.startsWith("/") ? "" : "/"}${encoded}${query === "" ? "" : `?${query}`}`;
 }
 
-/** Node's parser takes ASCII alone, as HTTP does; clients that send more mean it encoded. */
+/** Those that the platform's parser takes. */
+let methods;
+
+/** Parsers take ASCII alone, as HTTP does; clients that send more mean it encoded. */
 function plainTarget(target) {
   if (/^[!-~]+$/.test(target)) return target;
   if (/^[!-~\x80-\xff]+$/.test(target)) return target.replace(/[\x80-\xff]/g, encodedByte);
@@ -226,12 +229,18 @@ function encodedByte(byte) {
 }
 
 /**
- * The same as a head of HTTP/1.1. What it says of a body: that it has a length, is to come in
- * chunks (`hasChunks`), or that there is none.
+ * The same as a head of HTTP/1.1, for the platform's own parser. What it says of a body: that it
+ * has a length, is to come in chunks (`hasChunks`), or that there is none. @param more lines to
+ * come first.
  */
-function httpHead(head, hasChunks) {
+function httpHead(head, hasChunks, more = "") {
   const { headers } = head;
-  let text = `${head.method} ${plainTarget(head.target)} HTTP/1.1\r\n`;
+  // Bun needs a while for this module, and not always the module.
+  methods ??= new Set(require("node:http").METHODS);
+  if (!methods.has(head.method)) {
+    throw new BadRequest(`the method ${head.method} cannot be served`);
+  }
+  let text = `${head.method} ${plainTarget(head.target)} HTTP/1.1\r\n${more}`;
   for (let index = 0; index < headers.length; index += 2) {
     text += `${headers[index]}: ${headers[index + 1]}\r\n`;
   }

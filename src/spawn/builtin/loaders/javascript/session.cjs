@@ -17,6 +17,8 @@ const lingerMs = 2_000;
 const maxDrainedBytes = 1024 * 1024;
 
 const nothing = Buffer.alloc(0);
+const crlf = Buffer.from("\r\n");
+const lastChunk = Buffer.from("0\r\n\r\n");
 
 class Session {
   /**
@@ -120,6 +122,18 @@ class Session {
     this.ahead = nothing;
     body.read(ahead, () => {});
     return ahead;
+  }
+
+  /** A body whose length is not known goes on to a parser of HTTP in chunks. */
+  get isInChunks() {
+    return this.body !== undefined && this.head.contentLength === undefined;
+  }
+
+  /** Bytes of the body as they go on; none: its end. */
+  framed(bytes) {
+    if (!this.isInChunks) return bytes;
+    if (bytes.length === 0) return lastChunk;
+    return Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, crlf]);
   }
 
   readBody(bytes) {

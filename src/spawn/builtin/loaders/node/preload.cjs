@@ -24,13 +24,14 @@ function load(concurrency) {
   const { inspect } = require("node:util");
 
   const { Host } = require("../javascript/host.cjs");
-  const lifeline = require("./lifeline.cjs");
+  const { tellDone, tellFailure, tellReady } = require("../javascript/lifeline.cjs");
   const { patchResponses } = require("./answer.cjs");
   const { serverOfMain } = require("./exported.cjs");
+  const { watch } = require("./lifeline.cjs");
   const { takeFirstServer } = require("./listen.cjs");
   const { startWatchdog } = require("./watchdog.cjs");
 
-  const host = new Host(concurrency, stopListening, lifeline.tellDone);
+  const host = new Host(concurrency, stopListening, tellDone);
 
   function stopListening() {
     if (host.server?.listening) host.server.close();
@@ -39,19 +40,19 @@ function load(concurrency) {
   function onFailure(error) {
     const text = error instanceof Error ? inspect(error) : `it threw ${inspect(error)}`;
     writeSync(2, `${text}\n`);
-    lifeline.tellFailure(text);
+    tellFailure(text);
     process.exit(1);
   }
 
   function onNothingServed() {
-    lifeline.tellFailure(
+    tellFailure(
       "The program ended without serving: no HTTP server of its own listens, and its main module " +
         "exports neither a function of request and response nor a default with `fetch`.",
     );
   }
 
   function onServer() {
-    lifeline.tellReady(concurrency);
+    tellReady(concurrency);
     process.off("uncaughtException", onFailure);
     process.off("beforeExit", onNothingServed);
   }
@@ -64,7 +65,7 @@ function load(concurrency) {
   startWatchdog();
   patchResponses();
   const serve = takeFirstServer(host, onServer);
-  lifeline.watch(() => host.leave());
+  watch(() => host.leave());
   process.on("uncaughtException", onFailure);
   process.on("beforeExit", onNothingServed);
   process.on("SIGUSR1", () => host.leave());

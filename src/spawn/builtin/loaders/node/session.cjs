@@ -6,18 +6,14 @@
  */
 "use strict";
 
-const { METHODS } = require("node:http");
-
-const { BadRequest, httpHead } = require("../javascript/head.cjs");
+const { httpHead } = require("../javascript/head.cjs");
 const { Session } = require("../javascript/session.cjs");
 const { ofSession } = require("./answer.cjs");
 
 /** How often it is looked whether a client that has ended its side is still there. */
 const probeMs = 1_000;
 
-const methods = new Set(METHODS);
 const nothing = Buffer.alloc(0);
-const lastChunk = Buffer.from("0\r\n\r\n");
 
 /** What the program sees as the connection's ends, in place of a Unix socket's. */
 const ends = ["remoteAddress", "remotePort", "remoteFamily", "localAddress", "localPort"];
@@ -50,9 +46,6 @@ class NodeSession extends Session {
   }
 
   begin(head) {
-    if (!methods.has(head.method)) {
-      throw new BadRequest(`the method ${head.method} cannot be served`);
-    }
     if (head.method === "CONNECT") {
       this.answerSimply("501 Not Implemented", "A session cannot become a tunnel.\n");
       return;
@@ -69,11 +62,6 @@ class NodeSession extends Session {
     const { ahead } = this;
     this.ahead = nothing;
     this.parse(Buffer.concat([bytes, ahead]));
-  }
-
-  /** A body whose length is not known goes to the parser in chunks. */
-  get isInChunks() {
-    return this.body !== undefined && this.head.contentLength === undefined;
   }
 
   incoming(onIncoming, request, isKept) {
@@ -104,13 +92,11 @@ class NodeSession extends Session {
   }
 
   deliver(bytes) {
-    if (bytes.length === 0) return;
-    if (!this.isInChunks) this.parse(bytes);
-    else this.parse(Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, crlf]));
+    if (bytes.length > 0) this.parse(this.framed(bytes));
   }
 
   endBody() {
-    if (this.isInChunks) this.parse(lastChunk);
+    if (this.isInChunks) this.parse(this.framed(nothing));
     if (this.hasClientEnded) this.watchClient();
   }
 
@@ -166,8 +152,6 @@ class NodeSession extends Session {
     return true;
   }
 }
-
-const crlf = Buffer.from("\r\n");
 
 function connectionOf(socket) {
   return {

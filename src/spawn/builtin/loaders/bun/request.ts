@@ -1,0 +1,40 @@
+/** The head of a session as what a Request is made of. Runs inside instances. */
+import { BadRequest, type Head } from "../javascript/head.cjs";
+
+export function headersOf({ headers: flat }: Head): Headers {
+  const headers = new Headers();
+  for (let index = 0; index < flat.length; index += 2) {
+    headers.append(flat[index] ?? "", flat[index + 1] ?? "");
+  }
+  return headers;
+}
+
+/** The whole URL, with what the front end tells of scheme and host. @throws BadRequest. */
+export function urlOf(head: Head): string {
+  const { isSecure, target } = head;
+  if (!target.startsWith("/")) return parsedUrl(target);
+  return parsedUrl(`${isSecure ? "https" : "http"}://${hostOf(head)}${target}`);
+}
+
+/** RFC 9110, 7.2: a host and perhaps a port; anything else would become part of the path. */
+const hostForm = /^(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@\\:[\]]+)(?::[0-9]*)?$/;
+
+function hostOf({ host, serverName, serverPort: port, isSecure }: Head): string {
+  if (host !== "" && !hostForm.test(host)) throw new BadRequest("the host is not one of HTTP");
+  if (host !== "") return host;
+  if (serverName === "") return "localhost";
+  const isUsual = port === "" || port === (isSecure ? "443" : "80");
+  return isUsual ? serverName : `${serverName}:${port}`;
+}
+
+function parsedUrl(text: string): string {
+  try {
+    const url = new URL(text);
+    if (url.username !== "" || url.password !== "")
+      throw new BadRequest("the host has a user name");
+    return url.href;
+  } catch (error) {
+    if (error instanceof BadRequest) throw error;
+    throw new BadRequest("the host or the request target is not one of HTTP");
+  }
+}
