@@ -6,7 +6,16 @@ import type { Instance } from "../../src/spawn/spawner.ts";
 import { readToEnd, sendAll } from "../helpers/raw-client.ts";
 import { application, unchecked } from "./rack-programs.ts";
 import { ask, framed, rackScene, to } from "./rack-scene.ts";
-import { bodyNames, connected, exchange, get, head, parseAnswer, post } from "./support.ts";
+import {
+  bodyNames,
+  connected,
+  exchange,
+  get,
+  head,
+  manyBytes,
+  parseAnswer,
+  post,
+} from "./support.ts";
 
 const { start } = rackScene();
 let instance: Instance;
@@ -138,13 +147,8 @@ test.each(["", "C", "de_DE.ISO-8859-1"])(
     const variables = locale === "" ? {} : { LC_ALL: locale };
     const files = { "config.ru": unchecked };
     const uploaded = await start(`bytes-${locale}`, files, { variables });
-    const bytes = Buffer.alloc(300_000);
-    for (let at = 0; at < bytes.length; at += 1) bytes[at] = (at * 31 + (at >> 8)) & 0xff;
-    const digest = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
-    const { body } = await ask(
-      uploaded,
-      post(bytes.toString("latin1"), { REQUEST_URI: "/upload" }),
-    );
+    const { bytes, digest } = manyBytes();
+    const { body } = await ask(uploaded, post(bytes, { REQUEST_URI: "/upload" }));
     expect(body).toBe(`${digest} true nil`);
   },
 );

@@ -168,3 +168,11 @@ export const bodyNames: [string, Readonly<Record<string, string>>][] = [
   ["both ways", { ...asOthers, ...asCgi }],
   ["both ways, one empty", { ...asOthers, CONTENT_LENGTH: "", CONTENT_TYPE: "" }],
 ];
+
+/** 300,000 bytes, each value among them, as latin1, and their SHA-256. */
+export function manyBytes(): { bytes: string; digest: string } {
+  const bytes = Buffer.alloc(300_000);
+  for (let at = 0; at < bytes.length; at += 1) bytes[at] = (at * 31 + (at >> 8)) & 0xff;
+  const digest = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
+  return { bytes: bytes.toString("latin1"), digest };
+}

@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
 import type { Instance } from "../../src/spawn/spawner.ts";
-import { readExactly, sendAll } from "../helpers/raw-client.ts";
+import { readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
 import { spawnerScene } from "./spawner-scene.ts";
 import { connected, exchange, parseAnswer, writeApp } from "./support.ts";
 import { application, to, wsgiRequest } from "./wsgi-programs.ts";
@@ -79,6 +79,30 @@ test("answers 204 and 304 without a body, and the first without a length", async
   });
 });
 
+test.each([
+  ["205 Reset Content", ["Content-Length: 0"], ""],
+  ["304 Not Modified&Content-Length=7", ["Content-Length: 7"], ""],
+  ["204 No Content&Content-Length=7", [], ""],
+  ["299 Its Own Words", ["Content-Length: 4"], "body"],
+  ["799", ["Content-Length: 4"], "body"],
+  [
+    "200 OK&Content-Length=4&X-A=1&Connection=close, x-a,X-B&X-B=2&X-C=3",
+    ["Content-Length: 4", "X-C: 3"],
+    "body",
+  ],
+])("answers %s by the rules of HTTP", async (query, headers, body) => {
+  const status = `Status: ${query.split("&")[0]}`;
+  expect(await ask(to(`/answer?${query}`))).toEqual({ status, headers, body });
+});
+
+test("sends the head with the first piece that is written, which may be empty", async () => {
+  using session = connected(instance);
+  await sendAll(session.number, to("/flush"));
+  expect(await readExactly(session.number, 18)).toBe("Status: 200 OK\r\n\r\n");
+  await Bun.write(`${directory}/app/go-on`, "");
+  expect(await readToEnd(session.number)).toBe("at last");
+});
+
 test("says that nothing comes where nothing comes", async () => {
   expect((await ask(to("/empty"))).headers).toEqual(["Content-Length: 0"]);
 });
@@ -128,6 +152,7 @@ test.each([
   ["/wrong?header", "TypeError"],
   ["/status?20x%20Odd", "the status '20x%20Odd' is not three digits and a reason"],
   ["/status?200%20OK", "the status '200%20OK' is not three digits and a reason"],
+  ["/answer?103 Early Hints", "the status '103 Early Hints' ends no request"],
   ["/announced?x,abc", "Content-Length is 'x'"],
 ])("answers 500 to %s and says why", async (path, why) => {
   lines.length = 0;

@@ -101,6 +101,22 @@ def write(environ, start):
     write(b"")
     return [b"returned"]
 
+def flush(environ, start):
+    write = start("200 OK", [])
+    write(b"")
+    while not os.path.exists("go-on"):
+        time.sleep(0.01)
+    return [b"at last"]
+
+def answer(environ, start):
+    status, *headers = environ["QUERY_STRING"].split("&")
+    start(status, [tuple(header.split("=")) for header in headers])
+    return [b"body"]
+
+def digest(environ, start):
+    import hashlib
+    return text(start, hashlib.sha256(environ["wsgi.input"].read()).hexdigest())
+
 def big(environ, start):
     return text(start, b"x" * 5_000_000)
 

@@ -14,16 +14,19 @@ from pool_loader.file_wrapper import FileWrapper
 from pool_loader.startup import write_error
 
 # Control characters, which no header can hold (RFC 9110, 5.5), but for the tab.
-CONTROLS = bytes(code for code in [*range(32), 127] if code != 9)
+CONTROLS = frozenset(chr(code) for code in [*range(32), 127] if code != 9)
 
 # They describe a connection, which the session is not; the front end frames its own.
 OF_THE_CONNECTION = frozenset(
-    ["connection", "keep-alive", "proxy-connection", "status", "transfer-encoding", "upgrade"]
+    ["keep-alive", "proxy-connection", "status", "transfer-encoding", "upgrade"]
 )
 
-# Header names seen so far: "plain", "length" or "dropped". Applications have few of them.
+# Header names seen so far: "plain", "length", "connection" or "dropped". Applications have few.
 _kinds = {}
-MAX_KINDS = 1_000
+# Statuses seen so far, and what HTTP has to say of their answers (RFC 9110, 6.4.1, 8.6 and 15.3.6):
+# whether they have a body, which kinds of headers are sent, and a line that they need.
+_statuses = {}
+MAX_KNOWN = 1_000
 
 # Up to here head and body are joined for one send; copying more costs more than a second one.
 MAX_JOINED_BYTES = 65_536
@@ -35,33 +38,20 @@ MAX_SENDFILE_BYTES = 0x7FFFF000
 class Answer:
     """`is_sent`: the head is out. `is_whole`: so is the end, where the client can see it."""
 
-    __slots__ = (
-        "_connection",
-        "_is_kept",
-        "_is_head",
-        "_environ",
-        "_head",
-        "_may_have_body",
-        "_length",
-        "_is_chunked",
-        "_written",
-        "is_sent",
-        "is_whole",
-    )
+    # Without the empty line; None until the application has called start_response.
+    _head = None
+    # The status allows one; and it is not left out for HEAD.
+    _has_body = _may_have_body = True
+    _length = None
+    _is_chunked = False
+    _written = 0
+    is_sent = False
+    is_whole = False
 
     def __init__(self, connection, environ, is_kept):
         self._connection = connection
         self._environ = environ
-        self._is_head = environ["REQUEST_METHOD"] == "HEAD"
         self._is_kept = is_kept
-        # Without the empty line; None until the application has called start_response.
-        self._head = None
-        self._may_have_body = True
-        self._length = None
-        self._is_chunked = False
-        self._written = 0
-        self.is_sent = False
-        self.is_whole = False
 
     def start(self, status, headers, exc_info=None):
         """start_response."""
@@ -73,25 +63,26 @@ class Answer:
                 exc_info = None
         elif self._head is not None:
             raise RuntimeError("start_response was called twice, the second time without exc_info")
-        code = status[:3]
-        if not (code.isdigit() and code.isascii() and status[3:4] in ("", " ") and code >= "100"):
-            raise ValueError(f"the status {status!a} is not three digits and a reason")
-        self._may_have_body = not self._is_head and code[0] != "1" and code not in ("204", "304")
+        allowed = _statuses.get(status) or _look_at(status)
+        self._has_body, sent, needed = allowed
+        self._may_have_body = self._has_body and self._environ["REQUEST_METHOD"] != "HEAD"
         self._length = None
-        text = "Status: " + status + "\r\n"
-        lines = 1
+        named = ""
+        text = "Status: " + status + "\r\n" + needed
         for name, value in headers:
             kind = _kinds.get(name) or _kind_of(name)
-            if kind == "dropped" or (kind == "length" and code == "204"):
+            if kind == "connection":
+                named += value + ","
+            if kind not in sent:
                 continue
             if kind == "length":
                 self._set_length(value)
             text += name + ": " + value + "\r\n"
-            lines += 1
-        head = text.encode("latin-1")
-        if len(head.translate(None, CONTROLS)) != len(head) - 2 * lines:
-            raise ValueError("the status or a header has a line end or another control character")
-        self._head = head
+            if not value.isprintable():
+                _refuse_controls(value)
+        if named:
+            text = _without(named, text)
+        self._head = text.encode("latin-1")
         return self.write
 
     def _set_length(self, value):
@@ -100,14 +91,21 @@ class Answer:
         self._length = int(value)
 
     def write(self, data):
-        """Sends a piece of the body now, the head before it if it is the first."""
+        """What start_response returns: sends a piece of the body now, with the first one the head,
+        also if that piece is empty.
+        """
+        self._put(data)
+        if not self.is_sent:
+            self._begin(b"")
+
+    def _put(self, data):
+        """Sends a piece of the body, the head before it if it is the first that is not empty."""
         if type(data) is not bytes:
             raise TypeError(f"the body is made of bytes, not {type(data).__name__}")
-        if data and self._may_have_body:
-            data = self._within_length(data)
-        else:
-            data = b""
-        if data and not self.is_sent:
+        if not data or not self._may_have_body:
+            return
+        data = self._within_length(data)
+        if not self.is_sent:
             self._begin(data)
         elif data:
             self._send(self._framed(data))
@@ -124,13 +122,13 @@ class Answer:
             elif self._is_kept and self._may_have_body:
                 self._is_chunked = True
                 head += b"Transfer-Encoding: chunked\r\n"
-                data = self._framed(data)
+                data = self._framed(data) if data else data  # An empty chunk would be the last.
         self.is_sent = True
-        if len(data) > MAX_JOINED_BYTES:
+        if len(data) <= MAX_JOINED_BYTES:
+            self._send(head + b"\r\n" + data)
+        else:
             self._send(head + b"\r\n")
             self._send(data)
-        else:
-            self._send(head + b"\r\n" + data)
 
     def _framed(self, data):
         return b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data
@@ -156,7 +154,7 @@ class Answer:
         if type(result) in (list, tuple):
             body = result[0] if len(result) == 1 else b"".join(result)
             if self.is_sent or type(body) is not bytes:
-                self.write(body)
+                self._put(body)
             else:
                 return self._send_whole(body)
         elif isinstance(result, FileWrapper) and self._send_file(result):
@@ -168,11 +166,11 @@ class Answer:
     def _send_whole(self, body):
         """The usual case: a body that is there as a whole, and nothing is out yet."""
         if not self._may_have_body:
-            self._begin(b"", len(body) if self._is_head and body else None)
+            self._begin(b"", len(body) if self._has_body and body else None)
         elif self._length is None or self._length == len(body):
             self._begin(body, len(body))
         else:
-            self.write(body)
+            self._put(body)
             return self._finish()
         self.is_whole = True
 
@@ -184,7 +182,7 @@ class Answer:
         for data in result:
             if is_single and not self.is_sent and type(data) is bytes:
                 return self._send_whole(data)
-            self.write(data)
+            self._put(data)
             if not self._may_have_body:
                 return
 
@@ -212,7 +210,7 @@ class Answer:
         descriptor, offset, length = region
         if self._length is not None:
             length = min(length, self._length)
-        self._begin(b"", length if self._may_have_body or self._is_head else None)
+        self._begin(b"", length if self._has_body else None)
         if not self._may_have_body:
             return True
         end = offset + length
@@ -248,12 +246,43 @@ def request_name(environ):
     return f"{environ['REQUEST_METHOD']} {environ.get('PATH_INFO', '')!a}"
 
 
+def _look_at(status):
+    """What is said of a status in `_statuses`. An interim answer (RFC 9110, 15.2) is no answer."""
+    code = status[:3]
+    if not (code.isdigit() and code.isascii() and status[3:4] in ("", " ") and code >= "100"):
+        raise ValueError(f"the status {status!a} is not three digits and a reason")
+    if code < "200":
+        raise ValueError(f"the status {status!a} ends no request")
+    _refuse_controls(status)
+    needed = "Content-Length: 0\r\n" if code == "205" else ""
+    sent = ("plain",) if code in ("204", "205") else ("plain", "length")
+    allowed = (code not in ("204", "205", "304"), sent, needed)
+    if len(_statuses) < MAX_KNOWN:
+        _statuses[status] = allowed
+    return allowed
+
+
 def _kind_of(name):
     if not is_token(name):
         raise ValueError(f"the header name {name!a} is not one of HTTP")
     lower = name.lower()
     kind = "dropped" if lower in OF_THE_CONNECTION else "plain"
-    kind = "length" if lower == "content-length" else kind
-    if len(_kinds) < MAX_KINDS:
+    kind = {"content-length": "length", "connection": "connection"}.get(lower, kind)
+    if len(_kinds) < MAX_KNOWN:
         _kinds[name] = kind
     return kind
+
+
+def _refuse_controls(text):
+    if not CONTROLS.isdisjoint(text):
+        raise ValueError("the status or a header has a line end or another control character")
+
+
+def _without(named, text):
+    """A head without the headers that Connection names: they are about the connection too, and
+    nobody behind us could see that any more (RFC 9110, 7.6.1).
+    """
+    names = {name.strip() for name in named.lower().split(",")} - {"content-length"}
+    status, *lines = text[:-2].split("\r\n")
+    kept = [line for line in lines if line.partition(":")[0].lower() not in names]
+    return "\r\n".join([status, *kept, ""])

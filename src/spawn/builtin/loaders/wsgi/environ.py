@@ -32,6 +32,10 @@ TOKEN_CHARACTERS = (
 ONE_LINE = ("HTTP_", "CONTENT_", "REQUEST_", "QUERY_STRING", "SERVER_PROTOCOL")
 
 
+# Of usual requests: other methods are looked at more closely.
+METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+
+
 class BadRequest(OSError):
     """The request breaks the protocol or is no HTTP: answered with 400.
 
@@ -41,23 +45,23 @@ class BadRequest(OSError):
 
 def make_environ(head):
     """The environ of a head, the bytes after its size; without wsgi.input."""
-    parts = head.decode("latin-1").split("\0")
-    if parts.pop() or not parts:  # What follows the last NUL.
-        raise BadRequest("the headers do not end with a NUL")
-    if len(parts) % 2:
-        raise BadRequest("a header lacks its value")
-    names = parts[::2]
-    environ = dict(zip(names, parts[1::2]))
-    if len(environ) != len(names):
-        environ = _joined(names, parts[1::2])
-    if "" in environ:
-        raise BadRequest("a header lacks its name")
-    if b"\n" in head or b"\r" in head:
+    text = head.decode("latin-1")
+    parts = text.split("\0")
+    each = iter(parts)
+    environ = dict(zip(each, each))  # What follows the last NUL is left over.
+    if len(environ) * 2 + 1 != len(parts) or parts[-1] or "" in environ or not environ:
+        environ = _unusual(parts)
+    if "\n" in text or "\r" in text:
         _check_lines(environ)
-    method = environ.get("REQUEST_METHOD", "")
-    if not is_token(method):
-        raise BadRequest(_wrong_method(method))
+    if environ.get("REQUEST_METHOD") not in METHODS:
+        _check_method(environ.get("REQUEST_METHOD", ""))
     environ.update(CONSTANT)
+    if "HTTP_CONTENT_TYPE" in environ:
+        _one_name(environ, "CONTENT_TYPE", environ.pop("HTTP_CONTENT_TYPE"))
+    if "HTTP_CONTENT_LENGTH" in environ:
+        _one_name(environ, "CONTENT_LENGTH", environ.pop("HTTP_CONTENT_LENGTH"))
+    # A client's header `Proxy` would become what programs take for their proxy (CVE-2016-5385).
+    environ.pop("HTTP_PROXY", None)
     _complete(environ)
     return environ
 
@@ -67,24 +71,35 @@ def is_token(text):
 
 
 def _complete(environ):
-    """What PEP 3333 wants to be there, and what must not be."""
-    if environ.get("HTTPS", "").lower() in ("on", "1", "true"):
+    """What PEP 3333 wants to be there."""
+    get = environ.get
+    if "HTTPS" in environ and environ["HTTPS"].lower() in ("on", "1", "true"):
         environ["wsgi.url_scheme"] = "https"
+    if not (get("SERVER_NAME") and get("SERVER_PORT") and "SERVER_PROTOCOL" in environ):
+        _name_server(environ)
+    if get("SCRIPT_NAME", "/") == "/":
+        environ["SCRIPT_NAME"] = ""
+    if "PATH_INFO" not in environ or "QUERY_STRING" not in environ:
+        _split_uri(environ)
+
+
+def _name_server(environ):
     if not environ.get("SERVER_NAME"):
         environ["SERVER_NAME"] = "localhost"
     if not environ.get("SERVER_PORT"):
         environ["SERVER_PORT"] = "443" if environ["wsgi.url_scheme"] == "https" else "80"
-    if "SERVER_PROTOCOL" not in environ:
-        environ["SERVER_PROTOCOL"] = "HTTP/1.1"
-    if environ.get("SCRIPT_NAME", "/") == "/":
-        environ["SCRIPT_NAME"] = ""
-    if "PATH_INFO" not in environ or "QUERY_STRING" not in environ:
-        _split_uri(environ)
-    # A client's header `Proxy` would become what programs take for their proxy (CVE-2016-5385).
-    environ.pop("HTTP_PROXY", None)
-    # These two go by their own names.
-    environ.pop("HTTP_CONTENT_TYPE", None)
-    environ.pop("HTTP_CONTENT_LENGTH", None)
+    environ.setdefault("SERVER_PROTOCOL", "HTTP/1.1")
+
+
+def _one_name(environ, name, given):
+    """Length and type of a body go by their own names, once, whichever they came by: parents of the
+    2.0 series treat them like any other header.
+    """
+    value = environ.get(name, "")
+    if given and value and given != value:
+        raise BadRequest(f"there are two of {name}")
+    if given or value:
+        environ[name] = given or value
 
 
 def _split_uri(environ):
@@ -99,6 +114,18 @@ def _split_uri(environ):
     path = unquote(path, "latin-1")
     script = environ["SCRIPT_NAME"]
     environ["PATH_INFO"] = path[len(script) :] if path.startswith(script) else path
+
+
+def _unusual(parts):
+    """The environ where a name comes twice, or something is wrong."""
+    if parts.pop() or not parts:
+        raise BadRequest("the headers do not end with a NUL")
+    if len(parts) % 2:
+        raise BadRequest("a header lacks its value")
+    names = parts[::2]
+    if "" in names:
+        raise BadRequest("a header lacks its name")
+    return _joined(names, parts[1::2])
 
 
 def _joined(names, values):
@@ -119,8 +146,11 @@ def _check_lines(environ):
             raise BadRequest(f"the value of {name!a} has a line end")
 
 
-def _wrong_method(method):
-    return f"the method {method!a} is not one of HTTP" if method else "REQUEST_METHOD is missing"
+def _check_method(method):
+    if not method:
+        raise BadRequest("REQUEST_METHOD is missing")
+    if not is_token(method):
+        raise BadRequest(f"the method {method!a} is not one of HTTP")
 
 
 def length_of(environ):

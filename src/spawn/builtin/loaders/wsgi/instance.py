@@ -71,31 +71,39 @@ class Instance:
             self._leave()
 
     def _serve_ready(self):
-        for descriptor in self._wait():
-            if descriptor == LISTENER:
+        for descriptor, _ in self._wait():
+            session = self._held.get(descriptor)  # It may have been ended in this round.
+            if session is not None:
+                self._take_turn(session, descriptor)
+            elif descriptor == LISTENER:
                 self._accept()
             elif descriptor == LIFELINE:
                 self._is_leaving = True
-            elif descriptor in self._held:  # It may have been ended in this round.
-                self._take_turn(self._held[descriptor])
             if self._is_leaving:
                 return
+        if self._ready:
+            self._serve_rest()
         if self._lingering:
             self._end_lingering()
 
+    def _serve_rest(self):
+        """Sessions whose next request came with the one before."""
+        ready, self._ready = self._ready, {}
+        for descriptor, session in ready.items():
+            if self._held.get(descriptor) is session and not self._is_leaving:
+                self._take_turn(session, descriptor)
+
     def _wait(self):
-        """Descriptors with something to do."""
+        """Descriptors with something to do, and what."""
+        is_patient = not (self._ready or self._untold or self._lingering)
+        patience = None if is_patient else self._patience()
         try:
             self._is_waiting = True
-            events = () if self._is_leaving else self._poller.poll(self._patience())
+            events = () if self._is_leaving else self._poller.poll(patience)
             self._is_waiting = False
         except Leave:
-            return []
-        ready = [descriptor for descriptor, _ in events]
-        if self._ready:
-            ready += [descriptor for descriptor in self._ready if descriptor not in ready]
-            self._ready.clear()
-        return ready
+            return ()
+        return events
 
     def _patience(self):
         """For how many milliseconds there is nothing to do without an event; None: for ever."""
@@ -143,7 +151,7 @@ class Instance:
             return
         if getdefaulttimeout() is not None:
             connection.settimeout(None)  # The application's default is for its own sockets.
-        self._take_turn(Session(connection, self._tell_done))
+        self._take_first_turn(connection)
 
     def _relieve(self):
         """There are no descriptors: kept sessions are ended, which their clients must expect."""
@@ -152,21 +160,29 @@ class Instance:
                 self._end(session)
         sleep(SHORTAGE_SECONDS)
 
-    def _take_turn(self, session):
+    def _take_turn(self, session, descriptor):
         self._current = session
         outcome = session.turn(self._application)
         self._current = None
-        descriptor = session.connection.fileno()
-        is_held = descriptor in self._held
-        if outcome == "kept" and len(self._held) - is_held >= MAX_KEPT:
-            outcome = "over"
-        if not is_held:
-            if outcome == "over":
-                session.close()
-                return
-            self._held[descriptor] = session
-            self._poller.register(descriptor, POLLIN)
-            self._accept_if_room()
+        if outcome != "kept":
+            self._settle(session, descriptor, outcome)
+        elif len(self._held) > MAX_KEPT:
+            self._end(session)
+
+    def _take_first_turn(self, connection):
+        session = self._current = Session(connection, self._tell_done)
+        outcome = session.turn(self._application)
+        self._current = None
+        if outcome == "over" or (outcome == "kept" and len(self._held) >= MAX_KEPT):
+            session.close()
+            return
+        descriptor = connection.fileno()
+        self._held[descriptor] = session
+        self._poller.register(descriptor, POLLIN)
+        self._accept_if_room()
+        self._settle(session, descriptor, outcome)
+
+    def _settle(self, session, descriptor, outcome):
         if outcome == "over":
             self._end(session)
         elif outcome == "lingering":

@@ -45,64 +45,72 @@ class Session:
         """To be called when the connection is readable. Raises what is to end the process."""
         if self.deadline is not None:
             return self._linger()
-        data = self._receive()
-        if not data:
-            return "waiting" if data is None else "over"
+        if self._received:
+            return self._turn_otherwise(self._receive_more(), application)
         try:
-            size = int.from_bytes(data[:4], "big")
-            if size > MAX_HEAD_BYTES:
-                raise BadRequest(f"headers of {size} bytes, {MAX_HEAD_BYTES} at most")
-            environ = make_environ(data[4 : 4 + size])
+            data = self.connection.recv(RECEIVED_BYTES, MSG_DONTWAIT)
+        except BlockingIOError:
+            return "waiting"
+        except OSError:
+            return "over"
+        self.is_kept = False
+        # As a rule a head comes whole and alone.
+        if int.from_bytes(data[:4], "big") + 4 == len(data):
+            return self._answer(data[4:], b"", application)
+        return self._turn_otherwise(data, application)
+
+    def _turn_otherwise(self, data, application):
+        if not data:
+            return "over"
+        if not _has_head(data):
+            self._received = bytearray(data) if type(data) is bytes else data
+            return "waiting"
+        self._received = b""
+        size = int.from_bytes(data[:4], "big")
+        if size > MAX_HEAD_BYTES:
+            return self._refuse(f"headers of {size} bytes, {MAX_HEAD_BYTES} at most")
+        return self._answer(bytes(data[4 : 4 + size]), bytes(data[4 + size :]), application)
+
+    def _answer(self, head, start, application):
+        try:
+            environ = make_environ(head)
             is_kept = environ.pop("SESSION_KEEP", "") == "1"
-            environ["wsgi.input"] = self._body_of(environ, data[4 + size :], is_kept)
+            self._body = environ["wsgi.input"] = self._body_of(environ, start, is_kept)
         except BadRequest as error:
             return self._refuse(error)
         answer = Answer(self.connection, environ, is_kept)
         self._serve(application, environ, answer)
         return self._keep() if is_kept and answer.is_whole else self._end()
 
-    def _receive(self):
-        """A whole head and what came with it; None: not yet; b"": the client is gone."""
+    def _receive_more(self):
+        """What there is of the next head; nothing: the client is gone."""
         received = self._received
-        if not received or not _has_head(received):
-            try:
-                piece = self.connection.recv(RECEIVED_BYTES, MSG_DONTWAIT)
-            except BlockingIOError:
-                return None
-            except OSError:
-                return b""
-            if not piece:
-                return b""
-            self.is_kept = False
-            if received:
-                received += piece  # A bytearray: a head that comes byte by byte stays linear.
-            else:
-                received = piece
-            if not _has_head(received):
-                self._received = bytearray(received) if type(received) is bytes else received
-                return None
-        self._received = b""
-        return bytes(received)
+        if _has_head(received):
+            return received
+        try:
+            piece = self.connection.recv(RECEIVED_BYTES, MSG_DONTWAIT)
+        except BlockingIOError:
+            return received
+        except OSError:
+            return b""
+        self.is_kept = False
+        if not piece:
+            return b""
+        received += piece  # In place: a head that comes byte by byte stays linear.
+        return received
 
     def _body_of(self, environ, start, is_kept):
         """wsgi.input. `start`: what came with the head."""
-        length = length_of(environ)
+        length = length_of(environ) if "CONTENT_LENGTH" in environ else None
         # The application gets the body as it was before it was put into chunks.
         encoding = environ.pop("HTTP_TRANSFER_ENCODING", None)
         if is_kept and encoding is not None:
             if encoding.lower() != "chunked" or length is not None:
                 raise BadRequest("the body is neither of a length nor chunked")
-            body = ChunkedBody(self.connection, start)
-        elif length is not None:
-            body = LengthBody(self.connection, start, length) if length or start else EMPTY_BODY
-        elif is_kept:
-            body = LengthBody(self.connection, start, 0) if start else EMPTY_BODY
-        elif encoding is None and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-            body = EMPTY_BODY
-        else:
-            body = EndlessBody(self.connection, start)
-        self._body = body
-        return body
+            return ChunkedBody(self.connection, start)
+        if length is None and not is_kept and not _has_no_body(environ, encoding):
+            return EndlessBody(self.connection, start)
+        return LengthBody(self.connection, start, length or 0) if length or start else EMPTY_BODY
 
     def _serve(self, application, environ, answer):
         result = None
@@ -124,6 +132,9 @@ class Session:
                 _call(close, environ)
 
     def _keep(self):
+        if self._body is EMPTY_BODY:
+            self.is_kept = True
+            return "kept"
         try:
             if not self._body.discard():
                 return self._end()
@@ -166,6 +177,11 @@ class Session:
             return "over" if self._body.discard() else "lingering"
         except OSError:
             return "over"
+
+
+def _has_no_body(environ, encoding):
+    """Where only the end of the client's side could say where a body ends."""
+    return encoding is None and environ["REQUEST_METHOD"] in ("GET", "HEAD")
 
 
 def _has_head(data):
