@@ -29,6 +29,10 @@ const options = {
   max: option("INSTANCES", "start value of setMax (default 20)"),
   "max-per-app": option("INSTANCES", "start value of setMaxPerApp; 0: no limit (default 0)"),
   "max-idle-time": option("SECONDS", "start value of setMaxIdleTime (default 120)"),
+  exit: option(
+    "WHEN",
+    "early or last: before instances that still answer, or after (default early)",
+  ),
 } as const;
 
 /** What `serve` alone says, so that no help shows it (PROTOCOL section 12). */
@@ -77,6 +81,8 @@ export interface Config {
   /** The descriptor of the supervisor's channel; 0: there is none. */
   readonly supervisorChannel: number;
   readonly spawnTimeoutMs: number;
+  /** Whether it exits before instances that still answer (hand-over.ts). */
+  readonly exitsEarly: boolean;
   readonly maxWaitMs: number;
   readonly maxQueue: number;
   readonly limits: { readonly max: number; readonly maxPerApp: number; readonly maxIdleMs: number };
@@ -119,6 +125,7 @@ export function readConfig(args: readonly ByteString[]): Config {
     user: runsAs,
     statusFifo: statusFifo === "" ? undefined : statusFifo,
     supervisorChannel: wholeNumber(set, "supervisor-channel", { min: 4, max: 4 }, 0),
+    exitsEarly: oneOf(set, "exit", ["early", "last"]) === "early",
     spawnTimeoutMs: seconds(set, "spawn-timeout", { min: 0.001, max: 3600 }, 90_000),
     maxWaitMs: seconds(set, "max-wait", { min: 0, max: 86_400 }, 0),
     maxQueue: wholeNumber(set, "max-queue", { min: 0, max: 1_000_000 }, 0),

@@ -68,6 +68,7 @@ export async function runDaemon(args: readonly ByteString[]): Promise<void> {
     originalDescriptorLimit,
     writeOutput: outputWriter(output, config.logFormat),
     ...(config.ruby === "" ? {} : { ruby: config.ruby }),
+    ...(config.exitsEarly ? { heirsLog: { file: config.logFile, format: config.logFormat } } : {}),
   });
   const pool = new Pool<AppRequest>(
     {

@@ -44,6 +44,10 @@ async function dispatch(): Promise<void> {
   }
   if (first === "serve") return serve(args.slice(1).map((argument) => toText(argument)));
   if (first === "status") return showStatus(args.slice(1).map((argument) => toText(argument)));
+  if (first === "undertaker") {
+    const { runUndertaker } = await import("./undertaker.ts");
+    return runUndertaker(toText(args[1] ?? ascii("")));
+  }
   if (first === "gateway-worker") {
     const { runWorker } = await import("./gateway-worker.ts");
     return runWorker();

@@ -263,6 +263,8 @@ function poolServerArguments(config: GatewayConfig): string[] {
     "max-per-app": pool.maxPerApp,
     "max-idle-time": pool.maxIdleSeconds,
     "max-queue": pool.maxQueue,
+    // When we exit, nothing is left.
+    exit: "last",
   };
   const defaults = ["", "", "", ""]; // LOG_FILE: our stderr; RUBY; USER; STATUS_FIFO
   return [

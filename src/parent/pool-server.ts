@@ -212,6 +212,14 @@ export class PoolServer extends Access {
   }
 }
 
+/** When `close` resolves nothing is to be left, so the server ends after its last instance. */
+function optionsFor(options: PoolServerOptions): readonly string[] {
+  const { extraOptions = [] } = options;
+  const hasInstances = ["", "builtin"].includes(options.spawnServer ?? "builtin");
+  const isSaid = extraOptions.some((option) => /^--exit(=|$)/.test(option));
+  return hasInstances && !isSaid ? ["--exit=last", ...extraOptions] : extraOptions;
+}
+
 function spawnServer(
   file: string,
   argv0: string,
@@ -227,7 +235,7 @@ function spawnServer(
     options.statusFifo ?? "",
   ];
   const [stdin, stdout, stderr] = options.stdio ?? ["inherit", "inherit", "inherit"];
-  return Bun.spawn([file, ...positional, ...(options.extraOptions ?? [])], {
+  return Bun.spawn([file, ...positional, ...optionsFor(options)], {
     argv0,
     stdio: [stdin, stdout, stderr, wakeFd],
     // With BUN_BE_BUN the binary would be a JavaScript runtime and no server.

@@ -30,6 +30,8 @@ export type Behaviour =
   | "is stuck"
   /** On a request for /block, says `blocked` and is, deaf to SIGTERM; answers its pid to others. */
   | "blocks"
+  /** On a request, says `begins`, waits for a file `go`, writes 1,000 lines and answers. */
+  | "answers late"
   /** Ends itself by SIGKILL at each request. */
   | "crashes";
 
@@ -87,6 +89,13 @@ const bun: Language = {
       if (url.endsWith("/block")) { ${blockJs} }
       return new Response(String(process.pid));
     } };`,
+    "answers late": `export default { fetch: async () => {
+      const { existsSync, writeSync } = require("fs");
+      writeSync(1, "begins\\n");
+      while (!existsSync("go")) await Bun.sleep(5);
+      for (let n = 0; n < 1000; n += 1) writeSync(1, "line " + n + "\\n");
+      return new Response("late ".repeat(100_000));
+    } };`,
     crashes: `export default { fetch: () => {
       process.kill(process.pid, "SIGKILL"); return new Promise(() => {});
     } };`,
@@ -143,6 +152,11 @@ if environ["PATH_INFO"] == "/block":
     os.write(1, b"blocked\\n")
     time.sleep(1000)
 answer = os.getpid()`),
+  "answers late": python(`
+os.write(1, b"begins\\n")
+while not os.path.exists("go"): time.sleep(0.005)
+for n in range(1000): os.write(1, b"line %d\\n" % n)
+answer = "late " * 100_000`),
   crashes: python("os.kill(os.getpid(), 9)\nanswer = ''"),
 };
 
@@ -203,6 +217,11 @@ if env["PATH_INFO"] == "/block"
   sleep
 end
 answer = Process.pid`),
+  "answers late": ruby(`
+STDOUT.syswrite("begins\\n")
+sleep(0.005) until File.exist?("go")
+1000.times { |n| STDOUT.syswrite("line #{n}\\n") }
+answer = "late " * 100_000`),
   crashes: ruby('Process.kill("KILL", Process.pid)\nsleep\nanswer = ""'),
 };
 
@@ -255,6 +274,15 @@ const node: Language = {
     blocks: nodeServer(`
       if (request.url === "/block") { ${blockJs} }
       response.end(String(process.pid));`),
+    "answers late": nodeServer(`
+      const { existsSync } = require("node:fs");
+      writeSync(1, "begins\\n");
+      const timer = setInterval(() => {
+        if (!existsSync("go")) return;
+        clearInterval(timer);
+        for (let n = 0; n < 1000; n += 1) writeSync(1, "line " + n + "\\n");
+        response.end("late ".repeat(100_000));
+      }, 5);`),
     crashes: nodeServer('process.kill(process.pid, "SIGKILL");'),
   },
 };

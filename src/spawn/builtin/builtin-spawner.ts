@@ -18,6 +18,7 @@ import {
   type SpawnRequest,
   type Spawner,
 } from "../spawner.ts";
+import { waitForExit } from "../process-end.ts";
 import { findApplication, knownType } from "./app-type.ts";
 import { hasNode, lookAtApplication, type Looked, type LookRequest } from "./application-look.ts";
 import { BuiltinInstance } from "./builtin-instance.ts";
@@ -29,6 +30,7 @@ import {
   type InstanceOptions,
   type InstanceProcess,
 } from "./instance-process.ts";
+import { planFor, startUndertaker, type Heir, type LogPlace } from "./hand-over.ts";
 import { LoaderDirectory } from "./loader-files.ts";
 import { usualConcurrency } from "./loaders.ts";
 import { OutputAllowance } from "./output-allowance.ts";
@@ -48,6 +50,8 @@ export interface BuiltinSpawnerOptions extends StartOptions {
   readonly baseDirectory?: string;
   /** Default: those of PROTOCOL sections 1 and 10. */
   readonly endTimes?: EndTimes;
+  /** Where the log is, if another process may see to what outlives `close`; absent: none does. */
+  readonly heirsLog?: LogPlace;
 }
 
 /** An instance or a preloader. */
@@ -58,6 +62,8 @@ interface Misbehaving {
 
 /** How long the files of an application may take, before it has even been started. */
 const maxLookMs = 5_000;
+/** What needs no longer than this to end is waited for: idle instances need some 10 ms. */
+const atOnceMs = 50;
 
 const shuttingDown = "the server is shutting down";
 
@@ -75,7 +81,8 @@ export class BuiltinSpawner implements Spawner {
   readonly #times: EndTimes;
   readonly #shutdown = new AbortController();
   readonly #hurry = new AbortController();
-  readonly #processes = new Set<InstanceProcess>();
+  /** With the roots of their applications. */
+  readonly #processes = new Map<InstanceProcess, ByteString>();
   readonly #preloaders = new Preloaders();
   readonly #aside: FilesAside;
   readonly #usual = new Map<ByteString, number>();
@@ -110,7 +117,7 @@ export class BuiltinSpawner implements Spawner {
       const look = (what: LookRequest) => this.#look(what, limit);
       const plan = await planStart(request, this.#options, this.#directory, progress, look);
       started = await this.#start(request, plan, limit, progress);
-      void this.#keep(started);
+      void this.#keep(started, request.root);
       void this.#watch("instance", request.root, started);
       if (this.#shutdown.signal.aborted) throw new Error(shuttingDown);
       const ready = await untilReady(started, limit, progress);
@@ -140,13 +147,59 @@ export class BuiltinSpawner implements Spawner {
     const onHurry = () => this.#hurry.abort();
     hurry.addEventListener("abort", onHurry);
     if (hurry.aborted) onHurry();
-    const ends = Array.from(this.#processes, (process) => process.end(this.#times.retiredMs));
-    await Promise.all(ends);
+    const ends = this.#endAll();
+    if (!(await this.#isHandedOver(ends, hurry))) {
+      await ends;
+      for (const process of this.#processes.keys()) process.stopOutput();
+      this.#directory.remove();
+    }
+    hurry.removeEventListener("abort", onHurry);
+  }
+
+  async #endAll(): Promise<void> {
+    const instances = [...this.#processes.keys()];
+    await Promise.all(instances.map((process) => process.end(this.#times.retiredMs)));
     // After the instances, whose ends they report.
     await this.#preloaders.close();
-    for (const process of this.#processes) process.stopOutput();
-    hurry.removeEventListener("abort", onHurry);
-    this.#directory.remove();
+  }
+
+  /** Hands over what does not end by itself at once. @returns whether there was any. */
+  async #isHandedOver(ends: Promise<unknown>, hurry: AbortSignal): Promise<boolean> {
+    const { heirsLog, notify } = this.#options;
+    if (heirsLog === undefined || hurry.aborted) return false;
+    if (await waitForExit(ends, atOnceMs, hurry)) return false;
+    if (hurry.aborted) return false;
+    const heirs = await this.#heirs();
+    if (heirs.length === 0) return false;
+    try {
+      const { path: directory } = this.#directory;
+      const rest = { directory, log: heirsLog, times: this.#times };
+      const { plan, descriptors } = planFor(heirs, rest);
+      const file = this.#directory.write("heirs.json", JSON.stringify(plan));
+      const pid = startUndertaker(file, descriptors);
+      this.#directory.leaveTo(pid);
+      notify(1, "instances are left to another process", { count: heirs.length, pid });
+      return true;
+    } catch (error) {
+      // What they still write is lost; their end is waited for.
+      notify(0, "nobody can be left in charge of instances", { cause: causeText(error) });
+      return false;
+    }
+  }
+
+  async #heirs(): Promise<Heir[]> {
+    const instances = [...this.#processes].map(async ([process, root]) => ({
+      survivor: await process.handOver(),
+      root,
+      isPreloader: false,
+    }));
+    const preloaders = [...this.#preloaders.all()].map(async ([root, preloader]) => ({
+      survivor: await preloader.handOver(),
+      root,
+      isPreloader: true,
+    }));
+    const all = await Promise.all([...instances, ...preloaders]);
+    return all.flatMap(({ survivor, ...known }) => (survivor ? [{ ...survivor, ...known }] : []));
   }
 
   #start(
@@ -193,8 +246,8 @@ export class BuiltinSpawner implements Spawner {
   }
 
   /** Knows it until nothing of it is left, also nothing that holds its output open. */
-  async #keep(started: InstanceProcess): Promise<void> {
-    this.#processes.add(started);
+  async #keep(started: InstanceProcess, root: ByteString): Promise<void> {
+    this.#processes.set(started, root);
     await started.gone;
     await started.end(this.#times.terminatedMs);
     await started.outputEnded;

@@ -6,6 +6,7 @@
  * its lifeline. Its socket has no name any more when it starts: only we can connect to it.
  */
 import { errnos, SyscallError } from "../../native/errno.ts";
+import { duplicate } from "../../native/fd.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import type { PinnedSocket } from "../../native/pinned-socket.ts";
 import { signals } from "../../native/process.ts";
@@ -14,6 +15,7 @@ import { parseLifelineMessage } from "../../wire/instance-protocol.ts";
 import { ProtocolError } from "../../wire/protocol-error.ts";
 import { waitForExit } from "../process-end.ts";
 import type { SessionReports } from "../spawner.ts";
+import type { Survivor } from "./hand-over.ts";
 import { withEnds, type InheritedEnds, type OwnEnds, type SocketPlace } from "./instance-ends.ts";
 import { Lifeline, type Announcement } from "./lifeline.ts";
 import type { OutputReader } from "./output.ts";
@@ -105,6 +107,7 @@ export class InstanceProcess implements SessionReports {
   /** Sessions connected that it has not said to be done with. */
   #undone = 0;
   #ending: Promise<void> | undefined;
+  #isOver = false;
 
   constructor(process: RunningProcess, own: OwnEnds, urgency: Urgency) {
     this.#process = process;
@@ -196,29 +199,50 @@ export class InstanceProcess implements SessionReports {
   async #end(retiredMs: number): Promise<void> {
     this.#lifeline.close();
     this.#socket.close();
-    await this.#endProcess(retiredMs);
+    await endRunning(this.#process, this.#urgency, retiredMs);
     const { times, hurry } = this.#urgency;
     const { group } = this.#process;
     await group?.end(times.terminatedMs, hurry);
     group?.close();
+    this.#isOver = true;
   }
 
-  async #endProcess(retiredMs: number): Promise<void> {
-    const { exited } = this.#process;
-    const { times, shutdown, hurry } = this.#urgency;
-    if (await waitForExit(exited, retiredMs, shutdown)) return;
-    if (shutdown.aborted && (await waitForExit(exited, times.shutdownMs, hurry))) return;
-    this.#process.signal(signals.SIGTERM);
-    if (await waitForExit(exited, times.terminatedMs, hurry)) return;
-    this.#process.signal(signals.SIGKILL);
-    // The kernel needs a moment; a process it cannot end must not hold us up for ever.
-    await waitForExit(exited, killedMs);
+  /** For another process to see to its end; undefined when that has come. */
+  async handOver(): Promise<Survivor | undefined> {
+    return this.#isOver ? undefined : survivorOf(this.#process, this.#output);
   }
 
   /** Stops copying its output, which what it left behind may go on writing. */
   stopOutput(): void {
     this.#output.stop();
   }
+}
+
+/** Waits for the end of a process that was told to leave, with force if need be. */
+export async function endRunning(
+  running: RunningProcess,
+  urgency: Urgency,
+  retiredMs: number,
+): Promise<void> {
+  const { exited } = running;
+  const { times, shutdown, hurry } = urgency;
+  if (await waitForExit(exited, retiredMs, shutdown)) return;
+  if (shutdown.aborted && (await waitForExit(exited, times.shutdownMs, hurry))) return;
+  running.signal(signals.SIGTERM);
+  if (await waitForExit(exited, times.terminatedMs, hurry)) return;
+  running.signal(signals.SIGKILL);
+  // The kernel needs a moment; a process it cannot end must not hold us up for ever.
+  await waitForExit(exited, killedMs);
+}
+
+/** What another process needs to see to the end of one; undefined: there is no pidfd of it. */
+export async function survivorOf(
+  { pid, group }: RunningProcess,
+  output: OutputReader,
+): Promise<Survivor | undefined> {
+  if (group === undefined) return undefined;
+  const leader = duplicate(group.leader);
+  return { pid, leader, output: await output.handOver() };
 }
 
 /** Waits until all that a process wrote has been read; does not wait for what it left behind. */

@@ -34,6 +34,11 @@ export class ProcessGroup {
     this.#leader = leader;
   }
 
+  /** The pidfd of its leader; stays owned here. */
+  get leader(): number {
+    return this.#leader.number;
+  }
+
   /**
    * Ends what is left of the group once its leader has ended: SIGTERM, and SIGKILL to what is there
    * after `terminatedMs`, or as soon as there is a hurry. Costs one system call when nothing is

@@ -25,6 +25,9 @@ import { causeText } from "../../wire/cause.ts";
 
 const namePattern = /^application-pool-([0-9]+)-[A-Za-z0-9]{6}$/;
 
+/** Holds the number of the process that a server that has ended has left its directory to. */
+const heirFile = "heir";
+
 /** Directories of this process, which a sweep must leave alone. */
 const ours = new Set<string>();
 
@@ -78,6 +81,23 @@ export class LoaderDirectory {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     this.#sockets += 1;
     return { directory, name: String(this.#sockets) };
+  }
+
+  /** Writes a file that nobody else may read. @returns its path. @throws Error: no room. */
+  write(name: string, text: string): string {
+    const path = join(this.#ensure(), name);
+    writeFileSync(path, text, { mode: 0o600 });
+    return path;
+  }
+
+  /** Leaves it to another process, which removes it. */
+  leaveTo(pid: number): void {
+    this.write(heirFile, String(pid));
+    this.#path = undefined;
+  }
+
+  get path(): string {
+    return this.#ensure();
   }
 
   remove(): void {
@@ -143,7 +163,15 @@ function isLeftover(name: string, path: string): boolean {
     return false;
   }
   // Ours by its number, but not ours: an earlier server had the same one, as in containers.
-  return pid === process.pid || !isAlive(pid);
+  return (pid === process.pid || !isAlive(pid)) && !hasHeir(path);
+}
+
+function hasHeir(path: string): boolean {
+  try {
+    return isAlive(Number(readFileSync(join(path, heirFile), "latin1")));
+  } catch {
+    return false; // There is no such file.
+  }
 }
 
 function isAlive(pid: number): boolean {

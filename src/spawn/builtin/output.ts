@@ -2,6 +2,8 @@
  * What an instance writes to its stdout and stderr: cut into lines for the log, and the end of it
  * kept for error pages. Everything is bounded: a line of any length costs no more than a piece.
  */
+import { duplicate } from "../../native/fd.ts";
+import type { OwnedFd } from "../../native/owned-fd.ts";
 import { ascii, fromBytes, type ByteString } from "../../wire/bytes.ts";
 
 /** Longer lines are passed on in pieces of this size. */
@@ -23,8 +25,15 @@ export class LineSplitter {
   /** Bytes of lines that were not wanted. */
   droppedBytes = 0;
 
-  constructor(take: TakeLine) {
+  /** @param rest the start of a line whose end is still to come. */
+  constructor(take: TakeLine, rest = "") {
     this.#take = take;
+    this.#rest = rest;
+  }
+
+  /** What has no line end yet. */
+  get rest(): string {
+    return this.#rest;
   }
 
   /** Takes so many lines of a piece, from `start` on. @returns where it stopped. */
@@ -119,16 +128,22 @@ export class OutputReader {
   readonly #take: TakeLine;
   readonly #lines: LineSplitter;
   readonly #tail = new Tail();
+  readonly #readEnd: OwnedFd;
   readonly #reader: ReturnType<typeof streamReader>;
   #readBytes = 0;
+  #isHandedOver = false;
   #noteTimer: ReturnType<typeof setTimeout> | undefined;
   /** Resolves when nobody can write any more, or after `stop`. */
   readonly ended: Promise<void>;
 
-  /** @param readEnd is duplicated: the caller closes its own. */
-  constructor(readEnd: number, take: TakeLine) {
+  /**
+   * @param readEnd is duplicated: the caller closes its own.
+   * @param rest what another reader has read of the line at hand.
+   */
+  constructor(readEnd: number, take: TakeLine, rest = "") {
     this.#take = take;
-    this.#lines = new LineSplitter(take);
+    this.#lines = new LineSplitter(take, rest);
+    this.#readEnd = duplicate(readEnd);
     this.#reader = streamReader(readEnd);
     this.ended = this.#read();
   }
@@ -145,8 +160,22 @@ export class OutputReader {
     } catch {
       // A pipe that cannot be read is at its end.
     }
+    if (this.#isHandedOver) return;
+    this.#readEnd.close();
     this.#lines.flush();
     this.#noteSoon();
+  }
+
+  /**
+   * Ends the reading so that another process can go on with it, which loses nothing: what has been
+   * read is passed on. @returns the pipe, owned by the caller, and the start of the line at hand.
+   */
+  async handOver(): Promise<{ readEnd: OwnedFd; rest: string } | undefined> {
+    if (!this.#readEnd.open) return undefined;
+    this.#isHandedOver = true;
+    this.stop();
+    await this.ended;
+    return { readEnd: this.#readEnd, rest: this.#lines.rest };
   }
 
   /** A part at a time: a pipe that is never empty must not keep everybody else from their turn. */

@@ -16,8 +16,15 @@ import { toText, type ByteString } from "../../wire/bytes.ts";
 import { encodeFork, parsePreloaderMessage } from "../../wire/instance-protocol.ts";
 import { ProtocolError } from "../../wire/protocol-error.ts";
 import { waitForExit } from "../process-end.ts";
+import type { Survivor } from "./hand-over.ts";
 import { openOutput, type InheritedEnds } from "./instance-ends.ts";
-import { launch, untilWritten, type Command, type Urgency } from "./instance-process.ts";
+import {
+  launch,
+  survivorOf,
+  untilWritten,
+  type Command,
+  type Urgency,
+} from "./instance-process.ts";
 import { Lifeline, type Announcement } from "./lifeline.ts";
 import { lookAfter } from "./orphans.ts";
 import type { OutputReader } from "./output.ts";
@@ -46,6 +53,7 @@ export class Preloader {
   #lastFork = 0;
   #ends = 0;
   #ending: Promise<void> | undefined;
+  #isOver = false;
 
   /** Starts it. @throws Error: not even the launch command could be started. */
   constructor(
@@ -216,6 +224,14 @@ export class Preloader {
     return this.#ending;
   }
 
+  /** For another process to see to its end; undefined when that has come. */
+  async handOver(): Promise<Survivor | undefined> {
+    if (this.#isOver) return undefined;
+    const survivor = await survivorOf(this.#process, this.#output);
+    this.#control.close();
+    return survivor;
+  }
+
   async #end(): Promise<void> {
     this.#control.close();
     for (const fork of this.#pending.keys()) {
@@ -238,5 +254,6 @@ export class Preloader {
     group?.close();
     await untilWritten(this.#output);
     this.#output.stop();
+    this.#isOver = true;
   }
 }

@@ -24,7 +24,7 @@ export class Preloaders {
   /** Longest unused first. */
   readonly #entries = new Map<ByteString, Entry>();
   /** Retired ones that a spawn still uses, and those on their way out. */
-  readonly #leaving = new Set<Preloader>();
+  readonly #leaving = new Map<Preloader, ByteString>();
   readonly #idleMs: number;
   #max = Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -69,6 +69,12 @@ export class Preloaders {
     if (entry !== undefined) this.#retire(root, entry);
   }
 
+  /** All that there are, with their roots, also those on their way out. */
+  *all(): Iterable<[ByteString, Preloader]> {
+    for (const [root, { preloader }] of this.#entries) yield [root, preloader];
+    for (const [preloader, root] of this.#leaving) yield [root, preloader];
+  }
+
   /** Ends all of them. */
   async close(): Promise<void> {
     clearTimeout(this.#timer);
@@ -76,7 +82,7 @@ export class Preloaders {
       entry.users = 0;
       this.#retire(root, entry);
     }
-    await Promise.all(Array.from(this.#leaving, (preloader) => preloader.end()));
+    await Promise.all(Array.from(this.#leaving.keys(), (preloader) => preloader.end()));
   }
 
   #find(root: ByteString, signature: string): Entry | undefined {
@@ -111,7 +117,7 @@ export class Preloaders {
   #retire(root: ByteString, entry: Entry): void {
     this.#entries.delete(root);
     entry.isRetired = true;
-    this.#leaving.add(entry.preloader);
+    this.#leaving.set(entry.preloader, root);
     if (entry.users === 0) this.#end(entry.preloader);
   }
 
