@@ -29,7 +29,7 @@ let routed: Instance;
 
 function started(name: string, source: string): Promise<Instance> {
   const root = writeApp(directory, name, { "server.ts": source });
-  return spawner.spawn(spawnRequest(root, { appType: "bun" }));
+  return spawner.spawn(spawnRequest(root, { appType: "bun", concurrency: 32 }));
 }
 
 beforeAll(async () => {
@@ -258,7 +258,7 @@ test("serves others while a client neither reads nor leaves", async () => {
 });
 
 test("serves at most its concurrency at once, the rest in their turn", async () => {
-  const waiting = Array.from({ length: 32 }, () => connected(instance));
+  const waiting = Array.from({ length: instance.concurrency }, () => connected(instance));
   for (const session of waiting) await sendAll(session.number, to("/wait"));
   const late = exchange(instance, to("/text"));
   const first = await Promise.race([late, Bun.sleep(100).then(() => "still waiting")]);

@@ -77,7 +77,9 @@ export function keptSessions(appType: AppType, file: string, program: string): v
     baseDirectory: directory,
   });
   let next: Promise<Instance>;
-  const spawn = () => spawner.spawn(spawnRequest(root, { appType }));
+  // Few enough to have all of them under way.
+  const concurrency = appType === "node" || appType === "bun" ? 32 : 1;
+  const spawn = () => spawner.spawn(spawnRequest(root, { appType, concurrency }));
   // Each test gets a fresh one, which was started while the test before it ran.
   beforeAll(() => {
     next = spawn();

@@ -26,7 +26,7 @@ let instance: Instance;
 
 beforeAll(async () => {
   const root = writeApp(directory, "app", { "app.js": application });
-  instance = await spawner.spawn(spawnRequest(root, { appType: "node" }));
+  instance = await spawner.spawn(spawnRequest(root, { appType: "node", concurrency: 32 }));
 });
 
 async function ask(bytes: Uint8Array) {
@@ -295,7 +295,7 @@ test("honours the timeouts that a program sets on an answer", async () => {
 });
 
 test("serves at most its concurrency at once, the rest in their turn", async () => {
-  const waiting = Array.from({ length: 32 }, () => connected(instance));
+  const waiting = Array.from({ length: instance.concurrency }, () => connected(instance));
   for (const session of waiting) await sendAll(session.number, to("/wait"));
   const late = exchange(instance, to("/text"));
   const first = await Promise.race([late, Bun.sleep(100).then(() => "still waiting")]);

@@ -7,6 +7,7 @@
  */
 import { ownProgram } from "../../native/process.ts";
 import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
+import { MAX_CONCURRENCY } from "../../wire/instance-protocol.ts";
 import { NoApplicationError } from "./app-directory.ts";
 import type { LoaderType } from "./app-type.ts";
 
@@ -54,8 +55,12 @@ export interface Loader {
 
 const javaScriptFiles = ["package.json", "node_modules"];
 
+/**
+ * A program that does many things at once keeps its state in one process: a second one, begun
+ * because many ask at a time, would know nothing of the first one's.
+ */
 const bun: Loader = {
-  concurrency: 32,
+  concurrency: MAX_CONCURRENCY,
   canPreload: false,
   runFrom: () => ({
     program: fromText(ownProgram),
@@ -103,7 +108,7 @@ const wsgi: Loader = {
 };
 
 const node: Loader = {
-  concurrency: 32,
+  concurrency: MAX_CONCURRENCY,
   canPreload: false,
   runFrom: () => ({ program: ascii("node"), files: javaScriptFiles }),
   shared: "javascript",

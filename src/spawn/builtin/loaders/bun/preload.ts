@@ -28,7 +28,7 @@ type SessionSocket = Bun.Socket<ApplicationSession>;
 const listener = 3;
 const lifeline = 4;
 
-const concurrency = Number(process.env["APPLICATION_POOL_CONCURRENCY"] ?? 32);
+const concurrency = Number(process.env["APPLICATION_POOL_CONCURRENCY"]);
 delete process.env["APPLICATION_POOL_CONCURRENCY"];
 // They made our binary the Bun runtime, and that leave no files; the program's children are its own
 // business.
