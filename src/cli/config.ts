@@ -25,6 +25,8 @@ const options = {
   "spawn-timeout": option("SECONDS", "time limit of one spawn (default 90)"),
   "max-wait": option("SECONDS", "longest wait of a get; 0: no limit (default 0)"),
   "max-queue": option("GETS", "most gets that may wait; 0: no limit (default 0)"),
+  "abandon-timeout": option("SECONDS", "for a request whose client left; 0: no limit (default 0)"),
+  "request-timeout": option("SECONDS", "longest time of a request; 0: no limit (default 0)"),
   "log-format": option("FORMAT", "text or json (default text)"),
   max: option("INSTANCES", "start value of setMax (default 20)"),
   "max-per-app": option("INSTANCES", "start value of setMaxPerApp; 0: no limit (default 0)"),
@@ -85,6 +87,8 @@ export interface Config {
   readonly exitsEarly: boolean;
   readonly maxWaitMs: number;
   readonly maxQueue: number;
+  readonly abandonMs: number;
+  readonly requestMs: number;
   readonly limits: { readonly max: number; readonly maxPerApp: number; readonly maxIdleMs: number };
 }
 
@@ -128,6 +132,8 @@ export function readConfig(args: readonly ByteString[]): Config {
     exitsEarly: oneOf(set, "exit", ["early", "last"]) === "early",
     spawnTimeoutMs: seconds(set, "spawn-timeout", { min: 0.001, max: 3600 }, 90_000),
     maxWaitMs: seconds(set, "max-wait", { min: 0, max: 86_400 }, 0),
+    abandonMs: seconds(set, "abandon-timeout", { min: 0, max: 86_400 }, 0),
+    requestMs: seconds(set, "request-timeout", { min: 0, max: 86_400 }, 0),
     maxQueue: wholeNumber(set, "max-queue", { min: 0, max: 1_000_000 }, 0),
     limits: {
       max: wholeNumber(set, "max", { min: 1, max: MAX_POOL_SIZE }, 20),

@@ -70,10 +70,13 @@ export async function runDaemon(args: readonly ByteString[]): Promise<void> {
     ...(config.ruby === "" ? {} : { ruby: config.ruby }),
     ...(config.exitsEarly ? { heirsLog: { file: config.logFile, format: config.logFormat } } : {}),
   });
+  const isBuiltin = spawner.pid === process.pid;
   const pool = new Pool<AppRequest>(
     {
       maxWaitMs: config.maxWaitMs,
       maxQueue: config.maxQueue,
+      // Processes of a spawn server are not ours to end.
+      ...(isBuiltin ? { abandonMs: config.abandonMs, requestMs: config.requestMs } : {}),
       spawnsAtOnce: spawner.spawnsAtOnce,
       // One conversation at a time: what hangs in it cannot be passed by.
       slowSpawnMs: spawner.spawnsAtOnce === 1 ? Infinity : 10_000,

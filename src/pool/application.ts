@@ -10,7 +10,9 @@ import type { Keeping, Kept } from "./kept.ts";
 import { type InLine, Line } from "./line.ts";
 import { Link, List } from "./list.ts";
 import { LoadOrder } from "./load-order.ts";
+import type { Overdue } from "./overdue.ts";
 import type {
+  ApplicationSettings,
   GetRequest,
   InstanceId,
   RetireReason,
@@ -19,10 +21,13 @@ import type {
   WaiterId,
 } from "./types.ts";
 
+/** Of applications that are not configured. */
+export const NO_SETTINGS: ApplicationSettings = Object.freeze({});
+
 export class Application<O> {
   readonly root: ByteString;
-  /** Its own limit of places, from `configure`. */
-  maxInstances: number | undefined;
+  /** Its own, from `configure`. */
+  settings: ApplicationSettings = NO_SETTINGS;
   /** Instances that can take a session. */
   readonly available = new LoadOrder<Instance<O>>();
   /** Instances with as many sessions as they serve at once, or more. */
@@ -60,6 +65,11 @@ export class Application<O> {
 
   constructor(root: ByteString) {
     this.root = root;
+  }
+
+  /** Its own limit of places. */
+  get maxInstances(): number | undefined {
+    return this.settings.maxInstances;
   }
 
   get count(): number {
@@ -124,18 +134,24 @@ export class Instance<O> {
   undone = 0;
   /** Open ones that last, as after an upgrade: they take no place. */
   long = 0;
+  /** Sessions that it has said to be done with. */
+  done = 0;
   /** Its part of its application's `promised`. */
   promised = 0;
   /** When a session was closed last that it may not be done with. */
   closedMs = 0;
   /** Its kept sessions, since the first of them; kept.ts alone writes it. */
   keeping: Keeping<O> | undefined = undefined;
+  /** Sessions of it that were given up, since the first of them; overdue.ts alone writes it. */
+  overdue: Overdue<O> | undefined = undefined;
   /** Sessions that have ended. */
   served = 0;
   /** When the first of them ended. */
   firstServedMs = Number.POSITIVE_INFINITY;
   /** What its application had failed before it was ready. */
   readonly failuresBefore: FailureRecord;
+  /** Its process is being ended because a request took too long. */
+  isGivenUp = false;
   /** Why it left the pool. */
   reason: RetireReason = "idle";
   /** Its place in `available`, `full` or `outside` of its application. */
@@ -235,6 +251,8 @@ export class Session<O> {
   kept: Kept<O> | undefined = undefined;
   /** It lasts, as after an upgrade, and takes no place. */
   isLong = false;
+  /** When it has been open for too long, if there is a limit. */
+  limit: HeapEntry<Session<O>> | undefined = undefined;
 
   constructor(id: SessionId, waiter: Waiter<O>, instance: Instance<O>, now: number) {
     this.id = id;

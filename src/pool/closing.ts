@@ -26,12 +26,16 @@ export function report<O>(
   sessions: number,
   now: number,
 ): void {
+  instance.done += sessions;
   state.shift(instance, { open: 0, undone: -sessions }, now);
+  const { overdue, closing } = instance;
+  if (overdue !== undefined && closing < overdue.leastClosing) overdue.leastClosing = closing;
 }
 
 /** A session has become one that lasts: it takes no place any more. */
 export function lengthen<O>(state: State<O>, session: Session<O>, now: number): void {
   if (session.isLong) return;
   session.isLong = true;
+  if (session.limit !== undefined) state.timeLimits.remove(session.limit);
   state.shift(session.instance, { open: 0, undone: 0, long: 1 }, now);
 }

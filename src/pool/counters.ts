@@ -17,6 +17,7 @@ export function newCounters(): Counters {
     cleared: 0,
     outdated: 0,
     unreachable: 0,
+    overdue: 0,
     died: 0,
   };
   return {

@@ -22,9 +22,13 @@ export function arrive<O>(state: State<O>, request: GetRequest<O>, now: number):
   const instance = application.available.first ?? busyOnArrival(state, application, now);
   if (instance !== undefined) {
     state.grant(waiter, instance, now);
-  } else if (isQueueFull(state) && !isAnsweredAtOnce(state, application, now)) {
+  } else if (isQueueFull(state, application) && !isAnsweredAtOnce(state, application, now)) {
     state.counters.refusals.queueFull++;
-    state.refuse(waiter, { kind: "busy", why: `${count(state.waiters.size)} waiting already` });
+    const { line } = application;
+    const { maxQueue: own = 0 } = application.settings;
+    const isOwn = own > 0 && line.size >= own;
+    const gets = isOwn ? line.size : state.waiters.size;
+    state.refuse(waiter, { kind: "busy", why: `${count(gets)} waiting already` });
   } else {
     state.enqueue(waiter);
   }
@@ -62,12 +66,15 @@ function busyOnArrival<O>(
   now: number,
 ): Instance<O> | undefined {
   const mayWait = application.unasked.size + application.awaited > 0 || isDue(state, now);
-  return mayWait && !isQueueFull(state) ? undefined : busyAtOnce(state, application, now);
+  return mayWait && !isQueueFull(state, application)
+    ? undefined
+    : busyAtOnce(state, application, now);
 }
 
-function isQueueFull<O>(state: State<O>): boolean {
-  const { maxQueue } = state.options;
-  return maxQueue > 0 && state.waiters.size >= maxQueue;
+function isQueueFull<O>(state: State<O>, { line, settings }: Application<O>): boolean {
+  const { maxQueue: most } = state.options;
+  const { maxQueue: own = 0 } = settings;
+  return (most > 0 && state.waiters.size >= most) || (own > 0 && line.size >= own);
 }
 
 function count(gets: number): string {

@@ -7,6 +7,7 @@
  * - Lists: an instance is in one list of its application, which fits its standing and sessions; in
  *   the list of idle ones exactly if it is pooled and has no session, longest idle first; out of
  *   the pool a client has a session of it.
+ * - Times: who is to be looked at because a request takes long is known, open, and not given up.
  * - Ends: an instance is among those about to report if a session of it was closed a moment ago
  *   that it is not done with; what places it promises is known to its application.
  * - Gets: none waits while it could be served (a free instance, a place, an idle instance to let
@@ -23,7 +24,7 @@
  * Only tests call this, after every step.
  */
 
-import type { Application, Instance } from "./application.ts";
+import { type Application, type Instance, NO_SETTINGS } from "./application.ts";
 import { CLOSING_LIMIT_MS, promisedBy } from "./closing.ts";
 import { Keeping, type Kept, RECALL_LIMIT_MS } from "./kept.ts";
 import { restartFits } from "./settle.ts";
@@ -60,6 +61,7 @@ export function checkInvariants<O>(state: State<O>, now: number): void {
   checkIdle(state);
   checkSessions(state);
   checkClosing(state, now);
+  checkTimes(state);
   for (const application of state.pendingRestarts) {
     require(!restartFits(state, application), "a restart that fits is put off");
     require(state.applications.get(application.root) === application, "a restart is of nothing");
@@ -175,6 +177,17 @@ function checkClosing<O>(state: State<O>, now: number): void {
   }
 }
 
+function checkTimes<O>(state: State<O>): void {
+  for (const { id, overdue, isGivenUp } of state.instances.values()) {
+    const { sessions, turn } = overdue ?? { sessions: [], turn: undefined };
+    const isDue = turn?.heap === state.overdue;
+    require(!isDue || (sessions.length > 0 && !isGivenUp), `instance ${id} is looked at in vain`);
+  }
+  let limited = 0;
+  for (const { limit } of state.sessions.values()) if (limit?.heap !== undefined) limited++;
+  same("sessions with a time limit", state.timeLimits.size, limited);
+}
+
 function checkLine<O>(state: State<O>, application: Application<O>, now: number): void {
   const { line, root, available, full, spawning, failures, coming, hunger } = application;
   const { limits, deadlines } = state;
@@ -288,8 +301,8 @@ function listFor<O>(state: State<O>, { instance, sessions, unasked, recalling }:
 }
 
 function checkMemory<O>(state: State<O>, application: Application<O>, now: number): void {
-  const { root, count, outside, spawning, line, maxInstances, failures, alarm } = application;
-  if (count + outside.size + spawning + line.size > 0 || maxInstances !== undefined) return;
+  const { root, count, outside, spawning, line, settings, failures, alarm } = application;
+  if (count + outside.size + spawning + line.size > 0 || settings !== NO_SETTINGS) return;
   require(failures.count > 0, `${root} has nothing left and is not forgotten`);
   require(alarm.heap === state.alarms && alarm.key > now, `${root} would never be forgotten`);
 }

@@ -22,14 +22,24 @@ import type { ByteString } from "../wire/bytes.ts";
 import type { Application, Ready, Session, Spawn } from "./application.ts";
 import { die } from "./deaths.ts";
 import { arrive, refuseOverdue } from "./gets.ts";
+import {
+  checkedLimits,
+  checkedSettings,
+  checkOptions,
+  DEFAULT_LIMITS,
+  MAX_CONCURRENCY,
+  requireWhole,
+} from "./checks.ts";
 import { checkInvariants } from "./invariants.ts";
 import { CLOSING_LIMIT_MS, lengthen, report } from "./closing.ts";
+import { abandon, giveUpOverdue } from "./overdue.ts";
 import { close, moveElsewhere, returnToLine, withdraw } from "./sessions.ts";
 import { dropAboveMax, dropAboveOwnLimit, settle, settleAll, shedIdle } from "./settle.ts";
 import { takeSnapshot } from "./snapshot.ts";
 import { becomeReady, fail } from "./spawns.ts";
 import { State } from "./state.ts";
 import type {
+  ApplicationSettings,
   Effect,
   GetRequest,
   InstanceId,
@@ -42,16 +52,6 @@ import type {
   WaiterId,
 } from "./types.ts";
 
-const DEFAULT_LIMITS: PoolLimits = {
-  max: 20,
-  maxPerApp: 0,
-  maxIdleMs: 120_000,
-  useGlobalQueue: false,
-};
-
-/** More sessions at once than any instance can mean; the caller clamps what an instance reports. */
-const MAX_CONCURRENCY = 100_000;
-
 type Effects<O> = readonly Effect<O>[];
 
 export class Pool<O> {
@@ -59,14 +59,7 @@ export class Pool<O> {
   #now = Number.NEGATIVE_INFINITY;
 
   constructor(options: PoolOptions, limits: Partial<PoolLimits> = {}) {
-    requireWhole("maxWaitMs", options.maxWaitMs, 0);
-    requireWhole("maxQueue", options.maxQueue, 0);
-    requireWhole("spawnsAtOnce", options.spawnsAtOnce, 1);
-    if (options.slowSpawnMs !== Infinity) requireWhole("slowSpawnMs", options.slowSpawnMs, 1);
-    if (options.failurePause !== undefined) {
-      requireWhole("failurePause.firstMs", options.failurePause.firstMs, 1);
-      requireWhole("failurePause.maxMs", options.failurePause.maxMs, 1);
-    }
+    checkOptions(options);
     this.#state = new State<O>(checkedLimits({ ...DEFAULT_LIMITS, ...limits }), options);
   }
 
@@ -197,6 +190,19 @@ export class Pool<O> {
     return state.takeEffects();
   }
 
+  /**
+   * The client of a session closes it before its request is over (`what` says which it was): its
+   * instance has the application's time to be done with it. @param isLate no time is left.
+   */
+  sessionAbandoned(session: SessionId, what: string, isLate: boolean, now: number): Effects<O> {
+    const state = this.#state;
+    const found = this.#session(session, "sessionAbandoned");
+    const time = this.#advance(now);
+    abandon(state, found, what, isLate, time);
+    settle(state, found.instance.application, time);
+    return state.takeEffects();
+  }
+
   /** A session lasts: it keeps its instance from being idle, and takes no place any more. */
   sessionLong(session: SessionId, now: number): Effects<O> {
     const state = this.#state;
@@ -283,16 +289,12 @@ export class Pool<O> {
   }
 
   /** Sets the options of one application: what is left out has its default again. */
-  configure(
-    root: ByteString,
-    { maxInstances = 0 }: { readonly maxInstances?: number | undefined },
-    now: number,
-  ): Effects<O> {
-    requireWhole("maxInstances", maxInstances, 0);
+  configure(root: ByteString, settings: ApplicationSettings, now: number): Effects<O> {
+    const checked = checkedSettings(settings);
     const state = this.#state;
     const time = this.#advance(now);
     const application = state.application(root);
-    application.maxInstances = maxInstances === 0 ? undefined : maxInstances;
+    application.settings = checked;
     // Instances from now on may serve another number of sessions at once.
     application.lastConcurrency = undefined;
     state.maybeEmpty.add(application);
@@ -314,14 +316,15 @@ export class Pool<O> {
   }
 
   /**
-   * Does what is due: refuses gets that have waited too long, lets instances go that were idle too
-   * long.
+   * Does what is due: refuses gets that have waited too long, gives instances up whose requests
+   * take too long, lets those go that were idle too long.
    */
   tick(now: number): Effects<O> {
     const state = this.#state;
     const time = this.#advance(now);
     const touched = new Set<Application<O>>();
     refuseOverdue(state, touched, time);
+    giveUpOverdue(state, touched, time);
     for (let idle = state.idle.first; idle !== undefined; idle = state.idle.first) {
       if (idle.lastUsedMs + state.limits.maxIdleMs > time) break;
       state.leave(idle, "leaving", "idle", time);
@@ -334,6 +337,7 @@ export class Pool<O> {
   nextDeadline(): number | undefined {
     const { idle, limits, options, planned, slots } = this.#state;
     const { deadlines, alarms, holds, kept, closingSoon, waiters } = this.#state;
+    const { overdue, timeLimits } = this.#state;
     const reapMs = idle.first === undefined ? Infinity : idle.first.lastUsedMs + limits.maxIdleMs;
     const waitMs = deadlines.first?.key ?? Infinity;
     const alarmMs = alarms.first?.key ?? Infinity;
@@ -342,7 +346,8 @@ export class Pool<O> {
       planned.size === 0 ? Infinity : (slots.first?.sinceMs ?? Infinity) + options.slowSpawnMs;
     const closedMs = waiters.size === 0 ? undefined : closingSoon.first?.closedMs;
     const doneMs = (closedMs ?? Infinity) + CLOSING_LIMIT_MS;
-    const next = Math.min(reapMs, waitMs, alarmMs, recallMs, slotMs, doneMs);
+    const limitMs = Math.min(overdue.first?.key ?? Infinity, timeLimits.first?.key ?? Infinity);
+    const next = Math.min(reapMs, waitMs, alarmMs, recallMs, slotMs, doneMs, limitMs);
     return next === Infinity ? undefined : next;
   }
 
@@ -373,16 +378,4 @@ export class Pool<O> {
     if (session !== undefined) return session;
     throw new Error(`pool: ${event} of session ${id}: no such session is open`);
   }
-}
-
-function checkedLimits(limits: PoolLimits): PoolLimits {
-  requireWhole("max", limits.max, 1);
-  requireWhole("maxPerApp", limits.maxPerApp, 0);
-  requireWhole("maxIdleMs", limits.maxIdleMs, 0);
-  return limits;
-}
-
-function requireWhole(name: string, value: number, least: number, most = Infinity): void {
-  if (Number.isInteger(value) && value >= least && value <= most) return;
-  throw new RangeError(`pool: ${name} is ${value}, not a whole number of ${least} or more`);
 }

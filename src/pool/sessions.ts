@@ -31,6 +31,7 @@ function end<O>(state: State<O>, session: Session<O>, undone: 0 | -1, now: numbe
   const { instance } = session;
   state.sessions.delete(session.id);
   state.kept.closed(session);
+  if (session.limit !== undefined) state.timeLimits.remove(session.limit);
   state.shift(instance, { open: -1, undone, long: session.isLong ? -1 : 0 }, now);
 }
 

@@ -26,7 +26,7 @@
  * line for a place; nothing else can have come into a position to be served.
  */
 
-import type { Application, Instance } from "./application.ts";
+import { type Application, type Instance, NO_SETTINGS } from "./application.ts";
 import { CLOSING_LIMIT_MS } from "./closing.ts";
 import { RECALL_LIMIT_MS } from "./kept.ts";
 import type { State } from "./state.ts";
@@ -373,8 +373,8 @@ function refuseLine<O>(state: State<O>, application: Application<O>): void {
  * forgotten.
  */
 function forgetIfEmpty<O>(state: State<O>, application: Application<O>, now: number): void {
-  const { count, outside, spawning, line, maxInstances, failures } = application;
-  if (count + outside.size + spawning + line.size > 0 || maxInstances !== undefined) return;
+  const { count, outside, spawning, line, settings, failures } = application;
+  if (count + outside.size + spawning + line.size > 0 || settings !== NO_SETTINGS) return;
   const endsMs = failures.count === 0 ? now : failures.memoryEndsMs(state.options.failurePause);
   if (endsMs > now) {
     state.alarms.set(application.alarm, endsMs);

@@ -84,6 +84,10 @@ export class State<O> {
   readonly pendingRestarts = new Set<Application<O>>();
   /** Applications that may have nothing left, looked at when the event is over. */
   readonly maybeEmpty = new Set<Application<O>>();
+  /** Instances with sessions that were given up, by when they are to be looked at. */
+  readonly overdue = new Heap<Instance<O>>();
+  /** Open sessions by when they have been so for too long. */
+  readonly timeLimits = new Heap<Session<O>>();
   /** Ends of the time for which gets put off spawning and sharing, by application. */
   readonly holds = new Heap<Application<O>>();
   readonly counters = newCounters();
@@ -168,6 +172,7 @@ export class State<O> {
       instance: instance.id,
     });
     if (waiter.kept) this.kept.opened(session, now);
+    else this.#limit(session, now);
   }
 
   newInstance(spawn: Spawn<O>, ready: Ready, now: number): Instance<O> {
@@ -222,6 +227,9 @@ export class State<O> {
     instance.reason = reason;
     this.move(instance, standing);
     if (wasPooled) this.kept.left(instance, now);
+    if (standing === "dead" && instance.overdue !== undefined) {
+      this.overdue.remove(instance.overdue.turn);
+    }
     this.retireIfDone(instance);
   }
 
@@ -232,10 +240,27 @@ export class State<O> {
   retireIfDone(instance: Instance<O>): void {
     if (instance.standing === "pooled" || instance.open > 0) return;
     this.move(instance, "retired");
+    if (instance.overdue !== undefined) this.overdue.remove(instance.overdue.turn);
     this.instances.delete(instance.id);
     this.counters.retirements[instance.reason]++;
     this.maybeEmpty.add(instance.application);
     this.#effects.push({ kind: "retire", instance: instance.id, reason: instance.reason });
+  }
+
+  /** Gives an instance up: its process is ended whatever it is doing. */
+  giveUp(instance: Instance<O>, what: string | undefined, now: number): void {
+    if (instance.overdue !== undefined) this.overdue.remove(instance.overdue.turn);
+    if (instance.isGivenUp || instance.standing === "dead") return;
+    instance.isGivenUp = true;
+    this.#effects.push({ kind: "giveUp", instance: instance.id, what });
+    if (instance.standing === "pooled") this.leave(instance, "leaving", "overdue", now);
+  }
+
+  #limit(session: Session<O>, now: number): void {
+    const { requestMs = this.options.requestMs ?? 0 } = session.instance.application.settings;
+    if (requestMs === 0) return;
+    session.limit = new HeapEntry(session);
+    this.timeLimits.set(session.limit, now + requestMs);
   }
 
   /** Takes a place for a new instance. */

@@ -32,8 +32,12 @@ export interface PoolLimits {
 export interface PoolOptions {
   /** A get that has waited this long is refused; 0: never. */
   readonly maxWaitMs: number;
-  /** So many gets may wait; 0: any number. */
+  /** So many gets may wait, of all applications; 0: any number. */
   readonly maxQueue: number;
+  /** How long an instance may go on with a request whose client has left; 0: no limit. */
+  readonly abandonMs?: number;
+  /** How long a session that is not kept may be open; 0: no limit. */
+  readonly requestMs?: number;
   /**
    * Slots: so many spawns may be under way; at least 1. An application takes another only while it
    * has fewer than are free.
@@ -43,6 +47,16 @@ export interface PoolOptions {
   readonly slowSpawnMs: number;
   /** How long an application whose spawns fail again and again is left alone; absent: never. */
   readonly failurePause?: { readonly firstMs: number; readonly maxMs: number } | undefined;
+}
+
+/** What one application has of its own; absent: as the pool's options say. */
+export interface ApplicationSettings {
+  /** 0: no limit of its own. */
+  readonly maxInstances?: number | undefined;
+  /** So many gets of it may wait; 0: any number. */
+  readonly maxQueue?: number | undefined;
+  readonly abandonMs?: number | undefined;
+  readonly requestMs?: number | undefined;
 }
 
 export interface GetRequest<O> {
@@ -83,6 +97,8 @@ export type RetireReason =
   | "outdated"
   /** It could not be connected to. */
   | "unreachable"
+  /** A request took too long. */
+  | "overdue"
   | "died";
 
 /** What the driver has to do, in the order given. */
@@ -105,6 +121,8 @@ export type Effect<O> =
   | { readonly kind: "recall"; readonly session: SessionId }
   /** Answer the get; nothing of it is left in the pool. */
   | { readonly kind: "refuse"; readonly waiter: WaiterId; readonly refusal: Refusal }
+  /** A request of it takes too long (`what` says which, if that is known): end its process. */
+  | { readonly kind: "giveUp"; readonly instance: InstanceId; readonly what: string | undefined }
   /** It has no session left: let it go. The last that is heard of this instance, once for each. */
   | { readonly kind: "retire"; readonly instance: InstanceId; readonly reason: RetireReason }
   /** Drop cached code of the application, before any later spawn of it. */

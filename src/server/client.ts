@@ -199,10 +199,13 @@ export class Client {
         driver.lengthenSession(session);
         return true;
       case "close":
+        this.#sessions?.delete(command.sessionId);
+        driver.closeSession(session);
+        return true;
       case "abandon":
       case "overdue":
         this.#sessions?.delete(command.sessionId);
-        driver.closeSession(session);
+        driver.abandonSession(session, command.what, command.kind === "overdue");
         return true;
     }
   }

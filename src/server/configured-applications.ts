@@ -2,6 +2,7 @@
  * What `configure` and `register` said of each application, bounded against a client that invents
  * names or values.
  */
+import type { ApplicationSettings } from "../pool/types.ts";
 import type { SpawnRequest } from "../spawn/spawner.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { fromText, type ByteString } from "../wire/bytes.ts";
@@ -16,6 +17,16 @@ export interface ConfiguredApplication {
   readonly options: InstanceOptions;
   /** What takes the place of the words of every get, if it is registered. */
   readonly request: AppRequest | undefined;
+}
+
+/**
+ * What of an application's options is the pool's business. @param isBuiltin whether we make its
+ * instances: the processes of a spawn server are not ours to end.
+ */
+export function poolSettings(options: InstanceOptions, isBuiltin: boolean): ApplicationSettings {
+  const { maxInstances, maxQueue, abandonTimeoutMs, requestTimeoutMs } = options;
+  const times = { abandonMs: abandonTimeoutMs, requestMs: requestTimeoutMs };
+  return { maxInstances, maxQueue, ...(isBuiltin ? times : {}) };
 }
 
 export class ConfiguredApplications {

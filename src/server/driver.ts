@@ -21,19 +21,12 @@ import { ascii, escapeForLog, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import type { InstanceOptions } from "../wire/configure.ts";
 import { Alarm } from "./alarm.ts";
-import { ConfiguredApplications } from "./configured-applications.ts";
+import { ConfiguredApplications, poolSettings } from "./configured-applications.ts";
 import { Connector } from "./connector.ts";
 import type { Log } from "./log.ts";
 import { notRegistered, type PendingGet } from "./pending-get.ts";
 import { RestartLooks } from "./restart-looks.ts";
-
-/** A kept session, or one that will be if its instance can be connected to. */
-interface KeptSession {
-  readonly get: PendingGet;
-  isGranted: boolean;
-  /** It was recalled before it was granted. */
-  isRecallDue: boolean;
-}
+import { Recalls } from "./recalls.ts";
 
 export interface DriverOptions {
   readonly spawner: Spawner;
@@ -58,7 +51,7 @@ export class Driver {
   /** The get at hand. Most are answered at once, and then never enter the map of the others. */
   #atHand: PendingGet | undefined;
   readonly #waiting = new Map<WaiterId, PendingGet>();
-  readonly #kept = new Map<SessionId, KeptSession>();
+  readonly #kept = new Recalls();
   /** Effects of what performing others led to. */
   readonly #later: Effect<AppRequest>[] = [];
   #performing = false;
@@ -142,17 +135,29 @@ export class Driver {
   /** The client of a session is through with it, or gone. */
   closeSession(session: SessionId): void {
     if (this.#closed) return;
-    if (this.#kept.size > 0) this.#kept.delete(session);
-    // Its client saw the end of the stream, before which the instance has said that it is done.
+    this.#kept.end(session);
+    this.#hearReports(session);
+    this.#perform(this.#pool.sessionClosed(session, this.#now()));
+  }
+
+  /** Its client closes it before the request (`what`) is over; with no time left if `isLate`. */
+  abandonSession(session: SessionId, what: ByteString, isLate: boolean): void {
+    if (this.#closed) return;
+    this.#kept.end(session);
+    this.#hearReports(session);
+    this.#perform(this.#pool.sessionAbandoned(session, escapeForLog(what), isLate, this.#now()));
+  }
+
+  /** If the client saw the end of the stream, the instance has said before that it is done. */
+  #hearReports(session: SessionId): void {
     const reporter = this.#pool.reporterOf(session);
     if (reporter !== undefined) this.#instances.get(reporter)?.reports?.hear();
-    this.#perform(this.#pool.sessionClosed(session, this.#now()));
   }
 
   /** A session is over before it was connected. */
   #dropSession(session: SessionId): void {
     if (this.#closed) return;
-    this.#kept.delete(session);
+    this.#kept.end(session);
     this.#perform(this.#pool.sessionUnused(session, this.#now()));
   }
 
@@ -186,9 +191,8 @@ export class Driver {
    */
   configure(root: ByteString, options: InstanceOptions, request?: AppRequest): void {
     this.applications.set(root, options, request);
-    const { maxInstances } = options;
-    const limit = maxInstances === undefined ? {} : { maxInstances };
-    this.#perform(this.#pool.configure(root, limit, this.#now()));
+    const settings = poolSettings(options, this.keepsSessions);
+    this.#perform(this.#pool.configure(root, settings, this.#now()));
   }
 
   /** The application may be named no more: its gets are refused, then its instances go. */
@@ -251,13 +255,16 @@ export class Driver {
         this.#grant(effect.waiter, effect.session, effect.instance);
         break;
       case "recall":
-        this.#recall(effect.session);
+        this.#kept.recall(effect.session);
         break;
       case "refuse":
         this.#refuse(effect.waiter, effect.refusal);
         break;
       case "spawn":
         void this.#spawn(effect.spawn, effect.options);
+        break;
+      case "giveUp":
+        this.#giveUp(effect.instance, effect.what);
         break;
       case "retire":
         this.#retire(effect.instance, effect.reason);
@@ -276,18 +283,8 @@ export class Driver {
       this.#dropSession(session);
       return;
     }
-    if (pending.kept) {
-      this.#kept.set(session, { get: pending, isGranted: false, isRecallDue: false });
-    }
+    if (pending.kept) this.#kept.begin(session, pending);
     this.#connector.connect(pending, session, id);
-  }
-
-  /** Its client is asked when it knows of the session. */
-  #recall(session: SessionId): void {
-    const kept = this.#kept.get(session);
-    if (kept === undefined) return; // Closed meanwhile, by an effect before this one.
-    if (kept.isGranted) kept.get.recalled();
-    else kept.isRecallDue = true;
   }
 
   #unanswered(waiter: WaiterId): PendingGet | undefined {
@@ -299,17 +296,13 @@ export class Driver {
   #connected(pending: PendingGet, session: SessionId, pid: number, stream: OwnedFd): void {
     this.#answer(pending);
     pending.granted(pid, session, stream);
-    if (!pending.kept) return;
-    const kept = this.#kept.get(session);
-    if (kept === undefined) return; // Its client is gone.
-    kept.isGranted = true;
-    if (kept.isRecallDue) pending.recalled();
+    if (pending.kept) this.#kept.granted(session);
   }
 
   #connectFailed(pending: PendingGet, session: SessionId, pid: number, cause: string): void {
     const app = escapeForLog(pending.app.root);
     this.#log.event(0, "instance does not accept sessions", { app, pid, cause });
-    this.#kept.delete(session);
+    this.#kept.end(session);
     this.#perform(this.#pool.connectFailed(session, cause, this.#now()));
   }
 
@@ -387,6 +380,13 @@ export class Driver {
     // Its sessions may stay open for long; there is nothing left to keep its owner pipe for.
     instance.release();
     this.#perform(this.#pool.instanceDied(id, this.#now()));
+  }
+
+  #giveUp(id: InstanceId, what = "unknown"): void {
+    const instance = this.#instances.get(id);
+    const fields = { pid: instance?.pid ?? 0, request: what };
+    this.#log.event(0, "a request takes too long, its process is ended", fields);
+    instance?.giveUp();
   }
 
   #retire(id: InstanceId, reason: string): void {

@@ -208,6 +208,11 @@ class SpawnServerInstance implements Instance {
     return this.#socket.connect();
   }
 
+  /** Not ours to end: it is let go. Only instances that report are ever given up. */
+  giveUp(): void {
+    this.release();
+  }
+
   release(): void {
     if (this.#released) return;
     this.#released = true;

@@ -42,6 +42,8 @@ export interface Instance {
    * @throws SyscallError: ECONNREFUSED and the rest.
    */
   connect(): OwnedFd | "full";
+  /** A request of it takes too long: has it say where it is, then ends its process by force. */
+  giveUp(): void;
   /**
    * Lets it go: closes its owner pipe or lifeline. It leaves by itself (or is made to). Safe to
    * call twice.

@@ -13,6 +13,11 @@ import { encodeScalar } from "./scalar-message.ts";
 export const MAX_CONFIGURE_BYTES = 128 * 1024;
 export const MAX_INSTANCES = 100_000;
 export const MAX_SPAWN_TIMEOUT_MS = 3_600_000;
+/** A day: what takes longer is no request. */
+export const MAX_REQUEST_TIMEOUT_MS = 86_400_000;
+export const MAX_QUEUE = 1_000_000;
+/** Of an application's share: more would leave nothing to the others. */
+export const MAX_WEIGHT = 100;
 
 /**
  * Options for the instances of one application that are spawned from now on; absent: the default.
@@ -27,6 +32,14 @@ export interface InstanceOptions {
   readonly spawnTimeoutMs?: number;
   /** Whom they run as where privileges are lowered, whoever owns the files. */
   readonly user?: string;
+  /** How long one may go on with a request whose client has left; 0: no limit. */
+  readonly abandonTimeoutMs?: number;
+  /** How long a session that is not kept may be open; 0: no limit. */
+  readonly requestTimeoutMs?: number;
+  /** Gets of it that may wait; 0: any number. */
+  readonly maxQueue?: number;
+  /** Its share of the pool where places are short, beside those of others. */
+  readonly weight?: number;
 }
 
 /** A `configure` that cannot be taken; the message is the answer. */
@@ -64,10 +77,20 @@ export function instanceOptions(given: object): InstanceOptions {
       case "user":
         options.user = userName(value);
         break;
+      case "abandonTimeoutMs":
+      case "requestTimeoutMs":
+        options[key] = integer(key, value, 0, MAX_REQUEST_TIMEOUT_MS);
+        break;
+      case "maxQueue":
+        options.maxQueue = integer(key, value, 0, MAX_QUEUE);
+        break;
+      case "weight":
+        options.weight = integer(key, value, 1, MAX_WEIGHT);
+        break;
       default:
         throw new ConfigureError(
-          `configure: unknown option ${show(key)};` +
-            " known are env, concurrency, maxInstances, spawnTimeoutMs, user",
+          `configure: unknown option ${show(key)}; known are env, concurrency, maxInstances,` +
+            " spawnTimeoutMs, user, abandonTimeoutMs, requestTimeoutMs, maxQueue, weight",
         );
     }
   }

@@ -41,6 +41,52 @@ async function kill(pid: number): Promise<void> {
   await until(`${pid} is gone`, () => !isRunning(pid));
 }
 
+const forked = ({ options }: Language) => options.spawnMethod !== "conservative";
+
+/** What is in the log, by pid, once an instance is given up. */
+async function untilGivenUp(server: ServerUnderTest, pid: number, what: string) {
+  const line = new RegExp(`a request takes too long.* pid=${pid} request="?${what}"?$`, "m");
+  await until("it is given up", () => line.test(server.log()));
+  await until("it is gone", () => !isRunning(pid));
+}
+
+describe.each(languages.filter(forked))("$name:", (language) => {
+  faultTest(
+    "one that is stuck is ended when its time is up, and its place is free",
+    async (server) => {
+      const client = await server.connect();
+      await client.send("setUseGlobalQueue", "true");
+      await client.send("setMax", "1");
+      const { root, session } = await block(server, client, language, { abandonTimeoutMs: 200 });
+      session.stream.close();
+      await client.send("abandon", session.id, "GET /block");
+      const { pid, body } = await request(client, root, language.options, "/");
+      expect(body).toBe(String(pid));
+      expect(pid).not.toBe(session.pid);
+      await untilGivenUp(server, session.pid, "GET /block");
+      expect((await client.inspect()).counters.retirements).toMatchObject({ overdue: 1 });
+    },
+  );
+});
+
+faultTest("overdue leaves no time, a session that is not kept has its limit", async (server) => {
+  const client = await server.connect();
+  const [bun] = languages;
+  if (bun === undefined) throw new Error("there are no languages");
+  const late = await block(server, client, bun);
+  late.session.stream.close();
+  await client.send("overdue", late.session.id, "GET /late");
+  await untilGivenUp(server, late.session.pid, "GET /late");
+  await configure(client, late.root, { concurrency: 1, requestTimeoutMs: 300 });
+  const open = await client.get(late.root, bun.options);
+  await sendRequest(open, "/block");
+  await untilGivenUp(server, open.pid, "unknown");
+  await client.closeSession(open);
+  const quick = await request(client, late.root, bun.options, "/");
+  await client.number("getCount");
+  expect(isRunning(quick.pid)).toBe(true);
+});
+
 describe.each(languages)("$name:", (language) => {
   faultTest("one that is stuck is not free when its client leaves", async (server) => {
     const client = await server.connect();

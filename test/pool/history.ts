@@ -52,6 +52,8 @@ export class History {
     const options: PoolOptions = {
       maxWaitMs: this.#pick([0, 0, 60]),
       maxQueue: this.#pick([0, 0, 3]),
+      abandonMs: this.#pick([0, 40, 300]),
+      requestMs: this.#pick([0, 0, 0, 100]),
       spawnsAtOnce: this.#pick([1, 2, 4, 5]),
       slowSpawnMs: this.#pick([Infinity, 15, 200]),
       failurePause: this.#pick([
@@ -105,7 +107,7 @@ export class History {
     this.#model.now += 1;
     for (const root of ROOTS) {
       this.#compare(`configure ${root}`, this.#pool.configure(root, {}, this.#model.now), () => {
-        this.#model.configure(root, 0);
+        this.#model.configure(root, {});
       });
     }
     const isOver = () => this.#sessions.size + this.#model.spawns.length + this.#undone() === 0;
@@ -155,8 +157,18 @@ export class History {
       this.#compare(`sessionUnused ${waiter}`, given, () => this.#model.sessionUnused(waiter));
       return;
     }
+    if (this.#random(4) === 0) return this.#abandon(waiter, session);
     const effects = this.#pool.sessionClosed(session, this.#model.now);
     this.#compare(`sessionClosed ${waiter}`, effects, () => this.#model.sessionClosed(waiter));
+  }
+
+  #abandon(waiter: number, session: SessionId): void {
+    const isLate = this.#random(3) === 0;
+    const what = `request ${waiter}`;
+    const effects = this.#pool.sessionAbandoned(session, what, isLate, this.#model.now);
+    this.#compare(`sessionAbandoned ${waiter}${isLate ? " late" : ""}`, effects, () => {
+      this.#model.sessionAbandoned(waiter, what, isLate);
+    });
   }
 
   /** An instance has ended some of the sessions it knows of. */
@@ -272,10 +284,15 @@ export class History {
 
   #configure(): void {
     const root = this.#root();
-    const maxInstances = this.#random(4);
-    const effects = this.#pool.configure(root, { maxInstances }, this.#model.now);
-    this.#compare(`configure ${root} ${maxInstances}`, effects, () => {
-      this.#model.configure(root, maxInstances);
+    const settings = {
+      maxInstances: this.#random(4),
+      maxQueue: this.#pick([undefined, 0, 2]),
+      abandonMs: this.#pick([undefined, undefined, 0, 60]),
+      requestMs: this.#pick([undefined, undefined, 0, 50]),
+    };
+    const effects = this.#pool.configure(root, settings, this.#model.now);
+    this.#compare(`configure ${root} ${JSON.stringify(settings)}`, effects, () => {
+      this.#model.configure(root, settings);
     });
   }
 
@@ -311,6 +328,8 @@ export class History {
         return `spawn ${effect.spawn} ${effect.root} ${effect.options}`;
       case "recall":
         return `recall ${this.#getOf(effect.session)}`;
+      case "giveUp":
+        return `giveUp ${effect.instance} ${effect.what ?? "unknown"}`;
       case "retire":
         return `retire ${effect.instance} ${effect.reason}`;
       case "reload":

@@ -7,6 +7,7 @@ import {
   type App,
   best,
   byArrival,
+  closingOf,
   isFree,
   isOutdated,
   type ModelGet,
@@ -96,6 +97,8 @@ export class RulesModel extends FailureModel {
   protected grant(get: ModelGet, instance: ModelInstance): true {
     this.waiting = this.waiting.filter((other) => other !== get);
     this.granted.push(get);
+    const { requestMs = this.options.requestMs ?? 0 } = get.app.settings;
+    get.limitAt = get.kept || requestMs === 0 ? Infinity : this.now + requestMs;
     instance.sessions.push(get.id);
     if (instance.reportsDone) instance.undone++;
     this.use(instance);
@@ -153,6 +156,48 @@ export class RulesModel extends FailureModel {
     }
   }
 
+  /** An instance is given up whose reports prove that a request takes too long. */
+  protected giveUpOverdue(): void {
+    const ordered = this.instances.toSorted((a, b) => a.lookAt - b.lookAt);
+    for (const instance of ordered) {
+      const { givenUp, lookAt, standing, done } = instance;
+      if (lookAt > this.now || standing === "dead" || instance.isGivenUp) continue;
+      const closing = closingOf(instance);
+      const first = givenUp[0];
+      if (closing === 0 || first === undefined) {
+        instance.givenUp = [];
+        instance.lookAt = Infinity;
+        continue;
+      }
+      const younger = givenUp.filter(({ dueAt }) => dueAt > this.now).length;
+      if (first.doneBefore === done || instance.leastClosing > younger) {
+        this.#giveUp(instance, first.what);
+      } else {
+        instance.leastClosing = closing;
+        instance.lookAt = this.now + 1000;
+      }
+    }
+    for (const get of this.granted.toSorted((a, b) => a.limitAt - b.limitAt)) {
+      if (get.limitAt > this.now) continue;
+      const instance = this.instanceOf(get.id);
+      const isUndone = !instance.reportsDone || instance.undone >= instance.sessions.length;
+      get.limitAt = isUndone ? Infinity : this.now + 1000;
+      if (isUndone) this.#giveUp(instance, "unknown");
+    }
+  }
+
+  #giveUp(instance: ModelInstance, what: string): void {
+    instance.lookAt = Infinity;
+    if (instance.isGivenUp || instance.standing === "dead") return;
+    instance.isGivenUp = true;
+    this.say("giveUp", instance.id, what);
+    if (instance.standing !== "pooled") return;
+    instance.standing = "leaving";
+    instance.reason = "overdue";
+    this.recallAll(instance);
+    if (instance.sessions.length === 0) this.letGo(instance, "overdue");
+  }
+
   protected askForRestart(app: App): void {
     this.forgive(app);
     if (this.#restartFits(app)) this.#restart(app);
@@ -186,7 +231,9 @@ export class RulesModel extends FailureModel {
 
   #isForgettable(app: App): boolean {
     const mine = [...this.instances, ...this.spawns, ...this.waiting];
-    if (app.maxInstances > 0 || mine.some((thing) => thing.app === app)) return false;
+    const isConfigured = Object.values(app.settings).some((value) => value !== undefined);
+    if (app.maxInstances > 0 || isConfigured || mine.some((thing) => thing.app === app))
+      return false;
     const memory = Math.max(60_000, 2 * (this.options.failurePause?.maxMs ?? 0));
     return app.failuresInRow === 0 || (app.lastFailure?.at ?? 0) + memory <= this.now;
   }

@@ -1,12 +1,19 @@
 // What the naive model of the pool knows, and plain readings of it: arrays, scanned anew for every
 // question.
 
-import type { InstanceState, PoolLimits, PoolOptions, RetireReason } from "../../src/pool/types.ts";
+import type {
+  ApplicationSettings,
+  InstanceState,
+  PoolLimits,
+  PoolOptions,
+  RetireReason,
+} from "../../src/pool/types.ts";
 import type { ByteString } from "../../src/wire/bytes.ts";
 
 export interface App {
   root: ByteString;
   maxInstances: number;
+  settings: ApplicationSettings;
   saidConcurrency: number | undefined;
   expectedConcurrency: number;
   failuresInRow: number;
@@ -26,6 +33,12 @@ export interface ModelInstance {
   reportsDone: boolean;
   undone: number;
   closedAt: number;
+  /** Sessions it was done with; those given up; the fewest closed since it was looked at. */
+  done: number;
+  givenUp: { what: string; dueAt: number; doneBefore: number }[];
+  leastClosing: number;
+  lookAt: number;
+  isGivenUp: boolean;
   standing: "pooled" | "leaving" | "dead";
   reason: RetireReason;
   /** Rises with every use of any instance. */
@@ -58,6 +71,8 @@ export interface ModelGet {
   /** Of its session, if it is kept. */
   recall: "none" | "due" | "over";
   recalledAt: number;
+  /** When its session has been open for too long. */
+  limitAt: number;
   failedConnects: number;
   tried: number[];
 }
@@ -135,6 +150,10 @@ export class ModelState {
       ...recalls.map(({ recalledAt }) => recalledAt + RECALL_MS),
       ...held,
       ...(this.waiting.length > 0 ? promised : []).map(({ closedAt }) => closedAt + RECALL_MS),
+      ...this.granted.map(({ limitAt }) => limitAt),
+      ...this.instances.map((it) =>
+        it.standing === "dead" || it.isGivenUp ? Infinity : it.lookAt,
+      ),
       ...(this.planned().length > 0 ? this.slots().map(({ begunAtMs }) => begunAtMs) : []).map(
         (begunAtMs) => begunAtMs + this.options.slowSpawnMs,
       ),
@@ -175,6 +194,7 @@ export class ModelState {
     const app: App = {
       root,
       maxInstances: 0,
+      settings: {},
       saidConcurrency: undefined,
       expectedConcurrency: 1,
       failuresInRow: 0,

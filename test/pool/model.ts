@@ -3,7 +3,7 @@
 // the pool must do in random histories. Here is what happens to it, what follows is in
 // model-rules.ts. Sessions go by the id of their get, which has one at most.
 
-import type { GetRequest, PoolLimits } from "../../src/pool/types.ts";
+import type { ApplicationSettings, GetRequest, PoolLimits } from "../../src/pool/types.ts";
 import type { ByteString } from "../../src/wire/bytes.ts";
 import { RulesModel } from "./model-rules.ts";
 import {
@@ -13,6 +13,7 @@ import {
   isOutdated,
   type ModelGet,
   type ModelInstance,
+  RECALL_MS,
 } from "./model-state.ts";
 
 export class Model extends RulesModel {
@@ -32,12 +33,16 @@ export class Model extends RulesModel {
       kept: request.kept,
       recall: "none",
       recalledAt: 0,
+      limitAt: Infinity,
       failedConnects: 0,
       tried: [],
     };
     this.expireRecalls();
     const mustWait = !this.isServedOnArrival(app);
-    const isFull = this.options.maxQueue > 0 && this.waiting.length >= this.options.maxQueue;
+    const { maxQueue: most } = this.options;
+    const { maxQueue: own = 0 } = app.settings;
+    const isOwnFull = own > 0 && this.line(app).length >= own;
+    const isFull = isOwnFull || (most > 0 && this.waiting.length >= most);
     const pooled = this.pooled(app);
     const instance = best(pooled.filter(isFree)) ?? best(pooled);
     if (mustWait && isFull) {
@@ -70,6 +75,11 @@ export class Model extends RulesModel {
       reportsDone,
       undone: 0,
       closedAt: -Infinity,
+      done: 0,
+      givenUp: [],
+      leastClosing: 0,
+      lookAt: Infinity,
+      isGivenUp: false,
       standing: isLate ? "leaving" : "pooled",
       reason: "outdated",
       used: ++this.uses,
@@ -110,6 +120,24 @@ export class Model extends RulesModel {
     this.settle();
   }
 
+  sessionAbandoned(id: number, what: string, isLate: boolean): void {
+    const instance = this.instanceOf(id);
+    const { abandonMs = this.options.abandonMs ?? 0 } = instance.app.settings;
+    const { givenUp } = instance;
+    // It is closed first; what that leads to comes after.
+    const isLast = instance.standing !== "pooled" && instance.sessions.length === 1;
+    const willClose = Math.max(0, instance.undone - (instance.sessions.length - 1)) > 0;
+    const mayLive = instance.standing !== "dead" && !instance.isGivenUp && !isLast;
+    if (mayLive && willClose && (isLate || abandonMs > 0)) {
+      const dueAt = this.now + (isLate ? RECALL_MS : Math.max(abandonMs, RECALL_MS));
+      if (givenUp.length === 0) instance.leastClosing = closingOf(instance) + 1;
+      givenUp.push({ what, dueAt, doneBefore: instance.done });
+      instance.givenUp = givenUp.toSorted((a, b) => a.dueAt - b.dueAt);
+      instance.lookAt = Math.min(instance.lookAt, dueAt);
+    }
+    this.sessionClosed(id);
+  }
+
   sessionUnused(id: number): void {
     const instance = this.endSession(id);
     if (instance.reportsDone) instance.undone--;
@@ -120,12 +148,15 @@ export class Model extends RulesModel {
   sessionsDone(id: number, sessions: number): void {
     const instance = this.instanceCalled(id);
     instance.undone -= sessions;
+    instance.done += sessions;
+    instance.leastClosing = Math.min(instance.leastClosing, closingOf(instance));
     this.use(instance);
     this.settle();
   }
 
   sessionLong(id: number): void {
     const instance = this.instanceOf(id);
+    this.grantedGet(id).limitAt = Infinity;
     if (!instance.long.includes(id)) {
       instance.long.push(id);
       this.use(instance);
@@ -197,9 +228,11 @@ export class Model extends RulesModel {
     this.settle();
   }
 
-  configure(root: ByteString, maxInstances: number): void {
+  configure(root: ByteString, settings: ApplicationSettings): void {
     const app = this.appOf(root);
+    const { maxInstances = 0, ...rest } = settings;
     app.maxInstances = maxInstances;
+    app.settings = rest;
     app.saidConcurrency = undefined;
     this.dropPlans(app, () => this.places(app) > this.limit(app));
     this.settle();
@@ -217,6 +250,7 @@ export class Model extends RulesModel {
       this.waiting = this.waiting.filter((other) => other !== get);
       this.say("refuse", get.id, "busy");
     }
+    this.giveUpOverdue();
     for (const instance of this.idle()) {
       if (instance.usedAt + this.limits.maxIdleMs <= this.now) this.letGo(instance, "idle");
     }

@@ -5,6 +5,7 @@
 import { expect } from "bun:test";
 import { Pool } from "../../src/pool/pool.ts";
 import type {
+  ApplicationSettings,
   Effect,
   InstanceId,
   PoolLimits,
@@ -85,6 +86,10 @@ export class Scene {
     return this.#note(this.pool.sessionLong(this.session(get), this.now));
   }
 
+  abandon(get: number, what = "GET /", isLate = false): string[] {
+    return this.#note(this.pool.sessionAbandoned(this.session(get), what, isLate, this.now));
+  }
+
   /** The session was never connected. */
   unused(get: number): string[] {
     return this.#note(this.pool.sessionUnused(this.session(get), this.now));
@@ -114,8 +119,9 @@ export class Scene {
     return this.#note(this.pool.setLimits(change, this.now));
   }
 
-  configure(app: string, maxInstances?: number): string[] {
-    return this.#note(this.pool.configure(fromText(app), { maxInstances }, this.now));
+  configure(app: string, settings: ApplicationSettings | number = {}): string[] {
+    const given = typeof settings === "number" ? { maxInstances: settings } : settings;
+    return this.#note(this.pool.configure(fromText(app), given, this.now));
   }
 
   clear(): string[] {
@@ -175,6 +181,8 @@ export class Scene {
         return `refuse g${effect.waiter} ${why(effect.refusal)}`;
       case "recall":
         return `recall g${this.#getOf(effect.session)}`;
+      case "giveUp":
+        return `give i${effect.instance} up: ${effect.what ?? "unknown"}`;
       case "retire":
         return `retire i${effect.instance} ${effect.reason}`;
       case "reload":

@@ -34,6 +34,7 @@ describe("a snapshot", () => {
         cleared: 0,
         outdated: 0,
         unreachable: 0,
+        overdue: 0,
         died: 0,
       },
       deaths: 0,

@@ -152,6 +152,18 @@ describe("the limit on the number that wait", () => {
     expect(scene.get("/c")).toEqual(["refuse g2 busy: 2 gets are waiting already"]);
   });
 
+  test("of one application is nothing to the others", () => {
+    const scene = new Scene({ max: 1 });
+    scene.configure("/a", { maxQueue: 1 });
+    scene.configure("/c", { maxQueue: 2 });
+    for (const app of ["/a", "/b", "/b", "/c", "/c"]) scene.get(app);
+    expect(scene.pool.waiting).toBe(5);
+    expect(scene.get("/a")).toEqual(["refuse g5 busy: 1 get is waiting already"]);
+    expect(scene.get("/c")).toEqual(["refuse g6 busy: 2 gets are waiting already"]);
+    scene.get("/b");
+    expect(scene.pool.waiting).toBe(6);
+  });
+
   test("does not concern a get that is served at once, by a free instance or by sharing", () => {
     const scene = new Scene({ max: 2 }, { maxQueue: 1 });
     scene.warm("/a", 1);

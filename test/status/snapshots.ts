@@ -31,6 +31,7 @@ export const noEvents: PoolCounters = {
     cleared: 0,
     outdated: 0,
     unreachable: 0,
+    overdue: 0,
     died: 0,
   },
   deaths: 0,

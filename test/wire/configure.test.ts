@@ -16,6 +16,11 @@ test("all options are taken", () => {
     concurrency: 8,
     maxInstances: 3,
     spawnTimeoutMs: 5_000,
+    user: "nobody",
+    abandonTimeoutMs: 30_000,
+    requestTimeoutMs: 0,
+    maxQueue: 100,
+    weight: 3,
   };
   expect(parse(JSON.stringify(options))).toEqual(options);
 });
@@ -35,6 +40,10 @@ test.each([
   ["concurrency", 1, 1_000],
   ["maxInstances", 0, 100_000],
   ["spawnTimeoutMs", 1, 3_600_000],
+  ["abandonTimeoutMs", 0, 86_400_000],
+  ["requestTimeoutMs", 0, 86_400_000],
+  ["maxQueue", 0, 1_000_000],
+  ["weight", 1, 100],
 ] as const)("%s is taken from %d to %d and not beyond", (key, min, max) => {
   expect(parse(`{"${key}":${min}}`)).toEqual({ [key]: min });
   expect(parse(`{"${key}":${max}}`)).toEqual({ [key]: max });

@@ -32,6 +32,11 @@ export class BuiltinInstance implements Instance {
     return this.#process.connect();
   }
 
+  giveUp(): void {
+    this.#isReleased = true;
+    void this.#process.giveUp();
+  }
+
   release(): void {
     this.#isReleased = true;
     void this.#process.end(this.#retiredMs);

@@ -11,7 +11,7 @@ import type { OwnedFd } from "../../native/owned-fd.ts";
 import type { PinnedSocket } from "../../native/pinned-socket.ts";
 import { signals } from "../../native/process.ts";
 import type { ByteString } from "../../wire/bytes.ts";
-import { parseLifelineMessage } from "../../wire/instance-protocol.ts";
+import { encodeStack, parseLifelineMessage } from "../../wire/instance-protocol.ts";
 import { ProtocolError } from "../../wire/protocol-error.ts";
 import { waitForExit } from "../process-end.ts";
 import type { SessionReports } from "../spawner.ts";
@@ -27,6 +27,9 @@ const outputMs = 200;
 const floodMs = 2_000;
 
 const killedMs = 1_000;
+
+/** How long an instance that is given up has to say where it is stuck (PROTOCOL section 9). */
+const stackMs = 1_000;
 
 /** How long an instance is left to itself at each step of its end, in milliseconds. */
 export interface EndTimes {
@@ -194,6 +197,18 @@ export class InstanceProcess implements SessionReports {
   end(retiredMs: number): Promise<void> {
     this.#ending ??= this.#end(retiredMs);
     return this.#ending;
+  }
+
+  /** A request takes too long: asks for its stack, and ends it soon. @returns when it has gone. */
+  giveUp(): Promise<void> {
+    this.#ending ??= this.#giveUp();
+    return this.#ending;
+  }
+
+  async #giveUp(): Promise<void> {
+    this.#lifeline.tell(encodeStack());
+    await waitForExit(this.#process.exited, stackMs, this.#urgency.hurry);
+    await this.#end(0);
   }
 
   async #end(retiredMs: number): Promise<void> {

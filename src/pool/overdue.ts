@@ -1,0 +1,117 @@
+/**
+ * Requests that take too long, and what becomes of their instances (PROTOCOL section 9):
+ *
+ * - A client has given a session up, and its instance is not done with it within the application's
+ *   time; or it has said itself that the time is over.
+ * - A session that is not kept has been open for longer than the application allows.
+ *
+ * The instance is given up then: it leaves the pool, and whoever performs that ends its process. An
+ * instance says only how many sessions it is done with, not which. So it is given up where the
+ * number proves that one of them is still under way: it has reported nothing since, or fewer than
+ * could have been the others. Where that is open it is looked at again.
+ */
+
+import type { Application, Instance, Session } from "./application.ts";
+import { CLOSING_LIMIT_MS } from "./closing.ts";
+import { HeapEntry } from "./heap.ts";
+import { close } from "./sessions.ts";
+import type { State } from "./state.ts";
+
+/** When an instance is looked at again whose reports have left it open. */
+const AGAIN_MS = 1_000;
+
+/** Given up sessions of one instance that are remembered; further ones replace the oldest. */
+const MAX_REMEMBERED = 1_000;
+
+interface GivenUpSession {
+  /** For people: what the request was. */
+  readonly what: string;
+  readonly dueMs: number;
+  /** Reports of the instance before it was given up. */
+  readonly doneBefore: number;
+}
+
+/** What an instance has beside once a session of it was given up. */
+export class Overdue<O> {
+  /** By the time they are due. */
+  readonly sessions: GivenUpSession[] = [];
+  /** The fewest closed sessions it was not done with at a time, since it was looked at. */
+  leastClosing = 0;
+  readonly turn: HeapEntry<Instance<O>>;
+
+  constructor(instance: Instance<O>) {
+    this.turn = new HeapEntry(instance);
+  }
+}
+
+/**
+ * The client of a session closes it before its request is over. @param isLate whether no time is
+ * left.
+ */
+export function abandon<O>(
+  state: State<O>,
+  session: Session<O>,
+  what: string,
+  isLate: boolean,
+  now: number,
+): void {
+  const { instance } = session;
+  const { abandonMs: limitMs = state.options.abandonMs ?? 0 } = instance.application.settings;
+  close(state, session, now);
+  if (instance.standing !== "pooled" && instance.standing !== "leaving") return;
+  if (instance.isGivenUp || instance.closing === 0 || (limitMs === 0 && !isLate)) return;
+  const overdue = (instance.overdue ??= new Overdue(instance));
+  const { sessions, turn } = overdue;
+  // Its report may be under way even if no time is left.
+  const dueMs = now + (isLate ? CLOSING_LIMIT_MS : Math.max(limitMs, CLOSING_LIMIT_MS));
+  if (sessions.length === 0) overdue.leastClosing = instance.closing;
+  if (sessions.length === MAX_REMEMBERED) sessions.shift();
+  const later = sessions.findIndex((other) => other.dueMs > dueMs);
+  const given = { what, dueMs, doneBefore: instance.done };
+  sessions.splice(later < 0 ? sessions.length : later, 0, given);
+  state.overdue.set(turn, Math.min(dueMs, turn.heap === undefined ? Infinity : turn.key));
+}
+
+/** Gives up what has taken too long; adds the applications to `touched`. */
+export function giveUpOverdue<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
+  for (let due = state.overdue.first; due !== undefined && due.key <= now;) {
+    touched.add(due.owner.application);
+    look(state, due.owner, now);
+    due = state.overdue.first;
+  }
+  for (let due = state.timeLimits.first; due !== undefined && due.key <= now;) {
+    const session = due.owner;
+    touched.add(session.instance.application);
+    if (isSurelyUndone(session.instance)) {
+      state.timeLimits.remove(due);
+      state.giveUp(session.instance, undefined, now);
+    } else {
+      state.timeLimits.set(due, now + AGAIN_MS);
+    }
+    due = state.timeLimits.first;
+  }
+}
+
+function look<O>(state: State<O>, instance: Instance<O>, now: number): void {
+  const { overdue, closing } = instance;
+  if (overdue === undefined) return;
+  const { sessions, turn } = overdue;
+  const first = sessions[0];
+  if (closing === 0 || first === undefined) {
+    sessions.length = 0;
+    state.overdue.remove(turn);
+    return;
+  }
+  const younger = sessions.filter(({ dueMs }) => dueMs > now).length;
+  if (first.doneBefore === instance.done || overdue.leastClosing > younger) {
+    state.giveUp(instance, first.what, now);
+    return;
+  }
+  overdue.leastClosing = closing;
+  state.overdue.set(turn, now + AGAIN_MS);
+}
+
+/** Whether no open session of an instance can be one that it is done with. */
+function isSurelyUndone<O>({ reportsDone, undone, open }: Instance<O>): boolean {
+  return !reportsDone || undone >= open;
+}
