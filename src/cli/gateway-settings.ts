@@ -56,9 +56,15 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
   return problems.length === 0 ? config : problems;
 }
 
+/** Whom workers run as if nobody says: users that own nothing, the first there is. */
+const defaultWorkerUsers = ["www-data", "nobody"];
+
 function readWorkerUser(top: Table): string | undefined {
   const user = top.text("worker_user");
-  if (user === undefined) return undefined;
+  if (user === undefined) {
+    if (top.has("worker_user") || process.geteuid?.() !== 0) return undefined;
+    return defaultWorkerUsers.find((name) => findUser(name) !== undefined);
+  }
   if (findUser(user) === undefined) {
     top.wrong("worker_user", `'${user}' is not known on this system`);
   } else if (process.geteuid?.() !== 0) {

@@ -9,6 +9,7 @@ import { PoolLink } from "../gateway/pool-link.ts";
 import { Worker, type RequestServer } from "../gateway/worker.ts";
 import { Site, type SiteOptions } from "../gateway/worker/site.ts";
 import { workerCommand, workerDescriptors } from "../gateway/worker-process.ts";
+import { receiveDescriptor } from "../native/descriptors.ts";
 import { setCloseOnExec } from "../native/fd.ts";
 import { OwnedFd } from "../native/owned-fd.ts";
 import { ignoreSignal, signals } from "../native/process.ts";
@@ -23,7 +24,8 @@ import { StartError } from "./usage-error.ts";
 
 /** Runs a worker until its supervisor has it leave. @throws StartError when started by hand. */
 export async function runWorker(): Promise<void> {
-  for (const number of [workerDescriptors.wake, workerDescriptors.control]) {
+  const { wake, control, log } = workerDescriptors;
+  for (const number of [wake, control, log]) {
     const why = whyNotStream(number);
     if (why !== undefined) {
       throw new StartError(`only 'serve' starts a ${workerCommand}: descriptor ${number}: ${why}`);
@@ -31,7 +33,7 @@ export async function runWorker(): Promise<void> {
     setCloseOnExec(number, true);
   }
   ignoreSignal(signals.SIGPIPE);
-  const worker = new Worker({ control: new OwnedFd(workerDescriptors.control), makeServer });
+  const worker = new Worker({ control: new OwnedFd(control), makeServer });
   onSignal((signal) => {
     if (signal === "SIGTERM" || signal === "SIGINT") worker.leave();
   });
@@ -42,7 +44,7 @@ function makeServer(config: GatewayConfig): RequestServer {
   const stderr = new LineWriter(undefined);
   const log = new Log(config.logLevel, config.logFormat, (line) => stderr.write(line));
   reportMistakes(log);
-  const accessLog = AccessLog.open(config);
+  const accessLog = AccessLog.open(config, receiveLogFile);
   const access = attachPoolServer(workerDescriptors.wake);
   const link = new PoolLink(access, config.apps);
   // So that the first request does not wait for it. Where it fails, requests try again, and say so.
@@ -67,6 +69,13 @@ function makeServer(config: GatewayConfig): RequestServer {
       await accessLog?.close();
     },
   };
+}
+
+/** The supervisor has opened it, and passes it before it says that it is there. */
+function receiveLogFile(): number {
+  const received = receiveDescriptor(workerDescriptors.log);
+  if (typeof received !== "string") return received.take();
+  throw new Error(`receive the access log's descriptor: ${received}`);
 }
 
 function ignore(): void {}

@@ -9,18 +9,22 @@ export class AccessLog {
   readonly #lineOf: LineMaker;
   readonly #log: BufferedLog;
 
-  private constructor(lineOf: LineMaker, path: string | undefined) {
+  private constructor(lineOf: LineMaker, open: (() => number) | undefined) {
     this.#lineOf = lineOf;
-    this.#log = new BufferedLog(path);
+    this.#log = new BufferedLog(open);
   }
 
-  /** @returns undefined if there is to be none. @throws Error when the file cannot be opened. */
-  static open(config: GatewayConfig): AccessLog | undefined {
+  /**
+   * @param openFile the file of the configuration, now and anew. @returns undefined if there is to
+   * be no log. @throws Error of `openFile`.
+   */
+  static open(config: GatewayConfig, openFile: () => number): AccessLog | undefined {
+    const open = config.accessLogFile === undefined ? undefined : openFile;
     switch (config.accessLog) {
       case "common":
-        return new AccessLog(commonLine, config.accessLogFile);
+        return new AccessLog(commonLine, open);
       case "json":
-        return new AccessLog(jsonLine, config.accessLogFile);
+        return new AccessLog(jsonLine, open);
       case "off":
         return undefined;
     }

@@ -6,11 +6,6 @@
  */
 import { close, fstatSync, write } from "node:fs";
 
-import { SyscallError } from "../native/errno.ts";
-import { openOwn } from "../native/own-file.ts";
-import { fromText } from "../wire/bytes.ts";
-import { causeText } from "../wire/cause.ts";
-
 /** How long a line may wait for company. */
 const gatherMs = 100;
 /** Between two tries on a pipe that takes nothing more. */
@@ -27,7 +22,7 @@ const closeLimitMs = 1000;
 const stdout = 1;
 
 export class BufferedLog {
-  readonly #path: string | undefined;
+  readonly #open: (() => number) | undefined;
   #fd: number;
   #isPipe: boolean;
   /** Opened anew; in use from the next piece on. */
@@ -39,10 +34,10 @@ export class BufferedLog {
   #writing: Promise<void> | undefined;
   #isClosing = false;
 
-  /** @param path undefined: stdout. @throws Error when the file cannot be opened. */
-  constructor(path: string | undefined) {
-    this.#path = path;
-    this.#fd = path === undefined ? stdout : openLog(path);
+  /** @param open opens the file, now and anew; undefined: stdout. @throws Error of it. */
+  constructor(open: (() => number) | undefined) {
+    this.#open = open;
+    this.#fd = open === undefined ? stdout : open();
     this.#isPipe = isPipe(this.#fd);
   }
 
@@ -58,10 +53,10 @@ export class BufferedLog {
     this.#schedule();
   }
 
-  /** Opens the file anew under its name. @throws Error: then the old one stays in use. */
+  /** Opens the file anew. @throws Error: then the old one stays in use. */
   reopen(): void {
-    if (this.#path === undefined) return;
-    const fresh = openLog(this.#path);
+    if (this.#open === undefined) return;
+    const fresh = this.#open();
     if (this.#freshFd !== undefined) close(this.#freshFd);
     this.#freshFd = fresh;
     if (this.#writing === undefined) this.#turnToFresh();
@@ -72,7 +67,7 @@ export class BufferedLog {
     this.#isClosing = true;
     this.#schedule();
     await Promise.race([this.#untilWritten(), Bun.sleep(closeLimitMs)]);
-    if (this.#path !== undefined && this.#writing === undefined) close(this.#fd);
+    if (this.#open !== undefined && this.#writing === undefined) close(this.#fd);
   }
 
   async #untilWritten(): Promise<void> {
@@ -142,16 +137,6 @@ export class BufferedLog {
     this.#fd = this.#freshFd;
     this.#isPipe = isPipe(this.#fd);
     this.#freshFd = undefined;
-  }
-}
-
-function openLog(path: string): number {
-  try {
-    // Non-blocking: a pipe that nobody reads must not hold us.
-    return openOwn(fromText(path), "append").take();
-  } catch (cause) {
-    const why = cause instanceof SyscallError ? cause.code : causeText(cause);
-    throw new Error(`open the access log '${path}': ${why}`, { cause });
   }
 }
 

@@ -30,12 +30,14 @@ export type ToWorker =
       /** Whether connections without a request may stay for a next one, until the limit. */
       readonly keepIdle: boolean;
     }
+  /** The file of the access log has come anew. */
   | { readonly kind: "reopenLogs" }
   /** To be answered at once. */
   | { readonly kind: "ping" };
 
 export type ToSupervisor =
-  | { readonly kind: "ready" }
+  /** It serves; `unfenced`: without a fence around it, and why. */
+  | { readonly kind: "ready"; readonly unfenced?: string | undefined }
   | { readonly kind: "failed"; readonly why: string }
   /** It has been asked to leave by somebody else: it serves until it is told to drain. */
   | { readonly kind: "leaves" }
@@ -70,18 +72,21 @@ export const fromWorker: Reading<ToSupervisor> = {
     if (typeof value !== "object" || value === null || !("kind" in value)) return undefined;
     switch (value.kind) {
       case "ready":
+        return { kind: "ready", unfenced: text("unfenced" in value && value.unfenced) };
       case "leaves":
       case "pong":
         return { kind: value.kind };
       case "failed":
-        return "why" in value && typeof value.why === "string"
-          ? { kind: "failed", why: value.why.slice(0, maxWhyCharacters) }
-          : undefined;
+        return { kind: "failed", why: text("why" in value && value.why) ?? "it does not say why" };
       default:
         return undefined;
     }
   },
 };
+
+function text(value: unknown): string | undefined {
+  return typeof value === "string" ? value.slice(0, maxWhyCharacters) : undefined;
+}
 
 export interface ChannelHandlers<In> {
   message(message: In): void;

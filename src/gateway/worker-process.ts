@@ -1,21 +1,26 @@
 /**
  * One worker, as the supervisor sees it: a process of the same binary that inherits the wake socket
- * (3), its end of the control channel (4) and the listening sockets (5 and up). One that no longer
- * answers, or says what it may not, is ended: its place is taken by another.
+ * (3), its end of the control channel (4), a socket on which the access log's file comes (5) and the
+ * listening sockets (6 and up). One that no longer answers, or says what it may not, is ended: its
+ * place is taken by another.
  */
 import type { Subprocess } from "bun";
 
+import { sendDescriptor } from "../native/descriptors.ts";
+import type { OwnedFd } from "../native/owned-fd.ts";
 import { socketPair } from "../native/socket.ts";
 import { serverProgram } from "../parent/pool-server.ts";
+import { causeText } from "../wire/cause.ts";
 import type { GatewayConfig } from "./config.ts";
 import { ControlChannel, fromWorker, type ToSupervisor, type ToWorker } from "./control-channel.ts";
 import { Heartbeat } from "./heartbeat.ts";
+import { openLogFile } from "./log-file.ts";
 import type { Report } from "./report.ts";
 
 /** The hidden command of the binary. */
 export const workerCommand = "gateway-worker";
 
-export const workerDescriptors = { wake: 3, control: 4, firstListener: 5 } as const;
+export const workerDescriptors = { wake: 3, control: 4, log: 5, firstListener: 6 } as const;
 
 /** A listening socket to be passed on. */
 export interface SharedListener {
@@ -35,9 +40,12 @@ export interface WorkerStart {
 type Ready = "ready" | { readonly why: string };
 
 export class WorkerProcess {
+  static #saidUnfenced = false;
   readonly #process: Subprocess;
   readonly #report: Report;
-  readonly #silenceMs: number;
+  readonly #config: GatewayConfig;
+  /** Our end of the socket on which it finds the file of the access log. */
+  readonly #logs: OwnedFd;
   readonly #ready = Promise.withResolvers<Ready>();
   readonly #leaves = Promise.withResolvers<"asks" | "ended">();
   #control: ControlChannel<ToSupervisor, ToWorker> | undefined;
@@ -46,33 +54,39 @@ export class WorkerProcess {
   #hasAsked = false;
   readonly startedMs = performance.now();
 
-  private constructor(process: Subprocess, { config, report }: WorkerStart) {
+  private constructor(process: Subprocess, logs: OwnedFd, { config, report }: WorkerStart) {
     this.#process = process;
+    this.#logs = logs;
     this.#report = report;
-    this.#silenceMs = config.silenceMs;
+    this.#config = config;
     void this.#untilEnded();
   }
 
   async #untilEnded(): Promise<void> {
     await this.#process.exited;
     this.#heartbeat?.stop();
+    this.#logs.close();
     this.#ready.resolve({ why: `it ended with ${endOf(this.#process)}` });
     this.#leaves.resolve("ended");
   }
 
-  /** @throws Error when the process cannot be started. */
+  /** @throws Error when the process cannot be started, or its log not be opened. */
   static async start(start: WorkerStart): Promise<WorkerProcess> {
     const [ours, theirs] = socketPair();
+    const [logs, theirLogs] = socketPair();
     let child: Subprocess;
     try {
-      child = spawn(start, theirs.number);
+      passLogFile(start.config, logs);
+      child = spawn(start, theirs.number, theirLogs.number);
     } catch (error) {
       ours.close();
+      logs.close();
       throw error;
     } finally {
       theirs.close();
+      theirLogs.close();
     }
-    const worker = new WorkerProcess(child, start);
+    const worker = new WorkerProcess(child, logs, start);
     worker.#control = await ControlChannel.open<ToSupervisor, ToWorker>(ours, fromWorker, {
       message: (message) => worker.#hear(message),
       closed: (why) => why !== undefined && worker.#offends(why),
@@ -116,6 +130,16 @@ export class WorkerProcess {
     this.#control?.send(message);
   }
 
+  /** Has it go on in the file that has the log's name now. */
+  reopenLogs(): void {
+    try {
+      if (this.#logs.open) passLogFile(this.#config, this.#logs);
+      this.tell({ kind: "reopenLogs" });
+    } catch (error) {
+      this.#report(0, "access log not reopened", { pid: this.pid, cause: causeText(error) });
+    }
+  }
+
   kill(): void {
     this.#process.kill("SIGKILL");
   }
@@ -127,6 +151,7 @@ export class WorkerProcess {
       case "ready":
         if (isReady) return this.#offends("it is ready again");
         this.#heartbeat = this.#watch();
+        if (message.unfenced !== undefined) this.#sayUnfenced(message.unfenced);
         return this.#ready.resolve("ready");
       case "failed":
         if (isReady) return this.#offends("it fails after it was ready");
@@ -141,11 +166,17 @@ export class WorkerProcess {
     }
   }
 
+  /** The kernel is the same for all of them: once is enough. */
+  #sayUnfenced(cause: string): void {
+    if (!WorkerProcess.#saidUnfenced) this.#report(0, "workers have no fence", { cause });
+    WorkerProcess.#saidUnfenced = true;
+  }
+
   #watch(): Heartbeat {
     const { pid } = this;
     return new Heartbeat({
       pid,
-      limitMs: this.#silenceMs,
+      limitMs: this.#config.silenceMs,
       ask: () => this.tell({ kind: "ping" }),
       dead: (silentMs) => {
         this.#report(0, "worker does not answer", { pid, silentMs });
@@ -160,6 +191,13 @@ export class WorkerProcess {
   }
 }
 
+/** Opens the access log's file for a worker. @throws Error when it cannot be, or not be passed. */
+function passLogFile({ accessLog, accessLogFile }: GatewayConfig, to: OwnedFd): void {
+  if (accessLog === "off" || accessLogFile === undefined) return;
+  using file = openLogFile(accessLogFile);
+  if (!sendDescriptor(to.number, file.number)) throw new Error("pass the access log: no room");
+}
+
 /** What is for instances alone stays out of the processes that parse HTTP: secrets, as a rule. */
 function configForWorkers(config: GatewayConfig): GatewayConfig {
   return { ...config, apps: config.apps.map((app) => ({ ...app, env: {} })) };
@@ -170,12 +208,12 @@ export function endOf(process: Subprocess): string {
   return process.signalCode?.toString() ?? `status ${process.exitCode}`;
 }
 
-function spawn(start: WorkerStart, control: number): Subprocess {
+function spawn(start: WorkerStart, control: number, logs: number): Subprocess {
   const listeners = start.listeners.map(({ fd }) => fd);
   const { file, argv0 } = serverProgram();
   return Bun.spawn([file, workerCommand], {
     argv0,
-    stdio: ["ignore", "inherit", "inherit", start.wakeFd, control, ...listeners],
+    stdio: ["ignore", "inherit", "inherit", start.wakeFd, control, logs, ...listeners],
     env: start.env,
     // A session of its own: Ctrl-C on a terminal is for the supervisor, which drains.
     detached: true,

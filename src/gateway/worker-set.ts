@@ -76,7 +76,7 @@ export class WorkerSet {
   }
 
   reopenLogs(): void {
-    for (const worker of this.#running) worker.tell({ kind: "reopenLogs" });
+    for (const worker of this.#running) worker.reopenLogs();
   }
 
   /** Ends all workers at once. */

@@ -7,7 +7,7 @@
  * at the limit in any case. Whom somebody else asks to leave, the supervisor replaces first.
  */
 import { OwnedFd } from "../native/owned-fd.ts";
-import { becomeUser, findUser, getDescriptorLimit } from "../native/process.ts";
+import { getDescriptorLimit } from "../native/process.ts";
 import { causeText } from "../wire/cause.ts";
 import type { GatewayConfig } from "./config.ts";
 import {
@@ -18,6 +18,7 @@ import {
   type ToWorker,
 } from "./control-channel.ts";
 import { Certificates } from "./tls.ts";
+import { giveUpRights } from "./worker-rights.ts";
 import type { Site } from "./worker/site.ts";
 import { Visitors } from "./worker/visitors.ts";
 
@@ -100,8 +101,8 @@ export class Worker {
       this.#visitors = visitors;
       for (const listener of listeners) listen(visitors, listener, config);
       // The log is open, the certificate read, and nothing has been accepted yet.
-      if (config.workerUser !== undefined) becomeWorkerUser(config.workerUser);
-      this.#control?.send({ kind: "ready" });
+      const unfenced = giveUpRights(config.workerUser);
+      this.#control?.send({ kind: "ready", unfenced });
     } catch (error) {
       this.#control?.send({ kind: "failed", why: causeText(error) });
     }
@@ -142,10 +143,4 @@ function listen(visitors: Visitors, listener: PassedListener, config: GatewayCon
 function certificatesOf({ tls }: GatewayConfig): Certificates {
   if (tls === undefined) throw new Error("an address with TLS, but no certificate");
   return Certificates.read(tls);
-}
-
-function becomeWorkerUser(name: string): void {
-  const user = findUser(name);
-  if (user === undefined) throw new Error(`worker_user '${name}' is not known on this system`);
-  becomeUser(user);
 }

@@ -47,7 +47,7 @@ test("a directory alone: one application, with every default", () => {
     listen: [{ kind: "tcp", host: "127.0.0.1", port: 8080, tls: false }],
     tls: undefined,
     workers: 1,
-    workerUser: undefined,
+    workerUser: process.geteuid?.() === 0 ? "www-data" : undefined,
     apps: [
       {
         name: "one",

@@ -5,6 +5,7 @@ import { join } from "node:path";
 
 import { commonLine, jsonLine } from "../../src/gateway/access-lines.ts";
 import { BufferedLog } from "../../src/gateway/buffered-log.ts";
+import { openLogFile } from "../../src/gateway/log-file.ts";
 import type { VisitRecord } from "../../src/gateway/visit-record.ts";
 import { until } from "../helpers/condition.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
@@ -95,9 +96,13 @@ test("a long value is cut", () => {
   }
 });
 
+function logTo(path: string): BufferedLog {
+  return new BufferedLog(() => openLogFile(path).take());
+}
+
 test("lines are gathered, and all of them arrive in their order", async () => {
   const path = join(temporaryDirectory(), "log");
-  const log = new BufferedLog(path);
+  const log = logTo(path);
   const lines = Array.from({ length: 5000 }, (_, i) => `line ${i} ${"x".repeat(i % 90)}\n`);
   for (const line of lines.slice(0, 4000)) log.write(line);
   await until("the first are written", () => readFileSync(path, "utf8").length > 0);
@@ -110,7 +115,7 @@ test("after a rotation, lines go to the new file; if there can be none, to the o
   const directory = temporaryDirectory();
   const path = join(directory, "logs");
   await Bun.write(join(path, "log"), "");
-  const log = new BufferedLog(join(path, "log"));
+  const log = logTo(join(path, "log"));
   log.write("one\n");
   await until("it is written", () => readFileSync(join(path, "log"), "utf8") === "one\n");
   renameSync(join(path, "log"), join(path, "old"));
@@ -126,7 +131,7 @@ test("after a rotation, lines go to the new file; if there can be none, to the o
 
 test("a rotation takes effect also while lines come without a pause", async () => {
   const path = join(temporaryDirectory(), "log");
-  const log = new BufferedLog(path);
+  const log = logTo(path);
   const line = `${"x".repeat(40_000)}\n`;
   log.write(line);
   log.write(line); // makes a piece: from here on it writes
@@ -144,7 +149,7 @@ test("a rotation takes effect also while lines come without a pause", async () =
 test("lines that a full disk did not take are counted when there is room", async () => {
   const path = join(temporaryDirectory(), "log");
   symlinkSync("/dev/full", path);
-  const log = new BufferedLog(path);
+  const log = logTo(path);
   log.write(`${"x".repeat(70_000)}\n`); // makes a piece: it is being written
   renameSync(path, `${path}.1`);
   log.reopen();
@@ -156,14 +161,14 @@ test("lines that a full disk did not take are counted when there is room", async
 test("a pipe that nobody reads: the buffer is bounded, and what was lost is counted", async () => {
   const path = join(temporaryDirectory(), "fifo");
   expect(Bun.spawnSync(["mkfifo", path]).success).toBe(true);
-  expect(() => new BufferedLog(path)).toThrow("ENXIO");
+  expect(() => logTo(path)).toThrow("ENXIO");
   // A reader that opens the pipe and reads only when it is told to.
   const reader = Bun.spawn(["sh", "-c", 'exec 3<"$0"; read go; cat <&3', path], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const log = await until("the pipe has a reader", () => {
     try {
-      return new BufferedLog(path);
+      return logTo(path);
     } catch {
       return undefined;
     }
@@ -180,7 +185,5 @@ test("a pipe that nobody reads: the buffer is bounded, and what was lost is coun
 });
 
 test("a file that cannot be opened is named", () => {
-  expect(() => new BufferedLog("/nonexistent/log")).toThrow(
-    "open the access log '/nonexistent/log': ENOENT",
-  );
+  expect(() => logTo("/nonexistent/log")).toThrow("open the access log '/nonexistent/log': ENOENT");
 });
