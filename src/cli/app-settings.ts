@@ -12,12 +12,23 @@ import { readHosts } from "./host-names.ts";
 
 const appTypes: readonly AppType[] = ["auto", "rack", "wsgi", "node", "bun", "rails"];
 
+/** Linux takes no longer variable, its name, `=` and NUL included (execve(2), MAX_ARG_STRLEN). */
+const maxVariableBytes = 128 * 1024;
+/**
+ * Of one application. Each byte takes up to six in the plan of a launch, and all that is told to a
+ * new program fits 2 MiB as a rule (spawn/launch-plan.ts).
+ */
+const maxVariablesBytes = 256 * 1024;
+/** What the pool server keeps (server/configured-applications.ts). */
+const maxApps = 10_000;
+
 /** Reads `[[apps]]`, with `environment` and `type` of the whole as defaults. */
 export function readApps(top: Table, directory: string): AppConfig[] {
   const environment = readEnvironment(top, "production");
   const type = top.word("type", appTypes, "auto");
   if (!top.has("apps")) top.wrong("apps", "is missing: there is no application");
   const tables = top.tables("apps");
+  if (tables.length > maxApps) top.wrong("apps", `are ${tables.length}; ${maxApps} at most`);
   const apps = tables.map((table) => readApp(table, directory, { environment, type }));
   refuseDuplicates(tables, apps);
   return apps;
@@ -96,6 +107,16 @@ function readVariables(table: Table): Record<string, string> {
   const variables = section.allTexts();
   for (const name of Object.keys(variables)) {
     if (name === "" || name.includes("=")) section.wrong(name, "cannot be a variable's name");
+  }
+  const sizes = Object.entries(variables).map(([name, value]) => ({
+    name,
+    bytes: Buffer.byteLength(name) + 1 + Buffer.byteLength(value) + 1,
+  }));
+  for (const { name, bytes } of sizes) {
+    if (bytes > maxVariableBytes) section.wrong(name, `has more than ${maxVariableBytes} bytes`);
+  }
+  if (sizes.reduce((sum, { bytes }) => sum + bytes, 0) > maxVariablesBytes) {
+    table.wrong("env", `has more than ${maxVariablesBytes} bytes in all`);
   }
   return variables;
 }

@@ -15,7 +15,7 @@ import { forbidNewPrivileges } from "./process.ts";
 
 const isArm = process.arch === "arm64";
 
-/** Numbers of system calls on x64 and arm64; 0: there is none of that name (nor one of number 0). */
+/** Numbers of a system call on x64 and arm64; 0: there is none of that name. */
 type Numbers = readonly [x64: number, arm64: number];
 
 const refused: Readonly<Record<string, Numbers>> = {

@@ -1,6 +1,6 @@
 /**
- * What the hidden launch command is told, and how it is started. The plan travels as JSON in one
- * environment variable of a process that is ours alone until it ends in execve: argv would show it
+ * What the hidden launch command is told, and how it is started. The plan travels as JSON in
+ * environment variables of a process that is ours alone until it ends in execve: argv would show it
  * to every user of the machine. Byte strings survive because everything beyond ASCII is escaped.
  */
 import { readFileSync } from "node:fs";
@@ -9,8 +9,13 @@ import { ownProgram, type DescriptorLimit, type User } from "../native/process.t
 import { ascii, toText, type ByteString } from "../wire/bytes.ts";
 import { launchVariable } from "./launch-variable.ts";
 
-/** Linux refuses a single environment string of 128 KiB or more (execve(2), MAX_ARG_STRLEN). */
-const maxPlanBytes = 128 * 1024 - launchVariable.length - 2;
+/**
+ * What one variable holds of a plan: Linux refuses a single string of 128 KiB or more (execve(2),
+ * MAX_ARG_STRLEN), name and NUL included.
+ */
+const pieceBytes = 128 * 1024 - 64;
+/** All strings may take a quarter of the stack, 2 MiB as a rule; the rest is for what is inherited. */
+const maxPlanBytes = 1792 * 1024;
 
 /** What a process needs done before its program runs. */
 export interface LaunchPlan {
@@ -121,5 +126,32 @@ export function launchCommand(
 ): { argv: string[]; env: Record<string, string> } {
   const { text, bytes } = inheritedEnvironment();
   const whole = encodePlan({ ...plan, inherited: bytes });
-  return { argv: [...launcher], env: { ...text, [launchVariable]: whole } };
+  const env = Object.entries(text).filter(([name]) => !name.startsWith(launchVariable));
+  return { argv: [...launcher], env: { ...Object.fromEntries(env), ...planVariables(whole) } };
+}
+
+/** A plan's text in as many variables as it needs. */
+function planVariables(text: string): Record<string, string> {
+  const variables: Record<string, string> = {};
+  for (let piece = 0; piece * pieceBytes < text.length; piece += 1) {
+    variables[pieceName(piece)] = text.slice(piece * pieceBytes, (piece + 1) * pieceBytes);
+  }
+  return variables;
+}
+
+/** The text that is in an environment's variables; undefined: there is no plan. */
+export function planIn(
+  environment: Readonly<Record<string, string | undefined>>,
+): string | undefined {
+  let text = environment[launchVariable];
+  for (let piece = 1; text !== undefined; piece += 1) {
+    const next = environment[pieceName(piece)];
+    if (next === undefined) return text;
+    text += next;
+  }
+  return text;
+}
+
+function pieceName(piece: number): string {
+  return piece === 0 ? launchVariable : `${launchVariable}_${piece}`;
 }

@@ -27,7 +27,7 @@ import { send } from "../native/socket.ts";
 import { ascii, fromText, toBytes, toText, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import { encodeLifelineErrorPage } from "../wire/instance-protocol.ts";
-import { decodePlan, lifelineDescriptor, type LaunchPlan } from "./launch-plan.ts";
+import { decodePlan, planIn, lifelineDescriptor, type LaunchPlan } from "./launch-plan.ts";
 import { filesAside, launchVariable } from "./launch-variable.ts";
 
 /**
@@ -35,21 +35,20 @@ import { filesAside, launchVariable } from "./launch-variable.ts";
  * own supervisor, and the plan.
  */
 const removed = new Set([
-  launchVariable,
   "BUN_BE_BUN",
   "BUN_OPTIONS",
   "NOTIFY_SOCKET",
   "NODE_CHANNEL_FD",
   "NODE_CHANNEL_SERIALIZATION_MODE",
 ]);
-const removedPrefix = "LISTEN_";
+const removedPrefixes = ["LISTEN_", launchVariable];
 
 /** Where execvp(3) looks when there is no PATH. */
 const defaultPath = "/bin:/usr/bin";
 
 /** Returns when this start is not a launch; otherwise the process becomes another or exits. */
 export async function launchFromEnvironment(): Promise<void> {
-  const text = process.env[launchVariable];
+  const text = planIn(process.env);
   if (text === undefined) return;
   if (text === filesAside) {
     const { answerQuestions } = await import("./files-aside-main.ts");
@@ -110,13 +109,17 @@ function environmentFor(plan: LaunchPlan): ByteString[] {
   const inherited = readFileSync("/proc/self/environ", "latin1").split("\0");
   for (const entry of [...inherited, ...(plan.inherited ?? [])]) {
     const name = nameOf(entry);
-    if (name !== "" && !removed.has(name) && !name.startsWith(removedPrefix)) {
+    if (name !== "" && !isRemoved(name)) {
       variables.set(name, entry);
     }
   }
   const added = [...identityVariables(plan.user), ...plan.variables];
   for (const entry of added) variables.set(nameOf(entry), entry);
   return Array.from(variables.values(), ascii);
+}
+
+function isRemoved(name: string): boolean {
+  return removed.has(name) || removedPrefixes.some((prefix) => name.startsWith(prefix));
 }
 
 function nameOf(entry: string): string {

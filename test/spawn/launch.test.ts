@@ -247,9 +247,18 @@ test("shows nothing of the plan in argv", () => {
 });
 
 test("refuses a plan that is larger than the kernel takes", () => {
-  const variables = [ascii(`BIG=${"x".repeat(130 * 1024)}`)];
+  const variables = [ascii(`BIG=${"x".repeat(1_900_000)}`)];
   const plan = { argv: shell("true"), variables, isInstance: true };
-  expect(() => launchCommand(plan, launcherCommand())).toThrow(/take 13\d{4} bytes, \d+ at most/);
+  expect(() => launchCommand(plan, launcherCommand())).toThrow(/take 19\d{5} bytes, \d+ at most/);
+});
+
+test("is told a plan of more than one variable holds, and leaves none of them behind", async () => {
+  const variables = ["A", "B", "C", "D"].map((name) => ascii(`${name}=${name.repeat(100_000)}`));
+  const script = "echo ${#A} ${#B} ${#C} ${#D}; env | grep -c ^APPLICATION_POOL_LAUNCH";
+  const plan = { argv: shell(script), variables, isInstance: false };
+  const { argv, env } = launchCommand(plan, launcherCommand());
+  const child = Bun.spawn(argv, { env, stdio: ["ignore", "pipe", "inherit"] });
+  expect(await child.stdout.text()).toBe("100000 100000 100000 100000\n0\n");
 });
 
 test("is refused a plan that is none", async () => {
