@@ -1,8 +1,8 @@
 /**
  * One worker, as the supervisor sees it: a process of the same binary that inherits the wake socket
  * (3), its end of the control channel (4), a socket by which the access log's file comes (5), and
- * the listening sockets (6 and up). One that no longer answers, or says what it may not, is ended: its
- * place is taken by another.
+ * the listening sockets (6 and up). One that no longer answers, or says what it may not, is ended:
+ * its place is taken by another.
  */
 import type { Subprocess } from "bun";
 

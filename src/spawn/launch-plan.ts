@@ -14,7 +14,7 @@ import { launchVariable } from "./launch-variable.ts";
  * MAX_ARG_STRLEN), name and NUL included.
  */
 const pieceBytes = 128 * 1024 - 64;
-/** All strings may take a quarter of the stack, 2 MiB as a rule; the rest is for what is inherited. */
+/** All strings may take a quarter of the stack, 2 MiB as a rule; the rest is for the inherited. */
 const maxPlanBytes = 1792 * 1024;
 
 /** What a process needs done before its program runs. */

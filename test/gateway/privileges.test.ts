@@ -105,7 +105,8 @@ test("a log in a directory that is not the workers' is opened anew for them", as
   mkdirSync(join(directory, "logs"), { mode: 0o700 });
   writeFileSync(
     file,
-    `listen = ["${anyPort}"]\nworkers = 2\n[log]\naccess_file = "logs/log"\n[[apps]]\nroot = "app"\n`,
+    `listen = ["${anyPort}"]\nworkers = 2\n[log]\naccess_file = "logs/log"\n` +
+      '[[apps]]\nroot = "app"\n',
   );
   const gateway = startGateway(["--config", file]);
   const address = await gateway.address();
