@@ -10,6 +10,8 @@ import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
 import type { Table } from "./config-table.ts";
 import { readHosts } from "./host-names.ts";
 
+const dayMs = 24 * 3_600_000;
+
 const appTypes: readonly AppType[] = ["auto", "rack", "wsgi", "node", "bun", "rails"];
 
 /** Linux takes no longer variable, its name, `=` and NUL included (execve(2), MAX_ARG_STRLEN). */
@@ -58,6 +60,7 @@ function readApp(
     concurrency: table.whole("concurrency", { min: 0, max: MAX_CONCURRENCY }, 0),
     spawnTimeoutMs: table.time("spawn_timeout", { min: 1, max: MAX_SPAWN_TIMEOUT_MS }, 90_000),
     staticFiles: table.flag("static_files", true),
+    requestTimeoutMs: table.time("request_timeout", { min: 0, max: dayMs }, 0),
     bufferRequests: table.flag("buffer_requests", true),
     bufferAnswers: table.flag("buffer_answers", true),
     // Backtraces are for whoever can act on them, not for visitors.

@@ -45,6 +45,8 @@ export interface AppConfig {
   readonly spawnTimeoutMs: number;
   /** Whether files below `public/` are served. */
   readonly staticFiles: boolean;
+  /** How long an instance may be at one request; 0: no limit. */
+  readonly requestTimeoutMs: number;
   /** Whether a request's body is whole before an instance is asked for. */
   readonly bufferRequests: boolean;
   /** Whether an answer is taken as fast as the instance gives it, however slow its visitor is. */

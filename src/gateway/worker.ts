@@ -42,6 +42,8 @@ export interface WorkerOptions {
 const lookMs = 50;
 /** What has been accepted just now may have a request that is yet to be read. */
 const quietMs = 200;
+/** One that nobody has used for so long is not used just now. */
+const forgottenMs = 5_000;
 /** Descriptors for all that is neither a visitor's nor an application's: logs, the pool server. */
 const ownDescriptors = 64;
 
@@ -123,7 +125,7 @@ export class Worker {
   async #untilGone(visitors: Visitors, limitMs: number, keepIdle: boolean): Promise<void> {
     const upgradedMs = this.#config?.upgradedMs ?? 0;
     for (let waitedMs = 0; visitors.size > 0 && waitedMs < limitMs; waitedMs += lookMs) {
-      if (!keepIdle) visitors.closeIdle(quietMs);
+      visitors.closeIdle(keepIdle ? forgottenMs : quietMs);
       if (waitedMs >= upgradedMs) visitors.closeSwitched();
       await Bun.sleep(lookMs);
     }

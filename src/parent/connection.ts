@@ -31,7 +31,7 @@ import * as refusals from "./refusals.ts";
 import { frameable, prepareRequest } from "./request.ts";
 import type { SessionResponse } from "./response.ts";
 import { ReplyStream, type StreamReply } from "./reply-stream.ts";
-import { Session } from "./session.ts";
+import { Session, type SessionCommand } from "./session.ts";
 import type { ChannelledConnection } from "./wake-socket.ts";
 
 export interface GetOptions {
@@ -247,9 +247,9 @@ export class PoolConnection implements Disposable {
     if (this.#socket !== undefined) this.#outbox.push(frame, this.#socket);
   };
 
-  /** Every session's way to tell the pool that it is over. */
-  readonly #closeSession = (sessionId: number): void => {
-    if (this.#ended === undefined) this.#send(encodeCommand({ kind: "close", sessionId }));
+  /** Every session's way to tell the pool. */
+  readonly #tellOfSession = (command: SessionCommand): void => {
+    if (this.#ended === undefined) this.#send(encodeCommand(command));
   };
 
   /** The server's instances know of kept sessions if they are its own spawner's. */
@@ -340,11 +340,11 @@ export class PoolConnection implements Disposable {
     const stream = this.#receiveStream();
     const get = this.#gets.answered(reply.tag);
     if (get !== undefined && !(stream instanceof DescriptorError)) {
-      get.resolve(new Session(reply.pid, reply.sessionId, stream, this.#closeSession));
+      get.resolve(new Session(reply.pid, reply.sessionId, stream, this.#tellOfSession));
       return;
     }
     // Cancelled too late, or its descriptor was lost: either way nobody has the session.
-    this.#closeSession(reply.sessionId);
+    this.#tellOfSession({ kind: "close", sessionId: reply.sessionId });
     if (!(stream instanceof DescriptorError)) return stream.close();
     get?.reject(
       new PoolIOError(`${refusals.getOf(get.application)}: ${stream.message}`, { cause: stream }),

@@ -132,10 +132,20 @@ export class SessionStream {
 
   /** Closes stream and session. Safe to call twice. */
   close(): void {
+    this.#close(() => this.session.close());
+  }
+
+  /** The same while the request is not over: see Session. */
+  abandon(what: string, isOverdue: boolean): void {
+    this.#user = undefined;
+    this.#close(() => this.session.abandon(what, isOverdue));
+  }
+
+  #close(endSession: () => void): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#socket?.close();
-    this.session.close();
+    endSession();
     this.#keeper?.closed(this);
   }
 

@@ -3,6 +3,11 @@
  * Until then the pool counts the instance as busy.
  */
 import type { OwnedFd } from "../native/owned-fd.ts";
+import { cutBytes, fromText } from "../wire/bytes.ts";
+import { type Command, MAX_REQUEST_BYTES } from "../wire/commands.ts";
+
+/** What the pool is told of a session. */
+export type SessionCommand = Extract<Command, { sessionId: number }>;
 
 export class Session implements Disposable {
   /** The instance's process. */
@@ -14,9 +19,9 @@ export class Session implements Disposable {
    * Bun.connect, to a child process); the session still has to be closed.
    */
   readonly fd: OwnedFd;
-  #tellPool: ((id: number) => void) | undefined;
+  #tellPool: ((command: SessionCommand) => void) | undefined;
 
-  constructor(pid: number, id: number, fd: OwnedFd, tellPool: (id: number) => void) {
+  constructor(pid: number, id: number, fd: OwnedFd, tellPool: (command: SessionCommand) => void) {
     this.pid = pid;
     this.id = id;
     this.fd = fd;
@@ -33,14 +38,38 @@ export class Session implements Disposable {
    * twice.
    */
   close(): void {
-    const tellPool = this.#tellPool;
-    if (tellPool === undefined) return;
-    this.#tellPool = undefined;
-    this.fd.close();
-    tellPool(this.id);
+    this.#end({ kind: "close", sessionId: this.id });
+  }
+
+  /**
+   * Ends the session although its request is not over: the pool gives the instance a time to be
+   * done with it, or, if a limit of the request has passed already, none. Where instances do not
+   * report that (those of a 2.0 spawn server), it is `close`.
+   * @param what the request was, method and path, for the pool's log; it is cut to 300 bytes.
+   */
+  abandon(what: string, isOverdue = false): void {
+    const kind = isOverdue ? "overdue" : "abandon";
+    const shown = cutBytes(fromText(what.replaceAll("\0", "")), MAX_REQUEST_BYTES);
+    this.#end({ kind, sessionId: this.id, what: shown });
+  }
+
+  /**
+   * Tells the pool that the session is one that lasts, as after an upgrade: it keeps its instance
+   * from being idle, but takes no place of those that the instance serves at once.
+   */
+  long(): void {
+    this.#tellPool?.({ kind: "long", sessionId: this.id });
   }
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  #end(command: SessionCommand): void {
+    const tellPool = this.#tellPool;
+    if (tellPool === undefined) return;
+    this.#tellPool = undefined;
+    this.fd.close();
+    tellPool(command);
   }
 }

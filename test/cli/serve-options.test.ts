@@ -62,6 +62,7 @@ test("a directory alone: one application, with every default", () => {
         concurrency: 0,
         spawnTimeoutMs: 90_000,
         staticFiles: true,
+        requestTimeoutMs: 0,
         bufferRequests: true,
         bufferAnswers: true,
         showErrors: false,
@@ -130,7 +131,6 @@ head_time = "5s"
 idle_time = "20s"
 queue_time = "500ms"
 response_time = "2m"
-
 [log]
 level = 2
 format = "json"
@@ -146,11 +146,11 @@ concurrency = 5
 spawn_timeout = "30s"
 spawn_method = "conservative"
 static_files = false
+request_timeout = "9s"
 buffer_requests = false
 buffer_answers = false
 show_errors = true
 env = { KEY = "value" }
-
 [[apps]]
 root = "two"
 hosts = ["shop.example.com"]
@@ -159,7 +159,6 @@ type = "bun"
 environment = "production"
 user = "root"
 `;
-
 test("a file: every key, paths relative to where it lies", () => {
   const directory = withFile(wholeFile);
   const config = read("--config", join(directory, "pool.toml"));
@@ -197,6 +196,7 @@ test("a file: every key, paths relative to where it lies", () => {
     concurrency: 5,
     spawnTimeoutMs: 30_000,
     staticFiles: false,
+    requestTimeoutMs: 9_000,
     bufferRequests: false,
     bufferAnswers: false,
     showErrors: true,

@@ -1,6 +1,6 @@
 /**
  * The real thing in one process but for its applications: a worker's listener and visits, and the
- * compiled pool server with instances of bun applications that a test writes.
+ * compiled pool server with instances of applications that a test writes.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -43,7 +43,8 @@ export class ProxiedGateway implements AsyncDisposable {
     const configs = Object.entries(apps).map(([name, program], index) => {
       const root = join(directory, name);
       mkdirSync(root);
-      writeFileSync(join(root, "server.ts"), program);
+      const startup = appChanges.type === "node" ? "app.js" : "server.ts";
+      writeFileSync(join(root, startup), program);
       return app(name, { root, type: "bun", hosts: index === 0 ? [] : [name], ...appChanges });
     });
     return new ProxiedGateway(configs, changes, options);
@@ -165,6 +166,15 @@ export class RawVisitor {
 
   async end(): Promise<void> {
     await until("the gateway has closed the connection", () => this.ended !== "no");
+  }
+
+  /** Reads nothing from now on. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
   }
 
   leave(): void {

@@ -97,7 +97,9 @@ async function runTable(root: string): Promise<Table> {
     cases.map(async ({ title, sent, answers: expected }) => {
       const steps = typeof sent === "string" ? [sent] : sent;
       const { answered } = await exchange(port, steps, undefined, 25_000);
-      const statuses = [...answered.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map((match) => match[1]);
+      // Who has ended his side is asked whether he is there, if a start takes long.
+      const heads = [...answered.matchAll(/HTTP\/1\.1 (\d{3}) /g)];
+      const statuses = heads.map((match) => match[1]).filter((status) => status !== "102");
       return { title, got: statuses.join(), expected: expected.join() };
     }),
   );

@@ -34,6 +34,7 @@ export function app(name: string, changes: Partial<AppConfig> = {}): AppConfig {
     concurrency: 0,
     spawnTimeoutMs: 1000,
     staticFiles: false,
+    requestTimeoutMs: 0,
     bufferRequests: true,
     bufferAnswers: true,
     showErrors: false,

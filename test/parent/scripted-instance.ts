@@ -35,7 +35,7 @@ export class ScriptedInstance {
   }> {
     const [ours, theirs] = socketPair();
     const closedSessions: number[] = [];
-    const session = new Session(77, 3, ours, (id) => closedSessions.push(id));
+    const session = new Session(77, 3, ours, ({ sessionId }) => closedSessions.push(sessionId));
     const instance = await ScriptedInstance.on(theirs);
     return { session, instance, closedSessions };
   }

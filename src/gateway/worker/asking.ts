@@ -29,6 +29,7 @@ import type { Upload } from "./upload.ts";
 /** Who asks. */
 export interface Asker extends Omit<AnswerSink, "end"> {
   readonly method: string;
+  readonly path: string;
   /** The session is over, and the answer with it. */
   answered(): void;
   /** What has come so far may go out. */
@@ -80,6 +81,7 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
   /** Since when the instance has let us wait, and what it had taken then. */
   #sinceMs = 0;
   #sentBytes = -1;
+  #servedMs = 0;
 
   constructor(site: Site, asker: Asker, asked: Asked) {
     this.#site = site;
@@ -109,6 +111,7 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
     const now = performance.now();
     this.#state = "asking";
     this.#waitedMs = now - this.#beganMs;
+    this.#servedMs = now;
     this.#pid = stream.session.pid;
     this.needsFresh = stream.served > 0;
     this.#sentBytes = -1;
@@ -192,18 +195,24 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
 
   /** Nobody wants the answer any more. */
   giveUp(): void {
-    this.#leave();
+    this.#leave(false);
   }
 
   /** Ends it if its time is up. */
   tick(nowMs: number): void {
     const { queueMs, responseMs } = this.#site.config.limits;
+    const { requestTimeoutMs } = this.#asked.app;
     if (this.#state === "waiting") {
       if (queueMs > 0 && nowMs - this.#beganMs >= queueMs) {
         const what = `get '${this.#asked.app.root}'`;
         this.#giveUpWith(new BusyError(`${what}: no session within ${queueMs} ms`));
       }
       return;
+    }
+    const isLate = requestTimeoutMs > 0 && nowMs - this.#servedMs >= requestTimeoutMs;
+    if (isLate && (this.#state === "asking" || this.#state === "answering")) {
+      const text = `${this.#what}: no whole answer within ${requestTimeoutMs} ms`;
+      return this.#giveUpWith(new AnswerTimeoutError(text), true);
     }
     if (this.#state !== "asking") return;
     const sentBytes = this.#sender?.sentBytes ?? 0;
@@ -222,8 +231,9 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
 
   /** For the reader. */
   switched(head: AnswerHead): void {
-    this.#state = "switched";
     this.#asker.switched(head);
+    this.#state = "switched";
+    this.#stream?.session.long();
   }
 
   /** For the reader. */
@@ -269,25 +279,33 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
     return isHere && repeatable.has(this.#asker.method) && !this.#hasFailed;
   }
 
-  #giveUpWith(error: unknown): void {
-    this.#leave();
+  #giveUpWith(error: unknown, isOverdue = false): void {
+    this.#leave(isOverdue);
     this.#asker.failed(error);
   }
 
-  #leave(): void {
+  /** @param isOverdue whether the instance has had its time. */
+  #leave(isOverdue: boolean): void {
+    const wasSwitched = this.#state === "switched";
     if (this.#state === "waiting") this.#site.link.leave(this.#asked.app, this);
-    this.#release(false);
+    const stream = this.#stream;
+    if (stream === undefined || wasSwitched) return this.#release(false);
+    this.#forget(stream);
+    stream.abandon(`${this.#asker.method} ${this.#asker.path}`, isOverdue);
   }
 
   /** @param isClean whether the stream is fit for another request. */
   #release(isClean: boolean): void {
     const stream = this.#stream;
+    this.#forget(stream);
+    stream?.release(isClean);
+  }
+
+  #forget(stream: SessionStream | undefined): void {
     this.#state = "over";
     this.#stream = undefined;
     this.#sender = undefined;
-    if (stream === undefined) return;
-    if (this.#isPaused) stream.resume();
-    stream.release(isClean);
+    if (this.#isPaused) stream?.resume();
   }
 }
 

@@ -53,7 +53,22 @@ export function cgiBlock(request: RoutedRequest): string {
     }
     block += `${variable}\0${value}\0`;
   }
-  return block + originVariables(origin);
+  return block + originVariables(origin) + upgradeVariables(request);
+}
+
+/**
+ * The protocols that an application may be asked to change to (PROTOCOL section 11); empty: none.
+ * Not to HTTP/2, which would be the connection's matter, nor to TLS, which it has or has not.
+ */
+export function offeredProtocols({ upgrade, framing }: RequestHead): string {
+  if (upgrade === "" || framing.kind !== "none") return "";
+  const offered = upgrade.split(",").map((protocol) => protocol.trim());
+  return offered.filter((protocol) => !/^(?:h2c|tls\b.*)$/i.test(protocol)).join(", ");
+}
+
+function upgradeVariables({ head }: RoutedRequest): string {
+  const protocols = head.upgrade === "" ? "" : offeredProtocols(head);
+  return protocols === "" ? "" : `HTTP_CONNECTION\0upgrade\0HTTP_UPGRADE\0${protocols}\0`;
 }
 
 function ownVariables({ head, origin, script, below }: RoutedRequest): string {

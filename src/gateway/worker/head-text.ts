@@ -1,5 +1,6 @@
 /** The head of an answer as it goes to a visitor: what was said, and what every answer carries. */
-import { connectionLine } from "../../http/answer-framing.ts";
+import { connectionLine, type VisitorFraming } from "../../http/answer-framing.ts";
+import type { AnswerHead } from "../../http/answer-head.ts";
 
 export interface HeadParts {
   readonly status: number;
@@ -24,6 +25,24 @@ export function headText(parts: HeadParts): string {
   const secure = isSaid ? "" : `Strict-Transport-Security: ${strictTransport}\r\n`;
   return (
     `HTTP/1.1 ${status} ${reason}\r\n${lines}${connectionLine(closes, minor)}${date}${secure}` +
+    `X-Request-Id: ${id}\r\n\r\n`
+  );
+}
+
+/** The lines of an application's answer, with what frames it for its visitor. */
+export function framedLines(
+  head: AnswerHead,
+  framing: VisitorFraming,
+  isBodiless: boolean,
+): string {
+  if (isBodiless) return `${head.lines}Content-Length: 0\r\n`;
+  return framing === "chunked" ? `${head.lines}Transfer-Encoding: chunked\r\n` : head.lines;
+}
+
+/** The head of a 101 (RFC 9110, 7.8). */
+export function switchText({ reason, lines, upgrade }: AnswerHead, id: string): string {
+  return (
+    `HTTP/1.1 101 ${reason}\r\n${lines}Connection: Upgrade\r\nUpgrade: ${upgrade}\r\n` +
     `X-Request-Id: ${id}\r\n\r\n`
   );
 }

@@ -24,9 +24,9 @@ import { BodyTooLargeError, VisitorGoneError } from "../proxy-errors.ts";
 import type { Route } from "../router.ts";
 import type { VisitRecord } from "../visit-record.ts";
 import { Asking, type Asker } from "./asking.ts";
-import { cgiBlock } from "./cgi-block.ts";
+import { cgiBlock, offeredProtocols } from "./cgi-block.ts";
 import { dateLine } from "./date-line.ts";
-import { headText } from "./head-text.ts";
+import { framedLines, headText, switchText } from "./head-text.ts";
 import { reasonOf } from "./reasons.ts";
 import { HeadFields } from "./request-fields.ts";
 import { maxBlockBytes, type Site } from "./site.ts";
@@ -69,6 +69,11 @@ export class Visit implements VisitRecord, Asker {
     this.target = head?.target.text ?? "-";
     this.fields = new HeadFields(head ?? noFields);
     this.#origin = site.originOf(this.fields, head?.host ?? "", visitor.peer);
+  }
+
+  /** For logs of the pool server. */
+  get path(): string {
+    return this.#head?.target.path ?? "-";
   }
 
   get id(): string {
@@ -204,7 +209,7 @@ export class Visit implements VisitRecord, Asker {
   }
 
   tick(nowMs: number): void {
-    if (this.#stage === "asking") this.#asking?.tick(nowMs);
+    this.#asking?.tick(nowMs);
   }
 
   /** Refused by a rule, with an answer of our own. */
@@ -249,12 +254,8 @@ export class Visit implements VisitRecord, Asker {
     this.status = head.status;
     this.#framing = framingFor(head, minor);
     this.#isBodiless = head.status === 205;
-    const isChunked = this.#framing === "chunked" && !this.#isBodiless;
-    let lines = head.lines;
-    if (isChunked) lines += "Transfer-Encoding: chunked\r\n";
-    else if (this.#isBodiless) lines += "Content-Length: 0\r\n";
-    if (head.hasDate) this.#begin(head.status, head.reason, lines, "");
-    else this.#begin(head.status, head.reason, lines, dateLine());
+    const lines = framedLines(head, this.#framing, this.#isBodiless);
+    this.#begin(head.status, head.reason, lines, head.hasDate ? "" : dateLine());
   }
 
   /** For Asking. */
@@ -286,17 +287,15 @@ export class Visit implements VisitRecord, Asker {
 
   /** For Asking: the instance changes to the protocol that the visitor has offered. */
   switched(head: AnswerHead): void {
-    if (this.#head === undefined || this.#head.upgrade === "" || head.upgrade === "") {
+    const isOffered = this.#head !== undefined && offeredProtocols(this.#head) !== "";
+    if (!isOffered || head.upgrade === "") {
       throw new ProtocolError("answer of the instance: it changes to a protocol nobody asked for");
     }
     const { connection, out } = this.#visitor;
     this.#stage = "switched";
     this.status = head.status;
     connection.switchProtocols();
-    out.text(
-      `HTTP/1.1 101 ${head.reason}\r\n${head.lines}Connection: Upgrade\r\n` +
-        `Upgrade: ${head.upgrade}\r\nX-Request-Id: ${this.id}\r\n\r\n`,
-    );
+    out.text(switchText(head, this.id));
     out.spools = false;
     if (this.#asking !== undefined) this.#tunnel = new Tunnel(this.#visitor, this.#asking);
     setImmediate(() => this.#visitor.advance());
