@@ -23,6 +23,7 @@ import type { InstanceOptions } from "../wire/configure.ts";
 import { Alarm } from "./alarm.ts";
 import { ConfiguredApplications, poolSettings } from "./configured-applications.ts";
 import { Connector } from "./connector.ts";
+import { DeathLog } from "./death-log.ts";
 import type { Log } from "./log.ts";
 import { notRegistered, type PendingGet } from "./pending-get.ts";
 import { RestartLooks } from "./restart-looks.ts";
@@ -43,6 +44,7 @@ export class Driver {
   readonly #spawner: Spawner;
   readonly #pool: Pool<AppRequest>;
   readonly #log: Log;
+  readonly #deaths: DeathLog;
   readonly #spawnTimeoutMs: number;
   readonly #now: () => number;
   readonly #restarts: RestartLooks<PendingGet>;
@@ -62,6 +64,7 @@ export class Driver {
     this.#spawner = options.spawner;
     this.#pool = options.pool;
     this.#log = options.log;
+    this.#deaths = new DeathLog(options.log);
     this.#spawnTimeoutMs = options.spawnTimeoutMs;
     this.#now = options.now;
     this.#spawner.setMax(this.#pool.limits.max);
@@ -354,16 +357,14 @@ export class Driver {
       instance.release();
       return;
     }
-    this.#log.event(1, "instance spawned", {
-      app: name,
-      pid: instance.pid,
-      ms: Math.round(this.#now() - began),
-    });
+    const ms = Math.round(this.#now() - began);
+    this.#log.event(1, "instance spawned", { app: name, pid: instance.pid, ms });
     const { pid, concurrency, reports } = instance;
     const ready = { pid, concurrency, reportsDone: reports !== undefined };
     const { instance: id, effects } = this.#pool.spawned(spawn, ready, this.#now());
     this.#instances.set(id, instance);
     if (reports !== undefined) reports.onDone = (sessions) => this.#done(id, sessions);
+    this.#deaths.begin();
     void instance.death.then(() => this.#died(id, name));
     this.#perform(effects);
   }
@@ -376,7 +377,7 @@ export class Driver {
   #died(id: InstanceId, app: string): void {
     const instance = this.#instances.get(id);
     if (instance === undefined || this.#closed) return;
-    this.#log.event(1, "instance died", { app, pid: instance.pid });
+    void this.#deaths.died(instance, app);
     // Its sessions may stay open for long; there is nothing left to keep its owner pipe for.
     instance.release();
     this.#perform(this.#pool.instanceDied(id, this.#now()));

@@ -203,6 +203,10 @@ class SpawnServerInstance implements Instance {
     ownerPipes.watch(ownerPipe, resolve);
   }
 
+  describeEnd(): Promise<string> {
+    return Promise.resolve("closed its owner pipe");
+  }
+
   connect(): OwnedFd | "full" {
     if (this.#released) throw new Error(`instance ${this.pid}: connect after release`);
     return this.#socket.connect();

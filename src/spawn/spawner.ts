@@ -36,6 +36,8 @@ export interface Instance {
   readonly reports: SessionReports | undefined;
   /** Resolves once the process is seen to be dead; never rejects. */
   readonly death: Promise<void>;
+  /** How it died, for a sentence: once `death` has resolved, in a moment. */
+  describeEnd(): Promise<string>;
   /**
    * Connects a new session without waiting: a blocking-mode stream, or `full` when its backlog has
    * no room.

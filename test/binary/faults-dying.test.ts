@@ -60,6 +60,8 @@ describe.each(languages)("$name:", (language) => {
     process.kill(pid, "SIGKILL");
     await client.untilCount(0);
     expect((await client.inspect()).counters.deaths).toBe(1);
+    const said = `instance died app=${root} pid=${pid} end="was ended by SIGKILL"`;
+    await until("it is said how", () => server.log().includes(said));
   });
 
   faultTest("a get right after the kill is served by a new one", async (server) => {
@@ -217,6 +219,17 @@ describe.each(languages.filter(({ options }) => options.spawnMethod === "smart")
         await client.untilCount(0);
       },
     );
+
+    faultTest("who waits for a preloader that hangs gets a fresh one", async (server) => {
+      const client = await server.connect();
+      const root = writeFiles(server, "hung", { [file]: programs.serves });
+      await client.get(root, options);
+      const [preloader = 0] = preloadersOf(server);
+      process.kill(preloader, "SIGSTOP");
+      const other = await server.connect();
+      expect((await request(other, root, options)).head).toStartWith("Status: 200");
+      await until("the one that hangs is gone", () => !isRunning(preloader));
+    });
 
     faultTest("a preloader that is stopped delays its own spawns only", async (server) => {
       const client = await server.connect();

@@ -27,6 +27,10 @@ export class BuiltinInstance implements Instance {
     return this.#process.gone;
   }
 
+  describeEnd(): Promise<string> {
+    return this.#process.describeEnd();
+  }
+
   connect(): OwnedFd | "full" {
     if (this.#isReleased) throw new Error(`instance ${this.pid}: connect after release`);
     return this.#process.connect();

@@ -34,7 +34,7 @@ import { planFor, startUndertaker, type Heir, type LogPlace } from "./hand-over.
 import { LoaderDirectory } from "./loader-files.ts";
 import { usualConcurrency } from "./loaders.ts";
 import { OutputAllowance } from "./output-allowance.ts";
-import { Preloader } from "./preloader.ts";
+import { Preloader, PreloaderGoneError } from "./preloader.ts";
 import { Preloaders } from "./preloaders.ts";
 import { TimeLimit, untilReady } from "./readiness.ts";
 import { planStart, type Progress, type StartOptions, type StartPlan } from "./start-plan.ts";
@@ -62,6 +62,9 @@ interface Misbehaving {
 
 /** How long the files of an application may take, before it has even been started. */
 const maxLookMs = 5_000;
+/** How long a preloader may take to fork: a healthy one needs milliseconds. */
+const maxForkMs = 5_000;
+
 /** What needs no longer than this to end is waited for: idle instances need some 10 ms. */
 const atOnceMs = 50;
 
@@ -202,7 +205,7 @@ export class BuiltinSpawner implements Spawner {
     return all.flatMap(({ survivor, ...known }) => (survivor ? [{ ...survivor, ...known }] : []));
   }
 
-  #start(
+  async #start(
     request: SpawnRequest,
     plan: StartPlan,
     limit: TimeLimit,
@@ -219,12 +222,22 @@ export class BuiltinSpawner implements Spawner {
       const command = plan.command("preloader");
       const preloader = new Preloader(command, options.urgency, options.writeLine);
       void this.#watch("preloader", request.root, preloader);
+      void this.#watchEnd(request.root, preloader);
       return preloader;
     };
-    return this.#preloaders.with(request.root, plan.signature, start, async (preloader) => {
-      await this.#untilLoaded(preloader, limit, progress);
-      return makeInstance(options, (inherited) => preloader.fork(inherited, limit.remainingMs));
-    });
+    const fork = () =>
+      this.#preloaders.with(request.root, plan.signature, start, async (preloader) => {
+        await this.#untilLoaded(preloader, limit, progress);
+        const ms = Math.min(limit.remainingMs, maxForkMs);
+        return makeInstance(options, (inherited) => preloader.fork(inherited, ms));
+      });
+    try {
+      return await fork();
+    } catch (error) {
+      const mayTry = !this.#shutdown.signal.aborted && limit.remainingMs > 0;
+      if (!(error instanceof PreloaderGoneError) || !mayTry) throw error;
+      return await fork(); // By a fresh one: whoever waits has done nothing wrong.
+    }
   }
 
   /** A preloader that could not load the code is of no use to anybody. */
@@ -243,6 +256,12 @@ export class BuiltinSpawner implements Spawner {
     const { message } = await process.misbehaved;
     const app = escapeForLog(root);
     this.#options.notify(0, `${what} killed`, { app, pid: process.pid, cause: message });
+  }
+
+  /** Says how a preloader ended that nobody had told to. */
+  async #watchEnd(root: ByteString, preloader: Preloader): Promise<void> {
+    const end = await preloader.diedByItself;
+    this.#options.notify(1, "preloader died", { app: escapeForLog(root), pid: preloader.pid, end });
   }
 
   /** Knows it until nothing of it is left, also nothing that holds its output open. */

@@ -41,6 +41,11 @@ interface PendingFork {
   readonly timer: ReturnType<typeof setTimeout>;
 }
 
+/** Another preloader could do it. */
+export class PreloaderGoneError extends Error {
+  override readonly name = "PreloaderGoneError";
+}
+
 export class Preloader {
   readonly #process: ChildProcess;
   readonly #control: Lifeline;
@@ -48,6 +53,7 @@ export class Preloader {
   readonly #urgency: Urgency;
   readonly #pending = new Map<number, PendingFork>();
   /** By process id: those that it has not reported as ended. */
+  readonly #diedByItself = Promise.withResolvers<string>();
   readonly #forked = new Map<number, ForkedProcess>();
   /** Orders given, and ends of forks that it has reported. */
   #lastFork = 0;
@@ -107,7 +113,8 @@ export class Preloader {
 
   /**
    * Forks an instance, which inherits the three.
-   * @throws Error (as a rejection): it could not within `ms`, or is gone.
+   * @throws PreloaderGoneError (as a rejection): it does not answer, or is gone. Error: it could
+   * not.
    */
   fork(inherited: InheritedEnds, ms: number): Promise<ForkedProcess> {
     this.#lastFork += 1;
@@ -115,7 +122,7 @@ export class Preloader {
     const { promise, resolve, reject } = Promise.withResolvers<ForkedProcess>();
     const timer = setTimeout(() => {
       this.#pending.delete(fork);
-      reject(new Error("its preloader does not answer"));
+      reject(new PreloaderGoneError("its preloader does not answer"));
       void this.end();
     }, ms);
     this.#pending.set(fork, { resolve, reject, timer });
@@ -131,13 +138,13 @@ export class Preloader {
 
   #order(fork: number, { listener, lifeline, output }: InheritedEnds): void {
     const control = this.#control.number;
-    if (control === undefined) throw new Error("its preloader is gone");
+    if (control === undefined) throw new PreloaderGoneError("its preloader is gone");
     const message = encodeFork(fork);
     const isSent =
       send(control, message) === message.length &&
       [listener, lifeline, output].every(({ number }) => sendDescriptor(control, number));
     // There are never more orders under way than spawns at once: the socket has room for them.
-    if (!isSent) throw new Error("its preloader does not read what it is told");
+    if (!isSent) throw new PreloaderGoneError("its preloader does not read what it is told");
   }
 
   #take(fork: number): PendingFork | undefined {
@@ -207,7 +214,15 @@ export class Preloader {
   async #endWhenGone(): Promise<void> {
     const misbehaved = this.#control.misbehaved.then(() => this.#process.signal(signals.SIGKILL));
     await Promise.race([this.#control.closedByPeer, this.#process.exited, misbehaved]);
-    await this.end();
+    const isOurDoing = this.#ending !== undefined;
+    const ended = this.end();
+    if (!isOurDoing) this.#diedByItself.resolve(await this.describeEnd());
+    await ended;
+  }
+
+  /** Resolves with how it ended, if nobody had told it to. */
+  get diedByItself(): Promise<string> {
+    return this.#diedByItself.promise;
   }
 
   /** Resolves when it said what it may not: it is being killed. */
@@ -235,7 +250,7 @@ export class Preloader {
   async #end(): Promise<void> {
     this.#control.close();
     for (const fork of this.#pending.keys()) {
-      this.#take(fork)?.reject(new Error("its preloader ended"));
+      this.#take(fork)?.reject(new PreloaderGoneError("its preloader ended"));
     }
     const forked = [...this.#forked.values()];
     for (const one of forked) lookAfter(one);
