@@ -194,7 +194,7 @@ const refused: readonly (readonly [string, Uint8Array, string])[] = [
   ["an empty name", frame("REQUEST_METHOD\0GET\0\0x\0"), "a header lacks its name"],
   ["a size beyond the limit", Buffer.from([0, 2, 0, 1]), "headers of 131073 bytes, 131072 at most"],
   ["a length that is none", get({ CONTENT_LENGTH: "-1" }), "CONTENT_LENGTH is not a length"],
-  ["a line end in a header", get({ HTTP_X: "a\r\nb: c" }), '"HTTP_X" holds a control character'],
+  ["a line end in a header", get({ HTTP_X: "a\r\nb: c" }), '"HTTP_X" holds a line end'],
   ["a host that is none", get({ HTTP_HOST: "a b" }), "the host is not one of HTTP"],
   ["a host with a user", get({ HTTP_HOST: "u:p@example.com" }), "the host is not one of HTTP"],
   ["a host with a path", get({ HTTP_HOST: "a/admin?" }), "the host is not one of HTTP"],

@@ -218,7 +218,7 @@ const refused: readonly (readonly [string, Uint8Array, string])[] = [
   ["an empty name", frame("REQUEST_METHOD\0GET\0\0x\0"), "a header lacks its name"],
   ["a size beyond the limit", Buffer.from([0, 2, 0, 1]), "headers of 131073 bytes, 131072 at most"],
   ["a length that is none", get({ CONTENT_LENGTH: "-1" }), "CONTENT_LENGTH is not a length"],
-  ["a line end in a header", get({ HTTP_X: "a\r\nb: c" }), '"HTTP_X" holds a control character'],
+  ["a line end in a header", get({ HTTP_X: "a\r\nb: c" }), '"HTTP_X" holds a line end'],
   ["a header's name that is none", get({ "HTTP_A B": "x" }), 'header "a b" is not one of HTTP'],
   ["a target that is none", get({ REQUEST_URI: "/a b" }), "the request target is not one of HTTP"],
   ["a method that is none", get({ REQUEST_METHOD: "A B" }), "the method A B cannot be served"],

@@ -11,8 +11,13 @@ const { OutgoingMessage, ServerResponse } = require("node:http");
 /** Under this name a socket knows its session. */
 const ofSession = Symbol("session");
 
-const ofTheConnection =
-  /\r\n(?:connection|keep-alive|proxy-connection|status|trailer|transfer-encoding|upgrade):/i;
+const names = "connection|keep-alive|proxy-connection|status|trailer|transfer-encoding|upgrade";
+const ofTheConnection = new RegExp(`\\r\\n(?:${names}):`, "i");
+/** The same but for what Node itself says of a body in chunks. */
+const ofTheConnectionInChunks = new RegExp(
+  `\\r\\n(?!transfer-encoding: chunked\\r)(?:${names}):`,
+  "i",
+);
 const contentLength = /\r\ncontent-length: *([0-9]+)\r\n/i;
 
 /** From now on responses that belong to a session are written for it. */
@@ -80,8 +85,9 @@ function sessionOf(response) {
 function finishHead(response, session) {
   let head = response._header;
   if (!session.head.isKept) response.chunkedEncoding = false;
-  if (ofTheConnection.test(head)) {
-    head = withoutConnection(head, response.chunkedEncoding);
+  const isOfTheConnection = response.chunkedEncoding ? ofTheConnectionInChunks : ofTheConnection;
+  if (isOfTheConnection.test(head)) {
+    head = withoutConnection(head, isOfTheConnection);
     response._header = head;
   }
   session.expect(head.length, lengthOf(response, head));
@@ -94,12 +100,9 @@ function lengthOf(response, head) {
   return length === undefined ? undefined : Number(length);
 }
 
-function withoutConnection(head, isChunked) {
+function withoutConnection(head, isOfTheConnection) {
   const [status, ...lines] = head.split("\r\n");
-  const kept = lines.filter((line) => {
-    const isChunkedLine = isChunked && /^transfer-encoding: *chunked$/i.test(line);
-    return isChunkedLine || !ofTheConnection.test(`\r\n${line}`);
-  });
+  const kept = lines.filter((line) => !isOfTheConnection.test(`\r\n${line}\r`));
   return [status, ...kept].join("\r\n");
 }
 
