@@ -4,10 +4,27 @@
 
 module RackLoader
   module Application
+    # What Rack::Utils brings of the library. Ruby's servers have it loaded, and there are programs
+    # that rely on that (Rack::Lint does); but it takes as long as a third of Ruby's own start. So
+    # it is loaded when such a program looks for it. Not by `autoload`, which breaks for those who
+    # require a part of it first ("uri/generic").
+    module BroughtByUtils
+      LIBRARIES = {
+        URI: "uri", FileUtils: "fileutils", Set: "set", Tempfile: "tempfile"
+      }.freeze
+
+      def const_missing(name)
+        library = LIBRARIES[name]
+        library && require(library) && Object.const_defined?(name) ? Object.const_get(name) : super
+      end
+    end
+
     # The application, something that responds to `call`. Raises whatever loading it raises.
     def self.load(startup_file)
       set_up_bundler
       need("rack", "Rack is not installed for #{RUBY_DESCRIPTION}, or not in the Gemfile")
+      Module.prepend(BroughtByUtils)
+      require "time" # It has methods alone, which cannot wait for their first use.
       loaded = Rack::Builder.parse_file(File.expand_path(startup_file))
       app = loaded.is_a?(Array) ? loaded.first : loaded # Rack 2 adds options.
       return app if app.respond_to?(:call)

@@ -5,7 +5,6 @@
 # frozen_string_literal: true
 
 require "stringio"
-require "tmpdir"
 require_relative "body"
 
 module RackLoader
@@ -151,7 +150,9 @@ module RackLoader
     end
 
     def nameless_file
-      path = File.join(Dir.tmpdir, "rack-input-#{Process.pid}-#{Random.rand(1 << 64).to_s(36)}")
+      name = "rack-input-#{Process.pid}-#{Random.rand(1 << 64).to_s(36)}"
+      # Not Dir.tmpdir, which would take as long to load as a small application.
+      path = File.join(ENV["TMPDIR"].to_s.empty? ? "/tmp" : ENV["TMPDIR"], name)
       file = File.open(path, File::RDWR | File::CREAT | File::EXCL, 0o600)
       File.unlink(path)
       file.binmode # In mode numbers BINARY says nothing, and there may be a default_internal.

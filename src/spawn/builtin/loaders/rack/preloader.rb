@@ -61,9 +61,17 @@ module RackLoader
     # What is shared with the children stays shared only while nobody writes to it: the garbage
     # collector does least where everything is old and in its place.
     def warm_up
+      load_reasons
       return Process.warmup if Process.respond_to?(:warmup) # Ruby 3.3
 
       4.times { GC.start }
+    end
+
+    # Once for all instances; each can do it itself.
+    def load_reasons
+      ResponseHead.reason_of(404)
+    rescue SystemCallError, LoadError
+      nil # There are no descriptors, for example.
     end
 
     def take_order

@@ -11,7 +11,6 @@ module RackLoader
     # They are about a connection, which the session is not; the front end frames its own.
     OF_THE_CONNECTION = %w[keep-alive proxy-connection status].freeze
     IS_RACK_3 = Rack.release.to_i >= 3
-    REASONS = Rack::Utils::HTTP_STATUS_CODES
     # What is known of a name; applications use the same ones again and again.
     KINDS = {} # rubocop:disable Style/MutableConstant
     MAX_KINDS = 1_000
@@ -65,8 +64,13 @@ module RackLoader
     STATUS_LINES = Hash.new do |lines, code|
       next unless code == SWITCHING_PROTOCOLS || code.between?(200, 999)
 
-      reason = REASONS[code]
+      reason = reason_of(code)
       lines[code] = "Status: #{code}#{" #{reason}" if reason}\r\n".b.freeze
+    end
+
+    # Rack knows them all, but they come with Rack::Utils, which a start should not wait for.
+    def self.reason_of(code)
+      code == 200 ? "OK" : Rack::Utils::HTTP_STATUS_CODES[code]
     end
 
     private

@@ -6,7 +6,7 @@ answer mean something else (a line end in a header, a body longer than announced
 """
 import errno
 import os
-from socket import MSG_NOSIGNAL
+from _socket import MSG_NOSIGNAL
 
 from pool_loader.body import ClientGone
 from pool_loader.environ import is_token

@@ -3,7 +3,7 @@
 Never more than the body is given out, and never more is held than one piece from the socket. Where
 it ends differs: after CONTENT_LENGTH bytes, at the last chunk, or where the client ends its side.
 """
-from socket import MSG_DONTWAIT
+from _socket import MSG_DONTWAIT
 
 from pool_loader.environ import BadRequest
 

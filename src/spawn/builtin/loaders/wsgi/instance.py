@@ -4,11 +4,11 @@ whoever is ready, one at a time, each in its turn.
 It leaves after the session at hand when the lifeline ends, on SIGUSR1, or when the application
 calls sys.exit(); then atexit handlers run. SIGTERM and SIGINT keep the kernel's action.
 """
+import _signal
 import errno
 import os
-import signal
+from _socket import AF_UNIX, MSG_DONTWAIT, SHUT_RDWR, SOCK_STREAM, getdefaulttimeout, socket
 from select import POLLIN, POLLRDHUP, poll
-from socket import AF_UNIX, MSG_DONTWAIT, SHUT_RDWR, SOCK_STREAM, getdefaulttimeout, socket
 from time import monotonic, sleep
 
 from pool_loader import lifeline
@@ -59,7 +59,7 @@ class Instance:
         """Announces itself, serves, and returns when it is to leave."""
         lifeline.keep_to_ourselves()
         os.register_at_fork(after_in_child=self._let_go_in_child)
-        signal.signal(signal.SIGUSR1, self._on_leave)
+        _signal.signal(_signal.SIGUSR1, self._on_leave)
         lifeline.stop_ending_with_server()
         lifeline.watch()
         # One session at once: an instance has one thread. It says when each is over.
@@ -144,11 +144,12 @@ class Instance:
 
     def _accept(self):
         try:
-            connection, _ = self._listener.accept()
+            descriptor, _ = self._listener._accept()
         except OSError as error:
             if error.errno in SHORTAGES:
                 self._relieve()
             return
+        connection = _socket_of(descriptor)
         if getdefaulttimeout() is not None:
             connection.settimeout(None)  # The application's default is for its own sockets.
         self._take_first_turn(connection)
@@ -248,9 +249,9 @@ def _end_group():
     """
     if os.getpgrp() != os.getpid():
         return
-    usual = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.kill(0, signal.SIGTERM)
-    signal.signal(signal.SIGTERM, usual or signal.SIG_DFL)
+    usual = _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
+    os.kill(0, _signal.SIGTERM)
+    _signal.signal(_signal.SIGTERM, usual or _signal.SIG_DFL)
 
 
 def _socket_of(descriptor):

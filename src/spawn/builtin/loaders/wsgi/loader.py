@@ -2,12 +2,12 @@
 
 It runs in the application's root, as the application's user, and finds its own modules beside this
 file as the package `pool_loader`: the directory does not get onto sys.path, and none of its names
-can hide one of the application's. Python 3.8 or newer, the standard library alone.
+can hide one of the application's. Python 3.8 or newer, the standard library alone; of that what is
+written in C where it will do: `signal` and `socket` would take as long to import as Python to start.
 """
+import _signal
 import os
-import signal
 import sys
-import types
 
 
 def use_virtualenv():
@@ -29,7 +29,7 @@ def use_virtualenv():
 def find_modules():
     """Makes our own modules importable, all of them below one name."""
     directory = os.path.dirname(os.path.abspath(__file__))
-    package = types.ModuleType("pool_loader")
+    package = type(sys)("pool_loader")
     package.__path__ = [directory]
     sys.modules["pool_loader"] = package
     # With PYTHONSAFEPATH our directory is not there in the first place.
@@ -43,7 +43,7 @@ def main():
 
     mode, startup_file = sys.argv[1:3]
     # No KeyboardInterrupt somewhere in the application: it ends the process, as SIGTERM does.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     try:
         lifeline.end_with_server()
         use_virtualenv()
@@ -52,8 +52,10 @@ def main():
             raise startup.NoApplication(f"Python {sys.version.split()[0]} is older than 3.8")
         # Before the application, whose modules may hide or change those of the library, and
         # before forking: what has been loaded by then need not be loaded by each instance.
-        from pool_loader import instance, preloader
+        from pool_loader import instance
 
+        if mode == "preloader":
+            from pool_loader import preloader
         application = startup.load(startup_file)
     except BaseException as error:  # sys.exit() at the top of a module too
         text = startup.describe_failure(startup_file, error)

@@ -7,14 +7,14 @@ listener, lifeline, output. It is answered `forked` n pid or `fork_failed` n mes
 The preloader has no thread and keeps nothing of its instances. It ends when descriptor 4 does; they
 live on until their own lifelines end.
 """
+import _signal
+import _socket
 import array
 import errno
 import fcntl
 import gc
 import os
 import select
-import signal
-import socket
 import sys
 import time
 
@@ -63,18 +63,18 @@ def _end_group(server):
     """
     time.sleep(0.1)  # A server that is killed closes its end a moment before it is gone.
     if os.getppid() != server and os.getpgrp() == os.getpid():
-        os.kill(0, signal.SIGTERM)
+        os.kill(0, _signal.SIGTERM)
 
 
 class Preloader:
     def __init__(self):
-        self._control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, lifeline.DESCRIPTOR)
+        self._control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, lifeline.DESCRIPTOR)
         self._poller = select.poll()
         self._poller.register(self._control, select.POLLIN)
         self._children = set()
         self._is_waiting = False
         self._has_news = False
-        self._usual_handler = signal.signal(signal.SIGCHLD, self._on_child)
+        self._usual_handler = _signal.signal(_signal.SIGCHLD, self._on_child)
 
     def become_instance(self):
         """Does what is due next. True: this process is a new instance."""
@@ -146,14 +146,14 @@ class Preloader:
 
     def _receive_descriptor(self):
         """What comes with the next byte: one descriptor, none if there was no room for it."""
-        room = socket.CMSG_SPACE(MAX_DESCRIPTORS * 4)
+        room = _socket.CMSG_SPACE(MAX_DESCRIPTORS * 4)
         try:
-            byte, messages, _, _ = self._control.recvmsg(1, room, socket.MSG_CMSG_CLOEXEC)
+            byte, messages, _, _ = self._control.recvmsg(1, room, _socket.MSG_CMSG_CLOEXEC)
         except ConnectionError:
             byte, messages = b"", ()
         received = array.array("i")
         for level, kind, data in messages:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
                 received.frombytes(data[: len(data) // 4 * 4])
         if byte == b"\0" and len(received) <= 1:
             return [_moved_up(descriptor) for descriptor in received]
@@ -184,7 +184,7 @@ class Preloader:
     def _take_over(self, received):
         """In the child: from here on it is as if it had been started by itself."""
         os.setpgid(0, 0)
-        signal.signal(signal.SIGCHLD, self._usual_handler or signal.SIG_DFL)
+        _signal.signal(_signal.SIGCHLD, self._usual_handler or _signal.SIG_DFL)
         self._control.detach()
         listener, its_lifeline, output = received
         null = _moved_up(os.open(os.devnull, os.O_RDONLY))

@@ -5,7 +5,7 @@ connection is then. It waits for the client only while the application runs, whi
 and writes the answer as it likes.
 """
 import time
-from socket import MSG_DONTWAIT, SHUT_WR
+from _socket import MSG_DONTWAIT, SHUT_WR
 
 from pool_loader.answer import Answer, request_name
 from pool_loader.body import ChunkedBody, ClientGone, EmptyBody, EndlessBody, LengthBody

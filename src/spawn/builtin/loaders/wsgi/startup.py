@@ -4,13 +4,13 @@ The startup file is imported under its own name, but compiled afresh each time: 
 told from a newer source by the second, and a restart may come sooner. The application's other
 modules are cached as ever.
 """
-import importlib.machinery
 import os
 import sys
-import types
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import SourceFileLoader
 
 
-class FreshLoader(importlib.machinery.SourceFileLoader):
+class FreshLoader(SourceFileLoader):
     """Loads a module from its source alone, and leaves no .pyc."""
 
     def get_code(self, fullname):
@@ -39,9 +39,9 @@ def load(startup_file):
 def _new_module(name, path):
     """As importlib.util makes it, whose import would be a tenth of a small application's start."""
     loader = FreshLoader(name, path)
-    spec = importlib.machinery.ModuleSpec(name, loader, origin=path)
+    spec = ModuleSpec(name, loader, origin=path)
     spec.has_location = True
-    module = types.ModuleType(name)
+    module = type(sys)(name)
     module.__spec__, module.__loader__ = spec, loader
     module.__file__, module.__package__ = path, ""
     return module
