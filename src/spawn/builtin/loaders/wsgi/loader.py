@@ -3,7 +3,7 @@
 It runs in the application's root, as the application's user, and finds its own modules beside this
 file as the package `pool_loader`: the directory does not get onto sys.path, and none of its names
 can hide one of the application's. Python 3.8 or newer, the standard library alone; of that what is
-written in C where it will do: `signal` and `socket` would take as long to import as Python to start.
+written in C, where it will do: to import `signal` and `socket` takes as long as Python's own start.
 """
 import _signal
 import os
