@@ -25,6 +25,7 @@ const headers = `
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -51,7 +52,7 @@ async function expectSame(ours: Readonly<Record<string, number>>): Promise<void>
 
 test("structs lie in memory as the C library lays them out", async () => {
   const { msghdr, mmsghdr, iovec, cmsghdr, sockaddrUn, pollfd, rlimit, passwd } = layout;
-  const { sockaddrIn, sockaddrIn6, epollEvent, timespec, openHow } = layout;
+  const { sockaddrIn, sockaddrIn6, epollEvent, timespec, openHow, statx } = layout;
   await expectSame({
     "offsetof(struct msghdr, msg_name)": msghdr.name,
     "offsetof(struct msghdr, msg_namelen)": msghdr.namelen,
@@ -101,6 +102,11 @@ test("structs lie in memory as the C library lays them out", async () => {
     "offsetof(struct open_how, mode)": openHow.mode,
     "offsetof(struct open_how, resolve)": openHow.resolve,
     "sizeof(struct open_how)": openHow.size,
+    "offsetof(struct statx, stx_mode)": statx.mode,
+    "offsetof(struct statx, stx_blocks)": statx.blocks,
+    "offsetof(struct statx, stx_mtime.tv_sec)": statx.mtimeSeconds,
+    "offsetof(struct statx, stx_mtime.tv_nsec)": statx.mtimeNanoseconds,
+    "sizeof(struct statx)": statx.size,
     "offsetof(struct passwd, pw_name)": passwd.name,
     "offsetof(struct passwd, pw_uid)": passwd.uid,
     "offsetof(struct passwd, pw_gid)": passwd.gid,
