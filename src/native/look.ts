@@ -39,26 +39,20 @@ export function lookCached(path: string, follow: Follow): Found | "absent" | "un
   if (cause === errnos.EAGAIN) return "unknown";
   // EPERM: a filter for system calls that does not know this one.
   canAskCache = ![errnos.EINVAL, errnos.ENOSYS, errnos.EPERM].some((code) => code === cause);
-  return canAskCache ? absentUnless(path, cause) : lookNow(path, follow);
+  return canAskCache ? "absent" : lookNow(path, follow);
 }
 
 /**
- * What a name means; `absent`: nothing that we may see. May wait for the file system.
- * @throws SyscallError when descriptors are short, RangeError when it cannot be a path.
+ * What a name means; `absent`: nothing that we may see, or no descriptor is free to look with. May
+ * wait for the file system. @throws RangeError when it cannot be a path.
  */
 export function lookNow(path: string, follow: Follow): Found | "absent" {
   const fd = libc.open(cPath(path), flagsFor(follow), 0);
-  return fd >= 0 ? factsOf(fd) : absentUnless(path, errno());
+  return fd >= 0 ? factsOf(fd) : "absent";
 }
 
 function flagsFor(follow: Follow): number {
   return C.O_PATH | C.O_CLOEXEC | (follow === "link" ? C.O_NOFOLLOW : 0);
-}
-
-function absentUnless(path: string, cause: number): "absent" {
-  const isShort = [errnos.EMFILE, errnos.ENFILE].some((code) => code === cause);
-  if (isShort) throw new SyscallError("open", path, cause);
-  return "absent";
 }
 
 /** Takes the descriptor over. */

@@ -4,6 +4,8 @@
  * write to, or read, any file. So links of others count only if they lead to what is theirs. Each
  * step is opened before it is judged (path-walk.ts). Paths are byte strings.
  */
+import { readlinkSync } from "node:fs";
+
 import { errnos, SyscallError } from "./errno.ts";
 import { open } from "./fd.ts";
 import type { OwnedFd } from "./owned-fd.ts";
@@ -19,10 +21,11 @@ export class ForeignLinkError extends Error {
 }
 
 /**
- * @param mode `append` makes the file if there is none. @returns a non-blocking descriptor.
+ * @param mode `append` makes the file if there is none, also where a link of ours leads to.
+ * @returns a non-blocking descriptor.
  * @throws SyscallError, ForeignLinkError.
  */
-export function openOwn(path: string, mode: "read" | "append"): OwnedFd {
+export function openOwn(path: string, mode: "read" | "append", linksLeft = 10): OwnedFd {
   if (ownDescriptors.test(path)) return open(path, mode);
   const whole = path.startsWith("/")
     ? path
@@ -36,8 +39,10 @@ export function openOwn(path: string, mode: "read" | "append"): OwnedFd {
   const found = tryToFind(() => last(walk.from(directory, name)));
   checkLinks(walk);
   if (found === undefined) {
-    const isLink = walk.steps.length > before; // One that leads nowhere.
-    if (isLink || mode === "read") throw new SyscallError("open", path, errnos.ENOENT);
+    const link = walk.steps[before]; // One that leads nowhere.
+    const isOurs = link === undefined || isTrusted(link);
+    if (!isOurs || mode === "read") throw new SyscallError("open", path, errnos.ENOENT);
+    if (link !== undefined) return makeWhereItLeads(link, last(directory), linksLeft);
     return open(`${descriptorPath(last(directory).fd.number)}/${name}`, "create");
   }
   checkFile(
@@ -46,6 +51,13 @@ export function openOwn(path: string, mode: "read" | "append"): OwnedFd {
     last(directory),
   );
   return open(descriptorPath(found.fd.number), mode);
+}
+
+function makeWhereItLeads(link: Step, directory: Step, linksLeft: number): OwnedFd {
+  if (linksLeft === 0) throw new SyscallError("open", link.path, errnos.ELOOP);
+  const target = readlinkSync(Buffer.from(link.path, "latin1"), "latin1");
+  const whole = target.startsWith("/") ? target : `${directory.path}/${target}`;
+  return openOwn(whole, "append", linksLeft - 1);
 }
 
 function checkLinks(walk: PathWalk): void {

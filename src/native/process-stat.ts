@@ -11,12 +11,14 @@ export interface ProcessStat {
   readonly isRunnable: boolean;
   /** What it has had of processors, in milliseconds. */
   readonly processorMs: number;
+  /** When it was started, in ticks since the machine was: with its number, it is unmistakable. */
+  readonly startedTicks: number;
 }
 
 /** A tick of stat's times: sysconf(3) _SC_CLK_TCK is 100 on every platform of ours. */
 const clockTickMs = 10;
 /** Places of utime and stime after the name. */
-const [userTimeAt, systemTimeAt] = [11, 12];
+const [userTimeAt, systemTimeAt, startTimeAt] = [11, 12, 19];
 
 /** Undefined when there is no such process. */
 export function statOf(pid: number): ProcessStat | undefined {
@@ -35,17 +37,26 @@ export function statOf(pid: number): ProcessStat | undefined {
     hasEnded: state === "Z" || state === "X",
     isRunnable: state === "R",
     processorMs: (Number(fields[userTimeAt]) + Number(fields[systemTimeAt])) * clockTickMs,
+    startedTicks: Number(fields[startTimeAt]),
   };
 }
 
-/** This process's children, whichever of its threads has started them; zombies too. */
-export function ownChildren(): number[] {
-  return readdirSync("/proc/self/task").flatMap((task) => {
-    try {
-      const text = readFileSync(`/proc/self/task/${task}/children`, "latin1");
-      return text.split(" ").filter(Boolean).map(Number);
-    } catch {
-      return []; // The thread has ended.
-    }
-  });
+/** The children of a process, whichever of its threads has started them; zombies too. */
+export function childrenOf(pid: number | "self"): number[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).flatMap((task) =>
+      childrenOfTask(`${pid}/task/${task}`),
+    );
+  } catch {
+    return []; // It has ended.
+  }
+}
+
+function childrenOfTask(task: string): number[] {
+  try {
+    const text = readFileSync(`/proc/${task}/children`, "latin1");
+    return text.split(" ").filter(Boolean).map(Number);
+  } catch {
+    return []; // The thread has ended.
+  }
 }

@@ -167,6 +167,13 @@ export function ownSession(): void {
   if (libc.setsid() < 0) throw new SyscallError("setsid", "", errno());
 }
 
+/** Makes orphans among its descendants children of this process (PR_SET_CHILD_SUBREAPER). */
+export function adoptOrphans(): void {
+  if (libc.prctl(C.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0) {
+    throw new SyscallError("prctl PR_SET_CHILD_SUBREAPER", "", errno());
+  }
+}
+
 /** Has the kernel kill this process when its parent ends (prctl(2) PR_SET_PDEATHSIG). */
 export function dieWithParent(): void {
   if (libc.prctl(C.PR_SET_PDEATHSIG, signals.SIGKILL, 0, 0, 0) < 0) {

@@ -11,6 +11,7 @@ import { causeText } from "../wire/cause.ts";
 import type { LookRequest, Looked } from "./builtin/application-look.ts";
 import { asciiJson, launcherCommand } from "./launch-plan.ts";
 import { filesAside, launchVariable } from "./launch-variable.ts";
+import { noteChild } from "./our-children.ts";
 import { waitForExit } from "./process-end.ts";
 import type { Deletion } from "./restart-deletion.ts";
 
@@ -151,10 +152,11 @@ class Helper {
 
   constructor(launcher: readonly string[]) {
     const { BUN_BE_BUN: _, BUN_OPTIONS: __, ...env } = process.env;
-    this.#process = Bun.spawn([...launcher], {
+    this.#process = Bun.spawn([...launcher, filesAside], {
       env: { ...env, [launchVariable]: filesAside },
       stdio: ["pipe", "pipe", "ignore"],
     });
+    noteChild(this.#process);
     this.ended = this.#process.exited;
     void this.ended.then(() => this.#end());
     void this.#read();

@@ -3,7 +3,7 @@
  * With `faultTests` a claim gets a server of its own, and after it, beside the universal check, a
  * healthy application must still be served.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 import { encodeSessionHeaders } from "../../src/wire/session-headers.ts";
@@ -124,7 +124,17 @@ export async function checkServes(server: ServerUnderTest): Promise<void> {
 export function preloadersOf(server: ServerUnderTest): number[] {
   return childrenOf(server.pid)
     .filter(({ command }) => /\bpreloader\b/.test(command))
-    .map(({ pid }) => pid);
+    .map(({ pid }) => pid)
+    .filter(hasNoSocket);
+}
+
+/** What a preloader that has ended had forked is a child of the server's too, of the same name. */
+function hasNoSocket(pid: number): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/fd/3`) === "/dev/null";
+  } catch {
+    return false; // It has ended.
+  }
 }
 
 /** Ends instances and then preloaders, so that the server holds what it held at first. */

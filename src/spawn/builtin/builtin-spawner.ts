@@ -36,6 +36,7 @@ import { usualConcurrency } from "./loaders.ts";
 import { OutputAllowance } from "./output-allowance.ts";
 import { Preloader, PreloaderGoneError } from "./preloader.ts";
 import { Preloaders } from "./preloaders.ts";
+import { Strays } from "./strays.ts";
 import { TimeLimit, untilReady } from "./readiness.ts";
 import { planStart, type Progress, type StartOptions, type StartPlan } from "./start-plan.ts";
 
@@ -68,6 +69,9 @@ const maxForkMs = 5_000;
 /** What needs no longer than this to end is waited for: idle instances need some 10 ms. */
 const atOnceMs = 50;
 
+/** How long programs that have left their instance's group have at the server's end. */
+const straysMs = 100;
+
 const shuttingDown = "the server is shutting down";
 
 const protocolTimes: EndTimes = { retiredMs: 60_000, shutdownMs: 5_000, terminatedMs: 5_000 };
@@ -88,6 +92,7 @@ export class BuiltinSpawner implements Spawner {
   readonly #processes = new Map<InstanceProcess, ByteString>();
   readonly #preloaders = new Preloaders();
   readonly #aside: FilesAside;
+  readonly #strays = new Strays();
   readonly #usual = new Map<ByteString, number>();
   readonly #allowances = new Map<ByteString, OutputAllowance>();
 
@@ -120,6 +125,7 @@ export class BuiltinSpawner implements Spawner {
       const look = (what: LookRequest) => this.#look(what, limit);
       const plan = await planStart(request, this.#options, this.#directory, progress, look);
       started = await this.#start(request, plan, limit, progress);
+      this.#strays.enter(started.pid, plan.user);
       void this.#keep(started, request.root);
       void this.#watch("instance", request.root, started);
       if (this.#shutdown.signal.aborted) throw new Error(shuttingDown);
@@ -153,6 +159,7 @@ export class BuiltinSpawner implements Spawner {
     const ends = this.#endAll();
     if (!(await this.#isHandedOver(ends, hurry))) {
       await ends;
+      await this.#strays.close(straysMs);
       for (const process of this.#processes.keys()) process.stopOutput();
       this.#directory.remove();
     }
@@ -176,7 +183,8 @@ export class BuiltinSpawner implements Spawner {
     if (heirs.length === 0) return false;
     try {
       const { path: directory } = this.#directory;
-      const rest = { directory, log: heirsLog, times: this.#times };
+      const strays = this.#strays.all;
+      const rest = { directory, log: heirsLog, times: this.#times, strays };
       const { plan, descriptors } = planFor(heirs, rest);
       const file = this.#directory.write("heirs.json", JSON.stringify(plan));
       const pid = startUndertaker(file, descriptors);
@@ -214,7 +222,12 @@ export class BuiltinSpawner implements Spawner {
     if (this.#shutdown.signal.aborted) throw new Error(shuttingDown);
     const options: InstanceOptions = {
       socketPlace: this.#directory.socketPlace(),
-      urgency: { times: this.#times, shutdown: this.#shutdown.signal, hurry: this.#hurry.signal },
+      urgency: {
+        times: this.#times,
+        shutdown: this.#shutdown.signal,
+        hurry: this.#hurry.signal,
+        ending: this.#strays.ending,
+      },
       writeLine: this.#lineWriter(request.root),
     };
     if (!plan.canPreload) return launchInstance(plan.command("instance"), options);
@@ -223,6 +236,8 @@ export class BuiltinSpawner implements Spawner {
       const preloader = new Preloader(command, options.urgency, options.writeLine);
       void this.#watch("preloader", request.root, preloader);
       void this.#watchEnd(request.root, preloader);
+      this.#strays.enter(preloader.pid, plan.user);
+      void this.#leaveAfter(preloader);
       return preloader;
     };
     const fork = () =>
@@ -269,8 +284,14 @@ export class BuiltinSpawner implements Spawner {
     this.#processes.set(started, root);
     await started.gone;
     await started.end(this.#times.terminatedMs);
+    await this.#strays.leave(started.pid, this.#times.terminatedMs, this.#hurry.signal);
     await started.outputEnded;
     this.#processes.delete(started);
+  }
+
+  async #leaveAfter(preloader: Preloader): Promise<void> {
+    await preloader.exited;
+    await this.#strays.leave(preloader.pid, this.#times.terminatedMs, this.#hurry.signal);
   }
 
   /** Writes lines of an application to the log, as long as they are not too many. */

@@ -11,7 +11,9 @@
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import { ownProgram } from "../../native/process.ts";
 import type { ByteString } from "../../wire/bytes.ts";
+import { noteChild } from "../our-children.ts";
 import type { EndTimes } from "./instance-process.ts";
+import type { Kin } from "./strays.ts";
 
 /** A process that is handed over. */
 export interface Survivor {
@@ -51,6 +53,8 @@ export interface Plan {
   readonly log: LogPlace;
   readonly times: EndTimes;
   readonly charges: readonly Charge[];
+  /** To be ended when all of those have ended. */
+  readonly strays: readonly Kin[];
 }
 
 const firstDescriptor = 3;
@@ -80,6 +84,7 @@ export function startUndertaker(planFile: string, descriptors: readonly number[]
     // Ctrl-C on a terminal has been heard by the server, whose end this is.
     detached: true,
   });
+  noteChild(child);
   child.unref();
   return child.pid;
 }

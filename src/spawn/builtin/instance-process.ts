@@ -48,6 +48,8 @@ export interface Urgency {
   readonly shutdown: AbortSignal;
   /** Aborts when even the shutdown must not wait any more. */
   readonly hurry: AbortSignal;
+  /** Is told of each instance that is to end, while it is still there. */
+  readonly ending?: (pid: number) => void;
 }
 
 export interface InstanceOptions {
@@ -212,6 +214,7 @@ export class InstanceProcess implements SessionReports {
   }
 
   async #end(retiredMs: number): Promise<void> {
+    this.#urgency.ending?.(this.pid);
     this.#lifeline.close();
     this.#socket.close();
     await endRunning(this.#process, this.#urgency, retiredMs);

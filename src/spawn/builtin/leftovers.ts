@@ -1,7 +1,7 @@
 /**
  * What an instance or a preloader leaves behind in its process group when it has ended: programs it
- * started and did not wait for. They are ended too; who wants to outlive it makes a group or
- * session of its own.
+ * started and did not wait for. They are ended too; for who makes a group or session of his own,
+ * see strays.ts.
  *
  * However many there are, they cost two descriptors: the pidfd of the process that led the group,
  * which reaches all of them at once and never a stranger, and that of one that is waited for.

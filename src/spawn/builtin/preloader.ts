@@ -89,6 +89,11 @@ export class Preloader {
     return this.#process.pid;
   }
 
+  /** Resolves when it has ended. */
+  get exited(): Promise<void> {
+    return this.#process.exited;
+  }
+
   /** What it says once the code is loaded; undefined when it ends before saying anything. */
   get announced(): Promise<Announcement | undefined> {
     return this.#control.announced;

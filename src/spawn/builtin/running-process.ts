@@ -9,6 +9,7 @@ import type { OwnedFd } from "../../native/owned-fd.ts";
 import { duplicate } from "../../native/fd.ts";
 import { hasEnded, openPidfd, sendPidfdGroupSignal, sendPidfdSignal } from "../../native/pidfd.ts";
 import { sendSignal } from "../../native/process.ts";
+import { noteChild } from "../our-children.ts";
 import { exitText } from "../process-end.ts";
 import { ProcessGroup } from "./leftovers.ts";
 
@@ -35,6 +36,7 @@ export class ChildProcess implements RunningProcess {
 
   constructor(process: Bun.Subprocess) {
     this.#process = process;
+    noteChild(process);
     this.group = groupOf(process.pid, () => openPidfd(process.pid));
     this.exited = this.#untilExited();
   }

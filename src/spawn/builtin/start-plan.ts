@@ -34,6 +34,8 @@ export interface StartOptions {
 export interface StartPlan {
   /** Whether a preloader can load the code and fork instances. */
   readonly canPreload: boolean;
+  /** User id of whom it runs as. */
+  readonly user: number;
   /** Equal where instances would run alike. */
   readonly signature: string;
   /** The command of an instance, or of a preloader of such instances. */
@@ -71,6 +73,7 @@ export async function planStart(
   const planFor = (isPreloader: boolean): LaunchPlan =>
     launchPlan({ request, options, app, loader, files, isPreloader });
   return {
+    user: app.user?.uid ?? process.geteuid?.() ?? 0,
     canPreload: loader.canPreload && isSmart,
     get signature() {
       return encodePlan(planFor(true));

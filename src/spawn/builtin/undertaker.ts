@@ -9,10 +9,11 @@ import { endRunning, untilWritten, type Urgency } from "./instance-process.ts";
 import { lookAfter } from "./orphans.ts";
 import { OutputReader } from "./output.ts";
 import { ForkedProcess } from "./running-process.ts";
+import { endStrays } from "./strays.ts";
 
 /** @param hurry aborts when there is no time left. @returns when nothing of them is left. */
 export async function undertake(
-  { charges, times }: Plan,
+  { charges, strays, times }: Plan,
   write: WriteOutput,
   hurry: AbortSignal,
 ): Promise<void> {
@@ -25,6 +26,7 @@ export async function undertake(
   };
   await endOf(false);
   await endOf(true);
+  await endStrays(strays, times.terminatedMs, hurry);
 }
 
 /** Sees to a process. @returns what ends it, and waits for its end. */

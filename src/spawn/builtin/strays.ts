@@ -1,0 +1,151 @@
+/**
+ * What instances and preloaders have started and that has left their process groups: by setsid(2),
+ * or by a second fork, so that not even a parent shows whose it is. The server is the subreaper of
+ * all of them (PR_SET_CHILD_SUBREAPER): what loses its parent becomes its child.
+ *
+ * When an instance ends, what descended from it at that moment is ended. An orphan is ended when
+ * nothing else of its user, of what the server has started, is left: a daemon that several
+ * instances of one user share lives as long as the last of them. Processes are looked at and
+ * signalled one after the other, by pidfd; how many there are costs time, not descriptors.
+ */
+import { readFileSync } from "node:fs";
+
+import { SyscallError } from "../../native/errno.ts";
+import { openPidfd, sendPidfdSignal } from "../../native/pidfd.ts";
+import { childrenOf, statOf } from "../../native/process-stat.ts";
+import { reap, signals } from "../../native/process.ts";
+import { isOurChild } from "../our-children.ts";
+
+const lookEveryMs = 50;
+/** For how long SIGKILL is sent: a process that cannot be ended must not hold us up for ever. */
+const killedMs = 1_000;
+/** More of one instance are looked for in vain: it forks faster than it can be followed. */
+const maxFamily = 10_000;
+
+/** Tells a process from a later one of its number. */
+export interface Kin {
+  readonly pid: number;
+  readonly startedTicks: number;
+}
+
+export class Strays {
+  /** User ids of what the server has started, by process id; several starts may be on their way. */
+  readonly #users = new Map<number, number>();
+  /** Descendants of instances that are ending. */
+  readonly #families = new Map<number, Kin[]>();
+
+  /** An instance or a preloader that runs as this user. */
+  enter(pid: number, user: number): void {
+    this.#users.set(pid, user);
+  }
+
+  /** The instance is to end: who descends from it is remembered. */
+  readonly ending = (pid: number): void => {
+    if (this.#users.has(pid)) this.#families.set(pid, descendantsOf(pid));
+  };
+
+  /** It has ended: what it leaves is ended too. */
+  async leave(pid: number, terminatedMs: number, hurry: AbortSignal): Promise<void> {
+    const user = this.#users.get(pid);
+    const family = this.#families.get(pid) ?? [];
+    this.#users.delete(pid);
+    this.#families.delete(pid);
+    const isLast = user !== undefined && ![...this.#users.values()].includes(user);
+    const left = () => [
+      ...family.filter(isThere),
+      ...(isLast ? this.#orphans().filter((orphan) => userOf(orphan.pid) === user) : []),
+    ];
+    await endAll(left, terminatedMs, hurry);
+  }
+
+  /** Ends all orphans, without much ado: the server ends. */
+  async close(limitMs: number): Promise<void> {
+    await endAll(() => this.#orphans(), limitMs, new AbortController().signal);
+  }
+
+  /** All that is known now: for who ends them when the server has gone. */
+  get all(): Kin[] {
+    return [...this.#orphans(), ...[...this.#families.values()].flat().filter(isThere)];
+  }
+
+  /** Children of ours that we have not started, with their descendants. */
+  #orphans(): Kin[] {
+    const strangers = childrenOf("self").filter((pid) => !isOurChild(pid) && !this.#users.has(pid));
+    return strangers.flatMap((pid) => [kinOf(pid) ?? [], descendantsOf(pid)].flat());
+  }
+}
+
+/** Ends those of them that are still there. */
+export async function endStrays(
+  strays: readonly Kin[],
+  terminatedMs: number,
+  hurry: AbortSignal,
+): Promise<void> {
+  await endAll(() => strays.filter(isThere), terminatedMs, hurry);
+}
+
+async function endAll(left: () => Kin[], terminatedMs: number, hurry: AbortSignal): Promise<void> {
+  let there = left();
+  signalAll(there, signals.SIGTERM);
+  const untilMs = performance.now() + terminatedMs;
+  while (there.length > 0 && performance.now() < untilMs && !hurry.aborted) {
+    await Bun.sleep(lookEveryMs);
+    there = left();
+  }
+  const killUntilMs = performance.now() + killedMs;
+  while (there.length > 0 && performance.now() < killUntilMs) {
+    signalAll(there, signals.SIGKILL);
+    await Bun.sleep(lookEveryMs);
+    there = left();
+  }
+}
+
+/** All of them, children before their children. */
+function descendantsOf(pid: number): Kin[] {
+  const family: Kin[] = [];
+  const parents = [pid];
+  for (const parent of parents) {
+    if (parents.length > maxFamily) break;
+    for (const child of childrenOf(parent)) {
+      const kin = kinOf(child);
+      if (kin === undefined) continue;
+      family.push(kin);
+      parents.push(child);
+    }
+  }
+  return family;
+}
+
+/** Undefined when it has ended; a zombie of ours that Bun does not know is reaped. */
+function kinOf(pid: number): Kin | undefined {
+  const stat = statOf(pid);
+  if (stat?.hasEnded === true && stat.parent === process.pid && !isOurChild(pid)) reap(pid);
+  return stat === undefined || stat.hasEnded ? undefined : { pid, startedTicks: stat.startedTicks };
+}
+
+function isThere({ pid, startedTicks }: Kin): boolean {
+  return kinOf(pid)?.startedTicks === startedTicks;
+}
+
+/** Its real user id. */
+function userOf(pid: number): number | undefined {
+  try {
+    const [, user] = /^Uid:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "latin1")) ?? [];
+    return Number(user);
+  } catch {
+    return undefined; // It has ended.
+  }
+}
+
+function signalAll(all: readonly Kin[], signal: number): void {
+  for (const kin of all) {
+    try {
+      using pidfd = openPidfd(kin.pid);
+      // It may have ended since it was seen, and another have its number.
+      if (pidfd !== undefined && isThere(kin)) sendPidfdSignal(pidfd.number, signal);
+    } catch (error) {
+      // Of a user that we may not signal, or no descriptor is free.
+      if (!(error instanceof SyscallError)) throw error;
+    }
+  }
+}
