@@ -64,6 +64,8 @@ describe.each(languages.filter(forked))("$name:", (language) => {
       expect(body).toBe(String(pid));
       expect(pid).not.toBe(session.pid);
       await untilGivenUp(server, session.pid, "GET /block");
+      const tells = language.options.appType === "rack" || language.options.appType === "wsgi";
+      if (tells) expect(server.output()).toContain("stack of thread");
       expect((await client.inspect()).counters.retirements).toMatchObject({ overdue: 1 });
     },
   );

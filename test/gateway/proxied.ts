@@ -43,8 +43,10 @@ export class ProxiedGateway implements AsyncDisposable {
     const configs = Object.entries(apps).map(([name, program], index) => {
       const root = join(directory, name);
       mkdirSync(root);
-      const startup = appChanges.type === "node" ? "app.js" : "server.ts";
-      writeFileSync(join(root, startup), program);
+      const startup = { node: "app.js", rack: "config.ru", bun: "server.ts" };
+      const { type = "bun" } = appChanges;
+      if (!(type in startup)) throw new Error(`no startup file for ${type}`);
+      writeFileSync(join(root, startup[type as keyof typeof startup]), program);
       return app(name, { root, type: "bun", hosts: index === 0 ? [] : [name], ...appChanges });
     });
     return new ProxiedGateway(configs, changes, options);

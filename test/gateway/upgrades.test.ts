@@ -130,3 +130,56 @@ test("bytes go as fast as the other side takes them, both ways, and none is lost
     expect(visitor.received.slice(before)).toBe("A".repeat(whole));
     visitor.leave();
   }));
+
+/** Says it all back, line by line, in capitals, however it takes its sessions over. */
+const rackProgram = `
+shout = lambda { |io|
+  Thread.new do
+    while (line = io.gets)
+      io.write(line.upcase)
+      io.flush
+    end
+    io.close
+  end
+}
+switching = { "Connection" => "Upgrade", "Upgrade" => "shout" }
+run lambda { |env|
+  next [200, {}, ["plain"]] unless env["HTTP_UPGRADE"]
+  case env["PATH_INFO"]
+  when "/full"
+    io = env["rack.hijack"].call
+    io.write("HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\n")
+    io.write("Upgrade: shout\\r\\n\\r\\n")
+    shout.call(io)
+    [-1, {}, []]
+  when "/partial" then [101, switching.merge("rack.hijack" => shout), []]
+  when "/streaming" then [101, switching, shout]
+  end
+}
+`;
+
+test.each(["/full", "/partial", "/streaming"])(
+  "rack: a session that %s takes over is bytes both ways, and its process serves others",
+  async (path) => {
+    const changes = { type: "rack", maxInstances: 1 } as const;
+    const apps = { main: rackProgram };
+    await using gateway = ProxiedGateway.start(temporaryDirectory(), apps, {}, [], changes);
+    const visitors = [];
+    for (let i = 0; i < 3; i += 1) {
+      const visitor = await gateway.connect();
+      visitors.push(visitor);
+      visitor.get(path, upgrade);
+      await visitor.has("\r\n\r\n");
+      expect(visitor.received).toStartWith("HTTP/1.1 101 Switching Protocols\r\n");
+      expect(visitor.received).toContain("\r\nUpgrade: shout\r\n");
+      expect(await (await gateway.fetch("/")).text()).toBe("plain");
+    }
+    for (const visitor of visitors) {
+      visitor.send("one\n");
+      await visitor.has("ONE\n");
+      visitor.send("two\n");
+      await visitor.has("TWO\n");
+      visitor.leave();
+    }
+  },
+);
