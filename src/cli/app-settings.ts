@@ -5,12 +5,18 @@ import { basename, resolve } from "node:path";
 import type { AppConfig } from "../gateway/config.ts";
 import { findUser } from "../native/process.ts";
 import type { AppType } from "../wire/app-request.ts";
-import { MAX_INSTANCES, MAX_SPAWN_TIMEOUT_MS } from "../wire/configure.ts";
+import {
+  MAX_INSTANCES,
+  MAX_QUEUE,
+  MAX_REQUEST_TIMEOUT_MS,
+  MAX_SPAWN_TIMEOUT_MS,
+  MAX_WEIGHT,
+} from "../wire/configure.ts";
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
 import type { Table } from "./config-table.ts";
 import { readHosts } from "./host-names.ts";
 
-const dayMs = 24 * 3_600_000;
+const requestTime = { min: 0, max: MAX_REQUEST_TIMEOUT_MS };
 
 const appTypes: readonly AppType[] = ["auto", "rack", "wsgi", "node", "bun", "rails"];
 
@@ -25,13 +31,13 @@ const maxVariablesBytes = 256 * 1024;
 const maxApps = 10_000;
 
 /** Reads `[[apps]]`, with `environment` and `type` of the whole as defaults. */
-export function readApps(top: Table, directory: string): AppConfig[] {
+export function readApps(top: Table, directory: string, maxQueue: number): AppConfig[] {
   const environment = readEnvironment(top, "production");
   const type = top.word("type", appTypes, "auto");
   if (!top.has("apps")) top.wrong("apps", "is missing: there is no application");
   const tables = top.tables("apps");
   if (tables.length > maxApps) top.wrong("apps", `are ${tables.length}; ${maxApps} at most`);
-  const apps = tables.map((table) => readApp(table, directory, { environment, type }));
+  const apps = tables.map((table) => readApp(table, directory, { environment, type, maxQueue }));
   refuseDuplicates(tables, apps);
   return apps;
 }
@@ -39,7 +45,7 @@ export function readApps(top: Table, directory: string): AppConfig[] {
 function readApp(
   table: Table,
   directory: string,
-  defaults: { readonly environment: string; readonly type: AppType },
+  defaults: Pick<AppConfig, "environment" | "type" | "maxQueue">,
 ): AppConfig {
   const root = readRoot(table, directory);
   const environment = readEnvironment(table, defaults.environment);
@@ -58,9 +64,12 @@ function readApp(
     env: readVariables(table),
     maxInstances: table.whole("max_instances", { min: 0, max: MAX_INSTANCES }, 0),
     concurrency: table.whole("concurrency", { min: 0, max: MAX_CONCURRENCY }, 0),
+    abandonTimeoutMs: table.time("abandon_timeout", requestTime, 30_000),
+    requestTimeoutMs: table.time("request_timeout", requestTime, 0),
+    maxQueue: table.whole("max_queue", { min: 0, max: MAX_QUEUE }, defaults.maxQueue),
+    weight: table.whole("weight", { min: 1, max: MAX_WEIGHT }, 1),
     spawnTimeoutMs: table.time("spawn_timeout", { min: 1, max: MAX_SPAWN_TIMEOUT_MS }, 90_000),
     staticFiles: table.flag("static_files", true),
-    requestTimeoutMs: table.time("request_timeout", { min: 0, max: dayMs }, 0),
     bufferRequests: table.flag("buffer_requests", true),
     bufferAnswers: table.flag("buffer_answers", true),
     // Backtraces are for whoever can act on them, not for visitors.
@@ -161,7 +170,9 @@ function refuseDuplicates(tables: readonly Table[], apps: readonly AppConfig[]):
 function ofProcesses(app: AppConfig): Partial<AppConfig> {
   const { type, environment, spawnMethod, user, env } = app;
   const { maxInstances, concurrency, spawnTimeoutMs } = app;
-  const limits = { maxInstances, concurrency, spawnTimeoutMs };
+  const { abandonTimeoutMs, requestTimeoutMs, maxQueue, weight } = app;
+  const times = { spawnTimeoutMs, abandonTimeoutMs, requestTimeoutMs };
+  const limits = { maxInstances, concurrency, maxQueue, weight, ...times };
   const who = user === undefined ? {} : { user };
   return { type, environment, spawnMethod, env, ...who, ...limits };
 }

@@ -34,13 +34,14 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
   const { listen, tls } = readAddresses(top, directory);
   const log = top.table("log");
   const logFile = log.text("access_file");
+  const pool = readPool(top.table("pool"));
   const config: GatewayConfig = {
     listen,
     tls,
     workers,
     workerUser: readWorkerUser(top),
     limits: readLimits(top.table("limits")),
-    pool: readPool(top.table("pool")),
+    pool,
     trustedProxies: readProxies(top),
     accessLog: log.word("access", ["common", "json", "off"], "common"),
     accessLogFile: logFile === undefined ? undefined : resolve(directory, logFile),
@@ -49,7 +50,7 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
     upgradedMs: top.time("upgraded_time", { min: 0, max: 24 * hourMs }, 60_000),
     logLevel: log.whole("level", { min: 0, max: 4 }, 0),
     logFormat: log.word("format", ["text", "json"], "text"),
-    apps: readApps(top, directory),
+    apps: readApps(top, directory, pool.maxQueue),
   };
   log.finish();
   top.finish();

@@ -49,11 +49,9 @@ function makeServer(config: GatewayConfig): RequestServer {
   const link = new PoolLink(access, config.apps);
   // So that the first request does not wait for it. Where it fails, requests try again, and say so.
   link.connection().catch(ignore);
-  // Of those that may wait, each worker has its share: most of them wait there, not in the pool.
-  const maxWaiting = Math.ceil(config.pool.maxQueue / config.workers);
   const onDone = accessLog?.record ?? ignore;
   const onFailure: SiteOptions["onFailure"] = (error, visit) => logFailure(log, error, visit);
-  const site = new Site({ config, link, maxWaiting, onDone, onFailure });
+  const site = new Site({ config, link, onDone, onFailure });
   return {
     site,
     reopenLogs(): void {

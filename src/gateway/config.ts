@@ -43,10 +43,16 @@ export interface AppConfig {
   /** Sessions at once of each instance; 0: as its loader says. */
   readonly concurrency: number;
   readonly spawnTimeoutMs: number;
+  /** How long a process may go on with a request whose visitor has left; 0: no limit. */
+  readonly abandonTimeoutMs: number;
+  /** How long a request may take in all; 0: no limit. */
+  readonly requestTimeoutMs: number;
+  /** Requests that may wait; 0: any number. */
+  readonly maxQueue: number;
+  /** Its share of the processes where they are short. */
+  readonly weight: number;
   /** Whether files below `public/` are served. */
   readonly staticFiles: boolean;
-  /** How long an instance may be at one request; 0: no limit. */
-  readonly requestTimeoutMs: number;
   /** Whether a request's body is whole before an instance is asked for. */
   readonly bufferRequests: boolean;
   /** Whether an answer is taken as fast as the instance gives it, however slow its visitor is. */
@@ -91,7 +97,7 @@ export interface PoolConfig {
   /** 0: no limit. */
   readonly maxPerApp: number;
   readonly maxIdleSeconds: number;
-  /** Most requests that may wait in the pool; 0: no limit. */
+  /** Most requests of each application that may wait, unless it says otherwise; 0: no limit. */
   readonly maxQueue: number;
   /**
    * Whether requests wait for whichever process becomes free, rather than each for a busy one;

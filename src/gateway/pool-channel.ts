@@ -177,6 +177,10 @@ function registrationOf(app: AppConfig): Registration {
     options: {
       env: app.env,
       spawnTimeoutMs: app.spawnTimeoutMs,
+      abandonTimeoutMs: app.abandonTimeoutMs,
+      requestTimeoutMs: app.requestTimeoutMs,
+      maxQueue: app.maxQueue,
+      weight: app.weight,
       ...(app.user === undefined ? {} : { user: app.user }),
       ...(app.concurrency === 0 ? {} : { concurrency: app.concurrency }),
       ...(app.maxInstances === 0 ? {} : { maxInstances: app.maxInstances }),

@@ -189,13 +189,10 @@ export class Supervisor {
 
   /** A pool server that is not there now is started with all of it. */
   async #changePool(old: GatewayConfig): Promise<void> {
-    const { pool, logLevel, logFormat } = this.#config;
+    const { logLevel, logFormat } = this.#config;
     await this.#pool.use(this.#duty());
-    const later = [
-      ...(pool.maxQueue === old.pool.maxQueue ? [] : ["pool.max_queue"]),
-      ...(logLevel === old.logLevel && logFormat === old.logFormat ? [] : ["log of the pool"]),
-    ];
-    for (const what of later) this.#report(0, "holds from the next start on", { what });
+    if (logLevel === old.logLevel && logFormat === old.logFormat) return;
+    this.#report(0, "holds from the next start on", { what: "log of the pool" });
   }
 
   async #retire(workers: WorkerSet, drainMs: number): Promise<void> {
@@ -262,7 +259,6 @@ function poolServerArguments(config: GatewayConfig): string[] {
     max: pool.max,
     "max-per-app": pool.maxPerApp,
     "max-idle-time": pool.maxIdleSeconds,
-    "max-queue": pool.maxQueue,
     // When we exit, nothing is left.
     exit: "last",
   };

@@ -28,6 +28,8 @@ interface Waiting<T> {
 
 /** Who waits for the head of the answer: hears of it, or of what came in between, once. */
 export interface HeadListener {
+  /** The request's method and path. */
+  readonly request: string;
   answered(head: ResponseHead, exchange: Exchange): void;
   failed(error: unknown): void;
 }
@@ -43,6 +45,9 @@ export class Exchange implements StreamUser {
   readonly #parser = new ResponseHeadParser();
   #state: "head" | "body" | "done" = "head";
   #error: { readonly cause: unknown } | undefined;
+  #isLate = false;
+  /** Whether the instance has ended the stream. */
+  #isEnded = false;
   #answerBegan = false;
   #headTold = false;
   #sentBytes = 0;
@@ -155,10 +160,11 @@ export class Exchange implements StreamUser {
     return chunks.length <= 1 ? first : Buffer.concat(chunks);
   }
 
-  /** Ends the exchange with an error (the first one counts). */
-  fail(error: unknown): void {
+  /** Ends the exchange with an error (the first one counts). @param isLate it took too long. */
+  fail(error: unknown, isLate = false): void {
     if (this.#state === "done") return;
     this.#error = { cause: error };
+    this.#isLate = isLate;
     this.#finish(false);
     if (!this.#headTold) this.#listener.failed(error);
   }
@@ -193,6 +199,7 @@ export class Exchange implements StreamUser {
 
   /** For the stream: the instance has ended it. */
   ended(): void {
+    this.#isEnded = true;
     if (this.#state === "head") {
       const cause = this.#parser.endedEarly();
       const text = `${this.what}: ${cause.message}`;
@@ -270,7 +277,11 @@ export class Exchange implements StreamUser {
     if (this.#state === "done") return;
     this.#state = "done";
     if (this.#paused) this.#stream.resume();
-    this.#stream.release(isClean && this.#request === "sent");
+    if (this.#error === undefined || this.#isEnded) {
+      this.#stream.release(isClean && this.#request === "sent");
+    } else {
+      this.#stream.abandon(this.#listener.request, this.#isLate);
+    }
     this.#unsent?.done();
     this.#unsent = undefined;
     const reader = this.#reader;

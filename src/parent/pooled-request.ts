@@ -14,19 +14,21 @@ import { AnswerTimeoutError, BusyError, SessionError } from "./errors.ts";
 import { Exchange, type HeadListener } from "./exchange.ts";
 import { getOf } from "./refusals.ts";
 import { type BodyFraming, sendRequest } from "./request-body.ts";
-import type { PreparedRequest, SessionRequest } from "./request.ts";
+import { requestLine, type PreparedRequest, type SessionRequest } from "./request.ts";
 import { SessionResponse } from "./response.ts";
 import type { Waiter } from "./session-line.ts";
 import type { SessionStream } from "./session-stream.ts";
 
 /** Bounds of a request; 0 or undefined: none. Times are in milliseconds. */
 export interface RequestBounds {
-  /** How many requests may wait for a session on this connection; one more is busy at once. */
+  /** How many requests of the application may wait for a session on this connection. */
   readonly maxWaiting?: number | undefined;
   /** How long it may wait for a session. */
   readonly queueMs?: number | undefined;
   /** How long the instance may take to begin its answer, once it has the request. */
   readonly responseMs?: number | undefined;
+  /** How long it may take on a session in all; then its instance is ended. */
+  readonly requestMs?: number | undefined;
 }
 
 /**
@@ -57,6 +59,8 @@ export class PooledRequest implements Waiter, HeadListener {
   readonly #reject: (error: unknown) => void;
   readonly #beganMs = performance.now();
   #waitedMs = 0;
+  /** When it had a session. */
+  #servedMs = 0;
   #exchange: Exchange | undefined;
   /** Whether an instance has failed it on a fresh session. */
   #hasFailed = false;
@@ -85,6 +89,11 @@ export class PooledRequest implements Waiter, HeadListener {
     this.#reject = settle.reject;
   }
 
+  /** For the exchange. */
+  get request(): string {
+    return requestLine(this.#prepared);
+  }
+
   begin(): void {
     this.#signal?.addEventListener("abort", this.#abort);
     if (this.#signal?.aborted === true) this.#abort();
@@ -94,7 +103,8 @@ export class PooledRequest implements Waiter, HeadListener {
   /** For the line: here is a session. */
   serve(stream: SessionStream): void {
     const isHead = this.#prepared.method === "HEAD";
-    this.#waitedMs = performance.now() - this.#beganMs;
+    this.#servedMs = performance.now();
+    this.#waitedMs = this.#servedMs - this.#beganMs;
     this.needsFresh = stream.served > 0;
     const exchange = new Exchange(stream, isHead, this);
     this.#exchange = exchange;
@@ -123,7 +133,7 @@ export class PooledRequest implements Waiter, HeadListener {
 
   /** For the exchange: the answer begins. */
   answered(head: ResponseHead, exchange: Exchange): void {
-    this.#settle();
+    this.#settle(exchange);
     // From here on an abort ends the body, as long as that lasts.
     exchange.onEnd(this.#forgetSignal);
     this.#resolve(new SessionResponse(head, exchange, this.#waitedMs));
@@ -131,9 +141,13 @@ export class PooledRequest implements Waiter, HeadListener {
 
   /** Ends it if its time is up. */
   tick(nowMs: number): void {
-    if (this.#isSettled) return;
-    const { queueMs = 0, responseMs = 0 } = this.#bounds;
+    const { queueMs = 0, responseMs = 0, requestMs = 0 } = this.#bounds;
     const exchange = this.#exchange;
+    if (exchange !== undefined && requestMs > 0 && nowMs - this.#servedMs >= requestMs) {
+      const error = new AnswerTimeoutError(`${exchange.what}: no end within ${requestMs} ms`);
+      return this.#isSettled ? exchange.fail(error, true) : this.#giveUp(error, true);
+    }
+    if (this.#isSettled) return;
     if (exchange === undefined) {
       if (queueMs === 0 || nowMs - this.#beganMs < queueMs) return;
       const what = getOf(this.#application);
@@ -157,15 +171,18 @@ export class PooledRequest implements Waiter, HeadListener {
     this.#signal?.removeEventListener("abort", this.#abort);
   };
 
-  #giveUp(error: unknown): void {
+  #giveUp(error: unknown, isLate = false): void {
     this.fail(error);
     this.#source.leave(this.#application, this);
-    this.#exchange?.fail(error);
+    this.#exchange?.fail(error, isLate);
   }
 
-  #settle(): void {
+  /** @param answer if it has begun: as long as it lasts, time goes on. */
+  #settle(answer?: Exchange): void {
     this.#isSettled = true;
-    this.#source.settled(this);
+    const { requestMs = 0 } = this.#bounds;
+    if (answer === undefined || requestMs === 0) this.#source.settled(this);
+    else answer.onEnd(() => this.#source.settled(this));
   }
 
   #mayRepeat(error: unknown): boolean {

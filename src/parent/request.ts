@@ -68,7 +68,11 @@ async function perform(
   const stream = new SessionStream(session);
   await stream.open();
   return new Promise((resolve, reject) => {
-    const exchange = new Exchange(stream, prepared.method === "HEAD", respondTo(resolve, reject));
+    const exchange = new Exchange(
+      stream,
+      prepared.method === "HEAD",
+      respondTo(requestLine(prepared), resolve, reject),
+    );
     if (signal !== undefined) failOnAbort(exchange, signal);
     const { body, contentLength } = prepared;
     sendRequest(exchange, head, body, framingFor(contentLength));
@@ -76,12 +80,19 @@ async function perform(
 }
 
 function respondTo(
+  line: string,
   resolve: (response: SessionResponse) => void,
   failed: (error: unknown) => void,
 ): HeadListener {
   const answered = (head: ResponseHead, exchange: Exchange): void =>
     resolve(new SessionResponse(head, exchange));
-  return { answered, failed };
+  return { request: line, answered, failed };
+}
+
+/** The method and path of a request, as headers in CGI form say them. */
+export function requestLine({ method, block }: PreparedRequest): string {
+  const [, target = ""] = /(?:^|\0)REQUEST_URI\0([^\0]*)\0/.exec(block) ?? [];
+  return `${method} ${target}`.trimEnd();
 }
 
 function framingFor(contentLength: number | undefined): BodyFraming {

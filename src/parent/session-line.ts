@@ -48,7 +48,7 @@ const askEveryMs = 1_000;
 export interface Waiter {
   /** Whether it takes only a session that no other request has been on. */
   readonly needsFresh: boolean;
-  /** How many may wait, of all applications; if they do, it is busy. 0: any number. */
+  /** How many of the application may wait; if they do, it is busy. 0: any number. */
   readonly maxWaiting: number;
   serve(stream: SessionStream): void;
   fail(error: unknown): void;
@@ -114,7 +114,7 @@ export class SessionLine implements StreamKeeper {
     }
     if (this.#ended !== undefined) return waiter.fail(this.#ended(getOf(application)));
     const { maxWaiting } = waiter;
-    if (maxWaiting > 0 && this.#host.waiting >= maxWaiting) {
+    if (maxWaiting > 0 && this.#waiting.size >= maxWaiting) {
       const what = getOf(application);
       return waiter.fail(new BusyError(`${what}: ${maxWaiting} requests wait already`));
     }

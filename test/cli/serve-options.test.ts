@@ -37,9 +37,10 @@ function problemsOf(text: string | Uint8Array, ...more: string[]): string[] {
   return [];
 }
 
-function words(text: string): string[] {
-  return text.split(" ");
-}
+const words = (text: string): string[] => text.split(" ");
+
+const times = { spawnTimeoutMs: 90_000, abandonTimeoutMs: 30_000, requestTimeoutMs: 0 };
+const noLimits = { maxInstances: 0, concurrency: 0, maxQueue: 0, weight: 1, ...times };
 
 test("a directory alone: one application, with every default", () => {
   const root = join(withFile(""), "one");
@@ -58,11 +59,8 @@ test("a directory alone: one application, with every default", () => {
         environment: "production",
         spawnMethod: "smart",
         env: {},
-        maxInstances: 0,
-        concurrency: 0,
-        spawnTimeoutMs: 90_000,
+        ...noLimits,
         staticFiles: true,
-        requestTimeoutMs: 0,
         bufferRequests: true,
         bufferAnswers: true,
         showErrors: false,

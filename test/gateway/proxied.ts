@@ -69,7 +69,6 @@ export class ProxiedGateway implements AsyncDisposable {
     const site = new Site({
       config,
       link: this.link,
-      maxWaiting: config.pool.maxQueue,
       onDone: (visit) => this.done.push(recordOf(visit)),
       onFailure: () => {},
     });

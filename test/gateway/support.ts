@@ -33,8 +33,11 @@ export function app(name: string, changes: Partial<AppConfig> = {}): AppConfig {
     maxInstances: 0,
     concurrency: 0,
     spawnTimeoutMs: 1000,
-    staticFiles: false,
+    abandonTimeoutMs: 0,
     requestTimeoutMs: 0,
+    maxQueue: 0,
+    weight: 1,
+    staticFiles: false,
     bufferRequests: true,
     bufferAnswers: true,
     showErrors: false,
@@ -117,7 +120,6 @@ export class Gateway {
     const site = new Site({
       config,
       link: this,
-      maxWaiting: 0,
       onDone: (visit) => this.done.push(recordOf(visit)),
       onFailure: (error, visit) => logFailure(this.log, error, visit),
     });

@@ -116,7 +116,7 @@ describe("fetchFrom", () => {
     await sayForeign(peer);
     await answerWith(peer, "Status: 777 Lucky\r\n\r\n");
     expect(await fetched).toBeInstanceOf(SessionError);
-    await peer.take("close");
+    await peer.take("abandon");
     pool.close();
   });
 

@@ -101,9 +101,11 @@ describe("a request that comes to nothing", () => {
       const waiting = [rejection(scene.pool.request(app, bounds))];
       await scene.sayBuiltin();
       await scene.peer.take("getKept");
-      waiting.push(rejection(scene.pool.request("/srv/other", bounds)));
+      waiting.push(rejection(scene.pool.request(app, bounds)));
       await scene.peer.take("getKept");
       expect(await rejection(scene.pool.request(app, bounds))).toBeInstanceOf(BusyError);
+      waiting.push(rejection(scene.pool.request("/srv/other", bounds)));
+      await scene.peer.take("getKept");
       scene.pool.close();
       await Promise.all(waiting);
     }));
@@ -115,7 +117,18 @@ describe("a request that comes to nothing", () => {
       const instance = await scene.grant();
       await instance.next();
       expect(await answer).toBeInstanceOf(AnswerTimeoutError);
-      expect((await scene.peer.take("close")).sessionId).toBe(0);
+      expect(await scene.peer.take("abandon")).toMatchObject({ sessionId: 0, what: "GET" });
+    }));
+
+  test("is overdue when it has not ended in time, which leaves its instance none", () =>
+    Scene.with(async (scene) => {
+      const answer = scene.pool.request(app, { ...get, requestMs: 30 });
+      await scene.sayBuiltin();
+      const instance = await scene.grant();
+      await instance.next();
+      await instance.write("Status: 200 OK\r\nContent-Length: 2\r\n\r\nh");
+      expect(await rejection((await answer).bytes())).toBeInstanceOf(AnswerTimeoutError);
+      expect(await scene.peer.take("overdue")).toMatchObject({ sessionId: 0, what: "GET" });
     }));
 
   test("is given up by its signal while it waits", () =>
@@ -141,7 +154,7 @@ describe("a request that comes to nothing", () => {
       const body = rejection((await answer).text());
       controller.abort(new Error("enough"));
       expect(await body).toHaveProperty("message", "enough");
-      expect((await scene.peer.take("close")).sessionId).toBe(0);
+      expect((await scene.peer.take("abandon")).sessionId).toBe(0);
     }));
 
   test("fails with the connection, unless it is on a session: that goes on to its end", () =>

@@ -100,7 +100,7 @@ describe("a session that is kept", () => {
       const text = rejection((await answer).text());
       aborter.abort(reason);
       expect(await text).toBe(reason);
-      await scene.peer.take("close");
+      await scene.peer.take("abandon");
     }));
 
   test("is no longer known once it is closed: a recall of it needs no answer", () =>
@@ -248,7 +248,7 @@ describe("a session is not kept", () => {
         await instance.next();
         await instance.write(text);
         expect(await answer).toBeInstanceOf(SessionError);
-        expect((await scene.peer.take("close")).sessionId).toBe(0);
+        expect((await scene.peer.take("abandon")).sessionId).toBe(0);
       }));
   }
 

@@ -87,7 +87,7 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
     this.#site = site;
     this.#asker = asker;
     this.#asked = asked;
-    this.maxWaiting = site.maxWaiting;
+    this.maxWaiting = site.maxWaitingOf(asked.app);
     this.#deadlineMs = this.#beganMs + (site.config.limits.queueMs || defaultWaitMs);
   }
 

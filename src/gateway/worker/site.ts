@@ -34,8 +34,6 @@ export type SessionSource = Pick<PoolLink, "take" | "leave" | "isClosed">;
 export interface SiteOptions {
   readonly config: GatewayConfig;
   readonly link: SessionSource;
-  /** Requests of this worker that may wait for an instance; 0: any number. */
-  readonly maxWaiting: number;
   /** Once for every request, when its answer is over. */
   readonly onDone: (visit: VisitRecord, fields: RequestFields) => void;
   /** Why a visitor is answered with an error. Without a visit: a mistake of ours. */
@@ -49,7 +47,6 @@ function own(status: number, reason: string): Refusal {
 export class Site {
   readonly config: GatewayConfig;
   readonly link: SessionSource;
-  readonly maxWaiting: number;
   readonly router: Router;
   readonly files = new StaticFiles();
   readonly answerSpool: OutgoingSpool;
@@ -70,10 +67,14 @@ export class Site {
     this.#options = options;
     this.config = options.config;
     this.link = options.link;
-    this.maxWaiting = options.maxWaiting;
     this.router = new Router(options.config.apps);
     this.#trusted = new TrustedProxies(options.config.trustedProxies);
     this.answerSpool = { account: this.#account, maxBytes: maxAnswerBytes };
+  }
+
+  /** Its requests that may wait in this worker: each worker has its share. 0: any number. */
+  maxWaitingOf({ maxQueue }: AppConfig): number {
+    return Math.ceil(maxQueue / this.config.workers);
   }
 
   originOf(fields: RequestFields, host: string, peer: Peer): Origin {
