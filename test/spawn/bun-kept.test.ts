@@ -2,10 +2,17 @@
  * Kept sessions of bun applications, and the reports of their ends: of one that is called in the
  * process, and of the same behind Bun's own server.
  */
-import { describe } from "bun:test";
+import { describe, expect, test } from "bun:test";
 
+import { until } from "../helpers/condition.ts";
+import { sendAll } from "../helpers/raw-client.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+import { BareInstance } from "./bare-instance.ts";
 import { doneReports } from "./done-reports.ts";
 import { keptSessions } from "./kept-sessions.ts";
+import { get, writeApp } from "./support.ts";
+
+const temporaryDirectory = temporaryDirectories();
 
 const program = `
   let gone = 0;
@@ -30,6 +37,8 @@ const program = `
     "/never": () => new Promise(() => {}),
     "/begin": () => new Response(new ReadableStream({
       start(controller) { controller.enqueue("a"); } })),
+    "/flood": () => new Response(new ReadableStream({
+      pull(controller) { controller.enqueue(new Uint8Array(65_536)); } })),
     "/late": (request) => new Promise((resolve) => {
       console.log("late");
       request.signal.addEventListener("abort", () => {
@@ -60,4 +69,21 @@ describe.each([
 ])("%s", (_, text) => {
   keptSessions("bun", "server.ts", text);
   doneReports("bun", "server.ts", text);
+});
+
+test("a stream that says nothing is cancelled when its client leaves, and then over", async () => {
+  const directory = temporaryDirectory();
+  const text = `export default { fetch: () => new Response(new ReadableStream({
+    start(controller) { controller.enqueue("a"); console.log("begun"); },
+    cancel() { console.log("cancelled"); } })) };`;
+  const root = writeApp(directory, "app", { "server.ts": text });
+  const instance = await new BareInstance(directory).begin(root, "bun", { concurrency: 1 });
+  const session = instance.connect();
+  await sendAll(session.number, get());
+  await until("it has begun", () => instance.lines.some((line) => line.includes("begun")));
+  expect(instance.done()).toBe(0);
+  session.close();
+  await until("it is over", () => instance.done() === 1);
+  expect(instance.lines.at(-1)).toContain("cancelled");
+  await instance.end();
 });

@@ -215,6 +215,12 @@ test.each(refused)("refuses a request with %s and goes on serving", async (_, by
   expect((await ask(to("/text"))).status).toBe("Status: 200 OK");
 });
 
+test("answers a method that it cannot tell the program of with 501", async () => {
+  const { status, body } = await ask(get({ REQUEST_METHOD: "VIEW" }));
+  expect(status).toBe("Status: 501 Not Implemented");
+  expect(body).toContain("the method VIEW cannot be served");
+});
+
 test("says nothing to a client that leaves before its head is whole", async () => {
   expect(await exchange(instance, get().subarray(0, 9))).toBe("");
   expect(await exchange(instance, new Uint8Array(0))).toBe("");

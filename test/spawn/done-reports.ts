@@ -27,8 +27,9 @@ const isDone = (instance: BareInstance, sessions: number) =>
 
 /**
  * @param program what lies in `file`. It answers `/text`, `/slow` and `/ignore` as for
- * keptSessions(); `/never` not at all; `/begin` with `a` and no end; and `/late`, of which it says
- * `late`, some time after it has learned that the client is `gone`, when it says `settled`.
+ * keptSessions(); `/never` not at all; `/begin` with `a` and no end; `/flood` without end; and
+ * `/late`, of which it says `late`, some time after it has learned that the client is `gone`, when
+ * it says `settled`.
  */
 export function doneReports(appType: AppType, file: string, program: string): void {
   let directory: string;
@@ -110,5 +111,16 @@ export function doneReports(appType: AppType, file: string, program: string): vo
     expect(instance.done()).toBe(0);
     await isDone(instance, 1);
     expect(instance.lines.at(-1)).toContain("settled");
+  });
+
+  test("done: an answer is over when its client left while it was sent, one at a time", async () => {
+    const instance = await begin(1);
+    for (let turn = 1; turn <= 30; turn += 1) {
+      const session = instance.connect();
+      await sendAll(session.number, to("/flood"));
+      await Bun.sleep(turn % 6);
+      session.close();
+      await isDone(instance, turn);
+    }
   });
 }

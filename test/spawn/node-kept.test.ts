@@ -23,6 +23,11 @@ const program = `
     "/slow": (_, response) => setTimeout(() => response.end("slow"), 100),
     "/never": () => {},
     "/begin": (_, response) => response.write("a"),
+    "/flood": (_, response) => {
+      const go = () => { while (response.write(Buffer.alloc(65_536))); };
+      response.on("drain", go).on("close", () => response.off("drain", go).end());
+      go();
+    },
     "/late": (_, response) => {
       console.log("late");
       response.on("close", () => {

@@ -6,9 +6,15 @@
 import { knownBody, type KnownBody } from "./known-bodies.ts";
 import { encodeResponseHead, mayHaveBody } from "./response-head.ts";
 
+export interface Source {
+  cancel(reason: unknown): Promise<void>;
+}
+
 /** Where an answer is written to. */
 export interface Output {
   readonly isKept: boolean;
+  /** The body comes from there: to be cancelled when the client is gone. */
+  readsFrom(source: Source): void;
   /** Resolves when the kernel has all of it; undefined: it has. Rejects with ClientGone. */
   write(data: Uint8Array): Promise<void> | undefined;
   /** The same for text in which every character is ASCII, or part of the body and to be UTF-8. */
@@ -91,6 +97,7 @@ async function sendStream(
   framing: string | null,
 ): Promise<void> {
   const reader = body.getReader();
+  output.readsFrom(reader);
   const isChunked = framing === "chunked";
   let left = isChunked || framing === null ? Infinity : Number(framing);
   let ahead = Buffer.from(head, "latin1");

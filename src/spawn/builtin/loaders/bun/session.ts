@@ -5,10 +5,10 @@
  * and the answer is not read further while the client does not take it. A client that is gone
  * aborts the request.
  */
-import { BadRequest, type Head } from "../javascript/head.cjs";
+import { type Head, unknownMethod } from "../javascript/head.cjs";
 import type { Host } from "../javascript/host.cjs";
 import { Session, type Connection } from "../javascript/session.cjs";
-import { send, type Output } from "./answer.ts";
+import { send, type Output, type Source } from "./answer.ts";
 import { rememberClient } from "./clients.ts";
 import { headersOf, urlOf } from "./request.ts";
 
@@ -57,6 +57,8 @@ export class CalledSession extends Session<SocketConnection> implements Output {
   #stream: ReadableStreamDefaultController<Uint8Array> | undefined;
   #aborter: AbortController | undefined;
   #wakeWriter: (() => void) | undefined;
+  /** What the answer's body comes from. */
+  #source: Source | undefined;
 
   constructor(connection: SocketConnection, host: Host, handler: Handler) {
     super(connection, host);
@@ -82,12 +84,10 @@ export class CalledSession extends Session<SocketConnection> implements Output {
     try {
       request = new Request(url, init);
     } catch {
-      throw new BadRequest(`the method ${method} cannot be served`);
+      throw unknownMethod(method);
     }
     // Bun makes a GET of a method it does not know.
-    if (request.method !== method.toUpperCase()) {
-      throw new BadRequest(`the method ${method} cannot be served`);
-    }
+    if (request.method !== method.toUpperCase()) throw unknownMethod(method);
     rememberClient(request, head.remoteAddress, head.remotePort);
     this.#answer(method, request);
   }
@@ -143,6 +143,8 @@ export class CalledSession extends Session<SocketConnection> implements Output {
     this.#failBody(gone);
     this.#aborter?.abort(gone);
     this.#wakeWriter?.();
+    // One that has nothing to say for now would never learn it from a write.
+    void this.#source?.cancel(gone).catch(() => {});
     return true;
   }
 
@@ -181,18 +183,29 @@ export class CalledSession extends Session<SocketConnection> implements Output {
   async #finishAfter(sending: Promise<void>): Promise<void> {
     try {
       await sending;
-      this.#finish();
+      if (this.state === "answering") this.#finish();
     } catch (error) {
-      if (this.state !== "answering") return this.over();
       // The head may be out already: the missing end is all that can still be told.
-      reportUnlessGone(error);
-      this.connection.destroy();
+      if (this.state === "answering") this.#breakOff(error);
     }
+    // The answer has settled, also that of a client that left meanwhile.
+    if (this.state === "closed") this.over();
+  }
+
+  #breakOff(error: unknown): void {
+    reportUnlessGone(error);
+    this.over();
+    this.connection.destroy();
   }
 
   #finish(): void {
+    this.#source = undefined;
     if (!this.isBodyWhole) this.#failBody(new ClientGone("the answer is complete"));
     this.answered(true);
+  }
+
+  readsFrom(source: Source): void {
+    this.#source = source;
   }
 
   writeText(text: string): Promise<void> | undefined {

@@ -8,8 +8,20 @@
 /** The most bytes of headers that are read. */
 const maxHeadBytes = 128 * 1024;
 
-/** The head breaks the protocol or is no HTTP: answered with 400. */
-class BadRequest extends Error {}
+/** The head breaks the protocol, is no HTTP, or cannot be said here: how it is answered. */
+class BadRequest extends Error {
+  constructor(message, status = "400 Bad Request") {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** A method that the runtime has no word for (RFC 9110, 9.1: 501); what is none at all is 400. */
+function unknownMethod(method) {
+  const isToken = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(method);
+  const status = isToken ? "501 Not Implemented" : undefined;
+  return new BadRequest(`the method ${method} cannot be served`, status);
+}
 
 /**
  * Variables that have come, with their NUL: a header, by its name as here; a property of the head;
@@ -263,9 +275,7 @@ function httpHead(head, hasChunks, more = "") {
   const { headers } = head;
   // Bun needs a while for this module, and not always the module.
   methods ??= new Set(require("node:http").METHODS);
-  if (!methods.has(head.method)) {
-    throw new BadRequest(`the method ${head.method} cannot be served`);
-  }
+  if (!methods.has(head.method)) throw unknownMethod(head.method);
   let text = `${head.method} ${plainTarget(head.target)} HTTP/1.1\r\n${more}`;
   for (let index = 0; index < headers.length; index += 2) {
     text += `${headers[index]}: ${headers[index + 1]}\r\n`;
@@ -276,4 +286,4 @@ function httpHead(head, hasChunks, more = "") {
   return `${text}\r\n`;
 }
 
-module.exports = { BadRequest, headEnd, httpHead, parseHead };
+module.exports = { BadRequest, headEnd, httpHead, parseHead, unknownMethod };

@@ -1,5 +1,11 @@
 /** Types of head.cjs, for the loader that is TypeScript. */
-export class BadRequest extends Error {}
+export class BadRequest extends Error {
+  /** Number and reason. */
+  readonly status: string;
+  constructor(message: string, status?: string);
+}
+
+export function unknownMethod(method: string): BadRequest;
 
 export interface Head {
   readonly method: string;

@@ -248,7 +248,7 @@ class Session {
 
   refuse(error) {
     if (!(error instanceof BadRequest)) throw error;
-    this.answerSimply("400 Bad Request", `Bad request: ${error.message}.\n`);
+    this.answerSimply(error.status, `Bad request: ${error.message}.\n`);
   }
 
   /** Answers by itself; what follows is not understood, and not wanted. */
