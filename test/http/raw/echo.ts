@@ -1,7 +1,7 @@
 /**
  * The same application in four languages: it notes each request as a line of JSON in the file that
- * REACHED names, and answers that line. /plain answers a greeting, /big?n=N so many bytes, /die a
- * part of an answer and its own death, below /bad nothing is found.
+ * REACHED names, and answers that line. /plain answers a greeting, /big?n=N so many bytes,
+ * /bad/diemid a part of an answer and its own death, below /bad nothing else is found.
  */
 export interface Echo {
   readonly type: "rack" | "wsgi" | "node" | "bun";
@@ -21,7 +21,7 @@ run(lambda do |env|
   when "/big"
     n = env["QUERY_STRING"][2..].to_i
     return [200, { "content-type" => "x/y", "content-length" => n.to_s }, ["x" * n]]
-  when "/die" then return [200, TEXT, Dying.new]
+  when "/bad/diemid" then return [200, TEXT, Dying.new]
   when %r{^/bad/} then return [404, TEXT, ["?"]]
   end
   body = begin; env["rack.input"].read || ""; rescue StandardError => e; "ERR #{e.class}"; end
@@ -49,7 +49,7 @@ def application(environ, start_response):
         n = int(environ["QUERY_STRING"][2:])
         start_response("200 OK", [("Content-Type", "x/y"), ("Content-Length", str(n))])
         return [b"x" * n]
-    if path == "/die": start_response("200 OK", TEXT); return dying()
+    if path == "/bad/diemid": start_response("200 OK", TEXT); return dying()
     if path.startswith("/bad/"): start_response("404 Not Found", TEXT); return [b"?"]
     try: body = environ["wsgi.input"].read()
     except Exception as e: body = b"ERR " + type(e).__name__.encode()
@@ -72,7 +72,7 @@ createServer(async (req, res) => {
     const n = Number(url.searchParams.get("n"));
     return res.writeHead(200, { "content-length": n }).end(Buffer.alloc(n, 120));
   }
-  if (url.pathname === "/die") {
+  if (url.pathname === "/bad/diemid") {
     res.writeHead(200, text).write("partial\\n");
     return setTimeout(() => process.kill(process.pid, 9), 100);
   }
@@ -107,7 +107,7 @@ export default { async fetch(req: Request) {
       left -= n;
     } }), { headers: { "content-length": String(left) } });
   }
-  if (url.pathname === "/die") return new Response(dying(), { headers });
+  if (url.pathname === "/bad/diemid") return new Response(dying(), { headers });
   if (url.pathname.startsWith("/bad/")) return new Response("?", { status: 404, headers });
   const b = Buffer.from(await req.arrayBuffer()).toString("base64");
   const h = Object.fromEntries(req.headers);
