@@ -130,6 +130,19 @@ export function socketOption(fd: number, option: number): number | undefined {
 }
 
 /**
+ * What has become of the peer of a socket that nobody reads just now (tcp(7), TCP_INFO; an error,
+ * such as a reset, is forgotten when it is told). Of Unix sockets it is not known: `there`.
+ */
+export function peerState(fd: number): "there" | "ended" | "gone" {
+  if (socketOption(fd, C.SO_ERROR) !== 0) return "gone";
+  arenaView.setInt32(optionOffset + 4, 1, true); // tcpi_state is the first byte
+  const at = address(optionOffset);
+  const length = address(optionOffset + 4);
+  if (libc.getsockopt(fd, C.IPPROTO_TCP, C.TCP_INFO, at, length) < 0) return "there";
+  return arenaView.getUint8(optionOffset) === C.TCP_CLOSE_WAIT ? "ended" : "there";
+}
+
+/**
  * What a descriptor is not, if it is not a Unix stream socket fit to talk on; undefined when it is.
  */
 export function whyNotStream(fd: number): string | undefined {

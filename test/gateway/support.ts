@@ -13,6 +13,7 @@ import { Site } from "../../src/gateway/worker/site.ts";
 import { Visitors } from "../../src/gateway/worker/visitors.ts";
 import { putOnEventLoop } from "../../src/native/event-loop.ts";
 import { listenPath, listenTcp, localAddress } from "../../src/native/listening-socket.ts";
+import type { OwnedFd } from "../../src/native/owned-fd.ts";
 import { socketPair } from "../../src/native/socket.ts";
 import { Session } from "../../src/parent/session.ts";
 import type { Waiter } from "../../src/parent/session-line.ts";
@@ -115,6 +116,7 @@ export class Gateway {
   refusal: unknown;
   readonly #visitors: Visitors;
   readonly #secure: boolean;
+  readonly #waiting = new Set<Waiter>();
 
   constructor(config: GatewayConfig, listen?: Listen) {
     const site = new Site({
@@ -140,6 +142,11 @@ export class Gateway {
     return `${this.#secure ? "https" : "http"}://127.0.0.1:${this.port}${path}`;
   }
 
+  /** Connections of visitors. */
+  get connections(): number {
+    return this.#visitors.size;
+  }
+
   stop(): void {
     this.#visitors.close();
   }
@@ -149,7 +156,8 @@ export class Gateway {
     if (this.refusal !== undefined) return waiter.fail(this.refusal);
     const [ours, theirs] = socketPair();
     const stream = new SessionStream(new Session(1, 1, ours, () => {}), keeper, true);
-    void this.#connect(to, stream, theirs).then(() => waiter.serve(stream));
+    this.#waiting.add(waiter);
+    void this.#serve(to, waiter, stream, theirs);
   }
 
   /** For visits: with no session to be had, it would be asked again. */
@@ -158,15 +166,19 @@ export class Gateway {
   }
 
   /** For visits. */
-  leave(): void {}
+  leave(_: AppConfig, waiter: Waiter): void {
+    this.#waiting.delete(waiter);
+  }
 
-  async #connect(to: AppConfig, stream: SessionStream, theirs: ReturnType<typeof socketPair>[1]) {
+  async #serve(to: AppConfig, waiter: Waiter, stream: SessionStream, theirs: OwnedFd) {
     await stream.open();
     const instance = new StandIn(async (reached, gone) => {
       this.reached.push({ app: to.name, ...reached });
       return (await this.behave({ app: to.name, ...reached }, gone)) ?? new Response("reached");
     });
     await putOnEventLoop(theirs, { data: instance, socket: StandIn.handlers, allowHalfOpen: true });
+    if (this.#waiting.delete(waiter)) waiter.serve(stream);
+    else stream.close();
   }
 }
 
@@ -188,9 +200,12 @@ class StandIn {
   #variables: Map<string, string> | undefined;
   #body = "";
   #isAsked = false;
+  /** Of the answer. */
+  #rest: Uint8Array = new Uint8Array();
 
   static readonly handlers = {
     data: (socket: Socket<StandIn>, bytes: Buffer) => socket.data.#received(socket, bytes),
+    drain: (socket: Socket<StandIn>) => socket.data.#push(socket),
     end: (socket: Socket<StandIn>) => void socket.end(),
     close: (socket: Socket<StandIn>) => socket.data.#gone.resolve(),
     error: () => {},
@@ -228,7 +243,13 @@ class StandIn {
     const given = lines.filter((line) => !line.startsWith("content-type: text/plain;charset"));
     const length = `Content-Length: ${body.length}\r\n`;
     const head = `Status: ${answer.status}\r\n${given.join("")}${length}\r\n`;
-    socket.write(Buffer.concat([Buffer.from(head, "latin1"), body]));
+    this.#rest = Buffer.concat([Buffer.from(head, "latin1"), body]);
+    this.#push(socket);
+  }
+
+  #push(socket: Socket<StandIn>): void {
+    if (this.#rest.length === 0) return;
+    this.#rest = this.#rest.subarray(Math.max(0, socket.write(this.#rest)));
   }
 }
 

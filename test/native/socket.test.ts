@@ -4,7 +4,7 @@
  */
 import { expect, test } from "bun:test";
 import { openSync, readFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 
 import { C } from "../../src/native/layout.ts";
 import { libc } from "../../src/native/libc.ts";
@@ -15,6 +15,7 @@ import {
   connectUnix,
   listenUnix,
   pathAddress,
+  peerState,
   receive,
   send,
   shutdown,
@@ -23,6 +24,7 @@ import {
   whyNotStream,
   type UnixAddress,
 } from "../../src/native/socket.ts";
+import { until } from "../helpers/condition.ts";
 import { hammer } from "../helpers/collect.ts";
 import {
   countDescriptors,
@@ -314,4 +316,26 @@ test("an address survives tens of thousands of connects and collections of garba
     codes.set(code, (codes.get(code) ?? 0) + 1);
   });
   expect(Object.fromEntries(codes)).toEqual({ ENOENT: 30_000, ECONNREFUSED: 30_000 });
+});
+
+test("what has become of a peer is known while nobody reads: there, ended, gone", async () => {
+  const accepted = Promise.withResolvers<Socket>();
+  const server = createServer({ allowHalfOpen: true }, (socket) => accepted.resolve(socket));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const client = await Bun.connect({ hostname: "127.0.0.1", port, socket: { data: () => {} } });
+  const { fd } = client as unknown as { readonly fd: number };
+  client.pause();
+  const peer = await accepted.promise;
+  expect(peerState(fd)).toBe("there");
+  peer.end("bytes before the end");
+  await until("it has ended", () => peerState(fd) === "ended");
+  peer.resetAndDestroy();
+  await until("it is gone", () => peerState(fd) === "gone");
+  client.terminate();
+  server.close();
+  const [left, right] = socketPair();
+  expect(peerState(left.number)).toBe("there");
+  left.close();
+  right.close();
 });

@@ -10,6 +10,7 @@
  */
 import type { Socket } from "bun";
 
+import { peerState } from "../../native/socket.ts";
 import { Connection, type VisitorEvent } from "../../http/connection.ts";
 import type { Refusal } from "../../http/refusals.ts";
 import type { Peer } from "../forwarded.ts";
@@ -94,7 +95,10 @@ export class Visitor implements OutgoingSocket {
 
   /** For `out`. */
   write(bytes: Uint8Array): number {
-    return this.#state === "closed" ? -1 : this.#socket.write(bytes);
+    const sent = this.#state === "closed" ? -1 : this.#socket.write(bytes);
+    // While it is paused, nothing else says so.
+    if (sent < 0) setImmediate(() => this.gone());
+    return sent;
   }
 
   /** For `out`. */
@@ -203,6 +207,7 @@ export class Visitor implements OutgoingSocket {
       return;
     }
     if (this.#state === "closed") return;
+    if (this.#isPaused) this.#lookAtPeer(nowMs);
     const visit = this.#visit;
     if (visit === undefined) return this.#tickIdle(nowMs);
     if (visit.isSwitched) return;
@@ -213,7 +218,14 @@ export class Visitor implements OutgoingSocket {
       return this.breakOff(new Error("the visitor takes nothing of the answer"));
     }
     if (isLate && visit.awaitsVisitor) return visit.refuse(this.#site.tooSlow);
-    if (this.connection.hasEnded) this.#askWhetherThere(visit, nowMs);
+    if (this.#endedMs > 0) this.#askWhetherThere(visit, nowMs);
+  }
+
+  /** While it is paused, the event loop does not tell of the visitor's end. */
+  #lookAtPeer(nowMs: number): void {
+    const peer = peerState(this.fd);
+    if (peer === "gone") this.#terminate();
+    else if (peer === "ended" && this.#endedMs === 0) this.#endedMs = nowMs;
   }
 
   #tickIdle(nowMs: number): void {
@@ -296,6 +308,7 @@ export class Visitor implements OutgoingSocket {
     const isQuiet = this.connection.isWhole && this.connection.unreadBytes === 0;
     if (this.connection.finish()) {
       this.#endedMs = this.connection.hasEnded ? now : 0;
+      this.#askedMs = 0;
       return this.advance();
     }
     if (isQuiet || this.connection.hasEnded) return this.#close();
