@@ -11,6 +11,7 @@ import { Notifier } from "../gateway/sd-notify.ts";
 import { passedListeners } from "../gateway/socket-activation.ts";
 import { StatusSocket } from "../gateway/status-socket.ts";
 import { Supervisor } from "../gateway/supervisor.ts";
+import { mayFilesHang } from "../native/mounts.ts";
 import { ignoreSignal, setDescriptorLimit, signals } from "../native/process.ts";
 import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
 import { LineWriter } from "../server/line-writer.ts";
@@ -150,6 +151,7 @@ class Gateway {
  * wants to know it before.
  */
 function warnOfMissing({ apps }: GatewayConfig, log: Log): void {
+  if (mayFilesHang()) return; // Nor does a dead mount keep anybody from a start or reload.
   const hasNode = Bun.which("node") !== null;
   for (const { name, root, type } of apps) {
     try {

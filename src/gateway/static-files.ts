@@ -5,6 +5,7 @@
  */
 import { fstatSync, readSync, type Stats } from "node:fs";
 
+import { mayFilesHang } from "../native/mounts.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import type { ByteString } from "../wire/bytes.ts";
 import { acceptedCodings, type Coding } from "./accept-encoding.ts";
@@ -12,8 +13,10 @@ import type { RequestFields, Validators } from "./conditions.ts";
 import type { AppConfig } from "./config.ts";
 import { answerWith } from "./file-answer.ts";
 import type { FilePart } from "./file-sender.ts";
+import { FileProbes } from "./file-probes.ts";
 import { mediaTypeOf, type MediaType } from "./media-types.ts";
 import { PublicDirectory } from "./public-directory.ts";
+import type { Route } from "./router.ts";
 import { fileNames } from "./static-path.ts";
 
 /** Up to this size a body is read at once: it goes out in one write with its head. */
@@ -48,7 +51,26 @@ interface Lookup {
 }
 
 export class StaticFiles {
+  readonly #probes = new FileProbes();
   readonly #directories = new Map<string, PublicDirectory>();
+
+  /**
+   * Calls `go` as soon as `answer` would not wait for a file system: nearly always at once.
+   * @param request whether it can wait. @param go is told false: the files do not answer.
+   */
+  whenReady(
+    { app, below }: Pick<Route, "app" | "below">,
+    request: { readonly method: string; readonly canWait: boolean },
+    go: (isReady: boolean) => void,
+  ): void {
+    if (!mayFilesHang()) return go(true);
+    const isRead = request.method === "GET" || request.method === "HEAD";
+    const [name] = app.staticFiles && isRead && below !== "*" ? fileNames(below) : [];
+    const ready = name === undefined || this.#probes.ready(app.root, name, performance.now());
+    if (ready === true) return go(true);
+    if (!request.canWait) return go(false);
+    void ready.then(go);
+  }
 
   /**
    * The answer to GET or HEAD; undefined: the application is to be asked.

@@ -66,6 +66,8 @@ export const statx = {
   blocks: 48,
   mtimeSeconds: 112,
   mtimeNanoseconds: 120,
+  deviceMajor: 136,
+  deviceMinor: 140,
   size: 256,
 } as const;
 

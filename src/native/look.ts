@@ -19,6 +19,8 @@ export interface Found {
   readonly changedNs: bigint;
   /** Bytes on the disk. */
   readonly diskBytes: number;
+  /** `major:minor` of the file system's device. */
+  readonly device: string;
 }
 
 let canAskCache = true;
@@ -66,11 +68,14 @@ function factsOf(fd: number): Found {
   const seconds = arenaView.getBigInt64(facts + statx.mtimeSeconds, true);
   const nanoseconds = BigInt(arenaView.getUint32(facts + statx.mtimeNanoseconds, true));
   const blocks = arenaView.getBigUint64(facts + statx.blocks, true);
+  const major = arenaView.getUint32(facts + statx.deviceMajor, true);
+  const minor = arenaView.getUint32(facts + statx.deviceMinor, true);
   const type = arenaView.getUint16(facts + statx.mode, true) & constants.S_IFMT;
   const isLink = type === constants.S_IFLNK;
   return {
     isLink,
     changedNs: seconds * 1_000_000_000n + nanoseconds,
     diskBytes: Number(blocks) * 512,
+    device: `${major}:${minor}`,
   };
 }

@@ -20,26 +20,48 @@ const holdsMs = 100;
 /** Reading takes no larger a part of the time than one in so many, with any number of mounts. */
 const restToWork = 50;
 
-let answer = true;
+interface Mounts {
+  readonly mayHang: boolean;
+  /** Devices of local file systems, `major:minor`. */
+  readonly local: ReadonlySet<string>;
+}
+
+let mounts: Mounts = { mayHang: true, local: new Set() };
 let untilMs = 0;
 
 /** True where it cannot be known. */
 export function mayFilesHang(): boolean {
-  const beganMs = performance.now();
-  if (beganMs < untilMs) return answer;
-  try {
-    answer = readFileSync("/proc/self/mountinfo", "latin1").split("\n").some(mayHang);
-  } catch {
-    answer = true;
-  }
-  const tookMs = performance.now() - beganMs;
-  untilMs = beganMs + Math.max(holdsMs, restToWork * tookMs);
-  return answer;
+  return current().mayHang;
 }
 
-/** `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw`. */
-function mayHang(line: string): boolean {
-  const [place = "", source = ""] = line.split(" - ");
-  if (line === "" || kernelsOwn.test(place.split(" ")[4] ?? "")) return false;
-  return !localTypes.has(source.split(" ")[0] ?? "");
+/** Whether files of a device (look.ts) are on this machine. */
+export function isLocalDevice(device: string): boolean {
+  return current().local.has(device);
+}
+
+function current(): Mounts {
+  const beganMs = performance.now();
+  if (beganMs < untilMs) return mounts;
+  mounts = readMounts();
+  const tookMs = performance.now() - beganMs;
+  untilMs = beganMs + Math.max(holdsMs, restToWork * tookMs);
+  return mounts;
+}
+
+function readMounts(): Mounts {
+  const local = new Set<string>();
+  let mayHang = false;
+  try {
+    // `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw`.
+    for (const line of readFileSync("/proc/self/mountinfo", "latin1").split("\n")) {
+      if (line === "") continue;
+      const [place = "", source = ""] = line.split(" - ");
+      const [, , device = "", , path = ""] = place.split(" ");
+      if (localTypes.has(source.split(" ")[0] ?? "")) local.add(device);
+      else if (!kernelsOwn.test(path)) mayHang = true;
+    }
+  } catch {
+    mayHang = true;
+  }
+  return { mayHang, local };
 }

@@ -107,6 +107,8 @@ test("structs lie in memory as the C library lays them out", async () => {
     "offsetof(struct statx, stx_blocks)": statx.blocks,
     "offsetof(struct statx, stx_mtime.tv_sec)": statx.mtimeSeconds,
     "offsetof(struct statx, stx_mtime.tv_nsec)": statx.mtimeNanoseconds,
+    "offsetof(struct statx, stx_dev_major)": statx.deviceMajor,
+    "offsetof(struct statx, stx_dev_minor)": statx.deviceMinor,
     "sizeof(struct statx)": statx.size,
     "offsetof(struct passwd, pw_name)": passwd.name,
     "offsetof(struct passwd, pw_uid)": passwd.uid,

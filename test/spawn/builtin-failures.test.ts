@@ -152,7 +152,7 @@ test.each(["\xff", "what?", "back\\slash"])(
 
 test("refuses variables that do not fit, or hold what no variable can", async () => {
   const big = { variables: { BIG: "x".repeat(200_000) } };
-  expect((await failing({ "server.ts": "" }, big)).message).toMatch(/take \d+ bytes, \d+ at most/);
+  expect((await failing({ "server.ts": "" }, big)).message).toContain("E2BIG");
   const nul = { variables: { NUL: "a\0b" } };
   expect((await failing({ "server.ts": "" }, nul)).message).toContain("a string contains a NUL");
 });

@@ -136,15 +136,19 @@ export class Visit implements VisitRecord, Asker {
     if (head === undefined) throw new Error("visit: begun without a request");
     const refusal = this.#site.refusalOf(head);
     if (refusal !== undefined) return this.refuse(refusal);
-    const { tls } = this.#site.config;
-    const { target } = head;
-    const redirect = redirectToHttps(tls, this.#origin, this.#visitor.peer, target.text);
+    const { config, router } = this.#site;
+    const { target, framing } = head;
+    const { peer } = this.#visitor;
+    const redirect = redirectToHttps(config.tls, this.#origin, peer, target.text);
     if (redirect !== undefined) return this.refuse(redirect);
-    const route = this.#site.router.route(this.#origin.host, target.path);
+    const route = router.route(this.#origin.host, target.path);
     if (route === undefined) return this.refuse(this.#site.notServed);
     this.app = route.app;
-    if (this.#answerWithFile(route)) return;
-    this.#prepare(head, route);
+    const request = { method: this.method, canWait: framing.kind === "none" };
+    this.#site.files.whenReady(route, request, (isReady) => {
+      if (this.#stage !== "begun" || (isReady && this.#answerWithFile(route))) return;
+      this.#prepare(head, route);
+    });
   }
 
   /** Some of the body has come. */
@@ -185,13 +189,11 @@ export class Visit implements VisitRecord, Asker {
     if (this.#stage === "over") return;
     this.#asking?.giveUp();
     if (this.isSwitched) return this.over();
+    const error = new VisitorGoneError("the visitor has left");
+    this.noteFailure(error);
     if (!this.hasBegun) {
-      const error = new VisitorGoneError("the visitor has left");
-      this.noteFailure(error);
       this.status = visitorGone.status;
       this.#site.failed(error, this);
-    } else {
-      this.noteFailure(new VisitorGoneError("the visitor has left"));
     }
     this.over();
   }

@@ -1,0 +1,53 @@
+/** A mount that hangs below one application's root: the others of its gateway are served. */
+import { expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { until, within } from "../helpers/condition.ts";
+import { gateways, writeApplication } from "../helpers/gateway.ts";
+import { mountHangingFiles } from "../helpers/hanging-files.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+
+const temporaryDirectory = temporaryDirectories();
+const startGateway = gateways();
+
+test("files on a mount are sent, one that hangs stops its application alone", async () => {
+  const directory = temporaryDirectory();
+  const place = join(directory, "files");
+  mkdirSync(place);
+  await using files = await mountHangingFiles(place);
+  const beside = writeApplication(directory);
+  mkdirSync(join(files.source, "public"));
+  writeFileSync(join(files.source, "public/page.txt"), "a page");
+  writeFileSync(
+    join(files.source, "server.ts"),
+    'export default { fetch: () => new Response("app") };',
+  );
+  const config = join(directory, "pool.toml");
+  writeFileSync(
+    config,
+    `listen = ["127.0.0.1:0"]\nworkers = 1\n[[apps]]\nroot = "${beside}"\n` +
+      `[[apps]]\nname = "mounted"\nroot = "${files.mounted}"\nprefix = "/mounted"\n`,
+  );
+  const gateway = startGateway(["--config", config]);
+  const address = await gateway.address();
+  const ask = async (path: string) =>
+    (await fetch(`${address}${path}`, { keepalive: false })).text();
+  expect(await ask("/mounted/page.txt")).toBe("a page");
+  expect(await ask("/mounted/other")).toBe("app");
+  expect(await ask("/")).toStartWith("app / ");
+  files.hang();
+  const stuck = Array.from({ length: 5 }, () => ask("/mounted/page.txt").catch(String));
+  for (let i = 0; i < 40; i += 1) {
+    expect(await within("an answer beside it", ask(`/${i}`), 900)).toStartWith(`app /${i} `);
+    await Bun.sleep(25);
+  }
+  // Its instance lives, and is asked in place of the files.
+  for (const answer of await Promise.all(stuck)) expect(answer).toBe("app");
+  files.goOn();
+  await until(
+    "its files are sent again",
+    async () => (await ask("/mounted/page.txt")) === "a page",
+  );
+  await gateway.end();
+}, 60_000);
