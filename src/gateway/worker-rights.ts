@@ -8,10 +8,11 @@ import { becomeUser, findUser } from "../native/process.ts";
 import { refuseSystemCalls } from "../native/seccomp.ts";
 
 /**
- * For good. @param userName whom to become; undefined: nobody else. @returns why there is no fence
- * (seccomp), if there is none. @throws Error when it cannot become the user.
+ * For good. @param userName whom to become; undefined: nobody else. @param wake the socket to the
+ * pool server, which all workers share. @returns why there is no fence (seccomp), if there is none.
+ * @throws Error when it cannot become the user.
  */
-export function giveUpRights(userName: string | undefined): string | undefined {
+export function giveUpRights(userName: string | undefined, wake: number): string | undefined {
   if (userName !== undefined) {
     const user = findUser(userName);
     if (user === undefined) {
@@ -20,7 +21,7 @@ export function giveUpRights(userName: string | undefined): string | undefined {
     becomeUser(user);
   }
   try {
-    refuseSystemCalls();
+    refuseSystemCalls(wake);
     return undefined;
   } catch (error) {
     if (error instanceof SyscallError) return error.message; // a kernel without seccomp

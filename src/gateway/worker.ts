@@ -18,6 +18,7 @@ import {
   type ToWorker,
 } from "./control-channel.ts";
 import { Certificates } from "./tls.ts";
+import { workerDescriptors } from "./worker-process.ts";
 import { giveUpRights } from "./worker-rights.ts";
 import type { Site } from "./worker/site.ts";
 import { Visitors } from "./worker/visitors.ts";
@@ -103,7 +104,7 @@ export class Worker {
       this.#visitors = visitors;
       for (const listener of listeners) listen(visitors, listener, config);
       // The log is open, the certificate read, and nothing has been accepted yet.
-      const unfenced = giveUpRights(config.workerUser);
+      const unfenced = giveUpRights(config.workerUser, workerDescriptors.wake);
       this.#control?.send({ kind: "ready", unfenced });
     } catch (error) {
       this.#control?.send({ kind: "failed", why: causeText(error) });

@@ -124,6 +124,16 @@ const clone: Numbers = [56, 220];
 const clone3: Numbers = [435, 435];
 const ioctl: Numbers = [16, 29];
 const seccomp: Numbers = [317, 277];
+/** Calls that end a socket for all who share it, or give it another number, at which they could. */
+const ofDescriptor: Readonly<Record<string, Numbers>> = {
+  shutdown: [48, 210],
+  dup: [32, 23],
+  dup2: [33, 0],
+  dup3: [292, 24],
+};
+const fcntl: Numbers = [72, 25];
+/** Its commands that duplicate: F_DUPFD, F_DUPFD_CLOEXEC. */
+const duplicating = [0, 1030];
 
 const cloneThread = 0x10000;
 /** Typing into a terminal (ioctl_tty(2)): what stdout may be. */
@@ -156,10 +166,11 @@ const programOffset = reserve(16); // struct sock_fprog: a length, padding, an a
 
 /**
  * Puts the fence up around all threads. Nothing this process starts later gets around it.
+ * @param shared a socket that other processes share: it can be neither shut down nor duplicated.
  * @throws SyscallError where the kernel has none: ENOSYS or EINVAL.
  */
-export function refuseSystemCalls(): void {
-  const program = filterFor(process.pid);
+export function refuseSystemCalls(shared: number): void {
+  const program = filterFor(process.pid, shared);
   const block = allocate(program.length * instructionBytes);
   program.forEach((instruction, index) => {
     const at = index * instructionBytes;
@@ -186,7 +197,7 @@ export function refuseSystemCalls(): void {
 }
 
 /** The program, for the process of that number. */
-function filterFor(pid: number): Instruction[] {
+function filterFor(pid: number, shared: number): Instruction[] {
   return [
     load(data.architecture),
     ...unless(code.ifEqual, architecture, answers.refuse),
@@ -209,6 +220,18 @@ function filterFor(pid: number): Instruction[] {
       ...when(code.ifEqual, 0, answers.allow),
       ...when(code.ifEqual, pid, answers.allow),
       answer(answers.refuse),
+    ]),
+    ...numbersOf(ofDescriptor).flatMap((number) =>
+      onCall(number, data.firstArgument, [
+        ...when(code.ifEqual, shared, answers.refuse),
+        answer(answers.allow),
+      ]),
+    ),
+    ...onCall(numberOf(fcntl), data.firstArgument, [
+      ...unless(code.ifEqual, shared, answers.allow),
+      load(data.secondArgument),
+      ...duplicating.flatMap((command) => when(code.ifEqual, command, answers.refuse)),
+      answer(answers.allow),
     ]),
     ...onCall(numberOf(ioctl), data.secondArgument, [
       ...terminalInput.flatMap((request) => when(code.ifEqual, request, answers.refuse)),

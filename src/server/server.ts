@@ -37,6 +37,9 @@ export interface ServerOptions {
   readonly statusFifo: ByteString | undefined;
 }
 
+/** Clients at once under a supervisor: 256 workers before and after a reload, each with one or two. */
+const maxWorkerClients = 1024;
+
 export class PoolServer {
   readonly #options: ServerOptions;
   readonly #driver: Driver;
@@ -64,7 +67,7 @@ export class PoolServer {
     this.#wake = new WakeLoop({
       socket: options.wakeSocket,
       log,
-      onConnection: (fd) => void this.#adopt(fd),
+      onConnection: (fd) => this.#welcome(fd),
       onEnd: () => this.stop("the parent is gone"),
     });
     this.#fifo = this.#findFifo(options.statusFifo);
@@ -145,6 +148,14 @@ export class PoolServer {
     }
     this.#options.log.event(1, "server ended");
     this.#ended.resolve();
+  }
+
+  /** A worker that was taken over could ask for clients until no descriptor is left. */
+  #welcome(fd: OwnedFd): void {
+    const { rights, log } = this.#context;
+    if (rights !== "worker" || this.#clients.size < maxWorkerClients) return void this.#adopt(fd);
+    fd.close();
+    log.event(2, "client refused", { clients: this.#clients.size });
   }
 
   async #adopt(fd: OwnedFd, context = this.#context): Promise<void> {

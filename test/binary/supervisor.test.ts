@@ -172,6 +172,26 @@ describe("a worker", () => {
   );
 });
 
+test("a worker that asks for client after client gets no more than a thousand, and all goes on", async () => {
+  const root = application();
+  await using server = await admitted(root);
+  const first = await server.workers.connect();
+  const others: RawClient[] = [];
+  for (let i = 0; i < 1100; i += 1) others.push(await server.workers.connect());
+  const last = others.at(-1);
+  expect(await last?.end()).toBe("");
+  expect((await first.get(root)).pid).toBeGreaterThan(1);
+  for (const other of others) other.close();
+  const fresh = await until("there is room again", async () => {
+    const client = await server.workers.connect();
+    return client.number("getCount").then(
+      () => client,
+      () => undefined,
+    );
+  });
+  expect(await fresh.number("getCount")).toBe(1);
+});
+
 test("no worker is answered before the supervisor has admitted them", async () => {
   const root = application();
   await using server = new Supervised();

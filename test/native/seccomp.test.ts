@@ -28,12 +28,14 @@ async function fenced(...tries: string[]): Promise<unknown[]> {
       const name = Object.entries(constants.errno).find(([, value]) => value === errno())?.[0];
       return result < 0 ? name : result;
     }
-    refuseSystemCalls();
+    refuseSystemCalls(3);
     const results = [];
     ${tries.map((one) => `results.push(await (async () => (${one}))());`).join("\n")}
     process.stdout.write(JSON.stringify(results), () => process.exit(0));`,
   );
-  const child = Bun.spawn([process.execPath, file], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = Bun.spawn([process.execPath, file], {
+    stdio: ["ignore", "pipe", "inherit", "ignore"],
+  });
   return (await child.stdout.json()) as unknown[];
 }
 
@@ -77,6 +79,24 @@ test("other processes cannot be signalled, this one can", async () => {
       `call(${calls.kill}, process.pid, 0)`,
     ),
   ).toEqual(["EPERM", "EPERM", "EPERM", 0]);
+});
+
+test("the socket that others share can be neither shut down nor duplicated, others can", async () => {
+  const { shutdown, dup, fcntl } = isArm
+    ? { shutdown: 210, dup: 23, fcntl: 25 }
+    : { shutdown: 48, dup: 32, fcntl: 72 };
+  expect(
+    await fenced(
+      `call(${shutdown}, 3, 2)`,
+      `call(${dup}, 3)`,
+      `call(${fcntl}, 3, 0, 5)`,
+      `call(${fcntl}, 3, 1030, 5)`,
+      `call(${fcntl}, 3, 1)`, // F_GETFD
+      `call(${shutdown}, 0, 2)`, // no socket, but asked
+      `call(${dup}, 0) > 2`,
+      `call(${fcntl}, 0, 1030, 5) > 2`,
+    ),
+  ).toEqual(["EPERM", "EPERM", "EPERM", "EPERM", 1, "ENOTSOCK", true, true]);
 });
 
 test("no terminal can be typed into", async () => {
