@@ -37,7 +37,7 @@ export interface ServerOptions {
   readonly statusFifo: ByteString | undefined;
 }
 
-/** Clients at once under a supervisor: 256 workers before and after a reload, each with one or two. */
+/** Clients at once under a supervisor: 256 workers before and after a reload, with one or two. */
 const maxWorkerClients = 1024;
 
 export class PoolServer {
