@@ -23,7 +23,6 @@ module RackLoader
     attr_accessor :session
 
     attr_reader :socket
-    alias to_io socket
 
     def initialize(socket)
       @socket = socket

@@ -28,9 +28,11 @@ module RackLoader
       @listener = UNIXServer.for_fd(number)
       @listener.close_on_exec = true
       @lifeline = lifeline
-      # Everything that can become readable: the listener and connections.
+      # Everything that can become readable: the listener and the sockets of connections.
       @awaited = [@listener]
-      # Connections on which the next request has been read already.
+      # The connections by their sockets. (`select` takes them too, by way of `to_io`, but slowly.)
+      @held = {}.compare_by_identity
+      # Sockets on which the next request has been read already.
       @eager = []
       @lingering = 0
       # Sockets that the application has taken over; those it has forgotten must not stay.
@@ -70,11 +72,12 @@ module RackLoader
     def forget
       return if @lifeline.let_go? # A fork of a fork.
 
-      held = @awaited.reject { |one| one.is_a?(Connection) && one.given_away? }
+      held = @awaited.reject { |socket| @held[socket]&.given_away? }
       # Not Connection#close, which would end the parent's connection too.
       @lifeline.let_go
-      held.each { |one| one.to_io.tap { |io| io.autoclose = true }.close }
+      held.each { |socket| socket.tap { |io| io.autoclose = true }.close }
       @awaited.clear
+      @held.clear
       @is_leaving = true
     end
 
@@ -100,10 +103,13 @@ module RackLoader
       awaited = is_full ? @awaited - [@listener] : @awaited
       ready = IO.select(awaited, nil, nil, patience(is_full))&.first || []
       ready |= @eager.slice!(0..-1) unless @eager.empty?
-      ready.each do |one|
-        break if @awaited.empty? # A fork that has come back.
-
-        one.equal?(@listener) ? accept : attend(one)
+      ready.each do |socket|
+        connection = @held[socket]
+        if connection
+          attend(connection)
+        elsif socket.equal?(@listener) && !socket.closed?
+          accept
+        end
       end
       close_overdue if @lingering.positive?
       close_idle if @is_leaving
@@ -125,8 +131,8 @@ module RackLoader
       socket = @listener.accept_nonblock(exception: false)
       return (stop_accepting if @is_told_to_leave) if socket == :wait_readable
 
-      connection = Connection.new(socket)
-      @awaited << connection
+      @awaited << socket
+      connection = @held[socket] = Connection.new(socket)
       attend(connection) # Its request is there as a rule.
     rescue Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM => e
       warn "accepting a session: #{e.message}"
@@ -160,18 +166,23 @@ module RackLoader
       case fate
       when :keep
         connection.kept = true
-        @eager << connection if connection.buffered?
+        @eager << connection.socket if connection.buffered?
       when :empty then linger(connection)
       when :close then drop(connection)
       when :given_away
-        @awaited.delete(connection)
+        forget_about(connection)
         @given_away[connection.socket] = true
         @lifeline.tell_done
       end
     end
 
+    def forget_about(connection)
+      @awaited.delete(connection.socket)
+      @held.delete(connection.socket)
+    end
+
     def drop(connection)
-      @awaited.delete(connection)
+      forget_about(connection)
       @lifeline.tell_done unless connection.closes_at # Then it was told before.
       connection.close
     end
@@ -192,15 +203,15 @@ module RackLoader
     end
 
     def close_overdue
-      overdue = @awaited.select { |one| one.is_a?(Connection) && one.closes_at&.<=(now) }
+      overdue = @held.each_value.select { |connection| connection.closes_at&.<=(now) }
       @lingering -= overdue.length
       overdue.each { |connection| drop(connection) }
     end
 
     # They wait for a request that may never come; their clients can tell.
     def close_idle
-      @awaited.select { |one| one.is_a?(Connection) && one.kept && !one.closes_at }
-              .each { |connection| drop(connection) unless connection.buffered? }
+      idle = @held.each_value.select { |connection| connection.kept && !connection.closes_at }
+      idle.each { |connection| drop(connection) unless connection.buffered? }
     end
 
     def now

@@ -23,13 +23,22 @@ module RackLoader
     # More variables than this are not passed to a method at once: they would overflow its stack.
     FEW = 512
 
+    # What is put behind a payload, and what unpacks so many strings and what is left.
+    MARK = "\1"
+    FORMS = Hash.new { |forms, count| forms[count] = "#{'Z*' * count}a*" }
+
     attr_reader :method
     # Bytes of body; nil: to the client's end, or chunked.
     attr_reader :length
 
+    def initialize
+      @form = FORMS[2]
+    end
+
     # Reads `name NUL value NUL …` into the environment, and returns it. Raises BadRequest.
     #
     # Each step looks first whether there is anything to do: here is where a request's time goes.
+    # @param payload is changed.
     def read(payload)
       env = variables(payload)
       # Last, so that no header can take their place.
@@ -62,16 +71,28 @@ module RackLoader
     private
 
     def variables(payload)
-      parts = payload.split("\0", -1)
-      raise BadRequest, "the headers do not end with a NUL" unless parts.pop == ""
-      raise BadRequest, "a header lacks its value" if parts.length.odd?
-
+      parts = parts_of(payload)
       env = parts.length <= FEW ? Hash[*parts] : parts.each_slice(2).to_h
       env = joined(parts) if env.length * 2 != parts.length
       raise BadRequest, "a header lacks its name" if env.key?("")
 
       refuse_line_ends(env) if payload.include?("\n") || payload.include?("\r")
       env
+    end
+
+    # As `split`, in two thirds of its time where a client sends as many variables as before. The
+    # mark tells: it is what is left if there are neither more nor fewer.
+    def parts_of(payload)
+      payload << MARK
+      parts = payload.unpack(@form)
+      return parts if parts.pop == MARK
+
+      parts = payload.split("\0", -1)
+      raise BadRequest, "the headers do not end with a NUL" if parts.pop != MARK || parts.empty?
+      raise BadRequest, "a header lacks its value" if parts.length.odd?
+
+      @form = FORMS[parts.length] if parts.length <= FEW
+      parts
     end
 
     # Headers that came more than once are one list (RFC 9110, 5.3); of other variables the last one
