@@ -26,6 +26,7 @@ const options = {
   "max-wait": option("SECONDS", "longest wait of a get; 0: no limit (default 0)"),
   "max-queue": option("GETS", "most gets that may wait; 0: no limit (default 0)"),
   "abandon-timeout": option("SECONDS", "for a request whose client left; 0: no limit (default 0)"),
+  "share-after": option("SECONDS", "wait that is owed a place of others; 0: never (default 0)"),
   "request-timeout": option("SECONDS", "longest time of a request; 0: no limit (default 0)"),
   "log-format": option("FORMAT", "text or json (default text)"),
   max: option("INSTANCES", "start value of setMax (default 20)"),
@@ -89,6 +90,7 @@ export interface Config {
   readonly maxQueue: number;
   readonly abandonMs: number;
   readonly requestMs: number;
+  readonly shareAfterMs: number;
   readonly limits: { readonly max: number; readonly maxPerApp: number; readonly maxIdleMs: number };
 }
 
@@ -134,6 +136,7 @@ export function readConfig(args: readonly ByteString[]): Config {
     maxWaitMs: seconds(set, "max-wait", { min: 0, max: 86_400 }, 0),
     abandonMs: seconds(set, "abandon-timeout", { min: 0, max: 86_400 }, 0),
     requestMs: seconds(set, "request-timeout", { min: 0, max: 86_400 }, 0),
+    shareAfterMs: seconds(set, "share-after", { min: 0, max: 86_400 }, 0),
     maxQueue: wholeNumber(set, "max-queue", { min: 0, max: 1_000_000 }, 0),
     limits: {
       max: wholeNumber(set, "max", { min: 1, max: MAX_POOL_SIZE }, 20),

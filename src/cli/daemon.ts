@@ -75,6 +75,7 @@ export async function runDaemon(args: readonly ByteString[]): Promise<void> {
     {
       maxWaitMs: config.maxWaitMs,
       maxQueue: config.maxQueue,
+      ...(config.shareAfterMs === 0 ? {} : { shareAfterMs: config.shareAfterMs }),
       // Processes of a spawn server are not ours to end.
       ...(isBuiltin ? { abandonMs: config.abandonMs, requestMs: config.requestMs } : {}),
       spawnsAtOnce: spawner.spawnsAtOnce,

@@ -251,6 +251,9 @@ function closeAllBut(kept: readonly Listener[], listeners: readonly Listener[]):
   for (const listener of listeners) if (!kept.includes(listener)) listener.close();
 }
 
+/** With a look ten times a second, and its own start, whoever has no process has one in 2 s. */
+const shareAfterSeconds = 1;
+
 /** The pool server's command line: what can be set later is set at the start too. */
 function poolServerArguments(config: GatewayConfig): string[] {
   const { pool } = config;
@@ -259,6 +262,7 @@ function poolServerArguments(config: GatewayConfig): string[] {
     max: pool.max,
     "max-per-app": pool.maxPerApp,
     "max-idle-time": pool.maxIdleSeconds,
+    "share-after": shareAfterSeconds,
     // When we exit, nothing is left.
     exit: "last",
   };

@@ -43,6 +43,8 @@ export class Application<O> {
   readonly outdated = new List<Spawn<O>>();
   /** Its spawns that hold a slot. */
   slots = 0;
+  /** Its spawns under way whose places others have. */
+  unplaced = 0;
   /** In the pool's queue for slots while it has planned spawns. */
   readonly turn = new HeapEntry<Application<O>>(this);
   readonly line = new Line<Waiter<O>>();
@@ -87,6 +89,16 @@ export class Application<O> {
 
   get places(): number {
     return this.count + this.spawning;
+  }
+
+  /** What of `places` counts for max. */
+  get placed(): number {
+    return this.places - this.unplaced;
+  }
+
+  /** Its part of the pool, beside those of others. */
+  get weight(): number {
+    return this.settings.weight ?? 1;
   }
 
   /** Places that will be free in a moment, or will not: gets are held back for them. */
@@ -201,11 +213,13 @@ export class Spawn<O> {
   sinceMs: number;
   /** Gets with a smaller id had arrived when it began. */
   beganAt = 0;
+  /** Whether it has a place; one that takes long may have lost it. */
+  isPlaced = true;
   /** Counts all spawns in the order of planning. */
   readonly number: number;
   /** Only gets with a smaller id may have its instance. */
   servesBefore = Number.POSITIVE_INFINITY;
-  /** Its place among the planned ones of all applications, then among those that hold a slot. */
+  /** Its place among the planned ones of all, then those that hold a slot, then the slow ones. */
   readonly turn: Link<Spawn<O>> = new Link<Spawn<O>>(this);
   /** Its place in `planned`, `begun` or `outdated` of its application. */
   readonly order: Link<Spawn<O>> = new Link<Spawn<O>>(this);

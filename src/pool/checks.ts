@@ -19,6 +19,7 @@ export function checkOptions(options: PoolOptions): void {
   requireWhole("maxQueue", options.maxQueue, 0);
   requireWhole("abandonMs", options.abandonMs ?? 0, 0);
   requireWhole("requestMs", options.requestMs ?? 0, 0);
+  requireWhole("shareAfterMs", options.shareAfterMs ?? 1, 1);
   requireWhole("spawnsAtOnce", options.spawnsAtOnce, 1);
   if (options.slowSpawnMs !== Infinity) requireWhole("slowSpawnMs", options.slowSpawnMs, 1);
   if (options.failurePause !== undefined) {
@@ -37,7 +38,8 @@ export function checkedLimits(limits: PoolLimits): PoolLimits {
 
 /** Own settings of an application; NO_SETTINGS if there are none. @throws RangeError. */
 export function checkedSettings(settings: ApplicationSettings): ApplicationSettings {
-  const { maxInstances = 0, maxQueue, abandonMs, requestMs } = settings;
+  const { maxInstances = 0, maxQueue, weight, abandonMs, requestMs } = settings;
+  requireWhole("weight", weight ?? 1, 1);
   requireWhole("maxInstances", maxInstances, 0);
   requireWhole("maxQueue", maxQueue ?? 0, 0);
   requireWhole("abandonMs", abandonMs ?? 0, 0);

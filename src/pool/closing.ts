@@ -6,7 +6,7 @@
  * hang.
  */
 
-import type { Instance, Session } from "./application.ts";
+import type { Application, Instance, Session } from "./application.ts";
 import type { State } from "./state.ts";
 
 /** How long after a `close` its instance is thought to be about to say `done`. */
@@ -17,6 +17,33 @@ export function promisedBy<O>(instance: Instance<O>): number {
   const { closingSoon, load, concurrency, open, long } = instance;
   if (closingSoon.list === undefined || load < concurrency) return 0;
   return Math.max(0, concurrency - (open - long));
+}
+
+/** Another session was closed before its end was reported: the report is likely under way. */
+export function promise<O>(state: State<O>, instance: Instance<O>, now: number): void {
+  const { closingSoon } = instance;
+  closingSoon.list?.remove(closingSoon);
+  state.closingSoon.pushBack(closingSoon);
+  instance.closedMs = now;
+}
+
+export function promiseNothing<O>(instance: Instance<O>): void {
+  instance.closingSoon.list?.remove(instance.closingSoon);
+  instance.promised = 0;
+}
+
+/** No longer waits for instances that have not said `done` in time; adds to `touched`. */
+export function expirePromises<O>(
+  state: State<O>,
+  touched: Set<Application<O>>,
+  now: number,
+): void {
+  for (let late = state.closingSoon.first; late !== undefined; late = state.closingSoon.first) {
+    if (late.closedMs + CLOSING_LIMIT_MS > now) return;
+    late.application.promised -= late.promised;
+    promiseNothing(late);
+    touched.add(late.application);
+  }
 }
 
 /** An instance is done with so many of its sessions, closed or not. */

@@ -4,7 +4,14 @@
 
 import { toText } from "../wire/bytes.ts";
 import { type Application, type Instance, Waiter } from "./application.ts";
-import { busyAtOnce, isAnsweredAtOnce, isDue, restart, restartFits } from "./settle.ts";
+import {
+  busyAtOnce,
+  isAnsweredAtOnce,
+  isDue,
+  restart,
+  restartFits,
+  slowDownLate,
+} from "./settle.ts";
 import type { State } from "./state.ts";
 import type { GetRequest, WaiterId } from "./types.ts";
 
@@ -16,6 +23,7 @@ export function arrive<O>(state: State<O>, request: GetRequest<O>, now: number):
   const application = state.application(request.root);
   application.expectedConcurrency = request.expectedConcurrency;
   state.counters.gets++;
+  slowDownLate(state, now);
   if (request.restart) requestRestart(state, application, now);
   const waiter = new Waiter<O>(state.nextWaiter++ as WaiterId, application, request, now);
   // While an instance is free, nobody waits for it.

@@ -28,6 +28,11 @@ export class Heap<T> {
     return this.#entries[0];
   }
 
+  /** In no order. */
+  [Symbol.iterator](): Iterator<HeapEntry<T>> {
+    return this.#entries.values();
+  }
+
   /** Puts the entry in with this key, or changes its key; takes it out of another heap. */
   set(entry: HeapEntry<T>, key: number): void {
     if (entry.heap !== this) {

@@ -72,6 +72,11 @@ export function checkInvariants<O>(state: State<O>, now: number): void {
 function checkPlaces<O>(state: State<O>): void {
   const { limits, planned, begun, idle } = state;
   const spawns = sum(state, ({ spawning }) => spawning);
+  same(
+    "unplaced",
+    state.unplaced,
+    sum(state, ({ unplaced }) => unplaced),
+  );
   same("spawns", planned.size + begun.size, spawns);
   same(
     "planned",
@@ -100,6 +105,8 @@ function checkSlots<O>(state: State<O>): void {
     const mine = [...slots].filter((spawn) => spawn.application === application).length;
     same(`slots of ${root}`, application.slots, mine);
     same(`${root} waits for a slot`, turn.heap === turns, planned.size > 0);
+    const unplaced = [...application.begun, ...application.outdated].filter((s) => !s.isPlaced);
+    same(`unplaced spawns of ${root}`, application.unplaced, unplaced.length);
     require(planned.size === 0 || mine >= free, `a planned spawn of ${root} could begin`);
   }
 }
@@ -228,6 +235,9 @@ function checkLine<O>(state: State<O>, application: Application<O>, now: number)
   require(hunger.heap === (isBare ? state.bare : state.seeded), `${root} is in the wrong queue`);
   same(`key of ${root}`, hunger.key, uncovered.id);
   require(state.places >= limits.max, `a get of ${root} could have a place`);
+  const slow = [...state.slow].some((spawn) => spawn.application !== application);
+  const mayTake = state.places <= limits.max && state.unplaced < limits.max;
+  require(!slow || !mayTake, `a get of ${root} could have a slow spawn's place`);
   const mayEvict = state.busy + state.spawning < limits.max;
   require(!(isBare && mayEvict), `a get of ${root} could have an idle instance's place`);
 }

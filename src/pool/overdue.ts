@@ -84,12 +84,33 @@ export function giveUpOverdue<O>(state: State<O>, touched: Set<Application<O>>, 
     touched.add(session.instance.application);
     if (isSurelyUndone(session.instance)) {
       state.timeLimits.remove(due);
-      state.giveUp(session.instance, undefined, now);
+      giveUp(state, session.instance, undefined, now);
     } else {
       state.timeLimits.set(due, now + AGAIN_MS);
     }
     due = state.timeLimits.first;
   }
+}
+
+/** A session that is not kept has begun: its application may have a limit for it. */
+export function limitTime<O>(state: State<O>, session: Session<O>, now: number): void {
+  const { requestMs = state.options.requestMs ?? 0 } = session.instance.application.settings;
+  if (requestMs === 0) return;
+  session.limit = new HeapEntry(session);
+  state.timeLimits.set(session.limit, now + requestMs);
+}
+
+function giveUp<O>(
+  state: State<O>,
+  instance: Instance<O>,
+  what: string | undefined,
+  now: number,
+): void {
+  if (instance.overdue !== undefined) state.overdue.remove(instance.overdue.turn);
+  if (instance.isGivenUp || instance.standing === "dead") return;
+  instance.isGivenUp = true;
+  state.endProcess(instance.id, what);
+  if (instance.standing === "pooled") state.leave(instance, "leaving", "overdue", now);
 }
 
 function look<O>(state: State<O>, instance: Instance<O>, now: number): void {
@@ -104,7 +125,7 @@ function look<O>(state: State<O>, instance: Instance<O>, now: number): void {
   }
   const younger = sessions.filter(({ dueMs }) => dueMs > now).length;
   if (first.doneBefore === instance.done || overdue.leastClosing > younger) {
-    state.giveUp(instance, first.what, now);
+    giveUp(state, instance, first.what, now);
     return;
   }
   overdue.leastClosing = closing;

@@ -34,7 +34,15 @@ import { checkInvariants } from "./invariants.ts";
 import { CLOSING_LIMIT_MS, lengthen, report } from "./closing.ts";
 import { abandon, giveUpOverdue } from "./overdue.ts";
 import { close, moveElsewhere, returnToLine, withdraw } from "./sessions.ts";
-import { dropAboveMax, dropAboveOwnLimit, settle, settleAll, shedIdle } from "./settle.ts";
+import {
+  beginsAnywayMs,
+  dropAboveMax,
+  dropAboveOwnLimit,
+  settle,
+  settleAll,
+  shedIdle,
+} from "./settle.ts";
+import { nextLookMs } from "./shares.ts";
 import { takeSnapshot } from "./snapshot.ts";
 import { becomeReady, fail } from "./spawns.ts";
 import { State } from "./state.ts";
@@ -337,13 +345,16 @@ export class Pool<O> {
   nextDeadline(): number | undefined {
     const { idle, limits, options, planned, slots } = this.#state;
     const { deadlines, alarms, holds, kept, closingSoon, waiters } = this.#state;
-    const { overdue, timeLimits } = this.#state;
+    const { overdue, timeLimits, bare, seeded } = this.#state;
     const reapMs = idle.first === undefined ? Infinity : idle.first.lastUsedMs + limits.maxIdleMs;
     const waitMs = deadlines.first?.key ?? Infinity;
     const alarmMs = alarms.first?.key ?? Infinity;
     const recallMs = Math.min(kept.due.first?.dueMs ?? Infinity, holds.first?.key ?? Infinity);
-    const slotMs =
-      planned.size === 0 ? Infinity : (slots.first?.sinceMs ?? Infinity) + options.slowSpawnMs;
+    const isSlotWanted = planned.size + bare.size + seeded.size > 0;
+    const slowMs = isSlotWanted
+      ? (slots.first?.sinceMs ?? Infinity) + options.slowSpawnMs
+      : Infinity;
+    const slotMs = Math.min(slowMs, beginsAnywayMs(this.#state), nextLookMs(this.#state));
     const closedMs = waiters.size === 0 ? undefined : closingSoon.first?.closedMs;
     const doneMs = (closedMs ?? Infinity) + CLOSING_LIMIT_MS;
     const limitMs = Math.min(overdue.first?.key ?? Infinity, timeLimits.first?.key ?? Infinity);

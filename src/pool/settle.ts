@@ -16,6 +16,9 @@
  *   most from the get's arrival; and all of an instance that has no others for each application
  *   that could have an idle instance's place if there were one. Likewise gets are put off for
  *   instances that are about to say that they are done with a session (closing.ts).
+ * - Where no place is free, a get may have that of another application's spawn that takes so long
+ *   that it may hang; such a spawn joins the pool if there is room when it is ready. Some servers
+ *   share a full pool, too (shares.ts).
  * - Spawns that nobody waits for any more are given up unless they have begun. A slot to begin goes
  *   to the application that has the fewest, and among those to the spawn planned first; but no
  *   application takes one unless it has fewer than are free, so that others find some however long
@@ -27,8 +30,9 @@
  */
 
 import { type Application, type Instance, NO_SETTINGS } from "./application.ts";
-import { CLOSING_LIMIT_MS } from "./closing.ts";
-import { RECALL_LIMIT_MS } from "./kept.ts";
+import { CLOSING_LIMIT_MS, expirePromises } from "./closing.ts";
+import { allotPlaces, cover, hasPlace, mayEvict, maySpawn, slowFor } from "./places.ts";
+import { nextLookMs, takeShares } from "./shares.ts";
 import type { State } from "./state.ts";
 
 /** Settles after an event that was about one application. */
@@ -43,8 +47,14 @@ export function settleAll<O>(state: State<O>, touched: Set<Application<O>>, now:
   for (const application of touched) serve(state, application, now);
   for (const application of touched) cover(state, application, now);
   allotPlaces(state, now);
+  const shared = takeShares(state, now);
+  for (const application of shared) serve(state, application, now);
+  for (const application of shared) cover(state, application, now);
+  if (shared.size > 0) allotPlaces(state, now);
+  for (const application of shared) touched.add(application);
   bindToBusy(state, touched, now);
   shedIdle(state, now);
+  if (state.slow.size > 0) allotPlaces(state, now);
   emptyKept(state, now);
   beginSpawns(state, now);
   const { counters, waiters } = state;
@@ -90,7 +100,8 @@ export function isAnsweredAtOnce<O>(
 /** Whether a get that finds no free instance goes to a busy one, with nothing to wait for first. */
 function bindsAtOnce<O>(state: State<O>, application: Application<O>, now: number): boolean {
   if (application.line.size > 0 || !mayBindToBusy(state, application)) return false;
-  return !hasPlace(state) || !maySpawn(state, application, now);
+  if (!maySpawn(state, application, now)) return true;
+  return !hasPlace(state) && slowFor(state, application) === undefined;
 }
 
 /**
@@ -106,11 +117,13 @@ export function busyAtOnce<O>(
   return bindsAtOnce(state, application, now) ? application.full.first : undefined;
 }
 
-/** Whether gets were held back until now or before, so that they come first. */
-export function isDue<O>({ waiters, holds, closingSoon }: State<O>, now: number): boolean {
+/** Whether something may be due for gets that wait, so that they come first. */
+export function isDue<O>(state: State<O>, now: number): boolean {
+  const { waiters, holds, closingSoon, slow, bare, seeded } = state;
   if (waiters.size === 0) return false;
   const closedMs = closingSoon.first?.closedMs ?? Infinity;
-  return (holds.first?.key ?? Infinity) <= now || closedMs + CLOSING_LIMIT_MS <= now;
+  if ((holds.first?.key ?? Infinity) <= now || closedMs + CLOSING_LIMIT_MS <= now) return true;
+  return (slow.size > 0 && bare.size + seeded.size > 0) || nextLookMs(state) <= now;
 }
 
 /** Lets the longest idle go until max is kept or none is left. */
@@ -158,12 +171,8 @@ export function dropAboveMax<O>(state: State<O>): void {
 
 function soundAlarms<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
   state.kept.expire(touched, now);
-  state.expirePromises(touched, now);
-  const { slots, options } = state;
-  for (let spawn = slots.first; spawn !== undefined; spawn = slots.first) {
-    if (spawn.sinceMs + options.slowSpawnMs > now) break;
-    state.freeSlot(spawn);
-  }
+  expirePromises(state, touched, now);
+  slowDownLate(state, now);
   for (let due = state.holds.first; due !== undefined && due.key <= now; due = state.holds.first) {
     state.holds.remove(due);
     touched.add(due.owner);
@@ -173,6 +182,15 @@ function soundAlarms<O>(state: State<O>, touched: Set<Application<O>>, now: numb
     state.alarms.remove(due);
     touched.add(due.owner);
     state.maybeEmpty.add(due.owner);
+  }
+}
+
+/** Spawns that have taken long give their slots up. */
+export function slowDownLate<O>(state: State<O>, now: number): void {
+  const { slots, options } = state;
+  for (let spawn = slots.first; spawn !== undefined; spawn = slots.first) {
+    if (spawn.sinceMs + options.slowSpawnMs > now) return;
+    state.slowDown(spawn);
   }
 }
 
@@ -219,104 +237,6 @@ function isOwedElsewhere<O>(state: State<O>, application: Application<O>): boole
   return older !== undefined && older.key < line.first.id && !hasPlace(state) && mayEvict(state);
 }
 
-function hasPlace<O>(state: State<O>): boolean {
-  return state.places < state.limits.max;
-}
-
-function mayEvict<O>(state: State<O>): boolean {
-  return state.busy + state.spawning < state.limits.max;
-}
-
-/**
- * Brings an application's planned spawns down to what its gets need, marks which of them are
- * covered, and lines it up for a place if one is not.
- */
-function cover<O>(state: State<O>, application: Application<O>, now: number): void {
-  const { line, failures, getsPerSpawn } = application;
-  const byOutdated = coveredByOutdated(application);
-  const needed = failures.isPaused(now) ? 0 : Math.ceil((line.size - byOutdated) / getsPerSpawn);
-  for (let last = application.planned.last; last !== undefined; last = application.planned.last) {
-    if (application.coming <= needed) break;
-    state.drop(last);
-  }
-  const bySpawns = byOutdated + application.coming * getsPerSpawn;
-  line.cover(bySpawns);
-  holdBack(state, application, bySpawns, now);
-  const waiter = line.firstUncovered;
-  if (waiter !== undefined && maySpawn(state, application, now)) {
-    const isBare = application.count === 0 && application.coming === 0;
-    (isBare ? state.bare : state.seeded).set(application.hunger, waiter.id);
-  } else {
-    application.hunger.heap?.remove(application.hunger);
-  }
-}
-
-/**
- * Marks gets that no spawn is for as covered by the places that recalls and reports will free, one
- * by each. It keeps them from spawning and sharing while they are new: for as long as a recall may
- * take, however many follow each other.
- */
-function holdBack<O>(
-  state: State<O>,
-  application: Application<O>,
-  bySpawns: number,
-  now: number,
-): void {
-  const { line, awaited, hold } = application;
-  if (awaited === 0 && hold.heap === undefined) return;
-  const endsMs = (line.firstUncovered?.arrivedMs ?? -Infinity) + RECALL_LIMIT_MS;
-  if (awaited === 0 || endsMs <= now) {
-    state.holds.remove(hold);
-    return;
-  }
-  line.cover(bySpawns + awaited);
-  state.holds.set(hold, endsMs);
-}
-
-/**
- * Gets at the front of the line that spawns from before a restart are for; almost always 0 without
- * looking.
- */
-function coveredByOutdated<O>(application: Application<O>): number {
-  let covered = 0;
-  for (const spawn of application.outdated) {
-    const most = covered + application.getsPerSpawn;
-    covered = application.line.countBefore(spawn.servesBefore, most);
-  }
-  return covered;
-}
-
-/** Whether its own limit and its failures allow an application one more place. */
-function maySpawn<O>(state: State<O>, application: Application<O>, now: number): boolean {
-  return application.places < state.limitOf(application) && !application.failures.isPaused(now);
-}
-
-/**
- * Gives free places, and those of idle instances, to the longest waiting gets that can use them.
- */
-function allotPlaces<O>(state: State<O>, now: number): void {
-  for (;;) {
-    const application = nextForPlace(state);
-    const waiter = application?.line.firstUncovered;
-    if (application === undefined || waiter === undefined) return;
-    while (!hasPlace(state)) {
-      const instance = state.idle.first;
-      if (instance === undefined) throw new Error("pool: an instance should be idle and none is");
-      state.leave(instance, "leaving", "evicted", now);
-    }
-    state.plan(application, waiter.options, now);
-    cover(state, application, now);
-  }
-}
-
-function nextForPlace<O>(state: State<O>): Application<O> | undefined {
-  const bare = state.bare.first;
-  const seeded = state.seeded.first;
-  if (!hasPlace(state)) return mayEvict(state) ? bare?.owner : undefined;
-  if (bare === undefined || seeded === undefined) return (bare ?? seeded)?.owner;
-  return bare.key < seeded.key ? bare.owner : seeded.owner;
-}
-
 function mayBindToBusy<O>(state: State<O>, application: Application<O>): boolean {
   return !state.limits.useGlobalQueue && application.full.size > 0 && application.spawning === 0;
 }
@@ -349,9 +269,20 @@ function beginSpawns<O>(state: State<O>, now: number): void {
     const application = state.turns.first?.owner;
     const spawn = application?.planned.first;
     if (application === undefined || spawn === undefined) return;
-    if (application.slots >= state.options.spawnsAtOnce - state.slots.size) return;
-    state.begin(spawn, now);
+    const hasSlot = application.slots < state.options.spawnsAtOnce - state.slots.size;
+    if (!hasSlot && beginsAnywayMs(state) > now) return;
+    state.begin(spawn, hasSlot, now);
   }
+}
+
+/**
+ * When the first planned spawn of an application without a slot has waited so long for one that it
+ * begins without: others hang. Infinity: none ever does.
+ */
+export function beginsAnywayMs<O>({ turns, options }: State<O>): number {
+  const first = turns.first?.owner;
+  if (first === undefined || first.slots > 0) return Infinity;
+  return (first.planned.first?.sinceMs ?? Infinity) + (options.shareAfterMs ?? Infinity);
 }
 
 /** Whether an application's gets have only its last error to expect for now. */

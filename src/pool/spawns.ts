@@ -23,36 +23,51 @@ export function becomeReady<O>(
 ): Instance<O> {
   const { application } = spawn;
   const isOutdated = spawn.order.list === application.outdated;
+  const { isPlaced } = spawn;
   state.end(spawn);
   state.counters.spawnsDone++;
   const instance = state.newInstance(spawn, ready, now);
   if (isOutdated) {
-    serveOutdated(state, spawn, instance, now);
-  } else {
-    application.lastConcurrency = ready.concurrency;
-    application.failures.reset();
+    // Only gets from before the restart or clear have a use for it.
+    serveOutside(state, instance, "outdated", spawn.servesBefore, now);
+    return instance;
+  }
+  application.lastConcurrency = ready.concurrency;
+  application.failures.reset();
+  if (isPlaced || findRoom(state, application, now)) {
     state.move(instance, "pooled");
     serveReady(state, application, now);
+  } else {
+    serveOutside(state, instance, "excess", Infinity, now);
   }
   return instance;
 }
 
-/**
- * A restart or clear has come since the spawn began: only gets from before have a use for the
- * instance.
- */
-function serveOutdated<O>(
+/** Makes room for an instance whose place another has. @returns whether there is some. */
+function findRoom<O>(state: State<O>, application: Application<O>, now: number): boolean {
+  const { idle, limits } = state;
+  if (state.places < limits.max) return true;
+  if (application.line.size === 0 || state.places > limits.max || idle.first === undefined) {
+    return false;
+  }
+  state.leave(idle.first, "leaving", "evicted", now);
+  return true;
+}
+
+/** Gives an instance outside the pool to gets from before `servesBefore`; then it goes. */
+function serveOutside<O>(
   state: State<O>,
-  spawn: Spawn<O>,
   instance: Instance<O>,
+  reason: "outdated" | "excess",
+  servesBefore: number,
   now: number,
 ): void {
-  const { line } = spawn.application;
-  instance.reason = "outdated";
+  const { line } = instance.application;
+  instance.reason = reason;
   state.move(instance, "leaving");
   while (instance.open < instance.concurrency) {
     const waiter = line.first;
-    if (waiter === undefined || waiter.id >= spawn.servesBefore) break;
+    if (waiter === undefined || waiter.id >= servesBefore) break;
     state.dequeue(waiter);
     state.grant(waiter, instance, now);
   }

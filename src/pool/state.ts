@@ -14,10 +14,11 @@ import {
   type Standing,
   Waiter,
 } from "./application.ts";
-import { CLOSING_LIMIT_MS, promisedBy } from "./closing.ts";
+import { promise, promisedBy, promiseNothing } from "./closing.ts";
 import { newCounters } from "./counters.ts";
 import { Heap, HeapEntry } from "./heap.ts";
 import { KeptSessions } from "./kept.ts";
+import { limitTime } from "./overdue.ts";
 import { List } from "./list.ts";
 import type {
   Effect,
@@ -58,6 +59,12 @@ export class State<O> {
   readonly planned = new List<Spawn<O>>();
   /** Spawns that hold a slot, oldest first. */
   readonly slots = new List<Spawn<O>>();
+  /** Spawns that have a place and had a slot for so long that they may hang, oldest first. */
+  readonly slow = new List<Spawn<O>>();
+  /** Spawns under way whose places others have. */
+  unplaced = 0;
+  /** When it was looked last who has less than his share. */
+  lookedForSharesMs = -Infinity;
   /** Applications with a planned spawn: fewest slots first, then first planned. */
   readonly turns = new Heap<Application<O>>();
   outdatedSpawns = 0;
@@ -105,13 +112,14 @@ export class State<O> {
     this.options = options;
   }
 
+  /** Spawns that have a place. */
   get spawning(): number {
-    return this.planned.size + this.begun.size;
+    return this.planned.size + this.begun.size - this.unplaced;
   }
 
   /** What max is compared with: instances and those that are to be. */
   get places(): number {
-    return this.count + this.planned.size + this.begun.size;
+    return this.count + this.spawning;
   }
 
   takeEffects(): readonly Effect<O>[] {
@@ -172,7 +180,7 @@ export class State<O> {
       instance: instance.id,
     });
     if (waiter.kept) this.kept.opened(session, now);
-    else this.#limit(session, now);
+    else limitTime(this, session, now);
   }
 
   newInstance(spawn: Spawn<O>, ready: Ready, now: number): Instance<O> {
@@ -186,7 +194,7 @@ export class State<O> {
   move(instance: Instance<O>, standing: Standing): void {
     this.#take(instance);
     instance.standing = standing;
-    if (standing !== "pooled") this.#promiseNothing(instance);
+    if (standing !== "pooled") promiseNothing(instance);
     this.#put(instance);
     if (instance.keeping !== undefined) this.kept.refile(instance.keeping, true);
   }
@@ -199,21 +207,11 @@ export class State<O> {
     instance.long += long;
     if (instance.reportsDone) {
       instance.undone += undone;
-      if (instance.closing === 0) this.#promiseNothing(instance);
-      else if (open < undone && instance.standing === "pooled") this.#promise(instance, now);
+      if (instance.closing === 0) promiseNothing(instance);
+      else if (open < undone && instance.standing === "pooled") promise(this, instance, now);
     }
     this.#put(instance);
     if (instance.keeping !== undefined) this.kept.refile(instance.keeping, true);
-  }
-
-  /** No longer waits for instances that have not said `done` in time. */
-  expirePromises(touched: Set<Application<O>>, now: number): void {
-    for (let late = this.closingSoon.first; late !== undefined; late = this.closingSoon.first) {
-      if (late.closedMs + CLOSING_LIMIT_MS > now) return;
-      late.application.promised -= late.promised;
-      this.#promiseNothing(late);
-      touched.add(late.application);
-    }
   }
 
   /** Takes an instance out of the pool; it goes at once, or when its last session has ended. */
@@ -247,20 +245,9 @@ export class State<O> {
     this.#effects.push({ kind: "retire", instance: instance.id, reason: instance.reason });
   }
 
-  /** Gives an instance up: its process is ended whatever it is doing. */
-  giveUp(instance: Instance<O>, what: string | undefined, now: number): void {
-    if (instance.overdue !== undefined) this.overdue.remove(instance.overdue.turn);
-    if (instance.isGivenUp || instance.standing === "dead") return;
-    instance.isGivenUp = true;
-    this.#effects.push({ kind: "giveUp", instance: instance.id, what });
-    if (instance.standing === "pooled") this.leave(instance, "leaving", "overdue", now);
-  }
-
-  #limit(session: Session<O>, now: number): void {
-    const { requestMs = this.options.requestMs ?? 0 } = session.instance.application.settings;
-    if (requestMs === 0) return;
-    session.limit = new HeapEntry(session);
-    this.timeLimits.set(session.limit, now + requestMs);
+  /** The process of an instance is to be ended whatever it is doing. */
+  endProcess(instance: InstanceId, what: string | undefined): void {
+    this.#effects.push({ kind: "giveUp", instance, what });
   }
 
   /** Takes a place for a new instance. */
@@ -280,13 +267,16 @@ export class State<O> {
     this.maybeEmpty.add(spawn.application);
   }
 
-  begin(spawn: Spawn<O>, now: number): void {
+  /** @param hasSlot whether it takes one of the slots, or has waited for one for too long. */
+  begin(spawn: Spawn<O>, hasSlot: boolean, now: number): void {
     const { application } = spawn;
     this.planned.remove(spawn.turn);
     application.planned.remove(spawn.order);
     application.begun.pushBack(spawn.order);
-    this.slots.pushBack(spawn.turn);
-    application.slots++;
+    if (hasSlot) {
+      this.slots.pushBack(spawn.turn);
+      application.slots++;
+    }
     this.#queueForSlot(application);
     const id = this.#nextSpawn++ as SpawnId;
     spawn.id = id;
@@ -298,8 +288,21 @@ export class State<O> {
     this.#effects.push({ kind: "spawn", spawn: id, root, options: spawn.options });
   }
 
-  /** Gives the slot of a begun spawn up, if it still has it. */
-  freeSlot(spawn: Spawn<O>): void {
+  /** A spawn takes so long that it may hang: it gives its slot up. */
+  slowDown(spawn: Spawn<O>): void {
+    this.#freeSlot(spawn);
+    if (spawn.isPlaced) this.slow.pushBack(spawn.turn);
+  }
+
+  /** A spawn under way gives its place to another. */
+  unplace(spawn: Spawn<O>): void {
+    if (spawn.turn.list === this.slow) this.slow.remove(spawn.turn);
+    spawn.isPlaced = false;
+    spawn.application.unplaced++;
+    this.unplaced++;
+  }
+
+  #freeSlot(spawn: Spawn<O>): void {
     if (spawn.turn.list !== this.slots) return;
     this.slots.remove(spawn.turn);
     spawn.application.slots--;
@@ -308,7 +311,12 @@ export class State<O> {
 
   /** A begun spawn has ended, well or not. */
   end(spawn: Spawn<O>): void {
-    this.freeSlot(spawn);
+    this.#freeSlot(spawn);
+    if (spawn.turn.list === this.slow) this.slow.remove(spawn.turn);
+    if (!spawn.isPlaced) {
+      this.unplaced--;
+      spawn.application.unplaced--;
+    }
     if (spawn.id !== undefined) this.begun.delete(spawn.id);
     if (spawn.order.list === spawn.application.outdated) this.outdatedSpawns--;
     spawn.order.list?.remove(spawn.order);
@@ -339,19 +347,6 @@ export class State<O> {
     const { first } = planned;
     if (first === undefined) this.turns.remove(turn);
     else this.turns.set(turn, slots * SLOT_WEIGHT + first.number);
-  }
-
-  /** Another session was closed before its end was reported: the report is likely under way. */
-  #promise(instance: Instance<O>, now: number): void {
-    const { closingSoon } = instance;
-    closingSoon.list?.remove(closingSoon);
-    this.closingSoon.pushBack(closingSoon);
-    instance.closedMs = now;
-  }
-
-  #promiseNothing(instance: Instance<O>): void {
-    instance.closingSoon.list?.remove(instance.closingSoon);
-    instance.promised = 0;
   }
 
   #take(instance: Instance<O>): void {

@@ -34,6 +34,11 @@ export interface PoolOptions {
   readonly maxWaitMs: number;
   /** So many gets may wait, of all applications; 0: any number. */
   readonly maxQueue: number;
+  /**
+   * An application whose get has waited so long for a place is given one of another that has more
+   * than its share; absent: never.
+   */
+  readonly shareAfterMs?: number;
   /** How long an instance may go on with a request whose client has left; 0: no limit. */
   readonly abandonMs?: number;
   /** How long a session that is not kept may be open; 0: no limit. */
@@ -43,7 +48,10 @@ export interface PoolOptions {
    * has fewer than are free.
    */
   readonly spawnsAtOnce: number;
-  /** A spawn that takes longer has no slot any more: it may hang. Infinity: it always has. */
+  /**
+   * A spawn that takes longer may hang: it has no slot any more, and its place is another's who can
+   * use it. Infinity: never.
+   */
   readonly slowSpawnMs: number;
   /** How long an application whose spawns fail again and again is left alone; absent: never. */
   readonly failurePause?: { readonly firstMs: number; readonly maxMs: number } | undefined;
@@ -55,6 +63,8 @@ export interface ApplicationSettings {
   readonly maxInstances?: number | undefined;
   /** So many gets of it may wait; 0: any number. */
   readonly maxQueue?: number | undefined;
+  /** Its share of the places, beside those of others: 1 if absent. */
+  readonly weight?: number | undefined;
   readonly abandonMs?: number | undefined;
   readonly requestMs?: number | undefined;
 }

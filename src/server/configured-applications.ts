@@ -24,9 +24,9 @@ export interface ConfiguredApplication {
  * instances: the processes of a spawn server are not ours to end.
  */
 export function poolSettings(options: InstanceOptions, isBuiltin: boolean): ApplicationSettings {
-  const { maxInstances, maxQueue, abandonTimeoutMs, requestTimeoutMs } = options;
+  const { maxInstances, maxQueue, weight, abandonTimeoutMs, requestTimeoutMs } = options;
   const times = { abandonMs: abandonTimeoutMs, requestMs: requestTimeoutMs };
-  return { maxInstances, maxQueue, ...(isBuiltin ? times : {}) };
+  return { maxInstances, maxQueue, weight, ...(isBuiltin ? times : {}) };
 }
 
 export class ConfiguredApplications {

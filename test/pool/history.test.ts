@@ -5,7 +5,7 @@ import { expect, test } from "bun:test";
 import { History } from "./history.ts";
 
 const STEPS = 150;
-const histories = Number(process.env["POOL_HISTORIES"] ?? 150);
+const histories = Number(process.env["POOL_HISTORIES"] ?? 100);
 const seedOf = process.env["POOL_SEED"];
 const seeds =
   seedOf === undefined ? Array.from({ length: histories }, (_, n) => n + 1) : [Number(seedOf)];

@@ -53,6 +53,7 @@ export class History {
       maxWaitMs: this.#pick([0, 0, 60]),
       maxQueue: this.#pick([0, 0, 3]),
       abandonMs: this.#pick([0, 40, 300]),
+      ...(this.#random(2) === 0 ? {} : { shareAfterMs: this.#pick([20, 100]) }),
       requestMs: this.#pick([0, 0, 0, 100]),
       spawnsAtOnce: this.#pick([1, 2, 4, 5]),
       slowSpawnMs: this.#pick([Infinity, 15, 200]),
@@ -287,6 +288,7 @@ export class History {
     const settings = {
       maxInstances: this.#random(4),
       maxQueue: this.#pick([undefined, 0, 2]),
+      weight: this.#pick([undefined, 1, 2, 5]),
       abandonMs: this.#pick([undefined, undefined, 0, 60]),
       requestMs: this.#pick([undefined, undefined, 0, 50]),
     };

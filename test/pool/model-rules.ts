@@ -16,6 +16,8 @@ import {
   taken,
 } from "./model-state.ts";
 
+const weight = ({ settings }: App) => settings.weight ?? 1;
+
 export class RulesModel extends FailureModel {
   protected gets = 0;
   #spawnIds = 0;
@@ -32,6 +34,21 @@ export class RulesModel extends FailureModel {
       const free = best(this.pooled(get.app).filter(isFree));
       if (this.spawnsOf(get.app).length > 0 && free !== undefined) this.grant(get, free);
     }
+    do this.#serveAll();
+    while (this.#takeShares());
+    while (byArrival(this.waiting).some((get) => this.#share(get))) {
+      // One after the other.
+    }
+    this.shedIdle();
+    if (this.begun().some(this.isSlow)) this.#serveAll();
+    this.emptyKept();
+    for (let next = this.#nextToBegin(); next !== undefined; next = this.#nextToBegin()) {
+      this.#begin(next);
+    }
+    this.apps = this.apps.filter((app) => !this.#isForgettable(app));
+  }
+
+  #serveAll(): void {
     do {
       for (const app of this.apps) {
         const needed = this.isPaused(app) ? 0 : this.#spawnsNeeded(app);
@@ -39,15 +56,6 @@ export class RulesModel extends FailureModel {
         this.recallForLine(app);
       }
     } while (byArrival(this.waiting).some((get) => this.#serve(get)));
-    while (byArrival(this.waiting).some((get) => this.#share(get))) {
-      // One after the other.
-    }
-    this.shedIdle();
-    this.emptyKept();
-    for (let next = this.#nextToBegin(); next !== undefined; next = this.#nextToBegin()) {
-      this.#begin(next);
-    }
-    this.apps = this.apps.filter((app) => !this.#isForgettable(app));
   }
 
   /** Rules 2 to 5 for a waiting get; whether anything happened. */
@@ -66,13 +74,98 @@ export class RulesModel extends FailureModel {
       const held = this.held(app);
       const free = this.uncovered(app).filter((other) => !held.includes(other));
       if (free.length === 0) return false;
-      return mayGrow && this.allPlaces() < max && free[0] === get && this.#plan(get);
+      if (!mayGrow || free[0] !== get) return false;
+      return (this.allPlaces() < max || this.#takeSlow(app)) && this.#plan(get);
     }
-    if (isCovered || !mayGrow || this.busy + this.spawns.length >= max) return false;
+    if (isCovered || !mayGrow) return false;
+    if (this.busy + this.placedSpawns().length >= max) {
+      return this.#takeSlow(app) && this.#plan(get);
+    }
     for (const instance of this.idle()) {
       if (this.allPlaces() >= max) this.letGo(instance, "evicted");
     }
     return this.#plan(get);
+  }
+
+  #takeSlow(app: App): boolean {
+    const slow = this.#slowFor(app);
+    if (slow !== undefined) slow.isPlaced = false;
+    return slow !== undefined;
+  }
+
+  /** The oldest spawn of another application that may hang, if its place makes room. */
+  #slowFor(app: App): ModelSpawn | undefined {
+    const { max } = this.limits;
+    if (this.allPlaces() > max || this.spawns.length - this.placedSpawns().length >= max) {
+      return undefined;
+    }
+    return this.begun()
+      .filter((spawn) => spawn.isPlaced && spawn.app !== app && this.isSlow(spawn))
+      .toSorted((a, b) => a.begunAtMs - b.begunAtMs || (a.id ?? 0) - (b.id ?? 0))[0];
+  }
+
+  /** Places for those who have waited for one and have less than their share. */
+  #takeShares(): boolean {
+    const { shareAfterMs } = this.options;
+    const { max } = this.limits;
+    if (shareAfterMs === undefined) return false;
+    const hungry = this.hungry();
+    const isDue = ({ arrivedAt }: ModelGet) => arrivedAt + shareAfterMs <= this.now;
+    if (this.now < this.lookedAt + 100 || !hungry.some(isDue)) return false;
+    this.lookedAt = this.now;
+    for (const get of hungry.filter(isDue)) {
+      if (this.allPlaces() === max && this.#takeFromOther(get.app, shareAfterMs)) this.#plan(get);
+    }
+    return true;
+  }
+
+  #takeFromOther(app: App, shareAfterMs: number): boolean {
+    const mine = (this.placed(app) + 1) / weight(app);
+    const owing = this.apps.filter((other) => {
+      if (other === app || this.placed(other) === 0) return false;
+      return this.placed(app) === 0 || (this.placed(other) - 1) / weight(other) >= mine;
+    });
+    return owing
+      .toSorted((a, b) => this.placed(b) / weight(b) - this.placed(a) / weight(a))
+      .some((other) => this.#freePlace(other, this.now - shareAfterMs));
+  }
+
+  #freePlace(other: App, since: number): boolean {
+    const { max } = this.limits;
+    const planned = this.planned().findLast(({ app }) => app === other);
+    if (planned !== undefined && planned.sinceAt <= since) {
+      this.removeSpawn(planned);
+      return true;
+    }
+    const old = this.pooled(other).filter(({ readyAt }) => readyAt <= since);
+    const instance = best(old.filter(isFree)) ?? best(old);
+    const isIdle = instance !== undefined && taken(instance) === 0;
+    const unplaced = this.spawns.length - this.placedSpawns().length;
+    const spawn = this.begun()
+      .filter(({ app, isPlaced, sinceAt }) => app === other && isPlaced && sinceAt <= since)
+      .toSorted(
+        (a, b) => Number(isOutdated(b)) - Number(isOutdated(a)) || (a.id ?? 0) - (b.id ?? 0),
+      )[0];
+    if (!isIdle && spawn !== undefined && unplaced < max) {
+      spawn.isPlaced = false;
+      return true;
+    }
+    if (instance === undefined || (!isIdle && this.leaving >= max)) return false;
+    instance.standing = "leaving";
+    instance.reason = "evicted";
+    this.recallAll(instance);
+    if (instance.sessions.length === 0) this.letGo(instance, "evicted");
+    return true;
+  }
+
+  /** Room for an instance whose place another has. */
+  protected findRoom(app: App): boolean {
+    const { max } = this.limits;
+    if (this.allPlaces() < max) return true;
+    const [idle] = this.idle();
+    if (this.line(app).length === 0 || this.allPlaces() > max || idle === undefined) return false;
+    this.letGo(idle, "evicted");
+    return true;
   }
 
   /** A busy instance for the first in line, if recalls are not for all of its line. */
@@ -90,7 +183,8 @@ export class RulesModel extends FailureModel {
     if (this.isPaused(app) && instances.length === 0) return true;
     if (this.limits.useGlobalQueue || this.line(app).length > 0) return false;
     if (instances.length === 0 || this.spawnsOf(app).length > 0) return false;
-    const isFull = this.allPlaces() >= this.limits.max || this.places(app) >= this.limit(app);
+    const hasPlace = this.allPlaces() < this.limits.max || this.#slowFor(app) !== undefined;
+    const isFull = !hasPlace || this.places(app) >= this.limit(app);
     return isFull || this.isPaused(app);
   }
 
@@ -115,6 +209,9 @@ export class RulesModel extends FailureModel {
       options,
       beganAt: 0,
       begunAtMs: 0,
+      sinceAt: this.now,
+      isPlaced: true,
+      hasSlot: false,
       servesBefore: Infinity,
     });
     return true;
@@ -124,13 +221,17 @@ export class RulesModel extends FailureModel {
   #nextToBegin(): ModelSpawn | undefined {
     const has = (app: App) => this.slots().filter((spawn) => spawn.app === app).length;
     const free = this.options.spawnsAtOnce - this.slots().length;
-    return this.planned()
-      .filter(({ app }) => has(app) < free)
-      .toSorted((a, b) => has(a.app) - has(b.app))[0];
+    const { shareAfterMs = Infinity } = this.options;
+    const next = this.planned().toSorted((a, b) => has(a.app) - has(b.app))[0];
+    if (next === undefined) return undefined;
+    next.hasSlot = has(next.app) < free;
+    const isLate = has(next.app) === 0 && next.sinceAt + shareAfterMs <= this.now;
+    return next.hasSlot || isLate ? next : undefined;
   }
 
   #begin(spawn: ModelSpawn): void {
     spawn.begunAtMs = this.now;
+    spawn.sinceAt = this.now;
     spawn.id = this.#spawnIds++;
     spawn.beganAt = this.gets;
     this.say("spawn", spawn.id, spawn.app.root, spawn.options);

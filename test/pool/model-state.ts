@@ -58,6 +58,11 @@ export interface ModelSpawn {
   /** Ids from here on arrived after it began. */
   beganAt: number;
   begunAtMs: number;
+  /** When it was planned or began. */
+  sinceAt: number;
+  /** Whether it counts for max, and whether it takes a slot. */
+  isPlaced: boolean;
+  hasSlot: boolean;
   /** Ids from here on arrived after a restart or clear. */
   servesBefore: number;
 }
@@ -92,6 +97,7 @@ export class ModelState {
   /** Those with a session. */
   granted: ModelGet[] = [];
   pendingRestarts: App[] = [];
+  lookedAt = -Infinity;
   effects: string[] = [];
   protected uses = 0;
 
@@ -125,7 +131,7 @@ export class ModelState {
       count: this.count,
       active: this.active,
       leaving: this.leaving,
-      spawning: this.spawns.length,
+      spawning: this.placedSpawns().length,
       waiting: this.waiting.length,
       sessions: this.granted.length,
       applications: this.apps
@@ -154,9 +160,10 @@ export class ModelState {
       ...this.instances.map((it) =>
         it.standing === "dead" || it.isGivenUp ? Infinity : it.lookAt,
       ),
-      ...(this.planned().length > 0 ? this.slots().map(({ begunAtMs }) => begunAtMs) : []).map(
-        (begunAtMs) => begunAtMs + this.options.slowSpawnMs,
-      ),
+      ...(this.planned().length + this.hungry().length > 0
+        ? this.slots().map(({ begunAtMs }) => begunAtMs)
+        : []
+      ).map((begunAtMs) => begunAtMs + this.options.slowSpawnMs),
     );
   }
 
@@ -211,13 +218,20 @@ export class ModelState {
   protected line = (app: App) => byArrival(this.waiting.filter((get) => get.app === app));
   protected begun = () => this.spawns.filter(({ id }) => id !== undefined);
   protected slots(): ModelSpawn[] {
-    return this.begun().filter(({ begunAtMs }) => begunAtMs + this.options.slowSpawnMs > this.now);
+    return this.begun().filter((spawn) => spawn.hasSlot && !this.isSlow(spawn));
   }
+
+  protected isSlow = ({ begunAtMs, hasSlot }: ModelSpawn) =>
+    hasSlot && begunAtMs + this.options.slowSpawnMs <= this.now;
+
+  protected placedSpawns = () => this.spawns.filter(({ isPlaced }) => isPlaced);
+  protected placed = (app: App) =>
+    this.pooled(app).length + this.spawnsOf(app).filter(({ isPlaced }) => isPlaced).length;
 
   protected planned = () => this.spawns.filter(({ id }) => id === undefined);
   protected spawnsOf = (app: App) => this.spawns.filter((spawn) => spawn.app === app);
   protected coming = (app: App) => this.spawnsOf(app).filter((spawn) => !isOutdated(spawn));
-  protected allPlaces = () => this.count + this.spawns.length;
+  protected allPlaces = () => this.count + this.placedSpawns().length;
   protected places = (app: App) => this.pooled(app).length + this.spawnsOf(app).length;
 
   /** The gets of an instance's open sessions, longest open first. */
@@ -273,6 +287,16 @@ export class ModelState {
     instance.standing === "pooled" &&
     closingOf(instance) > 0 &&
     instance.closedAt + RECALL_MS > this.now;
+
+  /** The gets that wait for a place: the first of each application that no spawn is for. */
+  protected hungry(): ModelGet[] {
+    return byArrival(this.waiting).filter((get) => {
+      const { app } = get;
+      if (this.isPaused(app) || this.places(app) >= this.limit(app)) return false;
+      const held = this.held(app);
+      return this.uncovered(app).find((other) => !held.includes(other)) === get;
+    });
+  }
 
   protected limit(app: App): number {
     return Math.min(this.limits.maxPerApp || Infinity, app.maxInstances || Infinity);

@@ -66,6 +66,7 @@ export class Model extends RulesModel {
     const spawn = this.takeSpawn(id);
     const { app } = spawn;
     const isLate = isOutdated(spawn);
+    const isOutside = isLate || !(spawn.isPlaced || this.findRoom(app));
     const instance: ModelInstance = {
       id: this.#instanceIds++,
       app,
@@ -80,8 +81,8 @@ export class Model extends RulesModel {
       leastClosing: 0,
       lookAt: Infinity,
       isGivenUp: false,
-      standing: isLate ? "leaving" : "pooled",
-      reason: "outdated",
+      standing: isOutside ? "leaving" : "pooled",
+      reason: isLate ? "outdated" : "excess",
       used: ++this.uses,
       usedAt: this.now,
       served: 0,

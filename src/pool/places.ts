@@ -1,0 +1,127 @@
+/**
+ * Who is given a place for a new instance: which gets need one, and who is next when one is free or
+ * can be freed. The rules are those of settle.ts, which says when.
+ */
+
+import type { Application, Spawn } from "./application.ts";
+import { RECALL_LIMIT_MS } from "./kept.ts";
+import { hungryInOrder } from "./shares.ts";
+import type { State } from "./state.ts";
+
+export function hasPlace<O>(state: State<O>): boolean {
+  return state.places < state.limits.max;
+}
+
+export function mayEvict<O>(state: State<O>): boolean {
+  return state.busy + state.spawning < state.limits.max;
+}
+
+/**
+ * Brings an application's planned spawns down to what its gets need, marks which of them are
+ * covered, and lines it up for a place if one is not.
+ */
+export function cover<O>(state: State<O>, application: Application<O>, now: number): void {
+  const { line, failures, getsPerSpawn } = application;
+  const byOutdated = coveredByOutdated(application);
+  const needed = failures.isPaused(now) ? 0 : Math.ceil((line.size - byOutdated) / getsPerSpawn);
+  for (let last = application.planned.last; last !== undefined; last = application.planned.last) {
+    if (application.coming <= needed) break;
+    state.drop(last);
+  }
+  const bySpawns = byOutdated + application.coming * getsPerSpawn;
+  line.cover(bySpawns);
+  holdBack(state, application, bySpawns, now);
+  const waiter = line.firstUncovered;
+  if (waiter !== undefined && maySpawn(state, application, now)) {
+    const isBare = application.count === 0 && application.coming === 0;
+    (isBare ? state.bare : state.seeded).set(application.hunger, waiter.id);
+  } else {
+    application.hunger.heap?.remove(application.hunger);
+  }
+}
+
+/**
+ * Marks gets that no spawn is for as covered by the places that recalls and reports will free, one
+ * by each. It keeps them from spawning and sharing while they are new: for as long as a recall may
+ * take, however many follow each other.
+ */
+function holdBack<O>(
+  state: State<O>,
+  application: Application<O>,
+  bySpawns: number,
+  now: number,
+): void {
+  const { line, awaited, hold } = application;
+  if (awaited === 0 && hold.heap === undefined) return;
+  const endsMs = (line.firstUncovered?.arrivedMs ?? -Infinity) + RECALL_LIMIT_MS;
+  if (awaited === 0 || endsMs <= now) {
+    state.holds.remove(hold);
+    return;
+  }
+  line.cover(bySpawns + awaited);
+  state.holds.set(hold, endsMs);
+}
+
+/**
+ * Gets at the front of the line that spawns from before a restart are for; almost always 0 without
+ * looking.
+ */
+function coveredByOutdated<O>(application: Application<O>): number {
+  let covered = 0;
+  for (const spawn of application.outdated) {
+    const most = covered + application.getsPerSpawn;
+    covered = application.line.countBefore(spawn.servesBefore, most);
+  }
+  return covered;
+}
+
+/** Whether its own limit and its failures allow an application one more place. */
+export function maySpawn<O>(state: State<O>, application: Application<O>, now: number): boolean {
+  return application.places < state.limitOf(application) && !application.failures.isPaused(now);
+}
+
+/**
+ * Gives free places, and those of idle instances, to the longest waiting gets that can use them.
+ */
+export function allotPlaces<O>(state: State<O>, now: number): void {
+  for (;;) {
+    const application = nextForPlace(state);
+    const waiter = application?.line.firstUncovered;
+    if (application === undefined || waiter === undefined) return;
+    const slow =
+      hasPlace(state) || isOwedIdle(state, application) ? undefined : slowFor(state, application);
+    if (slow !== undefined) state.unplace(slow);
+    while (!hasPlace(state)) {
+      const instance = state.idle.first;
+      if (instance === undefined) throw new Error("pool: an instance should be idle and none is");
+      state.leave(instance, "leaving", "evicted", now);
+    }
+    state.plan(application, waiter.options, now);
+    cover(state, application, now);
+  }
+}
+
+function nextForPlace<O>(state: State<O>): Application<O> | undefined {
+  const bare = state.bare.first;
+  const seeded = state.seeded.first;
+  if (!hasPlace(state)) {
+    if (state.slow.size === 0) return mayEvict(state) ? bare?.owner : undefined;
+    const canHave = (application: Application<O>) =>
+      isOwedIdle(state, application) || slowFor(state, application) !== undefined;
+    return hungryInOrder(state).find(canHave);
+  }
+  if (bare === undefined || seeded === undefined) return (bare ?? seeded)?.owner;
+  return bare.key < seeded.key ? bare.owner : seeded.owner;
+}
+
+/** Whether an application may have an idle instance let go for its get. */
+function isOwedIdle<O>(state: State<O>, { hunger }: Application<O>): boolean {
+  return hunger.heap === state.bare && mayEvict(state);
+}
+
+/** The oldest spawn that may hang, of another application, if its place makes room. */
+export function slowFor<O>(state: State<O>, application: Application<O>): Spawn<O> | undefined {
+  if (state.places > state.limits.max || state.unplaced >= state.limits.max) return undefined;
+  for (const spawn of state.slow) if (spawn.application !== application) return spawn;
+  return undefined;
+}

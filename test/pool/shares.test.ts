@@ -1,0 +1,142 @@
+// A full pool is shared: places of those who have most, and of spawns that take long.
+
+import { describe, expect, test } from "bun:test";
+import { Scene } from "./scene.ts";
+
+const shared = { shareAfterMs: 1000 };
+
+/** A pool that one application has filled, with a get waiting for each of its instances. */
+function flooded(max: number, options = {}): Scene {
+  const scene = new Scene({ max, useGlobalQueue: true }, { ...shared, ...options });
+  for (let get = 0; get < max; get++) scene.get("/a");
+  for (let spawn = 0; spawn < max; spawn++) scene.spawned(spawn);
+  for (let get = 0; get < max; get++) scene.get("/a");
+  scene.now = 1000;
+  return scene;
+}
+
+describe("an application that finds the pool full of busy instances of another", () => {
+  test("is given the place of one after a second, which leaves after its session", () => {
+    const scene = flooded(3);
+    scene.get("/b");
+    scene.now = 1999;
+    expect(scene.tick()).toEqual([]);
+    // It was looked just now, for those of the application that has more than its share.
+    expect(scene.pool.nextDeadline()).toBe(2099);
+    scene.now = 2099;
+    expect(scene.tick()).toEqual(["spawn s3 /b"]);
+    expect(scene.sums()).toEqual([2, 2, 4, 1, 1]);
+    expect(scene.spawned(3)).toEqual(["grant g6 i3"]);
+    expect(scene.close(2)).toEqual(["retire i2 evicted"]);
+  });
+
+  test("never is where the server was not asked to share", () => {
+    const scene = flooded(3, { shareAfterMs: undefined });
+    scene.get("/b");
+    scene.now = 100_000;
+    expect(scene.tick()).toEqual([]);
+  });
+
+  test("has half of the places in the end, if it waits for as many", () => {
+    const scene = flooded(6);
+    for (let get = 0; get < 6; get++) scene.get("/b");
+    for (let round = 0; round < 100; round++) {
+      scene.now += 100;
+      scene.tick();
+    }
+    expect(scene.snapshot().applications[1]?.spawns).toHaveLength(3);
+  });
+
+  test("has as many as its weight says", () => {
+    const scene = flooded(6);
+    scene.configure("/b", { weight: 2 });
+    for (let get = 0; get < 6; get++) scene.get("/b");
+    for (let round = 0; round < 100; round++) {
+      scene.now += 100;
+      scene.tick();
+    }
+    expect(scene.snapshot().applications[1]?.spawns).toHaveLength(4);
+  });
+
+  test("waits while as many as max finish outside the pool", () => {
+    const scene = flooded(1);
+    scene.get("/b");
+    scene.now = 2000;
+    scene.tick();
+    scene.spawned(1);
+    scene.now = 3000;
+    expect(scene.tick()).toEqual([]);
+    expect(scene.close(0)).toEqual(["retire i0 evicted"]);
+    scene.now = 3100;
+    expect(scene.tick()).toEqual(["spawn s2 /a"]);
+  });
+});
+
+test("those who hang in their starts lose a place to who has none", () => {
+  const scene = new Scene({ max: 2 }, { ...shared, slowSpawnMs: 10_000 });
+  scene.get("/a");
+  scene.get("/b");
+  scene.get("/c");
+  scene.now = 1000;
+  expect(scene.tick()).toEqual(["spawn s2 /c"]);
+  expect(scene.spawned(2)).toEqual(["grant g2 i0"]);
+  expect(scene.sums()).toEqual([1, 1, 2, 1, 0]);
+});
+
+test("a spawn that has waited a second for its turn begins, if its application has none", () => {
+  const scene = new Scene({}, { ...shared, spawnsAtOnce: 1 });
+  scene.get("/a");
+  scene.get("/a");
+  expect(scene.get("/b")).toEqual([]);
+  expect(scene.pool.nextDeadline()).toBe(1000);
+  scene.now = 1000;
+  expect(scene.tick()).toEqual(["spawn s1 /b"]);
+});
+
+/** The start of one application hangs, and the get of another waits. */
+function hanging(): Scene {
+  const scene = new Scene({ max: 1, useGlobalQueue: true }, { slowSpawnMs: 10_000 });
+  scene.get("/slow");
+  scene.now = 1;
+  scene.get("/b");
+  return scene;
+}
+
+describe("a spawn that has taken ten seconds", () => {
+  test("gives its place to a get of another application", () => {
+    const scene = hanging();
+    expect(scene.pool.nextDeadline()).toBe(10_000);
+    scene.now = 10_000;
+    expect(scene.tick()).toEqual(["spawn s1 /b"]);
+    expect(scene.sums()).toEqual([0, 0, 2, 1, 0]);
+    expect(scene.spawned(1)).toEqual(["grant g1 i0"]);
+  });
+
+  test("joins the pool when it is ready, if an idle instance can make room", () => {
+    const scene = hanging();
+    scene.now = 10_000;
+    scene.tick();
+    scene.spawned(1);
+    scene.close(1);
+    expect(scene.spawned(0)).toEqual(["retire i0 evicted", "grant g0 i1"]);
+    expect(scene.sums()).toEqual([1, 1, 0, 0, 0]);
+  });
+
+  test("serves who has waited for it outside the pool, if there is no room", () => {
+    const scene = hanging();
+    scene.now = 10_000;
+    scene.tick();
+    scene.spawned(1);
+    expect(scene.spawned(0)).toEqual(["grant g0 i1"]);
+    expect(scene.sums()).toEqual([1, 1, 0, 0, 1]);
+    expect(scene.close(0)).toEqual(["retire i1 excess"]);
+  });
+
+  test("does not give it to its own application", () => {
+    const scene = new Scene({ max: 1, useGlobalQueue: true }, { slowSpawnMs: 10_000 });
+    scene.get("/slow");
+    scene.get("/slow");
+    scene.now = 10_000;
+    expect(scene.tick()).toEqual([]);
+  });
+});
