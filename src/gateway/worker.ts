@@ -47,6 +47,8 @@ const quietMs = 200;
 const forgottenMs = 5_000;
 /** Descriptors for all that is neither a visitor's nor an application's: logs, the pool server. */
 const ownDescriptors = 64;
+/** A quarter of the rest is for requests, but no more than this: 20 instances of 50 sessions. */
+const maxReserved = 1000;
 
 export class Worker {
   readonly #options: WorkerOptions;
@@ -133,9 +135,10 @@ export class Worker {
   }
 }
 
-/** Each visitor may need a session with an application beside his own connection. */
+/** What is left for visitors' connections: requests need sessions, files and spools besides. */
 function maxConnections(): number {
-  return Math.max(1, Math.floor((Number(getDescriptorLimit().soft) - ownDescriptors) / 2));
+  const free = Number(getDescriptorLimit().soft) - ownDescriptors;
+  return Math.max(1, Math.floor(free - Math.min(maxReserved, free / 4)));
 }
 
 function listen(visitors: Visitors, listener: PassedListener, config: GatewayConfig): void {
