@@ -125,7 +125,7 @@ export interface GatewayConfig {
   readonly drainMs: number;
   /** How long a worker or the pool server may be silent; then it is ended. 0: for ever. */
   readonly silenceMs: number;
-  /** How long connections of other protocols (WebSockets) stay when a worker leaves. */
+  /** How long connections of other protocols (WebSockets) stay after a reload. */
   readonly upgradedMs: number;
   /** Of the pool server and of our own log, as LOGLEVEL. */
   readonly logLevel: number;

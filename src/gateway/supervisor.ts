@@ -182,7 +182,7 @@ export class Supervisor {
     this.#config = config;
     this.#workers = workers;
     this.#leaving.set(old.workers, old.config);
-    void this.#retire(old.workers, old.config.drainMs);
+    void this.#retire(old.workers, leaveMs(old.config));
     closeAllBut(listeners, old.listeners);
     await this.#changePool(old.config);
   }
@@ -195,8 +195,8 @@ export class Supervisor {
     this.#report(0, "holds from the next start on", { what: "log of the pool" });
   }
 
-  async #retire(workers: WorkerSet, drainMs: number): Promise<void> {
-    await workers.drain(drainMs, true);
+  async #retire(workers: WorkerSet, limitMs: number): Promise<void> {
+    await workers.drain(limitMs, true);
     this.#leaving.delete(workers);
     await this.#pool.use(this.#duty()).catch((error: unknown) => {
       this.#report(0, "applications not removed", { cause: causeText(error) });
@@ -233,7 +233,7 @@ export class Supervisor {
     const listeners = this.#listeners;
     return new WorkerSet({
       count: config.workers,
-      drainMs: config.drainMs,
+      drainMs: leaveMs(config),
       report: this.#report,
       launch: (place) =>
         WorkerProcess.start({
@@ -273,4 +273,9 @@ function poolServerArguments(config: GatewayConfig): string[] {
     ...defaults,
     ...Object.entries(options).map(([name, value]) => `--${name}=${value}`),
   ];
+}
+
+/** How long a worker with a successor may take: for requests, or for upgraded connections. */
+function leaveMs({ drainMs, upgradedMs }: GatewayConfig): number {
+  return Math.max(drainMs, upgradedMs);
 }

@@ -125,10 +125,12 @@ export class Worker {
     this.#ended.resolve();
   }
 
+  /** With a successor, requests and upgraded connections have limits of their own. */
   async #untilGone(visitors: Visitors, limitMs: number, keepIdle: boolean): Promise<void> {
-    const upgradedMs = this.#config?.upgradedMs ?? 0;
+    const { drainMs = 0, upgradedMs = 0 } = this.#config ?? {};
     for (let waitedMs = 0; visitors.size > 0 && waitedMs < limitMs; waitedMs += lookMs) {
       visitors.closeIdle(keepIdle ? forgottenMs : quietMs);
+      if (waitedMs >= drainMs) visitors.closeRequests();
       if (waitedMs >= upgradedMs) visitors.closeSwitched();
       await Bun.sleep(lookMs);
     }

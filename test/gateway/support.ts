@@ -33,7 +33,7 @@ export function app(name: string, changes: Partial<AppConfig> = {}): AppConfig {
     env: {},
     maxInstances: 0,
     concurrency: 0,
-    spawnTimeoutMs: 1000,
+    spawnTimeoutMs: 20_000,
     abandonTimeoutMs: 0,
     requestTimeoutMs: 0,
     maxQueue: 0,

@@ -1,10 +1,14 @@
 /** Protocols that visitors change to: bytes both ways, through the binary's own parts. */
 import { describe, expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { until } from "../helpers/condition.ts";
+import { gateways } from "../helpers/gateway.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
-import { ProxiedGateway, type RawVisitor } from "./proxied.ts";
+import { ProxiedGateway, RawVisitor } from "./proxied.ts";
 
 const temporaryDirectory = temporaryDirectories();
+const startGateway = gateways();
 
 /** Says it all back, in capitals; ends its side when it is told so, or when the visitor has. */
 const program = `
@@ -183,3 +187,29 @@ test.each(["/full", "/partial", "/streaming"])(
     }
   },
 );
+
+test("after a reload they stay for their time, then end; requests are served by new workers", async () => {
+  const directory = temporaryDirectory();
+  const root = join(directory, "app");
+  mkdirSync(root);
+  writeFileSync(join(root, "app.js"), program);
+  const file = join(directory, "pool.toml");
+  const text = `listen = ["127.0.0.1:0"]\nupgraded_time = "1500ms"\n[[apps]]\nroot = "app"\n`;
+  writeFileSync(file, text);
+  const gateway = startGateway(["--config", file]);
+  const port = Number(new URL(await gateway.address()).port);
+  const visitor = await RawVisitor.connect(port);
+  visitor.get("/", upgrade);
+  await visitor.has("\r\n\r\n");
+  const [old] = gateway.workers;
+  gateway.signal("SIGHUP");
+  await until("there is a new worker", () => gateway.workers.some(({ pid }) => pid !== old?.pid));
+  visitor.send("still");
+  await visitor.has("STILL");
+  expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe("plain undefined");
+  await visitor.end();
+  await until("the old worker has left", () =>
+    gateway.workers.every(({ pid }) => pid !== old?.pid),
+  );
+  await gateway.end();
+});

@@ -76,6 +76,11 @@ export class Visitors {
     for (const visitor of this.#all) if (visitor.sinceMs <= sinceMs) visitor.closeIfIdle();
   }
 
+  /** Ends all whose protocol was not switched. */
+  closeRequests(): void {
+    for (const visitor of this.#all) if (!visitor.isSwitched) visitor.terminate();
+  }
+
   /** Ends those whose protocol was switched. */
   closeSwitched(): void {
     for (const visitor of this.#all) if (visitor.isSwitched) visitor.terminate();
