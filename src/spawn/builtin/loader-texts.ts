@@ -3,15 +3,14 @@
  * built; this module is loaded with the first spawn.
  */
 import type { LoaderType } from "./app-type.ts";
-import type { SharedFolder } from "./loaders.ts";
-import { textsIn } from "./text-files.ts" with { type: "macro" };
+import { bundleOf, textOf, textsIn } from "./text-files.ts" with { type: "macro" };
 
-export const loaderTexts: Readonly<
-  Record<LoaderType | SharedFolder, Readonly<Record<string, string>>>
-> = {
-  bun: textsIn("loaders/bun"),
-  javascript: textsIn("loaders/javascript"),
-  node: textsIn("loaders/node"),
+export const loaderTexts: Readonly<Record<LoaderType, Readonly<Record<string, string>>>> = {
+  bun: {
+    "preload.js": bundleOf("loaders/bun/preload.ts", "bun"),
+    "watchdog.c": textOf("loaders/bun/watchdog.c"),
+  },
+  node: { "preload.cjs": bundleOf("loaders/node/preload.cjs", "node") },
   rack: textsIn("loaders/rack"),
   wsgi: textsIn("loaders/wsgi"),
 };

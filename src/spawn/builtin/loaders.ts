@@ -34,9 +34,6 @@ export interface LoaderStart {
   readonly isPreloader: boolean;
 }
 
-/** What is written out for the instances of several kinds. */
-export type SharedFolder = "javascript";
-
 export interface Loader {
   /** Sessions at once where nobody says otherwise. */
   readonly concurrency: number;
@@ -47,8 +44,6 @@ export interface Loader {
    * relative to the root.
    */
   runFrom(ruby: ByteString): { readonly program: ByteString; readonly files: readonly string[] };
-  /** A folder of files that it has in common with others, found beside its own. */
-  readonly shared?: SharedFolder;
   /** @throws NoApplicationError: it cannot be run so. */
   command(start: LoaderStart): LoaderCommand;
 }
@@ -66,7 +61,6 @@ const bun: Loader = {
     program: fromText(ownProgram),
     files: [...javaScriptFiles, "tsconfig.json", "jsconfig.json"],
   }),
-  shared: "javascript",
   command({ app: { startupFile }, root, directory, concurrency }) {
     if (/[?\\]/.test(root) || toText(root).includes("\ufffd")) {
       throw new NoApplicationError(
@@ -77,7 +71,7 @@ const bun: Loader = {
     // Neither the application's bunfig.toml nor its .env have a say in how it is run, and what is
     // not installed is not fetched from the network.
     const isolated = ["--config=/dev/null", "--no-env-file", "--no-install"];
-    const options = [...isolated, "--preload", `${directory}/preload.ts`];
+    const options = [...isolated, "--preload", `${directory}/preload.js`];
     const program = [process.execPath, ...options].map(fromText);
     return {
       argv: [...program, ascii(`./${startupFile}`)],
@@ -111,7 +105,6 @@ const node: Loader = {
   concurrency: MAX_CONCURRENCY,
   canPreload: false,
   runFrom: () => ({ program: ascii("node"), files: javaScriptFiles }),
-  shared: "javascript",
   command({ app: { startupFile }, directory, concurrency }) {
     return {
       argv: ["node", "--require", `${directory}/preload.cjs`, `./${startupFile}`].map(ascii),

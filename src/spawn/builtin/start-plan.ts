@@ -67,8 +67,6 @@ export async function planStart(
   const loader = loaders[app.loader];
   // Not loaded with the server: a parent waits for its start, and the first spawn waits anyway.
   const { loaderTexts } = await import("./loader-texts.ts");
-  const { shared } = loader;
-  if (shared !== undefined) directory.loader(shared, loaderTexts[shared]);
   const files = directory.loader(app.loader, loaderTexts[app.loader]);
   const planFor = (isPreloader: boolean): LaunchPlan =>
     launchPlan({ request, options, app, loader, files, isPreloader });
