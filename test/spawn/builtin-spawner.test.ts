@@ -346,13 +346,15 @@ test("does not wait for what an instance left behind with its output open", asyn
 test("fails cleanly when descriptors run out, and works afterwards", async () => {
   const { spawner } = scene();
   const request = asking(echoPid);
-  (await spawner.spawn(request)).release();
+  // It goes on: what an instance gives back at its end is not to be had by the next.
+  const first = await spawner.spawn(request);
   for (const spare of [0, 2, 4, 6]) {
     using none = exhaustDescriptors(spare);
     void none;
     const error = await failureOf(spawner.spawn(request));
     expect(error.message).toContain("EMFILE");
   }
+  first.release();
   (await spawner.spawn(request)).release();
 });
 
