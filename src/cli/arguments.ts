@@ -3,14 +3,13 @@
  * bytes, so where something was lost the bytes are read back from the kernel (proc(5),
  * /proc/self/cmdline).
  */
-import { readFileSync } from "node:fs";
-
 import { fromBytes, fromText, type ByteString } from "../wire/bytes.ts";
 
 /** The arguments after the program, byte for byte. */
 export function argumentBytes(): ByteString[] {
   const texts = process.argv.slice(2);
   if (!texts.some((text) => text.includes("\uFFFD"))) return texts.map((text) => fromText(text));
+  const { readFileSync } = process.getBuiltinModule("node:fs");
   const all = fromBytes(readFileSync("/proc/self/cmdline")).split("\0").slice(0, -1);
   return all.slice(all.length - texts.length) as ByteString[];
 }

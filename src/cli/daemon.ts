@@ -1,34 +1,37 @@
 /**
  * The default command, the contract of 2.0: six positional arguments and a socket on descriptor 3,
- * then our options. The parts are put together here; the server itself knows of no command line.
+ * then our options. A parent waits for its first connection: it has that before most of the server
+ * is even loaded (run-server.ts).
  */
 
-import { SyscallError } from "../native/errno.ts";
+import { nextTurn } from "../native/event-loop.ts";
 import { setCloseOnExec } from "../native/fd.ts";
 import { OwnedFd } from "../native/owned-fd.ts";
 import { ignoreSignal, signals } from "../native/process.ts";
 import { whyNotStream } from "../native/socket.ts";
-import { Pool } from "../pool/pool.ts";
-import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
-import { LineWriter } from "../server/line-writer.ts";
-import { Log, outputWriter } from "../server/log.ts";
-import { PoolServer } from "../server/server.ts";
-import type { BuiltinSpawnerOptions } from "../spawn/builtin/builtin-spawner.ts";
-import type { Spawner } from "../spawn/spawner.ts";
-import type { AppRequest } from "../wire/app-request.ts";
-import { toText, type ByteString } from "../wire/bytes.ts";
-import { causeText } from "../wire/cause.ts";
-import { readConfig, type Config } from "./config.ts";
-import { reapStrangers } from "./reaper.ts";
-import { reportMistakes } from "./mistakes.ts";
-import { onSignal } from "./signals.ts";
+import { WakeLoop } from "../server/wake.ts";
+import type { ByteString } from "../wire/bytes.ts";
+import { readConfig } from "./config.ts";
 import { StartError } from "./usage-error.ts";
 
 /** The wake socket's number is part of the contract. */
 const wakeDescriptor = 3;
 
-/** How long the end waits for a log that takes nothing. */
-const lastLinesMs = 100;
+/** Runs the server until it ends. @throws UsageError, StartError before anything is started. */
+export async function runDaemon(args: readonly ByteString[]): Promise<void> {
+  const config = readConfig(args);
+  const wake = new WakeLoop(takeSocket(wakeDescriptor));
+  const { supervisorChannel } = config;
+  const supervisor = supervisorChannel === 0 ? undefined : takeSocket(supervisorChannel);
+  ignoreSignal(signals.SIGPIPE);
+  // Under a supervisor nobody is served before that has said who may be.
+  if (supervisor === undefined) {
+    await wake.start();
+    await nextTurn();
+  }
+  const { runServer } = await import("./run-server.ts");
+  await runServer(config, wake, supervisor);
+}
 
 /** Takes one end of a pair that the parent holds the other end of. @throws StartError. */
 function takeSocket(descriptor: number): OwnedFd {
@@ -48,110 +51,4 @@ function takeSocket(descriptor: number): OwnedFd {
 /** systemd's passed sockets start at 3 too (sd_listen_fds(3)). */
 function startedByInit(): boolean {
   return process.env["LISTEN_PID"] === String(process.pid);
-}
-
-/** Runs the server until it ends. @throws UsageError, StartError before anything is started. */
-export async function runDaemon(args: readonly ByteString[]): Promise<void> {
-  const config = readConfig(args);
-  const wakeSocket = takeSocket(wakeDescriptor);
-  const { supervisorChannel } = config;
-  const supervisor = supervisorChannel === 0 ? undefined : takeSocket(supervisorChannel);
-  ignoreSignal(signals.SIGPIPE);
-  reapStrangers();
-  const originalDescriptorLimit = raiseDescriptorLimit();
-  const stderr = new LineWriter(undefined);
-  const output = config.logFile === undefined ? stderr : openLog(config.logFile);
-  const log = new Log(config.logLevel, config.logFormat, (line) => stderr.write(line));
-  reportMistakes(log);
-  const spawner = await chooseSpawner(config, {
-    notify: log.event.bind(log),
-    originalDescriptorLimit,
-    writeOutput: outputWriter(output, config.logFormat),
-    ...(config.ruby === "" ? {} : { ruby: config.ruby }),
-    ...(config.exitsEarly ? { heirsLog: { file: config.logFile, format: config.logFormat } } : {}),
-  });
-  const isBuiltin = spawner.pid === process.pid;
-  const pool = new Pool<AppRequest>(
-    {
-      maxWaitMs: config.maxWaitMs,
-      maxQueue: config.maxQueue,
-      ...(config.shareAfterMs === 0 ? {} : { shareAfterMs: config.shareAfterMs }),
-      // Processes of a spawn server are not ours to end.
-      ...(isBuiltin ? { abandonMs: config.abandonMs, requestMs: config.requestMs } : {}),
-      spawnsAtOnce: spawner.spawnsAtOnce,
-      // One conversation at a time: what hangs in it cannot be passed by.
-      slowSpawnMs: spawner.spawnsAtOnce === 1 ? Infinity : 10_000,
-      failurePause: spawner.pausesAfterFailures ? { firstMs: 1000, maxMs: 30_000 } : undefined,
-    },
-    config.limits,
-  );
-  const { statusFifo, spawnTimeoutMs } = config;
-  const server = new PoolServer({
-    wakeSocket,
-    supervisor,
-    spawner,
-    pool,
-    log,
-    spawnTimeoutMs,
-    statusFifo,
-  });
-  obeySignals(server, output);
-  await server.start();
-  await server.ended;
-  await Promise.all([stderr.close(lastLinesMs), output.close(lastLinesMs)]);
-}
-
-function openLog(path: ByteString): LineWriter {
-  try {
-    return new LineWriter(path);
-  } catch (error) {
-    const cause = error instanceof SyscallError ? error.code : causeText(error);
-    throw new StartError(`LOG_FILE '${toText(path)}' cannot be opened: ${cause}`);
-  }
-}
-
-/** Only the spawner that is asked for is loaded: a parent waits for us to start. */
-async function chooseSpawner(config: Config, options: BuiltinSpawnerOptions): Promise<Spawner> {
-  if (config.spawnServer === "" || config.spawnServer === "builtin") {
-    const { BuiltinSpawner } = await import("../spawn/builtin/builtin-spawner.ts");
-    return new BuiltinSpawner(options);
-  }
-  const { SpawnServer } = await import("../spawn/spawn-server.ts");
-  const { notify, originalDescriptorLimit } = options;
-  const command = {
-    ruby: config.ruby,
-    script: config.spawnServer,
-    ...(config.logFile === undefined ? {} : { logFile: config.logFile }),
-    ...(config.user === undefined || process.geteuid?.() !== 0 ? {} : { user: config.user }),
-  };
-  return new SpawnServer({
-    command,
-    notify,
-    ...(originalDescriptorLimit === undefined ? {} : { originalDescriptorLimit }),
-  });
-}
-
-/**
- * SIGINT and SIGTERM end the server; a storm of SIGINT is one; a second SIGTERM skips the waits.
- */
-function obeySignals(server: PoolServer, output: LineWriter): void {
-  let terms = 0;
-  onSignal((signal) => {
-    switch (signal) {
-      case "SIGINT":
-        server.stop(signal);
-        break;
-      case "SIGTERM":
-        terms += 1;
-        server.stop(signal);
-        if (terms > 1) server.hurry();
-        break;
-      case "SIGHUP":
-      case "SIGUSR1":
-        output.reopen();
-        break;
-      case "SIGUSR2":
-        break;
-    }
-  });
 }

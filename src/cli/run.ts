@@ -3,7 +3,6 @@
  * 1 failure, 2 usage). Commands are loaded when they are chosen: a parent waits for the default one
  * to start.
  */
-import { writeSync } from "node:fs";
 import type { CommandDef } from "citty";
 
 import { ignoreSignal, signals } from "../native/process.ts";
@@ -100,7 +99,7 @@ function fail(status: 1 | 2, ...messages: readonly string[]): never {
 
 /** Bun's process.stdout costs 8 ms to load. */
 function say(fd: 1 | 2, text: string): void {
-  writeSync(fd, `${text}\n`);
+  process.getBuiltinModule("node:fs").writeSync(fd, `${text}\n`);
 }
 
 /**

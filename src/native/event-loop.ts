@@ -33,3 +33,13 @@ export async function putOnEventLoop<Data>(
     throw error;
   }
 }
+
+/**
+ * Resolves when the event loop has asked for I/O once: an immediate runs before that, the next one
+ * after it.
+ */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(() => setImmediate(resolve));
+  });
+}

@@ -2,8 +2,6 @@
  * What can be asked of any descriptor: its flags, duplicates, opening by path, reading what is
  * ready. Manual pages: fcntl(2), open(2), getsockopt(2), poll(2).
  */
-import { fstatSync } from "node:fs";
-
 import { errnos, SyscallError } from "./errno.ts";
 import { C, pollfd } from "./layout.ts";
 import { address, arenaView, cPath, errno, libc, reserve } from "./libc.ts";
@@ -29,6 +27,8 @@ export function setCloseOnExec(fd: number, on: boolean): void {
 
 /** Device and inode: what tells a file from another that comes to have its name. */
 export function identityOf(fd: number): string {
+  // Loading it takes a millisecond, for which a parent that starts us need not wait.
+  const { fstatSync } = process.getBuiltinModule("node:fs");
   const { dev, ino } = fstatSync(fd, { bigint: true });
   return `${dev}:${ino}`;
 }

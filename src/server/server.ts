@@ -8,7 +8,7 @@
  * With a supervisor (PROTOCOL section 12), clients wait until that has registered the applications,
  * and may ask for these only.
  */
-import { putOnEventLoop } from "../native/event-loop.ts";
+import { nextTurn, putOnEventLoop } from "../native/event-loop.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { Spawner } from "../spawn/spawner.ts";
@@ -20,13 +20,11 @@ import { Client, type ClientContext } from "./client.ts";
 import { drain } from "./drain.ts";
 import { Driver } from "./driver.ts";
 import type { Log } from "./log.ts";
-import { WakeLoop } from "./wake.ts";
+import type { WakeLoop } from "./wake.ts";
 
 export interface ServerOptions {
-  /**
-   * The server's end of the pair the parent holds (descriptor 3); owned by the server from here on.
-   */
-  readonly wakeSocket: OwnedFd;
+  /** Of the pair the parent holds (descriptor 3); the server's to end from here on. */
+  readonly wake: WakeLoop;
   /** The server's end of the supervisor's channel, its own likewise; undefined: there is none. */
   readonly supervisor?: OwnedFd | undefined;
   readonly spawner: Spawner;
@@ -64,12 +62,7 @@ export class PoolServer {
       admit: () => this.#admitted.resolve(),
       ended: (client) => this.#clients.delete(client),
     };
-    this.#wake = new WakeLoop({
-      socket: options.wakeSocket,
-      log,
-      onConnection: (fd) => this.#welcome(fd),
-      onEnd: () => this.stop("the parent is gone"),
-    });
+    this.#wake = options.wake;
     this.#fifo = this.#findFifo(options.statusFifo);
   }
 
@@ -105,6 +98,11 @@ export class PoolServer {
       await this.#admitted.promise;
       if (this.#stopping) return;
     }
+    this.#wake.serve({
+      log: this.#options.log,
+      onConnection: (fd) => this.#welcome(fd),
+      onEnd: () => this.stop("the parent is gone"),
+    });
     await this.#wake.start();
     await nextTurn();
     if (this.#stopping) return;
@@ -179,14 +177,4 @@ const clientHandlers: Bun.SocketHandler<Client> = {
 
 function monotonicMs(): number {
   return performance.now();
-}
-
-/**
- * Resolves when the event loop has asked for I/O once: an immediate runs before that, the next one
- * after it.
- */
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(() => setImmediate(resolve));
-  });
 }

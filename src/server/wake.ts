@@ -3,7 +3,8 @@
  * connection.
  *
  * The count is exact. Bytes are only counted when they arrive; connections are made one at a time,
- * so that a parent that writes thousands and reads none costs a number here, not descriptors. A
+ * so that a parent that writes thousands and reads none costs a number here, not descriptors. It
+ * answers before there is a server, so little is loaded with it; that is given the connections. A
  * full socket and a lack of descriptors are tried again on a timer. Its end is the server's end.
  */
 import { sendDescriptor } from "../native/descriptors.ts";
@@ -17,9 +18,11 @@ import { isDescriptorShortage } from "./spare-descriptor.ts";
 const firstRetryMs = 1;
 const maxRetryMs = 50;
 
-export interface WakeOptions {
-  /** The server's end of the pair the parent holds; owned by the wake loop. */
-  readonly socket: OwnedFd;
+/** Connections that are made before there is a server; further bytes wait for it. */
+const maxEarly = 16;
+
+/** The server around it. */
+export interface WakeOwner {
   readonly log: Log;
   /** A client's connection: the server's end, owned by the callee. */
   readonly onConnection: (fd: OwnedFd) => void;
@@ -28,9 +31,13 @@ export interface WakeOptions {
 }
 
 export class WakeLoop {
-  readonly #options: WakeOptions;
+  readonly #descriptor: OwnedFd;
   readonly #fd: number;
   readonly #retry = new RetryTimer(() => this.#answer(), firstRetryMs, maxRetryMs);
+  #owner: WakeOwner | undefined;
+  /** Connections that it has yet to be given. */
+  #early: OwnedFd[] = [];
+  #started: Promise<void> | undefined;
   #socket: Bun.Socket | undefined;
   /** Wake bytes not yet answered. */
   #owed = 0;
@@ -39,15 +46,23 @@ export class WakeLoop {
   /** The last attempt failed: once is enough to say so. */
   #failing = false;
   #closed = false;
+  /** Its other end is gone. */
+  #isOver = false;
 
-  constructor(options: WakeOptions) {
-    this.#options = options;
-    this.#fd = options.socket.number;
+  /** @param socket the server's end of the pair the parent holds; owned by the wake loop. */
+  constructor(socket: OwnedFd) {
+    this.#descriptor = socket;
+    this.#fd = socket.number;
   }
 
-  /** Puts the wake socket on the event loop. */
-  async start(): Promise<void> {
-    this.#socket = await putOnEventLoop(this.#options.socket, {
+  /** Puts the wake socket on the event loop, once. */
+  start(): Promise<void> {
+    this.#started ??= this.#start();
+    return this.#started;
+  }
+
+  async #start(): Promise<void> {
+    this.#socket = await putOnEventLoop(this.#descriptor, {
       data: undefined,
       socket: {
         data: (_socket, chunk) => {
@@ -59,6 +74,14 @@ export class WakeLoop {
       },
     });
     if (this.#closed) this.#socket.terminate();
+  }
+
+  /** There is a server: it is given what has come by now, and all that comes. */
+  serve(owner: WakeOwner): void {
+    this.#owner = owner;
+    for (const fd of this.#early.splice(0)) owner.onConnection(fd);
+    if (this.#isOver) owner.onEnd();
+    else this.#answer();
   }
 
   /** Whether anybody can have been answered. */
@@ -73,19 +96,21 @@ export class WakeLoop {
     this.#retry.cancel();
     for (const fd of this.#ready ?? []) fd.close();
     this.#ready = undefined;
-    this.#socket?.terminate();
+    for (const fd of this.#early.splice(0)) fd.close();
+    if (this.#started === undefined) this.#descriptor.close();
+    else this.#socket?.terminate();
   }
 
   #end(): void {
     if (this.#closed) return;
-    this.close();
-    this.#options.onEnd();
+    this.#isOver = true;
+    this.#owner?.onEnd();
   }
 
   #answer(): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#isOver) return;
     try {
-      while (this.#owed > 0) {
+      while (this.#owed > 0 && (this.#owner !== undefined || this.#early.length < maxEarly)) {
         this.#ready ??= socketPair();
         const [ours, theirs] = this.#ready;
         if (!sendDescriptor(this.#fd, theirs.number)) {
@@ -95,7 +120,8 @@ export class WakeLoop {
         this.#ready = undefined;
         this.#owed -= 1;
         theirs.close();
-        this.#options.onConnection(ours);
+        if (this.#owner === undefined) this.#early.push(ours);
+        else this.#owner.onConnection(ours);
         this.#retry.reset();
       }
       this.#failing = false;
@@ -105,13 +131,13 @@ export class WakeLoop {
   }
 
   #failed(error: unknown): void {
-    const { log } = this.#options;
+    const log = this.#owner?.log;
     const fields = { waiting: this.#owed, cause: String(error) };
-    if (this.#failing) log.event(4, "wake socket", fields);
+    if (this.#failing) log?.event(4, "wake socket", fields);
     else if (isDescriptorShortage(error)) {
-      log.event(0, "no descriptor is free for a new client", fields);
-    } else log.event(2, "wake socket", fields);
-    this.#failing = true;
+      log?.event(0, "no descriptor is free for a new client", fields);
+    } else log?.event(2, "wake socket", fields);
+    this.#failing = log !== undefined;
     // If the parent is gone, the end of the socket follows and ends this too.
     this.#retry.arm();
   }

@@ -6,6 +6,7 @@ import { OwnedFd } from "../../src/native/owned-fd.ts";
 import { Pool } from "../../src/pool/pool.ts";
 import { Log } from "../../src/server/log.ts";
 import { PoolServer } from "../../src/server/server.ts";
+import { WakeLoop } from "../../src/server/wake.ts";
 import { SpawnServer } from "../../src/spawn/spawn-server.ts";
 import type { AppRequest } from "../../src/wire/app-request.ts";
 import { fromText } from "../../src/wire/bytes.ts";
@@ -50,7 +51,7 @@ export async function startInProcess(
     },
   );
   const server = new PoolServer({
-    wakeSocket,
+    wake: new WakeLoop(wakeSocket),
     spawner,
     pool,
     log,
