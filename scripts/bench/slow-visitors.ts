@@ -29,7 +29,9 @@ const INSTANCES = 2;
 const UPLOAD_BYTES = 70_000;
 /** A byte from each sender, so often. */
 const DRIP_MS = 50;
-/** Until what slow visitors begin has been begun. */
+/** As they come: what they ask for is made, all at once, and put where it waits for them. */
+const COMING_MS = 1_000;
+/** Until the memory of a process says what it holds. */
 const SETTLE_MS = 500;
 /** Connections opened at once: no more than wait to be accepted. */
 const CONNECTING = 500;
@@ -136,7 +138,6 @@ async function slowVisitors(port: number, visitors: number): Promise<Disposable>
   const timer = setInterval(() => {
     for (const socket of senders) socket.write("x");
   }, DRIP_MS);
-  await Bun.sleep(SETTLE_MS);
   return {
     [Symbol.dispose]: () => {
       clearInterval(timer);
@@ -155,23 +156,27 @@ async function measureSlow(type: AppType, options: Options, directory: string): 
   await using _server = scene.server;
   const greeting = await (await fetch(scene.server.url)).text();
   const question: Question = { method: "GET", path: "/", body: "", answer: greeting };
-  const ask = (): Promise<Tally> =>
-    load(scene.port, CONNECTIONS, [question], options.seconds * 1000);
+  const ask = (forMs = options.seconds * 1000): Promise<Tally> =>
+    load(scene.port, CONNECTIONS, [question], forMs);
   await ask(); // Warm.
   const alone: number[] = [];
+  const coming: number[] = [];
   const beside: number[] = [];
   let failed = 0;
   let requests = 0;
   for (let round = 0; round < options.rounds; round++) {
     alone.push(p99(await ask()));
     using _visitors = await slowVisitors(scene.port, options.visitors);
-    const tally = await ask();
-    beside.push(p99(tally));
-    failed += tally.failed;
-    requests += tally.requests;
+    for (const [ms, times] of [[COMING_MS, coming] as const, [undefined, beside] as const]) {
+      const tally = await ask(ms);
+      times.push(p99(tally));
+      failed += tally.failed;
+      requests += tally.requests;
+    }
   }
   const ratio = median(beside.map((each, round) => each / (alone[round] ?? Number.NaN)));
   const row = [type, show(median(alone)), show(median(beside)), ratio.toFixed(2)];
+  row.push(show(median(coming)));
   row.push(`${failed} of ${requests.toLocaleString("en-US")}`);
   process.stderr.write(`measured ${row.join("  ")}\n`);
   return row;
@@ -212,7 +217,13 @@ export async function benchSlow(args: string[]): Promise<void> {
     const slow: string[][] = [];
     for (const type of options.only) slow.push(await measureSlow(type, options, directory));
     const idle = await measureIdle(options, directory);
-    const columns = ["p99 alone, ms", `beside ${options.visitors}, ms`, "ratio", "failed"];
+    const columns = [
+      "p99 alone, ms",
+      `beside ${options.visitors}, ms`,
+      "ratio",
+      "as they come, ms",
+      "failed",
+    ];
     const text = [
       `${machineLine()}\n`,
       `${markdownTable(["application", ...columns], slow)}\n`,

@@ -22,6 +22,8 @@ export interface Output {
 }
 
 const noBytes = new Uint8Array(0);
+/** A copy of so many bytes costs less than a second write. */
+const maxJoinedBytes = 16 * 1024;
 
 /**
  * @returns nothing when all is sent already, else a promise of it. It rejects when the client must
@@ -60,7 +62,10 @@ async function sendBytes(
 ): Promise<void> {
   const bytes = await response.bytes();
   const head = headOf(method, response, { type, length: bytes.length });
-  await output.write(joined(head, mayHaveBody(method, response.status) ? bytes : noBytes));
+  const body = mayHaveBody(method, response.status) ? bytes : noBytes;
+  if (body.length <= maxJoinedBytes) return await output.write(joined(head, body));
+  await output.write(Buffer.from(head, "latin1"));
+  await output.write(body);
 }
 
 /** Of a status that has no body, nothing is said of one. */
