@@ -36,6 +36,7 @@ function options(setup: ServerSetup): string[] {
     ["max-idle-time", setup.maxIdleSeconds],
     ["max-wait", setup.maxWaitSeconds],
     ["max-queue", setup.maxQueue],
+    ["share-after", setup.binary?.shareAfterSeconds],
     ["spawn-timeout", setup.spawnTimeoutSeconds],
     ["log-format", setup.logFormat],
   ];

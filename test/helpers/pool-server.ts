@@ -46,6 +46,7 @@ export interface BinarySetup {
   /** The command that runs the server's command line, for example `prlimit`. */
   readonly wrapper?: readonly string[];
   readonly user?: string;
+  readonly shareAfterSeconds?: number;
   /** Empty: the spawn server writes to the server's own stderr. */
   readonly logFile?: "";
   /** The built-in spawner in place of the scriptable spawn server. */
