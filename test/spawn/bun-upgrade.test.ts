@@ -1,4 +1,4 @@
-/** WebSockets of bun applications: of Bun itself, and of Hono. */
+/** Bun applications behind Bun's own server: WebSockets, and who asks. */
 import { afterEach, beforeAll, expect, test } from "bun:test";
 import { symlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -50,6 +50,14 @@ const hono = `
   export default { fetch: app.fetch, websocket };
 `;
 
+const express = `
+  import express from "express";
+  const app = express();
+  app.get("/client", (request, response) => response.json([request.ip, Object.keys(request.headers),
+    request.rawHeaders.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase())]));
+  app.listen(3000);
+`;
+
 const { directory } = spawnerScene();
 const roots: Record<string, string> = {};
 const begun: BareInstance[] = [];
@@ -57,7 +65,7 @@ const client = { REMOTE_ADDR: "203.0.113.9", REMOTE_PORT: "4711" };
 
 beforeAll(() => {
   symlinkSync(join(import.meta.dir, "../../node_modules"), join(directory, "node_modules"));
-  for (const [name, text] of Object.entries({ bun, hono })) {
+  for (const [name, text] of Object.entries({ bun, hono, express })) {
     roots[name] = writeApp(directory, name, { "server.ts": text });
   }
 });
@@ -125,16 +133,26 @@ test("answers where the program does not upgrade, and keeps the session", async 
   expect((await nextAnswer(session)).body).toBe("plain");
 });
 
-test("tells routes who asks, and does not believe who says it himself", async () => {
+test("tells routes who asks", async () => {
   const instance = await begin("bun");
-  const lie = { HTTP_X_APPLICATION_POOL_CLIENT: "192.0.2.1 1", HTTP_HOST: "a" };
   const asked = async (variables: Readonly<Record<string, string>>) => {
-    const answer = await exchange(instance, get({ REQUEST_URI: "/client", ...lie, ...variables }));
-    return JSON.parse(parseAnswer(answer).body) as unknown;
+    const request = get({ REQUEST_URI: "/client", HTTP_HOST: "a", ...variables });
+    return JSON.parse(parseAnswer(await exchange(instance, request)).body) as unknown;
   };
   const address = { address: "203.0.113.9", port: 4711, family: "IPv4" };
   expect(await asked(client)).toEqual([address, ["host"]]);
   expect(await asked({})).toEqual([null, ["host"]]);
+});
+
+test("shows Express on Bun who asks, and nothing of how it is told", async () => {
+  const instance = await begin("express");
+  using session = instance.connect();
+  for (const REMOTE_ADDR of ["203.0.113.9", "2001:db8::1"]) {
+    const variables = { REQUEST_URI: "/client", HTTP_HOST: "a", SESSION_KEEP: "1", REMOTE_ADDR };
+    await sendAll(session.number, get(variables));
+    const { body } = await nextAnswer(session);
+    expect(JSON.parse(body)).toEqual([REMOTE_ADDR, ["host"], ["host"]]);
+  }
 });
 
 test("opens a WebSocket of Hono's, and serves the rest of it", async () => {

@@ -11,7 +11,7 @@ import { join } from "node:path";
 
 import type { Host } from "../javascript/host.cjs";
 import type { Session } from "../javascript/session.cjs";
-import { clientOf, type ClientAddress } from "./clients.ts";
+import { clientOf, showClientsToNode, type ClientAddress } from "./clients.ts";
 import { Handlers } from "./handlers.ts";
 import { RelayedSession } from "./relay.ts";
 import { CalledSession, reportUnlessGone, type Handler, type SocketConnection } from "./session.ts";
@@ -147,6 +147,7 @@ function serveBehindSocket(options: ServeOptions, realServe: RealServe): Applica
   const path = join(directory, "http");
   try {
     const handlers = new Handlers();
+    if (isGiven(options["onNodeHTTPRequest"])) showClientsToNode();
     const server = realServe({ ...inside(options, handlers), unix: path });
     const reload = server.reload.bind(server);
     server.reload = (changed) => reload(inside(changed, handlers));

@@ -8,8 +8,11 @@ export interface ClientAddress {
 
 const clients = new WeakMap<Request, ClientAddress>();
 
-/** The header that tells it to Bun's own server; taken away before the program sees it. */
-export const addressHeader = "x-application-pool-client";
+/**
+ * The header that tells it to Bun's own server; taken away before the program sees it. Nobody else
+ * knows its name.
+ */
+const addressHeader = `x-client-${crypto.randomUUID()}`;
 
 /** @param address empty: the front end does not tell. */
 export function rememberClient(request: Request, address: string, port: string): void {
@@ -20,20 +23,51 @@ export function clientOf(request: Request): ClientAddress | null {
   return clients.get(request) ?? null;
 }
 
-/** As the first line of a head, also where it is not told: a visitor may send such a line too. */
+/** As a line of a head; nothing, where it is not told. */
 export function addressLine(address: string, port: string): string {
-  return `${addressHeader}: ${address || "-"} ${port || "0"}\r\n`;
+  return address === "" ? "" : `${addressHeader}: ${address} ${port || "0"}\r\n`;
 }
 
 /** Takes the header from a Request that Bun's server has made. */
 export function takeClient(request: Request): void {
   const { headers } = request;
-  const [address = "-", port = ""] = headers.get(addressHeader)?.split(" ") ?? [];
+  const [address = "", port = ""] = headers.get(addressHeader)?.split(" ") ?? [];
+  if (address === "") return;
   headers.delete(addressHeader);
-  if (address !== "-") rememberClient(request, address, port);
+  rememberClient(request, address, port);
 }
 
-export function clientAddress(address: string, port: string): ClientAddress {
+/** What of node:http's requests is changed here. */
+interface NodeRequest {
+  readonly headers: Record<string, string | undefined>;
+  readonly rawHeaders: string[];
+  readonly socket: object;
+}
+
+/** From now on requests of node:http show their client where the socket is. */
+export function showClientsToNode(): void {
+  const { prototype } = (require("node:http") as typeof import("node:http")).Server;
+  type Emit = (this: unknown, ...values: unknown[]) => boolean;
+  const emit = Reflect.get(prototype, "emit") as unknown as Emit;
+  prototype.emit = function (this: unknown, event: string, ...values: unknown[]): boolean {
+    if (event === "request" || event === "upgrade") takeNodeClient(values[0] as NodeRequest);
+    return emit.call(this, event, ...values);
+  } as typeof prototype.emit;
+}
+
+function takeNodeClient({ headers, rawHeaders, socket }: NodeRequest): void {
+  const [address, port = ""] = headers[addressHeader]?.split(" ") ?? [];
+  if (address === undefined) return;
+  delete headers[addressHeader];
+  rawHeaders.splice(rawHeaders.map((text) => text.toLowerCase()).indexOf(addressHeader), 2);
+  const client = clientAddress(address, port);
+  const values = [client.address, client.port, client.family];
+  for (const [index, name] of ["remoteAddress", "remotePort", "remoteFamily"].entries()) {
+    Object.defineProperty(socket, name, { configurable: true, value: values[index] });
+  }
+}
+
+function clientAddress(address: string, port: string): ClientAddress {
   return {
     address,
     port: Number.parseInt(port, 10) || 0,
