@@ -49,6 +49,7 @@ const functions = {
   pipe2: { args: [pointer, int], returns: int },
   ioctl: { args: [int, size, pointer], returns: int },
   unlink: { args: [pointer], returns: int },
+  readlink: { args: [pointer, pointer, size], returns: long },
   poll: { args: [pointer, size, int], returns: int },
   prctl: { args: [int, size, size, size, size], returns: int },
   syscall: { args: ["i64", "i64", "i64", "i64", "i64", "i64"], returns: long },

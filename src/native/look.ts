@@ -25,6 +25,16 @@ export interface Found {
 
 let canAskCache = true;
 
+/**
+ * Whether there is nothing by that name, or nothing that we may see; a link at its end is
+ * something. Cheaper than lookNow, and may wait as that: readlink(2) takes no lock, no descriptor.
+ * @throws RangeError when it cannot be a path.
+ */
+export function isAbsent(path: string): boolean {
+  if (libc.readlink(cPath(path), address(facts), statx.size) >= 0) return false;
+  return errno() !== errnos.EINVAL; // Not a link, but something.
+}
+
 /** Whether a link at the end of the path is looked at itself, or what it leads to. */
 export type Follow = "link" | "target";
 

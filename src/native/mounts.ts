@@ -27,7 +27,7 @@ interface Mounts {
 }
 
 let mounts: Mounts = { mayHang: true, local: new Set() };
-let untilMs = 0;
+let isFresh = false;
 
 /** True where it cannot be known. */
 export function mayFilesHang(): boolean {
@@ -39,12 +39,15 @@ export function isLocalDevice(device: string): boolean {
   return current().local.has(device);
 }
 
+/** Reads no clock: it is asked with every get. */
 function current(): Mounts {
+  if (isFresh) return mounts;
   const beganMs = performance.now();
-  if (beganMs < untilMs) return mounts;
   mounts = readMounts();
   const tookMs = performance.now() - beganMs;
-  untilMs = beganMs + Math.max(holdsMs, restToWork * tookMs);
+  isFresh = true;
+  const forget = () => (isFresh = false);
+  setTimeout(forget, Math.max(holdsMs, restToWork * tookMs)).unref();
   return mounts;
 }
 

@@ -17,7 +17,7 @@
  *   allowed to see it, so the pool is asked once a second at least, however many sessions are kept.
  */
 
-import { lookCached, lookNow, type Found } from "../native/look.ts";
+import { isAbsent, lookCached, lookNow, type Found } from "../native/look.ts";
 import { mayFilesHang } from "../native/mounts.ts";
 import type { Application } from "./application.ts";
 import { BusyError } from "./errors.ts";
@@ -275,6 +275,7 @@ export class SessionLine implements StreamKeeper {
 /** Never waits for a file system: all lines would. */
 function look(path: string): Found | "absent" | "unknown" {
   try {
+    if (!mayFilesHang() && isAbsent(path)) return "absent";
     const found = lookCached(path, "target");
     return found === "unknown" && !mayFilesHang() ? lookNow(path, "target") : found;
   } catch (error) {

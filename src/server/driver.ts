@@ -69,7 +69,7 @@ export class Driver {
     this.#now = options.now;
     this.#spawner.setMax(this.#pool.limits.max);
     this.#alarm = new Alarm(options.now, () => this.#perform(this.#pool.tick(this.#now())));
-    this.#restarts = new RestartLooks(options.log, (get, restart) => this.#serve(get, restart));
+    this.#restarts = new RestartLooks(options.log, this.#serve.bind(this));
     this.#connector = new Connector({
       now: options.now,
       instance: (id) => this.#instances.get(id),
@@ -103,18 +103,19 @@ export class Driver {
 
   /** Asks for a session. Most gets are answered when this returns; others may be cancelled. */
   get(get: PendingGet): void {
-    if (this.#pool.hasInstances(get.app.root, this.#now())) this.#restarts.arrive(get);
-    else this.#serve(get, false);
+    const now = this.#now();
+    const hasInstances = this.#pool.hasInstances(get.app.root, now);
+    return hasInstances ? this.#restarts.arrive(get, now) : void this.#serve(get, false, now);
   }
 
   /** @returns false: it has been withdrawn. */
-  #serve(get: PendingGet, restart: boolean): boolean {
+  #serve(get: PendingGet, restart: boolean, now = this.#now()): boolean {
     if (get.answered || this.#closed) return false;
     const { app, kept } = get;
     const expectedConcurrency =
       this.applications.of(app.root)?.options.concurrency ?? this.#spawner.expectedConcurrency(app);
     const request = { root: app.root, options: app, restart, expectedConcurrency, kept };
-    const { waiter, effects } = this.#pool.get(request, this.#now());
+    const { waiter, effects } = this.#pool.get(request, now);
     get.waiter = waiter;
     const outer = this.#atHand;
     this.#atHand = get;
@@ -128,11 +129,10 @@ export class Driver {
   cancel(pending: PendingGet): void {
     if (pending.answered || this.#closed) return;
     pending.answered = true;
-    if (pending.waiter !== undefined) this.#waiting.delete(pending.waiter);
-    if (pending.waitingSession !== undefined) this.#dropSession(pending.waitingSession);
-    else if (pending.waiter !== undefined) {
-      this.#perform(this.#pool.cancel(pending.waiter, this.#now()));
-    }
+    const { waiter, waitingSession } = pending;
+    if (waiter !== undefined) this.#waiting.delete(waiter);
+    if (waitingSession !== undefined) this.#dropSession(waitingSession);
+    else if (waiter !== undefined) this.#perform(this.#pool.cancel(waiter, this.#now()));
   }
 
   /** The client of a session is through with it, or gone. */

@@ -11,7 +11,7 @@ import type { Log } from "./log.ts";
 import { RestartFiles } from "./restart-file.ts";
 
 /** Goes on with a get. @returns false: it has been withdrawn. */
-type Serve<Get> = (get: Get, restart: boolean) => boolean;
+type Serve<Get> = (get: Get, restart: boolean, now?: number) => boolean;
 
 export class RestartLooks<Get extends { readonly app: AppRequest }> {
   readonly #aside = new FilesAside();
@@ -28,20 +28,22 @@ export class RestartLooks<Get extends { readonly app: AppRequest }> {
     this.#serve = serve;
   }
 
-  /** Serves the get, at once if that is possible. */
-  arrive(get: Get): void {
+  /** Serves the get, at once if that is possible. @param now monotonic milliseconds. */
+  arrive(get: Get, now: number): void {
     const { root } = get.app;
     const next = this.#looking.size > 0 ? this.#looking.get(root) : undefined;
-    if (next === undefined) this.#serveAll(root, [get]);
-    else next.push(get);
+    if (next !== undefined) return void next.push(get);
+    const asked = this.#files.askedFor(root);
+    // As nearly always: there is none.
+    if (asked === false && this.#due.size === 0) this.#serve(get, false, now);
+    else this.#goOn(root, [get], asked);
   }
 
   close(): void {
     this.#aside.close();
   }
 
-  #serveAll(root: ByteString, gets: readonly Get[]): void {
-    const asked = this.#files.askedFor(root);
+  #goOn(root: ByteString, gets: readonly Get[], asked: boolean | "unknown"): void {
     if (asked === "unknown") void this.#lookAside(root, gets);
     else this.#go(root, gets, asked);
   }
@@ -59,7 +61,7 @@ export class RestartLooks<Get extends { readonly app: AppRequest }> {
     }
     this.#looking.delete(root);
     this.#go(root, gets, asked);
-    if (next.length > 0) this.#serveAll(root, next);
+    if (next.length > 0) this.#goOn(root, next, this.#files.askedFor(root));
   }
 
   /** The first of them that is still there restarts the application. */

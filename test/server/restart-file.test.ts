@@ -44,17 +44,23 @@ function deletionIn(root: ReturnType<typeof fromText>): Deletion["kind"] | undef
   return kind;
 }
 
-test("one behind somebody's link to another's directory is not deleted, and restarts once", () => {
+/** Whatever is mounted on this machine. */
+async function asked(files: RestartFiles, root: ReturnType<typeof fromText>): Promise<boolean> {
+  const answer = files.askedFor(root);
+  return answer === "unknown" ? files.find(root) : answer;
+}
+
+test("one behind somebody's link to another's directory is not deleted, and restarts once", async () => {
   const { alice, root, theirs, tmp } = scene();
   symlinkSync(theirs, tmp);
   lchownSync(tmp, alice, alice);
   const aside = new FilesAside();
   const files = new RestartFiles(aside);
-  expect(files.askedFor(root)).toBe(true);
-  expect(files.askedFor(root)).toBe(false);
+  expect(await asked(files, root)).toBe(true);
+  expect(await asked(files, root)).toBe(false);
   utimesSync(join(theirs, "restart.txt"), 1, 1);
-  expect(files.askedFor(root)).toBe(true);
-  expect(files.askedFor(root)).toBe(false);
+  expect(await asked(files, root)).toBe(true);
+  expect(await asked(files, root)).toBe(false);
   expect(existsSync(join(theirs, "restart.txt"))).toBe(true);
   aside.close();
 });
