@@ -52,8 +52,9 @@ export class Client {
   readonly number: number;
   readonly #fd: number;
   readonly #context: ClientContext;
-  readonly #outbox: Outbox;
-  readonly #queue: CommandQueue;
+  /** Both once it has said something: most clients are idle, and then cost next to nothing. */
+  #replies: Outbox | undefined;
+  #commands: CommandQueue | undefined;
   #connection: Connection | undefined;
   #channel: Bun.Socket<ChannelOwner> | undefined;
   #hasChannel = false;
@@ -72,12 +73,20 @@ export class Client {
     this.number = number;
     this.#fd = fd;
     this.#context = context;
-    this.#queue = new CommandQueue(context.rights);
-    this.#outbox = new Outbox(
-      fd,
+  }
+
+  get #outbox(): Outbox {
+    this.#replies ??= new Outbox(
+      this.#fd,
       () => this.end("its unread output exceeds 1 MiB"),
       (error) => this.end(undefined, error),
     );
+    return this.#replies;
+  }
+
+  get #queue(): CommandQueue {
+    this.#commands ??= new CommandQueue(this.#context.rights);
+    return this.#commands;
   }
 
   /** The connection is on the event loop. */
@@ -89,7 +98,7 @@ export class Client {
   /** The most important thing of it that is under way, as far as the event loop has read. */
   get underWay(): "get" | "reply" | "session" | undefined {
     if (this.#busy || (this.#tagged?.size ?? 0) > 0) return "get";
-    if (!this.#outbox.empty) return "reply";
+    if (this.#replies?.empty === false) return "reply";
     return (this.#sessions?.size ?? 0) > 0 ? "session" : undefined;
   }
 
@@ -152,13 +161,13 @@ export class Client {
     if (why !== undefined) log.event(0, "client ended", { client: this.number, reason: why });
     else if (error !== undefined) this.#lost(error);
     else log.event(3, "client disconnected", { client: this.number });
-    this.#outbox.close();
+    this.#replies?.close();
     this.#connection?.terminate();
     this.#channel?.terminate();
     if (this.#waiting !== undefined) driver.cancel(this.#waiting);
     for (const pending of this.#tagged?.values() ?? []) driver.cancel(pending);
     for (const session of this.#sessions?.values() ?? []) driver.closeSession(session);
-    this.#queue.clear();
+    this.#commands?.clear();
     this.#tagged = undefined;
     this.#sessions = undefined;
     this.#waitingDone?.();
