@@ -127,7 +127,7 @@ class AnswerReader {
       const stays =
         start === 0 && text.startsWith("HTTP/")
           ? this.#first(text.slice(0, end))
-          : this.#line(text, start, end);
+          : this.#line(text, start, end, count);
       if (!stays) {
         kept += text.slice(run, start);
         run = end + 2;
@@ -148,17 +148,17 @@ class AnswerReader {
   }
 
   /** @returns whether the line stays. */
-  #line(text: string, start: number, end: number): boolean {
-    const colon = text.indexOf(":", start);
-    const name = colon < 0 || colon >= end ? undefined : this.#names.find(text.slice(start, colon));
-    if (name === undefined) {
+  #line(text: string, start: number, end: number, place: number): boolean {
+    const written = this.#names.findAt(text, start, end, place);
+    if (written === undefined) {
       const line = escapeForLog(text.slice(start, end) as ByteString, 80);
       throw unclear(`'${line}' is no header`);
     }
-    if (name.role === "other") return true;
+    const { name } = written;
+    if (name.role === "other") return name.meaning !== "drop";
     return this.#note(
       name,
-      text.slice(colon + 1, end).replace(/^[ \t]+|[ \t]+$/g, ""),
+      text.slice(start + written.text.length, end).replace(/^[ \t]+|[ \t]+$/g, ""),
       text.slice(start, end + 2),
     );
   }

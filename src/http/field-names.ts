@@ -46,6 +46,8 @@ export function isToken(text: string): boolean {
 
 /** Of the names that browsers, proxies and tools write, in all their spellings, there are fewer. */
 const maxNames = 1000;
+/** Lines of a head whose names are remembered by their place. */
+const maxPlaces = 200;
 
 export interface FieldName {
   readonly lowerCase: string;
@@ -58,8 +60,19 @@ export interface FieldName {
   seenIn: number;
 }
 
+/** A name as it was written, with its colon. */
+export interface WrittenName {
+  readonly text: string;
+  readonly name: FieldName;
+}
+
 export class FieldNames {
-  readonly #byText = new Map<string, FieldName>();
+  /**
+   * What stood last at each place of a head: most heads are like the one before, and to compare a
+   * name is cheaper than to cut it out and look for it.
+   */
+  readonly #places: WrittenName[] = [];
+  readonly #written = new Map<string, WrittenName>();
   readonly #meaningOf: (lowerCase: string) => string;
 
   /** @param meaningOf what is to be known of a name, in lower case; the same for all spellings. */
@@ -67,27 +80,41 @@ export class FieldNames {
     this.#meaningOf = meaningOf;
   }
 
-  /** Undefined: it is no name. */
-  find(text: string): FieldName | undefined {
-    return this.#byText.get(text) ?? this.#look(text);
+  /**
+   * The name with which a line of a head begins, from `start` to `end`, the `place`-th line of it.
+   * Undefined: no name and colon are there.
+   */
+  findAt(head: string, start: number, end: number, place: number): WrittenName | undefined {
+    const last = this.#places[place];
+    if (last !== undefined && head.startsWith(last.text, start)) return last;
+    const colon = head.indexOf(":", start);
+    if (colon < 0 || colon >= end) return undefined;
+    const text = head.slice(start, colon);
+    const written = this.#written.get(text) ?? this.#look(text);
+    // Of a table that is full a name is another one each time it is seen.
+    if (written?.name.isShared === true && place < maxPlaces) this.#places[place] = written;
+    return written;
   }
 
-  #look(text: string): FieldName | undefined {
+  #look(text: string): WrittenName | undefined {
     if (!isToken(text)) return undefined;
-    const lowerCase = text.toLowerCase();
-    const same = this.#byText.get(lowerCase);
-    const isShared = this.#byText.size < maxNames;
-    const made: FieldName = same ?? {
+    // A copy: a part of a head would keep all of it.
+    const copy = Array.from(text).join("");
+    const lowerCase = copy.toLowerCase();
+    const isShared = this.#written.size < maxNames;
+    // All spellings of a name are one, so that a repetition is seen whatever its spelling.
+    const name: FieldName = this.#written.get(lowerCase)?.name ?? {
       lowerCase,
       role: Object.hasOwn(roles, lowerCase) ? (roles[lowerCase] ?? "other") : "other",
       meaning: this.#meaningOf(lowerCase),
       isShared,
       seenIn: 0,
     };
-    if (!isShared) return made;
-    // All spellings of a name are one, so that a repetition is seen whatever its spelling.
-    this.#byText.set(lowerCase, made);
-    this.#byText.set(text, made);
-    return made;
+    const written = { text: `${copy}:`, name };
+    if (!isShared) return written;
+    if (!this.#written.has(lowerCase))
+      this.#written.set(lowerCase, { text: `${lowerCase}:`, name });
+    if (copy !== lowerCase) this.#written.set(copy, written);
+    return written;
   }
 }

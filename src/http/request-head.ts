@@ -161,11 +161,12 @@ function parseFields(text: string, lineEnd: number, table: FieldNames): Fields |
   for (let start = lineEnd < 0 ? text.length : lineEnd + 2; start < text.length;) {
     const found = text.indexOf("\r\n", start);
     const end = found < 0 ? text.length : found;
-    const colon = text.indexOf(":", start);
-    const name = colon < 0 || colon >= end ? undefined : table.find(text.slice(start, colon));
-    if (name === undefined) return refuseLine(text.slice(start, end));
-    if (fields.names.length >= maxFields) return refusals.tooManyFields;
-    const value = trimmed(text, colon + 1, end);
+    const place = fields.names.length;
+    if (place >= maxFields) return refusals.tooManyFields;
+    const written = table.findAt(text, start, end, place);
+    if (written === undefined) return refuseLine(text.slice(start, end));
+    const { name } = written;
+    const value = trimmed(text, start + written.text.length, end);
     const refusal = name.role === "other" ? undefined : note(fields, name, value);
     if (refusal !== undefined) return refusal;
     if (name.seenIn === heads || !name.isShared) fields.hasRepeats = true;

@@ -127,6 +127,15 @@ test("every request ends once, with what became of it", async () => {
   ]);
 });
 
+test("an answer has one id, ours, and one date, the application's if it gives one", async () => {
+  const site = gateway();
+  const date = "Mon, 30 Nov 2026 00:00:00 GMT";
+  site.behave = () => new Response("", { headers: { "X-Request-Id": "theirs", Date: date } });
+  const { answered } = await exchange(site.port, [`GET / HTTP/1.1\r\nHost: a\r\n\r\n`], "\r\n\r\n");
+  expect(answered.match(/x-request-id: .*/gi)).toEqual([`X-Request-Id: ${site.done[0]?.id}`]);
+  expect((await fetch(site.url("/"))).headers.get("date")).toBe(date);
+});
+
 test("ids are different ones", async () => {
   const site = gateway();
   const ids = new Set<string | null>();
