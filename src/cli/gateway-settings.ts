@@ -5,7 +5,7 @@
 import { resolve } from "node:path";
 
 import type { GatewayConfig, ListenAddress, TlsConfig } from "../gateway/config.ts";
-import { TrustedProxies } from "../gateway/trusted-proxies.ts";
+import { TrustedProxies } from "../gateway/policy/trusted-proxies.ts";
 import { findUser } from "../native/process.ts";
 import { causeText } from "../wire/cause.ts";
 import { MAX_IDLE_SECONDS, MAX_POOL_SIZE } from "../wire/commands.ts";

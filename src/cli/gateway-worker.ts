@@ -2,13 +2,13 @@
  * The hidden command of a gateway's worker: takes what the supervisor has passed on its
  * descriptors, and puts the parts that answer requests together.
  */
-import { AccessLog } from "../gateway/access-log.ts";
+import { AccessLog } from "../gateway/log/access-log.ts";
 import type { GatewayConfig } from "../gateway/config.ts";
-import { logFailure } from "../gateway/failure-log.ts";
-import { PoolLink } from "../gateway/pool-link.ts";
-import { Worker, type RequestServer } from "../gateway/worker.ts";
+import { logFailure } from "../gateway/log/failure-log.ts";
+import { PoolLink } from "../gateway/worker/pool-link.ts";
+import { Worker, type RequestServer } from "../gateway/worker/worker.ts";
 import { Site, type SiteOptions } from "../gateway/worker/site.ts";
-import { workerCommand, workerDescriptors } from "../gateway/worker-process.ts";
+import { workerCommand, workerDescriptors } from "../gateway/supervisor/worker-process.ts";
 import { receiveDescriptor } from "../native/descriptors.ts";
 import { setCloseOnExec } from "../native/fd.ts";
 import { OwnedFd } from "../native/owned-fd.ts";

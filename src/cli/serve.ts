@@ -5,12 +5,12 @@
 import { writeSync } from "node:fs";
 
 import type { GatewayConfig } from "../gateway/config.ts";
-import type { Report } from "../gateway/report.ts";
-import { runtimeDirectories } from "../gateway/runtime-directory.ts";
-import { Notifier } from "../gateway/sd-notify.ts";
-import { passedListeners } from "../gateway/socket-activation.ts";
-import { StatusSocket } from "../gateway/status-socket.ts";
-import { Supervisor } from "../gateway/supervisor.ts";
+import type { Report } from "../gateway/supervisor/report.ts";
+import { runtimeDirectories } from "../gateway/supervisor/runtime-directory.ts";
+import { Notifier } from "../gateway/supervisor/sd-notify.ts";
+import { passedListeners } from "../gateway/supervisor/socket-activation.ts";
+import { StatusSocket } from "../gateway/supervisor/status-socket.ts";
+import { Supervisor } from "../gateway/supervisor/supervisor.ts";
 import { mayFilesHang } from "../native/mounts.ts";
 import { ignoreSignal, setDescriptorLimit, signals } from "../native/process.ts";
 import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";

@@ -6,8 +6,8 @@ import { readdirSync, unlinkSync, writeSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { CommandDef } from "citty";
 
-import { runtimeDirectories, whyNotSafe } from "../gateway/runtime-directory.ts";
-import type { GatewayStatus } from "../gateway/status-socket.ts";
+import { runtimeDirectories, whyNotSafe } from "../gateway/supervisor/runtime-directory.ts";
+import type { GatewayStatus } from "../gateway/supervisor/status-socket.ts";
 import { gatewayOverview } from "../status/gateway-overview.ts";
 import { snapshotFromJson } from "../status/json.ts";
 import { openMetrics } from "../status/openmetrics.ts";

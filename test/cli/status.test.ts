@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 
-import { runtimeVariable } from "../../src/gateway/runtime-directory.ts";
+import { runtimeVariable } from "../../src/gateway/supervisor/runtime-directory.ts";
 import { binaryPath } from "../helpers/binary-server.ts";
 import { until } from "../helpers/condition.ts";
 import {

@@ -3,10 +3,10 @@ import { expect, test } from "bun:test";
 import { readFileSync, renameSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 
-import { commonLine, jsonLine } from "../../src/gateway/access-lines.ts";
-import { BufferedLog } from "../../src/gateway/buffered-log.ts";
-import { openLogFile } from "../../src/gateway/log-file.ts";
-import type { VisitRecord } from "../../src/gateway/visit-record.ts";
+import { commonLine, jsonLine } from "../../src/gateway/log/access-lines.ts";
+import { BufferedLog } from "../../src/gateway/log/buffered-log.ts";
+import { openLogFile } from "../../src/gateway/log/log-file.ts";
+import type { VisitRecord } from "../../src/gateway/worker/visit-record.ts";
 import { until } from "../helpers/condition.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { app } from "./support.ts";

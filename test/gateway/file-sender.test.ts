@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import type { Socket } from "bun";
 
-import { FileSender, type FileSink } from "../../src/gateway/file-sender.ts";
-import { Certificates } from "../../src/gateway/tls.ts";
+import { FileSender, type FileSink } from "../../src/gateway/files/file-sender.ts";
+import { Certificates } from "../../src/gateway/worker/tls.ts";
 import { open } from "../../src/native/fd.ts";
 import { makeCertificate } from "../helpers/certificates.ts";
 import { until } from "../helpers/condition.ts";

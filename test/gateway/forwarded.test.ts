@@ -2,7 +2,11 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 
-import { parseAddress, peerAddress, TrustedProxies } from "../../src/gateway/trusted-proxies.ts";
+import {
+  parseAddress,
+  peerAddress,
+  TrustedProxies,
+} from "../../src/gateway/policy/trusted-proxies.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { gateways, type Reached } from "./support.ts";
 

@@ -6,7 +6,7 @@ import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { Heartbeat } from "../../src/gateway/heartbeat.ts";
+import { Heartbeat } from "../../src/gateway/supervisor/heartbeat.ts";
 import { until } from "../helpers/condition.ts";
 import { type Gateway, gateways, statusOf, writeApplication } from "../helpers/gateway.ts";
 import { isRunning, pidOf } from "../helpers/processes.ts";

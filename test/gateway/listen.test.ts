@@ -4,7 +4,7 @@ import { existsSync, lstatSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { readServeArguments } from "../../src/cli/serve-options.ts";
-import { Listener } from "../../src/gateway/listeners.ts";
+import { Listener } from "../../src/gateway/supervisor/listeners.ts";
 import { listenTcp, localAddress } from "../../src/native/listening-socket.ts";
 import { listenUnix, pathAddress } from "../../src/native/socket.ts";
 import { binaryPath, plainEnvironment } from "../helpers/binary-server.ts";

@@ -1,6 +1,6 @@
 /** A worker's way to the pool server: what happens when that dies, and who gets its places. */
 import { describe, expect, test } from "bun:test";
-import type { PoolKeeper } from "../../src/gateway/pool-keeper.ts";
+import type { PoolKeeper } from "../../src/gateway/supervisor/pool-keeper.ts";
 import { BusyError } from "../../src/parent/index.ts";
 import { until } from "../helpers/condition.ts";
 import { pidOf } from "../helpers/processes.ts";

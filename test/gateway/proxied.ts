@@ -7,11 +7,11 @@ import { join } from "node:path";
 import type { Socket } from "bun";
 
 import type { AppConfig, GatewayConfig } from "../../src/gateway/config.ts";
-import { PoolLink } from "../../src/gateway/pool-link.ts";
-import type { VisitRecord } from "../../src/gateway/visit-record.ts";
+import { PoolLink } from "../../src/gateway/worker/pool-link.ts";
+import type { VisitRecord } from "../../src/gateway/worker/visit-record.ts";
 import { Site } from "../../src/gateway/worker/site.ts";
 import { Visitors } from "../../src/gateway/worker/visitors.ts";
-import { PoolKeeper } from "../../src/gateway/pool-keeper.ts";
+import { PoolKeeper } from "../../src/gateway/supervisor/pool-keeper.ts";
 import { duplicate } from "../../src/native/fd.ts";
 import { listenTcp, localAddress } from "../../src/native/listening-socket.ts";
 import { attachPoolServer, type PoolAccess } from "../../src/parent/index.ts";

@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 
-import { openPublicDirectory, openPublicFile } from "../../src/gateway/public-opening.ts";
+import { openPublicDirectory, openPublicFile } from "../../src/gateway/files/public-opening.ts";
 import { findUser } from "../../src/native/process.ts";
 import { fromText } from "../../src/wire/bytes.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";

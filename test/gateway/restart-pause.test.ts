@@ -1,7 +1,7 @@
 /** How long a process that has ended waits for its successor. */
 import { expect, test } from "bun:test";
 
-import { RestartPause } from "../../src/gateway/restart-pause.ts";
+import { RestartPause } from "../../src/gateway/supervisor/restart-pause.ts";
 
 test("one death costs no pause; one after the other costs more and more, to a bound", () => {
   const pause = new RestartPause();

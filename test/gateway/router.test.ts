@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 
 import { isHost } from "../../src/http/host.ts";
-import { Router } from "../../src/gateway/router.ts";
+import { Router } from "../../src/gateway/policy/router.ts";
 import { app } from "./support.ts";
 
 const router = new Router([

@@ -1,7 +1,7 @@
 /** Where the bytes of a spool go: the counts alone. */
 import { expect, test } from "bun:test";
 
-import { type Placing, SpoolAccount, SpoolLedger } from "../../src/gateway/spool-ledger.ts";
+import { type Placing, SpoolAccount, SpoolLedger } from "../../src/gateway/bodies/spool-ledger.ts";
 
 const kib = 1024;
 

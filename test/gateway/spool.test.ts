@@ -6,8 +6,8 @@ import { afterEach, expect, test } from "bun:test";
 import { mkdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 
-import { Spool, SpoolError } from "../../src/gateway/spool.ts";
-import { SpoolAccount } from "../../src/gateway/spool-ledger.ts";
+import { Spool, SpoolError } from "../../src/gateway/bodies/spool.ts";
+import { SpoolAccount } from "../../src/gateway/bodies/spool-ledger.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors, exhaustDescriptors, openDescriptors } from "../helpers/descriptors.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";

@@ -4,8 +4,8 @@ import { mkdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { brotliCompressSync, gzipSync } from "node:zlib";
 
-import { acceptedCodings } from "../../src/gateway/accept-encoding.ts";
-import { mediaTypeOf } from "../../src/gateway/media-types.ts";
+import { acceptedCodings } from "../../src/gateway/files/accept-encoding.ts";
+import { mediaTypeOf } from "../../src/gateway/files/media-types.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { app, gateways, type Gateway } from "./support.ts";
 

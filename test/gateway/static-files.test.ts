@@ -3,7 +3,7 @@ import { beforeEach, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { fileNames } from "../../src/gateway/static-path.ts";
+import { fileNames } from "../../src/gateway/files/static-path.ts";
 import { until } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";

@@ -6,9 +6,9 @@ import { afterEach } from "bun:test";
 import type { Socket } from "bun";
 
 import type { AppConfig, GatewayConfig } from "../../src/gateway/config.ts";
-import { logFailure } from "../../src/gateway/failure-log.ts";
-import { Certificates } from "../../src/gateway/tls.ts";
-import type { VisitRecord } from "../../src/gateway/visit-record.ts";
+import { logFailure } from "../../src/gateway/log/failure-log.ts";
+import { Certificates } from "../../src/gateway/worker/tls.ts";
+import type { VisitRecord } from "../../src/gateway/worker/visit-record.ts";
 import { Site } from "../../src/gateway/worker/site.ts";
 import { Visitors } from "../../src/gateway/worker/visitors.ts";
 import { putOnEventLoop } from "../../src/native/event-loop.ts";

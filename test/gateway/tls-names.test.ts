@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import type { TlsConfig } from "../../src/gateway/config.ts";
-import { Certificates } from "../../src/gateway/tls.ts";
+import { Certificates } from "../../src/gateway/worker/tls.ts";
 import { askWithTls, makeCertificate } from "../helpers/certificates.ts";
 
 const versions = ["-tls1_2", "-tls1_3"];

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 
-import { BadRequestError, BodyTooLargeError } from "../../src/gateway/proxy-errors.ts";
+import { BadRequestError, BodyTooLargeError } from "../../src/gateway/policy/proxy-errors.ts";
 import {
   AnswerTimeoutError,
   BusyError,

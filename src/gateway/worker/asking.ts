@@ -24,7 +24,7 @@ import type { AppConfig } from "../config.ts";
 import { AnswerReader, type AnswerSink } from "./answer-reader.ts";
 import { RequestSender, type UploadFraming } from "./request-sender.ts";
 import type { Site } from "./site.ts";
-import type { Upload } from "./upload.ts";
+import type { Upload } from "../bodies/upload.ts";
 
 /** Who asks. */
 export interface Asker extends Omit<AnswerSink, "end"> {

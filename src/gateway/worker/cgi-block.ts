@@ -7,8 +7,8 @@ import { portStart } from "../../http/host.ts";
 import type { RequestHead } from "../../http/request-head.ts";
 import { decodePath } from "../../wire/cgi.ts";
 import type { AppConfig } from "../config.ts";
-import type { Origin } from "../forwarded.ts";
-import { ofProxies, HeadFields } from "./request-fields.ts";
+import type { Origin } from "../policy/forwarded.ts";
+import { ofProxies, HeadFields } from "../policy/request-fields.ts";
 
 /** What the gateway says of itself. */
 const serverSoftware = "application-pool-server";

@@ -4,8 +4,8 @@
  */
 import type { SessionStream } from "../../parent/session-stream.ts";
 import { lastChunk } from "../../wire/chunked.ts";
-import { Arena } from "./arena.ts";
-import type { Upload } from "./upload.ts";
+import { Arena } from "../bodies/arena.ts";
+import type { Upload } from "../bodies/upload.ts";
 
 /** One for the worker. */
 const arena = new Arena();

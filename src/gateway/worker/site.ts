@@ -5,18 +5,18 @@
 import type { Refusal } from "../../http/refusals.ts";
 import type { RequestHead } from "../../http/request-head.ts";
 import { MAX_SESSION_HEADER_BYTES } from "../../wire/session-headers.ts";
-import type { RequestFields } from "../conditions.ts";
+import type { RequestFields } from "../files/conditions.ts";
 import type { AppConfig, GatewayConfig } from "../config.ts";
-import { bodyTooLarge } from "../failures.ts";
-import { originOf, type Origin, type Peer } from "../forwarded.ts";
-import type { PoolLink } from "../pool-link.ts";
-import { Router } from "../router.ts";
-import { SpoolAccount } from "../spool-ledger.ts";
-import { StaticFiles } from "../static-files.ts";
-import { TrustedProxies } from "../trusted-proxies.ts";
-import type { VisitRecord } from "../visit-record.ts";
-import type { OutgoingSpool } from "./outgoing.ts";
-import { Upload } from "./upload.ts";
+import { bodyTooLarge } from "../policy/failures.ts";
+import { originOf, type Origin, type Peer } from "../policy/forwarded.ts";
+import type { PoolLink } from "./pool-link.ts";
+import { Router } from "../policy/router.ts";
+import { SpoolAccount } from "../bodies/spool-ledger.ts";
+import { StaticFiles } from "../files/static-files.ts";
+import { TrustedProxies } from "../policy/trusted-proxies.ts";
+import type { VisitRecord } from "./visit-record.ts";
+import type { OutgoingSpool } from "../bodies/outgoing.ts";
+import { Upload } from "../bodies/upload.ts";
 import type { Visitor } from "./visitor.ts";
 
 /** What instances take, less what is added where a session is kept. */

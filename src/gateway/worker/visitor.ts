@@ -13,10 +13,10 @@ import type { Socket } from "bun";
 import { peerState } from "../../native/socket.ts";
 import { Connection, type VisitorEvent } from "../../http/connection.ts";
 import type { Refusal } from "../../http/refusals.ts";
-import type { Peer } from "../forwarded.ts";
-import { peerAddress } from "../trusted-proxies.ts";
-import { Outgoing, type OutgoingSocket } from "./outgoing.ts";
-import { requestNames } from "./request-fields.ts";
+import type { Peer } from "../policy/forwarded.ts";
+import { peerAddress } from "../policy/trusted-proxies.ts";
+import { Outgoing, type OutgoingSocket } from "../bodies/outgoing.ts";
+import { requestNames } from "../policy/request-fields.ts";
 import type { Site } from "./site.ts";
 import { Visit } from "./visit.ts";
 

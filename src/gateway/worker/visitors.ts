@@ -10,7 +10,7 @@
 import type { Socket, SocketListener } from "bun";
 
 import type { OwnedFd } from "../../native/owned-fd.ts";
-import type { Certificates } from "../tls.ts";
+import type { Certificates } from "./tls.ts";
 import type { Site } from "./site.ts";
 import { Visitor } from "./visitor.ts";
 

@@ -1,0 +1,186 @@
+/**
+ * Files of an application's `public/`, sent without asking it. What is no plain file that the
+ * gateway's user may read is left to the application. The descriptor that was checked is the one
+ * that is sent: nobody can exchange the file in between.
+ */
+import { fstatSync, readSync, type Stats } from "node:fs";
+
+import { mayFilesHang } from "../../native/mounts.ts";
+import type { OwnedFd } from "../../native/owned-fd.ts";
+import type { ByteString } from "../../wire/bytes.ts";
+import { acceptedCodings, type Coding } from "./accept-encoding.ts";
+import type { RequestFields, Validators } from "./conditions.ts";
+import type { AppConfig } from "../config.ts";
+import { answerWith } from "./file-answer.ts";
+import type { FilePart } from "./file-sender.ts";
+import { FileProbes } from "./file-probes.ts";
+import { mediaTypeOf, type MediaType } from "./media-types.ts";
+import { PublicDirectory } from "./public-directory.ts";
+import type { Route } from "../policy/router.ts";
+import { fileNames } from "./static-path.ts";
+
+/** Up to this size a body is read at once: it goes out in one write with its head. */
+const maxReadBytes = 64 * 1024;
+
+/** Whoever asks. */
+export interface FileRequest {
+  readonly method: string;
+  readonly headers: RequestFields;
+}
+
+export interface FileAnswer {
+  readonly status: number;
+  /** Header lines, each with its line end; Content-Length among them, Date not. */
+  readonly lines: string;
+  /** The bytes, or the part of a file that is now the caller's to send and to close. */
+  readonly body: Uint8Array | FilePart | undefined;
+}
+
+interface PlainFile {
+  readonly file: OwnedFd;
+  readonly size: number;
+  readonly validators: Validators;
+  readonly coding: Coding | undefined;
+}
+
+interface Lookup {
+  readonly request: FileRequest;
+  readonly directory: PublicDirectory;
+  readonly name: ByteString;
+  readonly nowMs: number;
+}
+
+export class StaticFiles {
+  readonly #probes = new FileProbes();
+  readonly #directories = new Map<string, PublicDirectory>();
+
+  /**
+   * Calls `go` as soon as `answer` would not wait for a file system: nearly always at once.
+   * @param request whether it can wait. @param go is told false: the files do not answer.
+   */
+  whenReady(
+    { app, below }: Pick<Route, "app" | "below">,
+    request: { readonly method: string; readonly canWait: boolean },
+    go: (isReady: boolean) => void,
+  ): void {
+    if (!mayFilesHang()) return go(true);
+    const isRead = request.method === "GET" || request.method === "HEAD";
+    const [name] = app.staticFiles && isRead && below !== "*" ? fileNames(below) : [];
+    const ready = name === undefined || this.#probes.ready(app.root, name, performance.now());
+    if (ready === true) return go(true);
+    if (!request.canWait) return go(false);
+    void ready.then(go);
+  }
+
+  /**
+   * The answer to GET or HEAD; undefined: the application is to be asked.
+   * @param below the rest of the request's path behind the application's prefix, not decoded.
+   * @throws SyscallError, Error when the file cannot be had for a reason of ours.
+   */
+  answer(
+    app: AppConfig,
+    request: FileRequest,
+    below: string,
+    nowMs: number,
+  ): FileAnswer | undefined {
+    const directory = this.#directoryOf(app);
+    for (const name of fileNames(below)) {
+      const plain = openPlain(directory, name, nowMs, undefined);
+      if (plain === undefined) continue;
+      const type = mediaTypeOf(name);
+      return compose(request, preferred({ request, directory, name, nowMs }, plain, type), type);
+    }
+    return undefined;
+  }
+
+  /** Closes the directories; they are opened again when needed. */
+  close(): void {
+    for (const directory of this.#directories.values()) directory.close();
+  }
+
+  #directoryOf({ root }: AppConfig): PublicDirectory {
+    const known = this.#directories.get(root);
+    if (known !== undefined) return known;
+    const directory = new PublicDirectory(root);
+    this.#directories.set(root, directory);
+    return directory;
+  }
+}
+
+function openPlain(
+  directory: PublicDirectory,
+  name: ByteString,
+  nowMs: number,
+  coding: Coding | undefined,
+): PlainFile | undefined {
+  const file = directory.open(name, nowMs);
+  if (file === undefined) return undefined;
+  const stats = fstatSync(file.number);
+  if (!stats.isFile() || !mayBeSent(stats)) {
+    file.close();
+    return undefined;
+  }
+  return { file, size: stats.size, validators: validatorsOf(stats, coding), coding };
+}
+
+/** Root can read everything: then only what everybody may read is for visitors. */
+function mayBeSent({ mode }: Stats): boolean {
+  return (mode & 0o004) !== 0 || process.geteuid?.() !== 0;
+}
+
+/** Two states of a file differ in length or in the time of change, which has microseconds here. */
+function validatorsOf({ size, mtimeMs }: Stats, coding: Coding | undefined): Validators {
+  const time = Math.round(mtimeMs * 1000).toString(16);
+  const suffix = coding === undefined ? "" : `-${coding.name}`;
+  return {
+    etag: `"${time}-${size.toString(16)}${suffix}"`,
+    modifiedSeconds: Math.floor(mtimeMs / 1000),
+  };
+}
+
+/** The compressed file beside it, if there is one the visitor takes. */
+function preferred(lookup: Lookup, plain: PlainFile, type: MediaType): PlainFile {
+  if (!type.compressible) return plain;
+  const { request, directory, name, nowMs } = lookup;
+  try {
+    for (const coding of acceptedCodings(request.headers.get("accept-encoding"))) {
+      const sibling = `${name}${coding.extension}` as ByteString;
+      const compressed = openPlain(directory, sibling, nowMs, coding);
+      if (compressed === undefined) continue;
+      plain.file.close();
+      return compressed;
+    }
+  } catch (error) {
+    plain.file.close();
+    throw error;
+  }
+  return plain;
+}
+
+/** Takes the file over. */
+function compose(request: FileRequest, plain: PlainFile, type: MediaType): FileAnswer {
+  const { file, size, validators, coding } = plain;
+  const facts = { size, validators, type, coding };
+  const isHead = request.method === "HEAD";
+  const { status, lines, part } = answerWith(facts, request.headers, isHead);
+  if (part === undefined) {
+    file.close();
+    return { status, lines, body: undefined };
+  }
+  const { start, end } = part;
+  const length = end - start + 1;
+  if (length > maxReadBytes) return { status, lines, body: { fd: file, offset: start, length } };
+  using held = file;
+  return { status, lines, body: readWhole(held.number, start, length) };
+}
+
+/** @throws Error when the file has become shorter. */
+function readWhole(fd: number, start: number, length: number): Uint8Array {
+  const bytes = Buffer.allocUnsafe(length);
+  for (let filled = 0; filled < length;) {
+    const read = readSync(fd, bytes, filled, length - filled, start + filled);
+    if (read === 0) throw new Error("read a static file: it has become shorter");
+    filled += read;
+  }
+  return bytes;
+}

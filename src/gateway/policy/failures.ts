@@ -1,0 +1,58 @@
+/** What visitors are told when an application could not be asked or did not answer as it should. */
+import {
+  AnswerTimeoutError,
+  BusyError,
+  PoolError,
+  PoolIOError,
+  SessionError,
+  SpawnError,
+} from "../../parent/errors.ts";
+import { BadRequestError, BodyTooLargeError, VisitorGoneError } from "./proxy-errors.ts";
+
+export interface Failure {
+  readonly status: number;
+  /** For visitors; a sentence without its full stop. */
+  readonly reason: string;
+  /** When to come again. */
+  readonly retryAfterSeconds?: number;
+  /** A page for a developer's eyes, as it came. */
+  readonly page?: Uint8Array;
+}
+
+/** The pool is full: some seconds help. It is being started anew: one does. */
+const busySeconds = 5;
+const restartSeconds = 1;
+
+/** What is left of the body is not read. */
+export const bodyTooLarge: Failure = { status: 413, reason: "the body is too large" };
+
+/** Nobody reads this answer; the status is for logs, as web servers write it. */
+export const visitorGone: Failure = { status: 499, reason: "the visitor has gone" };
+
+/** The answer that an error of the proxy comes to; what is no error of its own is ours: 500. */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof SpawnError) {
+    const reason = "the application could not be started";
+    return { status: 500, reason, ...(error.page !== undefined && { page: error.page }) };
+  }
+  if (error instanceof BusyError) {
+    const reason = "too many requests are waiting for the application";
+    return { status: 503, reason, retryAfterSeconds: busySeconds };
+  }
+  if (error instanceof VisitorGoneError) return visitorGone;
+  if (error instanceof BadRequestError) {
+    return { status: 400, reason: "the request cannot be passed on" };
+  }
+  if (error instanceof BodyTooLargeError) return bodyTooLarge;
+  if (error instanceof AnswerTimeoutError) {
+    return { status: 504, reason: "the application did not answer in time" };
+  }
+  if (error instanceof SessionError || error instanceof PoolIOError) {
+    return { status: 502, reason: "the application did not answer properly" };
+  }
+  if (error instanceof PoolError) {
+    const reason = "the application server is being restarted";
+    return { status: 503, reason, retryAfterSeconds: restartSeconds };
+  }
+  return { status: 500, reason: "the application server has failed" };
+}

@@ -1,0 +1,178 @@
+/**
+ * The sockets on which the gateway accepts. The supervisor binds and holds them, workers inherit
+ * them: a worker that dies takes no waiting connection along, its successor finds them in the same
+ * queue.
+ *
+ * A TCP address has one socket for each worker, over which the kernel spreads connections evenly
+ * (SO_REUSEPORT); with fewer workers than sockets, some serve several. A Unix socket, or one that
+ * systemd has passed, is shared by all workers. A reload keeps what stays as it is.
+ */
+import { chmodSync, lstatSync, unlinkSync } from "node:fs";
+
+import { SyscallError } from "../../native/errno.ts";
+import {
+  adoptListener,
+  listenPath,
+  listenShared,
+  listenTcp,
+  localAddress,
+  showTcp,
+  type TcpAddress,
+} from "../../native/listening-socket.ts";
+import { OwnedFd } from "../../native/owned-fd.ts";
+import { connectUnix, pathAddress } from "../../native/socket.ts";
+import type { ListenAddress } from "../config.ts";
+import type { SharedListener } from "./worker-process.ts";
+
+/** An address that cannot be listened on; the message says which and why. */
+export class ListenError extends Error {
+  override readonly name = "ListenError";
+}
+
+/** One address and its sockets. */
+export class Listener {
+  /** As people write it: `http://127.0.0.1:8080`, `unix:/run/pool.sock`. */
+  readonly url: string;
+  /** What it was configured as: the same text, the same listener. */
+  readonly key: string;
+  readonly #tls: boolean;
+  /** The address of more sockets; undefined: there can be only this one. */
+  readonly #shared: TcpAddress | undefined;
+  readonly #sockets: OwnedFd[];
+  /** The file of a Unix socket of ours, as it was made. */
+  #file: { readonly path: string; readonly dev: number; readonly ino: number } | undefined;
+
+  private constructor(
+    key: string,
+    url: string,
+    how: { tls: boolean; shared?: TcpAddress; file?: string },
+    sockets: OwnedFd[],
+  ) {
+    this.key = key;
+    this.url = url;
+    this.#tls = how.tls;
+    this.#shared = how.shared;
+    this.#sockets = sockets;
+    if (how.file !== undefined) {
+      const { dev, ino } = lstatSync(how.file);
+      this.#file = { path: how.file, dev, ino };
+    }
+  }
+
+  /** @throws ListenError. */
+  static open(address: ListenAddress, workers: number): Listener {
+    try {
+      return address.kind === "tcp" ? openTcp(address, workers) : openUnix(address);
+    } catch (cause) {
+      if (cause instanceof ListenError) throw cause;
+      const why = cause instanceof SyscallError ? cause.code : (cause as Error).message;
+      throw new ListenError(`listen on ${showAddress(address)}: ${why}`, { cause });
+    }
+  }
+
+  /** A socket that systemd has passed. @throws ListenError when nothing can be accepted on it. */
+  static inherited(descriptor: number, tls: boolean): Listener {
+    const name = adoptListener(descriptor);
+    if (typeof name === "string") {
+      throw new ListenError(`descriptor ${descriptor} of LISTEN_FDS cannot be used: ${name}`);
+    }
+    const url =
+      name.kind === "unix" ? `unix:${name.path}` : `${tls ? "https" : "http"}://${showTcp(name)}`;
+    return new Listener(`inherited ${descriptor}`, url, { tls }, [new OwnedFd(descriptor)]);
+  }
+
+  static tcp(key: string, tls: boolean, sockets: OwnedFd[]): Listener {
+    const [first] = sockets;
+    const shared = first === undefined ? undefined : localAddress(first.number);
+    if (shared?.kind !== "tcp") throw new Error(`${key}: no TCP socket`);
+    const url = `${tls ? "https" : "http"}://${showTcp(shared)}`;
+    return new Listener(key, url, { tls, shared }, sockets);
+  }
+
+  static unix(key: string, path: string, socket: OwnedFd): Listener {
+    return new Listener(key, `unix:${path}`, { tls: false, file: path }, [socket]);
+  }
+
+  /**
+   * Has a socket for each of so many workers, where there can be several. @returns how to undo it:
+   * a socket that nobody serves would swallow its share of connections.
+   */
+  growTo(workers: number): () => void {
+    const before = this.#sockets.length;
+    if (this.#shared !== undefined && workers > before) {
+      this.#sockets.push(...listenShared(this.#shared, workers - before));
+    }
+    return () => {
+      for (const socket of this.#sockets.splice(before)) socket.close();
+    };
+  }
+
+  /** What the worker of one place, of so many, has to serve. */
+  forPlace(place: number, workers: number): SharedListener[] {
+    return this.#sockets
+      .filter((_, index) => this.#shared === undefined || index % workers === place)
+      .map(({ number }) => ({ fd: number, tls: this.#tls }));
+  }
+
+  /** Closes the sockets and removes the file of a Unix socket, if it is still ours. */
+  close(): void {
+    const file = this.#file;
+    // Only once: its number may be that of a file that somebody else makes there afterwards.
+    this.#file = undefined;
+    try {
+      if (file !== undefined && isSameFile(file)) unlinkSync(file.path);
+    } catch {
+      // it stays, and is removed by whoever listens there next
+    }
+    for (const socket of this.#sockets) socket.close();
+  }
+}
+
+function isSameFile(file: { readonly path: string; readonly dev: number; readonly ino: number }) {
+  const found = lstatSync(file.path, { throwIfNoEntry: false });
+  return found !== undefined && found.dev === file.dev && found.ino === file.ino;
+}
+
+/** What an address is configured as, in one text. */
+export function showAddress(address: ListenAddress): string {
+  if (address.kind === "unix") return `unix:${address.path}`;
+  return `${address.tls ? "https " : ""}${showTcp(address)}`;
+}
+
+function openTcp(address: Extract<ListenAddress, { kind: "tcp" }>, workers: number): Listener {
+  const { host, port, tls } = address;
+  return Listener.tcp(showAddress(address), tls, listenTcp({ kind: "tcp", host, port }, workers));
+}
+
+function openUnix(address: Extract<ListenAddress, { kind: "unix" }>): Listener {
+  const { path, mode } = address;
+  makeRoomAt(path);
+  const socket = listenPath(path);
+  try {
+    chmodSync(path, mode);
+    return Listener.unix(showAddress(address), path, socket);
+  } catch (error) {
+    unlinkSync(path);
+    socket.close();
+    throw error;
+  }
+}
+
+/**
+ * Removes a socket that somebody has left behind. @throws ListenError when it is alive, or no
+ * socket.
+ */
+function makeRoomAt(path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSocket()) throw new ListenError(`listen on unix:${path}: there is another file`);
+  try {
+    const answer = connectUnix(pathAddress(Buffer.from(path).toString("latin1")));
+    if (answer !== "full") answer.close();
+  } catch (error) {
+    if (!(error instanceof SyscallError) || error.code !== "ECONNREFUSED") throw error;
+    unlinkSync(path);
+    return;
+  }
+  throw new ListenError(`listen on unix:${path}: somebody listens there`);
+}

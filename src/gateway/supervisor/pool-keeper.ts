@@ -1,0 +1,275 @@
+/**
+ * Keeps one pool server running for all workers. The supervisor holds a duplicate of the server's
+ * end of the wake socket: when a server dies, the next one is started on the same description, and
+ * wake bytes that workers have written meanwhile are served by it. That a duplicate is held here
+ * does not keep a server alive: it ends when the last holder of the *other* end is gone.
+ *
+ * Each server is told over a channel of its own what it may serve, and takes no client before that;
+ * what changes later is told to the one that runs, and to every later one from its start.
+ */
+import type { Subprocess } from "bun";
+
+import type { OwnedFd } from "../../native/owned-fd.ts";
+import { socketPair } from "../../native/socket.ts";
+import { ConfigureError, type Inspection } from "../../parent/index.ts";
+import { serverProgram } from "../../parent/pool-server.ts";
+import { causeText } from "../../wire/cause.ts";
+import type { AppConfig, PoolConfig } from "../config.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import { PoolChannel, registrationsOf } from "./pool-channel.ts";
+import type { Report } from "./report.ts";
+import { RestartPause } from "./restart-pause.ts";
+import { endOf } from "./worker-process.ts";
+
+/** What a pool server is to serve. */
+export interface PoolDuty {
+  readonly apps: readonly AppConfig[];
+  /** Those of earlier configurations: their processes go, but workers that leave may ask still. */
+  readonly leaving?: readonly AppConfig[];
+  readonly pool: PoolConfig;
+  /** How long a server may be silent; of one that runs, as it was when it started. */
+  readonly silenceMs: number;
+}
+
+/** How long a server may take to end in order: its own waits are 5 and 5 seconds. */
+const orderlyEndMs = 15_000;
+/** And how long once it has been told not to wait. */
+const killDelayMs = 2_000;
+/** Where a server finds its channel (PROTOCOL section 12). */
+const channelDescriptor = 4;
+/** How long it may take to show what it does. */
+const inspectLimitMs = 2_000;
+/** How long one may take from its start until it has been told all. */
+const startLimitMs = 30_000;
+
+export interface PoolKeeperOptions {
+  /** The command line of the server, for each start: the six arguments and options. */
+  commandLine(): readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly report: Report;
+  /** What it serves until `use` says otherwise. */
+  readonly duty: PoolDuty;
+}
+
+/** One server, from its start to its end. */
+interface Server {
+  readonly process: Subprocess;
+  /** Settled when it has been told all that it was to be told so far; rejects when it cannot be. */
+  told: Promise<void>;
+  channel: PoolChannel | undefined;
+  /** From when it takes clients. */
+  heartbeat: Heartbeat | undefined;
+  /** What it has been told: registrations by root, and limits. */
+  registered: ReadonlyMap<string, string>;
+  /** Of them, those whose processes were let go. */
+  retired: ReadonlySet<string>;
+  pool: PoolConfig | undefined;
+}
+
+export class PoolKeeper {
+  readonly #options: PoolKeeperOptions;
+  readonly #parentsEnd: OwnedFd;
+  readonly #serversEnd: OwnedFd;
+  readonly #pause = new RestartPause();
+  #duty: PoolDuty;
+  #server: Server | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #closing = false;
+
+  /** Starts the first server. @throws Error when it cannot be started. */
+  constructor(options: PoolKeeperOptions) {
+    this.#options = options;
+    this.#duty = options.duty;
+    [this.#parentsEnd, this.#serversEnd] = socketPair();
+    try {
+      this.#start();
+    } catch (error) {
+      this.#parentsEnd.close();
+      this.#serversEnd.close();
+      throw error;
+    }
+  }
+
+  /** The parents' end of the wake socket, for workers; it stays this object's. */
+  get wakeFd(): number {
+    return this.#parentsEnd.number;
+  }
+
+  /** The server's process; undefined between two of them. */
+  get pid(): number | undefined {
+    return this.#server?.process.pid;
+  }
+
+  /** Whether there is a server that takes clients and answers. */
+  get answers(): boolean {
+    return this.#server?.heartbeat?.answers === true;
+  }
+
+  /**
+   * Serves something else from now on: what is new or changed is registered, what is gone is taken
+   * out, with its processes. @returns when the server that runs has been told; one that ends before
+   * leaves it to its successor. @throws ConfigureError when it is more than a server takes.
+   */
+  async use(duty: PoolDuty): Promise<void> {
+    this.#duty = duty;
+    const server = this.#server;
+    if (server === undefined) return;
+    server.told = server.told.then(() => this.#tell(server));
+    await server.told.catch((error: unknown) => {
+      if (error instanceof ConfigureError) throw error;
+    });
+  }
+
+  /** The pool at this moment. @throws Error when it cannot say. */
+  async inspect(): Promise<Inspection> {
+    const channel = this.#server?.channel;
+    if (channel === undefined) throw new Error("inspect the pool: no server is there now");
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      late.reject(new Error(`inspect the pool: no answer within ${inspectLimitMs} ms`));
+    }, inspectLimitMs);
+    try {
+      return await Promise.race([channel.inspect(), late.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Lets the server end, once all workers are gone, and waits for it; with force if need be. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    clearTimeout(this.#timer);
+    this.#parentsEnd.close();
+    const server = this.#server?.process;
+    if (server !== undefined) {
+      server.kill("SIGTERM");
+      const timer = setTimeout(() => this.hurry(), orderlyEndMs);
+      await server.exited;
+      clearTimeout(timer);
+    }
+    this.#serversEnd.close();
+  }
+
+  /** Ends the server without its waits: a second SIGTERM skips them, and `close` sends one too. */
+  hurry(): void {
+    const server = this.#server?.process;
+    server?.kill("SIGTERM");
+    setTimeout(() => server?.kill("SIGKILL"), killDelayMs).unref();
+  }
+
+  #start(): void {
+    const startedMs = performance.now();
+    const [ours, theirs] = socketPair();
+    let process: Subprocess;
+    try {
+      process = this.#spawn(theirs.number);
+    } catch (error) {
+      ours.close();
+      throw error;
+    } finally {
+      theirs.close();
+    }
+    const server: Server = {
+      process,
+      told: Promise.resolve(),
+      channel: undefined,
+      heartbeat: undefined,
+      registered: new Map(),
+      retired: new Set(),
+      pool: undefined,
+    };
+    this.#server = server;
+    this.#options.report(1, "pool server started", { pid: process.pid });
+    server.told = this.#introduce(server, ours);
+    void process.exited.then(() => this.#ended(server, performance.now() - startedMs));
+  }
+
+  #spawn(channel: number): Subprocess {
+    const command = [...this.#options.commandLine(), `--supervisor-channel=${channelDescriptor}`];
+    const { file, argv0 } = serverProgram();
+    return Bun.spawn([file, ...command], {
+      argv0,
+      stdio: ["ignore", "inherit", "inherit", this.#serversEnd.number, channel],
+      env: this.#options.env,
+      // A session of its own: Ctrl-C on a terminal is for the supervisor, which drains first.
+      detached: true,
+    });
+  }
+
+  /** Tells a new server what it may serve, then has it take clients; else it is ended. */
+  async #introduce(server: Server, fd: OwnedFd): Promise<void> {
+    const { process } = server;
+    const timer = setTimeout(() => process.kill("SIGKILL"), startLimitMs);
+    try {
+      server.channel = await PoolChannel.open(fd, () => server.heartbeat?.heard());
+      await this.#tell(server);
+      await server.channel.admit();
+      server.heartbeat = this.#watch(server, server.channel);
+    } catch (error) {
+      if (!this.#closing && process.exitCode === null) {
+        const cause = causeText(error);
+        this.#options.report(0, "pool server not ready", { pid: process.pid, cause });
+      }
+      process.kill("SIGKILL");
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #watch({ process }: Server, channel: PoolChannel): Heartbeat {
+    const { pid } = process;
+    return new Heartbeat({
+      pid,
+      limitMs: this.#duty.silenceMs,
+      // Its end rejects the question, and is seen elsewhere.
+      ask: () => void channel.ping().catch(() => {}),
+      dead: (silentMs) => {
+        this.#options.report(0, "pool server does not answer", { pid, silentMs });
+        process.kill("SIGKILL");
+      },
+    });
+  }
+
+  /** Tells a server how what it is to serve differs from what it has been told. */
+  async #tell(server: Server): Promise<void> {
+    const { channel, registered, retired } = server;
+    if (channel === undefined) return; // it has been given up
+    const { apps, leaving = [], pool } = this.#duty;
+    const stay = registrationsOf(apps);
+    const wanted = new Map([...registrationsOf(leaving), ...stay]);
+    const news = [...wanted].filter(([root, json]) => registered.get(root) !== json);
+    await channel.register(new Map(news));
+    for (const root of registered.keys()) {
+      if (!wanted.has(root)) await channel.letGo("unregister", root);
+      else if (!stay.has(root) && !retired.has(root)) await channel.letGo("retire", root);
+    }
+    server.registered = wanted;
+    server.retired = new Set([...wanted.keys()].filter((root) => !stay.has(root)));
+    if (!Bun.deepEquals(pool, server.pool)) await channel.setLimits(pool);
+    server.pool = pool;
+  }
+
+  #ended(server: Server, livedMs: number): void {
+    server.heartbeat?.stop();
+    server.channel?.close();
+    this.#server = undefined;
+    if (this.#closing) return;
+    const { pid } = server.process;
+    const pauseMs = this.#pause.after(livedMs);
+    const end = endOf(server.process);
+    this.#options.report(0, "pool server died", { pid, end, pauseMs });
+    if (pauseMs === 0) this.#startAgain();
+    else this.#timer = setTimeout(() => this.#startAgain(), pauseMs);
+  }
+
+  #startAgain(): void {
+    const triedMs = performance.now();
+    try {
+      this.#start();
+    } catch (error) {
+      const pauseMs = Math.max(1, this.#pause.after(performance.now() - triedMs));
+      this.#options.report(0, "pool server not started", { cause: String(error), pauseMs });
+      this.#timer = setTimeout(() => this.#startAgain(), pauseMs);
+    }
+  }
+}

@@ -1,0 +1,281 @@
+/**
+ * The process that `serve` is: it binds the sockets, keeps the pool server and the workers running,
+ * and passes on what operators want: reload, log rotation, the end. It serves no request itself and
+ * does nothing while nothing happens.
+ *
+ * It leaves no orphans, however it ends: workers leave when their control channel ends, and the
+ * pool server when no worker and no supervisor holds the other end of its wake socket.
+ */
+import { causeText } from "../../wire/cause.ts";
+import type { AppConfig, GatewayConfig } from "../config.ts";
+import { Listener, showAddress } from "./listeners.ts";
+import { type PoolDuty, PoolKeeper } from "./pool-keeper.ts";
+import type { Report } from "./report.ts";
+import type { GatewayStatus } from "./status-socket.ts";
+import { WorkerProcess } from "./worker-process.ts";
+import { WorkerSet } from "./worker-set.ts";
+
+export interface SupervisorOptions {
+  readonly config: GatewayConfig;
+  /** Sockets that systemd has passed; they take the place of the configured addresses. */
+  readonly inherited: readonly Listener[];
+  readonly report: Report;
+  /** The environment of workers and pool server. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #report: Report;
+  #config: GatewayConfig;
+  #listeners: readonly Listener[];
+  readonly #pool: PoolKeeper;
+  #workers: WorkerSet;
+  /** The set of a reload that is not ready yet. */
+  #coming: WorkerSet | undefined;
+  /** Sets of earlier configurations that still have requests to finish, and what they serve. */
+  readonly #leaving = new Map<WorkerSet, GatewayConfig>();
+  #reloading: Promise<void> = Promise.resolve();
+  #stopping: Promise<void> | undefined;
+  #closed: Promise<void> | undefined;
+
+  /** Binds the sockets and starts the pool server. @throws ListenError, Error. */
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#report = options.report;
+    this.#config = options.config;
+    this.#listeners = this.#open(options.config, []);
+    try {
+      this.#pool = new PoolKeeper({
+        commandLine: () => poolServerArguments(this.#config),
+        env: options.env,
+        report: options.report,
+        duty: options.config,
+      });
+    } catch (error) {
+      for (const listener of this.#listeners) listener.close();
+      throw error;
+    }
+    this.#workers = this.#makeWorkers(this.#config);
+  }
+
+  /** Where it accepts, as people write it. */
+  get urls(): string[] {
+    return this.#listeners.map(({ url }) => url);
+  }
+
+  /** The configuration in use. */
+  get config(): GatewayConfig {
+    return this.#config;
+  }
+
+  /** What it and its pool do. */
+  async status(): Promise<GatewayStatus> {
+    const { apps } = this.#config;
+    return {
+      pid: process.pid,
+      listening: this.urls,
+      workers: this.#sets.flatMap((set) => set.pids),
+      poolServer: this.#pool.pid ?? null,
+      applications: apps.map(({ name, root }) => ({ name, root })),
+      pool: await this.#pool.inspect().catch(() => null),
+    };
+  }
+
+  /** Whether all its processes answer: the pool server, and the workers that serve. */
+  get answers(): boolean {
+    return this.#pool.answers && this.#workers.answers;
+  }
+
+  /** Whether it ends, or has ended. */
+  get isStopping(): boolean {
+    return this.#stopping !== undefined;
+  }
+
+  /** Starts the workers. @throws Error when they do not come up; then nothing is left running. */
+  async start(): Promise<void> {
+    try {
+      await this.#workers.start();
+    } catch (error) {
+      await this.#close();
+      throw error;
+    }
+  }
+
+  /**
+   * Serves another configuration from now on; no connection is lost. @throws ListenError, Error
+   * when it cannot be served: then the old one stays.
+   */
+  reload(config: GatewayConfig): Promise<void> {
+    const turn = this.#reloading.then(() => this.#change(config));
+    this.#reloading = turn.catch(() => {});
+    return turn;
+  }
+
+  /** Has workers open their logs anew. */
+  reopenLogs(): void {
+    for (const set of this.#sets) set.reopenLogs();
+  }
+
+  /**
+   * Ends: accepts nothing more, lets requests under way finish, then the pool server. @returns when
+   * all of it is gone.
+   */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#drain();
+    return this.#stopping;
+  }
+
+  /** Ends at once, without waiting for requests. */
+  hurry(): void {
+    for (const set of this.#sets) set.kill();
+    this.#pool.hurry();
+  }
+
+  /** All workers there are. */
+  get #sets(): WorkerSet[] {
+    return [
+      this.#workers,
+      ...(this.#coming === undefined ? [] : [this.#coming]),
+      ...this.#leaving.keys(),
+    ];
+  }
+
+  async #drain(): Promise<void> {
+    this.#coming?.kill();
+    await this.#reloading;
+    const drained = this.#sets.map((set) => set.drain(this.#config.drainMs, false));
+    // Workers accept what waits in the queues before they close theirs; then nobody has them.
+    for (const listener of this.#listeners) listener.close();
+    await Promise.all(drained);
+    await this.#close();
+  }
+
+  #close(): Promise<void> {
+    for (const listener of this.#listeners) listener.close();
+    this.#closed ??= this.#pool.close();
+    return this.#closed;
+  }
+
+  async #change(config: GatewayConfig): Promise<void> {
+    if (this.#stopping !== undefined) return;
+    const old = { config: this.#config, listeners: this.#listeners, workers: this.#workers };
+    const listeners = this.#open(config, old.listeners);
+    this.#listeners = listeners;
+    const workers = this.#makeWorkers(config);
+    this.#coming = workers;
+    const undo: (() => void)[] = [];
+    try {
+      // What only the new ones serve is there before they accept; nothing else changes until then.
+      await this.#pool.use(this.#duty(config.apps));
+      for (const listener of listeners) undo.push(listener.growTo(config.workers));
+      await workers.start();
+    } catch (error) {
+      this.#listeners = old.listeners;
+      await this.#pool.use(this.#duty());
+      for (const shrink of undo) shrink();
+      closeAllBut(old.listeners, listeners);
+      throw error;
+    } finally {
+      this.#coming = undefined;
+    }
+    this.#config = config;
+    this.#workers = workers;
+    this.#leaving.set(old.workers, old.config);
+    void this.#retire(old.workers, leaveMs(old.config));
+    closeAllBut(listeners, old.listeners);
+    await this.#changePool(old.config);
+  }
+
+  /** A pool server that is not there now is started with all of it. */
+  async #changePool(old: GatewayConfig): Promise<void> {
+    const { logLevel, logFormat } = this.#config;
+    await this.#pool.use(this.#duty());
+    if (logLevel === old.logLevel && logFormat === old.logFormat) return;
+    this.#report(0, "holds from the next start on", { what: "log of the pool" });
+  }
+
+  async #retire(workers: WorkerSet, limitMs: number): Promise<void> {
+    await workers.drain(limitMs, true);
+    this.#leaving.delete(workers);
+    await this.#pool.use(this.#duty()).catch((error: unknown) => {
+      this.#report(0, "applications not removed", { cause: causeText(error) });
+    });
+  }
+
+  /** What the pool serves. @param coming applications of a configuration that is not in use yet. */
+  #duty(coming: readonly AppConfig[] = []): PoolDuty {
+    const { apps, pool, silenceMs } = this.#config;
+    const roots = new Set(apps.map(({ root }) => root));
+    const leaving = [...this.#leaving.values()].flatMap((config) => config.apps);
+    const all = [...apps, ...coming.filter(({ root }) => !roots.has(root))];
+    return { apps: all, leaving, pool, silenceMs };
+  }
+
+  /** The listeners of a configuration; those of `present` that it has too are kept. */
+  #open(config: GatewayConfig, present: readonly Listener[]): Listener[] {
+    if (this.#options.inherited.length > 0) return [...this.#options.inherited];
+    const kept = new Map(present.map((listener) => [listener.key, listener]));
+    const listeners: Listener[] = [];
+    try {
+      for (const address of config.listen) {
+        const known = kept.get(showAddress(address));
+        listeners.push(known ?? Listener.open(address, config.workers));
+      }
+      return listeners;
+    } catch (error) {
+      closeAllBut(present, listeners);
+      throw error;
+    }
+  }
+
+  #makeWorkers(config: GatewayConfig): WorkerSet {
+    const listeners = this.#listeners;
+    return new WorkerSet({
+      count: config.workers,
+      drainMs: leaveMs(config),
+      report: this.#report,
+      launch: (place) =>
+        WorkerProcess.start({
+          config,
+          wakeFd: this.#pool.wakeFd,
+          listeners: listeners.flatMap((listener) => listener.forPlace(place, config.workers)),
+          env: this.#options.env,
+          report: this.#report,
+        }),
+    });
+  }
+}
+
+function closeAllBut(kept: readonly Listener[], listeners: readonly Listener[]): void {
+  for (const listener of listeners) if (!kept.includes(listener)) listener.close();
+}
+
+/** With a look ten times a second, and its own start, whoever has no process has one in 2 s. */
+const shareAfterSeconds = 1;
+
+/** The pool server's command line: what can be set later is set at the start too. */
+function poolServerArguments(config: GatewayConfig): string[] {
+  const { pool } = config;
+  const options = {
+    "log-format": config.logFormat,
+    max: pool.max,
+    "max-per-app": pool.maxPerApp,
+    "max-idle-time": pool.maxIdleSeconds,
+    "share-after": shareAfterSeconds,
+    // When we exit, nothing is left.
+    exit: "last",
+  };
+  const defaults = ["", "", "", ""]; // LOG_FILE: our stderr; RUBY; USER; STATUS_FIFO
+  return [
+    String(config.logLevel),
+    "builtin",
+    ...defaults,
+    ...Object.entries(options).map(([name, value]) => `--${name}=${value}`),
+  ];
+}
+
+/** How long a worker with a successor may take: for requests, or for upgraded connections. */
+function leaveMs({ drainMs, upgradedMs }: GatewayConfig): number {
+  return Math.max(drainMs, upgradedMs);
+}

@@ -1,0 +1,226 @@
+/**
+ * One worker, as the supervisor sees it: a process of the same binary that inherits the wake socket
+ * (3), its end of the control channel (4), a socket by which the access log's file comes (5), and
+ * the listening sockets (6 and up). One that no longer answers, or says what it may not, is ended:
+ * its place is taken by another.
+ */
+import type { Subprocess } from "bun";
+
+import { sendDescriptor } from "../../native/descriptors.ts";
+import type { OwnedFd } from "../../native/owned-fd.ts";
+import { socketPair } from "../../native/socket.ts";
+import { serverProgram } from "../../parent/pool-server.ts";
+import { causeText } from "../../wire/cause.ts";
+import type { GatewayConfig } from "../config.ts";
+import {
+  ControlChannel,
+  fromWorker,
+  type ToSupervisor,
+  type ToWorker,
+} from "../control-channel.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import { openLogFile } from "../log/log-file.ts";
+import type { Report } from "./report.ts";
+
+/** The hidden command of the binary. */
+export const workerCommand = "gateway-worker";
+
+export const workerDescriptors = { wake: 3, control: 4, log: 5, firstListener: 6 } as const;
+
+/** A listening socket to be passed on. */
+export interface SharedListener {
+  readonly fd: number;
+  readonly tls: boolean;
+}
+
+export interface WorkerStart {
+  readonly config: GatewayConfig;
+  /** Our descriptor of the parents' end of the wake socket. */
+  readonly wakeFd: number;
+  readonly listeners: readonly SharedListener[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly report: Report;
+}
+
+type Ready = "ready" | { readonly why: string };
+
+export class WorkerProcess {
+  static #saidUnfenced = false;
+  readonly #process: Subprocess;
+  readonly #report: Report;
+  readonly #config: GatewayConfig;
+  /** Our end of the socket on which it finds the file of the access log. */
+  readonly #logs: OwnedFd;
+  readonly #ready = Promise.withResolvers<Ready>();
+  readonly #leaves = Promise.withResolvers<"asks" | "ended">();
+  #control: ControlChannel<ToSupervisor, ToWorker> | undefined;
+  /** From when it is ready. */
+  #heartbeat: Heartbeat | undefined;
+  #hasAsked = false;
+  readonly startedMs = performance.now();
+
+  private constructor(process: Subprocess, logs: OwnedFd, { config, report }: WorkerStart) {
+    this.#process = process;
+    this.#logs = logs;
+    this.#report = report;
+    this.#config = config;
+    void this.#untilEnded();
+  }
+
+  async #untilEnded(): Promise<void> {
+    await this.#process.exited;
+    this.#heartbeat?.stop();
+    this.#logs.close();
+    this.#ready.resolve({ why: `it ended with ${endOf(this.#process)}` });
+    this.#leaves.resolve("ended");
+  }
+
+  /** @throws Error when the process cannot be started, or its log not be opened. */
+  static async start(start: WorkerStart): Promise<WorkerProcess> {
+    const [ours, theirs] = socketPair();
+    const [logs, theirLogs] = socketPair();
+    let child: Subprocess;
+    try {
+      passLogFile(start.config, logs);
+      child = spawn(start, theirs.number, theirLogs.number);
+    } catch (error) {
+      ours.close();
+      logs.close();
+      throw error;
+    } finally {
+      theirs.close();
+      theirLogs.close();
+    }
+    const worker = new WorkerProcess(child, logs, start);
+    worker.#control = await ControlChannel.open<ToSupervisor, ToWorker>(ours, fromWorker, {
+      message: (message) => worker.#hear(message),
+      closed: (why) => why !== undefined && worker.#offends(why),
+    });
+    const listeners = start.listeners.map(({ tls }, index) => ({
+      descriptor: workerDescriptors.firstListener + index,
+      tls,
+    }));
+    worker.tell({ kind: "serve", config: configForWorkers(start.config), listeners });
+    return worker;
+  }
+
+  /** Resolves when it accepts connections; with a text when it cannot, or has ended. */
+  get ready(): Promise<Ready> {
+    return this.#ready.promise;
+  }
+
+  /** Resolves when it wants to be replaced, or has ended. */
+  get leaves(): Promise<"asks" | "ended"> {
+    return this.#leaves.promise;
+  }
+
+  /** Whether it answers; one that is not ready yet has its time limit for that. */
+  get answers(): boolean {
+    return this.#heartbeat?.answers !== false;
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  /** Resolves with how it ended. */
+  get ended(): Promise<string> {
+    return this.#process.exited.then(() => {
+      this.#control?.close();
+      return endOf(this.#process);
+    });
+  }
+
+  tell(message: ToWorker): void {
+    this.#control?.send(message);
+  }
+
+  /** Has it go on in the file that has the log's name now. */
+  reopenLogs(): void {
+    try {
+      if (this.#logs.open) passLogFile(this.#config, this.#logs);
+      this.tell({ kind: "reopenLogs" });
+    } catch (error) {
+      this.#report(0, "access log not reopened", { pid: this.pid, cause: causeText(error) });
+    }
+  }
+
+  kill(): void {
+    this.#process.kill("SIGKILL");
+  }
+
+  /** Each message has its time; at another it is an offence, and so never piles anything up. */
+  #hear(message: ToSupervisor): void {
+    const isReady = this.#heartbeat !== undefined;
+    switch (message.kind) {
+      case "ready":
+        if (isReady) return this.#offends("it is ready again");
+        this.#heartbeat = this.#watch();
+        if (message.unfenced !== undefined) this.#sayUnfenced(message.unfenced);
+        return this.#ready.resolve("ready");
+      case "failed":
+        if (isReady) return this.#offends("it fails after it was ready");
+        return this.#ready.resolve(message);
+      case "leaves":
+        if (this.#hasAsked) return this.#offends("it leaves again");
+        this.#hasAsked = true;
+        return this.#leaves.resolve("asks");
+      case "pong":
+        if (this.#heartbeat?.isAsked !== true) return this.#offends("it answers unasked");
+        return this.#heartbeat.heard();
+    }
+  }
+
+  /** The kernel is the same for all of them: once is enough. */
+  #sayUnfenced(cause: string): void {
+    if (!WorkerProcess.#saidUnfenced) this.#report(0, "workers have no fence", { cause });
+    WorkerProcess.#saidUnfenced = true;
+  }
+
+  #watch(): Heartbeat {
+    const { pid } = this;
+    return new Heartbeat({
+      pid,
+      limitMs: this.#config.silenceMs,
+      ask: () => this.tell({ kind: "ping" }),
+      dead: (silentMs) => {
+        this.#report(0, "worker does not answer", { pid, silentMs });
+        this.kill();
+      },
+    });
+  }
+
+  #offends(why: string): void {
+    this.#report(0, "worker ended for what it says", { pid: this.pid, cause: why });
+    this.kill();
+  }
+}
+
+/** Opens the access log's file for a worker. @throws Error when it cannot be, or not be passed. */
+function passLogFile({ accessLog, accessLogFile }: GatewayConfig, to: OwnedFd): void {
+  if (accessLog === "off" || accessLogFile === undefined) return;
+  using file = openLogFile(accessLogFile);
+  if (!sendDescriptor(to.number, file.number)) throw new Error("pass the access log: no room");
+}
+
+/** What is for instances alone stays out of the processes that parse HTTP: secrets, as a rule. */
+function configForWorkers(config: GatewayConfig): GatewayConfig {
+  return { ...config, apps: config.apps.map((app) => ({ ...app, env: {} })) };
+}
+
+/** `status 1`, `SIGKILL`. */
+export function endOf(process: Subprocess): string {
+  return process.signalCode?.toString() ?? `status ${process.exitCode}`;
+}
+
+function spawn(start: WorkerStart, control: number, logs: number): Subprocess {
+  const listeners = start.listeners.map(({ fd }) => fd);
+  const { file, argv0 } = serverProgram();
+  return Bun.spawn([file, workerCommand], {
+    argv0,
+    stdio: ["ignore", "inherit", "inherit", start.wakeFd, control, logs, ...listeners],
+    env: start.env,
+    // A session of its own: Ctrl-C on a terminal is for the supervisor, which drains.
+    detached: true,
+  });
+}

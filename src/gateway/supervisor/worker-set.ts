@@ -1,0 +1,175 @@
+/**
+ * The workers that serve one configuration: as many as it asks for, each replaced when it dies or
+ * asks for it (then before it leaves), until they are told to drain. A reload makes a new set and
+ * drains the old one.
+ */
+import { causeText } from "../../wire/cause.ts";
+import type { Report } from "./report.ts";
+import { RestartPause } from "./restart-pause.ts";
+import type { WorkerProcess } from "./worker-process.ts";
+
+/** A worker that is not ready by then is given up. */
+const readyLimitMs = 30_000;
+/** How much longer than it may take to drain a worker is waited for before SIGKILL. */
+const killDelayMs = 2_000;
+
+export interface WorkerSetOptions {
+  readonly count: number;
+  /** How long a worker may take to leave that somebody else has asked to. */
+  readonly drainMs: number;
+  /** Starts the worker of one place, 0 to count - 1. */
+  launch(place: number): Promise<WorkerProcess>;
+  readonly report: Report;
+}
+
+export class WorkerSet {
+  readonly #options: WorkerSetOptions;
+  readonly #running = new Set<WorkerProcess>();
+  /** Of them, those that have a successor. */
+  readonly #retired = new Set<WorkerProcess>();
+  readonly #waits = new Map<ReturnType<typeof setTimeout>, () => void>();
+  #leaving = false;
+  #places: Promise<void>[] = [];
+
+  constructor(options: WorkerSetOptions) {
+    this.#options = options;
+  }
+
+  /** Processes of the workers that run. */
+  get pids(): number[] {
+    return [...this.#running].map(({ pid }) => pid);
+  }
+
+  /** Whether there are workers, and all of them answer. */
+  get answers(): boolean {
+    return this.#running.size > 0 && [...this.#running].every(({ answers }) => answers);
+  }
+
+  /**
+   * Starts all workers. @throws Error when one of them does not become ready: then none is left.
+   */
+  async start(): Promise<void> {
+    const places = Array.from({ length: this.#options.count }, (_, place) => place);
+    const starts = await Promise.allSettled(places.map((place) => this.#launch(place)));
+    const failure = starts.find((start) => start.status === "rejected");
+    if (failure !== undefined) {
+      this.kill();
+      throw failure.reason;
+    }
+    this.#places = starts.map((start, place) => {
+      if (start.status === "rejected") throw start.reason;
+      return this.#keep(place, start.value);
+    });
+  }
+
+  /**
+   * Has every worker leave. @param limitMs how long requests under way may take.
+   * @param keepIdle see ToWorker. @returns when all are gone.
+   */
+  async drain(limitMs: number, keepIdle: boolean): Promise<void> {
+    this.#leave();
+    for (const worker of this.#running) worker.tell({ kind: "drain", limitMs, keepIdle });
+    const timer = setTimeout(() => this.kill(), limitMs + killDelayMs);
+    await Promise.all(this.#places);
+    await Promise.all(Array.from(this.#running, ({ ended }) => ended));
+    clearTimeout(timer);
+  }
+
+  reopenLogs(): void {
+    for (const worker of this.#running) worker.reopenLogs();
+  }
+
+  /** Ends all workers at once. */
+  kill(): void {
+    this.#leave();
+    for (const worker of this.#running) worker.kill();
+  }
+
+  /** No worker is replaced any more; who waits to be, stops waiting. */
+  #leave(): void {
+    this.#leaving = true;
+    for (const [timer, resolve] of this.#waits) {
+      clearTimeout(timer);
+      resolve();
+    }
+    this.#waits.clear();
+  }
+
+  /** Keeps one place taken until the set leaves. */
+  async #keep(place: number, first: WorkerProcess): Promise<void> {
+    const pause = new RestartPause();
+    for (let worker = first; ;) {
+      const why = await worker.leaves;
+      const successor = await this.#replace(place, pause, worker.startedMs);
+      if (successor === undefined) return;
+      if (why === "asks") this.#retire(worker);
+      worker = successor;
+    }
+  }
+
+  /** Another worker for the place of one that was started then; undefined if the set leaves. */
+  async #replace(place: number, pause: RestartPause, startedMs: number) {
+    for (let sinceMs = startedMs; !this.#leaving;) {
+      await this.#wait(pause.after(performance.now() - sinceMs));
+      if (this.#leaving) return undefined;
+      sinceMs = performance.now();
+      try {
+        return await this.#launch(place);
+      } catch (error) {
+        this.#options.report(0, "worker not started", { cause: causeText(error) });
+      }
+    }
+    return undefined;
+  }
+
+  /** Has one worker leave that has a successor. */
+  #retire(worker: WorkerProcess): void {
+    const { drainMs } = this.#options;
+    this.#retired.add(worker);
+    worker.tell({ kind: "drain", limitMs: drainMs, keepIdle: true });
+    const timer = setTimeout(() => worker.kill(), drainMs + killDelayMs);
+    void worker.ended.then(() => clearTimeout(timer));
+  }
+
+  async #watch(worker: WorkerProcess): Promise<void> {
+    const how = await worker.ended;
+    this.#running.delete(worker);
+    const isMeant = this.#retired.delete(worker) || this.#leaving;
+    if (isMeant && how === "status 0") return;
+    this.#options.report(0, "worker died", { pid: worker.pid, end: how });
+  }
+
+  async #launch(place: number): Promise<WorkerProcess> {
+    const worker = await this.#options.launch(place);
+    this.#running.add(worker);
+    if (this.#leaving) worker.kill(); // told to leave while it was being started
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      worker.kill();
+    }, readyLimitMs);
+    const answer = await worker.ready;
+    clearTimeout(timer);
+    if (answer === "ready") {
+      this.#options.report(1, "worker started", { pid: worker.pid });
+      void this.#watch(worker);
+      return worker;
+    }
+    worker.kill();
+    await worker.ended;
+    this.#running.delete(worker);
+    const why = isLate ? `it was not ready within ${readyLimitMs} ms` : answer.why;
+    throw new Error(`worker ${worker.pid}: ${why}`);
+  }
+
+  async #wait(pauseMs: number): Promise<void> {
+    if (pauseMs === 0 || this.#leaving) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => {
+        this.#waits.delete(timer);
+        resolve();
+      }, pauseMs);
+      this.#waits.set(timer, resolve);
+    });
+  }
+}

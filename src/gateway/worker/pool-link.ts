@@ -1,0 +1,146 @@
+/**
+ * PoolLink: a worker's way to the pool server, by one connection. Rules:
+ * - It connects with the first request or question. How instances are started is nothing a worker
+ *   has a say in: the supervisor has registered each application, and a worker names it.
+ * - When the connection ends (the server has died and is started anew on the same wake socket), the
+ *   next request connects again. Requests that had no instance yet go to the new server; bytes on
+ *   the wake socket that the old one did not read are read by the new one.
+ * - All who need a connection share the tries to make one, and each waits until its own deadline:
+ *   what a request waits here is part of what it may wait for an instance.
+ */
+import {
+  Application,
+  BusyError,
+  type PoolAccess,
+  type PoolConnection,
+  ServerGoneError,
+} from "../../parent/index.ts";
+import type { Waiter } from "../../parent/session-line.ts";
+import { causeText } from "../../wire/cause.ts";
+import type { AppConfig } from "../config.ts";
+
+/** One try; a wake byte that a dying server has read is never answered. */
+const connectLimitMs = 500;
+/** Between two tries that fail at once: the server is gone, the next one not there yet. */
+const pauseMs = 20;
+/** How long requests wait for a connection when they may wait for an instance without limit. */
+const defaultWaitMs = 10_000;
+
+export class PoolLink {
+  readonly #access: PoolAccess;
+  /** By the application's name. */
+  readonly #apps: ReadonlyMap<string, Application>;
+  #connection: PoolConnection | undefined;
+  /** The tries under way, for as long as anybody waits for them. */
+  #connecting: Promise<PoolConnection> | undefined;
+  #waiting = 0;
+  /** Requests that wait for a connection. */
+  readonly #waiters = new Set<Waiter>();
+  /** Why the last try failed. */
+  #cause: unknown;
+  #isClosed = false;
+
+  /** @param access the wake socket; it stays the caller's. */
+  constructor(access: PoolAccess, apps: readonly AppConfig[]) {
+    this.#access = access;
+    this.#apps = new Map(apps.map(({ name, root }) => [name, new Application(root)]));
+  }
+
+  /**
+   * The connection, for questions about the pool. @throws BusyError when there is none in time,
+   * ServerGoneError once this link is closed (as rejections).
+   */
+  async connection(waitMs = defaultWaitMs): Promise<PoolConnection> {
+    if (this.#open !== undefined) return this.#open;
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      const cause = this.#cause;
+      const why = cause === undefined ? `no answer within ${waitMs} ms` : causeText(cause);
+      late.reject(new BusyError(`connect to the pool server: ${why}`, { cause }));
+    }, waitMs);
+    this.#waiting += 1;
+    this.#connecting ??= this.#connect().finally(() => {
+      this.#connecting = undefined;
+    });
+    try {
+      return await Promise.race([this.#connecting, late.promise]);
+    } finally {
+      this.#waiting -= 1;
+      clearTimeout(timer);
+    }
+  }
+
+  /**
+   * Serves the waiter as soon as there is a session with the application; it fails with what
+   * `connection` throws, or with the errors of a get: with ServerGoneError where it waited in a
+   * pool server that has gone, so no instance has seen it. @param waitMs for a connection.
+   */
+  take(app: AppConfig, waiter: Waiter, waitMs = defaultWaitMs): void {
+    const sessions = this.#open?.sessions;
+    if (sessions !== undefined) return sessions.take(this.#applicationOf(app), waiter);
+    this.#waiters.add(waiter);
+    void this.#takeLater(app, waiter, waitMs);
+  }
+
+  /** The waiter waits no more. */
+  leave(app: AppConfig, waiter: Waiter): void {
+    if (this.#waiters.delete(waiter)) return;
+    this.#open?.sessions?.leave(this.#applicationOf(app), waiter);
+  }
+
+  /** Whether no session comes from here any more. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Ends the connection: what waits is rejected, what is under way goes on. */
+  close(): void {
+    this.#isClosed = true;
+    this.#connection?.close();
+  }
+
+  async #takeLater(app: AppConfig, waiter: Waiter, waitMs: number): Promise<void> {
+    try {
+      const { sessions } = await this.connection(waitMs);
+      if (!this.#waiters.delete(waiter)) return;
+      // It has ended already: as if it had while the waiter waited.
+      if (sessions === undefined) return this.take(app, waiter, waitMs);
+      sessions.take(this.#applicationOf(app), waiter);
+    } catch (error) {
+      if (this.#waiters.delete(waiter)) waiter.fail(error);
+    }
+  }
+
+  #applicationOf({ name }: AppConfig): Application {
+    const application = this.#apps.get(name);
+    if (application === undefined) throw new Error(`application ${name}: it is not configured`);
+    return application;
+  }
+
+  get #open(): PoolConnection | undefined {
+    return this.#connection?.isOpen === true ? this.#connection : undefined;
+  }
+
+  /** Tries until there is a connection, or nobody waits for one any more. */
+  async #connect(): Promise<PoolConnection> {
+    this.#cause = undefined;
+    for (;;) {
+      if (this.#isClosed) throw new ServerGoneError("connect to the pool server: closed here");
+      try {
+        const connection = await this.#access.connect({ limitMs: connectLimitMs });
+        if (this.#isClosed) {
+          connection.close();
+          continue;
+        }
+        // What the first request would have to ask, and wait for without a limit of its own.
+        await connection.prepare(connectLimitMs);
+        this.#connection = connection;
+        return connection;
+      } catch (error) {
+        this.#cause = error;
+        if (this.#waiting === 0) throw error;
+      }
+      await Bun.sleep(pauseMs);
+    }
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * A worker: serves HTTP on the listening sockets it has inherited, and gets sessions from the pool
+ * server through the wake socket. The supervisor tells it what to serve and when to leave; if the
+ * supervisor is gone, it leaves by itself.
+ *
+ * Leaving is: accept nothing more, answer with `Connection: close`, go when no connection is left,
+ * at the limit in any case. Whom somebody else asks to leave, the supervisor replaces first.
+ */
+import { OwnedFd } from "../../native/owned-fd.ts";
+import { getDescriptorLimit } from "../../native/process.ts";
+import { causeText } from "../../wire/cause.ts";
+import type { GatewayConfig } from "../config.ts";
+import {
+  ControlChannel,
+  fromSupervisor,
+  type PassedListener,
+  type ToSupervisor,
+  type ToWorker,
+} from "../control-channel.ts";
+import { Certificates } from "./tls.ts";
+import { workerDescriptors } from "../supervisor/worker-process.ts";
+import { giveUpRights } from "./worker-rights.ts";
+import type { Site } from "./site.ts";
+import { Visitors } from "./visitors.ts";
+
+/** What answers requests, made anew for each worker process. */
+export interface RequestServer {
+  readonly site: Site;
+  /** Opens its logs anew. */
+  reopenLogs(): void;
+  /** Gives its connection to the pool server up and writes what is left to write. */
+  close(): Promise<void>;
+}
+
+export interface WorkerOptions {
+  /** The control channel's descriptor. */
+  readonly control: OwnedFd;
+  /** Makes what answers. @throws Error when the configuration cannot be served. */
+  makeServer(config: GatewayConfig): RequestServer;
+}
+
+/** While draining, how often it looks for connections that are left. */
+const lookMs = 50;
+/** What has been accepted just now may have a request that is yet to be read. */
+const quietMs = 200;
+/** One that nobody has used for so long is not used just now. */
+const forgottenMs = 5_000;
+/** Descriptors for all that is neither a visitor's nor an application's: logs, the pool server. */
+const ownDescriptors = 64;
+/** A quarter of the rest is for requests, but no more than this: 20 instances of 50 sessions. */
+const maxReserved = 1000;
+
+export class Worker {
+  readonly #options: WorkerOptions;
+  readonly #ended = Promise.withResolvers<void>();
+  #control: ControlChannel<ToWorker, ToSupervisor> | undefined;
+  #requests: RequestServer | undefined;
+  #visitors: Visitors | undefined;
+  #config: GatewayConfig | undefined;
+  #asked = false;
+
+  constructor(options: WorkerOptions) {
+    this.#options = options;
+  }
+
+  /** Runs until the supervisor has it leave, or is gone. */
+  async run(): Promise<void> {
+    const { control } = this.#options;
+    this.#control = await ControlChannel.open<ToWorker, ToSupervisor>(control, fromSupervisor, {
+      message: (message) => this.#obey(message),
+      closed: () => this.#drainAlone(),
+    });
+    await this.#ended.promise;
+  }
+
+  /** Leaves once the supervisor has another one in its place; asked twice, at once. */
+  leave(): void {
+    if (this.#asked || this.#config === undefined) return this.#drainAlone();
+    this.#asked = true;
+    this.#control?.send({ kind: "leaves" });
+  }
+
+  #drainAlone(): void {
+    void this.#drain(this.#config?.drainMs ?? 0, false);
+  }
+
+  #obey(message: ToWorker): void {
+    switch (message.kind) {
+      case "serve":
+        return this.#serve(message.config, message.listeners);
+      case "drain":
+        return void this.#drain(message.limitMs, message.keepIdle);
+      case "reopenLogs":
+        return this.#requests?.reopenLogs();
+      case "ping":
+        return this.#control?.send({ kind: "pong" });
+    }
+  }
+
+  #serve(config: GatewayConfig, listeners: readonly PassedListener[]): void {
+    this.#config = config;
+    try {
+      const requests = this.#options.makeServer(config);
+      this.#requests = requests;
+      const visitors = new Visitors(requests.site, maxConnections());
+      this.#visitors = visitors;
+      for (const listener of listeners) listen(visitors, listener, config);
+      // The log is open, the certificate read, and nothing has been accepted yet.
+      const unfenced = giveUpRights(config.workerUser, workerDescriptors.wake);
+      this.#control?.send({ kind: "ready", unfenced });
+    } catch (error) {
+      this.#control?.send({ kind: "failed", why: causeText(error) });
+    }
+  }
+
+  async #drain(limitMs: number, keepIdle: boolean): Promise<void> {
+    if (this.#requests !== undefined) this.#requests.site.isDraining = true;
+    // Nobody else will accept what waits in the queues: let the event loop take it first.
+    if (!keepIdle) await Bun.sleep(0);
+    this.#visitors?.stop();
+    if (this.#visitors !== undefined) await this.#untilGone(this.#visitors, limitMs, keepIdle);
+    // A second, stricter order overrules the first: its wait ends both.
+    this.#visitors?.close();
+    await this.#requests?.close();
+    this.#ended.resolve();
+  }
+
+  /** With a successor, requests and upgraded connections have limits of their own. */
+  async #untilGone(visitors: Visitors, limitMs: number, keepIdle: boolean): Promise<void> {
+    const { drainMs = 0, upgradedMs = 0 } = this.#config ?? {};
+    for (let waitedMs = 0; visitors.size > 0 && waitedMs < limitMs; waitedMs += lookMs) {
+      visitors.closeIdle(keepIdle ? forgottenMs : quietMs);
+      if (waitedMs >= drainMs) visitors.closeRequests();
+      if (waitedMs >= upgradedMs) visitors.closeSwitched();
+      await Bun.sleep(lookMs);
+    }
+  }
+}
+
+/** What is left for visitors' connections: requests need sessions, files and spools besides. */
+function maxConnections(): number {
+  const free = Number(getDescriptorLimit().soft) - ownDescriptors;
+  return Math.max(1, Math.floor(free - Math.min(maxReserved, free / 4)));
+}
+
+function listen(visitors: Visitors, listener: PassedListener, config: GatewayConfig): void {
+  const certificates = listener.tls ? certificatesOf(config) : undefined;
+  visitors.listen(new OwnedFd(listener.descriptor), certificates);
+}
+
+function certificatesOf({ tls }: GatewayConfig): Certificates {
+  if (tls === undefined) throw new Error("an address with TLS, but no certificate");
+  return Certificates.read(tls);
+}
