@@ -10,6 +10,7 @@ import { mayFilesHang } from "../../native/mounts.ts";
 import type { AppRequest } from "../../wire/app-request.ts";
 import { escapeForLog, toText, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
+import { MAX_CONCURRENCY } from "../../wire/instance-protocol.ts";
 import { FilesAside } from "../files-aside.ts";
 import {
   SpawnError,
@@ -316,8 +317,9 @@ export class BuiltinSpawner implements Spawner {
 function usualOf(app: AppRequest): number {
   try {
     const type = knownType(app);
-    // Nobody waits here for files that could take long.
-    if (type === "auto" && mayFilesHang()) return 1;
+    // Nobody waits here for files that could take long. One instance tells how many more are
+    // needed; two at once would split the state of a program that was meant to be one process.
+    if (type === "auto" && mayFilesHang()) return MAX_CONCURRENCY;
     if (type === "auto") return usualConcurrency(findApplication(app.root, type, hasNode()).loader);
     return usualConcurrency(type === "rails" ? "rack" : type);
   } catch {
