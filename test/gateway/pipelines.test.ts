@@ -15,10 +15,28 @@ import { exchange } from "./raw-exchange.ts";
 const temporaryDirectory = temporaryDirectories();
 const startGateway = gateways();
 
-/** Answers path and body, after so many ms; 64 KiB of x for /large. */
-const program = `export default { async fetch(request: Request) {
+/**
+ * Answers path and body, after so many ms; 64 KiB of x for /large; for /drip four parts with
+ * pauses, and for /begin one without an end, of which it says `told` when its visitor has gone.
+ */
+const program = `
+const parts = (count, headers) => new Response(new ReadableStream({
+  async start(controller) {
+    for (let n = 0; n < count; n += 1) {
+      controller.enqueue("<part" + n + ">");
+      await Bun.sleep(600);
+    }
+    if (count > 1) controller.close();
+  },
+  cancel() { console.log("told"); },
+}), { headers });
+export default { async fetch(request: Request) {
   const { pathname, searchParams } = new URL(request.url);
   if (pathname === "/large") return new Response("x".repeat(65536));
+  if (pathname === "/begin") return parts(1, {});
+  if (pathname === "/drip") {
+    return parts(4, searchParams.has("length") ? { "content-length": "28" } : {});
+  }
   const body = await request.text();
   await Bun.sleep(Number(searchParams.get("ms") ?? 0));
   return new Response(\`<\${pathname}\${body}>\`);
@@ -83,6 +101,34 @@ test("who ends his side after them is answered all the same", async () => {
     bodies: ["/1", "/2", "/3"],
     closed: true,
   });
+  await gateway.end();
+});
+
+test("who ends his side gets an answer that comes in parts, whatever frames it", async () => {
+  const { gateway, port } = await serve();
+  const asked = [get("/drip"), get("/drip?length"), get("/drip").replace("1.1", "1.0")];
+  const answers = await Promise.all(
+    asked.map((text) => exchange(port, [text, { close: "writing" }])),
+  );
+  for (const { answered } of answers) {
+    expect(bodies(answered)).toEqual(["part0", "part1", "part2", "part3"]);
+  }
+  const [chunked] = answers;
+  expect(chunked?.answered).toEndWith("0\r\n\r\n");
+  await gateway.end();
+});
+
+test("who leaves within an answer that says nothing for now is noticed", async () => {
+  const { gateway, port } = await serve();
+  const socket = connect({ port, host: "127.0.0.1" });
+  socket.write(get("/begin"));
+  await new Promise((resolve) => socket.once("data", resolve));
+  socket.destroy();
+  await until(
+    "the application is told",
+    () => gateway.log.includes("told"),
+    () => gateway.log,
+  );
   await gateway.end();
 });
 

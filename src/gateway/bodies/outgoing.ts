@@ -68,6 +68,12 @@ export class Outgoing {
     else this.#send(bytes);
   }
 
+  chunk(bytes: Uint8Array): void {
+    this.text(`${bytes.length.toString(16)}\r\n`);
+    this.bytes(bytes);
+    this.text("\r\n");
+  }
+
   /** All that was gathered goes out. */
   flush(): void {
     if (!arena.isEmpty) this.#send(arena.take());

@@ -114,9 +114,11 @@ export class Visit implements VisitRecord, Asker {
     return this.#upload?.isWhole === false && !this.hasBegun;
   }
 
-  /** Whether an interim answer may be sent, to find out whether the visitor is there. */
-  get mayBeAsked(): boolean {
-    return this.#stage === "asking" && this.#head?.minor === 1;
+  /** What may be sent to find out whether the visitor is there: see Visitor. */
+  get probe(): "interim" | "zero" | "none" {
+    if (this.#stage === "asking" && this.#head?.minor === 1) return "interim";
+    const isChunked = this.#framing === "chunked" && !this.#isBodiless;
+    return this.#stage === "answering" && isChunked ? "zero" : "none";
   }
 
   /** Whether nothing more of the application's should come for now. */
@@ -269,10 +271,7 @@ export class Visit implements VisitRecord, Asker {
     if (this.#isBodiless) return;
     const { out } = this.#visitor;
     this.bytes += bytes.length;
-    if (this.#framing !== "chunked") return out.bytes(bytes);
-    out.text(`${bytes.length.toString(16)}\r\n`);
-    out.bytes(bytes);
-    out.text("\r\n");
+    return this.#framing === "chunked" ? out.chunk(bytes) : out.bytes(bytes);
   }
 
   /** For Asking. */

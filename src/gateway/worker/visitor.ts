@@ -4,7 +4,8 @@
  * - Its patience is counted here: for a head, for the pieces of a body, for the visitor to take the
  *   answer. While an application is waited for, nobody is.
  * - A FIN may mean that the visitor has only ended his side, or that he has gone: TCP does not
- *   tell. He is asked: an interim answer (102) is refused by who has gone.
+ *   tell. He is asked: an interim answer (102) is refused by who has gone, and so is a zero before
+ *   the size of the next chunk, which means nothing to who is there (RFC 9112, 7.1).
  * - Where he may still be sending when the last answer is given, what he sends is read over for a
  *   moment: to close at once would reset the connection and take the answer from him.
  */
@@ -27,11 +28,14 @@ const lingerMs = 2_000;
 /** After the visitor's side has ended, he is asked whether he is there; then now and then. */
 const askAfterMs = 500;
 const askAgainMs = 15_000;
-/** For who cannot be asked: HTTP/1.0 knows no interim answers, nor are there any in an answer. */
+/** For who cannot be asked, as nothing may be sent to him: without a byte for so long. */
 const goneAfterMs = 10_000;
-const goneWithinAnswerMs = 1_000;
+const goneWithinAnswerMs = 5_000;
+/** In one answer: some readers take no more than 16 digits for a size. */
+const maxZeros = 6;
 
 const processing = Buffer.from("HTTP/1.1 102 Processing\r\n\r\n");
+const zero = Buffer.from("0");
 const nobody = Buffer.alloc(0);
 
 export class Visitor implements OutgoingSocket {
@@ -50,6 +54,10 @@ export class Visitor implements OutgoingSocket {
   /** When his side ended, and when he was asked last. */
   #endedMs = 0;
   #askedMs = 0;
+  #zeros = 0;
+  /** What had been sent at the last look, and since when it is all. */
+  #lookedBytes = 0;
+  #quietMs = 0;
   #isPaused = false;
   #isAdvancing = false;
   /** What is to be done when `out` is empty. */
@@ -242,17 +250,23 @@ export class Visitor implements OutgoingSocket {
 
   /** Without it an application would work for nobody, and a stuck one would never be noticed. */
   #askWhetherThere(visit: Visit, nowMs: number): void {
-    const endedMs = nowMs - this.#endedMs;
-    if (!visit.mayBeAsked) {
+    if (this.out.sentBytes !== this.#lookedBytes) this.#quietMs = nowMs;
+    this.#lookedBytes = this.out.sentBytes;
+    const { probe } = visit;
+    if (probe === "none") {
+      const quietSinceMs = Math.max(this.#endedMs, this.#quietMs);
       const limitMs = visit.hasBegun ? goneWithinAnswerMs : goneAfterMs;
-      const quietMs = nowMs - Math.max(this.#endedMs, this.#sinceMs);
-      if (this.out.isEmpty && quietMs >= limitMs) this.#terminate();
+      if (this.out.isEmpty && nowMs - quietSinceMs >= limitMs) this.#terminate();
       return;
     }
-    const sinceMs = nowMs - this.#askedMs;
-    if (endedMs < askAfterMs || (this.#askedMs > 0 && sinceMs < askAgainMs)) return;
+    const sinceMs = nowMs - (this.#askedMs > 0 ? this.#askedMs : this.#endedMs);
+    if (sinceMs < (this.#askedMs > 0 ? askAgainMs : askAfterMs)) return;
+    if (probe === "zero") {
+      if (!this.out.isEmpty || this.#zeros === maxZeros) return;
+      this.#zeros += 1;
+    }
     this.#askedMs = nowMs;
-    this.out.bytes(processing);
+    this.out.bytes(probe === "zero" ? zero : processing);
     this.out.flush();
   }
 
@@ -309,6 +323,7 @@ export class Visitor implements OutgoingSocket {
     if (this.connection.finish()) {
       this.#endedMs = this.connection.hasEnded ? now : 0;
       this.#askedMs = 0;
+      this.#zeros = 0;
       return this.advance();
     }
     if (isQuiet || this.connection.hasEnded) return this.#close();
