@@ -71,10 +71,14 @@ export const statx = {
   size: 256,
 } as const;
 
+/** struct statfs (statfs(2)): the field that is read. */
+export const statfs = { type: 0, size: 120 } as const;
+
 const isArm = process.arch === "arm64";
 
 /** Constants of the kernel's headers; the same on every supported platform unless computed. */
 export const C = {
+  FUSE_SUPER_MAGIC: 0x6573_5546,
   AF_UNIX: 1,
   AF_INET: 2,
   AF_INET6: 10,
@@ -147,6 +151,7 @@ export const C = {
   SYS_PIDFD_OPEN: 434,
   SYS_OPENAT2: 437,
   SYS_STATX: isArm ? 291 : 332,
+  SYS_FSTATFS: isArm ? 44 : 138,
   SYS_READLINKAT: isArm ? 78 : 267,
   RESOLVE_NO_MAGICLINKS: 0x02,
   RESOLVE_NO_SYMLINKS: 0x04,

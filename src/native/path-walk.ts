@@ -12,6 +12,7 @@ import { errnos, SyscallError } from "./errno.ts";
 import { duplicate, open } from "./fd.ts";
 import { C, openHow } from "./layout.ts";
 import { address, arenaBytes, cPath, errno, libc, putSize, reserve } from "./libc.ts";
+import { mounterOf } from "./mounter.ts";
 import { OwnedFd } from "./owned-fd.ts";
 
 /** As many as the kernel follows. */
@@ -24,6 +25,7 @@ const linkText = reserve(pathRoom);
 /** One component of a path, opened. */
 export interface Step {
   readonly fd: OwnedFd;
+  /** What is in a FUSE file system of a user's is his, whatever that says. */
   readonly facts: Stats;
   /** The path as it was walked so far, for people. */
   readonly path: string;
@@ -73,7 +75,7 @@ export class PathWalk implements Disposable {
   /** Walks below an open directory, never out of it: EXDEV. @throws SyscallError as absolute. */
   below(directory: number, path: string): Place {
     const fd = this.#opened.use(duplicate(directory));
-    return this.from([{ fd, facts: fstatSync(fd.number), path: "" }], path, true);
+    return this.from([{ fd, facts: factsOf(fd.number), path: "" }], path, true);
   }
 
   [Symbol.dispose](): void {
@@ -82,7 +84,7 @@ export class PathWalk implements Disposable {
 
   #start(path: string): Step {
     const fd = this.#opened.use(open(path, "directory"));
-    return { fd, facts: fstatSync(fd.number), path };
+    return { fd, facts: factsOf(fd.number), path };
   }
 
   #walk(start: Place, path: string, shown: string, isFree: boolean): Place {
@@ -102,7 +104,7 @@ export class PathWalk implements Disposable {
   #step(place: Place, name: string, shown: string, isFree: boolean): Place {
     const parent = last(place);
     const fd = this.#opened.use(openStep(parent.fd.number, name));
-    const facts = fstatSync(fd.number);
+    const facts = factsOf(fd.number);
     const step = { fd, facts, path: parent.path === "/" ? `/${name}` : `${parent.path}/${name}` };
     this.#steps.push(step);
     if (!facts.isSymbolicLink()) return [...place, step];
@@ -135,6 +137,12 @@ function openStep(directory: number, name: string): OwnedFd {
   );
   if (fd < 0) throw new SyscallError("open", name, errno());
   return new OwnedFd(fd);
+}
+
+function factsOf(fd: number): Stats {
+  const facts = fstatSync(fd);
+  const mounter = mounterOf(fd, facts.dev);
+  return mounter === undefined ? facts : Object.assign(facts, { uid: mounter });
 }
 
 function readLink({ fd, path }: Step): string {

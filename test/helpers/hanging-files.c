@@ -2,7 +2,10 @@
  * A file system that shows a directory and hangs on demand, as one whose server has gone:
  * while the file `control` is there, no call is answered.
  *
- * Usage: hanging-files SOURCE CONTROL MOUNTPOINT
+ * With the last two it is one that a user has mounted, and that says of all its files that they
+ * belong to another.
+ *
+ * Usage: hanging-files SOURCE CONTROL MOUNTPOINT [MOUNTER OWNER]
  */
 #define FUSE_USE_VERSION 31
 #include <dirent.h>
@@ -10,12 +13,15 @@
 #include <fcntl.h>
 #include <fuse.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 static const char *source;
 static const char *control;
+static const char *owner;
 
 static char *real(char *room, const char *path) {
   while (access(control, F_OK) == 0) usleep(5000);
@@ -28,7 +34,9 @@ static int result(int value) { return value < 0 ? -errno : 0; }
 static int do_getattr(const char *path, struct stat *facts, struct fuse_file_info *file) {
   char room[8192];
   (void)file;
-  return result(lstat(real(room, path), facts));
+  if (lstat(real(room, path), facts) < 0) return -errno;
+  if (owner != NULL) facts->st_uid = facts->st_gid = atoi(owner);
+  return 0;
 }
 
 static int do_readlink(const char *path, char *target, size_t size) {
@@ -97,10 +105,28 @@ static const struct fuse_operations operations = {
     .unlink = do_unlink,
 };
 
+/* As fusermount3 does it for a user: libfuse takes over the descriptor. */
+static int mount_for(const char *mounter, const char *directory, char *place) {
+  char options[200];
+  int fd = open("/dev/fuse", O_RDWR);
+  snprintf(place, 40, "/dev/fd/%d", fd);
+  snprintf(options, sizeof options,
+           "fd=%d,rootmode=40000,user_id=%s,group_id=%s,allow_other,default_permissions", fd,
+           mounter, mounter);
+  return mount("files", directory, "fuse.files", MS_NOSUID | MS_NODEV, options);
+}
+
 int main(int count, char **arguments) {
   char *fuse[] = {arguments[0], arguments[3], "-f", "-o", "allow_other,default_permissions", NULL};
-  if (count != 4) return 2;
+  char place[40];
+  if (count != 4 && count != 6) return 2;
+  if (count == 6) {
+    if (mount_for(arguments[4], arguments[3], place) < 0) return 1;
+    owner = arguments[5];
+    fuse[1] = place;
+    fuse[3] = NULL;
+  }
   source = arguments[1];
   control = arguments[2];
-  return fuse_main(5, fuse, &operations, NULL);
+  return fuse_main(count == 6 ? 3 : 5, fuse, &operations, NULL);
 }

@@ -13,14 +13,21 @@ export interface HangingFiles extends AsyncDisposable {
   goOn(): void;
 }
 
-/** Mounts one in `directory`, which must be empty. Only root can. */
-export async function mountHangingFiles(directory: string): Promise<HangingFiles> {
+/**
+ * Mounts one in `directory`, which must be empty. Only root can. @param lie the user ids of who has
+ * mounted it, and of whom all files say that they are.
+ */
+export async function mountHangingFiles(
+  directory: string,
+  lie?: { readonly mounter: number; readonly owner: number },
+): Promise<HangingFiles> {
   const [source, mounted, control] = ["source", "mounted", "control"].map((name) =>
     join(directory, name),
   ) as [string, string, string];
   for (const path of [source, mounted]) mkdirSync(path);
   const program = compile(directory);
-  const child = Bun.spawn([program, source, control, mounted], {
+  const liar = lie === undefined ? [] : [String(lie.mounter), String(lie.owner)];
+  const child = Bun.spawn([program, source, control, mounted, ...liar], {
     stdio: ["ignore", "ignore", "inherit"],
   });
   await until("it is mounted", () => readFileSync("/proc/mounts", "utf8").includes(mounted));

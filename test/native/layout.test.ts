@@ -13,6 +13,7 @@ const headers = `
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -29,6 +30,7 @@ const headers = `
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
 `;
@@ -53,7 +55,7 @@ async function expectSame(ours: Readonly<Record<string, number>>): Promise<void>
 
 test("structs lie in memory as the C library lays them out", async () => {
   const { msghdr, mmsghdr, iovec, cmsghdr, sockaddrUn, pollfd, rlimit, passwd } = layout;
-  const { sockaddrIn, sockaddrIn6, epollEvent, timespec, openHow, statx } = layout;
+  const { sockaddrIn, sockaddrIn6, epollEvent, timespec, openHow, statx, statfs } = layout;
   await expectSame({
     "offsetof(struct msghdr, msg_name)": msghdr.name,
     "offsetof(struct msghdr, msg_namelen)": msghdr.namelen,
@@ -110,6 +112,8 @@ test("structs lie in memory as the C library lays them out", async () => {
     "offsetof(struct statx, stx_dev_major)": statx.deviceMajor,
     "offsetof(struct statx, stx_dev_minor)": statx.deviceMinor,
     "sizeof(struct statx)": statx.size,
+    "offsetof(struct statfs, f_type)": statfs.type,
+    "sizeof(struct statfs)": statfs.size,
     "offsetof(struct passwd, pw_name)": passwd.name,
     "offsetof(struct passwd, pw_uid)": passwd.uid,
     "offsetof(struct passwd, pw_gid)": passwd.gid,

@@ -9,6 +9,7 @@ import {
   linkSync,
   mkdirSync,
   renameSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -18,6 +19,7 @@ import { findUser } from "../../src/native/process.ts";
 import { lookAtApplication, type LookRequest } from "../../src/spawn/builtin/application-look.ts";
 import { ascii, fromText } from "../../src/wire/bytes.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
+import { mountHangingFiles } from "../helpers/hanging-files.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 countDescriptors();
@@ -202,6 +204,27 @@ const attacks: readonly Case[] = [
     "'$/app' may be written by everybody",
   ],
   [
+    "a sticky root directory of root's, where she could put a module beside his startup file",
+    () => new Tree().directory("app", root, 0o1777).file("app/wsgi.py", bob),
+    "'$/app' may be written by everybody",
+  ],
+  [
+    "modules in a sticky directory of root's, where she could put another",
+    () => {
+      const tree = new Tree().directory("app", bob).file("app/app.js", bob);
+      return tree.directory("all", root, 0o1777).link("app/node_modules", "@/all", bob);
+    },
+    "'$/all' may be written by everybody",
+  ],
+  [
+    "a startup file in a sticky directory of root's, by a link",
+    () => {
+      const tree = new Tree().directory("app", bob).directory("all", root, 0o1777);
+      return tree.file("all/app.js", bob).link("app/app.js", "@/all/app.js", bob);
+    },
+    "'$/all' may be written by everybody",
+  ],
+  [
     "a directory on the way that everybody may write",
     () => {
       const tree = new Tree().directory("app", alice).directory("app/venv", alice, 0o777);
@@ -282,6 +305,15 @@ const layouts: readonly Case[] = [
     "daemon",
   ],
   [
+    "what is reached through a sticky directory of root's",
+    () => {
+      const tree = new Tree().directory("all", root, 0o1777).directory("all/mine", alice);
+      tree.file("all/mine/wsgi.py", alice).directory("app", alice);
+      return tree.link("app/wsgi.py", "@/all/mine/wsgi.py", alice);
+    },
+    "daemon",
+  ],
+  [
     "files that the user's own group may write",
     () => new Tree().directory("app", alice, 0o2775).file("app/wsgi.py", alice, 0o664),
     "daemon",
@@ -319,4 +351,15 @@ test("a directory that has got another's name is another", () => {
   renameSync(join(tree.path, "app"), join(tree.path, "old"));
   tree.directory("app", alice).file("app/wsgi.py", alice);
   expect(lookAt(tree).facts?.identity).not.toBe(String(before));
+});
+
+test("nobody's files are another's because his file system says so", async () => {
+  const directory = temporaryDirectory();
+  const { uid: mounter } = alice;
+  await using files = await mountHangingFiles(directory, { mounter, owner: bob.uid });
+  writeFileSync(join(files.source, "wsgi.py"), "");
+  expect(statSync(join(files.mounted, "wsgi.py")).uid).toBe(bob.uid);
+  const tree = new Tree();
+  symlinkSync(files.mounted, join(tree.path, "app"));
+  expect(lookAt(tree).facts?.user?.name).toBe("daemon");
 });

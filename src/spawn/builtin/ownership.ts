@@ -27,18 +27,22 @@ export interface Run {
 /** @throws PrivilegeError that says which file is whose. */
 export function checkOwners(directory: AppDirectory, run: Run): void {
   for (const link of directory.links) checkOwner(link, run);
-  checkStep(directory.itself, run);
+  checkStep(directory.itself, undefined, run);
   for (const file of [run.startupFile, ...run.files]) {
-    for (const step of directory.look(file).steps) checkStep(step, run);
+    const { steps } = directory.look(file);
+    for (const [index, step] of steps.entries()) checkStep(step, steps[index + 1], run);
   }
 }
 
-function checkStep(step: Step, run: Run): void {
+/** @param next what the walk has found in it. */
+function checkStep(step: Step, next: Step | undefined, run: Run): void {
   checkOwner(step, run);
   const { facts, path } = step;
   if (facts.isSymbolicLink()) return; // Its mode means nothing.
-  // In a sticky directory nobody but its owner exchanges a file; what is found there is checked.
-  if (facts.isDirectory() && (facts.mode & sticky) !== 0 && facts.uid === 0) return;
+  // On a way through a sticky directory nobody but its owner exchanges what comes next, and that is
+  // checked. But where files are looked for, anybody could put another beside them.
+  const leadsOn = next !== undefined && !next.facts.isFile();
+  if (leadsOn && (facts.mode & sticky) !== 0 && facts.uid === 0) return;
   const isOpen = (facts.mode & othersWrite) !== 0;
   const { uid, gid, mode } = facts;
   const isShared = (mode & groupWrites) !== 0 && uid !== 0 && gid !== run.user.gid;

@@ -1,0 +1,41 @@
+/**
+ * Who answers for the files of a FUSE file system: whoever mounted it. His process says of each file
+ * whose it is and what is in it, so none of them is anybody else's, whatever it says.
+ */
+import { readFileSync } from "node:fs";
+
+import { errnos, SyscallError } from "./errno.ts";
+import { C, statfs } from "./layout.ts";
+import { address, arenaView, errno, libc, reserve } from "./libc.ts";
+
+const facts = reserve(statfs.size);
+
+/**
+ * @param fd an open file, also one of O_PATH. @param device of it, as `st_dev`. @returns the user
+ * id; undefined: the file's owner is what the kernel, or root, says.
+ * @throws SyscallError: EXDEV when nobody can tell any more who mounted it.
+ */
+export function mounterOf(fd: number, device: number): number | undefined {
+  if (Number(libc.syscall(C.SYS_FSTATFS, fd, address(facts), 0, 0, 0)) < 0) {
+    throw new SyscallError("fstatfs", `fd ${fd}`, errno());
+  }
+  if (arenaView.getUint32(facts + statfs.type, true) !== C.FUSE_SUPER_MAGIC) return undefined;
+  const mounter = fuseMounter(device);
+  // Unmounted since it was opened: by somebody who does not want to be known.
+  if (mounter === undefined)
+    throw new SyscallError("look for the mount of", `fd ${fd}`, errnos.EXDEV);
+  return mounter === 0 ? undefined : mounter;
+}
+
+/** Of `36 35 0:39 / /mnt rw - fuse.sshfs host rw,user_id=1000,group_id=1000` (proc(5) mountinfo). */
+function fuseMounter(device: number): number | undefined {
+  const [major, minor] = [(device >>> 8) & 0xfff, (device & 0xff) | ((device >>> 12) & 0xfff00)];
+  // Read anew: what is told of a mount a moment ago may be another's.
+  for (const line of readFileSync("/proc/self/mountinfo", "latin1").split("\n")) {
+    const [place = "", source = ""] = line.split(" - ");
+    if (place.split(" ")[2] !== `${major}:${minor}`) continue;
+    const [, user] = /\buser_id=(\d+)/.exec(source) ?? [];
+    if (user !== undefined) return Number(user);
+  }
+  return undefined;
+}
