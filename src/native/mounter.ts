@@ -1,6 +1,6 @@
 /**
- * Who answers for the files of a FUSE file system: whoever mounted it. His process says of each file
- * whose it is and what is in it, so none of them is anybody else's, whatever it says.
+ * Who answers for the files of a FUSE file system: whoever mounted it. His process says of each
+ * file whose it is and what is in it, so none is anybody else's, whatever it says.
  */
 import { readFileSync } from "node:fs";
 
@@ -27,7 +27,7 @@ export function mounterOf(fd: number, device: number): number | undefined {
   return mounter === 0 ? undefined : mounter;
 }
 
-/** Of `36 35 0:39 / /mnt rw - fuse.sshfs host rw,user_id=1000,group_id=1000` (proc(5) mountinfo). */
+/** Of `36 35 0:39 / /mnt rw - fuse.sshfs host rw,user_id=1000` (proc(5) mountinfo). */
 function fuseMounter(device: number): number | undefined {
   const [major, minor] = [(device >>> 8) & 0xfff, (device & 0xff) | ((device >>> 12) & 0xfff00)];
   // Read anew: what is told of a mount a moment ago may be another's.
