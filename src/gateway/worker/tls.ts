@@ -70,15 +70,6 @@ export class Certificates {
       }
     }
   }
-
-  /** `tls` for Bun.serve. */
-  get serveOptions(): TLSOptions[] {
-    const named = this.#all.flatMap(({ hosts, cert, key }) =>
-      hosts.map((serverName) => ({ cert, key, serverName })),
-    );
-    const { cert, key } = this.#first;
-    return [{ cert, key }, ...named];
-  }
 }
 
 function readFiles({ hosts, certificateFile, keyFile }: CertificateConfig): Certificate {
