@@ -45,7 +45,7 @@ const PATIENCE_MS = 4_000;
 const VISITORS = 4;
 const REST_MS = 8;
 /** Between two faults. A stopped process is noticed after 10 s, and continued by nobody. */
-const FAULT_EVERY_MS = 3_000;
+const FAULT_EVERY_MS = 10_000;
 /** So long after a fault a failure is put down to it: the watchdog's silence and a new start. */
 const AFTERMATH_MS = 15_000;
 const GREETING: Readonly<Record<AppType, string>> = {
