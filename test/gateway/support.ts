@@ -90,7 +90,10 @@ export type Behave = (
   request: Reached,
   /** Resolves when the session ends. */
   gone: Promise<void>,
-) => Response | undefined | Promise<Response | undefined>;
+) => Answered | undefined | Promise<Answered | undefined>;
+
+/** An answer, or its bytes as the instance sends them, one character per byte. */
+type Answered = Response | string;
 
 type Listen = { readonly unix: string } | { readonly tls: GatewayConfig["tls"] };
 
@@ -190,7 +193,7 @@ export function recordOf(visit: VisitRecord): VisitRecord {
   return { ...asked, queueMs, pid, status, bytes, failure };
 }
 
-type Answering = (reached: Omit<Reached, "app">, gone: Promise<void>) => Promise<Response>;
+type Answering = (reached: Omit<Reached, "app">, gone: Promise<void>) => Promise<Answered>;
 
 /** The instance's end of one session. */
 class StandIn {
@@ -237,13 +240,7 @@ class StandIn {
     const headers = headersOf(variables);
     const reached = { method, target, headers, body: this.#body };
     const answer = await this.#answer(reached, this.#gone.promise);
-    const body = Buffer.from(await answer.arrayBuffer());
-    const lines = [...answer.headers].map(([name, value]) => `${name}: ${value}\r\n`);
-    // Response adds a type that nobody gave.
-    const given = lines.filter((line) => !line.startsWith("content-type: text/plain;charset"));
-    const length = `Content-Length: ${body.length}\r\n`;
-    const head = `Status: ${answer.status}\r\n${given.join("")}${length}\r\n`;
-    this.#rest = Buffer.concat([Buffer.from(head, "latin1"), body]);
+    this.#rest = typeof answer === "string" ? Buffer.from(answer, "latin1") : await bytesOf(answer);
     this.#push(socket);
   }
 
@@ -251,6 +248,16 @@ class StandIn {
     if (this.#rest.length === 0) return;
     this.#rest = this.#rest.subarray(Math.max(0, socket.write(this.#rest)));
   }
+}
+
+async function bytesOf(answer: Response): Promise<Buffer> {
+  const body = Buffer.from(await answer.arrayBuffer());
+  const lines = [...answer.headers].map(([name, value]) => `${name}: ${value}\r\n`);
+  // Response adds a type that nobody gave.
+  const given = lines.filter((line) => !line.startsWith("content-type: text/plain;charset"));
+  const length = `Content-Length: ${body.length}\r\n`;
+  const head = `Status: ${answer.status}\r\n${given.join("")}${length}\r\n`;
+  return Buffer.concat([Buffer.from(head, "latin1"), body]);
 }
 
 function headersOf(variables: ReadonlyMap<string, string>): Record<string, string> {

@@ -193,3 +193,25 @@ test("over TLS the scheme is https, and files are sent as well", async () => {
   const file = await (await fetch(`${origin}/large.bin`, { tls })).arrayBuffer();
   expect(file.byteLength).toBe(1_000_000);
 });
+
+function lastGet(target: string): string {
+  return `GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`;
+}
+
+test("what was gathered of an answer that turns out to be broken goes to nobody else", async () => {
+  const site = gateway();
+  const begun = "Status: 200 OK\r\nX-Secret: theirs\r\nTransfer-Encoding: chunked\r\n\r\n";
+  site.behave = ({ target }) => (target === "/broken" ? `${begun}5\r\nhello\r\nzz\r\n` : undefined);
+  for (let i = 0; i < 5; i += 1) {
+    const [broken, sound] = await Promise.all([
+      exchange(site.port, [lastGet("/broken")]),
+      exchange(site.port, [lastGet("/")]),
+    ]);
+    const after = await exchange(site.port, [lastGet("/")]);
+    expect(broken.answered).not.toContain("0\r\n\r\n");
+    for (const { answered } of [sound, after]) {
+      expect(answered).toMatch(/^HTTP\/1\.1 200 OK\r\nContent-Length: 7\r\n[^]*\r\n\r\nreached$/);
+      expect(answered).not.toContain("theirs");
+    }
+  }
+});

@@ -10,8 +10,9 @@ import { FileSender, type FilePart } from "../files/file-sender.ts";
 import { answerMemoryBytes, Spool, type SpoolOptions } from "./spool.ts";
 import { Arena } from "./arena.ts";
 
-/** One for the worker. */
+/** One for the worker; what lies in it is one visitor's, and goes to nobody else. */
 const arena = new Arena();
+const gathering: { by: Outgoing | undefined } = { by: undefined };
 /** A part of this size costs less as a system call of its own than copied. */
 const maxCopiedBytes = 64 * 1024;
 
@@ -57,11 +58,13 @@ export class Outgoing {
   }
 
   text(text: string): void {
+    this.#gather();
     if (!arena.hasRoom(text.length)) this.flush();
     arena.putText(text);
   }
 
   bytes(bytes: Uint8Array): void {
+    this.#gather();
     if (bytes.length <= maxCopiedBytes && arena.hasRoom(bytes.length)) return arena.put(bytes);
     this.flush();
     if (bytes.length <= maxCopiedBytes) arena.put(bytes);
@@ -76,7 +79,7 @@ export class Outgoing {
 
   /** All that was gathered goes out. */
   flush(): void {
-    if (!arena.isEmpty) this.#send(arena.take());
+    if (gathering.by === this && !arena.isEmpty) this.#send(arena.take());
   }
 
   /**
@@ -113,11 +116,19 @@ export class Outgoing {
 
   /** Nothing of it is wanted any more. */
   close(): void {
+    if (gathering.by === this) arena.take();
     this.#spool?.close();
     this.#spool = undefined;
     this.#held = [];
     this.#file?.close();
     this.#file = undefined;
+  }
+
+  /** What somebody else has left there is his. */
+  #gather(): void {
+    if (gathering.by === this) return;
+    gathering.by?.flush();
+    gathering.by = this;
   }
 
   #send(bytes: Uint8Array): void {

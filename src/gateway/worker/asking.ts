@@ -123,7 +123,7 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
     this.#sender = new RequestSender(stream, block, upload, framing);
     this.#reader = new AnswerReader(this, this.#asker.method === "HEAD");
     stream.begin(this);
-    this.#sender.goOn();
+    this.#send();
   }
 
   /** For the line: there is none. */
@@ -141,8 +141,8 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
     try {
       this.#reader?.push(chunk);
     } catch (cause) {
-      if (!(cause instanceof ProtocolError)) throw cause;
-      return this.#broken(cause, true);
+      if (cause instanceof ProtocolError) return this.#broken(cause, true);
+      return this.#giveUpWith(cause);
     }
     this.#asker.flush();
     if (this.#isWhole) return this.#asker.answered();
@@ -153,7 +153,7 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
 
   /** For the stream: the instance takes bytes again. */
   drained(): void {
-    this.#sender?.goOn();
+    this.#send();
     this.#asker.instanceTakes();
   }
 
@@ -173,7 +173,7 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
 
   /** There is more of the body, or it is whole. */
   uploadGrew(): void {
-    this.#sender?.goOn();
+    this.#send();
   }
 
   /** The visitor takes the answer again. */
@@ -251,6 +251,15 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
   end(isClean: boolean): void {
     this.#isWhole = true;
     this.#release(isClean && this.#sender?.isSentFramed === true);
+  }
+
+  /** Sends on; a body that cannot be read back ends the request. */
+  #send(): void {
+    try {
+      this.#sender?.goOn();
+    } catch (error) {
+      this.#giveUpWith(error);
+    }
   }
 
   get #what(): string {

@@ -55,10 +55,20 @@ export class RequestSender {
   /** Sends what there is; to be called when there is more, or the kernel takes bytes again. */
   goOn(): void {
     while (this.#state !== "sent" && this.#sendRest()) {
-      this.#gather();
+      this.#gatherWhole();
       if (arena.isEmpty && this.#state === "under way") return;
       if (!arena.isEmpty && !this.#write(arena.take())) return;
       if (this.#state === "gathered") this.#end();
+    }
+  }
+
+  /** @throws SpoolError; then nothing is left in the arena, which belongs to all. */
+  #gatherWhole(): void {
+    try {
+      this.#gather();
+    } catch (error) {
+      arena.take();
+      throw error;
     }
   }
 
