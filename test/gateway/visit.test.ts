@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 
+import { SpoolError } from "../../src/gateway/bodies/spool.ts";
 import { BadRequestError, BodyTooLargeError } from "../../src/gateway/policy/proxy-errors.ts";
 import {
   AnswerTimeoutError,
@@ -35,6 +36,7 @@ const failures: [error: Error, status: number, level: string, retryAfter?: strin
   [new AnswerTimeoutError("secret"), 504, "0"],
   [new BadRequestError("secret"), 400, "2"],
   [new BodyTooLargeError("secret"), 413, "2"],
+  [new SpoolError("space", "secret"), 503, "1", "5"],
   [new TypeError("secret"), 500, "error"],
 ];
 
@@ -214,4 +216,19 @@ test("what was gathered of an answer that turns out to be broken goes to nobody 
       expect(answered).not.toContain("theirs");
     }
   }
+});
+
+test("a request has so long, and no longer; a visitor who is slow does not use it up", async () => {
+  const main = app("main", { requestTimeoutMs: 300, bufferRequests: false });
+  const site = gateway({ apps: [main] });
+  site.behave = ({ target }) => (target === "/hang" ? new Promise(() => {}) : undefined);
+  const { answered } = await exchange(site.port, [lastGet("/hang")]);
+  expect(answered).toStartWith("HTTP/1.1 504 Gateway Timeout\r\n");
+  expect(site.done[0]?.failure).toContain("no whole answer within 300 ms");
+  const slow = await exchange(site.port, [
+    "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhe",
+    { waitMs: 800 },
+    "llo",
+  ]);
+  expect(slow.answered).toStartWith("HTTP/1.1 200 OK\r\n");
 });

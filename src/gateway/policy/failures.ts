@@ -7,6 +7,7 @@ import {
   SessionError,
   SpawnError,
 } from "../../parent/errors.ts";
+import { SpoolError } from "../bodies/spool.ts";
 import { BadRequestError, BodyTooLargeError, VisitorGoneError } from "./proxy-errors.ts";
 
 export interface Failure {
@@ -37,6 +38,11 @@ export function failureOf(error: unknown): Failure {
   }
   if (error instanceof BusyError) {
     const reason = "too many requests are waiting for the application";
+    return { status: 503, reason, retryAfterSeconds: busySeconds };
+  }
+  // Nothing of the request's own: many bodies at once, or a full disk.
+  if (error instanceof SpoolError) {
+    const reason = "there is no room for the request's body now";
     return { status: 503, reason, retryAfterSeconds: busySeconds };
   }
   if (error instanceof VisitorGoneError) return visitorGone;

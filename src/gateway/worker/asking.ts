@@ -81,7 +81,9 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
   /** Since when the instance has let us wait, and what it had taken then. */
   #sinceMs = 0;
   #sentBytes = -1;
+  /** When it was served, put off by all the time that the visitor has taken since. */
   #servedMs = 0;
+  #tickedMs = 0;
 
   constructor(site: Site, asker: Asker, asked: Asked) {
     this.#site = site;
@@ -112,6 +114,7 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
     this.#state = "asking";
     this.#waitedMs = now - this.#beganMs;
     this.#servedMs = now;
+    this.#tickedMs = now;
     this.#pid = stream.session.pid;
     this.needsFresh = stream.served > 0;
     this.#sentBytes = -1;
@@ -209,8 +212,13 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
       }
       return;
     }
+    const isWorking = this.#state === "asking" || this.#state === "answering";
+    // What a visitor takes to send or to read is none of the application's time.
+    const waitsForVisitor = this.#isPaused || this.#sender?.awaitsInstance !== true;
+    if (waitsForVisitor) this.#servedMs += nowMs - this.#tickedMs;
+    this.#tickedMs = nowMs;
     const isLate = requestTimeoutMs > 0 && nowMs - this.#servedMs >= requestTimeoutMs;
-    if (isLate && (this.#state === "asking" || this.#state === "answering")) {
+    if (isLate && isWorking) {
       const text = `${this.#what}: no whole answer within ${requestTimeoutMs} ms`;
       return this.#giveUpWith(new AnswerTimeoutError(text), true);
     }

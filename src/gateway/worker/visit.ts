@@ -111,7 +111,7 @@ export class Visit implements VisitRecord, Asker {
 
   /** Whether the visitor is still to send. */
   get awaitsVisitor(): boolean {
-    return this.#upload?.isWhole === false && !this.hasBegun;
+    return this.#upload?.isWhole === false && !this.#upload.isFull && !this.hasBegun;
   }
 
   /** What may be sent to find out whether the visitor is there: see Visitor. */
