@@ -18,6 +18,7 @@ import {
 } from "./libc.ts";
 
 const limitOffset = reserve(rlimit.size);
+const flagOffset = reserve(4);
 const signalSetOffset = reserve(128); // sigset_t of glibc and musl: 1,024 bits
 
 /** A resource limit; `unlimited` is 2^64 - 1 and stays a bigint. */
@@ -172,6 +173,14 @@ export function adoptOrphans(): void {
   if (libc.prctl(C.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0) {
     throw new SyscallError("prctl PR_SET_CHILD_SUBREAPER", "", errno());
   }
+}
+
+/** Whether orphans come to this process (PR_GET_CHILD_SUBREAPER). */
+export function adoptsOrphans(): boolean {
+  if (libc.prctl(C.PR_GET_CHILD_SUBREAPER, address(flagOffset), 0, 0, 0) < 0) {
+    throw new SyscallError("prctl PR_GET_CHILD_SUBREAPER", "", errno());
+  }
+  return arenaView.getInt32(flagOffset, true) !== 0;
 }
 
 /** Has the kernel kill this process when its parent ends (prctl(2) PR_SET_PDEATHSIG). */

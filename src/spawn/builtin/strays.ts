@@ -13,7 +13,7 @@ import { readFileSync } from "node:fs";
 import { SyscallError } from "../../native/errno.ts";
 import { openPidfd, sendPidfdSignal } from "../../native/pidfd.ts";
 import { childrenOf, statOf } from "../../native/process-stat.ts";
-import { reap, signals } from "../../native/process.ts";
+import { adoptsOrphans, reap, signals } from "../../native/process.ts";
 import { isOurChild } from "../our-children.ts";
 
 const lookEveryMs = 50;
@@ -68,8 +68,12 @@ export class Strays {
     return [...this.#orphans(), ...[...this.#families.values()].flat().filter(isThere)];
   }
 
-  /** Children of ours that we have not started, with their descendants. */
+  /**
+   * Children of ours that we have not started, with their descendants. Who does not adopt has none:
+   * there the rest are children of whoever else is in this process.
+   */
   #orphans(): Kin[] {
+    if (!adoptsOrphans()) return [];
     const strangers = childrenOf("self").filter((pid) => !isOurChild(pid) && !this.#users.has(pid));
     return strangers.flatMap((pid) => [kinOf(pid) ?? [], descendantsOf(pid)].flat());
   }

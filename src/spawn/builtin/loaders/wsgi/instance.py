@@ -13,6 +13,7 @@ from time import monotonic, sleep
 
 from pool_loader import lifeline
 from pool_loader.session import Session
+from pool_loader.waker import Waker
 
 LISTENER, LIFELINE = lifeline.LISTENER, lifeline.DESCRIPTOR
 
@@ -27,10 +28,6 @@ MAX_KEPT = 200
 SHORTAGE_SECONDS = 0.05
 
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-
-class Leave(Exception):
-    """Ends the wait for something to do; raised by a signal's handler, and only there."""
 
 
 class Instance:
@@ -53,7 +50,8 @@ class Instance:
         # The session whose turn it is.
         self._current = None
         self._is_leaving = False
-        self._is_waiting = False
+        self._waker = Waker()
+        self._poller.register(self._waker.descriptor, POLLIN)
 
     def run(self):
         """Announces itself, serves, and returns when it is to leave."""
@@ -79,6 +77,8 @@ class Instance:
                 self._accept()
             elif descriptor == LIFELINE:
                 self._is_leaving = True
+            else:
+                self._waker.calm()
             if self._is_leaving:
                 return
         if self._ready:
@@ -97,13 +97,7 @@ class Instance:
         """Descriptors with something to do, and what."""
         is_patient = not (self._ready or self._untold or self._lingering)
         patience = None if is_patient else self._patience()
-        try:
-            self._is_waiting = True
-            events = () if self._is_leaving else self._poller.poll(patience)
-            self._is_waiting = False
-        except Leave:
-            return ()
-        return events
+        return self._poller.poll(patience)
 
     def _patience(self):
         """For how many milliseconds there is nothing to do without an event; None: for ever."""
@@ -138,9 +132,7 @@ class Instance:
 
     def _on_leave(self, _signal, _frame):
         self._is_leaving = True
-        if self._is_waiting:
-            self._is_waiting = False
-            raise Leave
+        self._waker.wake()
 
     def _accept(self):
         try:
@@ -234,6 +226,7 @@ class Instance:
         self._listener.detach()
         self._lifeline.detach()
         self._end_sessions()
+        self._waker.close()
 
     def _end_sessions(self):
         if self._current is not None:

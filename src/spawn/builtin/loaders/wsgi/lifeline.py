@@ -14,6 +14,7 @@ import time
 
 LISTENER = 3
 DESCRIPTOR = 4
+FIRST_FREE = 5
 
 # How long a session may hold an instance whose server is gone or has let go of it.
 STUCK_SECONDS = 10
@@ -50,6 +51,16 @@ def _close_in_child():
 
 
 os.register_at_fork(after_in_child=_close_in_child)
+
+
+def moved_up(descriptor):
+    """The same beyond 0 to 4, whose numbers have a meaning: the application may have closed one."""
+    if descriptor >= FIRST_FREE:
+        return descriptor
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE)
+    finally:
+        os.close(descriptor)
 
 
 def array_message(*elements):

@@ -11,26 +11,19 @@ import _signal
 import _socket
 import array
 import errno
-import fcntl
 import gc
 import os
 import select
 import sys
 import time
 
-from pool_loader import lifeline, startup
+from pool_loader import lifeline, startup, waker
 
 # A command's frame, `fork` and a number, is far smaller.
 MAX_COMMAND_BYTES = 1_024
 
 # Room for more descriptors than are due, so that none gets lost unseen.
 MAX_DESCRIPTORS = 8
-
-FIRST_FREE_DESCRIPTOR = 5
-
-
-class Woken(Exception):
-    """Ends the wait for a command; raised by the handler of SIGCHLD, and only there."""
 
 
 class Ended(Exception):
@@ -44,8 +37,8 @@ def run():
     # The pages that hold what has been loaded stay shared: no collection will write to them.
     gc.collect()
     gc.freeze()
-    lifeline.tell("ready", "1")
     preloader = Preloader()
+    lifeline.tell("ready", "1")
     try:
         while not preloader.become_instance():
             pass
@@ -71,9 +64,9 @@ class Preloader:
         self._control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, lifeline.DESCRIPTOR)
         self._poller = select.poll()
         self._poller.register(self._control, select.POLLIN)
+        self._waker = waker.Waker()
+        self._poller.register(self._waker.descriptor, select.POLLIN)
         self._children = set()
-        self._is_waiting = False
-        self._has_news = False
         self._usual_handler = _signal.signal(_signal.SIGCHLD, self._on_child)
 
     def become_instance(self):
@@ -93,21 +86,14 @@ class Preloader:
                 os.close(descriptor)
 
     def _wait(self):
-        """Until the control socket is readable (True) or a child has ended (False)."""
-        try:
-            self._is_waiting = True
-            is_readable = not self._has_news and bool(self._poller.poll())
-            self._is_waiting = False
-        except Woken:
-            is_readable = False
-        self._has_news = False
-        return is_readable
+        """Until the control socket is readable (True) or a signal has come (False)."""
+        ready = [descriptor for descriptor, _ in self._poller.poll()]
+        if self._waker.descriptor in ready:
+            self._waker.calm()
+        return lifeline.DESCRIPTOR in ready
 
     def _on_child(self, _signal, _frame):
-        self._has_news = True
-        if self._is_waiting:
-            self._is_waiting = False
-            raise Woken
+        self._waker.wake()
 
     def _reap(self):
         # One by one: other children are the application's own.
@@ -156,7 +142,7 @@ class Preloader:
             if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
                 received.frombytes(data[: len(data) // 4 * 4])
         if byte == b"\0" and len(received) <= 1:
-            return [_moved_up(descriptor) for descriptor in received]
+            return [lifeline.moved_up(descriptor) for descriptor in received]
         for descriptor in received:
             os.close(descriptor)
         raise Ended(f"{byte!r} with {len(received)} descriptors instead of one" if byte else "")
@@ -186,21 +172,12 @@ class Preloader:
         os.setpgid(0, 0)
         _signal.signal(_signal.SIGCHLD, self._usual_handler or _signal.SIG_DFL)
         self._control.detach()
+        self._waker.close()
         listener, its_lifeline, output = received
-        null = _moved_up(os.open(os.devnull, os.O_RDONLY))
+        null = lifeline.moved_up(os.open(os.devnull, os.O_RDONLY))
         for number, descriptor in enumerate((null, output, output, listener, its_lifeline)):
             os.dup2(descriptor, number)
         os.close(null)
-
-
-def _moved_up(descriptor):
-    """The same beyond 0 to 4, which a child replaces: the application may have closed one."""
-    if descriptor >= FIRST_FREE_DESCRIPTOR:
-        return descriptor
-    try:
-        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_DESCRIPTOR)
-    finally:
-        os.close(descriptor)
 
 
 def _flush():
