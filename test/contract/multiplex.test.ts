@@ -84,9 +84,11 @@ describe.each([...serverKinds])("%s", (kind) => {
         frame("getCount"),
       ]),
     );
-    const warm = await client.receive();
+    // Which of the two is first is open: the look for restart.txt may be somebody else's.
+    const early = [await client.receive(), await client.receive()];
+    expect(early).toContainEqual(["1"]);
+    const [warm = []] = early.filter(({ length }) => length > 1);
     expect(warm.slice(0, 2)).toEqual(["ok", "warm"]);
-    expect(await client.receive()).toEqual(["1"]);
     const slow = await client.receive();
     expect(slow.slice(0, 2)).toEqual(["ok", "slow"]);
     for (const reply of [warm, slow]) {

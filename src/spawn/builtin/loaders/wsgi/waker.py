@@ -1,8 +1,8 @@
 """Ends a wait in poll(2) when a signal has come, also one that came just before the wait began.
 
-Python runs handlers between two of its own instructions. A signal that comes after the last of them,
-while poll() gives the lock of the interpreter away, is noted and does not interrupt the wait. So the
-interpreter also writes it to a pipe, which is among what is waited for (signal.set_wakeup_fd).
+Python runs handlers between two of its own instructions. A signal that comes after the last of
+them, while poll() gives the lock of the interpreter away, is noted and does not interrupt the wait.
+So the interpreter also writes it to a pipe, which is waited for too (signal.set_wakeup_fd).
 """
 import _signal
 import os
