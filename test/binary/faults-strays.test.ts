@@ -3,13 +3,13 @@
  * even a parent shows whose they are: they are found and ended, those of others are not.
  */
 import { describe, expect } from "bun:test";
-import { chmodSync, lchownSync, readFileSync } from "node:fs";
+import { chmodSync, lchownSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { findUser } from "../../src/native/process.ts";
 import { faultTests, preloadersOf, request, writeFiles } from "../helpers/builtin-apps.ts";
 import { until } from "../helpers/condition.ts";
-import { countDescriptors } from "../helpers/descriptors.ts";
+import { countDescriptors, openDescriptors } from "../helpers/descriptors.ts";
 import { languages } from "../helpers/languages.ts";
 import type { ServerUnderTest } from "../helpers/pool-server.ts";
 import { childrenOf, isRunning } from "../helpers/processes.ts";
@@ -112,4 +112,26 @@ faultTest("a daemon of another user stays while that one has instances", async (
   expect(isRunning(bobs.daemon)).toBe(true);
   await endAll(server, client);
   await untilGone(bobs.daemon);
+});
+
+faultTest("outputs that daemons hold open are read of the last instances alone", async (server) => {
+  const client = await server.connect();
+  const { file, options, programs } = python;
+  const beside = writeFiles(server, "beside", { [file]: programs.daemonizes });
+  await request(client, beside, options); // One of the user's stays.
+  const pipes = () =>
+    [...openDescriptors(server.pid).values()].filter((name) => name.startsWith("pipe:")).length;
+  const before = pipes();
+  const root = writeFiles(server, "restarts", { [file]: programs.daemonizes });
+  mkdirSync(join(root, "tmp"));
+  const daemons: number[] = [];
+  for (let i = 0; i < 24; i += 1) {
+    writeFileSync(join(root, "tmp/restart.txt"), "");
+    daemons.push(Number((await request(client, root, options)).body));
+  }
+  const perOutput = 2; // What is read, and a duplicate to hand it over by.
+  await until("no more are held", () => pipes() <= before + (16 + 1) * perOutput);
+  expect(daemons.filter(isRunning)).toHaveLength(24);
+  await endAll(server, client);
+  for (const daemon of daemons) await untilGone(daemon);
 });

@@ -32,6 +32,7 @@ import {
   type InstanceProcess,
 } from "./instance-process.ts";
 import { planFor, startUndertaker, type Heir, type LogPlace } from "./hand-over.ts";
+import { LeftOutputs } from "./left-outputs.ts";
 import { LoaderDirectory } from "./loader-files.ts";
 import { usualConcurrency } from "./loaders.ts";
 import { OutputAllowance } from "./output-allowance.ts";
@@ -94,6 +95,7 @@ export class BuiltinSpawner implements Spawner {
   readonly #preloaders = new Preloaders();
   readonly #aside: FilesAside;
   readonly #strays = new Strays();
+  readonly #leftOutputs = new LeftOutputs();
   readonly #usual = new Map<ByteString, number>();
   readonly #allowances = new Map<ByteString, OutputAllowance>();
 
@@ -280,13 +282,13 @@ export class BuiltinSpawner implements Spawner {
     this.#options.notify(1, "preloader died", { app: escapeForLog(root), pid: preloader.pid, end });
   }
 
-  /** Knows it until nothing of it is left, also nothing that holds its output open. */
+  /** Knows it until nothing of it is left, nor anything that holds its output open and is read. */
   async #keep(started: InstanceProcess, root: ByteString): Promise<void> {
     this.#processes.set(started, root);
     await started.gone;
     await started.end(this.#times.terminatedMs);
     await this.#strays.leave(started.pid, this.#times.terminatedMs, this.#hurry.signal);
-    await started.outputEnded;
+    await this.#leftOutputs.untilEnded(root, started);
     this.#processes.delete(started);
   }
 
