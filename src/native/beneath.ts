@@ -13,7 +13,6 @@ const refusals: ReadonlySet<number> = new Set([
   errnos.ENOENT,
   errnos.ENOTDIR,
   errnos.EACCES,
-  errnos.EXDEV,
   errnos.ENAMETOOLONG,
   errnos.ENXIO,
   errnos.EAGAIN,
@@ -24,18 +23,18 @@ const how = reserve(openHow.size);
 /**
  * Opens a file for reading; does not wait for a FIFO's other end.
  * @param directory an open directory. @param path as bytes, relative. @returns `link` when there is
- * one on the way; undefined when there is nothing that may be opened. @throws SyscallError when
- * there is another reason: too many open files, an older kernel.
+ * one on the way, or a mount, or it leads out; undefined when there is nothing that may be opened.
+ * @throws SyscallError when there is another reason: too many open files, an older kernel.
  */
 export function openBeneath(directory: number, path: string): OwnedFd | "link" | undefined {
   putSize(how + openHow.flags, C.O_RDONLY | C.O_NONBLOCK | C.O_CLOEXEC);
-  putSize(how + openHow.resolve, C.RESOLVE_BENEATH | C.RESOLVE_NO_SYMLINKS);
+  putSize(how + openHow.resolve, C.RESOLVE_BENEATH | C.RESOLVE_NO_SYMLINKS | C.RESOLVE_NO_XDEV);
   const name = cPath(path);
   const result = libc.syscall(C.SYS_OPENAT2, directory, name, address(how), openHow.size, 0);
   const fd = Number(result);
   if (fd >= 0) return new OwnedFd(fd);
   const cause = errno();
-  if (cause === errnos.ELOOP) return "link";
+  if (cause === errnos.ELOOP || cause === errnos.EXDEV) return "link";
   if (refusals.has(cause)) return undefined;
   throw new SyscallError("openat2", path, cause);
 }

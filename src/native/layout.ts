@@ -62,12 +62,14 @@ export const openHow = { flags: 0, mode: 8, resolve: 16, size: 24 } as const;
 
 /** struct statx (statx(2)): the fields that are read. */
 export const statx = {
+  mask: 0,
   mode: 28,
   blocks: 48,
   mtimeSeconds: 112,
   mtimeNanoseconds: 120,
   deviceMajor: 136,
   deviceMinor: 140,
+  mountId: 144,
   size: 256,
 } as const;
 
@@ -135,6 +137,7 @@ export const C = {
   STATX_TYPE: 0x1,
   STATX_MTIME: 0x40,
   STATX_BLOCKS: 0x400,
+  STATX_MNT_ID: 0x1000,
   // With O_DIRECTORY, as older kernels need it (open(2)).
   O_TMPFILE: 0o20000000 | (isArm ? 0o40000 : 0o200000),
   FIONREAD: 0x541b,
@@ -154,6 +157,7 @@ export const C = {
   SYS_STATX: isArm ? 291 : 332,
   SYS_FSTATFS: isArm ? 44 : 138,
   SYS_READLINKAT: isArm ? 78 : 267,
+  RESOLVE_NO_XDEV: 0x01,
   RESOLVE_NO_MAGICLINKS: 0x02,
   RESOLVE_NO_SYMLINKS: 0x04,
   RESOLVE_BENEATH: 0x08,

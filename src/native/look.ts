@@ -9,6 +9,7 @@ import { constants } from "node:fs";
 import { errnos, SyscallError } from "./errno.ts";
 import { C, openHow, statx } from "./layout.ts";
 import { address, arenaView, cPath, errno, libc, putSize, reserve } from "./libc.ts";
+import { isLocalDevice, kindOfMount, type MountKind } from "./mounts.ts";
 
 const how = reserve(openHow.size);
 const facts = reserve(statx.size);
@@ -67,25 +68,43 @@ function flagsFor(follow: Follow): number {
   return C.O_PATH | C.O_CLOEXEC | (follow === "link" ? C.O_NOFOLLOW : 0);
 }
 
+/** On what an open file lies; never waits. On a mount that is gone, nobody can tell. */
+export function mountKindOf(fd: number): MountKind {
+  statxOf(fd, C.STATX_MNT_ID);
+  if ((arenaView.getUint32(facts + statx.mask, true) & C.STATX_MNT_ID) !== 0) {
+    return kindOfMount(Number(arenaView.getBigUint64(facts + statx.mountId, true))) ?? "user's";
+  }
+  return isLocalDevice(deviceOf()) ? "local" : "remote"; // Before Linux 5.8.
+}
+
+function statxOf(fd: number, wanted: number): void {
+  const flags = C.AT_EMPTY_PATH | C.AT_STATX_DONT_SYNC;
+  const result = Number(libc.syscall(C.SYS_STATX, fd, cPath(""), flags, wanted, address(facts)));
+  if (result < 0) throw new SyscallError("statx", `fd ${fd}`, errno());
+}
+
+function deviceOf(): string {
+  const major = arenaView.getUint32(facts + statx.deviceMajor, true);
+  const minor = arenaView.getUint32(facts + statx.deviceMinor, true);
+  return `${major}:${minor}`;
+}
+
 /** Takes the descriptor over. */
 function factsOf(fd: number): Found {
-  const flags = C.AT_EMPTY_PATH | C.AT_STATX_DONT_SYNC;
-  const wanted = C.STATX_TYPE | C.STATX_MTIME | C.STATX_BLOCKS;
-  const result = Number(libc.syscall(C.SYS_STATX, fd, cPath(""), flags, wanted, address(facts)));
-  const cause = errno();
-  libc.close(fd);
-  if (result < 0) throw new SyscallError("statx", `fd ${fd}`, cause);
+  try {
+    statxOf(fd, C.STATX_TYPE | C.STATX_MTIME | C.STATX_BLOCKS);
+  } finally {
+    libc.close(fd);
+  }
   const seconds = arenaView.getBigInt64(facts + statx.mtimeSeconds, true);
   const nanoseconds = BigInt(arenaView.getUint32(facts + statx.mtimeNanoseconds, true));
   const blocks = arenaView.getBigUint64(facts + statx.blocks, true);
-  const major = arenaView.getUint32(facts + statx.deviceMajor, true);
-  const minor = arenaView.getUint32(facts + statx.deviceMinor, true);
   const type = arenaView.getUint16(facts + statx.mode, true) & constants.S_IFMT;
   const isLink = type === constants.S_IFLNK;
   return {
     isLink,
     changedNs: seconds * 1_000_000_000n + nanoseconds,
     diskBytes: Number(blocks) * 512,
-    device: `${major}:${minor}`,
+    device: deviceOf(),
   };
 }

@@ -20,13 +20,18 @@ const holdsMs = 100;
 /** Reading takes no larger a part of the time than one in so many, with any number of mounts. */
 const restToWork = 50;
 
+/** `local`: waits for nobody. `user's`: FUSE of somebody who is not root. `remote`: the others. */
+export type MountKind = "local" | "remote" | "user's";
+
 interface Mounts {
   readonly mayHang: boolean;
+  /** By their numbers. */
+  readonly kinds: ReadonlyMap<number, MountKind>;
   /** Devices of local file systems, `major:minor`. */
   readonly local: ReadonlySet<string>;
 }
 
-let mounts: Mounts = { mayHang: true, local: new Set() };
+let mounts: Mounts = { mayHang: true, local: new Set(), kinds: new Map() };
 let isFresh = false;
 
 /** True where it cannot be known. */
@@ -37,6 +42,12 @@ export function mayFilesHang(): boolean {
 /** Whether files of a device (look.ts) are on this machine. */
 export function isLocalDevice(device: string): boolean {
   return current().local.has(device);
+}
+
+/** What a mount is, by its number (statx(2) STATX_MNT_ID); undefined: there is none such any more. */
+export function kindOfMount(id: number): MountKind | undefined {
+  if (!current().kinds.has(id)) isFresh = false; // It may be new.
+  return current().kinds.get(id);
 }
 
 /** Reads no clock: it is asked with every get. */
@@ -53,18 +64,23 @@ function current(): Mounts {
 
 function readMounts(): Mounts {
   const local = new Set<string>();
+  const kinds = new Map<number, MountKind>();
   let mayHang = false;
   try {
     // `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw`.
     for (const line of readFileSync("/proc/self/mountinfo", "latin1").split("\n")) {
       if (line === "") continue;
       const [place = "", source = ""] = line.split(" - ");
-      const [, , device = "", , path = ""] = place.split(" ");
-      if (localTypes.has(source.split(" ")[0] ?? "")) local.add(device);
-      else if (!kernelsOwn.test(path)) mayHang = true;
+      const [id, , device = "", , path = ""] = place.split(" ");
+      const isLocal = localTypes.has(source.split(" ")[0] ?? "");
+      const isKernels = kernelsOwn.test(path);
+      if (isLocal) local.add(device);
+      if (!isLocal && !isKernels) mayHang = true;
+      const isUsers = /\buser_id=[1-9]/.test(source);
+      kinds.set(Number(id), isLocal || isKernels ? "local" : isUsers ? "user's" : "remote");
     }
   } catch {
     mayHang = true;
   }
-  return { mayHang, local };
+  return { mayHang, local, kinds };
 }

@@ -12,7 +12,9 @@ import { errnos, SyscallError } from "./errno.ts";
 import { duplicate, open } from "./fd.ts";
 import { C, openHow } from "./layout.ts";
 import { address, arenaBytes, cPath, errno, libc, putSize, reserve } from "./libc.ts";
+import { mountKindOf } from "./look.ts";
 import { mounterOf } from "./mounter.ts";
+import type { MountKind } from "./mounts.ts";
 import { OwnedFd } from "./owned-fd.ts";
 
 /** As many as the kernel follows. */
@@ -44,8 +46,17 @@ export class PathWalk implements Disposable {
   readonly #opened = new DisposableStack();
   readonly #steps: Step[] = [];
   readonly #links: Link[] = [];
+  readonly #mayEnter: ((mount: MountKind) => boolean) | undefined;
   /** Followed by the walk at hand. */
   #followed = 0;
+
+  /**
+   * @param mayEnter asked of what each step lies on, before the step is asked for anything, which
+   * may wait: EXDEV where it says no.
+   */
+  constructor(mayEnter?: (mount: MountKind) => boolean) {
+    this.#mayEnter = mayEnter;
+  }
 
   /** All steps so far, links too, in order; also those of a walk that failed. */
   get steps(): readonly Step[] {
@@ -104,6 +115,9 @@ export class PathWalk implements Disposable {
   #step(place: Place, name: string, shown: string, isFree: boolean): Place {
     const parent = last(place);
     const fd = this.#opened.use(openStep(parent.fd.number, name));
+    if (this.#mayEnter?.(mountKindOf(fd.number)) === false) {
+      throw new SyscallError("walk", shown, errnos.EXDEV);
+    }
     const facts = factsOf(fd.number);
     const step = { fd, facts, path: parent.path === "/" ? `/${name}` : `${parent.path}/${name}` };
     this.#steps.push(step);

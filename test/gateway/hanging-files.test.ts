@@ -51,3 +51,28 @@ test("files on a mount are sent, one that hangs stops its application alone", as
   );
   await gateway.end();
 }, 60_000);
+
+test("files that a tenant's own file system holds up are not sent by workers", async () => {
+  const directory = temporaryDirectory();
+  const root = writeApplication(directory);
+  const place = join(root, "public/mounted");
+  mkdirSync(place, { recursive: true });
+  writeFileSync(join(root, "public/page.txt"), "a page");
+  await using files = await mountHangingFiles(place, { mounter: 1, owner: 0 });
+  writeFileSync(join(files.source, "file.txt"), "a file");
+  const gateway = startGateway([root]);
+  const address = await gateway.address();
+  const ask = async (path: string) =>
+    within("an answer", fetch(`${address}${path}`, { keepalive: false }), 5_000).then((answer) =>
+      answer.text(),
+    );
+  const below = "/mounted/mounted/file.txt";
+  expect(await ask(below)).toStartWith("app /mounted");
+  files.hang();
+  for (let i = 0; i < 5; i += 1) {
+    expect(await ask(below)).toStartWith("app /mounted");
+    expect(await ask("/page.txt")).toBe("a page");
+  }
+  files.goOn();
+  await gateway.end();
+}, 60_000);

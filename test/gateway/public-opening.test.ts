@@ -30,9 +30,9 @@ function uidOf(name: string): number {
 
 /** The content of a file of `public/`; undefined where there is none for visitors. */
 function read(root: string, name: string): string | undefined {
-  using directory = openPublicDirectory(fromText(root));
+  using directory = openPublicDirectory(fromText(root), () => true);
   if (directory === undefined) return undefined;
-  using file = openPublicFile(directory.number, fromText(name));
+  using file = openPublicFile(directory.number, fromText(name), () => true);
   return file === undefined ? undefined : readFileSync(`/proc/self/fd/${file.number}`, "utf8");
 }
 

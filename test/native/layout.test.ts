@@ -105,6 +105,8 @@ test("structs lie in memory as the C library lays them out", async () => {
     "offsetof(struct open_how, mode)": openHow.mode,
     "offsetof(struct open_how, resolve)": openHow.resolve,
     "sizeof(struct open_how)": openHow.size,
+    "offsetof(struct statx, stx_mask)": statx.mask,
+    "offsetof(struct statx, stx_mnt_id)": statx.mountId,
     "offsetof(struct statx, stx_mode)": statx.mode,
     "offsetof(struct statx, stx_blocks)": statx.blocks,
     "offsetof(struct statx, stx_mtime.tv_sec)": statx.mtimeSeconds,

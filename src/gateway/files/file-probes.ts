@@ -1,7 +1,8 @@
 /**
  * Whether files of an application can be opened now without waiting: a worker opens and sends them
  * on the event loop that all share. On local disks they can. What lies elsewhere (NFS, FUSE) is
- * tried first, on a thread of Bun's pool: who has just answered there will do so here.
+ * tried first, on a thread of Bun's pool: who has just answered there will do so here. Where a user
+ * decides who is answered, and when, nothing is tried: FUSE that he has mounted himself.
  *
  * A dead file system holds that thread for as long as it likes, so few of the pool are ever used,
  * and an application whose files did not answer is served without them until they do.
@@ -10,9 +11,9 @@ import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 
-import { lookCached } from "../../native/look.ts";
-import { isLocalDevice } from "../../native/mounts.ts";
+import type { MountKind } from "../../native/mounts.ts";
 import { fromText, toBytes, type ByteString } from "../../wire/bytes.ts";
+import { kindOfPublic, type MayEnter } from "./public-opening.ts";
 
 /** How long a request waits for the files of its application. */
 const limitMs = 1_000;
@@ -23,8 +24,11 @@ const momentMs = 200;
 /** Bun's pool has about as many threads as there are processors; logs and spools need some too. */
 const maxProbes = Math.max(1, Math.min(4, availableParallelism() - 1));
 
+const isLocal: MayEnter = (mount) => mount === "local";
+const isNotUsers: MayEnter = (mount) => mount !== "user's";
+
 interface Known {
-  isLocal: boolean;
+  kind: MountKind;
   untilMs: number;
   /** Until when its files are not asked for. */
   hangsUntilMs: number;
@@ -38,22 +42,23 @@ export class FileProbes {
   /** @param name below `public/`. @returns true on a local disk; else whether to try, later. */
   ready(root: string, name: ByteString, nowMs: number): true | Promise<boolean> {
     const known = this.#lookUp(root, nowMs);
-    if (known.isLocal) return true;
+    if (known.kind === "local") return true;
+    if (known.kind === "user's") return Promise.resolve(false);
     if (nowMs < known.hangsUntilMs) return Promise.resolve(false);
     return this.#answersInTime(known, toBytes(`${fromText(root)}/public/${name}` as ByteString));
   }
 
+  /** Which mounts may be entered where `ready` has allowed it, or need not be asked. */
+  mayEnter(root: string): MayEnter {
+    return this.#known.get(root)?.kind === "remote" ? isNotUsers : isLocal;
+  }
+
   #lookUp(root: string, nowMs: number): Known {
-    const known = this.#known.get(root) ?? { isLocal: false, untilMs: 0, hangsUntilMs: 0 };
+    const known = this.#known.get(root) ?? { kind: "local", untilMs: 0, hangsUntilMs: 0 };
     if (nowMs < known.untilMs) return known;
     this.#known.set(root, known);
-    const path = fromText(root);
-    const found = lookCached(`${path}/public`, "target");
-    // What lies in a local root is local, but for a mount that the kernel would remember.
-    const place = found === "unknown" ? lookCached(path, "target") : found;
-    // Where there is none that the kernel remembers, it need not ask for that either.
-    known.isLocal = place === "absent" || (place !== "unknown" && isLocalDevice(place.device));
-    known.untilMs = place === "unknown" ? 0 : nowMs + momentMs;
+    known.kind = kindOfPublic(fromText(root));
+    known.untilMs = nowMs + momentMs;
     return known;
   }
 

@@ -5,7 +5,7 @@
  */
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import { fromText, type ByteString } from "../../wire/bytes.ts";
-import { openPublicDirectory, openPublicFile } from "./public-opening.ts";
+import { openPublicDirectory, openPublicFile, type MayEnter } from "./public-opening.ts";
 
 /** Long enough to answer thousands of requests, too short to notice. */
 const momentMs = 200;
@@ -23,12 +23,12 @@ export class PublicDirectory {
 
   /**
    * Opens a file for reading; what it is must be asked then. Undefined: nothing there for us.
-   * @param name relative to `public/`. @throws SyscallError when descriptors are short.
+   * @param name relative to `public/`. @param mayEnter as openPublicFile. @throws SyscallError when descriptors are short.
    */
-  open(name: ByteString, nowMs: number): OwnedFd | undefined {
-    if (nowMs >= this.#untilMs) this.#look(nowMs);
+  open(name: ByteString, nowMs: number, mayEnter: MayEnter): OwnedFd | undefined {
+    if (nowMs >= this.#untilMs) this.#look(nowMs, mayEnter);
     if (this.#directory === undefined || this.#absent.has(name)) return undefined;
-    const file = openPublicFile(this.#directory.number, name);
+    const file = openPublicFile(this.#directory.number, name, mayEnter);
     if (file === undefined && this.#absent.size < maxAbsent) this.#absent.add(name);
     return file;
   }
@@ -39,10 +39,10 @@ export class PublicDirectory {
     this.#untilMs = Number.NEGATIVE_INFINITY;
   }
 
-  #look(nowMs: number): void {
+  #look(nowMs: number, mayEnter: MayEnter): void {
     this.close();
     this.#absent.clear();
-    this.#directory = openPublicDirectory(this.#root);
+    this.#directory = openPublicDirectory(this.#root, mayEnter);
     this.#untilMs = nowMs + momentMs;
   }
 }

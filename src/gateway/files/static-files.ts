@@ -16,6 +16,7 @@ import type { FilePart } from "./file-sender.ts";
 import { FileProbes } from "./file-probes.ts";
 import { mediaTypeOf, type MediaType } from "./media-types.ts";
 import { PublicDirectory } from "./public-directory.ts";
+import type { MayEnter } from "./public-opening.ts";
 import type { Route } from "../policy/router.ts";
 import { fileNames } from "./static-path.ts";
 
@@ -48,6 +49,7 @@ interface Lookup {
   readonly directory: PublicDirectory;
   readonly name: ByteString;
   readonly nowMs: number;
+  readonly mayEnter: MayEnter;
 }
 
 export class StaticFiles {
@@ -84,11 +86,13 @@ export class StaticFiles {
     nowMs: number,
   ): FileAnswer | undefined {
     const directory = this.#directoryOf(app);
+    const mayEnter = this.#probes.mayEnter(app.root);
     for (const name of fileNames(below)) {
-      const plain = openPlain(directory, name, nowMs, undefined);
+      const lookup = { request, directory, name, nowMs, mayEnter };
+      const plain = openPlain(lookup, name, undefined);
       if (plain === undefined) continue;
       const type = mediaTypeOf(name);
-      return compose(request, preferred({ request, directory, name, nowMs }, plain, type), type);
+      return compose(request, preferred(lookup, plain, type), type);
     }
     return undefined;
   }
@@ -108,12 +112,11 @@ export class StaticFiles {
 }
 
 function openPlain(
-  directory: PublicDirectory,
+  { directory, nowMs, mayEnter }: Lookup,
   name: ByteString,
-  nowMs: number,
   coding: Coding | undefined,
 ): PlainFile | undefined {
-  const file = directory.open(name, nowMs);
+  const file = directory.open(name, nowMs, mayEnter);
   if (file === undefined) return undefined;
   const stats = fstatSync(file.number);
   if (!stats.isFile() || !mayBeSent(stats)) {
@@ -141,11 +144,11 @@ function validatorsOf({ size, mtimeMs }: Stats, coding: Coding | undefined): Val
 /** The compressed file beside it, if there is one the visitor takes. */
 function preferred(lookup: Lookup, plain: PlainFile, type: MediaType): PlainFile {
   if (!type.compressible) return plain;
-  const { request, directory, name, nowMs } = lookup;
+  const { request, name } = lookup;
   try {
     for (const coding of acceptedCodings(request.headers.get("accept-encoding"))) {
       const sibling = `${name}${coding.extension}` as ByteString;
-      const compressed = openPlain(directory, sibling, nowMs, coding);
+      const compressed = openPlain(lookup, sibling, coding);
       if (compressed === undefined) continue;
       plain.file.close();
       return compressed;
