@@ -44,7 +44,7 @@ export function isLocalDevice(device: string): boolean {
   return current().local.has(device);
 }
 
-/** What a mount is, by its number (statx(2) STATX_MNT_ID); undefined: there is none such any more. */
+/** What a mount is, by its number (statx(2) STATX_MNT_ID); undefined: it is there no more. */
 export function kindOfMount(id: number): MountKind | undefined {
   if (!current().kinds.has(id)) isFresh = false; // It may be new.
   return current().kinds.get(id);

@@ -23,7 +23,8 @@ export class PublicDirectory {
 
   /**
    * Opens a file for reading; what it is must be asked then. Undefined: nothing there for us.
-   * @param name relative to `public/`. @param mayEnter as openPublicFile. @throws SyscallError when descriptors are short.
+   * @param name relative to `public/`. @param mayEnter as openPublicFile.
+   * @throws SyscallError when descriptors are short.
    */
   open(name: ByteString, nowMs: number, mayEnter: MayEnter): OwnedFd | undefined {
     if (nowMs >= this.#untilMs) this.#look(nowMs, mayEnter);
