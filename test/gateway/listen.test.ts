@@ -1,10 +1,10 @@
 /** Where `serve` listens: TCP, Unix sockets, and sockets that systemd passes. */
 import { expect, test } from "bun:test";
-import { existsSync, lstatSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { readServeArguments } from "../../src/cli/serve-options.ts";
-import { Listener } from "../../src/gateway/supervisor/listeners.ts";
+import { Listener, setSocketMode } from "../../src/gateway/supervisor/listeners.ts";
 import { listenTcp, localAddress } from "../../src/native/listening-socket.ts";
 import { listenUnix, pathAddress } from "../../src/native/socket.ts";
 import { binaryPath, plainEnvironment } from "../helpers/binary-server.ts";
@@ -92,6 +92,25 @@ test("a socket that another gateway has made since is left alone, whatever its n
   expect(existsSync(path)).toBe(true);
   second.close();
   expect(existsSync(path)).toBe(false);
+});
+
+test("permissions are given to a socket of ours, and not through a link in its place", () => {
+  const directory = temporaryDirectory();
+  const [socket, file, link] = ["socket", "file", "link"].map((name) => join(directory, name)) as [
+    string,
+    string,
+    string,
+  ];
+  using listener = listenUnix(pathAddress(socket), 1);
+  expect(listener.open).toBe(true);
+  setSocketMode(socket, 0o604);
+  expect(lstatSync(socket).mode & 0o777).toBe(0o604);
+  writeFileSync(file, "", { mode: 0o600 });
+  symlinkSync(file, link);
+  for (const path of [file, link]) {
+    expect(() => setSocketMode(path, 0o666)).toThrow("somebody has put another file in its place");
+  }
+  expect(lstatSync(file).mode & 0o777).toBe(0o600);
 });
 
 test("a port in use is refused, also when it is a gateway of the same user that uses it", async () => {

@@ -7,9 +7,10 @@
  * (SO_REUSEPORT); with fewer workers than sockets, some serve several. A Unix socket, or one that
  * systemd has passed, is shared by all workers. A reload keeps what stays as it is.
  */
-import { chmodSync, lstatSync, unlinkSync } from "node:fs";
+import { chmodSync, fstatSync, lstatSync, unlinkSync } from "node:fs";
 
 import { SyscallError } from "../../native/errno.ts";
+import { open as openName } from "../../native/fd.ts";
 import {
   adoptListener,
   listenPath,
@@ -20,7 +21,9 @@ import {
   type TcpAddress,
 } from "../../native/listening-socket.ts";
 import { OwnedFd } from "../../native/owned-fd.ts";
+import { descriptorPath } from "../../native/pinned-socket.ts";
 import { connectUnix, pathAddress } from "../../native/socket.ts";
+import { fromText } from "../../wire/bytes.ts";
 import type { ListenAddress } from "../config.ts";
 import type { SharedListener } from "./worker-process.ts";
 
@@ -149,13 +152,26 @@ function openUnix(address: Extract<ListenAddress, { kind: "unix" }>): Listener {
   makeRoomAt(path);
   const socket = listenPath(path);
   try {
-    chmodSync(path, mode);
+    setSocketMode(path, mode);
     return Listener.unix(showAddress(address), path, socket);
   } catch (error) {
     unlinkSync(path);
     socket.close();
     throw error;
   }
+}
+
+/**
+ * Gives a socket of ours its permissions. In a directory of somebody else's its name may be a link
+ * by now; so it is opened, and only then looked at. @throws Error, SyscallError.
+ */
+export function setSocketMode(path: string, mode: number): void {
+  using name = openName(fromText(path), "path");
+  const facts = fstatSync(name.number);
+  if (!facts.isSocket() || facts.uid !== process.geteuid?.()) {
+    throw new Error("somebody has put another file in its place");
+  }
+  chmodSync(descriptorPath(name.number), mode);
 }
 
 /**
