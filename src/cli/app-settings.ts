@@ -3,7 +3,7 @@ import { statSync } from "node:fs";
 import { basename, resolve } from "node:path";
 
 import type { AppConfig } from "../gateway/config.ts";
-import { lookCached } from "../native/look.ts";
+import { isSurelyAbsent, lookCached } from "../native/look.ts";
 import { mayFilesHang } from "../native/mounts.ts";
 import { findUser } from "../native/process.ts";
 import type { AppType } from "../wire/app-request.ts";
@@ -90,7 +90,8 @@ function readRoot(table: Table, directory: string): string {
   }
   const root = resolve(directory, text);
   // A dead mount keeps nobody from a reload.
-  if (mayFilesHang() && lookCached(fromText(root), "target") === "unknown") return root;
+  const isKnown = !mayFilesHang() || lookCached(fromText(root), "target") !== "unknown";
+  if (!isKnown && !isSurelyAbsent(fromText(root))) return root;
   const found = statSync(root, { throwIfNoEntry: false });
   if (found === undefined) table.wrong("root", `'${root}' does not exist`);
   else if (!found.isDirectory()) table.wrong("root", `'${root}' is no directory`);

@@ -16,14 +16,20 @@ import { ignoreSignal, setDescriptorLimit, signals } from "../native/process.ts"
 import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
 import { LineWriter } from "../server/line-writer.ts";
 import { Log } from "../server/log.ts";
-import { findApplication } from "../spawn/builtin/app-type.ts";
-import { fromText } from "../wire/bytes.ts";
+import { lookAtApplication } from "../spawn/builtin/application-look.ts";
+import { FilesAside } from "../spawn/files-aside.ts";
+import { ascii, fromText } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import { childEnvironment } from "./child-environment.ts";
 import { reportMistakes } from "./mistakes.ts";
 import { readServeArguments, type ServeRequest } from "./serve-options.ts";
 import { onSignal } from "./signals.ts";
 import { ConfigurationError, StartError } from "./usage-error.ts";
+
+/** Only whether there is an application is asked, not whom it would run as. */
+const anybody = { lowerPrivilege: false, lowestUser: ascii(""), path: ascii(""), ruby: ascii("") };
+/** A root that has not answered by then is left to its first request. */
+const lookLimitMs = 1_000;
 
 /**
  * Runs the gateway until it ends. @throws UsageError, ConfigurationError, StartError: then nothing
@@ -60,7 +66,7 @@ class Gateway {
     this.#supervisor = orStartError(() => {
       const inherited = passedListeners(process.env, config.tls !== undefined);
       const env = childEnvironment(process.env);
-      warnOfMissing(config, this.#log);
+      void warnOfMissing(config, this.#log);
       return new Supervisor({ config, inherited, report, env });
     });
   }
@@ -119,7 +125,7 @@ class Gateway {
       const config = this.#request.readConfig();
       await supervisor.reload(config);
       this.#log = this.#makeLog(config);
-      warnOfMissing(config, this.#log);
+      void warnOfMissing(config, this.#log);
       this.#log.event(1, "configuration reloaded");
       for (const url of supervisor.urls) if (!before.has(url)) say(`listening on ${url}`);
     } catch (error) {
@@ -148,18 +154,19 @@ class Gateway {
 
 /**
  * What cannot be found now may be there when it is asked for; whoever has mistyped a directory
- * wants to know it before.
+ * wants to know it before. Nobody waits for it where a mount may be dead.
  */
-function warnOfMissing({ apps }: GatewayConfig, log: Log): void {
-  if (mayFilesHang()) return; // Nor does a dead mount keep anybody from a start or reload.
-  const hasNode = Bun.which("node") !== null;
+async function warnOfMissing({ apps }: GatewayConfig, log: Log): Promise<void> {
+  const aside = mayFilesHang() ? new FilesAside() : undefined;
   for (const { name, root, type } of apps) {
-    try {
-      findApplication(fromText(root), type, hasNode);
-    } catch (error) {
-      log.event(0, "no application found", { app: name, cause: causeText(error) });
-    }
+    const request = { ...anybody, root: fromText(root), appType: type };
+    const looked = aside?.look(request, lookLimitMs) ?? lookAtApplication(request);
+    const { why } = await Promise.resolve(looked).catch((error: unknown) => {
+      return { why: causeText(error) };
+    });
+    if (why !== undefined) log.event(0, "no application found", { app: name, cause: why });
   }
+  aside?.close();
 }
 
 function orStartError<T>(action: () => T): T {

@@ -5,6 +5,7 @@
  * tmpfs, NFS and FUSE it does not remember that. Older kernels look as ever.
  */
 import { constants } from "node:fs";
+import { dirname } from "node:path";
 
 import { errnos, SyscallError } from "./errno.ts";
 import { C, openHow, statx } from "./layout.ts";
@@ -53,6 +54,18 @@ export function lookCached(path: string, follow: Follow): Found | "absent" | "un
   // EPERM: a filter for system calls that does not know this one.
   canAskCache = ![errnos.EINVAL, errnos.ENOSYS, errnos.EPERM].some((code) => code === cause);
   return canAskCache ? "absent" : lookNow(path, follow);
+}
+
+/**
+ * Whether there is surely nothing by that name, which never waits: the kernel remembers that, or
+ * remembers a directory above on a disk of this machine, where looking takes no time.
+ */
+export function isSurelyAbsent(path: string): boolean {
+  const found = lookCached(path, "target");
+  if (found !== "unknown") return found === "absent";
+  const above = lookCached(dirname(path), "target");
+  if (above === "unknown" || above === "absent") return isSurelyAbsent(dirname(path));
+  return isLocalDevice(above.device) && isAbsent(path);
 }
 
 /**
