@@ -104,13 +104,25 @@ export class Client {
 
   /** Carries out what has arrived that the event loop has not read; ends the client if nothing. */
   finish(): void {
+    if (!this.#readNow()) this.end();
+  }
+
+  /** What has arrived by now is carried out; gets that come later are not answered. */
+  lastCall(): void {
+    this.#readNow();
+    this.#queue.takeNoGets();
+  }
+
+  /** @returns whether there was anything. */
+  #readNow(): boolean {
     try {
       const chunk = receive(this.#fd, lastBytes);
-      if (typeof chunk === "string") this.end();
-      else this.receive(chunk);
+      if (typeof chunk === "string") return false;
+      this.receive(chunk);
     } catch (error) {
       this.end(undefined, error);
     }
+    return true;
   }
 
   /** Bytes from the client: what is in them is carried out, up to a command that must wait. */

@@ -24,6 +24,7 @@ export class CommandQueue {
   readonly #maxBytes: number;
   #waiting: Waiting[] = [];
   #bytes = 0;
+  #takesGets = true;
 
   constructor(rights: Rights) {
     this.#reader = new CommandReader(rights);
@@ -37,7 +38,7 @@ export class CommandQueue {
 
   /** The next command to carry out. */
   next(): Arrival | undefined {
-    if (this.#waiting.length === 0) return this.#reader.next();
+    if (this.#waiting.length === 0) return this.#read();
     const next = this.#waiting.shift();
     this.#bytes -= next?.bytes ?? 0;
     return next?.command;
@@ -53,12 +54,25 @@ export class CommandQueue {
     for (const { command, bytes } of held) this.#holdOne(command, bytes, overtakes);
     for (;;) {
       const before = this.#reader.buffered;
-      const command = this.#reader.next();
+      const command = this.#read();
       if (command === undefined) return;
       // What follows a wrong message is dropped: it does not wait.
       const bytes = command.kind === "invalid" ? 0 : before - this.#reader.buffered;
       this.#holdOne(command, bytes, overtakes);
     }
+  }
+
+  /** From now on gets that arrive are dropped; those that wait here are not. */
+  takeNoGets(): void {
+    this.#takesGets = false;
+  }
+
+  #read(): Arrival | undefined {
+    let command = this.#reader.next();
+    while (!this.#takesGets && command !== undefined && isGet(command)) {
+      command = this.#reader.next();
+    }
+    return command;
   }
 
   #holdOne(command: Arrival, bytes: number, overtakes: (command: Arrival) => boolean): void {
@@ -93,6 +107,10 @@ export class CommandQueue {
     this.#waiting = [];
     this.#bytes = 0;
   }
+}
+
+function isGet(command: Arrival): boolean {
+  return command.kind === "get" || isTagged(command);
 }
 
 function isTagged(

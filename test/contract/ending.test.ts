@@ -93,6 +93,28 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(await within("its end", server.ended, 4_000)).toBe(0);
   });
 
+  test("a client that goes on asking does not hold up the end", async (server) => {
+    const [holder, asker] = await clients(server, 2);
+    if (holder === undefined || asker === undefined) throw new Error("no clients");
+    await holder.get(server.app("padded"));
+    let asked = 0;
+    const ask = () => asker.sendGet(server.app(`slow-100-${(asked += 1)}`));
+    await ask();
+    await until("it is being started", () => server.commands().length === 2);
+    letGo(server);
+    const isEnded = within("its end", server.ended, 4_000);
+    expect((await asker.receiveSession()).id).toBe("0");
+    while (
+      await ask()
+        .then(() => asker.receiveSession())
+        .then(
+          () => true,
+          () => false,
+        )
+    );
+    expect(await isEnded).toBe(0);
+  });
+
   test("a get that nothing answers is given up after five seconds", async (server) => {
     const client = await server.connect();
     await client.sendGet(server.app("hang"));

@@ -16,7 +16,7 @@ import { openDescriptors } from "./descriptors.ts";
 import { startBinary } from "./binary-server.ts";
 import { startInProcess } from "./in-process-server.ts";
 import { ParentEnd } from "./parent-end.ts";
-import { childrenOf, markedProcesses, type ProcessFacts } from "./processes.ts";
+import { childrenOf, looksAtFiles, markedProcesses, type ProcessFacts } from "./processes.ts";
 import type { RawClient } from "./raw-client.ts";
 
 export const serverKinds = ["in-process", "binary"] as const;
@@ -226,14 +226,11 @@ export class ServerUnderTest {
     await until("no child is a zombie", () => strangers().length === 0, strangers);
   }
 
-  /**
-   * Descriptors of that kind to processes that look at applications' files: where a mount may hang,
-   * as on many a desktop, they stay for a while (src/spawn/files-aside.ts).
-   */
+  /** Descriptors of that kind to processes that look at applications' files. */
   #ofHelpers(kind: string): number {
     const each = { socket: 2, "anon_inode:[pidfd]": 1 }[kind];
     if (each === undefined) return 0;
-    return each * this.#children().filter(({ command }) => command.endsWith(" files")).length;
+    return each * this.#children().filter(looksAtFiles).length;
   }
 
   /** The server ends with status 0; nothing it started or made is left. */

@@ -36,6 +36,14 @@ export function childrenOf(pid: number): ProcessFacts[] {
   return allProcesses().filter(({ parent }) => parent === pid);
 }
 
+/**
+ * Whether a server has it look at applications' files (src/spawn/files-aside.ts). Where a mount may
+ * hang, as on many a desktop, it stays for a while.
+ */
+export function looksAtFiles({ command }: ProcessFacts): boolean {
+  return command.endsWith(" files");
+}
+
 /** The id of a process that must be there: signals to 0 would go to the tests themselves. */
 export function pidOf(found: { readonly pid: number | undefined } | undefined): number {
   if (found?.pid === undefined) throw new Error("there is no such process");
