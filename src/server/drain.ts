@@ -30,7 +30,7 @@ export async function drain(clients: ReadonlySet<Client>, hurry: AbortSignal): P
     const now = performance.now();
     if (!isCalled && now >= lastCall) {
       isCalled = true;
-      for (const client of [...clients]) client.lastCall();
+      for (const client of clients) client.lastCall();
     }
     if ([...clients].some(({ underWay }) => underWay === "get")) lingerUntil = now + lingerMs;
     for (const client of clients) {

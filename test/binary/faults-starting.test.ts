@@ -136,9 +136,13 @@ faultTest(
       return (await watcher.number("getCount")) === names.length;
     });
     expect(most).toBeGreaterThan(0);
-    expect(most).toBeLessThanOrEqual(2 * availableParallelism());
+    const atOnce = 2 * availableParallelism();
+    expect(most).toBeLessThanOrEqual(atOnce);
     const ticks = (await Promise.all(sessions)).map(({ pid }) => startTicks(pid));
-    expect(ticks).toEqual(ticks.toSorted((a, b) => a - b));
+    // Those at once may overtake each other on their way: their files are looked at aside where a
+    // mount may hang.
+    const overtaken = ticks.filter((tick, at) => tick > Math.min(...ticks.slice(at + atOnce)));
+    expect(overtaken).toEqual([]);
     for (const { client } of clients) client.close();
   },
 );
