@@ -11,6 +11,8 @@ import { readRegularFile } from "./read-file.ts";
 const dayMs = 86_400_000;
 /** A chain of certificates has some kilobytes. */
 const maxFileBytes = 1024 * 1024;
+/** All of them, for each worker is told them: some thousand. */
+const maxTextBytes = 16 * 1024 * 1024;
 
 /**
  * Reads the table but for `listen`. @param directory what relative paths start from.
@@ -43,7 +45,15 @@ function readCertificates(section: Table, directory: string): CertificateConfig[
     ...tables.map((table) => readCertificate(table, directory, taken)),
   ];
   for (const table of tables) table.finish();
-  return certificates.flatMap((certificate) => certificate ?? []);
+  const good = certificates.flatMap((certificate) => certificate ?? []);
+  const bytes = good.reduce(
+    (sum, { certificate, key }) => sum + certificate.length + key.length,
+    0,
+  );
+  if (bytes > maxTextBytes) {
+    section.wrong("certificates", `have ${bytes} bytes, ${maxTextBytes} are possible`);
+  }
+  return good;
 }
 
 /** @param taken hosts of the certificates before, which keep them unless both name them. */
@@ -67,35 +77,48 @@ function readCertificate(
     return text === undefined ? undefined : resolve(directory, text);
   });
   if (certificateFile === undefined || keyFile === undefined) return undefined;
-  const certificate = readPair(table, certificateFile, keyFile);
-  if (certificate === undefined) return undefined;
-  const hosts = named.length > 0 ? named : namesOf(certificate).filter((host) => !taken.has(host));
+  const pair = readPair(table, certificateFile, keyFile);
+  if (pair === undefined) return undefined;
+  const names = namesOf(new X509Certificate(pair.certificate));
+  const hosts = named.length > 0 ? named : names.filter((host) => !taken.has(host));
   for (const host of hosts) if (!taken.has(host)) taken.set(host, certificateFile);
-  return { hosts, certificateFile, keyFile };
+  return { hosts, ...pair };
 }
 
-/** The certificate, if its key belongs to it. */
-function readPair(table: Table, certificateFile: string, keyFile: string) {
+/** The texts, if the key belongs to the certificate. */
+function readPair(
+  table: Table,
+  certificateFile: string,
+  keyFile: string,
+): Pick<CertificateConfig, "certificate" | "key"> | undefined {
   const certificate = attempt(table, "certificate_file", certificateFile, (text) => {
     return new X509Certificate(text);
   });
   if (certificate === undefined) return undefined;
   const key = attempt(table, "key_file", keyFile, (text) => createPrivateKey(text));
-  if (key === undefined || certificate.checkPrivateKey(key)) return certificate;
+  if (key === undefined) return undefined;
+  if (certificate.read.checkPrivateKey(key.read)) {
+    return { certificate: certificate.text, key: key.text };
+  }
   table.wrong("key_file", `'${keyFile}' does not belong to the certificate`);
   return undefined;
 }
 
-function attempt<T>(table: Table, key: string, path: string, read: (text: Buffer) => T) {
-  let text: Buffer;
+function attempt<T>(
+  table: Table,
+  key: string,
+  path: string,
+  read: (text: string) => T,
+): { text: string; read: T } | undefined {
+  let text: string;
   try {
-    text = readRegularFile(path, maxFileBytes);
+    text = readRegularFile(path, maxFileBytes).toString();
   } catch (error) {
     table.wrong(key, `'${path}' cannot be read: ${causeText(error)}`);
     return undefined;
   }
   try {
-    return read(text);
+    return { text, read: read(text) };
   } catch {
     const kind = key === "key_file" ? "private key" : "certificate";
     table.wrong(key, `'${path}' holds no ${kind} in PEM form`);

@@ -61,12 +61,15 @@ export interface AppConfig {
   readonly showErrors: boolean;
 }
 
-/** Files in PEM form; absolute. */
+/**
+ * In PEM form, as read with the configuration: workers start with what has been found good,
+ * whatever has become of the files.
+ */
 export interface CertificateConfig {
   /** Lower case, exact or `*.example.com`; each in one certificate only. */
   readonly hosts: readonly string[];
-  readonly certificateFile: string;
-  readonly keyFile: string;
+  readonly certificate: string;
+  readonly key: string;
 }
 
 export interface TlsConfig {

@@ -45,9 +45,9 @@ export type ToSupervisor =
 
 /**
  * The largest configuration fits as JSON: a file of 1 MiB with 10,000 applications, each with some
- * 450 bytes of names and defaults.
+ * 450 bytes of names and defaults, and as many certificates as may be (cli/tls-settings.ts).
  */
-const maxToWorkerBytes = 16 * 1024 * 1024;
+const maxToWorkerBytes = 48 * 1024 * 1024;
 /** Of all that a worker says only `why` is long, and cut. */
 const maxFromWorkerBytes = 4 * 1024;
 const maxWhyCharacters = 500;

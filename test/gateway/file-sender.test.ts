@@ -10,7 +10,7 @@ import type { Socket } from "bun";
 import { FileSender, type FileSink } from "../../src/gateway/files/file-sender.ts";
 import { Certificates } from "../../src/gateway/worker/tls.ts";
 import { open } from "../../src/native/fd.ts";
-import { makeCertificate } from "../helpers/certificates.ts";
+import { certificateOf, makeCertificate } from "../helpers/certificates.ts";
 import { until } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 
@@ -21,9 +21,8 @@ const stops: (() => void)[] = [];
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), "pool-"));
   makeCertificate(directory, "a");
-  const [certificateFile, keyFile] = [join(directory, "a.pem"), join(directory, "a.key")];
-  certificates = Certificates.read({
-    certificates: [{ hosts: [], certificateFile, keyFile }],
+  certificates = new Certificates({
+    certificates: [certificateOf(directory, "a")],
     redirectPort: undefined,
     strictTransport: undefined,
   });

@@ -138,7 +138,7 @@ export class Gateway {
     this.port = address !== undefined && "port" in address ? address.port : 0;
     const tls = listen !== undefined && "tls" in listen ? listen.tls : undefined;
     this.#secure = tls !== undefined;
-    this.#visitors.listen(socket, tls === undefined ? undefined : Certificates.read(tls));
+    this.#visitors.listen(socket, tls === undefined ? undefined : new Certificates(tls));
   }
 
   url(path: string): string {

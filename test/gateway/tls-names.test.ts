@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 import type { TlsConfig } from "../../src/gateway/config.ts";
 import { Certificates } from "../../src/gateway/worker/tls.ts";
-import { askWithTls, makeCertificate } from "../helpers/certificates.ts";
+import { askWithTls, certificateOf, makeCertificate } from "../helpers/certificates.ts";
 
 const versions = ["-tls1_2", "-tls1_3"];
 let directory = "";
@@ -17,18 +17,14 @@ function configOf(certificates: readonly (readonly [name: string, hosts: string[
   return {
     redirectPort: undefined,
     strictTransport: undefined,
-    certificates: certificates.map(([name, hosts]) => ({
-      hosts,
-      certificateFile: join(directory, `${name}.pem`),
-      keyFile: join(directory, `${name}.key`),
-    })),
+    certificates: certificates.map(([name, hosts]) => certificateOf(directory, name, hosts)),
   };
 }
 
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), "pool-"));
   for (const name of ["first", "exact", "wild"]) makeCertificate(directory, name);
-  const certificates = Certificates.read(
+  const certificates = new Certificates(
     configOf([
       ["first", ["first.example"]],
       ["wild", ["*.shop.example"]],

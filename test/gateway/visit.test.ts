@@ -1,6 +1,5 @@
 /** Answers of the gateway itself: errors, ids, the connection's end, TLS. */
 import { expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 
@@ -15,7 +14,7 @@ import {
   SessionError,
   SpawnError,
 } from "../../src/parent/errors.ts";
-import { makeCertificate } from "../helpers/certificates.ts";
+import { certificateOf, makeCertificate } from "../helpers/certificates.ts";
 import { until } from "../helpers/condition.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { exchange } from "./raw-exchange.ts";
@@ -176,10 +175,7 @@ test("the limit of a head holds", async () => {
 test("over TLS the scheme is https, and files are sent as well", async () => {
   const certificates = directory();
   makeCertificate(certificates, "localhost", ["localhost"]);
-  const [certificateFile, keyFile] = ["pem", "key"].map(
-    (end) => `${certificates}/localhost.${end}`,
-  );
-  const certificate = { hosts: [], certificateFile: certificateFile ?? "", keyFile: keyFile ?? "" };
+  const certificate = certificateOf(certificates, "localhost");
   const root = directory();
   await Bun.write(join(root, "public/large.bin"), new Uint8Array(1_000_000));
   const certificatesOnly = { redirectPort: undefined, strictTransport: undefined };
@@ -188,7 +184,7 @@ test("over TLS the scheme is https, and files are sent as well", async () => {
     { tls: { certificates: [certificate], ...certificatesOnly } },
   );
   const origin = `https://localhost:${site.port}`;
-  const tls = { ca: readFileSync(certificate.certificateFile, "utf8") };
+  const tls = { ca: certificate.certificate };
   expect(await (await fetch(`${origin}/`, { tls })).text()).toBe("reached");
   expect(site.done).toMatchObject([{ scheme: "https" }]);
   expect(site.reached[0]?.headers["x-forwarded-proto"]).toBe("https");

@@ -1,6 +1,8 @@
 /** Certificates made by openssl, and what its client is shown by a server. */
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
+import type { CertificateConfig } from "../../src/gateway/config.ts";
 import { within } from "./condition.ts";
 
 /** Makes `<name>.pem` and `<name>.key` in a directory, for hosts (none: the name alone). */
@@ -17,6 +19,18 @@ export function makeCertificate(directory: string, name: string, hosts: string[]
   if (names !== "") command.push("-addext", `subjectAltName=${names}`);
   const { success, stderr } = Bun.spawnSync(command);
   if (!success) throw new Error(stderr.toString());
+}
+
+/** One that makeCertificate has made, as the configuration has it. */
+export function certificateOf(
+  directory: string,
+  name: string,
+  hosts: readonly string[] = [],
+): CertificateConfig {
+  const [certificate, key] = ["pem", "key"].map((end) =>
+    readFileSync(join(directory, `${name}.${end}`), "utf8"),
+  ) as [string, string];
+  return { hosts, certificate, key };
 }
 
 export interface Shown {

@@ -4,10 +4,8 @@
  * first of all where it has none, or one that no certificate is for.
  *
  * TLS 1.2 and 1.3, the server's order of ciphers, `http/1.1` as the only protocol (RFC 7301: who
- * offers others alone is refused), tickets for visitors that come back to the same worker. Files
- * are read once, by a worker that is still who `serve` is: a reload makes new workers.
+ * offers others alone is refused), tickets for visitors that come back to the same worker.
  */
-import { readFileSync } from "node:fs";
 import { createServer } from "node:tls";
 import type { SocketListener, TLSOptions } from "bun";
 
@@ -30,30 +28,20 @@ const ciphers = [
 ].join(":");
 const settings = { ALPNProtocols: protocols, secureOptions: serverPreference, ciphers };
 
-interface Certificate {
-  readonly hosts: readonly string[];
-  readonly cert: Buffer;
-  readonly key: Buffer;
-}
-
 export class Certificates {
-  readonly #first: Certificate;
-  readonly #all: readonly Certificate[];
+  readonly #first: CertificateConfig;
+  readonly #all: readonly CertificateConfig[];
 
-  private constructor(first: Certificate, others: readonly Certificate[]) {
-    this.#first = first;
-    this.#all = [first, ...others];
-  }
-
-  /** @throws Error when a file cannot be read. */
-  static read({ certificates: [first, ...others] }: TlsConfig): Certificates {
+  constructor({ certificates }: TlsConfig) {
+    const [first] = certificates;
     if (first === undefined) throw new Error("an address with TLS, but no certificate");
-    return new Certificates(readFiles(first), others.map(readFiles));
+    this.#first = first;
+    this.#all = certificates;
   }
 
   /** `tls` for Bun.listen; the listener is to be given to `chooseOn`. */
   get options(): TLSOptions {
-    const { cert, key } = this.#first;
+    const { certificate: cert, key } = this.#first;
     return { cert, key, ...settings, minVersion: tls12 } as TLSOptions;
   }
 
@@ -64,14 +52,10 @@ export class Certificates {
    */
   chooseOn(listener: SocketListener<unknown>): void {
     const server = Object.assign(createServer(), { _handle: listener });
-    for (const { hosts, cert, key } of this.#all) {
+    for (const { hosts, certificate: cert, key } of this.#all) {
       for (const host of hosts) {
         server.addContext(host, { cert, key, ...settings, minVersion: "TLSv1.2" } as object);
       }
     }
   }
-}
-
-function readFiles({ hosts, certificateFile, keyFile }: CertificateConfig): Certificate {
-  return { hosts, cert: readFileSync(certificateFile), key: readFileSync(keyFile) };
 }

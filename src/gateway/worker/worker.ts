@@ -150,5 +150,5 @@ function listen(visitors: Visitors, listener: PassedListener, config: GatewayCon
 
 function certificatesOf({ tls }: GatewayConfig): Certificates {
   if (tls === undefined) throw new Error("an address with TLS, but no certificate");
-  return Certificates.read(tls);
+  return new Certificates(tls);
 }
