@@ -19,6 +19,30 @@ function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
+test.each([
+  ["one that has begun a request's head", 1],
+  ["hundreds that have begun a request's head", 400],
+])("who asks is served beside %s", async (_what, half) => {
+  const options = ["--listen", "127.0.0.1:0", "--access-log", "off"];
+  const gateway = startGateway([writeApplication(temporaryDirectory()), ...options], { wrapper });
+  const address = await gateway.address();
+  const port = Number(new URL(address).port);
+  expect((await fetch(`${address}/`, { keepalive: false })).status).toBe(200);
+  const sockets: Socket[] = [];
+  for (let index = 0; index < 400; index += 1) {
+    const socket = connect({ port, host: "127.0.0.1" });
+    socket.on("error", () => {});
+    sockets.push(socket);
+    await new Promise((resolve) => socket.once("connect", resolve));
+    if (index < half) socket.write("GET /");
+  }
+  const status = async () => (await fetch(`${address}/x`, { keepalive: false })).status;
+  await until("one is served", async () => (await status()) === 200);
+  for (let i = 0; i < 20; i += 1) expect(await status()).toBe(200);
+  for (const socket of sockets) socket.destroy();
+  await gateway.end();
+});
+
 test("the longest idle ones are closed, requests are served, and nothing spins", async () => {
   const options = ["--listen", "127.0.0.1:0", "--access-log", "off"];
   const directory = writeApplication(temporaryDirectory());

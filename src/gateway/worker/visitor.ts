@@ -23,6 +23,8 @@ import { Visit } from "./visit.ts";
 
 /** Requests that have come before their turn; above it the socket is not read. */
 const maxReadAheadBytes = 64 * 1024;
+/** A head that takes longer is waited for, where connections are short. */
+const headMomentMs = 1_000;
 /** How long a visitor is read over whose connection ends. */
 const lingerMs = 2_000;
 /** After the visitor's side has ended, he is asked whether he is there; then now and then. */
@@ -94,6 +96,20 @@ export class Visitor implements OutgoingSocket {
   /** Since when it has been idle. */
   get sinceMs(): number {
     return this.#sinceMs;
+  }
+
+  /**
+   * Since when it could make room for another: it is idle, or a request's head has begun and does
+   * not get whole, which takes a moment as a rule. Undefined: a request is under way.
+   */
+  get idleSinceMs(): number | undefined {
+    if (!this.isIdle) return undefined;
+    return this.connection.isWithinHead ? this.#headMs + headMomentMs : this.#sinceMs;
+  }
+
+  /** Makes room. */
+  giveWay(): void {
+    if (this.isIdle) this.#close();
   }
 
   /** The protocol has been switched: see Visit. */

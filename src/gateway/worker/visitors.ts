@@ -1,9 +1,9 @@
 /**
  * All connections of a worker: how they come, how many there may be, and how they end. Rules:
  * - As many as the limit of descriptors leaves room for: each may need a session and a file beside.
- *   One more takes the place of the one that has been idle longest; where none is idle, it is
- *   answered 503. So no descriptor is ever short, which would have the event loop spin over
- *   connections that wait to be accepted.
+ *   One more takes the place of the one that has been idle longest, or for whose request's head
+ *   has been waited longest; where there is none, it is answered 503. So no descriptor is ever
+ *   short, which would have the event loop spin over connections that wait to be accepted.
  * - One clock for all of them, which stops while there are none.
  * - While they drain, idle ones are closed or kept until their next request, as is asked for.
  */
@@ -114,14 +114,16 @@ export class Visitors {
   /** Closes the one that has been idle longest. @returns whether there was one. */
   #makeRoom(): boolean {
     let longest: Visitor | undefined;
+    let longestMs = performance.now();
     let looks = 0;
     for (const visitor of this.#all) {
-      if (!visitor.isIdle) continue;
-      if (longest === undefined || visitor.sinceMs < longest.sinceMs) longest = visitor;
+      const { idleSinceMs } = visitor;
+      if (idleSinceMs === undefined) continue;
+      if (idleSinceMs <= longestMs) [longest, longestMs] = [visitor, idleSinceMs];
       looks += 1;
       if (looks >= maxLooks) break;
     }
-    longest?.closeIfIdle();
+    longest?.giveWay();
     return this.#all.size < this.#max;
   }
 
