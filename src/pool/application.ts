@@ -34,8 +34,10 @@ export class Application<O> {
   readonly full = new LoadOrder<Instance<O>>();
   /** How many of the two are not idle. */
   busy = 0;
-  /** Instances out of the pool with open sessions. */
+  /** Instances out of the pool with open sessions, or abandoned ones that have their time. */
   readonly outside = new List<Instance<O>>();
+  /** Of those, the ones without an open session. */
+  finishing = 0;
   readonly planned = new List<Spawn<O>>();
   /** Begun since the last restart or clear, oldest first. */
   readonly begun = new List<Spawn<O>>();

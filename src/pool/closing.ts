@@ -57,6 +57,7 @@ export function report<O>(
   state.shift(instance, { open: 0, undone: -sessions }, now);
   const { overdue, closing } = instance;
   if (overdue !== undefined && closing < overdue.leastClosing) overdue.leastClosing = closing;
+  state.retireIfDone(instance);
 }
 
 /** A session has become one that lasts: it takes no place any more. */

@@ -6,7 +6,7 @@
  *   nothing planned.
  * - Lists: an instance is in one list of its application, which fits its standing and sessions; in
  *   the list of idle ones exactly if it is pooled and has no session, longest idle first; out of
- *   the pool a client has a session of it.
+ *   the pool a client has a session of it, or an abandoned one has its time.
  * - Times: who is to be looked at because a request takes long is known, open, and not given up.
  * - Ends: an instance is among those about to report if a session of it was closed a moment ago
  *   that it is not done with; what places it promises is known to its application.
@@ -29,12 +29,14 @@ import { CLOSING_LIMIT_MS, promisedBy } from "./closing.ts";
 import { Keeping, type Kept, RECALL_LIMIT_MS } from "./kept.ts";
 import { restartFits } from "./settle.ts";
 import type { State } from "./state.ts";
+import { LOOK_MS, mayEvict } from "./usefulness.ts";
 
 export function checkInvariants<O>(state: State<O>, now: number): void {
   let count = 0;
   let busy = 0;
   let active = 0;
   let leaving = 0;
+  let finishing = 0;
   let instances = 0;
   let waiting = 0;
   for (const application of state.applications.values()) {
@@ -47,6 +49,7 @@ export function checkInvariants<O>(state: State<O>, now: number): void {
       for (const { open } of order) if (open > 0) active++;
     }
     instances += application.count + application.outside.size;
+    finishing += application.finishing;
     for (const { standing } of application.outside) if (standing === "leaving") leaving++;
     waiting += application.line.size;
   }
@@ -54,10 +57,11 @@ export function checkInvariants<O>(state: State<O>, now: number): void {
   same("busy", state.busy, busy);
   same("active", state.active, active);
   same("leaving", state.leaving, leaving);
+  same("finishing", state.finishing, finishing);
   same("instances known", state.instances.size, instances);
   same("gets waiting", state.waiters.size, waiting);
   checkPlaces(state);
-  checkKept(state);
+  checkKept(state, now);
   checkIdle(state);
   checkSessions(state);
   checkClosing(state, now);
@@ -127,11 +131,15 @@ function checkLists<O>(state: State<O>, application: Application<O>): void {
     }
   }
   same(`busy of ${application.root}`, application.busy, busy);
-  for (const { id, standing, open } of outside) {
+  let finishing = 0;
+  for (const { id, standing, open, overdue, closing } of outside) {
     require(standing === "leaving" ||
       standing === "dead", `instance ${id} is outside as ${standing}`);
-    require(open > 0, `instance ${id} is outside and has no session`);
+    const hasTime = closing > 0 && overdue?.turn.heap === state.overdue;
+    require(open > 0 || hasTime, `instance ${id} is outside and has no session`);
+    if (standing === "leaving" && open === 0) finishing++;
   }
+  same(`finishing of ${application.root}`, application.finishing, finishing);
   same("applications of a root", state.applications.get(application.root), application);
 }
 
@@ -238,8 +246,9 @@ function checkLine<O>(state: State<O>, application: Application<O>, now: number)
   const slow = [...state.slow].some((spawn) => spawn.application !== application);
   const mayTake = state.places <= limits.max && state.unplaced < limits.max;
   require(!slow || !mayTake, `a get of ${root} could have a slow spawn's place`);
-  const mayEvict = state.busy + state.spawning < limits.max;
-  require(!(isBare && mayEvict), `a get of ${root} could have an idle instance's place`);
+  require(!(
+    isBare && mayEvict(state, now)
+  ), `a get of ${root} could have an idle instance's place`);
 }
 
 /** How many gets at the front of a line spawns and recalls must be for. */
@@ -258,7 +267,7 @@ function expectedCover<O>(state: State<O>, application: Application<O>, now: num
   return Math.min(line.size, bySpawns + awaited);
 }
 
-function checkKept<O>(state: State<O>): void {
+function checkKept<O>(state: State<O>, now: number): void {
   const open = new Map<Instance<O>, { kept: number; unasked: number; due: number }>();
   const unasked = new Map<Application<O>, Kept<O>[]>();
   for (const { kept, instance } of state.sessions.values()) {
@@ -298,7 +307,10 @@ function checkKept<O>(state: State<O>): void {
     usedMs = instance.lastUsedMs;
   }
   const { emptying, reclaimable } = state.kept;
-  const wanted = state.bare.size + Math.max(0, state.places - state.limits.max);
+  const excess = Math.max(0, state.places - state.limits.max);
+  const sinceMs = state.options.shareAfterMs === undefined ? 0 : LOOK_MS;
+  const isNew = (reclaimable.first?.instance.lastUsedMs ?? now) > now - sinceMs;
+  const wanted = isNew ? excess : state.bare.size + excess;
   const isEnough = reclaimable.size === 0 || emptying.size >= wanted;
   require(isEnough, "an instance with kept sessions alone could be emptied");
 }

@@ -14,7 +14,7 @@
 import type { Application, Instance, Session } from "./application.ts";
 import { CLOSING_LIMIT_MS } from "./closing.ts";
 import { HeapEntry } from "./heap.ts";
-import { close } from "./sessions.ts";
+import { leaveOff } from "./sessions.ts";
 import type { State } from "./state.ts";
 
 /** When an instance is looked at again whose reports have left it open. */
@@ -56,8 +56,20 @@ export function abandon<O>(
   now: number,
 ): void {
   const { instance } = session;
+  leaveOff(state, session, now);
+  remember(state, instance, what, isLate, now);
+  state.retireIfDone(instance);
+}
+
+/** A request of an instance was given up: it is due in its application's time. */
+function remember<O>(
+  state: State<O>,
+  instance: Instance<O>,
+  what: string,
+  isLate: boolean,
+  now: number,
+): void {
   const { abandonMs: limitMs = state.options.abandonMs ?? 0 } = instance.application.settings;
-  close(state, session, now);
   if (instance.standing !== "pooled" && instance.standing !== "leaving") return;
   if (instance.isGivenUp || instance.closing === 0 || (limitMs === 0 && !isLate)) return;
   const overdue = (instance.overdue ??= new Overdue(instance));
@@ -111,6 +123,7 @@ function giveUp<O>(
   instance.isGivenUp = true;
   state.endProcess(instance.id, what);
   if (instance.standing === "pooled") state.leave(instance, "leaving", "overdue", now);
+  else state.retireIfDone(instance);
 }
 
 function look<O>(state: State<O>, instance: Instance<O>, now: number): void {

@@ -7,13 +7,10 @@ import type { Application, Spawn } from "./application.ts";
 import { RECALL_LIMIT_MS } from "./kept.ts";
 import { hungryInOrder } from "./shares.ts";
 import type { State } from "./state.ts";
+import { mayEvict } from "./usefulness.ts";
 
 export function hasPlace<O>(state: State<O>): boolean {
   return state.places < state.limits.max;
-}
-
-export function mayEvict<O>(state: State<O>): boolean {
-  return state.busy + state.spawning < state.limits.max;
 }
 
 /**
@@ -85,11 +82,13 @@ export function maySpawn<O>(state: State<O>, application: Application<O>, now: n
  */
 export function allotPlaces<O>(state: State<O>, now: number): void {
   for (;;) {
-    const application = nextForPlace(state);
+    const application = nextForPlace(state, now);
     const waiter = application?.line.firstUncovered;
     if (application === undefined || waiter === undefined) return;
     const slow =
-      hasPlace(state) || isOwedIdle(state, application) ? undefined : slowFor(state, application);
+      hasPlace(state) || isOwedIdle(state, application, now)
+        ? undefined
+        : slowFor(state, application);
     if (slow !== undefined) state.unplace(slow);
     while (!hasPlace(state)) {
       const instance = state.idle.first;
@@ -101,13 +100,13 @@ export function allotPlaces<O>(state: State<O>, now: number): void {
   }
 }
 
-function nextForPlace<O>(state: State<O>): Application<O> | undefined {
+function nextForPlace<O>(state: State<O>, now: number): Application<O> | undefined {
   const bare = state.bare.first;
   const seeded = state.seeded.first;
   if (!hasPlace(state)) {
-    if (state.slow.size === 0) return mayEvict(state) ? bare?.owner : undefined;
+    if (state.slow.size === 0) return mayEvict(state, now) ? bare?.owner : undefined;
     const canHave = (application: Application<O>) =>
-      isOwedIdle(state, application) || slowFor(state, application) !== undefined;
+      isOwedIdle(state, application, now) || slowFor(state, application) !== undefined;
     return hungryInOrder(state).find(canHave);
   }
   if (bare === undefined || seeded === undefined) return (bare ?? seeded)?.owner;
@@ -115,8 +114,8 @@ function nextForPlace<O>(state: State<O>): Application<O> | undefined {
 }
 
 /** Whether an application may have an idle instance let go for its get. */
-function isOwedIdle<O>(state: State<O>, { hunger }: Application<O>): boolean {
-  return hunger.heap === state.bare && mayEvict(state);
+function isOwedIdle<O>(state: State<O>, { hunger }: Application<O>, now: number): boolean {
+  return hunger.heap === state.bare && mayEvict(state, now);
 }
 
 /** The oldest spawn that may hang, of another application, if its place makes room. */

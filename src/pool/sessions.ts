@@ -12,11 +12,16 @@ const MAX_CONNECTS = 10;
  * it is done, or at once if it does not say so; or go if it has left the pool.
  */
 export function close<O>(state: State<O>, session: Session<O>, now: number): void {
+  leaveOff(state, session, now);
+  state.retireIfDone(session.instance);
+}
+
+/** As `close`; the caller lets the instance go if that was all it was still there for. */
+export function leaveOff<O>(state: State<O>, session: Session<O>, now: number): void {
   const { instance } = session;
   state.counters.sessionsClosed++;
   if (instance.served++ === 0) instance.firstServedMs = now;
   end(state, session, 0, now);
-  state.retireIfDone(instance);
 }
 
 /** A session is over that its instance never heard of. */

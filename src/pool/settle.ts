@@ -31,9 +31,10 @@
 
 import { type Application, type Instance, NO_SETTINGS } from "./application.ts";
 import { CLOSING_LIMIT_MS, expirePromises } from "./closing.ts";
-import { allotPlaces, cover, hasPlace, mayEvict, maySpawn, slowFor } from "./places.ts";
+import { allotPlaces, cover, hasPlace, maySpawn, slowFor } from "./places.ts";
 import { nextLookMs, takeShares } from "./shares.ts";
 import type { State } from "./state.ts";
+import { LOOK_MS, mayEvict } from "./usefulness.ts";
 
 /** Settles after an event that was about one application. */
 export function settle<O>(state: State<O>, application: Application<O>, now: number): void {
@@ -78,7 +79,10 @@ function isQuiet<O>(state: State<O>, now: number): boolean {
 /** Whether instances of an application may leave now, or too many of others are still finishing. */
 export function restartFits<O>(state: State<O>, application: Application<O>): boolean {
   const leaving = application.busy + application.begun.size;
-  return leaving === 0 || state.leaving + state.outdatedSpawns + leaving <= state.limits.max;
+  return (
+    leaving === 0 ||
+    state.leaving - state.finishing + state.outdatedSpawns + leaving <= state.limits.max
+  );
 }
 
 export function restart<O>(state: State<O>, application: Application<O>, now: number): void {
@@ -137,13 +141,16 @@ export function shedIdle<O>(state: State<O>, now: number): void {
 
 /**
  * Asks for the kept sessions of instances that have no others, unused longest first, as many
- * instances as have to be idle: to make room where nothing else can, and to keep max.
+ * instances as have to be idle: to make room where nothing else can, and to keep max. Where the
+ * pool is shared, what was used a moment ago is not asked for others' sake.
  */
 function emptyKept<O>(state: State<O>, now: number): void {
-  const { kept, bare, limits } = state;
+  const { kept, bare, limits, options } = state;
   if (kept.reclaimable.size === 0) return;
-  const wanted = bare.size + Math.max(0, state.places - limits.max);
+  const excess = Math.max(0, state.places - limits.max);
+  const usedMs = options.shareAfterMs === undefined ? now : now - LOOK_MS;
   for (const keeping of kept.reclaimable) {
+    const wanted = keeping.instance.lastUsedMs <= usedMs ? bare.size + excess : excess;
     if (kept.emptying.size >= wanted) return;
     kept.recallAll(keeping, now);
   }
@@ -209,7 +216,7 @@ function doPendingRestarts<O>(state: State<O>, touched: Set<Application<O>>, now
 
 /** Gives an application's free instances to its gets, and asks for kept sessions for the others. */
 function serve<O>(state: State<O>, application: Application<O>, now: number): void {
-  if (isOwedElsewhere(state, application)) allotPlaces(state, now);
+  if (isOwedElsewhere(state, application, now)) allotPlaces(state, now);
   if (isRefusedByPause(application, now)) refuseLine(state, application);
   serveReady(state, application, now);
   if (application.unasked.size > 0) state.kept.recallForLine(application, now);
@@ -230,11 +237,12 @@ export function serveReady<O>(state: State<O>, application: Application<O>, now:
  * of its own may have it. Under the global queue a busy application would otherwise keep all others
  * out for ever.
  */
-function isOwedElsewhere<O>(state: State<O>, application: Application<O>): boolean {
+function isOwedElsewhere<O>(state: State<O>, application: Application<O>, now: number): boolean {
   const { line, available, spawning } = application;
   if (line.first === undefined || available.size === 0 || spawning > 0) return false;
   const older = state.bare.first;
-  return older !== undefined && older.key < line.first.id && !hasPlace(state) && mayEvict(state);
+  if (older === undefined || older.key >= line.first.id) return false;
+  return !hasPlace(state) && mayEvict(state, now);
 }
 
 function mayBindToBusy<O>(state: State<O>, application: Application<O>): boolean {

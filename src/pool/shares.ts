@@ -1,14 +1,20 @@
 /**
- * How a full pool is shared (PROTOCOL section 6, for servers that are asked to): an application
- * whose get has waited for a place for a while, and that has fewer places than its share, gets one
- * of the application that has most for its weight. So nobody is kept out by those who flood the
- * pool, hang in their starts, or wait for themselves.
+ * How a full pool is shared (PROTOCOL section 6, for servers that are asked to): nobody is kept out
+ * by those who flood the pool, hang, or wait for themselves, and who makes use of his place keeps
+ * it as long as others make less of theirs.
  *
- * - Whoever has nothing is owed a place by whoever has one; else the other must have no less for
- *   its weight afterwards, so that a place does not go back and forth.
- * - What is taken has been there for a while itself: who got a place has the time to use it. First
- *   a spawn that has not begun, then an idle instance, a spawn under way, which goes on without a
- *   place, and at last a busy instance, which leaves after its sessions.
+ * - An application without a place has at once that of an instance that is of no use (usefulness.ts
+ *   says which); one that is idle, but was used a moment ago, is of use.
+ * - Where there is none, and for an application that has fewer places than its share, a get that
+ *   has waited for a while gets a place of the application that has most for its weight; among
+ *   equals, of the one that has used it least lately. Whoever has nothing is owed a place by whoever
+ *   has one; else the other must have no less for its weight afterwards, so that a place does not
+ *   go back and forth.
+ * - What is taken so has been there for a while itself: who got a place has the time to use it.
+ *   First a spawn that has not begun, then an idle instance, a spawn under way, which goes on
+ *   without a place, and at last a busy instance, which leaves after its sessions. The only place of
+ *   an application, if it is in use, is taken last of all, and half as long again later.
+ * - What finishes an abandoned request outside the pool is a part of its application's share.
  * - Outside the pool there are never more than max of the instances that still serve, nor of the
  *   spawns that go on.
  * - It is looked at ten times a second at most, however many wait.
@@ -16,9 +22,10 @@
 
 import type { Application, Instance, Spawn } from "./application.ts";
 import type { State } from "./state.ts";
+import { isInUse, leastUsed, LOOK_MS } from "./usefulness.ts";
 
-/** The shortest time between two looks; little beside what a start takes. */
-const LOOK_MS = 100;
+/** How much longer a get waits for the only place of an application, if it is in use. */
+const IN_USE_FACTOR = 1.5;
 
 /** Gives due places over. @returns whose they were and whose they are. */
 export function takeShares<O>(state: State<O>, now: number): Set<Application<O>> {
@@ -28,23 +35,27 @@ export function takeShares<O>(state: State<O>, now: number): Set<Application<O>>
   state.lookedForSharesMs = now;
   for (const application of hungryInOrder(state)) {
     const waiter = application.line.firstUncovered;
-    if (waiter === undefined || waiter.arrivedMs + shareAfterMs > now) continue;
-    if (state.places !== state.limits.max || !takeFrom(state, application, touched, now)) continue;
+    if (waiter === undefined || state.places !== state.limits.max) continue;
+    const waitedMs = now - waiter.arrivedMs;
+    const giver =
+      (application.hunger.heap === state.bare ? takeUseless(state, now) : undefined) ??
+      (waitedMs >= shareAfterMs ? takeFrom(state, application, waitedMs, now) : undefined);
+    if (giver === undefined) continue;
     state.plan(application, waiter.options, now);
+    touched.add(giver);
     touched.add(application);
   }
   return touched;
 }
 
-/** When somebody has waited for long enough to be looked at; Infinity: nobody does. */
+/** When it is to be looked whether somebody who waits is due a place; Infinity: nobody waits. */
 export function nextLookMs<O>({ options, bare, seeded, lookedForSharesMs }: State<O>): number {
   const { shareAfterMs } = options;
-  if (shareAfterMs === undefined) return Infinity;
-  const arrivedMs = Math.min(
-    bare.first?.owner.line.firstUncovered?.arrivedMs ?? Infinity,
-    seeded.first?.owner.line.firstUncovered?.arrivedMs ?? Infinity,
-  );
-  return Math.max(arrivedMs + shareAfterMs, lookedForSharesMs + LOOK_MS);
+  if (shareAfterMs === undefined || bare.size + seeded.size === 0) return Infinity;
+  const againMs = lookedForSharesMs + LOOK_MS;
+  if (bare.size > 0) return againMs;
+  const arrivedMs = seeded.first?.owner.line.firstUncovered?.arrivedMs ?? Infinity;
+  return Math.max(arrivedMs + shareAfterMs, againMs);
 }
 
 /** Applications with a get that waits for a place, the longest first. */
@@ -52,49 +63,75 @@ export function hungryInOrder<O>({ bare, seeded }: State<O>): Application<O>[] {
   return [...bare, ...seeded].toSorted((a, b) => a.key - b.key).map(({ owner }) => owner);
 }
 
-/** Frees a place that is another's. @returns whether there was one. */
+/** Lets the instance go that is of least use, if one is of none. @returns whose it was. */
+function takeUseless<O>(state: State<O>, now: number): Application<O> | undefined {
+  const instance = leastUsed(state, now);
+  if (instance === undefined) return undefined;
+  state.leave(instance, "leaving", "evicted", now);
+  return instance.application;
+}
+
+/** What an application can give its place up of. */
+interface Offer<O> {
+  readonly from: Application<O>;
+  readonly part: Part<O>;
+  readonly usedMs: number;
+}
+
+type Part<O> =
+  | { readonly kind: "planned"; readonly spawn: Spawn<O> }
+  | { readonly kind: "begun"; readonly spawn: Spawn<O> }
+  | { readonly kind: "instance"; readonly instance: Instance<O> };
+
+/** Frees a place that is another's. @returns whose it was, if there is one. */
 function takeFrom<O>(
   state: State<O>,
   application: Application<O>,
-  touched: Set<Application<O>>,
+  waitedMs: number,
   now: number,
-): boolean {
-  const mine = (application.placed + 1) / application.weight;
-  const owes = (other: Application<O>) =>
-    other !== application &&
-    other.placed > 0 &&
-    (application.placed === 0 || (other.placed - 1) / other.weight >= mine);
-  const others = [...state.applications.values()]
-    .filter(owes)
-    .toSorted((a, b) => b.placed / b.weight - a.placed / a.weight);
-  for (const other of others) {
-    if (!freePlaceOf(state, other, now)) continue;
-    touched.add(other);
-    return true;
+): Application<O> | undefined {
+  const { shareAfterMs = Infinity } = state.options;
+  const owned = application.placed + application.finishing;
+  const mine = (owned + 1) / application.weight;
+  let best: Offer<O> | undefined;
+  for (const other of state.applications.values()) {
+    if (other === application || other.placed === 0) continue;
+    if (owned > 0 && (other.placed - 1) / other.weight < mine) continue;
+    const offer = offerOf(state, other, now);
+    if (offer === undefined) continue;
+    const isOnly = other.placed === 1 && offer.usedMs > now - LOOK_MS;
+    if (isOnly && waitedMs < shareAfterMs * IN_USE_FACTOR) continue;
+    if (best === undefined || comesBefore(offer, best)) best = offer;
   }
-  return false;
+  if (best === undefined) return undefined;
+  const { part } = best;
+  if (part.kind === "planned") state.drop(part.spawn);
+  else if (part.kind === "begun") state.unplace(part.spawn);
+  else state.leave(part.instance, "leaving", "evicted", now);
+  return best.from;
 }
 
-function freePlaceOf<O>(state: State<O>, other: Application<O>, now: number): boolean {
+/** Whoever has most for its weight; among equals, who has used his place longest ago. */
+function comesBefore<O>({ from, usedMs }: Offer<O>, other: Offer<O>): boolean {
+  const more = from.placed / from.weight - other.from.placed / other.from.weight;
+  return more > 0 || (more === 0 && usedMs < other.usedMs);
+}
+
+function offerOf<O>(state: State<O>, from: Application<O>, now: number): Offer<O> | undefined {
   const sinceMs = now - (state.options.shareAfterMs ?? 0);
-  const planned = other.planned.last;
+  const { max } = state.limits;
+  const planned = from.planned.last;
   if (planned !== undefined && planned.sinceMs <= sinceMs) {
-    state.drop(planned);
-    return true;
+    return { from, part: { kind: "planned", spawn: planned }, usedMs: planned.sinceMs };
   }
-  const instance = leastUseful(other, sinceMs);
-  if (instance !== undefined && instance.sessions === 0) {
-    state.leave(instance, "leaving", "evicted", now);
-    return true;
+  const instance = leastUseful(from, sinceMs);
+  const spawn = state.unplaced < max ? oldestPlaced(from, sinceMs) : undefined;
+  if (spawn !== undefined && instance?.sessions !== 0) {
+    return { from, part: { kind: "begun", spawn }, usedMs: spawn.sinceMs };
   }
-  const spawn = state.unplaced < state.limits.max ? oldestPlaced(other, sinceMs) : undefined;
-  if (spawn !== undefined) {
-    state.unplace(spawn);
-    return true;
-  }
-  if (instance === undefined || state.leaving >= state.limits.max) return false;
-  state.leave(instance, "leaving", "evicted", now);
-  return true;
+  if (instance === undefined || (instance.sessions > 0 && state.leaving >= max)) return undefined;
+  const usedMs = isInUse(instance, now) ? now : instance.lastUsedMs;
+  return { from, part: { kind: "instance", instance }, usedMs };
 }
 
 /** Of an application's instances that have had their time, the one with the fewest sessions. */

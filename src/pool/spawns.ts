@@ -4,9 +4,11 @@
  */
 
 import type { Application, Instance, Ready, Spawn } from "./application.ts";
+import { cover } from "./places.ts";
 import { serveReady } from "./settle.ts";
 import type { State } from "./state.ts";
 import type { SpawnFailure } from "./types.ts";
+import { leastUsed } from "./usefulness.ts";
 
 /** Failed spawns in a row before the first pause: one may be an accident. */
 const FAILURES_BEFORE_PAUSE = 2;
@@ -45,12 +47,13 @@ export function becomeReady<O>(
 
 /** Makes room for an instance whose place another has. @returns whether there is some. */
 function findRoom<O>(state: State<O>, application: Application<O>, now: number): boolean {
-  const { idle, limits } = state;
+  const { idle, limits, options } = state;
   if (state.places < limits.max) return true;
-  if (application.line.size === 0 || state.places > limits.max || idle.first === undefined) {
-    return false;
-  }
-  state.leave(idle.first, "leaving", "evicted", now);
+  if (application.line.size === 0 || state.places > limits.max) return false;
+  const instance = options.shareAfterMs === undefined ? idle.first : leastUsed(state, now);
+  if (instance === undefined) return false;
+  state.leave(instance, "leaving", "evicted", now);
+  if (instance.application !== application) cover(state, instance.application, now);
   return true;
 }
 

@@ -72,7 +72,9 @@ export class State<O> {
   /** Of those, the ones that are not idle, and the ones that clients have sessions of. */
   busy = 0;
   active = 0;
+  /** Instances out of the pool that still serve; of those, the ones without an open session. */
   leaving = 0;
+  finishing = 0;
   /** Instances without a session, idle longest first. */
   readonly idle = new List<Instance<O>>();
   /** Instances in the pool that have just not said `done` yet, by the time of the `close`. */
@@ -233,16 +235,22 @@ export class State<O> {
 
   /**
    * Lets an instance go that is out of the pool when no client has a session of it any more: what
-   * it is not done with is its own business then, within the time that it has to leave.
+   * it is not done with is its own business then, within the time that it has to leave. One whose
+   * place another was given has the time of its abandoned requests.
    */
   retireIfDone(instance: Instance<O>): void {
-    if (instance.standing === "pooled" || instance.open > 0) return;
+    if (instance.standing === "pooled" || instance.open > 0 || this.#hasTime(instance)) return;
     this.move(instance, "retired");
     if (instance.overdue !== undefined) this.overdue.remove(instance.overdue.turn);
     this.instances.delete(instance.id);
     this.counters.retirements[instance.reason]++;
     this.maybeEmpty.add(instance.application);
     this.#effects.push({ kind: "retire", instance: instance.id, reason: instance.reason });
+  }
+
+  #hasTime({ standing, reason, closing, overdue }: Instance<O>): boolean {
+    if (standing !== "leaving" || reason !== "evicted" || closing === 0) return false;
+    return this.options.shareAfterMs !== undefined && overdue?.turn.heap !== undefined;
   }
 
   /** The process of an instance is to be ended whatever it is doing. */
@@ -365,7 +373,7 @@ export class State<O> {
       }
     } else if (instance.standing === "leaving" || instance.standing === "dead") {
       application.outside.remove(instance.order);
-      if (instance.standing === "leaving") this.leaving--;
+      this.#countLeaving(instance, -1);
     }
   }
 
@@ -388,7 +396,15 @@ export class State<O> {
       if (this.count > this.counters.peakCount) this.counters.peakCount = this.count;
     } else if (instance.standing === "leaving" || instance.standing === "dead") {
       application.outside.pushBack(instance.order);
-      if (instance.standing === "leaving") this.leaving++;
+      this.#countLeaving(instance, 1);
     }
+  }
+
+  #countLeaving({ standing, open, application }: Instance<O>, change: 1 | -1): void {
+    if (standing !== "leaving") return;
+    this.leaving += change;
+    if (open > 0) return;
+    this.finishing += change;
+    application.finishing += change;
   }
 }

@@ -39,17 +39,18 @@ export class KeptModel extends ModelState {
   /** Instances that are busy with kept sessions alone are emptied where others are kept waiting. */
   protected emptyKept(): void {
     const bare = this.apps.filter((app) => {
-      const isBare = this.pooled(app).length === 0 && this.coming(app).length === 0;
       const mayGrow = !this.isPaused(app) && this.places(app) < this.limit(app);
-      return isBare && mayGrow && this.uncovered(app).length > 0;
+      return this.isBare(app) && mayGrow && this.uncovered(app).length > 0;
     });
-    const wanted = bare.length + Math.max(0, this.allPlaces() - this.limits.max);
+    const excess = Math.max(0, this.allPlaces() - this.limits.max);
+    const restMs = this.options.shareAfterMs === undefined ? 0 : 100;
     const keeping = this.instances
       .filter((instance) => instance.standing === "pooled" && this.hasOnly(instance, "kept"))
       .toSorted((a, b) => a.used - b.used);
     for (const instance of keeping) {
       const emptying = keeping.filter((other) => this.hasOnly(other, "recalled"));
-      if (emptying.length >= wanted) return;
+      const isAtRest = instance.usedAt + restMs <= this.now;
+      if (emptying.length >= (isAtRest ? bare.length + excess : excess)) return;
       this.recallAll(instance);
     }
   }

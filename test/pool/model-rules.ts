@@ -8,6 +8,7 @@ import {
   best,
   byArrival,
   closingOf,
+  isFinishing,
   isFree,
   isOutdated,
   type ModelGet,
@@ -25,8 +26,8 @@ export class RulesModel extends FailureModel {
   protected settle(): void {
     this.expireRecalls();
     for (const instance of this.instances) {
-      const isDone = instance.standing !== "pooled" && instance.sessions.length === 0;
-      if (isDone) this.letGo(instance, instance.reason);
+      if (instance.standing !== "pooled" && !this.isStillThere(instance))
+        this.letGo(instance, instance.reason);
     }
     for (const app of this.pendingRestarts) if (this.#restartFits(app)) this.#restart(app);
     // While something of an application is being spawned, its free instances are for its own gets.
@@ -78,13 +79,20 @@ export class RulesModel extends FailureModel {
       return (this.allPlaces() < max || this.#takeSlow(app)) && this.#plan(get);
     }
     if (isCovered || !mayGrow) return false;
-    if (this.busy + this.placedSpawns().length >= max) {
-      return this.#takeSlow(app) && this.#plan(get);
-    }
+    if (!this.#mayEvict()) return this.#takeSlow(app) && this.#plan(get);
     for (const instance of this.idle()) {
       if (this.allPlaces() >= max) this.letGo(instance, "evicted");
     }
     return this.#plan(get);
+  }
+
+  /** Whether there is a place, or an idle instance whose place whoever has nothing may have. */
+  #mayEvict(): boolean {
+    const { max } = this.limits;
+    if (this.allPlaces() < max) return true;
+    if (this.busy + this.placedSpawns().length >= max) return false;
+    const { shareAfterMs = 0 } = this.options;
+    return this.idle().some(({ usedAt }) => usedAt + shareAfterMs <= this.now);
   }
 
   #takeSlow(app: App): boolean {
@@ -110,52 +118,94 @@ export class RulesModel extends FailureModel {
     const { max } = this.limits;
     if (shareAfterMs === undefined) return false;
     const hungry = this.hungry();
-    const isDue = ({ arrivedAt }: ModelGet) => arrivedAt + shareAfterMs <= this.now;
-    if (this.now < this.lookedAt + 100 || !hungry.some(isDue)) return false;
+    const hasWaited = ({ arrivedAt }: ModelGet) => arrivedAt + shareAfterMs <= this.now;
+    const bare = hungry.filter(({ app }) => this.isBare(app));
+    if (this.now < this.lookedAt + 100) return false;
+    if (bare.length === 0 && !hungry.some(hasWaited)) return false;
     this.lookedAt = this.now;
-    for (const get of hungry.filter(isDue)) {
-      if (this.allPlaces() === max && this.#takeFromOther(get.app, shareAfterMs)) this.#plan(get);
+    for (const get of hungry) {
+      if (this.allPlaces() !== max) continue;
+      const isFreed =
+        (bare.includes(get) && this.takeUseless()) ||
+        (hasWaited(get) && this.#takeFromOther(get, shareAfterMs));
+      if (isFreed) this.#plan(get);
     }
     return true;
   }
 
-  #takeFromOther(app: App, shareAfterMs: number): boolean {
-    const mine = (this.placed(app) + 1) / weight(app);
-    const owing = this.apps.filter((other) => {
-      if (other === app || this.placed(other) === 0) return false;
-      return this.placed(app) === 0 || (this.placed(other) - 1) / weight(other) >= mine;
-    });
-    return owing
-      .toSorted((a, b) => this.placed(b) / weight(b) - this.placed(a) / weight(a))
-      .some((other) => this.#freePlace(other, this.now - shareAfterMs));
+  /** The place of an instance that is stuck, or idle and not in use. */
+  protected takeUseless(): boolean {
+    const { shareAfterMs = Infinity } = this.options;
+    const stuck = this.instances
+      .filter((it) => it.standing === "pooled" && it.usedAt + shareAfterMs <= this.now)
+      .filter((it) => this.#isStuck(it))
+      .toSorted((a, b) => a.usedAt - b.usedAt);
+    const [rested] = this.idle().filter(({ usedAt }) => usedAt + 100 <= this.now);
+    const [least = rested] = this.leaving < this.limits.max ? stuck : [];
+    if (least !== undefined) this.#evict(least);
+    return least !== undefined;
   }
 
-  #freePlace(other: App, since: number): boolean {
+  #isStuck(instance: ModelInstance): boolean {
+    const { sessions, long, concurrency } = instance;
+    if (sessions.length === 0) return instance.undone > 0;
+    return (
+      concurrency === 1 && long.length === 0 && !this.sessionsOf(instance).some(this.isUnasked)
+    );
+  }
+
+  #evict(instance: ModelInstance): void {
+    instance.standing = "leaving";
+    instance.reason = "evicted";
+    this.recallAll(instance);
+    if (!this.isStillThere(instance)) this.letGo(instance, "evicted");
+  }
+
+  #takeFromOther({ app, arrivedAt }: ModelGet, shareAfterMs: number): boolean {
+    const owned =
+      this.placed(app) + this.instances.filter((it) => it.app === app && isFinishing(it)).length;
+    const mine = (owned + 1) / weight(app);
+    const owing = this.apps.filter((other) => {
+      if (other === app || this.placed(other) === 0) return false;
+      return owned === 0 || (this.placed(other) - 1) / weight(other) >= mine;
+    });
+    const offers = owing
+      .flatMap((other) => this.#offer(other, this.now - shareAfterMs) ?? [])
+      .filter(({ from, usedAt }) => {
+        const isOnly = this.placed(from) === 1 && usedAt + 100 > this.now;
+        return !isOnly || arrivedAt + 1.5 * shareAfterMs <= this.now;
+      })
+      .toSorted((a, b) => a.usedAt - b.usedAt)
+      .toSorted(
+        (a, b) => this.placed(b.from) / weight(b.from) - this.placed(a.from) / weight(a.from),
+      );
+    offers[0]?.take();
+    return offers.length > 0;
+  }
+
+  /** What frees a place of an application, and when that was used last. */
+  #offer(from: App, since: number): { from: App; usedAt: number; take: () => void } | undefined {
     const { max } = this.limits;
-    const planned = this.planned().findLast(({ app }) => app === other);
+    const planned = this.planned().findLast(({ app }) => app === from);
     if (planned !== undefined && planned.sinceAt <= since) {
-      this.removeSpawn(planned);
-      return true;
+      return { from, usedAt: planned.sinceAt, take: () => this.removeSpawn(planned) };
     }
-    const old = this.pooled(other).filter(({ readyAt }) => readyAt <= since);
+    const old = this.pooled(from).filter(({ readyAt }) => readyAt <= since);
     const instance = best(old.filter(isFree)) ?? best(old);
     const isIdle = instance !== undefined && taken(instance) === 0;
     const unplaced = this.spawns.length - this.placedSpawns().length;
     const spawn = this.begun()
-      .filter(({ app, isPlaced, sinceAt }) => app === other && isPlaced && sinceAt <= since)
+      .filter(({ app, isPlaced, sinceAt }) => app === from && isPlaced && sinceAt <= since)
       .toSorted(
         (a, b) => Number(isOutdated(b)) - Number(isOutdated(a)) || (a.id ?? 0) - (b.id ?? 0),
       )[0];
     if (!isIdle && spawn !== undefined && unplaced < max) {
-      spawn.isPlaced = false;
-      return true;
+      return { from, usedAt: spawn.sinceAt, take: () => void (spawn.isPlaced = false) };
     }
-    if (instance === undefined || (!isIdle && this.leaving >= max)) return false;
-    instance.standing = "leaving";
-    instance.reason = "evicted";
-    this.recallAll(instance);
-    if (instance.sessions.length === 0) this.letGo(instance, "evicted");
-    return true;
+    if (instance === undefined || (!isIdle && this.leaving >= max)) return undefined;
+    const isUnseen = this.sessionsOf(instance).some(this.isUnasked);
+    const usedAt = isUnseen || instance.usedAt + 100 > this.now ? this.now : instance.usedAt;
+    return { from, usedAt, take: () => this.#evict(instance) };
   }
 
   /** Room for an instance whose place another has. */
@@ -163,7 +213,9 @@ export class RulesModel extends FailureModel {
     const { max } = this.limits;
     if (this.allPlaces() < max) return true;
     const [idle] = this.idle();
-    if (this.line(app).length === 0 || this.allPlaces() > max || idle === undefined) return false;
+    if (this.line(app).length === 0 || this.allPlaces() > max) return false;
+    if (this.options.shareAfterMs !== undefined) return this.takeUseless();
+    if (idle === undefined) return false;
     this.letGo(idle, "evicted");
     return true;
   }
@@ -308,7 +360,8 @@ export class RulesModel extends FailureModel {
   #restartFits(app: App): boolean {
     const busy = this.pooled(app).filter((instance) => taken(instance) > 0).length;
     const goes = busy + this.begun().filter((s) => s.app === app && !isOutdated(s)).length;
-    const going = this.leaving + this.spawns.filter(isOutdated).length;
+    const finishing = this.instances.filter(isFinishing).length;
+    const going = this.leaving - finishing + this.spawns.filter(isOutdated).length;
     return goes === 0 || going + goes <= this.limits.max;
   }
 

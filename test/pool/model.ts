@@ -47,7 +47,7 @@ export class Model extends RulesModel {
     const instance = best(pooled.filter(isFree)) ?? best(pooled);
     if (mustWait && isFull) {
       this.say("refuse", get.id, "busy");
-    } else if (isFull && instance !== undefined) {
+    } else if ((isFull || pooled.some(isFree)) && instance !== undefined) {
       // There is no room to wait for the answer to a recall.
       this.grant(get, instance);
     } else {
@@ -126,7 +126,8 @@ export class Model extends RulesModel {
     const { abandonMs = this.options.abandonMs ?? 0 } = instance.app.settings;
     const { givenUp } = instance;
     // It is closed first; what that leads to comes after.
-    const isLast = instance.standing !== "pooled" && instance.sessions.length === 1;
+    const isLast =
+      instance.standing !== "pooled" && instance.sessions.length === 1 && !this.hasTime(instance);
     const willClose = Math.max(0, instance.undone - (instance.sessions.length - 1)) > 0;
     const mayLive = instance.standing !== "dead" && !instance.isGivenUp && !isLast;
     if (mayLive && willClose && (isLate || abandonMs > 0)) {

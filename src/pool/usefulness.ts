@@ -1,0 +1,56 @@
+/**
+ * Which instances of a full pool that is shared are of use, as far as the pool can know: to let one
+ * go for an application that has none costs who uses it its start again. Others' pools (without
+ * `shareAfterMs`) let any idle instance go.
+ *
+ * - An instance is at rest if it has been idle for so long as a get waits for a share.
+ * - It is stuck if nothing has been heard of it for so long although it has something to do: all its
+ *   sessions are closed, or it serves one at a time and that one is not a kept one that may rest,
+ *   nor one that lasts. An instance that serves several keeps its place while one is open: another
+ *   beside it would split its state.
+ * - An idle one that was used within the last moment is in use, as is one with kept sessions that
+ *   nobody has asked about: their requests are not seen here.
+ */
+
+import type { Instance } from "./application.ts";
+import type { State } from "./state.ts";
+
+/** The shortest time between two looks; little beside what a start takes. */
+export const LOOK_MS = 100;
+
+/** Whether a get of an application that has nothing may have an idle instance let go at once. */
+export function mayEvict<O>({ busy, spawning, limits, idle, options }: State<O>, now: number) {
+  if (busy + spawning >= limits.max) return false;
+  const { shareAfterMs } = options;
+  return shareAfterMs === undefined || (idle.first?.lastUsedMs ?? now) <= now - shareAfterMs;
+}
+
+/**
+ * The instance of least use, if one is of none: stuck, the longest first, or idle and not in use.
+ * Looks at all instances. Those at rest have gone before.
+ */
+export function leastUsed<O>(state: State<O>, now: number): Instance<O> | undefined {
+  const { idle, leaving, limits, instances } = state;
+  const stuckMs = now - (state.options.shareAfterMs ?? Infinity);
+  let least: Instance<O> | undefined;
+  if (leaving < limits.max) {
+    for (const instance of instances.values()) {
+      if (instance.lastUsedMs > stuckMs || !isStuck(instance)) continue;
+      if (least === undefined || instance.lastUsedMs < least.lastUsedMs) least = instance;
+    }
+  }
+  if (least !== undefined) return least;
+  return idle.first !== undefined && !isInUse(idle.first, now) ? idle.first : undefined;
+}
+
+export function isInUse<O>({ lastUsedMs, keeping }: Instance<O>, now: number): boolean {
+  return lastUsedMs > now - LOOK_MS || (keeping?.unasked.size ?? 0) > 0;
+}
+
+/** Whether an instance of which nothing has been heard for a while is stuck. */
+function isStuck<O>({ standing, sessions, open, load, long, concurrency, keeping }: Instance<O>) {
+  if (standing !== "pooled" || sessions === 0) return false;
+  if (open === 0) return true;
+  const mayRest = long > 0 || (keeping?.unasked.size ?? 0) > 0;
+  return concurrency === 1 && load >= 1 && !mayRest;
+}
