@@ -25,8 +25,8 @@ const [bun] = languages;
 if (bun === undefined) throw new Error("there are no languages");
 const { file, options, programs } = bun;
 
-function sharing(max: number): ServerSetup {
-  return { ...builtin, max, binary: { builtin: true, shareAfterSeconds: 0.3 } };
+function sharing(max: number, shareAfterSeconds = 0.3): ServerSetup {
+  return { ...builtin, max, binary: { builtin: true, shareAfterSeconds } };
 }
 
 /** The processes of an application that are in the pool. */
@@ -84,5 +84,32 @@ faultTest(
       await client.closeSession(session);
     }
     for (const other of others) await other.closeSession(await other.receiveSession());
+  },
+);
+
+faultTest(
+  "who hangs loses his place to an application that has none, and not who has just answered",
+  sharing(2, 2),
+  async (server) => {
+    const client = await server.connect();
+    const [hung, good, other] = ["hung", "good", "other"].map((name) =>
+      writeFiles(server, name, { [file]: programs.serves }),
+    ) as [string, string, string];
+    for (const root of [hung, good, other]) await configure(client, root, { concurrency: 1 });
+    const session = await client.get(hung, options);
+    const { pid } = await request(client, good, options);
+    await until("nothing was heard of it for two seconds", async () => {
+      const { applications } = await client.inspect();
+      const instances = applications.find(({ root }) => root === hung)?.instances ?? [];
+      return (instances[0]?.unusedMs ?? 0) > 2_000;
+    });
+    await request(client, good, options);
+    await request(client, other, options);
+    expect(await processesOf(server, good)).toEqual([pid]);
+    expect(await processesOf(server, hung)).toEqual([]);
+    // It finishes what it has.
+    expect(isRunning(session.pid)).toBe(true);
+    await sendRequest(session);
+    await client.closeSession(session);
   },
 );

@@ -5,13 +5,14 @@ import { Scene } from "./scene.ts";
 
 const shared = { shareAfterMs: 1000 };
 
-/** A pool that one application has filled, with a get waiting for each of its instances. */
+/** A pool that one application has filled a second ago, and keeps busy; max more gets of it wait. */
 function flooded(max: number, options = {}): Scene {
   const scene = new Scene({ max, useGlobalQueue: true }, { ...shared, ...options });
   for (let get = 0; get < max; get++) scene.get("/a");
   for (let spawn = 0; spawn < max; spawn++) scene.spawned(spawn);
-  for (let get = 0; get < max; get++) scene.get("/a");
+  for (let get = 0; get < 2 * max; get++) scene.get("/a");
   scene.now = 1000;
+  for (let get = 0; get < max; get++) scene.close(get);
   return scene;
 }
 
@@ -20,14 +21,13 @@ describe("an application that finds the pool full of busy instances of another",
     const scene = flooded(3);
     scene.get("/b");
     scene.now = 1999;
-    expect(scene.tick()).toEqual([]);
-    // It was looked just now, for those of the application that has more than its share.
+    scene.tick();
     expect(scene.pool.nextDeadline()).toBe(2099);
     scene.now = 2099;
     expect(scene.tick()).toEqual(["spawn s3 /b"]);
     expect(scene.sums()).toEqual([2, 2, 4, 1, 1]);
-    expect(scene.spawned(3)).toEqual(["grant g6 i3"]);
-    expect(scene.close(2)).toEqual(["retire i2 evicted"]);
+    expect(scene.spawned(3)).toEqual(["grant g9 i3"]);
+    expect(scene.close(3)).toEqual(["retire i0 evicted"]);
   });
 
   test("never is where the server was not asked to share", () => {
@@ -61,14 +61,105 @@ describe("an application that finds the pool full of busy instances of another",
   test("waits while as many as max finish outside the pool", () => {
     const scene = flooded(1);
     scene.get("/b");
-    scene.now = 2000;
-    scene.tick();
+    scene.now = 2500;
+    expect(scene.tick()).toEqual(["spawn s1 /b"]);
     scene.spawned(1);
-    scene.now = 3000;
+    scene.now = 5000;
     expect(scene.tick()).toEqual([]);
-    expect(scene.close(0)).toEqual(["retire i0 evicted"]);
-    scene.now = 3100;
+    expect(scene.close(1)).toEqual(["retire i0 evicted"]);
+    scene.now = 5100;
     expect(scene.tick()).toEqual(["spawn s2 /a"]);
+  });
+});
+
+/** Two applications with an instance each in a pool of two, after some time; the second is asked. */
+function besideHung(open: "open" | "closed", concurrency = 1, options = {}): Scene {
+  const scene = new Scene({ max: 2 }, { ...shared, abandonMs: 30_000, ...options });
+  scene.get("/hung");
+  scene.get("/good");
+  scene.spawned(0, concurrency, true);
+  scene.spawned(1, 1, true);
+  if (open === "closed") scene.abandon(0);
+  scene.now = 1000;
+  scene.close(1);
+  scene.done(1);
+  return scene;
+}
+
+describe("an application that has nothing", () => {
+  test("is given the place of an instance that is stuck before that of one used just now", () => {
+    for (const open of ["open", "closed"] as const) {
+      const scene = besideHung(open);
+      expect(scene.get("/new")).toEqual(["spawn s2 /new"]);
+      expect(scene.sums()).toEqual([1, 0, 1, 1, 1]);
+    }
+  });
+
+  test("waits a moment where none is stuck and the idle one was used just now", () => {
+    const scene = besideHung("open", 2);
+    expect(scene.get("/new")).toEqual([]);
+    scene.now = 1099;
+    expect(scene.tick()).toEqual([]);
+    scene.now = 1100;
+    expect(scene.tick()).toEqual(["retire i1 evicted", "spawn s2 /new"]);
+  });
+
+  test("has that of one that serves several if all its sessions are closed", () => {
+    expect(besideHung("closed", 2).get("/new")).toEqual(["spawn s2 /new"]);
+  });
+
+  test("has that of one in use after a second and a half, if there is no other", () => {
+    const scene = besideHung("open", 2);
+    scene.long(0);
+    scene.get("/new");
+    for (; scene.now < 2450; scene.now += 50) {
+      scene.tick();
+      expect(scene.get("/good").join()).toStartWith("grant");
+      scene.close(scene.now / 50 - 17);
+      expect(scene.done(1)).toEqual([]);
+    }
+  });
+
+  test("does not ask for kept sessions that began just now, nor where one is stuck", () => {
+    const scene = besideHung("open");
+    scene.get("/good", { kept: true });
+    expect(scene.get("/new")).toEqual(["spawn s2 /new"]);
+    expect(scene.get("/newer")).toEqual([]);
+    scene.now = 1100;
+    expect(scene.tick()).toEqual(["recall g2"]);
+  });
+});
+
+describe("an instance that lost its place while it was stuck", () => {
+  test("has the time of its abandoned request outside the pool, and counts for its share", () => {
+    const scene = besideHung("closed", 1, { abandonMs: 5_000 });
+    scene.get("/new");
+    scene.spawned(2, 2);
+    scene.died(1);
+    scene.get("/other");
+    scene.spawned(3, 2);
+    scene.get("/hung");
+    scene.now = 4_999;
+    expect(scene.tick()).toEqual([]);
+    expect(scene.sums()).toEqual([2, 2, 1, 0, 1]);
+    scene.now = 5_100;
+    expect(scene.tick()).toEqual(["give i0 up: GET /", "retire i0 evicted", "spawn s4 /hung"]);
+  });
+
+  test("goes as soon as it is done with that", () => {
+    const scene = besideHung("closed");
+    scene.get("/new");
+    expect(scene.done(0)).toEqual(["retire i0 evicted"]);
+    expect(scene.sums()).toEqual([1, 0, 1, 1, 0]);
+  });
+
+  test("keeps nobody's restart waiting", () => {
+    const scene = besideHung("closed");
+    scene.get("/new");
+    scene.spawned(2);
+    scene.get("/good");
+    scene.setLimits({ max: 1 });
+    expect(scene.get("/new", { restart: true })).toEqual(["reload /new"]);
   });
 });
 
