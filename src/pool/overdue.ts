@@ -104,6 +104,23 @@ export function giveUpOverdue<O>(state: State<O>, touched: Set<Application<O>>, 
   }
 }
 
+/** Whether an instance whose place another was given has the time of an abandoned request. */
+export function hasTime<O>({ options }: State<O>, instance: Instance<O>): boolean {
+  const { standing, reason, closing, overdue } = instance;
+  if (standing !== "leaving" || reason !== "evicted" || closing === 0) return false;
+  return options.shareAfterMs !== undefined && overdue?.turn.heap !== undefined;
+}
+
+/** An instance out of the pool that still serves is one more or fewer. */
+export function countLeaving<O>(state: State<O>, instance: Instance<O>, change: 1 | -1): void {
+  const { standing, open, application } = instance;
+  if (standing !== "leaving") return;
+  state.leaving += change;
+  if (open > 0) return;
+  state.finishing += change;
+  application.finishing += change;
+}
+
 /** A session that is not kept has begun: its application may have a limit for it. */
 export function limitTime<O>(state: State<O>, session: Session<O>, now: number): void {
   const { requestMs = state.options.requestMs ?? 0 } = session.instance.application.settings;

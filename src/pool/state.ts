@@ -18,7 +18,7 @@ import { promise, promisedBy, promiseNothing } from "./closing.ts";
 import { newCounters } from "./counters.ts";
 import { Heap, HeapEntry } from "./heap.ts";
 import { KeptSessions } from "./kept.ts";
-import { limitTime } from "./overdue.ts";
+import { countLeaving, hasTime, limitTime } from "./overdue.ts";
 import { List } from "./list.ts";
 import type {
   Effect,
@@ -239,18 +239,13 @@ export class State<O> {
    * place another was given has the time of its abandoned requests.
    */
   retireIfDone(instance: Instance<O>): void {
-    if (instance.standing === "pooled" || instance.open > 0 || this.#hasTime(instance)) return;
+    if (instance.standing === "pooled" || instance.open > 0 || hasTime(this, instance)) return;
     this.move(instance, "retired");
     if (instance.overdue !== undefined) this.overdue.remove(instance.overdue.turn);
     this.instances.delete(instance.id);
     this.counters.retirements[instance.reason]++;
     this.maybeEmpty.add(instance.application);
     this.#effects.push({ kind: "retire", instance: instance.id, reason: instance.reason });
-  }
-
-  #hasTime({ standing, reason, closing, overdue }: Instance<O>): boolean {
-    if (standing !== "leaving" || reason !== "evicted" || closing === 0) return false;
-    return this.options.shareAfterMs !== undefined && overdue?.turn.heap !== undefined;
   }
 
   /** The process of an instance is to be ended whatever it is doing. */
@@ -373,7 +368,7 @@ export class State<O> {
       }
     } else if (instance.standing === "leaving" || instance.standing === "dead") {
       application.outside.remove(instance.order);
-      this.#countLeaving(instance, -1);
+      countLeaving(this, instance, -1);
     }
   }
 
@@ -396,15 +391,7 @@ export class State<O> {
       if (this.count > this.counters.peakCount) this.counters.peakCount = this.count;
     } else if (instance.standing === "leaving" || instance.standing === "dead") {
       application.outside.pushBack(instance.order);
-      this.#countLeaving(instance, 1);
+      countLeaving(this, instance, 1);
     }
-  }
-
-  #countLeaving({ standing, open, application }: Instance<O>, change: 1 | -1): void {
-    if (standing !== "leaving") return;
-    this.leaving += change;
-    if (open > 0) return;
-    this.finishing += change;
-    application.finishing += change;
   }
 }

@@ -55,6 +55,11 @@ export class KeptModel extends ModelState {
     }
   }
 
+  /** Whether it has nothing, here or to come. */
+  protected isBare(app: App): boolean {
+    return this.pooled(app).length === 0 && this.coming(app).length === 0;
+  }
+
   /** Whether an instance is kept from being idle by such sessions alone. */
   private hasOnly(instance: ModelInstance, kind: "kept" | "recalled"): boolean {
     const is = kind === "kept" ? ({ kept }: ModelGet) => kept : this.isRecalled;

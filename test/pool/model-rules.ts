@@ -2,13 +2,12 @@
 // every step.
 
 import type { RetireReason } from "../../src/pool/types.ts";
-import { FailureModel } from "./model-failures.ts";
+import { isFinishing, SharesModel } from "./model-shares.ts";
 import {
   type App,
   best,
   byArrival,
   closingOf,
-  isFinishing,
   isFree,
   isOutdated,
   type ModelGet,
@@ -17,9 +16,7 @@ import {
   taken,
 } from "./model-state.ts";
 
-const weight = ({ settings }: App) => settings.weight ?? 1;
-
-export class RulesModel extends FailureModel {
+export class RulesModel extends SharesModel {
   protected gets = 0;
   #spawnIds = 0;
 
@@ -36,7 +33,7 @@ export class RulesModel extends FailureModel {
       if (this.spawnsOf(get.app).length > 0 && free !== undefined) this.grant(get, free);
     }
     do this.#serveAll();
-    while (this.#takeShares());
+    while (this.takeShares());
     while (byArrival(this.waiting).some((get) => this.#share(get))) {
       // One after the other.
     }
@@ -76,14 +73,14 @@ export class RulesModel extends FailureModel {
       const free = this.uncovered(app).filter((other) => !held.includes(other));
       if (free.length === 0) return false;
       if (!mayGrow || free[0] !== get) return false;
-      return (this.allPlaces() < max || this.#takeSlow(app)) && this.#plan(get);
+      return (this.allPlaces() < max || this.#takeSlow(app)) && this.plan(get);
     }
     if (isCovered || !mayGrow) return false;
-    if (!this.#mayEvict()) return this.#takeSlow(app) && this.#plan(get);
+    if (!this.#mayEvict()) return this.#takeSlow(app) && this.plan(get);
     for (const instance of this.idle()) {
       if (this.allPlaces() >= max) this.letGo(instance, "evicted");
     }
-    return this.#plan(get);
+    return this.plan(get);
   }
 
   /** Whether there is a place, or an idle instance whose place whoever has nothing may have. */
@@ -110,114 +107,6 @@ export class RulesModel extends FailureModel {
     return this.begun()
       .filter((spawn) => spawn.isPlaced && spawn.app !== app && this.isSlow(spawn))
       .toSorted((a, b) => a.begunAtMs - b.begunAtMs || (a.id ?? 0) - (b.id ?? 0))[0];
-  }
-
-  /** Places for those who have waited for one and have less than their share. */
-  #takeShares(): boolean {
-    const { shareAfterMs } = this.options;
-    const { max } = this.limits;
-    if (shareAfterMs === undefined) return false;
-    const hungry = this.hungry();
-    const hasWaited = ({ arrivedAt }: ModelGet) => arrivedAt + shareAfterMs <= this.now;
-    const bare = hungry.filter(({ app }) => this.isBare(app));
-    if (this.now < this.lookedAt + 100) return false;
-    if (bare.length === 0 && !hungry.some(hasWaited)) return false;
-    this.lookedAt = this.now;
-    for (const get of hungry) {
-      if (this.allPlaces() !== max) continue;
-      const isFreed =
-        (bare.includes(get) && this.takeUseless()) ||
-        (hasWaited(get) && this.#takeFromOther(get, shareAfterMs));
-      if (isFreed) this.#plan(get);
-    }
-    return true;
-  }
-
-  /** The place of an instance that is stuck, or idle and not in use. */
-  protected takeUseless(): boolean {
-    const { shareAfterMs = Infinity } = this.options;
-    const stuck = this.instances
-      .filter((it) => it.standing === "pooled" && it.usedAt + shareAfterMs <= this.now)
-      .filter((it) => this.#isStuck(it))
-      .toSorted((a, b) => a.usedAt - b.usedAt);
-    const [rested] = this.idle().filter(({ usedAt }) => usedAt + 100 <= this.now);
-    const [least = rested] = this.leaving < this.limits.max ? stuck : [];
-    if (least !== undefined) this.#evict(least);
-    return least !== undefined;
-  }
-
-  #isStuck(instance: ModelInstance): boolean {
-    const { sessions, long, concurrency } = instance;
-    if (sessions.length === 0) return instance.undone > 0;
-    return (
-      concurrency === 1 && long.length === 0 && !this.sessionsOf(instance).some(this.isUnasked)
-    );
-  }
-
-  #evict(instance: ModelInstance): void {
-    instance.standing = "leaving";
-    instance.reason = "evicted";
-    this.recallAll(instance);
-    if (!this.isStillThere(instance)) this.letGo(instance, "evicted");
-  }
-
-  #takeFromOther({ app, arrivedAt }: ModelGet, shareAfterMs: number): boolean {
-    const owned =
-      this.placed(app) + this.instances.filter((it) => it.app === app && isFinishing(it)).length;
-    const mine = (owned + 1) / weight(app);
-    const owing = this.apps.filter((other) => {
-      if (other === app || this.placed(other) === 0) return false;
-      return owned === 0 || (this.placed(other) - 1) / weight(other) >= mine;
-    });
-    const offers = owing
-      .flatMap((other) => this.#offer(other, this.now - shareAfterMs) ?? [])
-      .filter(({ from, usedAt }) => {
-        const isOnly = this.placed(from) === 1 && usedAt + 100 > this.now;
-        return !isOnly || arrivedAt + 1.5 * shareAfterMs <= this.now;
-      })
-      .toSorted((a, b) => a.usedAt - b.usedAt)
-      .toSorted(
-        (a, b) => this.placed(b.from) / weight(b.from) - this.placed(a.from) / weight(a.from),
-      );
-    offers[0]?.take();
-    return offers.length > 0;
-  }
-
-  /** What frees a place of an application, and when that was used last. */
-  #offer(from: App, since: number): { from: App; usedAt: number; take: () => void } | undefined {
-    const { max } = this.limits;
-    const planned = this.planned().findLast(({ app }) => app === from);
-    if (planned !== undefined && planned.sinceAt <= since) {
-      return { from, usedAt: planned.sinceAt, take: () => this.removeSpawn(planned) };
-    }
-    const old = this.pooled(from).filter(({ readyAt }) => readyAt <= since);
-    const instance = best(old.filter(isFree)) ?? best(old);
-    const isIdle = instance !== undefined && taken(instance) === 0;
-    const unplaced = this.spawns.length - this.placedSpawns().length;
-    const spawn = this.begun()
-      .filter(({ app, isPlaced, sinceAt }) => app === from && isPlaced && sinceAt <= since)
-      .toSorted(
-        (a, b) => Number(isOutdated(b)) - Number(isOutdated(a)) || (a.id ?? 0) - (b.id ?? 0),
-      )[0];
-    if (!isIdle && spawn !== undefined && unplaced < max) {
-      return { from, usedAt: spawn.sinceAt, take: () => void (spawn.isPlaced = false) };
-    }
-    if (instance === undefined || (!isIdle && this.leaving >= max)) return undefined;
-    const isUnseen = this.sessionsOf(instance).some(this.isUnasked);
-    const usedAt = isUnseen || instance.usedAt + 100 > this.now ? this.now : instance.usedAt;
-    return { from, usedAt, take: () => this.#evict(instance) };
-  }
-
-  /** Room for an instance whose place another has. */
-  protected findRoom(app: App): boolean {
-    const { max } = this.limits;
-    if (this.allPlaces() < max) return true;
-    const [idle] = this.idle();
-    if (this.line(app).length === 0 || this.allPlaces() > max) return false;
-    if (this.options.shareAfterMs !== undefined) return this.takeUseless();
-    if (idle === undefined) return false;
-    this.letGo(idle, "evicted");
-    return true;
   }
 
   /** A busy instance for the first in line, if recalls are not for all of its line. */
@@ -250,22 +139,6 @@ export class RulesModel extends FailureModel {
     this.use(instance);
     this.say("grant", get.id, instance.id);
     if (instance.standing !== "pooled" && get.kept) this.recall(get);
-    return true;
-  }
-
-  #plan(get: ModelGet): true {
-    const { app, options } = get;
-    this.spawns.push({
-      id: undefined,
-      app,
-      options,
-      beganAt: 0,
-      begunAtMs: 0,
-      sinceAt: this.now,
-      isPlaced: true,
-      hasSlot: false,
-      servesBefore: Infinity,
-    });
     return true;
   }
 
@@ -396,10 +269,5 @@ export class RulesModel extends FailureModel {
     this.waiting = this.waiting.filter((other) => other !== get);
     this.say("refuse", get.id, "spawnFailed", message);
     return true;
-  }
-
-  protected letGo(instance: ModelInstance, reason: RetireReason): void {
-    this.instances = this.instances.filter((other) => other !== instance);
-    this.say("retire", instance.id, reason);
   }
 }

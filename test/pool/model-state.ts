@@ -298,23 +298,6 @@ export class ModelState {
     });
   }
 
-  /** Whether an instance that left for another has the time of its abandoned requests. */
-  protected hasTime({ standing, reason }: ModelInstance): boolean {
-    const isShared = this.options.shareAfterMs !== undefined;
-    return isShared && standing === "leaving" && reason === "evicted";
-  }
-
-  /** Whether an instance out of the pool has a session, or the time to be done with one. */
-  protected isStillThere(instance: ModelInstance): boolean {
-    if (instance.sessions.length > 0) return true;
-    return this.hasTime(instance) && closingOf(instance) > 0 && instance.lookAt < Infinity;
-  }
-
-  /** Whether it has nothing, here or to come. */
-  protected isBare(app: App): boolean {
-    return this.pooled(app).length === 0 && this.coming(app).length === 0;
-  }
-
   protected limit(app: App): number {
     return Math.min(this.limits.maxPerApp || Infinity, app.maxInstances || Infinity);
   }
@@ -396,11 +379,6 @@ export function taken({ sessions, undone }: ModelInstance): number {
 /** Closed sessions that it is surely not done with. */
 export function closingOf({ sessions, undone }: ModelInstance): number {
   return Math.max(0, undone - sessions.length);
-}
-
-/** Whether it is out of the pool for abandoned requests alone. */
-export function isFinishing({ standing, sessions }: ModelInstance): boolean {
-  return standing === "leaving" && sessions.length === 0;
 }
 
 const load = (instance: ModelInstance) => taken(instance) - instance.long.length;
