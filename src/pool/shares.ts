@@ -7,13 +7,13 @@
  *   says which); one that is idle, but was used a moment ago, is of use.
  * - Where there is none, and for an application that has fewer places than its share, a get that
  *   has waited for a while gets a place of the application that has most for its weight; among
- *   equals, of the one that has used it least lately. Whoever has nothing is owed a place by whoever
- *   has one; else the other must have no less for its weight afterwards, so that a place does not
- *   go back and forth.
+ *   equals, of the one that has not used it for the longest time. Whoever has nothing is owed a
+ *   place by whoever has one; else the other must have no less for its weight afterwards, so that a
+ *   place does not go back and forth.
  * - What is taken so has been there for a while itself: who got a place has the time to use it.
  *   First a spawn that has not begun, then an idle instance, a spawn under way, which goes on
- *   without a place, and at last a busy instance, which leaves after its sessions. The only place of
- *   an application, if it is in use, is taken last of all, and half as long again later.
+ *   without a place, and at last a busy instance, which leaves after its sessions. The only place
+ *   of an application, if it is in use, is taken last of all, and half as long again later.
  * - What finishes an abandoned request outside the pool is a part of its application's share.
  * - Outside the pool there are never more than max of the instances that still serve, nor of the
  *   spawns that go on.

@@ -4,10 +4,10 @@
  * `shareAfterMs`) let any idle instance go.
  *
  * - An instance is at rest if it has been idle for so long as a get waits for a share.
- * - It is stuck if nothing has been heard of it for so long although it has something to do: all its
- *   sessions are closed, or it serves one at a time and that one is not a kept one that may rest,
- *   nor one that lasts. An instance that serves several keeps its place while one is open: another
- *   beside it would split its state.
+ * - It is stuck if nothing has been heard of it for so long although it has something to do: all
+ *   its sessions are closed, or it serves one at a time and that one is not a kept one that may
+ *   rest, nor one that lasts. An instance that serves several keeps its place while one is open:
+ *   another beside it would split its state.
  * - An idle one that was used within the last moment is in use, as is one with kept sessions that
  *   nobody has asked about: their requests are not seen here.
  */

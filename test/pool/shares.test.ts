@@ -5,7 +5,7 @@ import { Scene } from "./scene.ts";
 
 const shared = { shareAfterMs: 1000 };
 
-/** A pool that one application has filled a second ago, and keeps busy; max more gets of it wait. */
+/** A pool that one application filled a second ago and keeps busy; max more gets of it wait. */
 function flooded(max: number, options = {}): Scene {
   const scene = new Scene({ max, useGlobalQueue: true }, { ...shared, ...options });
   for (let get = 0; get < max; get++) scene.get("/a");
@@ -72,7 +72,7 @@ describe("an application that finds the pool full of busy instances of another",
   });
 });
 
-/** Two applications with an instance each in a pool of two, after some time; the second is asked. */
+/** Two applications fill a pool of two; the second has just answered, the first has not. */
 function besideHung(open: "open" | "closed", concurrency = 1, options = {}): Scene {
   const scene = new Scene({ max: 2 }, { ...shared, abandonMs: 30_000, ...options });
   scene.get("/hung");
