@@ -80,7 +80,8 @@ export class HotCommands {
 
   #remember(app: AppRequest, data: Uint8Array, start: number, end: number): void {
     this.#get = { kind: "get", app };
-    this.#bytes = data.slice(start, end);
+    // A copy, which `slice` of a Buffer is not: the data is borrowed.
+    this.#bytes = new Uint8Array(data.subarray(start, end));
   }
 }
 

@@ -31,6 +31,17 @@ const app = ["/srv/a", "false", "nobody", "production", "smart", "rack"];
 const other = ["/srv/b", "true", "nobody", "production", "smart", "rack"];
 
 describe("hot commands", () => {
+  test("what is remembered of a get stays as it was when its memory is used again", () => {
+    const commands = new HotCommands();
+    const memory = Buffer.alloc(payload("get", ...app).length);
+    for (const elements of [app, ["/srv/b", ...app.slice(1)]]) {
+      memory.set(payload("get", ...elements));
+      expect(commands.read(memory, 0, memory.length)).toEqual(
+        parseCommand(["get", ...elements] as ByteString[]),
+      );
+    }
+  });
+
   test("every message means the same as parsed anew, in any order", () => {
     const messages = [
       payload("get", ...app),

@@ -146,7 +146,8 @@ export class Outgoing {
 
   #keep(bytes: Uint8Array): void {
     if (this.#held.length === 0 && this.#spooled(bytes)) return;
-    this.#held.push(bytes.slice());
+    // A copy: `slice` of a Buffer is none, and the arena belongs to all.
+    this.#held.push(new Uint8Array(bytes));
   }
 
   #spooled(bytes: Uint8Array): boolean {

@@ -118,7 +118,8 @@ export class RequestSender {
     if (sent < 0) return true;
     this.sentBytes += sent;
     if (sent === bytes.length) return true;
-    this.#rest = bytes.slice(sent);
+    // A copy: `slice` of a Buffer is none, and the arena belongs to all.
+    this.#rest = new Uint8Array(bytes.subarray(sent));
     return false;
   }
 
