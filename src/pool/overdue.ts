@@ -16,6 +16,7 @@ import { CLOSING_LIMIT_MS } from "./closing.ts";
 import { HeapEntry } from "./heap.ts";
 import { leaveOff } from "./sessions.ts";
 import type { State } from "./state.ts";
+import type { Overrun } from "./types.ts";
 
 /** When an instance is looked at again whose reports have left it open. */
 const AGAIN_MS = 1_000;
@@ -26,6 +27,7 @@ const MAX_REMEMBERED = 1_000;
 interface GivenUpSession {
   /** For people: what the request was. */
   readonly what: string;
+  readonly overrun: Overrun;
   readonly dueMs: number;
   /** Reports of the instance before it was given up. */
   readonly doneBefore: number;
@@ -79,7 +81,8 @@ function remember<O>(
   if (sessions.length === 0) overdue.leastClosing = instance.closing;
   if (sessions.length === MAX_REMEMBERED) sessions.shift();
   const later = sessions.findIndex((other) => other.dueMs > dueMs);
-  const given = { what, dueMs, doneBefore: instance.done };
+  const overrun = isLate ? "overdue" : "abandoned";
+  const given: GivenUpSession = { what, overrun, dueMs, doneBefore: instance.done };
   sessions.splice(later < 0 ? sessions.length : later, 0, given);
   state.overdue.set(turn, Math.min(dueMs, turn.heap === undefined ? Infinity : turn.key));
 }
@@ -96,7 +99,7 @@ export function giveUpOverdue<O>(state: State<O>, touched: Set<Application<O>>, 
     touched.add(session.instance.application);
     if (isSurelyUndone(session.instance)) {
       state.timeLimits.remove(due);
-      giveUp(state, session.instance, undefined, now);
+      giveUp(state, session.instance, "overdue", undefined, now);
     } else {
       state.timeLimits.set(due, now + AGAIN_MS);
     }
@@ -132,13 +135,14 @@ export function limitTime<O>(state: State<O>, session: Session<O>, now: number):
 function giveUp<O>(
   state: State<O>,
   instance: Instance<O>,
+  overrun: Overrun,
   what: string | undefined,
   now: number,
 ): void {
   if (instance.overdue !== undefined) state.overdue.remove(instance.overdue.turn);
   if (instance.isGivenUp || instance.standing === "dead") return;
   instance.isGivenUp = true;
-  state.endProcess(instance.id, what);
+  state.endProcess(instance.id, overrun, what);
   if (instance.standing === "pooled") state.leave(instance, "leaving", "overdue", now);
   else state.retireIfDone(instance);
 }
@@ -155,7 +159,7 @@ function look<O>(state: State<O>, instance: Instance<O>, now: number): void {
   }
   const younger = sessions.filter(({ dueMs }) => dueMs > now).length;
   if (first.doneBefore === instance.done || overdue.leastClosing > younger) {
-    giveUp(state, instance, first.what, now);
+    giveUp(state, instance, first.overrun, first.what, now);
     return;
   }
   overdue.leastClosing = closing;

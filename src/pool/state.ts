@@ -23,6 +23,7 @@ import { List } from "./list.ts";
 import type {
   Effect,
   InstanceId,
+  Overrun,
   PoolLimits,
   PoolOptions,
   Refusal,
@@ -249,8 +250,8 @@ export class State<O> {
   }
 
   /** The process of an instance is to be ended whatever it is doing. */
-  endProcess(instance: InstanceId, what: string | undefined): void {
-    this.#effects.push({ kind: "giveUp", instance, what });
+  endProcess(instance: InstanceId, overrun: Overrun, what: string | undefined): void {
+    this.#effects.push({ kind: "giveUp", instance, overrun, what });
   }
 
   /** Takes a place for a new instance. */

@@ -93,6 +93,9 @@ export type Refusal =
   | { readonly kind: "spawnFailed"; readonly failure: SpawnFailure }
   | { readonly kind: "cannotConnect"; readonly cause: string };
 
+/** Why a request has no time left: its client gave it up some time ago, or it has a limit. */
+export type Overrun = "abandoned" | "overdue";
+
 /** Why an instance left the pool. */
 export type RetireReason =
   /** It was idle for longer than maxIdleMs. */
@@ -132,7 +135,12 @@ export type Effect<O> =
   /** Answer the get; nothing of it is left in the pool. */
   | { readonly kind: "refuse"; readonly waiter: WaiterId; readonly refusal: Refusal }
   /** A request of it takes too long (`what` says which, if that is known): end its process. */
-  | { readonly kind: "giveUp"; readonly instance: InstanceId; readonly what: string | undefined }
+  | {
+      readonly kind: "giveUp";
+      readonly instance: InstanceId;
+      readonly overrun: Overrun;
+      readonly what: string | undefined;
+    }
   /** It has no session left: let it go. The last that is heard of this instance, once for each. */
   | { readonly kind: "retire"; readonly instance: InstanceId; readonly reason: RetireReason }
   /** Drop cached code of the application, before any later spawn of it. */

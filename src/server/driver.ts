@@ -8,6 +8,7 @@ import { Pool } from "../pool/pool.ts";
 import type {
   Effect,
   InstanceId,
+  Overrun,
   PoolLimits,
   PoolSnapshot,
   Refusal,
@@ -23,7 +24,7 @@ import type { InstanceOptions } from "../wire/configure.ts";
 import { Alarm } from "./alarm.ts";
 import { ConfiguredApplications, poolSettings } from "./configured-applications.ts";
 import { Connector } from "./connector.ts";
-import { DeathLog } from "./death-log.ts";
+import { InstanceLog } from "./instance-log.ts";
 import type { Log } from "./log.ts";
 import { notRegistered, type PendingGet } from "./pending-get.ts";
 import { RestartLooks } from "./restart-looks.ts";
@@ -44,7 +45,7 @@ export class Driver {
   readonly #spawner: Spawner;
   readonly #pool: Pool<AppRequest>;
   readonly #log: Log;
-  readonly #deaths: DeathLog;
+  readonly #instanceLog: InstanceLog;
   readonly #spawnTimeoutMs: number;
   readonly #now: () => number;
   readonly #restarts: RestartLooks<PendingGet>;
@@ -64,7 +65,7 @@ export class Driver {
     this.#spawner = options.spawner;
     this.#pool = options.pool;
     this.#log = options.log;
-    this.#deaths = new DeathLog(options.log);
+    this.#instanceLog = new InstanceLog(options.log);
     this.#spawnTimeoutMs = options.spawnTimeoutMs;
     this.#now = options.now;
     this.#spawner.setMax(this.#pool.limits.max);
@@ -267,7 +268,7 @@ export class Driver {
         void this.#spawn(effect.spawn, effect.options);
         break;
       case "giveUp":
-        this.#giveUp(effect.instance, effect.what);
+        this.#giveUp(effect.instance, effect.overrun, effect.what);
         break;
       case "retire":
         this.#retire(effect.instance, effect.reason);
@@ -358,14 +359,13 @@ export class Driver {
       return;
     }
     const ms = Math.round(this.#now() - began);
-    this.#log.event(1, "instance spawned", { app: name, pid: instance.pid, ms });
+    this.#instanceLog.spawned(instance, name, ms);
     const { pid, concurrency, reports } = instance;
     const ready = { pid, concurrency, reportsDone: reports !== undefined };
     const { instance: id, effects } = this.#pool.spawned(spawn, ready, this.#now());
     this.#instances.set(id, instance);
     if (reports !== undefined) reports.onDone = (sessions) => this.#done(id, sessions);
-    this.#deaths.begin();
-    void instance.death.then(() => this.#died(id, name));
+    void instance.death.then(() => this.#died(id));
     this.#perform(effects);
   }
 
@@ -374,20 +374,20 @@ export class Driver {
     this.#perform(this.#pool.sessionsDone(id, sessions, this.#now()));
   }
 
-  #died(id: InstanceId, app: string): void {
+  #died(id: InstanceId): void {
     const instance = this.#instances.get(id);
     if (instance === undefined || this.#closed) return;
-    void this.#deaths.died(instance, app);
+    void this.#instanceLog.died(instance);
     // Its sessions may stay open for long; there is nothing left to keep its owner pipe for.
     instance.release();
     this.#perform(this.#pool.instanceDied(id, this.#now()));
   }
 
-  #giveUp(id: InstanceId, what = "unknown"): void {
+  #giveUp(id: InstanceId, overrun: Overrun, what: string | undefined): void {
     const instance = this.#instances.get(id);
-    const fields = { pid: instance?.pid ?? 0, request: what };
-    this.#log.event(0, "a request takes too long, its process is ended", fields);
-    instance?.giveUp();
+    if (instance === undefined) return;
+    this.#instanceLog.givenUp(instance, overrun, what);
+    instance.giveUp();
   }
 
   #retire(id: InstanceId, reason: string): void {
@@ -395,6 +395,6 @@ export class Driver {
     if (instance === undefined) throw new Error(`retirement of unknown instance ${id}`);
     this.#instances.delete(id);
     instance.release();
-    this.#log.event(1, "instance retired", { pid: instance.pid, reason });
+    this.#instanceLog.retired(instance, reason);
   }
 }

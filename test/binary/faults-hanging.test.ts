@@ -44,8 +44,9 @@ async function kill(pid: number): Promise<void> {
 const forked = ({ options }: Language) => options.spawnMethod !== "conservative";
 
 /** What is in the log, by pid, once an instance is given up. */
-async function untilGivenUp(server: ServerUnderTest, pid: number, what: string) {
-  const line = new RegExp(`a request takes too long.* pid=${pid} request="?${what}"?$`, "m");
+async function untilGivenUp(server: ServerUnderTest, pid: number, cause: string, what: string) {
+  const fields = `app=\\S+ pid=${pid} cause="${cause}" request="?${what}"?`;
+  const line = new RegExp(`warning a request takes too long, its process is ended ${fields}$`, "m");
   await until("it is given up", () => line.test(server.log()));
   await until("it is gone", () => !isRunning(pid));
 }
@@ -63,7 +64,7 @@ describe.each(languages.filter(forked))("$name:", (language) => {
       const { pid, body } = await request(client, root, language.options, "/");
       expect(body).toBe(String(pid));
       expect(pid).not.toBe(session.pid);
-      await untilGivenUp(server, session.pid, "GET /block");
+      await untilGivenUp(server, session.pid, "its client gave it up", "GET /block");
       const tells = language.options.appType === "rack" || language.options.appType === "wsgi";
       if (tells) expect(server.output()).toContain("stack of thread");
       expect((await client.inspect()).counters.retirements).toMatchObject({ overdue: 1 });
@@ -77,12 +78,13 @@ faultTest("overdue leaves no time, a session that is not kept has its limit", as
   if (bun === undefined) throw new Error("there are no languages");
   const late = await block(server, client, bun);
   late.session.stream.close();
+  const overdue = "it took more than its time";
   await client.send("overdue", late.session.id, "GET /late");
-  await untilGivenUp(server, late.session.pid, "GET /late");
+  await untilGivenUp(server, late.session.pid, overdue, "GET /late");
   await configure(client, late.root, { concurrency: 1, requestTimeoutMs: 300 });
   const open = await client.get(late.root, bun.options);
   await sendRequest(open, "/block");
-  await untilGivenUp(server, open.pid, "unknown");
+  await untilGivenUp(server, open.pid, overdue, "unknown");
   await client.closeSession(open);
   const quick = await request(client, late.root, bun.options, "/");
   await client.number("getCount");

@@ -1,0 +1,70 @@
+/**
+ * Says what becomes of instances: of which application they are, how they died (by which signal,
+ * with which status, and whether memory ran out), and why one that lives has to go.
+ */
+import { memoryKills } from "../native/memory-kills.ts";
+import type { Overrun } from "../pool/types.ts";
+import type { Instance } from "../spawn/spawner.ts";
+import type { Log, LogFields } from "./log.ts";
+
+const overruns: Readonly<Record<Overrun, string>> = {
+  abandoned: "its client gave it up",
+  overdue: "it took more than its time",
+};
+
+export class InstanceLog {
+  readonly #log: Log;
+  readonly #memoryKills: () => number | undefined;
+  /** As their applications' names are shown. */
+  readonly #apps = new WeakMap<Instance, string>();
+  /** As they were when it was looked last. */
+  #kills: number | undefined;
+  #hasLooked = false;
+
+  constructor(log: Log, kills: () => number | undefined = memoryKills) {
+    this.#log = log;
+    this.#memoryKills = kills;
+  }
+
+  spawned(instance: Instance, app: string, ms: number): void {
+    // What has been before there were instances is no news.
+    if (!this.#hasLooked) this.#kills = this.#memoryKills();
+    this.#hasLooked = true;
+    this.#apps.set(instance, app);
+    this.#log.event(1, "instance spawned", { ...this.#who(instance), ms });
+  }
+
+  /** Nobody asked it to. */
+  died(instance: Instance): Promise<void> {
+    return this.#sayEnd("instance died", instance);
+  }
+
+  /** @param what the request, if that is known. */
+  givenUp(instance: Instance, overrun: Overrun, what = "unknown"): void {
+    const fields = { ...this.#who(instance), cause: overruns[overrun], request: what };
+    this.#log.event(0, "a request takes too long, its process is ended", fields);
+  }
+
+  retired(instance: Instance, reason: string): void {
+    this.#log.event(1, "instance retired", { ...this.#who(instance), reason });
+    // A dying process loses its socket before it is seen to be dead: that was why.
+    if (reason !== "unreachable") return;
+    void instance.death.then(() => this.#sayEnd("instance ended", instance));
+  }
+
+  async #sayEnd(event: string, instance: Instance): Promise<void> {
+    const end = await instance.describeEnd();
+    const memory: LogFields = this.#ranOut() ? { memory: "ran out in the control group" } : {};
+    this.#log.event(0, event, { ...this.#who(instance), end, ...memory });
+  }
+
+  #who(instance: Instance): LogFields {
+    return { app: this.#apps.get(instance) ?? "", pid: instance.pid };
+  }
+
+  #ranOut(): boolean {
+    const before = this.#kills;
+    this.#kills = this.#memoryKills();
+    return before !== undefined && this.#kills !== undefined && this.#kills > before;
+  }
+}
