@@ -4,10 +4,10 @@ import { basename, resolve } from "node:path";
 
 import type { AppConfig } from "../gateway/config.ts";
 import { isSurelyAbsent, lookCached } from "../native/look.ts";
-import { mayFilesHang } from "../native/mounts.ts";
+import { isLocalDevice, mayFilesHang } from "../native/mounts.ts";
 import { findUser } from "../native/process.ts";
 import type { AppType } from "../wire/app-request.ts";
-import { fromText } from "../wire/bytes.ts";
+import { fromText, type ByteString } from "../wire/bytes.ts";
 import {
   MAX_INSTANCES,
   MAX_QUEUE,
@@ -89,13 +89,18 @@ function readRoot(table: Table, directory: string): string {
     return "";
   }
   const root = resolve(directory, text);
-  // A dead mount keeps nobody from a reload.
-  const isKnown = !mayFilesHang() || lookCached(fromText(root), "target") !== "unknown";
-  if (!isKnown && !isSurelyAbsent(fromText(root))) return root;
+  if (mayWait(fromText(root))) return root;
   const found = statSync(root, { throwIfNoEntry: false });
   if (found === undefined) table.wrong("root", `'${root}' does not exist`);
   else if (!found.isDirectory()) table.wrong("root", `'${root}' is no directory`);
   return root;
+}
+
+/** Whether looking at it may: a dead mount keeps nobody from a reload. */
+function mayWait(root: ByteString): boolean {
+  if (!mayFilesHang() || isSurelyAbsent(root)) return false;
+  const found = lookCached(root, "target");
+  return typeof found === "string" || !isLocalDevice(found.device);
 }
 
 function readEnvironment(table: Table, fallback: string): string {

@@ -98,9 +98,10 @@ export class Table {
     });
   }
 
-  texts(key: string): string[] {
+  texts(key: string, least: 0 | 1): string[] {
     return this.#read<string[]>(key, [], (value) => {
       if (!Array.isArray(value)) return { why: `is ${show(value)}, not a list of texts` };
+      if (value.length < least) return { why: "is an empty list: name one, or leave it out" };
       const bad = value.find((item) => "why" in readText(item));
       return bad === undefined
         ? { value: value as string[] }

@@ -100,7 +100,7 @@ function parseAll(
   context: Parameters<typeof parseListenAddress>[1],
 ): ListenAddress[] {
   const seen = new Set<string>();
-  return table.texts(key).flatMap((text) => {
+  return table.texts(key, 1).flatMap((text) => {
     const address = parseListenAddress(text, context);
     if (typeof address === "string") {
       table.wrong(key, address);
@@ -140,7 +140,7 @@ function readPool(table: Table): GatewayConfig["pool"] {
 }
 
 function readProxies(top: Table): string[] {
-  const proxies = top.texts("trusted_proxies");
+  const proxies = top.texts("trusted_proxies", 0);
   for (const entry of proxies) {
     const mistake = mistakeIn(() => new TrustedProxies([entry]));
     if (mistake !== undefined) top.wrong("trusted_proxies", mistake);

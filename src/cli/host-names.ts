@@ -8,7 +8,7 @@ const ipv6Pattern = /^\[[0-9a-f:.]+\]$/;
 
 /** In lower case. */
 export function readHosts(table: Table): string[] {
-  return table.texts("hosts").map((text) => {
+  return table.texts("hosts", 1).map((text) => {
     const host = text.toLowerCase();
     const isHost = host.length <= 253 && (hostPattern.test(host) || ipv6Pattern.test(host));
     if (!isHost) {

@@ -38,7 +38,10 @@ const lookLimitMs = 1_000;
 export async function runServe(rawArguments: readonly string[]): Promise<void> {
   const request = readServeArguments(rawArguments);
   const config = request.readConfig();
-  if (request.check) return say(`the configuration is good: ${summary(config)}`);
+  if (request.check) {
+    await warnOfMissing(config, new Log(config.logLevel, config.logFormat, complain));
+    return say(`the configuration is good: ${summary(config)}`);
+  }
   ignoreSignal(signals.SIGPIPE);
   // The pool server takes what its parent has for what applications are to have.
   setDescriptorLimit(raiseDescriptorLimit());
@@ -80,6 +83,7 @@ class Gateway {
         case "SIGINT":
           if (supervisor.isStopping) return supervisor.hurry();
           this.#notifier.stopping();
+          this.#log.event(1, "gateway ends", { reason: signal });
           return ended.resolve(supervisor.stop());
         case "SIGHUP":
           this.#reloadWanted = true;
@@ -190,10 +194,18 @@ function count(number: number, what: string): string {
   return `${number} ${what}${number === 1 ? "" : "s"}`;
 }
 
-/** Whoever was to read it may be gone: no reason to serve nothing. */
 function say(line: string): void {
+  write(1, `${line}\n`);
+}
+
+function complain(lines: string): void {
+  write(2, lines);
+}
+
+/** Whoever was to read it may be gone: no reason to serve nothing. */
+function write(descriptor: 1 | 2, text: string): void {
   try {
-    writeSync(1, `${line}\n`);
+    writeSync(descriptor, text);
   } catch {
     // there is nowhere left to say so
   }

@@ -94,9 +94,8 @@ function readPair(
   const certificate = attempt(table, "certificate_file", certificateFile, (text) => {
     return new X509Certificate(text);
   });
-  if (certificate === undefined) return undefined;
   const key = attempt(table, "key_file", keyFile, (text) => createPrivateKey(text));
-  if (key === undefined) return undefined;
+  if (certificate === undefined || key === undefined) return undefined;
   if (certificate.read.checkPrivateKey(key.read)) {
     return { certificate: certificate.text, key: key.text };
   }

@@ -294,8 +294,9 @@ const badFiles: [string, string, string[]][] = [
     ["apps[0].root: '…three' does not exist"],
   ],
   ["a root that is a file", '[[apps]]\nroot = "pool.toml"\n', ["pool.toml' is no directory"]],
-  ["no root", "[[apps]]\n", ["apps[0].root: is missing"]],
+  ["no root", "[[apps]]\nhosts = []\n", ["apps[0].root: is missing", "hosts: is an empty list"]],
   ["no applications", "apps = []\n", ["apps: is a list, not a list of tables"]],
+  ["no address", `listen = []\n${app}`, ["listen: is an empty list: name one, or leave it out"]],
   ["one table for many", "[apps]\n", ["apps: is a table, not a list of tables: write [[apps]]"]],
   [
     "an application's words",
@@ -333,12 +334,12 @@ const badFiles: [string, string, string[]][] = [
   [
     "TLS files that are not there",
     `${app}[tls]\nlisten = ["*:443"]\ncertificate_file = "no.pem"\nkey_file = "no.key"\n`,
-    ["tls.certificate_file: '…cannot be read: ENOENT"],
+    ["tls.certificate_file: '…no.pem' cannot be read", "tls.key_file: '…no.key' cannot be read"],
   ],
   [
     "TLS files that are none",
     `${app}[tls]\nlisten = ["*:443"]\ncertificate_file = "pool.toml"\nkey_file = "pool.toml"\n`,
-    ["tls.certificate_file: 'pool.toml' holds no certificate in PEM form"],
+    ["tls.certificate_file: 'pool…no certificate", "tls.key_file: 'pool…no private key in PEM"],
   ],
   [
     "certificates that are incomplete, and hosts that two of them name",

@@ -35,9 +35,11 @@ test("nothing is wrong with the file that is shown but what is not on this machi
     readServeArguments(["--config", file]).readConfig();
   } catch (error) {
     if (!(error instanceof ConfigurationError)) throw error;
-    expect(error.problems).toHaveLength(2);
-    expect(error.problems[0]).toContain("tls.certificate_file: ");
-    expect(error.problems[1]).toContain("tls.certificates[0].certificate_file: ");
+    expect(error.problems).toMatchObject(
+      ["tls", "tls.certificates[0]"].flatMap((table) =>
+        ["certificate_file", "key_file"].map((key) => expect.stringContaining(`${table}.${key}: `)),
+      ),
+    );
     return;
   }
   throw new Error("there is no certificate to be found");

@@ -24,10 +24,12 @@ test("files on a mount are sent, one that hangs stops its application alone", as
     'export default { fetch: () => new Response("app") };',
   );
   const config = join(directory, "pool.toml");
+  mkdirSync(join(directory, "typo"));
   writeFileSync(
     config,
-    `listen = ["127.0.0.1:0"]\nworkers = 1\n[[apps]]\nroot = "${beside}"\n` +
-      `[[apps]]\nname = "mounted"\nroot = "${files.mounted}"\nprefix = "/mounted"\n`,
+    `listen = ["127.0.0.1:0"]\nworkers = 1\n[log]\nlevel = 1\n[[apps]]\nroot = "${beside}"\n` +
+      `[[apps]]\nname = "mounted"\nroot = "${files.mounted}"\nprefix = "/mounted"\n` +
+      `[[apps]]\nroot = "${join(directory, "typo")}"\nprefix = "/typo"\n`,
   );
   const gateway = startGateway(["--config", config]);
   const address = await gateway.address();
@@ -36,12 +38,19 @@ test("files on a mount are sent, one that hangs stops its application alone", as
   expect(await ask("/mounted/page.txt")).toBe("a page");
   expect(await ask("/mounted/other")).toBe("app");
   expect(await ask("/")).toStartWith("app / ");
+  await until("it warns", () => gateway.log.includes("no application found app=typo"));
+  expect(gateway.log).not.toContain("no application found app=mounted");
+  const wrong = startGateway(["--check", join(directory, "not", "there")]);
+  expect(await within("its answer", wrong.ended)).toBe(2);
   files.hang();
   const stuck = Array.from({ length: 5 }, () => ask("/mounted/page.txt").catch(String));
   for (let i = 0; i < 40; i += 1) {
     expect(await within("an answer beside it", ask(`/${i}`), 900)).toStartWith(`app /${i} `);
     await Bun.sleep(25);
   }
+  // Nor does a new configuration wait for it.
+  gateway.signal("SIGHUP");
+  await until("it is read", () => gateway.log.includes("configuration reloaded"));
   // Its instance lives, and is asked in place of the files.
   for (const answer of await Promise.all(stuck)) expect(answer).toBe("app");
   files.goOn();

@@ -322,7 +322,11 @@ test("a FIFO as the configuration, a certificate or a key is refused: nobody wai
 });
 
 test("a directory without an application: served, with a warning that says what was looked for", async () => {
-  const gateway = startGateway([temporaryDirectory(), ...anyPort]);
+  const directory = temporaryDirectory();
+  const check = startGateway(["--check", directory]);
+  expect(await within("its answer", check.ended)).toBe(0);
+  await until("it warns", () => check.log.includes("no application found"));
+  const gateway = startGateway([directory, ...anyPort]);
   const answer = await fetch(await gateway.address());
   expect(answer.status).toBe(500);
   expect(gateway.log).toContain("no application found");
