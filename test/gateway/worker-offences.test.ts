@@ -25,7 +25,7 @@ const offences: readonly (readonly [string, string])[] = [
   ["what is no JSON", "nonsense\n"],
   ["what is no message", '{"kind":"register"}\n'],
   ["nothing", "null\n"],
-  ["an answer that nobody has asked for", '{"kind":"pong"}\n'.repeat(2)],
+  ["an answer that nobody has asked for, a hundred times", '{"kind":"pong"}\n'.repeat(100)],
   ["that it is ready, again", '{"kind":"ready"}\n'],
   ["that it has failed, later", '{"kind":"failed","why":"so"}\n'],
   ["that it leaves, and again", '{"kind":"leaves"}\n{"kind":"leaves"}\n'],
@@ -50,6 +50,8 @@ test.skipIf(process.geteuid?.() !== 0).each([...offences])(
     await until("it is gone", () => !isRunning(worker));
     const line = `worker ended for what it says pid=${worker}`;
     await until("it is logged", () => gateway.log.includes(line));
+    await until("its end is, too", () => gateway.log.includes(`worker died pid=${worker}`));
+    expect(gateway.log.split(line)).toHaveLength(2);
     const answer = await fetch(address, { keepalive: false });
     expect(await answer.text()).toStartWith("app / ");
     await gateway.end();

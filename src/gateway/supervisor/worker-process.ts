@@ -57,6 +57,8 @@ export class WorkerProcess {
   /** From when it is ready. */
   #heartbeat: Heartbeat | undefined;
   #hasAsked = false;
+  /** It is being ended: what else it says is of no interest. */
+  #hasOffended = false;
   readonly startedMs = performance.now();
 
   private constructor(process: Subprocess, logs: OwnedFd, { config, report }: WorkerStart) {
@@ -151,6 +153,7 @@ export class WorkerProcess {
 
   /** Each message has its time; at another it is an offence, and so never piles anything up. */
   #hear(message: ToSupervisor): void {
+    if (this.#hasOffended) return;
     const isReady = this.#heartbeat !== undefined;
     switch (message.kind) {
       case "ready":
@@ -191,6 +194,8 @@ export class WorkerProcess {
   }
 
   #offends(why: string): void {
+    if (this.#hasOffended) return;
+    this.#hasOffended = true;
     this.#report(0, "worker ended for what it says", { pid: this.pid, cause: why });
     this.kill();
   }
