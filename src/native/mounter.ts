@@ -32,9 +32,11 @@ function fuseMounter(device: number): number | undefined {
   const [major, minor] = [(device >>> 8) & 0xfff, (device & 0xff) | ((device >>> 12) & 0xfff00)];
   // Read anew: what is told of a mount a moment ago may be another's.
   for (const line of readFileSync("/proc/self/mountinfo", "latin1").split("\n")) {
-    const [place = "", source = ""] = line.split(" - ");
+    const [place = "", more = ""] = line.split(" - ");
     if (place.split(" ")[2] !== `${major}:${minor}`) continue;
-    const [, user] = /\buser_id=(\d+)/.exec(source) ?? [];
+    // Type and source before the options are as he has named them.
+    const [, , options = ""] = more.split(" ");
+    const [, user] = /\buser_id=(\d+)/.exec(options) ?? [];
     if (user !== undefined) return Number(user);
   }
   return undefined;

@@ -76,7 +76,7 @@ function readMounts(): Mounts {
       const isKernels = kernelsOwn.test(path);
       if (isLocal) local.add(device);
       if (!isLocal && !isKernels) mayHang = true;
-      const isUsers = /\buser_id=[1-9]/.test(source);
+      const isUsers = /\buser_id=[1-9]/.test(source.split(" ")[2] ?? "");
       kinds.set(Number(id), isLocal || isKernels ? "local" : isUsers ? "user's" : "remote");
     }
   } catch {
