@@ -283,8 +283,7 @@ export class Client {
     // The descriptor of the last session is still ours: a client that does not read gets no more of
     // them.
     if (!this.#outbox.empty) return this.#getWhenDrained(app);
-    const get = new ClientGet(this, app, undefined, false);
-    this.#ask(get);
+    const get = this.#ask(app, undefined, false);
     if (get.answered || this.#ended) return undefined;
     this.#waiting = get;
     return new Promise((resolve) => {
@@ -317,19 +316,20 @@ export class Client {
       this.end(`command ${name}: tag '${escapeForLog(tag)}' is in use`);
       return;
     }
-    const get = new ClientGet(this, app, tag, kept);
-    this.#ask(get);
+    const get = this.#ask(app, tag, kept);
     if (!get.answered) this.#tagged?.set(tag, get);
   }
 
-  /** To a worker the root of its get is a name, and the other words mean nothing. */
-  #ask(get: ClientGet): void {
+  /** To a worker the root of its get is a name, for the words that were registered. */
+  #ask(app: AppRequest, tag: ByteString | undefined, kept: boolean): ClientGet {
     const { driver, rights } = this.#context;
-    if (rights !== "worker" || driver.applications.of(get.app.root) !== undefined) {
-      return driver.get(get);
-    }
-    get.answered = true;
-    this.refused(get, notRegistered);
+    const request = rights === "worker" ? driver.applications.of(app.root)?.request : app;
+    const get = new ClientGet(this, request ?? app, tag, kept);
+    if (request === undefined) {
+      get.answered = true;
+      this.refused(get, notRegistered);
+    } else driver.get(get);
+    return get;
   }
 
   /** A session for a get of this client; `stream` is the client's from here on. */

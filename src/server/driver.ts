@@ -202,12 +202,13 @@ export class Driver {
   /** The application may be named no more: its gets are refused, then its instances go. */
   unregister(root: ByteString): void {
     if (this.applications.of(root) === undefined) return;
-    this.configure(root, {});
-    for (const get of this.#waiting.values()) {
-      if (get.app.root !== root) continue;
+    const waiting = [...this.#waiting.values()].filter(({ app }) => app.root === root);
+    for (const get of [...waiting, ...this.#restarts.waiting(root)]) {
+      if (get.answered) continue;
       this.cancel(get);
       get.refused(notRegistered);
     }
+    this.configure(root, {});
     this.clear(root);
   }
 

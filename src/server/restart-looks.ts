@@ -18,8 +18,11 @@ export class RestartLooks<Get extends { readonly app: AppRequest }> {
   readonly #files = new RestartFiles(this.#aside);
   readonly #log: Log;
   readonly #serve: Serve<Get>;
-  /** Applications that are being looked at, and who has come since that look began. */
-  readonly #looking = new Map<ByteString, Get[]>();
+  /** Applications that are being looked at, for whom, and who has come since that look began. */
+  readonly #looking = new Map<
+    ByteString,
+    { readonly gets: readonly Get[]; readonly next: Get[] }
+  >();
   /** Those that are to restart, but whoever asked has been withdrawn. */
   readonly #due = new Set<ByteString>();
 
@@ -31,12 +34,18 @@ export class RestartLooks<Get extends { readonly app: AppRequest }> {
   /** Serves the get, at once if that is possible. @param now monotonic milliseconds. */
   arrive(get: Get, now: number): void {
     const { root } = get.app;
-    const next = this.#looking.size > 0 ? this.#looking.get(root) : undefined;
-    if (next !== undefined) return void next.push(get);
+    const look = this.#looking.size > 0 ? this.#looking.get(root) : undefined;
+    if (look !== undefined) return void look.next.push(get);
     const asked = this.#files.askedFor(root);
     // As nearly always: there is none.
     if (asked === false && this.#due.size === 0) this.#serve(get, false, now);
     else this.#goOn(root, [get], asked);
+  }
+
+  /** The gets of an application that wait; those withdrawn are among them. */
+  waiting(root: ByteString): readonly Get[] {
+    const look = this.#looking.get(root);
+    return look === undefined ? [] : [...look.gets, ...look.next];
   }
 
   close(): void {
@@ -50,7 +59,7 @@ export class RestartLooks<Get extends { readonly app: AppRequest }> {
 
   async #lookAside(root: ByteString, gets: readonly Get[]): Promise<void> {
     const next: Get[] = [];
-    this.#looking.set(root, next);
+    this.#looking.set(root, { gets, next });
     let asked = false;
     try {
       asked = await this.#files.find(root);

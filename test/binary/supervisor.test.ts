@@ -237,6 +237,22 @@ test("retire: processes go, and more are made; unregister: they go, and who wait
   expect((await worker.receive())[0]).toBe("BusyException");
 });
 
+test("unregister starts nothing for those who wait, and has no ear for their words", async () => {
+  const root = application();
+  await using server = new Supervised();
+  await server.register(root, { concurrency: 1, maxInstances: 1 });
+  await server.supervisor.send("setUseGlobalQueue", "true");
+  await server.supervisor.ask("admit");
+  const worker = await server.workers.connect();
+  await worker.get(root);
+  const waiting = await server.workers.connect();
+  await waiting.sendGet(root, { appType: "bun", environment: "evil", lowerPrivilege: "false" });
+  await server.supervisor.untilWaiting(1);
+  expect(await server.supervisor.ask("unregister", root)).toEqual(["ok"]);
+  expect((await waiting.receive())[0]).toBe("BusyException");
+  expect((await server.supervisor.inspect()).counters.spawnsPlanned).toBe(1);
+});
+
 test("what is registered anew holds for what is spawned from then on", async () => {
   const root = application();
   await using server = new Supervised();
