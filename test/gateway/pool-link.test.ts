@@ -1,12 +1,13 @@
 /** A worker's way to the pool server: what happens when that dies, and who gets its places. */
 import { describe, expect, test } from "bun:test";
 import type { PoolKeeper } from "../../src/gateway/supervisor/pool-keeper.ts";
-import { BusyError } from "../../src/parent/index.ts";
+import { BusyError, ConfigureError } from "../../src/parent/index.ts";
 import { until } from "../helpers/condition.ts";
 import { pidOf } from "../helpers/processes.ts";
 import { rejection } from "../parent/rejection.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { ProxiedGateway } from "./proxied.ts";
+import { app, configOf } from "./support.ts";
 
 const temporaryDirectory = temporaryDirectories();
 
@@ -86,6 +87,20 @@ test("a request waits for a server no longer than for an instance, and then is b
   // The first may have found a session that was kept.
   expect(statuses.slice(1)).toEqual([503, 503]);
   await until("it is served again", async () => (await gateway.fetch("/")).status === 200);
+});
+
+test("a duty that is more than a server takes is refused as a whole, and the next is not", async () => {
+  await using gateway = ProxiedGateway.start(temporaryDirectory(), { main: program });
+  const { keeper } = gateway;
+  const config = (name: string, root: string, env = {}) => app(name, { root, env });
+  const roots = async () => (await keeper.inspect()).applications.map(({ root }) => root);
+  await keeper.use(configOf({ apps: [config("old", "/old")] }));
+  // Some 2 MiB each, and 16 MiB are possible.
+  const env = { A: "x".repeat(1_900_000) };
+  const many = Array.from({ length: 12 }, (_, index) => config(`m${index}`, `/m${index}`, env));
+  expect(await rejection(keeper.use(configOf({ apps: many })))).toBeInstanceOf(ConfigureError);
+  await keeper.use(configOf({ apps: [config("next", "/next")] }));
+  expect(await roots()).toEqual(["/next"]);
 });
 
 async function isShared(keeper: PoolKeeper): Promise<boolean> {

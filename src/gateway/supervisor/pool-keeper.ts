@@ -54,12 +54,12 @@ export interface PoolKeeperOptions {
 /** One server, from its start to its end. */
 interface Server {
   readonly process: Subprocess;
-  /** Settled when it has been told all that it was to be told so far; rejects when it cannot be. */
+  /** Resolves when it has been told all that it was to be told so far, or has refused it. */
   told: Promise<void>;
   channel: PoolChannel | undefined;
   /** From when it takes clients. */
   heartbeat: Heartbeat | undefined;
-  /** What it has been told: registrations by root, and limits. */
+  /** What it has been told: registrations by root ("" where it may have refused), and limits. */
   registered: ReadonlyMap<string, string>;
   /** Of them, those whose processes were let go. */
   retired: ReadonlySet<string>;
@@ -114,8 +114,9 @@ export class PoolKeeper {
     this.#duty = duty;
     const server = this.#server;
     if (server === undefined) return;
-    server.told = server.told.then(() => this.#tell(server));
-    await server.told.catch((error: unknown) => {
+    const turn = server.told.then(() => this.#tell(server));
+    server.told = turn.catch(() => {});
+    await turn.catch((error: unknown) => {
       if (error instanceof ConfigureError) throw error;
     });
   }
@@ -238,6 +239,7 @@ export class PoolKeeper {
     const stay = registrationsOf(apps);
     const wanted = new Map([...registrationsOf(leaving), ...stay]);
     const news = [...wanted].filter(([root, json]) => registered.get(root) !== json);
+    server.registered = new Map([...registered, ...news.map(([root]) => [root, ""] as const)]);
     await channel.register(new Map(news));
     for (const root of registered.keys()) {
       if (!wanted.has(root)) await channel.letGo("unregister", root);

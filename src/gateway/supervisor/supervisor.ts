@@ -172,9 +172,9 @@ export class Supervisor {
       await workers.start();
     } catch (error) {
       this.#listeners = old.listeners;
-      await this.#pool.use(this.#duty());
       for (const shrink of undo) shrink();
       closeAllBut(old.listeners, listeners);
+      await this.#pool.use(this.#duty());
       throw error;
     } finally {
       this.#coming = undefined;
