@@ -44,7 +44,7 @@ export class FilesAside {
   /** Roots whose files do not answer, and until when they are not asked again. */
   readonly #hanging = new Map<ByteString, number>();
   /** Those who wait until a helper is free. */
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
   readonly #launcher: readonly string[];
   #closed = false;
 
@@ -62,7 +62,10 @@ export class FilesAside {
     return false;
   }
 
-  /** @throws FilesHangError (as a rejection) after `limitMs`; Error when no helper can be had. */
+  /**
+   * @param limitMs for the answer, and as long before it for a helper that is free.
+   * @throws FilesHangError (as a rejection): there was none in time. Error: no helper can be had.
+   */
   async deleteRestartFile(root: ByteString, limitMs: number): Promise<Deletion> {
     const { restart } = await this.#ask(root, { kind: "restart", root }, limitMs);
     return restart ?? { kind: "absent" };
@@ -77,16 +80,15 @@ export class FilesAside {
   close(): void {
     this.#closed = true;
     for (const helper of this.#all) helper.kill();
-    for (const wake of this.#waiting.splice(0)) wake();
+    for (const wake of this.#waiting) wake();
   }
 
   async #ask(root: ByteString, question: Question, limitMs: number): Promise<Answers> {
     if (this.hangs(root)) throw new FilesHangError("its files do not answer");
-    const untilMs = performance.now() + limitMs;
     const helper = await this.#take(limitMs);
-    const leftMs = Math.max(0, untilMs - performance.now());
     const answer = helper.ask(question);
-    if (await waitForExit(answer, leftMs)) {
+    // All of the time: that others' files hang says nothing about these.
+    if (await waitForExit(answer, limitMs)) {
       const answers = await answer;
       if (answers === undefined) throw new Error("look at its files: the helper has ended");
       this.#giveBack(helper);
@@ -117,8 +119,9 @@ export class FilesAside {
       const leftMs = untilMs - performance.now();
       if (leftMs <= 0) throw new FilesHangError("files of too many applications do not answer");
       const { promise, resolve } = Promise.withResolvers<void>();
-      this.#waiting.push(resolve);
+      this.#waiting.add(resolve);
       await waitForExit(promise, leftMs);
+      this.#waiting.delete(resolve);
     }
   }
 
@@ -132,13 +135,20 @@ export class FilesAside {
   async #forgetWhenEnded(helper: Helper): Promise<void> {
     await helper.ended;
     this.#all.delete(helper);
-    this.#waiting.shift()?.();
+    this.#wakeOne();
+  }
+
+  #wakeOne(): void {
+    const [first] = this.#waiting;
+    if (first === undefined) return;
+    this.#waiting.delete(first);
+    first();
   }
 
   #giveBack(helper: Helper): void {
     helper.putDown();
     if (!helper.hasEnded) this.#idle.push(helper);
-    this.#waiting.shift()?.();
+    this.#wakeOne();
   }
 }
 

@@ -8,11 +8,13 @@ import { join } from "node:path";
 
 import { findUser } from "../../src/native/process.ts";
 import { RestartFiles } from "../../src/server/restart-file.ts";
-import { FilesAside } from "../../src/spawn/files-aside.ts";
+import { FilesAside, FilesHangError } from "../../src/spawn/files-aside.ts";
+import { launcherCommand } from "../../src/spawn/launch-plan.ts";
 import { deleteRestartFile, type Deletion } from "../../src/spawn/restart-deletion.ts";
 import { fromText } from "../../src/wire/bytes.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
+import { rejection } from "../parent/rejection.ts";
 
 countDescriptors();
 const temporaryDirectory = temporaryDirectories();
@@ -90,4 +92,24 @@ test("a helper says what a look here says", async () => {
   const kept = await aside.deleteRestartFile(other.root, 10_000);
   expect(kept).toEqual({ kind: "kept", changedNs: "12000000000" });
   aside.close();
+});
+
+test("who waits for a helper in vain keeps nobody from one that is free later", async () => {
+  const { root } = scene();
+  const directory = temporaryDirectory();
+  // As if the files of sixteen applications hung: their helpers say nothing.
+  const script = `for i in $(seq 16); do mkdir ${directory}/$i 2> /dev/null && exec sleep 60; done
+exec ${launcherCommand().join(" ")}`;
+  const aside = new FilesAside(["sh", "-c", script]);
+  const ask = (name: string, limitMs: number) =>
+    aside.deleteRestartFile(fromText(`/${name}`), limitMs);
+  const hanging = Promise.allSettled(
+    Array.from({ length: 15 }, (_, index) => ask(`hanging${index}`, 60_000)),
+  );
+  const last = rejection(ask("last", 2_000));
+  expect(await rejection(ask("impatient", 100))).toBeInstanceOf(FilesHangError);
+  expect(await aside.deleteRestartFile(root, 8_000)).toEqual({ kind: "absent" });
+  expect(await last).toBeInstanceOf(FilesHangError);
+  aside.close();
+  await hanging;
 });
