@@ -50,10 +50,11 @@ export class Strays {
     const family = this.#families.get(pid) ?? [];
     this.#users.delete(pid);
     this.#families.delete(pid);
-    const isLast = user !== undefined && ![...this.#users.values()].includes(user);
+    // Asked at each look: another of that user may have started meanwhile.
+    const isLast = () => user !== undefined && ![...this.#users.values()].includes(user);
     const left = () => [
       ...family.filter(isThere),
-      ...(isLast ? this.#orphans().filter((orphan) => userOf(orphan.pid) === user) : []),
+      ...(isLast() ? this.#orphans().filter((orphan) => userOf(orphan.pid) === user) : []),
     ];
     await endAll(left, terminatedMs, hurry);
   }
