@@ -202,9 +202,8 @@ export class Driver {
   /** The application may be named no more: its gets are refused, then its instances go. */
   unregister(root: ByteString): void {
     if (this.applications.of(root) === undefined) return;
-    const waiting = [...this.#waiting.values()].filter(({ app }) => app.root === root);
-    for (const get of [...waiting, ...this.#restarts.waiting(root)]) {
-      if (get.answered) continue;
+    for (const get of [...this.#waiting.values(), ...this.#restarts.waiting(root)]) {
+      if (get.answered || get.app.root !== root) continue;
       this.cancel(get);
       get.refused(notRegistered);
     }
