@@ -92,14 +92,15 @@ test("a request waits for a server no longer than for an instance, and then is b
 test("a duty that is more than a server takes is refused as a whole, and the next is not", async () => {
   await using gateway = ProxiedGateway.start(temporaryDirectory(), { main: program });
   const { keeper } = gateway;
-  const config = (name: string, root: string, env = {}) => app(name, { root, env });
   const roots = async () => (await keeper.inspect()).applications.map(({ root }) => root);
-  await keeper.use(configOf({ apps: [config("old", "/old")] }));
+  await keeper.use(configOf({ apps: [app("old", { root: "/old" })] }));
   // Some 2 MiB each, and 16 MiB are possible.
   const env = { A: "x".repeat(1_900_000) };
-  const many = Array.from({ length: 12 }, (_, index) => config(`m${index}`, `/m${index}`, env));
+  const many = Array.from({ length: 12 }, (_, index) =>
+    app(`m${index}`, { root: `/m${index}`, env }),
+  );
   expect(await rejection(keeper.use(configOf({ apps: many })))).toBeInstanceOf(ConfigureError);
-  await keeper.use(configOf({ apps: [config("next", "/next")] }));
+  await keeper.use(configOf({ apps: [app("next", { root: "/next" })] }));
   expect(await roots()).toEqual(["/next"]);
 });
 
