@@ -187,18 +187,16 @@ describe.each([...serverKinds])("%s", (kind) => {
     await watcher.untilCount(5);
   });
 
-  test("50 gets of a warm application take no notice of another's spawn that takes 3 seconds", async (server) => {
+  test("50 gets of a warm application take no notice of another's spawn that does not end", async (server) => {
     const client = await server.connect();
     await client.closeSession(await client.get(server.app("padded")));
     const slow = await server.connect();
-    await slow.sendGet(server.app("slow-3000"));
+    await slow.sendGet(server.app("hang"));
     await until("the spawn is under way", () => server.commands().length === 2);
-    const began = performance.now();
     for (let i = 0; i < 50; i += 1) {
       await client.closeSession(await client.get(server.app("padded")));
       await client.number("getCount");
     }
-    expect(performance.now() - began).toBeLessThan(500);
     expect((await client.inspect()).counters.spawnsDone).toBe(1);
   });
 
