@@ -100,6 +100,8 @@ export interface InspectedInstance {
   readonly closing: number;
   /** Those of the open ones that their clients may keep for further requests. */
   readonly keptSessions: number;
+  /** Those of the open ones that last, as after an upgrade, and take no place of `concurrency`. */
+  readonly longSessions: number;
   readonly oldestSessionMs: number | null;
   /** Sessions that have ended. */
   readonly served: number;

@@ -103,6 +103,7 @@ function showInstance<O>(
     sessions: instance.open,
     closing: instance.closing,
     keptSessions: instance.keeping?.sessions ?? 0,
+    longSessions: instance.long,
     oldestSessionMs: oldestSessionMs === undefined ? null : now - oldestSessionMs,
     served: instance.served,
     ageMs: now - instance.readyMs,

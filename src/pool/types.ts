@@ -195,8 +195,10 @@ export interface InstanceSnapshot {
   readonly sessions: number;
   /** Closed ones that it is not done with. */
   readonly closing: number;
-  /** Those of them that their clients may keep for further requests. */
+  /** Those open ones that their clients may keep for further requests. */
   readonly keptSessions: number;
+  /** Those open ones that last, as after an upgrade, and take no place of its concurrency. */
+  readonly longSessions: number;
   readonly oldestSessionMs: number | null;
   /** Sessions that have ended. */
   readonly served: number;

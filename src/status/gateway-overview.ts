@@ -62,12 +62,14 @@ function applicationLines(application: ApplicationSnapshot | undefined): string[
 }
 
 function instanceLine(instance: InstanceSnapshot): string {
-  const { pid, state, sessions, closing, concurrency, served, ageMs, unusedMs } = instance;
+  const { pid, state, sessions, closing, longSessions, concurrency, served, ageMs, unusedMs } =
+    instance;
   return (
     `  PID ${String(pid).padEnd(8)}${state.padEnd(9)}` +
-    `${sessions + closing} of ${concurrency} at once`.padEnd(20) +
+    `${sessions - longSessions + closing} of ${concurrency} at once`.padEnd(20) +
     `served ${served}`.padEnd(16) +
-    `runs ${duration(ageMs)}, unused ${duration(unusedMs)}`
+    `runs ${duration(ageMs)}, unused ${duration(unusedMs)}` +
+    (longSessions === 0 ? "" : `, ${longSessions} upgraded`)
   );
 }
 

@@ -375,12 +375,13 @@ function summarize(snapshot: PoolSnapshot) {
     const { instances, spawns, lastSpawnError, waiting: _, ...rest } = application;
     return {
       ...rest,
-      instances: instances.map(({ state, sessions: open, closing, keptSessions, served }) => ({
-        state,
-        sessions: open,
-        closing,
-        keptSessions,
-        served,
+      instances: instances.map((instance) => ({
+        state: instance.state,
+        sessions: instance.sessions,
+        closing: instance.closing,
+        keptSessions: instance.keptSessions,
+        longSessions: instance.longSessions,
+        served: instance.served,
       })),
       planned: spawns.filter(({ state }) => state === "planned").length,
       outdated: spawns.filter(({ outdated }) => outdated).length,

@@ -178,6 +178,7 @@ export class ModelState {
         sessions: instance.sessions.length,
         closing: closingOf(instance),
         keptSessions: this.sessionsOf(instance).filter(({ kept }) => kept).length,
+        longSessions: instance.long.length,
         served: instance.served,
       })),
       waiters: this.line(app).map((get) => ({

@@ -91,6 +91,7 @@ describe("a snapshot", () => {
             sessions: 2,
             closing: 0,
             keptSessions: 0,
+            longSessions: 0,
             oldestSessionMs: 30,
             served: 1,
             ageMs: 40,

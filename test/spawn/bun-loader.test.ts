@@ -312,6 +312,14 @@ test("serves a program with routes", async () => {
   });
 });
 
+test("refuses bodies that are larger than the program takes", async () => {
+  const source =
+    "Bun.serve({ maxRequestBodySize: 3, fetch: async (it) => new Response(await it.text()) });";
+  const limited = await started("limited", source);
+  expect((await ask(post("abc"), limited)).body).toBe("abc");
+  expect((await ask(post("abcd"), limited)).status).toStartWith("Status: 413");
+});
+
 test("offers a program with routes no encoding that its client did not, and says https", async () => {
   const { body } = await ask(to("/host", { HTTP_HOST: "app.test", HTTPS: "on" }), routed);
   expect(body).toBe("http://app.test/host  https");

@@ -47,6 +47,7 @@ test("the shape of inspect is stable", () => {
             sessions: 1,
             closing: 0,
             keptSessions: 0,
+            longSessions: 0,
             oldestSessionMs: null,
             served: 0,
             ageMs: 5_000,

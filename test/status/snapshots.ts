@@ -90,6 +90,7 @@ export function instanceWith(
     sessions: 0,
     closing: 0,
     keptSessions: 0,
+    longSessions: 0,
     oldestSessionMs: null,
     served: 0,
     ageMs: 5_000,

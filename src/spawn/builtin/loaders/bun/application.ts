@@ -44,7 +44,7 @@ export interface ApplicationSession extends Session<SocketConnection> {
 }
 
 /** Options that only Bun's own server honours. */
-const needsServer = ["routes", "static", "websocket", "onNodeHTTPRequest"];
+const needsServer = ["routes", "static", "websocket", "onNodeHTTPRequest", "maxRequestBodySize"];
 /** Options that say where to listen, which is not the program's to decide here. */
 const listening = ["port", "hostname", "unix", "tls", "reusePort", "ipv6Only", "fd"];
 
