@@ -86,6 +86,23 @@ test("there are no more than the pool has places: the longest unused goes", asyn
   expect(isRunning(c)).toBe(true);
 });
 
+test("one is not too many for the spawn that wants it, however many hang in theirs", async () => {
+  await using it = scene();
+  it.preloaders.setMax(1);
+  await it.use("/hangs");
+  const { promise: done, resolve: finish } = Promise.withResolvers<void>();
+  const using = it.preloaders.with(fromText("/hangs"), "", never, () => done);
+  const announced = it.preloaders.with(
+    fromText("/b"),
+    "",
+    () => smallPreloader("", () => {}),
+    (preloader) => preloader.announced,
+  );
+  expect((await announced)?.kind).toBe("ready");
+  finish();
+  await using;
+});
+
 test("one that has forked nothing for long goes", async () => {
   await using it = scene(50);
   const first = await it.use("/a");

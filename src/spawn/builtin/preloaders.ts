@@ -50,8 +50,8 @@ export class Preloaders {
     use: (preloader: Preloader) => Promise<T>,
   ): Promise<T> {
     const entry = this.#find(root, signature) ?? this.#add(root, signature, start());
+    entry.users += 1; // First: while it is used it is not one too many.
     this.#touch(root, entry);
-    entry.users += 1;
     try {
       return await use(entry.preloader);
     } finally {
