@@ -43,11 +43,7 @@ export type Follow = "link" | "target";
 /** As lookNow, and `unknown` when that could wait. */
 export function lookCached(path: string, follow: Follow): Found | "absent" | "unknown" {
   if (!canAskCache) return lookNow(path, follow);
-  putSize(how + openHow.flags, flagsFor(follow));
-  putSize(how + openHow.resolve, C.RESOLVE_CACHED);
-  const name = cPath(path);
-  const { SYS_OPENAT2, AT_FDCWD } = C;
-  const fd = Number(libc.syscall(SYS_OPENAT2, AT_FDCWD, name, address(how), openHow.size, 0));
+  const fd = openName(path, follow, C.RESOLVE_CACHED);
   if (fd >= 0) return factsOf(fd);
   const cause = errno();
   if (cause === errnos.EAGAIN) return "unknown";
@@ -73,12 +69,16 @@ export function isSurelyAbsent(path: string): boolean {
  * wait for the file system. @throws RangeError when it cannot be a path.
  */
 export function lookNow(path: string, follow: Follow): Found | "absent" {
-  const fd = libc.open(cPath(path), flagsFor(follow), 0);
+  const fd = openName(path, follow, 0);
   return fd >= 0 ? factsOf(fd) : "absent";
 }
 
-function flagsFor(follow: Follow): number {
-  return C.O_PATH | C.O_CLOEXEC | (follow === "link" ? C.O_NOFOLLOW : 0);
+/** Never by the links of processes (proc(5)): they lead to mounts that no table of ours has. */
+function openName(path: string, follow: Follow, resolve: number): number {
+  putSize(how + openHow.flags, C.O_PATH | C.O_CLOEXEC | (follow === "link" ? C.O_NOFOLLOW : 0));
+  putSize(how + openHow.resolve, resolve | C.RESOLVE_NO_MAGICLINKS);
+  const name = cPath(path);
+  return Number(libc.syscall(C.SYS_OPENAT2, C.AT_FDCWD, name, address(how), openHow.size, 0));
 }
 
 /** On what an open file lies; never waits. On a mount that is gone, nobody can tell. */

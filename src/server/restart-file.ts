@@ -4,7 +4,7 @@
  * system call and nothing else; and it must not wait for a file system, since all applications
  * would. What the kernel does not remember is looked for aside, where that could take long.
  */
-import { isAbsent, lookCached, lookNow, type Found } from "../native/look.ts";
+import { lookCached, lookNow, type Found } from "../native/look.ts";
 import { mayFilesHang } from "../native/mounts.ts";
 import type { FilesAside } from "../spawn/files-aside.ts";
 import { deleteRestartFile, type Deletion } from "../spawn/restart-deletion.ts";
@@ -57,7 +57,6 @@ export class RestartFiles {
     }
     const path = this.#lastPath;
     try {
-      if (!mayFilesHang() && isAbsent(path)) return "absent";
       const found = lookAt(path, "link");
       if (typeof found === "string" || !found.isLink) return found;
       const target = lookAt(path, "target");

@@ -67,6 +67,14 @@ test("one behind somebody's link to another's directory is not deleted, and rest
   aside.close();
 });
 
+test("one behind a process's link, which may lead to a mount that hangs, is not looked for", () => {
+  const { root, theirs, tmp } = scene();
+  symlinkSync(`/proc/${process.pid}/root${theirs}`, tmp);
+  using aside = new DisposableStack();
+  const helpers = aside.adopt(new FilesAside(), (files) => files.close());
+  expect(new RestartFiles(helpers).askedFor(root)).not.toBe(true);
+});
+
 test("one behind a link of the owner of what it leads to, or of root's, is deleted", () => {
   for (const owner of ["bob", "root"] as const) {
     const { bob, root, theirs, tmp } = scene();
