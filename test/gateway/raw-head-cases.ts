@@ -111,6 +111,7 @@ const targets: RawSection = {
     served("`//a//b`", get("//a//b"), "GET //a//b "),
     served("`//b.example/x`", get("//b.example/x"), "GET //b.example/x "),
     refused("`/a%00b`", get("/a%00b")),
+    served("`/a%0d%0ab`", get("/a%0d%0ab"), "GET /a%0d%0ab "),
     refused("`/a%zz`", get("/a%zz")),
     refused("`/a%2`", get("/a%2")),
     served("`/?%zz`", get("/?%zz"), "GET /?%zz "),

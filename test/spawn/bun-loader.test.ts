@@ -65,6 +65,17 @@ test("makes a Request of the head: method, URL, and headers in their Web form", 
   });
 });
 
+test("serves a target with escaped line ends, which PATH_INFO has decoded", async () => {
+  const fetch = "fetch: (request) => new Response(new URL(request.url).pathname)";
+  for (const more of ["", ", routes: {}, websocket: { message() {} }"]) {
+    const targets = await started(`targets${more.length}`, `export default { ${fetch}${more} };`);
+    for (const REQUEST_URI of ["/a/b%0D%0Ac:%20d", ""]) {
+      const bytes = get({ REQUEST_URI, SCRIPT_NAME: "/a", PATH_INFO: "/b\r\nc: d" });
+      expect((await ask(bytes, targets)).body).toBe("/a/b%0D%0Ac:%20d");
+    }
+  }
+});
+
 test("reads a body by its length, without waiting for the client's end", async () => {
   using session = connected(instance);
   await sendAll(session.number, post("hello", { REQUEST_URI: "/echo" }));

@@ -71,6 +71,16 @@ test("takes the path from PATH_INFO where there is no REQUEST_URI, encoded again
   expect(JSON.parse((await ask(get(variables))).body)).toMatchObject({ url: "/echo?q=1" });
 });
 
+test("serves a target with escaped line ends, which PATH_INFO has decoded", async () => {
+  const source = 'require("http").createServer((it, to) => to.end(it.url)).listen()';
+  const root = writeApp(directory, "targets", { "app.js": source });
+  const targets = await spawner.spawn(spawnRequest(root, { appType: "node" }));
+  for (const REQUEST_URI of ["/a/b%0D%0Ac:%20d", ""]) {
+    const bytes = get({ REQUEST_URI, SCRIPT_NAME: "/a", PATH_INFO: "/b\r\nc: d" });
+    expect(parseAnswer(await exchange(targets, bytes)).body).toBe("/a/b%0D%0Ac:%20d");
+  }
+});
+
 test("reads a body by its length, without waiting for the client's end", async () => {
   using session = connected(instance);
   await sendAll(session.number, post("hello", { REQUEST_URI: "/echo" }));

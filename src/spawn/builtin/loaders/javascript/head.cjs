@@ -222,9 +222,15 @@ function addLength(head, value) {
   head.contentLength = length;
 }
 
+/** Paths are decoded: `%0D` is one there, and is encoded again before anybody sees it. */
+const decoded = new Set(["PATH_INFO", "SCRIPT_NAME"]);
+
 function refuseLineEnd(text) {
   const parts = text.split("\0");
-  const index = parts.findIndex((part) => /[\r\n]/.test(part));
+  const index = parts.findIndex((part, at) => {
+    return /[\r\n]/.test(part) && (at % 2 === 0 || !decoded.has(parts[at - 1]));
+  });
+  if (index < 0) return;
   const name = JSON.stringify(parts[index - (index % 2)]);
   throw new BadRequest(`the header ${name} holds a line end`);
 }
