@@ -120,8 +120,8 @@ export class Visitor implements OutgoingSocket {
   /** For `out`. */
   write(bytes: Uint8Array): number {
     const sent = this.#state === "closed" ? -1 : this.#socket.write(bytes);
-    // While it is paused, nothing else says so.
-    if (sent < 0) setImmediate(() => this.gone());
+    // While it is paused nothing else says so, and nobody else closes it.
+    if (sent < 0) setImmediate(() => this.#terminate());
     return sent;
   }
 
