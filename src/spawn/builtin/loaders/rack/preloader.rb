@@ -132,10 +132,13 @@ module RackLoader
       raise Errno::EMFILE, "receiving descriptors" if ends.nil?
 
       pid = fork { become_instance(*ends) }
+      # Before it is told: a listener that we hold would outlive the instance.
+      ends.each(&:close)
       @lifeline.tell("forked", number, pid.to_s)
       @children << pid
       report_ends # Of those that ended before they were listed.
     rescue StandardError, NoMemoryError => e
+      ends&.each(&:close)
       @lifeline.tell("fork_failed", number, "#{e.class}: #{e.message}".tr("\0", "?")[0, 500])
     end
 

@@ -82,8 +82,7 @@ class Preloader:
                 received += self._receive_descriptor()
             return self._fork(number, received)
         finally:
-            for descriptor in received:
-                os.close(descriptor)
+            _close_all(received)
 
     def _wait(self):
         """Until the control socket is readable (True) or a signal has come (False)."""
@@ -154,6 +153,7 @@ class Preloader:
                 raise OSError(errno.EMFILE, "a descriptor was lost for want of a free one")
             pid = os.fork()
         except OSError as error:
+            _close_all(received)
             lifeline.tell("fork_failed", number, f"fork: {error.strerror}")
             return False
         if pid == 0:
@@ -164,6 +164,8 @@ class Preloader:
         except OSError:
             pass
         self._children.add(pid)
+        # Before it is told: a listener that we hold would outlive the instance.
+        _close_all(received)
         lifeline.tell("forked", number, str(pid))
         return False
 
@@ -178,6 +180,11 @@ class Preloader:
         for number, descriptor in enumerate((null, output, output, listener, its_lifeline)):
             os.dup2(descriptor, number)
         os.close(null)
+
+
+def _close_all(descriptors):
+    while descriptors:
+        os.close(descriptors.pop())
 
 
 def _flush():
