@@ -177,6 +177,7 @@ function strike(server: StartedServer, random: () => number): Fault | undefined 
 }
 
 function kindOf(command: string): string {
+  if (command.includes(" serve --config ")) return "the supervisor";
   if (command.endsWith(" gateway-worker")) return "a worker";
   if (/ \d builtin /.test(command)) return "the pool server";
   return "an application's process";
@@ -213,16 +214,31 @@ function openDescriptorsOf(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }
 
-/** Supervisor's descriptors, memory of all that is ours, zombies among it. */
-function look(server: StartedServer) {
+/** Supervisor's descriptors, memory of all that is ours, and zombies that we do not reap. */
+async function look(server: StartedServer) {
   const [supervisor = 0] = server.pids;
-  const all = withDescendants(server.pids);
-  const ours = all.filter(({ pid }) => kindOf(commandOf(pid)) !== "an application's process");
+  const dead = zombiesOf(server);
+  await Bun.sleep(1_000); // Who has died just now is no zombie yet.
+  const zombies = zombiesOf(server).filter((pid) => dead.includes(pid)).length;
+  const ours = withDescendants(server.pids).filter(isOurs);
   return {
     descriptors: openDescriptorsOf(supervisor),
     memoryMiB: pssKiB(ours) / 1024,
-    zombies: all.filter(({ state }) => state === "Z").length,
+    zombies,
   };
+}
+
+function isOurs({ pid }: ProcessFacts): boolean {
+  return kindOf(commandOf(pid)) !== "an application's process";
+}
+
+/** Dead children of the gateway's own processes; those of applications are theirs to reap. */
+function zombiesOf(server: StartedServer): number[] {
+  const all = withDescendants(server.pids);
+  const ours = all.filter(({ state }) => state !== "Z").filter(isOurs);
+  return all
+    .filter(({ state, parent }) => state === "Z" && ours.some(({ pid }) => pid === parent))
+    .map(({ pid }) => pid);
 }
 
 /** The whole scene. @returns what is wrong, in words. */
@@ -251,7 +267,7 @@ async function play(options: Options, directory: string): Promise<string[]> {
     );
     const beside = visitGood(port, type, untilMs, explain);
     await Bun.sleep(FAULT_EVERY_MS);
-    const early = look(server);
+    const early = await look(server);
     while (performance.now() < untilMs - AFTERMATH_MS) {
       const fault = strike(server, random);
       if (fault !== undefined) faults.push(fault);
@@ -259,7 +275,7 @@ async function play(options: Options, directory: string): Promise<string[]> {
     }
     const tally = await beside;
     await Promise.all(tenants);
-    const late = look(server);
+    const late = await look(server);
     report(options, alone, tally, { outcomes, faults, early, late });
   } finally {
     const left = await server.stop();
@@ -274,8 +290,8 @@ async function play(options: Options, directory: string): Promise<string[]> {
 interface Observed {
   readonly outcomes: ReadonlyMap<string, number>;
   readonly faults: readonly Fault[];
-  readonly early: ReturnType<typeof look>;
-  readonly late: ReturnType<typeof look>;
+  readonly early: Awaited<ReturnType<typeof look>>;
+  readonly late: Awaited<ReturnType<typeof look>>;
 }
 
 function row(name: string, tally: Tally): string[] {
