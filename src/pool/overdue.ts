@@ -107,6 +107,24 @@ export function giveUpOverdue<O>(state: State<O>, touched: Set<Application<O>>, 
   }
 }
 
+/**
+ * Ends an instance out of the pool before its time that has abandoned requests alone: of the
+ * application with most of them for its weight the one that was heard of longest ago.
+ */
+export function giveUpFinishing<O>(state: State<O>, now: number): void {
+  let chosen: Instance<O> | undefined;
+  for (const instance of state.instances.values()) {
+    if (instance.standing !== "leaving" || instance.open > 0) continue;
+    if (chosen === undefined || comesBefore(instance, chosen)) chosen = instance;
+  }
+  if (chosen !== undefined) giveUp(state, chosen, chosen.overdue?.sessions[0]?.what, now);
+}
+
+function comesBefore<O>(a: Instance<O>, b: Instance<O>): boolean {
+  const share = ({ application }: Instance<O>) => application.finishing / application.weight;
+  return share(a) > share(b) || (share(a) === share(b) && a.lastUsedMs < b.lastUsedMs);
+}
+
 /** Whether an instance whose place another was given has the time of an abandoned request. */
 export function hasTime<O>({ options }: State<O>, instance: Instance<O>): boolean {
   const { standing, reason, closing, overdue } = instance;

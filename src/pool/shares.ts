@@ -16,13 +16,13 @@
  *   of an application, if it is in use, is taken last of all, and half as long again later.
  * - What finishes an abandoned request outside the pool is a part of its application's share.
  * - Outside the pool there are never more than max of the instances that still serve, nor of the
- *   spawns that go on.
+ *   spawns that go on. Who has nothing but abandoned requests left makes room for another there.
  * - It is looked at ten times a second at most, however many wait.
  */
 
 import type { Application, Instance, Spawn } from "./application.ts";
 import type { State } from "./state.ts";
-import { isInUse, leastUsed, LOOK_MS } from "./usefulness.ts";
+import { evict, isInUse, leastUsed, LOOK_MS, mayLeave } from "./usefulness.ts";
 
 /** How much longer a get waits for the only place of an application, if it is in use. */
 const IN_USE_FACTOR = 1.5;
@@ -67,7 +67,7 @@ export function hungryInOrder<O>({ bare, seeded }: State<O>): Application<O>[] {
 function takeUseless<O>(state: State<O>, now: number): Application<O> | undefined {
   const instance = leastUsed(state, now);
   if (instance === undefined) return undefined;
-  state.leave(instance, "leaving", "evicted", now);
+  evict(state, instance, now);
   return instance.application;
 }
 
@@ -107,7 +107,7 @@ function takeFrom<O>(
   const { part } = best;
   if (part.kind === "planned") state.drop(part.spawn);
   else if (part.kind === "begun") state.unplace(part.spawn);
-  else state.leave(part.instance, "leaving", "evicted", now);
+  else evict(state, part.instance, now);
   return best.from;
 }
 
@@ -129,7 +129,7 @@ function offerOf<O>(state: State<O>, from: Application<O>, now: number): Offer<O
   if (spawn !== undefined && instance?.sessions !== 0) {
     return { from, part: { kind: "begun", spawn }, usedMs: spawn.sinceMs };
   }
-  if (instance === undefined || (instance.sessions > 0 && state.leaving >= max)) return undefined;
+  if (instance === undefined || (instance.sessions > 0 && !mayLeave(state))) return undefined;
   const usedMs = isInUse(instance, now) ? now : instance.lastUsedMs;
   return { from, part: { kind: "instance", instance }, usedMs };
 }

@@ -8,7 +8,7 @@ import { cover } from "./places.ts";
 import { serveReady } from "./settle.ts";
 import type { State } from "./state.ts";
 import type { SpawnFailure } from "./types.ts";
-import { leastUsed } from "./usefulness.ts";
+import { evict, leastUsed } from "./usefulness.ts";
 
 /** Failed spawns in a row before the first pause: one may be an accident. */
 const FAILURES_BEFORE_PAUSE = 2;
@@ -52,7 +52,7 @@ function findRoom<O>(state: State<O>, application: Application<O>, now: number):
   if (application.line.size === 0 || state.places > limits.max) return false;
   const instance = options.shareAfterMs === undefined ? idle.first : leastUsed(state, now);
   if (instance === undefined) return false;
-  state.leave(instance, "leaving", "evicted", now);
+  evict(state, instance, now);
   if (instance.application !== application) cover(state, instance.application, now);
   return true;
 }

@@ -13,6 +13,7 @@
  */
 
 import type { Instance } from "./application.ts";
+import { giveUpFinishing } from "./overdue.ts";
 import type { State } from "./state.ts";
 
 /** The shortest time between two looks; little beside what a start takes. */
@@ -30,10 +31,10 @@ export function mayEvict<O>({ busy, spawning, limits, idle, options }: State<O>,
  * Looks at all instances. Those at rest have gone before.
  */
 export function leastUsed<O>(state: State<O>, now: number): Instance<O> | undefined {
-  const { idle, leaving, limits, instances } = state;
+  const { idle, instances } = state;
   const stuckMs = now - (state.options.shareAfterMs ?? Infinity);
   let least: Instance<O> | undefined;
-  if (leaving < limits.max) {
+  if (mayLeave(state)) {
     for (const instance of instances.values()) {
       if (instance.lastUsedMs > stuckMs || !isStuck(instance)) continue;
       if (least === undefined || instance.lastUsedMs < least.lastUsedMs) least = instance;
@@ -41,6 +42,18 @@ export function leastUsed<O>(state: State<O>, now: number): Instance<O> | undefi
   }
   if (least !== undefined) return least;
   return idle.first !== undefined && !isInUse(idle.first, now) ? idle.first : undefined;
+}
+
+/** Whether a busy instance may leave: outside the pool there is room, or somebody to make some. */
+export function mayLeave<O>({ leaving, finishing, limits }: State<O>): boolean {
+  return leaving < limits.max || finishing > 0;
+}
+
+/** An instance loses its place to another application. */
+export function evict<O>(state: State<O>, instance: Instance<O>, now: number): void {
+  const { leaving, limits } = state;
+  if (instance.sessions > 0 && leaving >= limits.max) giveUpFinishing(state, now);
+  state.leave(instance, "leaving", "evicted", now);
 }
 
 export function isInUse<O>({ lastUsedMs, keeping }: Instance<O>, now: number): boolean {

@@ -45,7 +45,7 @@ export class SharesModel extends FailureModel {
       .filter((it) => this.#isStuck(it))
       .toSorted((a, b) => a.usedAt - b.usedAt);
     const [rested] = this.idle().filter(({ usedAt }) => usedAt + 100 <= this.now);
-    const [least = rested] = this.leaving < this.limits.max ? stuck : [];
+    const [least = rested] = this.#mayLeave() ? stuck : [];
     if (least !== undefined) this.#evict(least);
     return least !== undefined;
   }
@@ -58,11 +58,29 @@ export class SharesModel extends FailureModel {
     );
   }
 
+  #mayLeave(): boolean {
+    return this.leaving < this.limits.max || this.instances.some(isFinishing);
+  }
+
   #evict(instance: ModelInstance): void {
+    if (taken(instance) > 0 && this.leaving >= this.limits.max) this.#giveUpFinishing();
     instance.standing = "leaving";
     instance.reason = "evicted";
     this.recallAll(instance);
     if (!this.isStillThere(instance)) this.letGo(instance, "evicted");
+  }
+
+  /** Of the application with most of them for its weight the one used longest ago. */
+  #giveUpFinishing(): void {
+    const finishing = this.instances.filter(isFinishing);
+    const share = ({ app }: ModelInstance) =>
+      finishing.filter((it) => it.app === app).length / weight(app);
+    const [first] = finishing
+      .toSorted((a, b) => a.usedAt - b.usedAt)
+      .toSorted((a, b) => share(b) - share(a));
+    if (first === undefined) return;
+    this.say("giveUp", first.id, first.givenUp[0]?.what ?? "unknown");
+    this.letGo(first, first.reason);
   }
 
   #takeFromOther({ app, arrivedAt }: ModelGet, shareAfterMs: number): boolean {
@@ -106,7 +124,7 @@ export class SharesModel extends FailureModel {
     if (!isIdle && spawn !== undefined && unplaced < max) {
       return { from, usedAt: spawn.sinceAt, take: () => void (spawn.isPlaced = false) };
     }
-    if (instance === undefined || (!isIdle && this.leaving >= max)) return undefined;
+    if (instance === undefined || (!isIdle && !this.#mayLeave())) return undefined;
     const isUnseen = this.sessionsOf(instance).some(this.isUnasked);
     const usedAt = isUnseen || instance.usedAt + 100 > this.now ? this.now : instance.usedAt;
     return { from, usedAt, take: () => this.#evict(instance) };

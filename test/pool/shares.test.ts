@@ -146,6 +146,19 @@ describe("an instance that lost its place while it was stuck", () => {
     expect(scene.tick()).toEqual(["give i0 up: GET /", "retire i0 evicted", "spawn s4 /hung"]);
   });
 
+  test("is ended before that where another has to leave and as many as max have", () => {
+    const scene = new Scene({ max: 1 }, { ...shared, abandonMs: 30_000 });
+    for (const [round, app] of ["/a", "/b", "/c"].entries()) {
+      scene.get(app);
+      expect(scene.spawned(round, 1, true)).toEqual([`grant g${round} i${round}`]);
+      scene.abandon(round, `GET ${app}`);
+      scene.now += 1000;
+    }
+    expect(scene.sums()).toEqual([1, 0, 0, 0, 1]);
+    expect(scene.get("/d")).toEqual(["give i1 up: GET /b", "retire i1 evicted", "spawn s3 /d"]);
+    expect(scene.sums()).toEqual([0, 0, 1, 1, 1]);
+  });
+
   test("goes as soon as it is done with that", () => {
     const scene = besideHung("closed");
     scene.get("/new");
