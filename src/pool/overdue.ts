@@ -117,7 +117,8 @@ export function giveUpFinishing<O>(state: State<O>, now: number): void {
     if (instance.standing !== "leaving" || instance.open > 0) continue;
     if (chosen === undefined || comesBefore(instance, chosen)) chosen = instance;
   }
-  if (chosen !== undefined) giveUp(state, chosen, chosen.overdue?.sessions[0]?.what, now);
+  if (chosen === undefined) return;
+  giveUp(state, chosen, "crowded", chosen.overdue?.sessions[0]?.what, now);
 }
 
 function comesBefore<O>(a: Instance<O>, b: Instance<O>): boolean {

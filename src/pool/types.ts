@@ -93,8 +93,11 @@ export type Refusal =
   | { readonly kind: "spawnFailed"; readonly failure: SpawnFailure }
   | { readonly kind: "cannotConnect"; readonly cause: string };
 
-/** Why a request has no time left: its client gave it up some time ago, or it has a limit. */
-export type Overrun = "abandoned" | "overdue";
+/**
+ * Why a request has no time left: its client gave it up some time ago, or it did and another
+ * instance has to leave the pool; or it has a limit.
+ */
+export type Overrun = "abandoned" | "crowded" | "overdue";
 
 /** Why an instance left the pool. */
 export type RetireReason =

@@ -9,6 +9,7 @@ import type { Log, LogFields } from "./log.ts";
 
 const overruns: Readonly<Record<Overrun, string>> = {
   abandoned: "its client gave it up",
+  crowded: "its client gave it up, and too many such wait outside the pool",
   overdue: "it took more than its time",
 };
 
