@@ -13,6 +13,7 @@
 
 import type { Application, Instance, Session } from "./application.ts";
 import { CLOSING_LIMIT_MS } from "./closing.ts";
+import { giveUp } from "./finishing.ts";
 import { HeapEntry } from "./heap.ts";
 import { leaveOff } from "./sessions.ts";
 import type { State } from "./state.ts";
@@ -107,63 +108,12 @@ export function giveUpOverdue<O>(state: State<O>, touched: Set<Application<O>>, 
   }
 }
 
-/**
- * Ends an instance out of the pool before its time that has abandoned requests alone: of the
- * application with most of them for its weight the one that was heard of longest ago.
- */
-export function giveUpFinishing<O>(state: State<O>, now: number): void {
-  let chosen: Instance<O> | undefined;
-  for (const instance of state.instances.values()) {
-    if (instance.standing !== "leaving" || instance.open > 0) continue;
-    if (chosen === undefined || comesBefore(instance, chosen)) chosen = instance;
-  }
-  if (chosen === undefined) return;
-  giveUp(state, chosen, "crowded", chosen.overdue?.sessions[0]?.what, now);
-}
-
-function comesBefore<O>(a: Instance<O>, b: Instance<O>): boolean {
-  const share = ({ application }: Instance<O>) => application.finishing / application.weight;
-  return share(a) > share(b) || (share(a) === share(b) && a.lastUsedMs < b.lastUsedMs);
-}
-
-/** Whether an instance whose place another was given has the time of an abandoned request. */
-export function hasTime<O>({ options }: State<O>, instance: Instance<O>): boolean {
-  const { standing, reason, closing, overdue } = instance;
-  if (standing !== "leaving" || reason !== "evicted" || closing === 0) return false;
-  return options.shareAfterMs !== undefined && overdue?.turn.heap !== undefined;
-}
-
-/** An instance out of the pool that still serves is one more or fewer. */
-export function countLeaving<O>(state: State<O>, instance: Instance<O>, change: 1 | -1): void {
-  const { standing, open, application } = instance;
-  if (standing !== "leaving") return;
-  state.leaving += change;
-  if (open > 0) return;
-  state.finishing += change;
-  application.finishing += change;
-}
-
 /** A session that is not kept has begun: its application may have a limit for it. */
 export function limitTime<O>(state: State<O>, session: Session<O>, now: number): void {
   const { requestMs = state.options.requestMs ?? 0 } = session.instance.application.settings;
   if (requestMs === 0) return;
   session.limit = new HeapEntry(session);
   state.timeLimits.set(session.limit, now + requestMs);
-}
-
-function giveUp<O>(
-  state: State<O>,
-  instance: Instance<O>,
-  overrun: Overrun,
-  what: string | undefined,
-  now: number,
-): void {
-  if (instance.overdue !== undefined) state.overdue.remove(instance.overdue.turn);
-  if (instance.isGivenUp || instance.standing === "dead") return;
-  instance.isGivenUp = true;
-  state.endProcess(instance.id, overrun, what);
-  if (instance.standing === "pooled") state.leave(instance, "leaving", "overdue", now);
-  else state.retireIfDone(instance);
 }
 
 function look<O>(state: State<O>, instance: Instance<O>, now: number): void {

@@ -16,9 +16,10 @@ import {
 } from "./application.ts";
 import { promise, promisedBy, promiseNothing } from "./closing.ts";
 import { newCounters } from "./counters.ts";
+import { countLeaving, hasTime } from "./finishing.ts";
 import { Heap, HeapEntry } from "./heap.ts";
 import { KeptSessions } from "./kept.ts";
-import { countLeaving, hasTime, limitTime } from "./overdue.ts";
+import { limitTime } from "./overdue.ts";
 import { List } from "./list.ts";
 import type {
   Effect,

@@ -13,7 +13,7 @@
  */
 
 import type { Instance } from "./application.ts";
-import { giveUpFinishing } from "./overdue.ts";
+import { giveUpFinishing } from "./finishing.ts";
 import type { State } from "./state.ts";
 
 /** The shortest time between two looks; little beside what a start takes. */
