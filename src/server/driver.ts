@@ -209,6 +209,7 @@ export class Driver {
     }
     this.configure(root, {});
     this.clear(root);
+    this.#spawner.forget(root);
   }
 
   /** Lets go of every instance and stops acting on whatever comes in later. */
@@ -331,9 +332,8 @@ export class Driver {
 
   #answer(pending: PendingGet): void {
     pending.answered = true;
-    if (this.#waiting.size > 0 && pending.waiter !== undefined) {
-      this.#waiting.delete(pending.waiter);
-    }
+    const { waiter } = pending;
+    if (this.#waiting.size > 0 && waiter !== undefined) this.#waiting.delete(waiter);
   }
 
   async #spawn(spawn: SpawnId, app: AppRequest): Promise<void> {

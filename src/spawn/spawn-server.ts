@@ -80,6 +80,9 @@ export class SpawnServer implements Spawner {
     this.#current?.channel.reload(root);
   }
 
+  /** Its conversation goes on: what it starts is not ours. */
+  forget(): void {}
+
   async close(hurry: AbortSignal): Promise<void> {
     this.#closing = true;
     const current = this.#current;

@@ -100,6 +100,8 @@ export interface Spawner {
   spawn(request: SpawnRequest): Promise<Instance>;
   /** Drops cached code of an application. */
   reload(root: ByteString): void;
+  /** There is no such application any more: ends what is being started of it, if it can. */
+  forget(root: ByteString): void;
   /**
    * Ends everything it started, in bounded time. `hurry` aborts the polite waits. Instances are
    * released by the caller before.

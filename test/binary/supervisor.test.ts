@@ -3,7 +3,7 @@
  * supervisor's channel and the wake socket in the test's hands.
  */
 import { describe, expect, test } from "bun:test";
-import { chownSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { receiveDescriptor } from "../../src/native/descriptors.ts";
@@ -235,6 +235,28 @@ test("retire: processes go, and more are made; unregister: they go, and who wait
   await until("the second is gone", () => !isRunning(second.pid));
   await worker.sendGet(root);
   expect((await worker.receive())[0]).toBe("BusyException");
+});
+
+test.each(["bun", "rack"])("unregister ends what is being started: %s", async (type) => {
+  const root = temporaryDirectory();
+  writeFileSync(join(root, "pid"), "");
+  chmodSync(join(root, "pid"), 0o666);
+  writeFileSync(
+    join(root, "server.ts"),
+    "await Bun.write('pid', `${process.pid}`); await new Promise(() => setInterval(() => {}, 1e3));",
+  );
+  writeFileSync(join(root, "config.ru"), "File.write('pid', Process.pid); sleep");
+  await using server = new Supervised();
+  const get = ["true", "nobody", "production", "smart", type];
+  await server.send("register", root, { get, options: {} });
+  expect(await server.supervisor.receive()).toEqual(["ok"]);
+  await server.supervisor.ask("admit");
+  const worker = await server.workers.connect();
+  await worker.sendGet(root);
+  const pid = await until("it starts", () => Number(readFileSync(join(root, "pid"))) || undefined);
+  expect(await server.supervisor.ask("unregister", root)).toEqual(["ok"]);
+  expect((await worker.receive())[0]).toBe("BusyException");
+  await until("it is gone", () => !isRunning(pid));
 });
 
 test("unregister starts nothing for those who wait, and has no ear for their words", async () => {

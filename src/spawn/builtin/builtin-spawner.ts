@@ -96,6 +96,8 @@ export class BuiltinSpawner implements Spawner {
   readonly #aside: FilesAside;
   readonly #strays = new Strays();
   readonly #leftOutputs = new LeftOutputs();
+  /** Of the starts that are under way. */
+  readonly #limits = new Map<TimeLimit, ByteString>();
   readonly #usual = new Map<ByteString, number>();
   readonly #allowances = new Map<ByteString, OutputAllowance>();
 
@@ -122,6 +124,7 @@ export class BuiltinSpawner implements Spawner {
   async spawn(request: SpawnRequest): Promise<Instance> {
     const progress: Progress = {};
     const limit = new TimeLimit(request.timeoutMs);
+    this.#limits.set(limit, request.root);
     let started: InstanceProcess | undefined;
     try {
       if (this.#shutdown.signal.aborted) throw new Error(shuttingDown);
@@ -140,6 +143,8 @@ export class BuiltinSpawner implements Spawner {
       const output = await started?.lastOutput();
       const cause = this.#shutdown.signal.aborted ? new Error(shuttingDown) : error;
       throw spawnError(request, { ...progress, ...(output && { output }) }, cause);
+    } finally {
+      this.#limits.delete(limit);
     }
   }
 
@@ -151,6 +156,12 @@ export class BuiltinSpawner implements Spawner {
 
   reload(root: ByteString): void {
     this.#preloaders.reload(root);
+  }
+
+  forget(root: ByteString): void {
+    for (const [limit, other] of this.#limits) {
+      if (other === root) limit.cut("its application has been removed");
+    }
   }
 
   async close(hurry: AbortSignal): Promise<void> {

@@ -5,11 +5,19 @@ import type { Progress } from "./start-plan.ts";
 /** The time a spawn has: it begins when this is made. */
 export class TimeLimit {
   readonly #limitMs: number;
-  readonly #endsMs: number;
+  #endsMs: number;
+  readonly #cut = Promise.withResolvers<never>();
 
   constructor(limitMs: number) {
     this.#limitMs = limitMs;
     this.#endsMs = performance.now() + limitMs;
+    this.#cut.promise.catch(() => {}); // Usually nobody waits when it is cut.
+  }
+
+  /** No time is left; `why` is what those who wait are told. */
+  cut(why: string): void {
+    this.#endsMs = performance.now();
+    this.#cut.reject(new Error(why));
   }
 
   get remainingMs(): number {
@@ -22,7 +30,7 @@ export class TimeLimit {
     const error = new Error(`it was not ready within ${this.#limitMs} ms`);
     const timer = setTimeout(() => late.reject(error), this.remainingMs);
     try {
-      return await Promise.race([value, late.promise]);
+      return await Promise.race([value, late.promise, this.#cut.promise]);
     } finally {
       clearTimeout(timer);
     }
