@@ -243,7 +243,7 @@ test.each(["bun", "rack"])("unregister ends what is being started: %s", async (t
   chmodSync(join(root, "pid"), 0o666);
   writeFileSync(
     join(root, "server.ts"),
-    "await Bun.write('pid', `${process.pid}`); await new Promise(() => setInterval(() => {}, 1e3));",
+    "await Bun.write('pid', `${process.pid}`); await new Promise(() => setInterval(Date, 1e3));",
   );
   writeFileSync(join(root, "config.ru"), "File.write('pid', Process.pid); sleep");
   await using server = new Supervised();
