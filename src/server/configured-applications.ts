@@ -9,7 +9,7 @@ import { fromText, type ByteString } from "../wire/bytes.ts";
 import { ConfigureError, type InstanceOptions } from "../wire/configure.ts";
 
 /** What may be configured at once: more than anybody has seen, and little enough to keep. */
-export const maxApplications = 10_000;
+const maxApplications = 10_000;
 const maxBytes = 16 * 1024 * 1024;
 
 /** One application: how its instances are made. */

@@ -18,7 +18,7 @@ export interface UserDatabase {
   byId(uid: number): User | undefined;
 }
 
-export const systemUsers: UserDatabase = {
+const systemUsers: UserDatabase = {
   get isRoot() {
     return process.geteuid?.() === 0;
   },
