@@ -31,8 +31,6 @@ export interface AnswerHead {
   readonly lines: string;
   /** Of what comes from the instance. */
   readonly framing: AnswerFraming;
-  /** Whether the lines hold a Content-Length. */
-  readonly hasLength: boolean;
   readonly hasDate: boolean;
   /** The protocols that a 101 changes to; empty: none. */
   readonly upgrade: string;
@@ -98,17 +96,15 @@ class AnswerReader {
     const kept = this.#readLines(text);
     const status = this.#status ?? (this.#hasLocation ? 302 : 200);
     const framing = this.#framing(status, isHead);
-    // 205 has a body of no bytes (RFC 9110, 15.3.6), whatever the application sends.
-    const mayHaveLength = status !== 205 && (framing.kind === "length" || isHead || status === 304);
-    const hasLength = mayHaveLength && this.#lengthLine !== "";
+    // 1xx and 204 may have none (RFC 9110, 8.6), and 205 a body of no bytes (15.3.6).
+    const isWithout = status < 200 || status === 204 || status === 205;
     let lines = this.#connection === "" ? kept : withoutNamed(kept, this.#connection);
-    if (this.#lengthLine !== "" && !hasLength) lines = lines.replace(this.#lengthLine, "");
+    if (this.#lengthLine !== "" && isWithout) lines = withoutLine(lines, this.#lengthLine);
     return {
       status,
       reason: this.#reason ?? reasonOf(status),
       lines,
       framing,
-      hasLength,
       hasDate: this.#hasDate,
       upgrade: this.#upgrade,
     };
@@ -224,6 +220,11 @@ class AnswerReader {
     if (coding !== undefined) return inChunks;
     return length === undefined ? untilEnd : { kind: "length", bytes: Number(length) };
   }
+}
+
+/** Without the line: not where another one ends like it. */
+function withoutLine(lines: string, line: string): string {
+  return `\r\n${lines}`.replace(`\r\n${line}`, "\r\n").slice(2);
 }
 
 /** Without the lines of headers that Connection names; the length is not its to take away. */

@@ -32,6 +32,10 @@ const cases: readonly [text: string, head: string][] = [
   ],
   ["Status: 200\r\nTransfer-Encoding: chunked\r\nA: 1\r\n\r\n", "200 Registered|A: 1|chunked"],
   ["Status: 204\r\nContent-Length: 3\r\n\r\n", "204 Registered|none"],
+  [
+    "X-Content-Length: 3\r\nB: 2\r\nContent-Length: 3\r\nStatus: 205\r\n\r\n",
+    "205 Registered|X-Content-Length: 3|B: 2|length 3",
+  ],
   ["Status: 304\r\nContent-Length: 3\r\n\r\n", "304 Registered|Content-Length: 3|none"],
   [
     "A: 1\r\nConnection: close, X-Hop\r\nx-hop: 1\r\nKeep-Alive: 5\r\nB: 2\r\n\r\n",
@@ -51,6 +55,10 @@ for (const [text, head] of cases) {
 }
 
 test("HEAD has no body, and says how long it would be", () => {
+  for (const status of [103, 204]) {
+    const text = `Status: ${status}\r\nContent-Length: 3\r\n\r\n`;
+    expect(read(text, true)).toBe(`${status} Registered|none`);
+  }
   expect(read("Content-Length: 3\r\n\r\n", true)).toBe("200 Registered|Content-Length: 3|none");
 });
 
