@@ -228,3 +228,15 @@ test("a request has so long, and no longer; a visitor who is slow does not use i
   ]);
   expect(slow.answered).toStartWith("HTTP/1.1 200 OK\r\n");
 });
+
+test("the time to wait for an instance begins when one is asked for, after the body has come", async () => {
+  const limits = { ...configOf().limits, queueMs: 200 };
+  const site = gateway({ limits });
+  const { answered } = await exchange(site.port, [
+    "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhe",
+    { waitMs: 600 },
+    "llo",
+  ]);
+  expect(answered).toStartWith("HTTP/1.1 200 OK\r\n");
+  expect(site.done[0]?.queueMs).toBeLessThan(200);
+});

@@ -64,13 +64,12 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
   readonly #site: Site;
   readonly #asker: Asker;
   readonly #asked: Asked;
-  readonly #beganMs = performance.now();
-  /** Until when it waits for a pool server. */
-  readonly #deadlineMs: number;
+  /** Since when it waits for a session. */
+  #beganMs = 0;
   #stream: SessionStream | undefined;
   #sender: RequestSender | undefined;
   #reader: AnswerReader | undefined;
-  #state: "waiting" | "asking" | "answering" | "switched" | "over" = "waiting";
+  #state: "prepared" | "waiting" | "asking" | "answering" | "switched" | "over" = "prepared";
   /** Whether an instance has failed it on a fresh session. */
   #hasFailed = false;
   #isPaused = false;
@@ -90,12 +89,12 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
     this.#asker = asker;
     this.#asked = asked;
     this.maxWaiting = site.maxWaitingOf(asked.app);
-    this.#deadlineMs = this.#beganMs + (site.config.limits.queueMs || defaultWaitMs);
   }
 
   /** How long it has waited for a session, in milliseconds. */
   get waitedMs(): number {
-    return this.#state === "waiting" ? performance.now() - this.#beganMs : this.#waitedMs;
+    const nowMs = this.#state === "waiting" ? performance.now() - this.#beganMs : 0;
+    return this.#waitedMs + nowMs;
   }
 
   /** The instance's process; 0: none. */
@@ -103,16 +102,18 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
     return this.#pid;
   }
 
+  /** Asks for a session, now that all there has to be for the request is there. */
   begin(): void {
-    const leftMs = this.#deadlineMs - performance.now();
-    this.#site.link.take(this.#asked.app, this, Math.max(1, leftMs));
+    this.#state = "waiting";
+    this.#beganMs = performance.now();
+    this.#site.link.take(this.#asked.app, this, this.#limitMs);
   }
 
   /** For the line: here is a session. */
   serve(stream: SessionStream): void {
     const now = performance.now();
+    this.#waitedMs = this.waitedMs;
     this.#state = "asking";
-    this.#waitedMs = now - this.#beganMs;
     this.#servedMs = now;
     this.#tickedMs = now;
     this.#pid = stream.session.pid;
@@ -134,7 +135,8 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
     if (this.#state === "over") return;
     // The pool server has gone, and no instance has seen the request: the next server may have it.
     const isLost = error instanceof ServerGoneError && !this.#site.link.isClosed;
-    if (isLost && performance.now() < this.#deadlineMs) return this.begin();
+    const leftMs = this.#beganMs + this.#limitMs - performance.now();
+    if (isLost && leftMs > 0) return this.#site.link.take(this.#asked.app, this, leftMs);
     this.#state = "over";
     this.#asker.failed(error);
   }
@@ -270,6 +272,11 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
     }
   }
 
+  /** How long it waits for a session, or for a pool server. */
+  get #limitMs(): number {
+    return this.#site.config.limits.queueMs || defaultWaitMs;
+  }
+
   get #what(): string {
     return `request to instance ${this.#pid}`;
   }
@@ -286,7 +293,6 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
     // On a session that was kept, it has been no instance's fault yet.
     if (!this.needsFresh) this.#hasFailed = true;
     this.needsFresh = true;
-    this.#state = "waiting";
     this.begin();
   }
 
