@@ -26,6 +26,8 @@ export class Upload {
   #skipped = 0;
   #isWhole = false;
   #bytes = 0;
+  /** Of one that is passed on: bytes that are sent. */
+  #sentBytes = 0;
 
   constructor(options: UploadOptions) {
     this.#options = options;
@@ -43,7 +45,7 @@ export class Upload {
 
   /** Whether the visitor should wait until some of it is passed on. */
   get isFull(): boolean {
-    return !this.isBuffered && this.#waitingBytes() >= requestMemoryBytes;
+    return !this.isBuffered && this.#bytes - this.#sentBytes >= requestMemoryBytes;
   }
 
   /** @returns whether it is no more than it may be. @throws SpoolError. */
@@ -71,6 +73,7 @@ export class Upload {
   skip(bytes: number): void {
     if (this.#spool !== undefined) return this.#spool.skip(bytes);
     this.#skipped += bytes;
+    this.#sentBytes += bytes;
     const [first] = this.#pieces;
     if (this.isBuffered || first === undefined || this.#skipped < first.length) return;
     this.#pieces.shift();
@@ -94,10 +97,6 @@ export class Upload {
     this.#spool?.close();
     this.#spool = undefined;
     this.#pieces = [];
-  }
-
-  #waitingBytes(): number {
-    return this.#pieces.reduce((sum, { length }) => sum + length, 0) - this.#skipped;
   }
 
   /** A first piece stays as it came, if it is a small one. */
