@@ -117,6 +117,8 @@ export class Gateway {
   behave: Behave = () => undefined;
   /** If it is set, no request gets a session: this is why. */
   refusal: unknown;
+  /** Until it is settled, nobody gets a session. */
+  held: Promise<void> = Promise.resolve();
   readonly #visitors: Visitors;
   readonly #secure: boolean;
   readonly #waiting = new Set<Waiter>();
@@ -180,6 +182,7 @@ export class Gateway {
       return (await this.behave({ app: to.name, ...reached }, gone)) ?? new Response("reached");
     });
     await putOnEventLoop(theirs, { data: instance, socket: StandIn.handlers, allowHalfOpen: true });
+    await this.held;
     if (this.#waiting.delete(waiter)) waiter.serve(stream);
     else stream.close();
   }

@@ -17,6 +17,7 @@ import {
 import { certificateOf, makeCertificate } from "../helpers/certificates.ts";
 import { until } from "../helpers/condition.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
+import { RawVisitor } from "./proxied.ts";
 import { exchange } from "./raw-exchange.ts";
 import { app, configOf, gateways } from "./support.ts";
 
@@ -239,4 +240,20 @@ test("the time to wait for an instance begins when one is asked for, after the b
   ]);
   expect(answered).toStartWith("HTTP/1.1 200 OK\r\n");
   expect(site.done[0]?.queueMs).toBeLessThan(200);
+});
+
+test("an upload that is passed on as it comes goes on once there is an instance for it", async () => {
+  const limits = { ...configOf().limits, maxBodyBytes: 0 };
+  const site = gateway({ limits, apps: [app("main", { bufferRequests: false })] });
+  const { promise, resolve } = Promise.withResolvers<void>();
+  site.held = promise;
+  const visitor = await RawVisitor.connect(site.port);
+  const head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n";
+  // As much as may wait, and no more than the kernel takes at once: nothing else has it go on.
+  await visitor.sendAll([Buffer.from(head), new Uint8Array(70_000)]);
+  await Bun.sleep(50);
+  resolve();
+  await visitor.sendAll([new Uint8Array(2_930_000)]);
+  await visitor.has("reached");
+  visitor.leave();
 });

@@ -128,6 +128,8 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
     this.#reader = new AnswerReader(this, this.#asker.method === "HEAD");
     stream.begin(this);
     this.#send();
+    // A visitor who has sent as much as may wait here was told to wait.
+    this.#asker.instanceTakes();
   }
 
   /** For the line: there is none. */
@@ -149,8 +151,8 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
       if (cause instanceof ProtocolError) return this.#broken(cause, true);
       return this.#giveUpWith(cause);
     }
-    this.#asker.flush();
     if (this.#isWhole) return this.#asker.answered();
+    this.#asker.flush();
     if (!this.#asker.isFull || this.#isPaused) return;
     this.#isPaused = true;
     this.#stream?.pause();
@@ -172,7 +174,6 @@ export class Asking implements Waiter, StreamUser, AnswerSink {
       if (!(cause instanceof ProtocolError)) throw cause;
       return this.#broken(cause, this.#reader?.hasBegun === true);
     }
-    this.#asker.flush();
     this.#asker.answered();
   }
 
