@@ -38,6 +38,13 @@ test("from a peer that is not trusted, nothing is believed and nothing passed on
     "Client-IP": "203.0.113.9",
     "X-Sendfile-Type": "X-Accel-Redirect",
     "X-Accel-Mapping": "/=/",
+    "X-Forwarded-Protocol": "https",
+    "X-Url-Scheme": "https",
+    "Forwarded-For": "203.0.113.9",
+    "X-Forwarded": "for=203.0.113.9",
+    "X-Cluster-Client-IP": "203.0.113.9",
+    "CF-Connecting-IP": "203.0.113.9",
+    "Fastly-Client-IP": "203.0.113.9",
   });
   expect({ remoteAddress, scheme }).toEqual({ remoteAddress: "127.0.0.1", scheme: "http" });
   expect(host).toStartWith("127.0.0.1:");
@@ -50,6 +57,9 @@ test("from a peer that is not trusted, nothing is believed and nothing passed on
   expect(id).toMatch(/^[0-9a-f-]{36}$/);
   const dropped = ["forwarded", "x-forwarded-port", "x-real-ip", "client-ip", "x-sendfile-type"];
   for (const name of [...dropped, "x-accel-mapping"]) expect(headers[name]).toBeUndefined();
+  for (const value of ["https", "203.0.113.9", "for=203.0.113.9"]) {
+    expect(Object.values(headers)).not.toContain(value);
+  }
 });
 
 test("a trusted proxy is believed", async () => {

@@ -14,7 +14,7 @@ test("one that is passed on is full at its bound, in however many pieces, until 
     for (; !upload.isFull; pieces += 1) upload.add(piece);
     expect(pieces).toBe(Math.ceil(requestMemoryBytes / pieceBytes));
     for (let sent = 0; sent < pieceBytes; sent += 1) upload.skip(1);
-    expect(upload.isFull).toBe(false);
+    expect<boolean>(upload.isFull).toBe(false);
     while (upload.peek().length > 0) upload.skip(upload.peek().length);
     upload.end();
     expect(upload.isSent).toBe(true);

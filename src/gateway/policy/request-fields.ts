@@ -14,12 +14,16 @@ import { hasVariable, variableName } from "../../wire/cgi.ts";
  */
 const proxyNames = [
   "forwarded",
+  "forwarded-for",
+  "x-forwarded",
   "x-forwarded-port",
+  "x-forwarded-protocol",
   "x-forwarded-ssl",
   "x-forwarded-scheme",
   "x-forwarded-server",
   "x-forwarded-prefix",
   "front-end-https",
+  "x-url-scheme",
   "x-original-url",
   "x-rewrite-url",
   "x-sendfile-type",
@@ -50,7 +54,12 @@ const connectionNames = [
 ];
 
 /** Other names for the visitor's address: as a trusted proxy has set them, or not at all. */
-const addressNames = new Set(["x-real-ip", "client-ip", "x-client-ip", "true-client-ip"]);
+const addressNames = new Set(
+  (
+    "x-real-ip client-ip x-client-ip true-client-ip x-cluster-client-ip cf-connecting-ip " +
+    "fastly-client-ip"
+  ).split(" "),
+);
 
 const dropped = new Set([...proxyNames, ...ownNames, ...connectionNames]);
 
