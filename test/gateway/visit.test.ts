@@ -248,12 +248,28 @@ test("an upload that is passed on as it comes goes on once there is an instance 
   const { promise, resolve } = Promise.withResolvers<void>();
   site.held = promise;
   const visitor = await RawVisitor.connect(site.port);
-  const head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n";
+  const large = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n";
   // As much as may wait, and no more than the kernel takes at once: nothing else has it go on.
-  await visitor.sendAll([Buffer.from(head), new Uint8Array(70_000)]);
+  await visitor.sendAll([Buffer.from(large), new Uint8Array(70_000)]);
   await Bun.sleep(50);
   resolve();
   await visitor.sendAll([new Uint8Array(2_930_000)]);
   await visitor.has("reached");
   visitor.leave();
+});
+
+test("over TLS who does not end his handshake is closed like anybody who is idle", async () => {
+  const certificates = directory();
+  makeCertificate(certificates, "localhost");
+  const tls = {
+    certificates: [certificateOf(certificates, "localhost")],
+    redirectPort: undefined,
+    strictTransport: undefined,
+  };
+  const site = gateway({ limits: { ...configOf().limits, idleMs: 200 } }, { tls });
+  for (const greeting of [[], [0x16, 3, 1, 2, 0, 1, 0]]) {
+    const socket = connect(site.port, "127.0.0.1").resume();
+    socket.write(Buffer.from(greeting));
+    await new Promise((resolve) => socket.once("close", resolve));
+  }
 });

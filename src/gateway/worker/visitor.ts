@@ -38,7 +38,6 @@ const maxZeros = 6;
 
 const processing = Buffer.from("HTTP/1.1 102 Processing\r\n\r\n");
 const zero = Buffer.from("0");
-const nobody = Buffer.alloc(0);
 
 export class Visitor implements OutgoingSocket {
   readonly connection: Connection;
@@ -375,7 +374,8 @@ export class Visitor implements OutgoingSocket {
   #close(): void {
     if (this.#state === "closed") return;
     this.#resume();
-    this.#socket.end(nobody);
+    // Without an argument: with one, a socket of Bun's waits for a handshake that is not over.
+    this.#socket.end();
     this.gone();
   }
 

@@ -38,6 +38,8 @@ export class Visitors {
     drain: (socket: Socket<Visitor>) => socket.data?.drained(),
     end: (socket: Socket<Visitor>) => socket.data?.ended(),
     close: (socket: Socket<Visitor>) => socket.data?.gone(),
+    // With it `open` comes before the handshake: who does not end that is counted, too.
+    handshake: () => {},
     // A reset, or a handshake that failed; close follows.
     error: () => {},
   });
