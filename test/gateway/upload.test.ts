@@ -1,4 +1,4 @@
-/** A request's body that is passed on as it comes: how much of it may wait. */
+/** How much of requests' bodies may wait in memory. */
 import { expect, test } from "bun:test";
 
 import { SpoolAccount } from "../../src/gateway/bodies/spool-ledger.ts";
@@ -19,4 +19,19 @@ test("one that is passed on is full at its bound, in however many pieces, until 
     upload.end();
     expect(upload.isSent).toBe(true);
   }
+});
+
+test("what is kept of a buffered one counts, once, until it is closed", () => {
+  const account = new SpoolAccount(16_000, 0);
+  const uploads = [1, 2].map(
+    () => new Upload({ maxBytes: 0, isBuffered: true, spool: { account } }),
+  );
+  const [first, second] = uploads;
+  first?.add(new Uint8Array(6_000));
+  expect(account.memoryBytes).toBe(6_000);
+  expect(() => second?.add(new Uint8Array(12_000))).toThrow("the worker's spools are reached");
+  first?.add(new Uint8Array(1_000));
+  expect(account.memoryBytes).toBeLessThanOrEqual(16_000);
+  for (const upload of uploads) upload.close();
+  expect(account.memoryBytes).toBe(0);
 });

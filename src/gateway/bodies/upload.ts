@@ -28,6 +28,8 @@ export class Upload {
   #bytes = 0;
   /** Of one that is passed on: bytes that are sent. */
   #sentBytes = 0;
+  /** Of a piece that is kept as it came: bytes of the worker's memory for bodies. */
+  #keptBytes = 0;
 
   constructor(options: UploadOptions) {
     this.#options = options;
@@ -53,7 +55,7 @@ export class Upload {
     const { maxBytes } = this.#options;
     this.#bytes += bytes.length;
     if (maxBytes > 0 && this.#bytes > maxBytes) return false;
-    if (!this.isBuffered || this.#fits(bytes)) this.#pieces.push(bytes);
+    if (!this.isBuffered || this.#keeps(bytes)) this.#pieces.push(bytes);
     else this.#store(bytes);
     return true;
   }
@@ -97,11 +99,21 @@ export class Upload {
     this.#spool?.close();
     this.#spool = undefined;
     this.#pieces = [];
+    this.#keep(0);
   }
 
-  /** A first piece stays as it came, if it is a small one. */
-  #fits({ length }: Uint8Array): boolean {
-    return this.#spool === undefined && this.#pieces.length === 0 && length <= requestMemoryBytes;
+  /** A first piece stays as it came, if it is a small one. @returns whether it does. */
+  #keeps({ length }: Uint8Array): boolean {
+    const isFirst = this.#spool === undefined && this.#pieces.length === 0;
+    const { account } = this.#options.spool;
+    if (!isFirst || length > requestMemoryBytes || !account.memoryFits(length)) return false;
+    this.#keep(length);
+    return true;
+  }
+
+  #keep(bytes: number): void {
+    this.#options.spool.account.addMemory(bytes - this.#keptBytes);
+    this.#keptBytes = bytes;
   }
 
   #store(bytes: Uint8Array): void {
@@ -112,6 +124,7 @@ export class Upload {
         memoryBytes: requestMemoryBytes,
         maxBytes: Number.POSITIVE_INFINITY,
       });
+      this.#keep(0);
       for (const piece of this.#pieces.splice(0)) this.#spool.append(piece);
     }
     this.#spool.append(bytes);
