@@ -49,6 +49,7 @@ export function settleAll<O>(state: State<O>, touched: Set<Application<O>>, now:
   for (const application of touched) cover(state, application, now);
   allotPlaces(state, now);
   const shared = takeShares(state, now);
+  if (shared.size > 0) doPendingRestarts(state, shared, now);
   for (const application of shared) serve(state, application, now);
   for (const application of shared) cover(state, application, now);
   if (shared.size > 0) allotPlaces(state, now);

@@ -43,17 +43,20 @@ export class History {
   readonly #connected = new Set<number>();
   /** How many of the instances say when they are done. */
   readonly #reportPercent: number;
+  /** Requests hang, their clients leave: much is abandoned, and outside the pool. */
+  readonly #hangs: boolean;
   /** What happened, for the report of a failure. */
   readonly lines: string[] = [];
   #pid = 0;
 
   constructor(seed: number) {
     this.#random = randomFrom(seed);
+    this.#hangs = this.#random(6) === 0;
     const options: PoolOptions = {
       maxWaitMs: this.#pick([0, 0, 60]),
       maxQueue: this.#pick([0, 0, 3]),
-      abandonMs: this.#pick([0, 40, 300]),
-      ...(this.#random(2) === 0 ? {} : { shareAfterMs: this.#pick([20, 100]) }),
+      abandonMs: this.#hangs ? 9_000 : this.#pick([0, 40, 300]),
+      ...(this.#random(2) === 0 && !this.#hangs ? {} : { shareAfterMs: this.#pick([20, 100]) }),
       requestMs: this.#pick([0, 0, 0, 100]),
       spawnsAtOnce: this.#pick([1, 2, 4, 5]),
       slowSpawnMs: this.#pick([Infinity, 15, 200]),
@@ -64,14 +67,14 @@ export class History {
       ]),
     };
     const limits: PoolLimits = {
-      max: this.#pick([1, 2, 3, 5]),
+      max: this.#hangs ? 2 : this.#pick([1, 2, 3, 5]),
       maxPerApp: this.#pick([0, 0, 1, 2]),
       maxIdleMs: this.#pick([0, 50, 200, 120_000]),
       useGlobalQueue: this.#pick([false, true]),
     };
-    this.#applications = this.#pick([1, 2, 3, 4]);
+    this.#applications = this.#hangs ? 4 : this.#pick([1, 2, 3, 4]);
     this.#keptPercent = this.#pick([0, 50, 90]);
-    this.#reportPercent = this.#pick([0, 50, 100]);
+    this.#reportPercent = this.#hangs ? 100 : this.#pick([0, 50, 100]);
     this.#pool = new Pool<string>(options, limits);
     this.#model = new Model(options, limits);
     this.lines.push(`options ${JSON.stringify(options)}`, `limits ${JSON.stringify(limits)}`);
@@ -80,6 +83,7 @@ export class History {
   /** One random event, and the comparison. */
   step(): void {
     this.#model.now += this.#pick([0, 0, 1, 3, 10, 30]);
+    if (this.#hangs) this.#model.now += this.#random(60);
     if (this.#random(60) === 0) this.#model.now += this.#pick([100, 1000, 70_000, 130_000]);
     const choice = this.#random(100);
     const session = this.#pick([...this.#sessions.keys()]);
@@ -88,7 +92,7 @@ export class History {
     );
     if (choice < 30) this.#get();
     else if (choice < 42) this.#close(session);
-    else if (choice < 49) this.#done();
+    else if (choice < 49 && (!this.#hangs || choice < 43)) this.#done();
     else if (choice < 50) this.#long(session);
     else if (choice < 54) this.#answerRecall();
     else if (choice < 68) this.#spawned(spawn);
@@ -161,13 +165,13 @@ export class History {
       this.#compare(`sessionUnused ${waiter}`, given, () => this.#model.sessionUnused(waiter));
       return;
     }
-    if (this.#random(4) === 0) return this.#abandon(waiter, session);
+    if (this.#hangs || this.#random(4) === 0) return this.#abandon(waiter, session);
     const effects = this.#pool.sessionClosed(session, this.#model.now);
     this.#compare(`sessionClosed ${waiter}`, effects, () => this.#model.sessionClosed(waiter));
   }
 
   #abandon(waiter: number, session: SessionId): void {
-    const isLate = this.#random(3) === 0;
+    const isLate = !this.#hangs && this.#random(3) === 0;
     const what = `request ${waiter}`;
     const effects = this.#pool.sessionAbandoned(session, what, isLate, this.#model.now);
     this.#compare(`sessionAbandoned ${waiter}${isLate ? " late" : ""}`, effects, () => {

@@ -26,14 +26,14 @@ export class RulesModel extends SharesModel {
       if (instance.standing !== "pooled" && !this.isStillThere(instance))
         this.letGo(instance, instance.reason);
     }
-    for (const app of this.pendingRestarts) if (this.#restartFits(app)) this.#restart(app);
+    this.#doPendingRestarts();
     // While something of an application is being spawned, its free instances are for its own gets.
     for (const get of byArrival(this.waiting)) {
       const free = best(this.pooled(get.app).filter(isFree));
       if (this.spawnsOf(get.app).length > 0 && free !== undefined) this.grant(get, free);
     }
     do this.#serveAll();
-    while (this.takeShares());
+    while (this.takeShares() && this.#doPendingRestarts());
     while (byArrival(this.waiting).some((get) => this.#share(get))) {
       // One after the other.
     }
@@ -228,6 +228,11 @@ export class RulesModel extends SharesModel {
     this.forgive(app);
     if (this.#restartFits(app)) this.#restart(app);
     else if (!this.pendingRestarts.includes(app)) this.pendingRestarts.push(app);
+  }
+
+  #doPendingRestarts(): true {
+    for (const app of this.pendingRestarts) if (this.#restartFits(app)) this.#restart(app);
+    return true;
   }
 
   #restartFits(app: App): boolean {

@@ -176,6 +176,7 @@ export class Model extends RulesModel {
     const get = this.grantedGet(id);
     const instance = this.endSession(id);
     if (instance.reportsDone) instance.undone--;
+    this.use(instance);
     if (instance.standing === "pooled") {
       this.noteEarlyEnd(instance, "could not be connected to", `: ${cause}`);
       instance.standing = "leaving";

@@ -166,6 +166,22 @@ describe("an instance that lost its place while it was stuck", () => {
     expect(scene.sums()).toEqual([1, 0, 1, 1, 0]);
   });
 
+  test("lets a restart begin that waited for fewer of them to be busy", () => {
+    const scene = new Scene({ max: 2, useGlobalQueue: true }, { ...shared, abandonMs: 30_000 });
+    for (const app of ["/x", "/b"]) scene.get(app);
+    for (const spawn of [0, 1]) scene.spawned(spawn, 1, true);
+    scene.now = 1000;
+    expect(scene.get("/y")).toEqual(["spawn s2 /y"]);
+    scene.spawnFailed(2);
+    scene.now = 1500;
+    scene.get("/b");
+    scene.spawned(3, 1, true);
+    scene.abandon(1);
+    expect(scene.get("/b", { restart: true })).toEqual([]);
+    scene.now = 2500;
+    expect(scene.get("/z")).toContain("reload /b");
+  });
+
   test("keeps nobody's restart waiting", () => {
     const scene = besideHung("closed");
     scene.get("/new");
