@@ -72,10 +72,10 @@ export function parseAnswerHead(
 ): AnswerHead {
   if (illegal.test(text)) throw unclear("its head holds a control character");
   const lines = bareLineFeed.test(text) ? text.replace(/\r?\n/g, "\r\n") : text;
-  return new AnswerReader(names).read(lines, reasonOf, isHead);
+  return new HeadReader(names).read(lines, reasonOf, isHead);
 }
 
-class AnswerReader {
+class HeadReader {
   readonly #names: FieldNames;
   #status: number | undefined;
   #reason: string | undefined;

@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 
 import { SpoolError } from "../../src/gateway/bodies/spool.ts";
-import { BadRequestError, BodyTooLargeError } from "../../src/gateway/policy/proxy-errors.ts";
+import { BodyTooLargeError } from "../../src/gateway/policy/proxy-errors.ts";
 import {
   AnswerTimeoutError,
   BusyError,
@@ -34,7 +34,6 @@ const failures: [error: Error, status: number, level: string, retryAfter?: strin
   [new ServerGoneError("secret"), 503, "1", "1"],
   [new PoolError("secret"), 503, "1", "1"],
   [new AnswerTimeoutError("secret"), 504, "0"],
-  [new BadRequestError("secret"), 400, "2"],
   [new BodyTooLargeError("secret"), 413, "2"],
   [new SpoolError("space", "secret"), 503, "1", "5"],
   [new TypeError("secret"), 500, "error"],

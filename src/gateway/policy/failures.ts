@@ -8,7 +8,7 @@ import {
   SpawnError,
 } from "../../parent/errors.ts";
 import { SpoolError } from "../bodies/spool.ts";
-import { BadRequestError, BodyTooLargeError, VisitorGoneError } from "./proxy-errors.ts";
+import { BodyTooLargeError, VisitorGoneError } from "./proxy-errors.ts";
 
 export interface Failure {
   readonly status: number;
@@ -46,9 +46,6 @@ export function failureOf(error: unknown): Failure {
     return { status: 503, reason, retryAfterSeconds: busySeconds };
   }
   if (error instanceof VisitorGoneError) return visitorGone;
-  if (error instanceof BadRequestError) {
-    return { status: 400, reason: "the request cannot be passed on" };
-  }
   if (error instanceof BodyTooLargeError) return bodyTooLarge;
   if (error instanceof AnswerTimeoutError) {
     return { status: 504, reason: "the application did not answer in time" };

@@ -3,11 +3,6 @@
  * parents. All of them are what a visitor is answered with, never thrown inside an answer's body.
  */
 
-/** The request cannot be passed on as it is: 400. */
-export class BadRequestError extends Error {
-  override readonly name = "BadRequestError";
-}
-
 /** The visitor left before the request was whole: nobody reads an answer. */
 export class VisitorGoneError extends Error {
   override readonly name = "VisitorGoneError";

@@ -27,7 +27,7 @@ const full = Buffer.from(
 export class Visitors {
   readonly #site: Site;
   readonly #max: number;
-  /** Those that were busy last are last. */
+  /** In the order in which they came. */
   readonly #all = new Set<Visitor>();
   readonly #listeners: SocketListener<Visitor>[] = [];
   #clock: ReturnType<typeof setInterval> | undefined;
