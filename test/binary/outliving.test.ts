@@ -6,12 +6,13 @@ import { describe, expect, test } from "bun:test";
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { signals } from "../../src/native/process.ts";
 import { builtin, request, sendRequest, writeFiles } from "../helpers/builtin-apps.ts";
 import { until, within } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { languages } from "../helpers/languages.ts";
 import { ServerUnderTest, withEndingServer } from "../helpers/pool-server.ts";
-import { isRunning, markedProcesses, pidOf } from "../helpers/processes.ts";
+import { handles, isRunning, markedProcesses, pidOf } from "../helpers/processes.ts";
 import { readToEnd, type RawSession } from "../helpers/raw-client.ts";
 
 countDescriptors();
@@ -108,7 +109,10 @@ test("SIGTERM to who sees to the instances ends them at once", async () => {
     await until("it is stuck", () => server.output().includes("] child "));
     await end(server);
     const left = () => markedProcesses(server.mark);
-    process.kill(pidOf(left().find(({ command }) => command.includes("undertaker"))), "SIGTERM");
+    const undertaker = pidOf(left().find(({ command }) => command.includes("undertaker")));
+    // Before its first lines the signal would have its default effect.
+    await until("it listens to signals", () => handles(undertaker, signals.SIGTERM));
+    process.kill(undertaker, "SIGTERM");
     // Left alone, it and its child have 15 s.
     await until("nothing is left", () => left().length === 0, left);
   });

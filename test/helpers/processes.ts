@@ -56,6 +56,13 @@ export function isRunning(pid: number): boolean {
   return facts !== undefined && facts.state !== "Z" && facts.state !== "X";
 }
 
+/** Whether a process has a handler for a signal (proc(5) status, SigCgt). */
+export function handles(pid: number, signal: number): boolean {
+  const status = readFileSync(`/proc/${pid}/status`, "latin1");
+  const caught = BigInt(`0x${/^SigCgt:\s*(\w+)/m.exec(status)?.[1] ?? "0"}`);
+  return ((caught >> BigInt(signal - 1)) & 1n) === 1n;
+}
+
 /**
  * How many threads a process has, a zombie's last one included. While there are others its
  * descriptors are open, a listener among them, though its first thread be dead.

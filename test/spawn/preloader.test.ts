@@ -169,10 +169,9 @@ for (const [how, cause] of impossible) {
     const before = openDescriptors(process.pid).size;
     const instance = await fork(preloader);
     expect((await within("its offence", preloader.misbehaved)).message).toContain(cause);
-    await until("it is killed", () => !isRunning(preloader.pid));
-    await within("the instance to go", instance.end(5_000));
-    // What it has named and not ended itself goes with the last of what it has forked.
     await within("its end", preloader.end());
+    expect(isRunning(preloader.pid)).toBe(false);
+    await within("the instance to go", instance.end(5_000));
     // Of the preloader's three at most, and nothing for what it named.
     expect(openDescriptors(process.pid).size).toBeLessThanOrEqual(before);
   });

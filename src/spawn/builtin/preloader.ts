@@ -34,6 +34,9 @@ import { ForkedProcess, type ChildProcess } from "./running-process.ts";
 /** It leaves at once when its descriptor 4 ends; one that does not is killed after this long. */
 const endMs = 1_000;
 
+/** How often it is looked whether anything of its own is left while its instances live. */
+const lookEveryMs = 500;
+
 /** A fork that has been ordered. */
 interface PendingFork {
   readonly resolve: (forked: ForkedProcess) => void;
@@ -266,11 +269,12 @@ export class Preloader {
     }
     const { times, shutdown, hurry } = this.#urgency;
     const { group } = this.#process;
-    if (await group?.isThere()) {
-      const ends = Promise.all(forked.map(({ exited }) => exited));
-      await waitForExit(ends, Infinity, shutdown);
-      await group?.end(times.terminatedMs, hurry);
+    const ends = Promise.all(forked.map(({ exited }) => exited));
+    // What runs in its group may be ending just now, or end before the instances do.
+    while (!shutdown.aborted && (await group?.isThere())) {
+      if (await waitForExit(ends, lookEveryMs, shutdown)) break;
     }
+    await group?.end(times.terminatedMs, hurry);
     group?.close();
     await untilWritten(this.#output);
     this.#output.stop();
