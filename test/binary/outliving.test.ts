@@ -109,10 +109,12 @@ test("SIGTERM to who sees to the instances ends them at once", async () => {
     await until("it is stuck", () => server.output().includes("] child "));
     await end(server);
     const left = () => markedProcesses(server.mark);
-    const undertaker = pidOf(left().find(({ command }) => command.includes("undertaker")));
-    // Before its first lines the signal would have its default effect.
-    await until("it listens to signals", () => handles(undertaker, signals.SIGTERM));
-    process.kill(undertaker, "SIGTERM");
+    const undertaker = await until("he is there", () =>
+      left().find(({ command }) => command.includes("undertaker")),
+    );
+    // Before his first lines the signal would have its default effect.
+    await until("he listens to signals", () => handles(undertaker.pid, signals.SIGTERM));
+    process.kill(pidOf(undertaker), "SIGTERM");
     // Left alone, it and its child have 15 s.
     await until("nothing is left", () => left().length === 0, left);
   });
