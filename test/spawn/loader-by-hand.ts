@@ -157,7 +157,9 @@ function startLoader(
   const [program, loader, file] = loaders[kind];
   const cwd = writeApp(directory, "app", { [file]: source });
   const path = join(import.meta.dir, "../../src/spawn/builtin/loaders", kind, loader);
-  return Bun.spawn([program, path, mode, file], { cwd, stdio: ["ignore", ...stdio] });
+  // Else Python leaves translations beside the loader's files.
+  const env = { ...process.env, PYTHONDONTWRITEBYTECODE: "1" };
+  return Bun.spawn([program, path, mode, file], { cwd, env, stdio: ["ignore", ...stdio] });
 }
 
 async function messageOn(control: OwnedFd): Promise<string> {

@@ -5,10 +5,11 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** The files of a folder beside this one: name to text. */
+/** The files of a folder beside this one: name to text. Python may have made a directory there. */
 export function textsIn(folder: string): Record<string, string> {
-  const names = readdirSync(join(import.meta.dir, folder)).toSorted();
-  return Object.fromEntries(names.map((name) => [name, textOf(`${folder}/${name}`)]));
+  const entries = readdirSync(join(import.meta.dir, folder), { withFileTypes: true });
+  const names = entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+  return Object.fromEntries(names.toSorted().map((name) => [name, textOf(`${folder}/${name}`)]));
 }
 
 export function textOf(file: string): string {
