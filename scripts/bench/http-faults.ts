@@ -12,6 +12,7 @@ import { chmodSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
+import { wholeNumber, wordOf } from "./flags.ts";
 import { insertTables, machineLine } from "./document.ts";
 import { APP_TYPES, type AppType, ENVIRONMENT } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
@@ -46,21 +47,12 @@ function readOptions(args: string[]): Options {
       write: { type: "string" },
     },
   });
-  const count = (flag: "connections" | "seconds" | "workers"): number => {
-    const value = Number(values[flag]);
-    if (Number.isInteger(value) && value > 0) return value;
-    throw new Error(`--${flag} ${values[flag]}: not a whole number of at least 1`);
-  };
   return {
     server: resolve(values.server),
-    only: values.only.split(",").map((name) => {
-      const type = APP_TYPES.find((known) => known === name);
-      if (type === undefined) throw new Error(`--only ${name}: not one of ${APP_TYPES.join(", ")}`);
-      return type;
-    }),
-    connections: count("connections"),
-    seconds: count("seconds"),
-    workers: count("workers"),
+    only: values.only.split(",").map((name) => wordOf("only", name, APP_TYPES)),
+    connections: wholeNumber("connections", values.connections),
+    seconds: wholeNumber("seconds", values.seconds),
+    workers: wholeNumber("workers", values.workers),
     match: values.match,
     write: values.write === undefined ? undefined : resolve(values.write),
   };

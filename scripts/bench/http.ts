@@ -12,6 +12,7 @@ import { loadavg } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
+import { wholeNumber, wordOf } from "./flags.ts";
 import { insertTables, machineLine } from "./document.ts";
 import { MANY_PEERS, manyGateways } from "./http-many.ts";
 import { type Extent, measureMany, measureType } from "./http-measure.ts";
@@ -33,14 +34,6 @@ interface Options {
   readonly write: string | undefined;
 }
 
-function wholeNumber(flag: string, text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) {
-    throw new Error(`--${flag} ${text}: not a whole number of at least 1`);
-  }
-  return value;
-}
-
 function readOptions(args: string[]): Options {
   const { values } = parseArgs({
     args,
@@ -55,11 +48,7 @@ function readOptions(args: string[]): Options {
   });
   return {
     server: resolve(values.server),
-    only: values.only.split(",").map((name) => {
-      const kind = KINDS.find((known) => known === name);
-      if (kind === undefined) throw new Error(`--only ${name}: not one of ${KINDS.join(", ")}`);
-      return kind;
-    }),
+    only: values.only.split(",").map((name) => wordOf("only", name, KINDS)),
     connections: values.connections.split(",").map((n) => wholeNumber("connections", n)),
     rounds: wholeNumber("rounds", values.rounds),
     seconds: wholeNumber("seconds", values.seconds),

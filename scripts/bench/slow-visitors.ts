@@ -15,6 +15,7 @@ import type { Socket } from "bun";
 
 import { workDirectory } from "../work-directory.ts";
 import { insertTables, machineLine } from "./document.ts";
+import { wholeNumber, wordOf } from "./flags.ts";
 import { APP_TYPES, type AppType, ENVIRONMENT } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { load, type Question, type Tally } from "./load-connection.ts";
@@ -46,12 +47,6 @@ interface Options {
   readonly write: string | undefined;
 }
 
-function count(flag: string, text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value > 0) return value;
-  throw new Error(`--${flag} ${text}: not a whole number of at least 1`);
-}
-
 function readOptions(args: string[]): Options {
   const { values } = parseArgs({
     args,
@@ -67,15 +62,11 @@ function readOptions(args: string[]): Options {
   });
   return {
     server: resolve(values.server),
-    only: values.only.split(",").map((name) => {
-      const type = APP_TYPES.find((known) => known === name);
-      if (type === undefined) throw new Error(`--only ${name}: not one of ${APP_TYPES.join(", ")}`);
-      return type;
-    }),
-    visitors: count("visitors", values.visitors),
-    idle: values.idle.split(",").map((text) => count("idle", text)),
-    rounds: count("rounds", values.rounds),
-    seconds: count("seconds", values.seconds),
+    only: values.only.split(",").map((name) => wordOf("only", name, APP_TYPES)),
+    visitors: wholeNumber("visitors", values.visitors),
+    idle: values.idle.split(",").map((text) => wholeNumber("idle", text)),
+    rounds: wholeNumber("rounds", values.rounds),
+    seconds: wholeNumber("seconds", values.seconds),
     write: values.write === undefined ? undefined : resolve(values.write),
   };
 }

@@ -24,6 +24,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
+import { wholeNumber, wordOf } from "./flags.ts";
 import { APP_TYPES, type AppType, ENVIRONMENT } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { LoadConnection, Tally } from "./load-connection.ts";
@@ -72,15 +73,14 @@ function readOptions(args: string[]): Options {
       seed: { type: "string", default: String(Date.now() % 100_000) },
     },
   });
-  const type = APP_TYPES.find((known) => known === values.type);
-  if (type === undefined) throw new Error(`--type ${values.type}: not of ${APP_TYPES.join(", ")}`);
-  const number = (flag: "seconds" | "seed"): number => {
-    const value = Number(values[flag]);
-    if (Number.isInteger(value) && value > 0) return value;
-    throw new Error(`--${flag} ${values[flag]}: not a whole number of at least 1`);
-  };
+  const type = wordOf("type", values.type, APP_TYPES);
   const server = resolve(values.server);
-  return { server, type, seconds: number("seconds"), seed: number("seed") };
+  return {
+    server,
+    type,
+    seconds: wholeNumber("seconds", values.seconds),
+    seed: wholeNumber("seed", values.seed),
+  };
 }
 
 /** Mulberry32: the same numbers for the same seed. */
