@@ -6,7 +6,7 @@ import { Pool } from "../pool/pool.ts";
 import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
 import { LineWriter } from "../server/line-writer.ts";
 import { Log, outputWriter } from "../server/log.ts";
-import { PoolServer } from "../server/server.ts";
+import { Server } from "../server/server.ts";
 import type { WakeLoop } from "../server/wake.ts";
 import type { BuiltinSpawnerOptions } from "../spawn/builtin/builtin-spawner.ts";
 import type { Spawner } from "../spawn/spawner.ts";
@@ -61,7 +61,7 @@ export async function runServer(
     config.limits,
   );
   const { statusFifo, spawnTimeoutMs } = config;
-  const server = new PoolServer({
+  const server = new Server({
     wake,
     supervisor,
     spawner,
@@ -109,7 +109,7 @@ async function chooseSpawner(config: Config, options: BuiltinSpawnerOptions): Pr
 /**
  * SIGINT and SIGTERM end the server; a storm of SIGINT is one; a second SIGTERM skips the waits.
  */
-function obeySignals(server: PoolServer, output: LineWriter): void {
+function obeySignals(server: Server, output: LineWriter): void {
   let terms = 0;
   onSignal((signal) => {
     switch (signal) {

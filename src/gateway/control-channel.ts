@@ -8,7 +8,7 @@ import type { Socket } from "bun";
 
 import { putOnEventLoop } from "../native/event-loop.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
-import { Outbox } from "../parent/outbox.ts";
+import { SendBuffer } from "../parent/send-buffer.ts";
 import type { GatewayConfig } from "./config.ts";
 
 /** A listening socket that a worker inherits. */
@@ -97,7 +97,7 @@ export interface ChannelHandlers<In> {
 export class ControlChannel<In, Out> {
   readonly #reading: Reading<In>;
   readonly #handlers: ChannelHandlers<In>;
-  readonly #outbox = new Outbox(() => this.#end("it does not read"), maxToWorkerBytes);
+  readonly #unsent = new SendBuffer(() => this.#end("it does not read"), maxToWorkerBytes);
   #socket: Socket<ControlChannel<In, Out>> | undefined;
   #received: Buffer[] = [];
   #receivedBytes = 0;
@@ -119,7 +119,7 @@ export class ControlChannel<In, Out> {
       data: channel,
       socket: {
         data: (socket, chunk) => socket.data.#receive(chunk),
-        drain: (socket) => socket.data.#outbox.drained(socket),
+        drain: (socket) => socket.data.#unsent.drained(socket),
         close: (socket) => socket.data.#end(),
         error: () => {}, // close follows
       },
@@ -130,12 +130,12 @@ export class ControlChannel<In, Out> {
   /** Sends a message; to a process that is gone, nothing happens. */
   send(message: Out): void {
     if (this.#socket === undefined || this.#closed) return;
-    this.#outbox.push(Buffer.from(`${JSON.stringify(message)}\n`), this.#socket);
+    this.#unsent.push(Buffer.from(`${JSON.stringify(message)}\n`), this.#socket);
   }
 
   close(): void {
     if (this.#socket === undefined) return;
-    this.#outbox.flush(this.#socket);
+    this.#unsent.flush(this.#socket);
     this.#socket.end();
   }
 

@@ -12,7 +12,7 @@
 import { fromBytes } from "../wire/bytes.ts";
 import type { FieldNames } from "./field-names.ts";
 import { refusals, type Refusal } from "./refusals.ts";
-import { RequestBody } from "./request-body.ts";
+import { BodyReader } from "./request-body.ts";
 import { parseRequestHead, refuseEarly, type RequestHead } from "./request-head.ts";
 
 /** What the visitor does. A request without a body is a `request`, and no `end` follows. */
@@ -71,7 +71,7 @@ export class Connection {
   #looked = 0;
   /** Before the request to come. */
   #emptyLines = 0;
-  #body: RequestBody | undefined;
+  #body: BodyReader | undefined;
   /** Whether the visitor has ended his side. */
   #hasEnded = false;
   /** Whether another request may follow the one at hand. */
@@ -220,7 +220,7 @@ export class Connection {
     this.#stays = head.keepsAlive;
     this.#stepAnswer("owe");
     const hasBody = head.framing.kind !== "none";
-    this.#body = hasBody ? new RequestBody(head.framing) : undefined;
+    this.#body = hasBody ? new BodyReader(head.framing) : undefined;
     this.#stepVisitor(hasBody ? "request" : "bodiless");
     return { kind: "request", head };
   }

@@ -7,7 +7,7 @@ import { ProtocolError } from "../wire/protocol-error.ts";
 import { refusals, type Refusal } from "./refusals.ts";
 import type { RequestFraming } from "./request-head.ts";
 
-export class RequestBody {
+export class BodyReader {
   /** Bytes still to come of a body with a length. */
   #missing: number;
   readonly #chunked: ChunkedDecoder | undefined;

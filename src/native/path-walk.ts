@@ -34,7 +34,7 @@ export interface Step {
 }
 
 /** A link, and what it leads to in the end. */
-export interface Link {
+export interface SymbolicLink {
   readonly link: Step;
   readonly target: Step;
 }
@@ -45,7 +45,7 @@ export type Place = readonly Step[];
 export class PathWalk implements Disposable {
   readonly #opened = new DisposableStack();
   readonly #steps: Step[] = [];
-  readonly #links: Link[] = [];
+  readonly #links: SymbolicLink[] = [];
   readonly #mayEnter: ((mount: MountKind) => boolean) | undefined;
   /** Followed by the walk at hand. */
   #followed = 0;
@@ -64,7 +64,7 @@ export class PathWalk implements Disposable {
   }
 
   /** The links that were followed to their end. */
-  get links(): readonly Link[] {
+  get links(): readonly SymbolicLink[] {
     return this.#links;
   }
 

@@ -18,7 +18,7 @@ const credentialsAddress = address(credentialsOffset);
 const nameAddress = address(nameOffset);
 
 /** A listener, remembered; compare with isSameListener. */
-export interface Listener {
+export interface ListenerIdentity {
   readonly pid: number;
   readonly uid: number;
   readonly name: Uint8Array;
@@ -38,7 +38,7 @@ function ask(fd: number): number {
  * The listener a stream was accepted by. @returns undefined when it is in another pid namespace
  * (pid 0).
  */
-export function listenerOf(fd: number): Listener | undefined {
+export function listenerOf(fd: number): ListenerIdentity | undefined {
   const length = ask(fd);
   const pid = arenaView.getInt32(credentialsOffset, true);
   if (pid === 0) return undefined;
@@ -49,7 +49,7 @@ export function listenerOf(fd: number): Listener | undefined {
 /**
  * Whether a stream was accepted by the listener; the hot path of `get`, so nothing is allocated.
  */
-export function isSameListener(fd: number, listener: Listener): boolean {
+export function isSameListener(fd: number, listener: ListenerIdentity): boolean {
   const { name, pid, uid } = listener;
   if (ask(fd) !== name.length) return false;
   if (arenaView.getInt32(credentialsOffset, true) !== pid) return false;

@@ -23,8 +23,8 @@ import { Application, rootBytes, type ApplicationOptions } from "./application.t
 import { AwaitedAnswers, type ReadAnswer } from "./awaited-answers.ts";
 import { BusyError, ConfigureError, PoolIOError } from "./errors.ts";
 import { type Inspection, parseInspection } from "./inspection.ts";
-import { KeptSessions } from "./kept-sessions.ts";
-import { Outbox } from "./outbox.ts";
+import { SessionLines } from "./session-lines.ts";
+import { SendBuffer } from "./send-buffer.ts";
 import { PendingGets, type PendingGet } from "./pending-gets.ts";
 import { PooledRequest, type PoolRequest } from "./pooled-request.ts";
 import * as refusals from "./refusals.ts";
@@ -51,16 +51,16 @@ export class PoolConnection implements Disposable {
   readonly #gets = new PendingGets((frame) => this.#send(frame));
   readonly #answers = new AwaitedAnswers();
   readonly #closed = Promise.withResolvers<void>();
-  readonly #outbox = new Outbox(() => this.#fail(refusals.stoppedReading));
+  readonly #unsent = new SendBuffer(() => this.#fail(refusals.stoppedReading));
   /** From the first request on. */
-  #keeping: Promise<KeptSessions> | undefined;
-  #kept: KeptSessions | undefined;
+  #keeping: Promise<SessionLines> | undefined;
+  #kept: SessionLines | undefined;
   /** Once the connection has ended: the error for whatever is asked of it. */
   #ended: refusals.EndReason | undefined;
 
   static readonly #handlers = {
     data: (socket: Socket<PoolConnection>, chunk: Buffer) => socket.data.#receive(chunk),
-    drain: (socket: Socket<PoolConnection>) => socket.data.#outbox.drained(socket),
+    drain: (socket: Socket<PoolConnection>) => socket.data.#unsent.drained(socket),
     close: (socket: Socket<PoolConnection>) => socket.data.#fail(refusals.closedByServer),
     // An error is followed by close, which does what has to be done.
     error: () => {},
@@ -151,7 +151,7 @@ export class PoolConnection implements Disposable {
   }
 
   /** Where a front end with a machine of its own takes sessions; undefined before `prepare`. */
-  get sessions(): KeptSessions | undefined {
+  get sessions(): SessionLines | undefined {
     return this.#kept;
   }
 
@@ -244,7 +244,7 @@ export class PoolConnection implements Disposable {
   }
 
   readonly #send = (frame: Uint8Array): void => {
-    if (this.#socket !== undefined) this.#outbox.push(frame, this.#socket);
+    if (this.#socket !== undefined) this.#unsent.push(frame, this.#socket);
   };
 
   /** Every session's way to tell the pool. */
@@ -253,12 +253,12 @@ export class PoolConnection implements Disposable {
   };
 
   /** The server's instances know of kept sessions if they are its own spawner's. */
-  async #startKeeping(): Promise<KeptSessions> {
+  async #startKeeping(): Promise<SessionLines> {
     const spawnServerPid = await this.getSpawnServerPid().catch((error: unknown) => {
       this.#keeping = undefined; // the next request asks again
       throw error;
     });
-    this.#kept = new KeptSessions(
+    this.#kept = new SessionLines(
       {
         ask: (get) => this.#gets.add(get),
         withdraw: (get) => this.#withdraw(get),
@@ -373,7 +373,7 @@ export class PoolConnection implements Disposable {
     this.#ended = why;
     const socket = this.#socket;
     if (socket !== undefined) {
-      this.#outbox.flush(socket);
+      this.#unsent.flush(socket);
       socket.end();
     }
     this.#channel.close();

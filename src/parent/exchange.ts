@@ -21,7 +21,7 @@ import type { SessionStream, StreamUser } from "./session-stream.ts";
  */
 const pauseAtBytes = 256 * 1024;
 
-interface Waiting<T> {
+interface PendingRead<T> {
   readonly resolve: (value: T) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -59,7 +59,7 @@ export class Exchange implements StreamUser {
   #chunks: Uint8Array[] = [];
   #unread = 0;
   #paused = false;
-  #reader: Waiting<Uint8Array | undefined> | undefined;
+  #reader: PendingRead<Uint8Array | undefined> | undefined;
   /** What the kernel has not taken yet. */
   #unsent: { rest: Uint8Array; readonly done: () => void } | undefined;
   readonly #onEnd: (() => void)[] = [];

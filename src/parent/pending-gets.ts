@@ -29,7 +29,7 @@ export interface PendingGet {
 }
 
 /** The gets of one application. */
-interface Line {
+interface ApplicationGets {
   readonly root: string;
   sent: number;
   /** In order; a Set so that one that is aborted leaves at once. */
@@ -40,9 +40,9 @@ export class PendingGets {
   readonly #send: (frame: Uint8Array) => void;
   readonly #sent = new Map<string, PendingGet>();
   /** Applications with gets here. */
-  readonly #lines = new Map<string, Line>();
+  readonly #lines = new Map<string, ApplicationGets>();
   /** Those with held ones, the one whose turn is next first. */
-  readonly #heldLines = new Set<Line>();
+  readonly #heldLines = new Set<ApplicationGets>();
   #heldCount = 0;
   #sentBytes = 0;
   #lastTag = 0;
@@ -98,16 +98,16 @@ export class PendingGets {
     return all;
   }
 
-  #lineOf(get: PendingGet): Line {
+  #lineOf(get: PendingGet): ApplicationGets {
     const { root } = get.application;
     const known = this.#lines.get(root);
     if (known !== undefined) return known;
-    const line: Line = { root, sent: 0, held: new Set() };
+    const line: ApplicationGets = { root, sent: 0, held: new Set() };
     this.#lines.set(root, line);
     return line;
   }
 
-  #dispatch(get: PendingGet, line: Line): void {
+  #dispatch(get: PendingGet, line: ApplicationGets): void {
     this.#lastTag += 1;
     get.tag = String(this.#lastTag);
     const frame = get.application.encodeGet(get.tag, get.command);
@@ -141,17 +141,17 @@ export class PendingGets {
     }
   }
 
-  #unhold(get: PendingGet, line: Line): void {
+  #unhold(get: PendingGet, line: ApplicationGets): void {
     if (!line.held.delete(get)) return;
     this.#heldCount -= 1;
     if (line.held.size === 0) this.#heldLines.delete(line);
   }
 
-  #forgetIfEmpty(line: Line): void {
+  #forgetIfEmpty(line: ApplicationGets): void {
     if (line.sent === 0 && line.held.size === 0) this.#lines.delete(line.root);
   }
 
-  #maySend(line: Line): boolean {
+  #maySend(line: ApplicationGets): boolean {
     return line.sent < maxSentPerApplication && !this.#windowIsFull();
   }
 

@@ -16,7 +16,7 @@ import { getOf } from "./refusals.ts";
 import { type BodyFraming, sendRequest } from "./request-body.ts";
 import { requestLine, type PreparedRequest, type SessionRequest } from "./request.ts";
 import { SessionResponse } from "./response.ts";
-import type { Waiter } from "./session-line.ts";
+import type { SessionWaiter } from "./session-line.ts";
 import type { SessionStream } from "./session-stream.ts";
 
 /** Bounds of a request; 0 or undefined: none. Times are in milliseconds. */
@@ -38,19 +38,19 @@ export interface RequestBounds {
 export type PoolRequest = SessionRequest & RequestBounds;
 
 /** Where sessions come from. */
-export interface SessionSource {
-  take(application: Application, waiter: Waiter): void;
-  leave(application: Application, waiter: Waiter): void;
+export interface RequestHost {
+  take(application: Application, waiter: SessionWaiter): void;
+  leave(application: Application, waiter: SessionWaiter): void;
   /** The request is settled. */
   settled(request: PooledRequest): void;
 }
 
 const repeatable = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
-export class PooledRequest implements Waiter, HeadListener {
+export class PooledRequest implements SessionWaiter, HeadListener {
   needsFresh = false;
   readonly maxWaiting: number;
-  readonly #source: SessionSource;
+  readonly #source: RequestHost;
   readonly #application: Application;
   readonly #prepared: PreparedRequest;
   readonly #bounds: RequestBounds;
@@ -70,7 +70,7 @@ export class PooledRequest implements Waiter, HeadListener {
   #sentBytes = -1;
 
   constructor(
-    source: SessionSource,
+    source: RequestHost,
     application: Application,
     prepared: PreparedRequest,
     options: Pick<PoolRequest, keyof RequestBounds | "signal">,

@@ -13,13 +13,13 @@ import { MAX_PAGE_BYTES } from "../wire/scalar-message.ts";
 /** The most bytes of a snapshot: some 200 for each of 100,000 instances, and room. */
 const maxSnapshotBytes = 64 * 1024 * 1024;
 
-type Refusal = Extract<Reply, { kind: "refusal" }>;
+type RefusalHead = Extract<Reply, { kind: "refusal" }>;
 export type StreamReply = Reply | { readonly kind: "snapshot"; readonly json: Uint8Array };
 
 export class ReplyStream {
   readonly #decoder = new Decoder();
   /** A spawn exception whose page has not arrived yet. */
-  #refusal: Refusal | undefined;
+  #refusal: RefusalHead | undefined;
   #inSnapshot = false;
 
   push(chunk: Uint8Array): void {
@@ -44,7 +44,7 @@ export class ReplyStream {
     return this.#nextPage(reply);
   }
 
-  #nextPage(refusal: Refusal): Reply | undefined {
+  #nextPage(refusal: RefusalHead): Reply | undefined {
     const page = this.#decoder.nextScalar(MAX_PAGE_BYTES);
     this.#refusal = page === undefined ? refusal : undefined;
     return page && { ...refusal, page };

@@ -45,7 +45,7 @@ const shortMs = 100;
 const askEveryMs = 1_000;
 
 /** A request that waits for a session. */
-export interface Waiter {
+export interface SessionWaiter {
   /** Whether it takes only a session that no other request has been on. */
   readonly needsFresh: boolean;
   /** How many of the application may wait; if they do, it is busy. 0: any number. */
@@ -72,7 +72,7 @@ export class SessionLine implements StreamKeeper {
   #application: Application;
   /** Longest idle first. */
   readonly #idle: SessionStream[] = [];
-  readonly #waiting = new Set<Waiter>();
+  readonly #waiting = new Set<SessionWaiter>();
   readonly #gets = new Set<PendingGet>();
   /** Sessions, idle or not. */
   readonly #open = new Set<SessionStream>();
@@ -103,7 +103,7 @@ export class SessionLine implements StreamKeeper {
   }
 
   /** Serves the waiter, at once or when there is a session. */
-  take(application: Application, waiter: Waiter): void {
+  take(application: Application, waiter: SessionWaiter): void {
     this.#application = application;
     if (this.#idle.length > 0) this.#heedRestart();
     const stream = waiter.needsFresh ? undefined : this.#idle.pop();
@@ -124,7 +124,7 @@ export class SessionLine implements StreamKeeper {
   }
 
   /** The waiter waits no more. */
-  leave(waiter: Waiter): void {
+  leave(waiter: SessionWaiter): void {
     if (this.#waiting.delete(waiter)) this.#host.waiting -= 1;
   }
 
@@ -262,7 +262,7 @@ export class SessionLine implements StreamKeeper {
     waiter.fail(error);
   }
 
-  #nextFor(stream: SessionStream): Waiter | undefined {
+  #nextFor(stream: SessionStream): SessionWaiter | undefined {
     for (const waiter of this.#waiting) {
       if (waiter.needsFresh && stream.served > 0) continue;
       this.leave(waiter);

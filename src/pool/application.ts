@@ -24,18 +24,18 @@ import type {
 /** Of applications that are not configured. */
 export const NO_SETTINGS: ApplicationSettings = Object.freeze({});
 
-export class Application<O> {
+export class ApplicationRecord<O> {
   readonly root: ByteString;
   /** Its own, from `configure`. */
   settings: ApplicationSettings = NO_SETTINGS;
   /** Instances that can take a session. */
-  readonly available = new LoadOrder<Instance<O>>();
+  readonly available = new LoadOrder<InstanceRecord<O>>();
   /** Instances with as many sessions as they serve at once, or more. */
-  readonly full = new LoadOrder<Instance<O>>();
+  readonly full = new LoadOrder<InstanceRecord<O>>();
   /** How many of the two are not idle. */
   busy = 0;
   /** Instances out of the pool with open sessions, or abandoned ones that have their time. */
-  readonly outside = new List<Instance<O>>();
+  readonly outside = new List<InstanceRecord<O>>();
   /** Of those, the ones without an open session. */
   finishing = 0;
   readonly planned = new List<Spawn<O>>();
@@ -48,7 +48,7 @@ export class Application<O> {
   /** Its spawns under way whose places others have. */
   unplaced = 0;
   /** In the pool's queue for slots while it has planned spawns. */
-  readonly turn = new HeapEntry<Application<O>>(this);
+  readonly turn = new HeapEntry<ApplicationRecord<O>>(this);
   readonly line = new Line<Waiter<O>>();
   /** Kept sessions of its instances in the pool that were not asked for, longest open first. */
   readonly unasked = new List<Kept<O>>();
@@ -57,11 +57,11 @@ export class Application<O> {
   /** Places that instances are about to report as free. */
   promised = 0;
   /** In the pool's queue of ends while gets put off spawning and sharing for their sake. */
-  readonly hold = new HeapEntry<Application<O>>(this);
+  readonly hold = new HeapEntry<ApplicationRecord<O>>(this);
   readonly failures = new Failures();
   /** In one of the pool's two queues for places while a get waits that no spawn is for. */
-  readonly hunger = new HeapEntry<Application<O>>(this);
-  readonly alarm = new HeapEntry<Application<O>>(this);
+  readonly hunger = new HeapEntry<ApplicationRecord<O>>(this);
+  readonly alarm = new HeapEntry<ApplicationRecord<O>>(this);
   /** What the last instance that became ready said it serves at once. */
   lastConcurrency: number | undefined;
   /** What the last get thought it would be. */
@@ -121,7 +121,7 @@ export class Application<O> {
 export type Standing = "new" | "pooled" | "leaving" | "dead" | "retired";
 
 /** What a spawn has made. */
-export interface Ready {
+export interface NewInstance {
   readonly pid: number;
   /** Sessions it serves at once. */
   readonly concurrency: number;
@@ -129,12 +129,12 @@ export interface Ready {
   readonly reportsDone: boolean;
 }
 
-export class Instance<O> {
+export class InstanceRecord<O> {
   readonly id: InstanceId;
   readonly pid: number;
   /** Sessions it serves at once. */
   readonly concurrency: number;
-  readonly application: Application<O>;
+  readonly application: ApplicationRecord<O>;
   /** Whether it says when it is done with a session; else its client's `close` alone says so. */
   readonly reportsDone: boolean;
   readonly readyMs: number;
@@ -169,13 +169,13 @@ export class Instance<O> {
   /** Why it left the pool. */
   reason: RetireReason = "idle";
   /** Its place in `available`, `full` or `outside` of its application. */
-  readonly order: Link<Instance<O>> = new Link<Instance<O>>(this);
+  readonly order: Link<InstanceRecord<O>> = new Link<InstanceRecord<O>>(this);
   /** Its place among all that are idle. */
-  readonly idle: Link<Instance<O>> = new Link<Instance<O>>(this);
+  readonly idle: Link<InstanceRecord<O>> = new Link<InstanceRecord<O>>(this);
   /** Its place among those that are about to be done with a closed session. */
-  readonly closingSoon: Link<Instance<O>> = new Link<Instance<O>>(this);
+  readonly closingSoon: Link<InstanceRecord<O>> = new Link<InstanceRecord<O>>(this);
 
-  constructor(id: InstanceId, ready: Ready, application: Application<O>, now: number) {
+  constructor(id: InstanceId, ready: NewInstance, application: ApplicationRecord<O>, now: number) {
     this.id = id;
     this.pid = ready.pid;
     this.concurrency = ready.concurrency;
@@ -206,7 +206,7 @@ export class Instance<O> {
 }
 
 export class Spawn<O> {
-  readonly application: Application<O>;
+  readonly application: ApplicationRecord<O>;
   /** Of the get it was planned for. */
   readonly options: O;
   /** Undefined while planned. */
@@ -226,7 +226,7 @@ export class Spawn<O> {
   /** Its place in `planned`, `begun` or `outdated` of its application. */
   readonly order: Link<Spawn<O>> = new Link<Spawn<O>>(this);
 
-  constructor(application: Application<O>, options: O, number: number, now: number) {
+  constructor(application: ApplicationRecord<O>, options: O, number: number, now: number) {
     this.application = application;
     this.options = options;
     this.number = number;
@@ -237,7 +237,7 @@ export class Spawn<O> {
 /** A get: waiting in its application's line, or held by its session in case the connect fails. */
 export class Waiter<O> implements InLine<Waiter<O>> {
   readonly id: WaiterId;
-  readonly application: Application<O>;
+  readonly application: ApplicationRecord<O>;
   readonly options: O;
   readonly kept: boolean;
   readonly arrivedMs: number;
@@ -249,7 +249,12 @@ export class Waiter<O> implements InLine<Waiter<O>> {
   next: Waiter<O> | undefined;
   covered = false;
 
-  constructor(id: WaiterId, application: Application<O>, request: GetRequest<O>, now: number) {
+  constructor(
+    id: WaiterId,
+    application: ApplicationRecord<O>,
+    request: GetRequest<O>,
+    now: number,
+  ) {
     this.id = id;
     this.application = application;
     this.options = request.options;
@@ -258,19 +263,19 @@ export class Waiter<O> implements InLine<Waiter<O>> {
   }
 }
 
-export class Session<O> {
+export class SessionRecord<O> {
   readonly id: SessionId;
   readonly waiter: Waiter<O>;
-  instance: Instance<O>;
+  instance: InstanceRecord<O>;
   readonly openedMs: number;
   /** If its client may keep it. */
   kept: Kept<O> | undefined = undefined;
   /** It lasts, as after an upgrade, and takes no place. */
   isLong = false;
   /** When it has been open for too long, if there is a limit. */
-  limit: HeapEntry<Session<O>> | undefined = undefined;
+  limit: HeapEntry<SessionRecord<O>> | undefined = undefined;
 
-  constructor(id: SessionId, waiter: Waiter<O>, instance: Instance<O>, now: number) {
+  constructor(id: SessionId, waiter: Waiter<O>, instance: InstanceRecord<O>, now: number) {
     this.id = id;
     this.waiter = waiter;
     this.instance = instance;

@@ -10,9 +10,6 @@ export const DEFAULT_LIMITS: PoolLimits = {
   useGlobalQueue: false,
 };
 
-/** More sessions at once than any instance can mean; the caller clamps what an instance reports. */
-export const MAX_CONCURRENCY = 100_000;
-
 /** @throws RangeError. */
 export function checkOptions(options: PoolOptions): void {
   requireWhole("maxWaitMs", options.maxWaitMs, 0);

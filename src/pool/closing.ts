@@ -6,36 +6,36 @@
  * hang.
  */
 
-import type { Application, Instance, Session } from "./application.ts";
-import type { State } from "./state.ts";
+import type { ApplicationRecord, InstanceRecord, SessionRecord } from "./application.ts";
+import type { PoolState } from "./state.ts";
 
 /** How long after a `close` its instance is thought to be about to say `done`. */
 export const CLOSING_LIMIT_MS = 20;
 
 /** Places of a busy instance that its next reports will free. */
-export function promisedBy<O>(instance: Instance<O>): number {
+export function promisedBy<O>(instance: InstanceRecord<O>): number {
   const { closingSoon, load, concurrency, open, long } = instance;
   if (closingSoon.list === undefined || load < concurrency) return 0;
   return Math.max(0, concurrency - (open - long));
 }
 
 /** Another session was closed before its end was reported: the report is likely under way. */
-export function promise<O>(state: State<O>, instance: Instance<O>, now: number): void {
+export function promise<O>(state: PoolState<O>, instance: InstanceRecord<O>, now: number): void {
   const { closingSoon } = instance;
   closingSoon.list?.remove(closingSoon);
   state.closingSoon.pushBack(closingSoon);
   instance.closedMs = now;
 }
 
-export function promiseNothing<O>(instance: Instance<O>): void {
+export function promiseNothing<O>(instance: InstanceRecord<O>): void {
   instance.closingSoon.list?.remove(instance.closingSoon);
   instance.promised = 0;
 }
 
 /** No longer waits for instances that have not said `done` in time; adds to `touched`. */
 export function expirePromises<O>(
-  state: State<O>,
-  touched: Set<Application<O>>,
+  state: PoolState<O>,
+  touched: Set<ApplicationRecord<O>>,
   now: number,
 ): void {
   for (let late = state.closingSoon.first; late !== undefined; late = state.closingSoon.first) {
@@ -48,8 +48,8 @@ export function expirePromises<O>(
 
 /** An instance is done with so many of its sessions, closed or not. */
 export function report<O>(
-  state: State<O>,
-  instance: Instance<O>,
+  state: PoolState<O>,
+  instance: InstanceRecord<O>,
   sessions: number,
   now: number,
 ): void {
@@ -61,7 +61,7 @@ export function report<O>(
 }
 
 /** A session has become one that lasts: it takes no place any more. */
-export function lengthen<O>(state: State<O>, session: Session<O>, now: number): void {
+export function lengthen<O>(state: PoolState<O>, session: SessionRecord<O>, now: number): void {
   if (session.isLong) return;
   session.isLong = true;
   if (session.limit !== undefined) state.timeLimits.remove(session.limit);

@@ -4,9 +4,9 @@
  * failed start, so that an application that crashes on every request is spawned ever more rarely.
  */
 
-import type { Instance } from "./application.ts";
+import type { InstanceRecord } from "./application.ts";
 import { noteFailure } from "./spawns.ts";
-import type { State } from "./state.ts";
+import type { PoolState } from "./state.ts";
 
 /** A younger instance may have failed to start; an older one has lived. */
 const EARLY_MS = 5_000;
@@ -21,7 +21,7 @@ const PROOF_MS = 100;
 const EARLY_ENDS_BEFORE_PAUSE = 10;
 
 /** The process is gone. */
-export function die<O>(state: State<O>, instance: Instance<O>, now: number): void {
+export function die<O>(state: PoolState<O>, instance: InstanceRecord<O>, now: number): void {
   state.counters.deaths++;
   if (instance.standing === "pooled") {
     noteIfEarly(state, instance, (after) => `it died ${after}`, now);
@@ -33,8 +33,8 @@ export function die<O>(state: State<O>, instance: Instance<O>, now: number): voi
 
 /** An instance in the pool could not be connected to: it leaves. */
 export function becomeUnreachable<O>(
-  state: State<O>,
-  instance: Instance<O>,
+  state: PoolState<O>,
+  instance: InstanceRecord<O>,
   cause: string,
   now: number,
 ): void {
@@ -43,8 +43,8 @@ export function becomeUnreachable<O>(
 }
 
 function noteIfEarly<O>(
-  state: State<O>,
-  instance: Instance<O>,
+  state: PoolState<O>,
+  instance: InstanceRecord<O>,
   tell: (after: string) => string,
   now: number,
 ): void {

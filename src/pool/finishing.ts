@@ -3,16 +3,16 @@
  * have nothing but abandoned requests left (overdue.ts) and make room for others there.
  */
 
-import type { Instance } from "./application.ts";
-import type { State } from "./state.ts";
+import type { InstanceRecord } from "./application.ts";
+import type { PoolState } from "./state.ts";
 import type { Overrun } from "./types.ts";
 
 /**
  * Ends an instance out of the pool before its time that has abandoned requests alone: of the
  * application with most of them for its weight the one that was heard of longest ago.
  */
-export function giveUpFinishing<O>(state: State<O>, now: number): void {
-  let chosen: Instance<O> | undefined;
+export function giveUpFinishing<O>(state: PoolState<O>, now: number): void {
+  let chosen: InstanceRecord<O> | undefined;
   for (const instance of state.instances.values()) {
     if (instance.standing !== "leaving" || instance.open > 0) continue;
     if (chosen === undefined || comesBefore(instance, chosen)) chosen = instance;
@@ -21,20 +21,24 @@ export function giveUpFinishing<O>(state: State<O>, now: number): void {
   giveUp(state, chosen, "crowded", chosen.overdue?.sessions[0]?.what, now);
 }
 
-function comesBefore<O>(a: Instance<O>, b: Instance<O>): boolean {
-  const share = ({ application }: Instance<O>) => application.finishing / application.weight;
+function comesBefore<O>(a: InstanceRecord<O>, b: InstanceRecord<O>): boolean {
+  const share = ({ application }: InstanceRecord<O>) => application.finishing / application.weight;
   return share(a) > share(b) || (share(a) === share(b) && a.lastUsedMs < b.lastUsedMs);
 }
 
 /** Whether an instance whose place another was given has the time of an abandoned request. */
-export function hasTime<O>({ options }: State<O>, instance: Instance<O>): boolean {
+export function hasTime<O>({ options }: PoolState<O>, instance: InstanceRecord<O>): boolean {
   const { standing, reason, closing, overdue } = instance;
   if (standing !== "leaving" || reason !== "evicted" || closing === 0) return false;
   return options.shareAfterMs !== undefined && overdue?.turn.heap !== undefined;
 }
 
 /** An instance out of the pool that still serves is one more or fewer. */
-export function countLeaving<O>(state: State<O>, instance: Instance<O>, change: 1 | -1): void {
+export function countLeaving<O>(
+  state: PoolState<O>,
+  instance: InstanceRecord<O>,
+  change: 1 | -1,
+): void {
   const { standing, open, application } = instance;
   if (standing !== "leaving") return;
   state.leaving += change;
@@ -45,8 +49,8 @@ export function countLeaving<O>(state: State<O>, instance: Instance<O>, change: 
 
 /** An instance leaves the pool if it has not, and whoever performs that ends its process. */
 export function giveUp<O>(
-  state: State<O>,
-  instance: Instance<O>,
+  state: PoolState<O>,
+  instance: InstanceRecord<O>,
   overrun: Overrun,
   what: string | undefined,
   now: number,

@@ -3,7 +3,7 @@
  */
 
 import { toText } from "../wire/bytes.ts";
-import { type Application, type Instance, Waiter } from "./application.ts";
+import { type ApplicationRecord, type InstanceRecord, Waiter } from "./application.ts";
 import {
   busyAtOnce,
   isAnsweredAtOnce,
@@ -12,14 +12,14 @@ import {
   restartFits,
   slowDownLate,
 } from "./settle.ts";
-import type { State } from "./state.ts";
+import type { PoolState } from "./state.ts";
 import type { GetRequest, WaiterId } from "./types.ts";
 
 /**
  * A get arrives: an instance that is free is its own at once, or a busy one if there is nothing to
  * wait for; otherwise it goes into line if that is not too long.
  */
-export function arrive<O>(state: State<O>, request: GetRequest<O>, now: number): Waiter<O> {
+export function arrive<O>(state: PoolState<O>, request: GetRequest<O>, now: number): Waiter<O> {
   const application = state.application(request.root);
   application.expectedConcurrency = request.expectedConcurrency;
   state.counters.gets++;
@@ -44,7 +44,11 @@ export function arrive<O>(state: State<O>, request: GetRequest<O>, now: number):
 }
 
 /** Refuses gets that have waited too long; adds their applications to `touched`. */
-export function refuseOverdue<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
+export function refuseOverdue<O>(
+  state: PoolState<O>,
+  touched: Set<ApplicationRecord<O>>,
+  now: number,
+): void {
   for (let due = state.deadlines.first; due !== undefined; due = state.deadlines.first) {
     if (due.key > now) return;
     const { application } = due.owner;
@@ -61,7 +65,11 @@ export function refuseOverdue<O>(state: State<O>, touched: Set<Application<O>>, 
  * The code of an application has changed: its instances go as soon as they fit beside those still
  * leaving.
  */
-function requestRestart<O>(state: State<O>, application: Application<O>, now: number): void {
+function requestRestart<O>(
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
+  now: number,
+): void {
   application.failures.reset();
   if (restartFits(state, application)) restart(state, application, now);
   else state.pendingRestarts.add(application);
@@ -69,17 +77,17 @@ function requestRestart<O>(state: State<O>, application: Application<O>, now: nu
 
 /** What may be free in a moment is waited for before an instance is shared, if there is room. */
 function busyOnArrival<O>(
-  state: State<O>,
-  application: Application<O>,
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
   now: number,
-): Instance<O> | undefined {
+): InstanceRecord<O> | undefined {
   const mayWait = application.unasked.size + application.awaited > 0 || isDue(state, now);
   return mayWait && !isQueueFull(state, application)
     ? undefined
     : busyAtOnce(state, application, now);
 }
 
-function isQueueFull<O>(state: State<O>, { line, settings }: Application<O>): boolean {
+function isQueueFull<O>(state: PoolState<O>, { line, settings }: ApplicationRecord<O>): boolean {
   const { maxQueue: most } = state.options;
   const { maxQueue: own = 0 } = settings;
   return (most > 0 && state.waiters.size >= most) || (own > 0 && line.size >= own);

@@ -24,14 +24,14 @@
  * Only tests call this, after every step.
  */
 
-import { type Application, type Instance, NO_SETTINGS } from "./application.ts";
+import { type ApplicationRecord, type InstanceRecord, NO_SETTINGS } from "./application.ts";
 import { CLOSING_LIMIT_MS, promisedBy } from "./closing.ts";
 import { Keeping, type Kept, RECALL_LIMIT_MS } from "./kept.ts";
 import { restartFits } from "./settle.ts";
-import type { State } from "./state.ts";
+import type { PoolState } from "./state.ts";
 import { LOOK_MS, mayEvict } from "./usefulness.ts";
 
-export function checkInvariants<O>(state: State<O>, now: number): void {
+export function checkInvariants<O>(state: PoolState<O>, now: number): void {
   let count = 0;
   let busy = 0;
   let active = 0;
@@ -73,7 +73,7 @@ export function checkInvariants<O>(state: State<O>, now: number): void {
   same("applications left to look at", state.maybeEmpty.size, 0);
 }
 
-function checkPlaces<O>(state: State<O>): void {
+function checkPlaces<O>(state: PoolState<O>): void {
   const { limits, planned, begun, idle } = state;
   const spawns = sum(state, ({ spawning }) => spawning);
   same(
@@ -98,7 +98,7 @@ function checkPlaces<O>(state: State<O>): void {
   same("planned above max", planned.size, 0);
 }
 
-function checkSlots<O>(state: State<O>): void {
+function checkSlots<O>(state: PoolState<O>): void {
   const { slots, turns, begun, options } = state;
   require(slots.size <= options.spawnsAtOnce, "too many spawns are under way");
   for (const spawn of slots)
@@ -115,11 +115,11 @@ function checkSlots<O>(state: State<O>): void {
   }
 }
 
-function checkLists<O>(state: State<O>, application: Application<O>): void {
+function checkLists<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
   const { available, full, outside } = application;
   let busy = 0;
   for (const order of [available, full]) {
-    let previous: Instance<O> | undefined;
+    let previous: InstanceRecord<O> | undefined;
     for (const instance of order) {
       same(`standing of ${instance.id}`, instance.standing, "pooled");
       const isAvailable = instance.load < instance.concurrency;
@@ -144,11 +144,11 @@ function checkLists<O>(state: State<O>, application: Application<O>): void {
 }
 
 /** Fewest sessions first, then the one used last. */
-function comesBefore<O>(a: Instance<O>, b: Instance<O>): boolean {
+function comesBefore<O>(a: InstanceRecord<O>, b: InstanceRecord<O>): boolean {
   return a.load < b.load || (a.load === b.load && a.lastUsedMs >= b.lastUsedMs);
 }
 
-function checkIdle<O>(state: State<O>): void {
+function checkIdle<O>(state: PoolState<O>): void {
   same("idle", state.idle.size, state.count - state.busy);
   let sinceMs = Number.NEGATIVE_INFINITY;
   for (const { id, standing, sessions, lastUsedMs } of state.idle) {
@@ -158,7 +158,7 @@ function checkIdle<O>(state: State<O>): void {
   }
 }
 
-function checkSessions<O>(state: State<O>): void {
+function checkSessions<O>(state: PoolState<O>): void {
   const open = new Map<number, number>();
   const long = new Map<number, number>();
   for (const { instance, isLong } of state.sessions.values()) {
@@ -175,7 +175,7 @@ function checkSessions<O>(state: State<O>): void {
   same("instances with sessions and unknown", open.size, 0);
 }
 
-function checkClosing<O>(state: State<O>, now: number): void {
+function checkClosing<O>(state: PoolState<O>, now: number): void {
   let closedMs = Number.NEGATIVE_INFINITY;
   for (const instance of state.closingSoon) {
     const { id, standing, closing } = instance;
@@ -192,7 +192,7 @@ function checkClosing<O>(state: State<O>, now: number): void {
   }
 }
 
-function checkTimes<O>(state: State<O>): void {
+function checkTimes<O>(state: PoolState<O>): void {
   for (const { id, overdue, isGivenUp } of state.instances.values()) {
     const { sessions, turn } = overdue ?? { sessions: [], turn: undefined };
     const isDue = turn?.heap === state.overdue;
@@ -203,7 +203,7 @@ function checkTimes<O>(state: State<O>): void {
   same("sessions with a time limit", state.timeLimits.size, limited);
 }
 
-function checkLine<O>(state: State<O>, application: Application<O>, now: number): void {
+function checkLine<O>(state: PoolState<O>, application: ApplicationRecord<O>, now: number): void {
   const { line, root, available, full, spawning, failures, coming, hunger } = application;
   const { limits, deadlines } = state;
   let id = -1;
@@ -252,7 +252,11 @@ function checkLine<O>(state: State<O>, application: Application<O>, now: number)
 }
 
 /** How many gets at the front of a line spawns and recalls must be for. */
-function expectedCover<O>(state: State<O>, application: Application<O>, now: number): number {
+function expectedCover<O>(
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
+  now: number,
+): number {
   const { line, outdated, coming, getsPerSpawn, awaited, hold, root } = application;
   let bySpawns = 0;
   for (const { servesBefore } of outdated) {
@@ -267,9 +271,9 @@ function expectedCover<O>(state: State<O>, application: Application<O>, now: num
   return Math.min(line.size, bySpawns + awaited);
 }
 
-function checkKept<O>(state: State<O>, now: number): void {
-  const open = new Map<Instance<O>, { kept: number; unasked: number; due: number }>();
-  const unasked = new Map<Application<O>, Kept<O>[]>();
+function checkKept<O>(state: PoolState<O>, now: number): void {
+  const open = new Map<InstanceRecord<O>, { kept: number; unasked: number; due: number }>();
+  const unasked = new Map<ApplicationRecord<O>, Kept<O>[]>();
   for (const { kept, instance } of state.sessions.values()) {
     const of = open.get(instance) ?? { kept: 0, unasked: 0, due: 0 };
     open.set(instance, of);
@@ -315,21 +319,21 @@ function checkKept<O>(state: State<O>, now: number): void {
   require(isEnough, "an instance with kept sessions alone could be emptied");
 }
 
-function listFor<O>(state: State<O>, { instance, sessions, unasked, recalling }: Keeping<O>) {
+function listFor<O>(state: PoolState<O>, { instance, sessions, unasked, recalling }: Keeping<O>) {
   const all = instance.sessions;
   if (instance.standing !== "pooled" || all === 0 || all !== sessions) return undefined;
   if (unasked.size > 0) return state.kept.reclaimable;
   return recalling === all ? state.kept.emptying : undefined;
 }
 
-function checkMemory<O>(state: State<O>, application: Application<O>, now: number): void {
+function checkMemory<O>(state: PoolState<O>, application: ApplicationRecord<O>, now: number): void {
   const { root, count, outside, spawning, line, settings, failures, alarm } = application;
   if (count + outside.size + spawning + line.size > 0 || settings !== NO_SETTINGS) return;
   require(failures.count > 0, `${root} has nothing left and is not forgotten`);
   require(alarm.heap === state.alarms && alarm.key > now, `${root} would never be forgotten`);
 }
 
-function sum<O>(state: State<O>, of: (application: Application<O>) => number): number {
+function sum<O>(state: PoolState<O>, of: (application: ApplicationRecord<O>) => number): number {
   let total = 0;
   for (const application of state.applications.values()) total += of(application);
   return total;

@@ -8,7 +8,7 @@
  * would tell its client nothing new, and nobody is asked for ever.
  */
 
-import type { Application, Instance, Session } from "./application.ts";
+import type { ApplicationRecord, InstanceRecord, SessionRecord } from "./application.ts";
 import type { Counters } from "./counters.ts";
 import { Link, List } from "./list.ts";
 import type { SessionId } from "./types.ts";
@@ -18,7 +18,7 @@ export const RECALL_LIMIT_MS = 20;
 
 /** What a session has beside if its client may keep it. */
 export class Kept<O> {
-  readonly session: Session<O>;
+  readonly session: SessionRecord<O>;
   /** due: asked for, the answer is to come; over: no `close` within the time. */
   recall: "none" | "due" | "over" = "none";
   /** When the recall, if one is due, counts as answered. */
@@ -28,14 +28,14 @@ export class Kept<O> {
   /** Its place among those of its application that were not asked for, or among all recalls due. */
   readonly turn: Link<Kept<O>> = new Link<Kept<O>>(this);
 
-  constructor(session: Session<O>) {
+  constructor(session: SessionRecord<O>) {
     this.session = session;
   }
 }
 
 /** What an instance has beside once a session of it could be kept. */
 export class Keeping<O> {
-  readonly instance: Instance<O>;
+  readonly instance: InstanceRecord<O>;
   /** Open sessions that may be kept. */
   sessions = 0;
   /** Those of them that were not asked for. */
@@ -45,7 +45,7 @@ export class Keeping<O> {
   /** Its place among the instances that have kept sessions alone. */
   readonly link: Link<Keeping<O>> = new Link<Keeping<O>>(this);
 
-  constructor(instance: Instance<O>) {
+  constructor(instance: InstanceRecord<O>) {
     this.instance = instance;
   }
 }
@@ -69,7 +69,7 @@ export class KeptSessions<O> {
   }
 
   /** A session that may be kept has begun. Outside the pool nothing is kept. */
-  opened(session: Session<O>, now: number): void {
+  opened(session: SessionRecord<O>, now: number): void {
     const { instance } = session;
     const keeping = (instance.keeping ??= new Keeping(instance));
     const kept = new Kept(session);
@@ -82,7 +82,7 @@ export class KeptSessions<O> {
   }
 
   /** A session is about to end. */
-  closed({ kept, instance: { keeping } }: Session<O>): void {
+  closed({ kept, instance: { keeping } }: SessionRecord<O>): void {
     if (kept === undefined || keeping === undefined) return;
     keeping.sessions--;
     if (kept.recall === "none") {
@@ -94,7 +94,7 @@ export class KeptSessions<O> {
   }
 
   /** A session is about to go from one instance of its application to another in the pool. */
-  moved({ kept, instance }: Session<O>, to: Instance<O>): void {
+  moved({ kept, instance }: SessionRecord<O>, to: InstanceRecord<O>): void {
     const from = instance.keeping;
     if (kept === undefined || from === undefined) return;
     const keeping = (to.keeping ??= new Keeping(to));
@@ -111,21 +111,21 @@ export class KeptSessions<O> {
   }
 
   /** An instance has left the pool: what is kept of it is asked for, and makes no room in it. */
-  left({ application, keeping }: Instance<O>, now: number): void {
+  left({ application, keeping }: InstanceRecord<O>, now: number): void {
     if (keeping === undefined) return;
     application.recalling -= keeping.recalling;
     this.recallAll(keeping, now);
   }
 
   /** A client answered `keep`. Too late, or unasked, it is ignored. */
-  answeredKeep({ kept }: Session<O>): void {
+  answeredKeep({ kept }: SessionRecord<O>): void {
     if (kept?.recall !== "due") return;
     this.#counters.recalls.kept++;
     this.#settle(kept);
   }
 
   /** Takes recalls as answered whose time is over; adds their applications to `touched`. */
-  expire(touched: Set<Application<O>>, now: number): void {
+  expire(touched: Set<ApplicationRecord<O>>, now: number): void {
     for (let kept = this.due.first; kept !== undefined; kept = this.due.first) {
       if (kept.dueMs > now) return;
       this.#counters.recalls.timedOut++;
@@ -138,7 +138,7 @@ export class KeptSessions<O> {
    * Asks for one session, the longest open, for each get in an application's line that no other
    * place is about to be free for.
    */
-  recallForLine(application: Application<O>, now: number): void {
+  recallForLine(application: ApplicationRecord<O>, now: number): void {
     const { line, unasked } = application;
     while (application.awaited < line.size && unasked.first !== undefined) {
       this.#ask(unasked.first, now);

@@ -11,12 +11,12 @@
  * could have been the others. Where that is open it is looked at again.
  */
 
-import type { Application, Instance, Session } from "./application.ts";
+import type { ApplicationRecord, InstanceRecord, SessionRecord } from "./application.ts";
 import { CLOSING_LIMIT_MS } from "./closing.ts";
 import { giveUp } from "./finishing.ts";
 import { HeapEntry } from "./heap.ts";
 import { leaveOff } from "./sessions.ts";
-import type { State } from "./state.ts";
+import type { PoolState } from "./state.ts";
 import type { Overrun } from "./types.ts";
 
 /** When an instance is looked at again whose reports have left it open. */
@@ -40,9 +40,9 @@ export class Overdue<O> {
   readonly sessions: GivenUpSession[] = [];
   /** The fewest closed sessions it was not done with at a time, since it was looked at. */
   leastClosing = 0;
-  readonly turn: HeapEntry<Instance<O>>;
+  readonly turn: HeapEntry<InstanceRecord<O>>;
 
-  constructor(instance: Instance<O>) {
+  constructor(instance: InstanceRecord<O>) {
     this.turn = new HeapEntry(instance);
   }
 }
@@ -52,8 +52,8 @@ export class Overdue<O> {
  * left.
  */
 export function abandon<O>(
-  state: State<O>,
-  session: Session<O>,
+  state: PoolState<O>,
+  session: SessionRecord<O>,
   what: string,
   isLate: boolean,
   now: number,
@@ -66,8 +66,8 @@ export function abandon<O>(
 
 /** A request of an instance was given up: it is due in its application's time. */
 function remember<O>(
-  state: State<O>,
-  instance: Instance<O>,
+  state: PoolState<O>,
+  instance: InstanceRecord<O>,
   what: string,
   isLate: boolean,
   now: number,
@@ -89,7 +89,11 @@ function remember<O>(
 }
 
 /** Gives up what has taken too long; adds the applications to `touched`. */
-export function giveUpOverdue<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
+export function giveUpOverdue<O>(
+  state: PoolState<O>,
+  touched: Set<ApplicationRecord<O>>,
+  now: number,
+): void {
   for (let due = state.overdue.first; due !== undefined && due.key <= now;) {
     touched.add(due.owner.application);
     look(state, due.owner, now);
@@ -109,14 +113,14 @@ export function giveUpOverdue<O>(state: State<O>, touched: Set<Application<O>>, 
 }
 
 /** A session that is not kept has begun: its application may have a limit for it. */
-export function limitTime<O>(state: State<O>, session: Session<O>, now: number): void {
+export function limitTime<O>(state: PoolState<O>, session: SessionRecord<O>, now: number): void {
   const { requestMs = state.options.requestMs ?? 0 } = session.instance.application.settings;
   if (requestMs === 0) return;
   session.limit = new HeapEntry(session);
   state.timeLimits.set(session.limit, now + requestMs);
 }
 
-function look<O>(state: State<O>, instance: Instance<O>, now: number): void {
+function look<O>(state: PoolState<O>, instance: InstanceRecord<O>, now: number): void {
   const { overdue, closing } = instance;
   if (overdue === undefined) return;
   const { sessions, turn } = overdue;
@@ -136,6 +140,6 @@ function look<O>(state: State<O>, instance: Instance<O>, now: number): void {
 }
 
 /** Whether no open session of an instance can be one that it is done with. */
-function isSurelyUndone<O>({ reportsDone, undone, open }: Instance<O>): boolean {
+function isSurelyUndone<O>({ reportsDone, undone, open }: InstanceRecord<O>): boolean {
   return !reportsDone || undone >= open;
 }

@@ -3,13 +3,13 @@
  * can be freed. The rules are those of settle.ts, which says when.
  */
 
-import type { Application, Spawn } from "./application.ts";
+import type { ApplicationRecord, Spawn } from "./application.ts";
 import { RECALL_LIMIT_MS } from "./kept.ts";
 import { hungryInOrder } from "./shares.ts";
-import type { State } from "./state.ts";
+import type { PoolState } from "./state.ts";
 import { mayEvict } from "./usefulness.ts";
 
-export function hasPlace<O>(state: State<O>): boolean {
+export function hasPlace<O>(state: PoolState<O>): boolean {
   return state.places < state.limits.max;
 }
 
@@ -17,7 +17,11 @@ export function hasPlace<O>(state: State<O>): boolean {
  * Brings an application's planned spawns down to what its gets need, marks which of them are
  * covered, and lines it up for a place if one is not.
  */
-export function cover<O>(state: State<O>, application: Application<O>, now: number): void {
+export function cover<O>(
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
+  now: number,
+): void {
   const { line, failures, getsPerSpawn } = application;
   const byOutdated = coveredByOutdated(application);
   const needed = failures.isPaused(now) ? 0 : Math.ceil((line.size - byOutdated) / getsPerSpawn);
@@ -43,8 +47,8 @@ export function cover<O>(state: State<O>, application: Application<O>, now: numb
  * take, however many follow each other.
  */
 function holdBack<O>(
-  state: State<O>,
-  application: Application<O>,
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
   bySpawns: number,
   now: number,
 ): void {
@@ -63,7 +67,7 @@ function holdBack<O>(
  * Gets at the front of the line that spawns from before a restart are for; almost always 0 without
  * looking.
  */
-function coveredByOutdated<O>(application: Application<O>): number {
+function coveredByOutdated<O>(application: ApplicationRecord<O>): number {
   let covered = 0;
   for (const spawn of application.outdated) {
     const most = covered + application.getsPerSpawn;
@@ -73,14 +77,18 @@ function coveredByOutdated<O>(application: Application<O>): number {
 }
 
 /** Whether its own limit and its failures allow an application one more place. */
-export function maySpawn<O>(state: State<O>, application: Application<O>, now: number): boolean {
+export function maySpawn<O>(
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
+  now: number,
+): boolean {
   return application.places < state.limitOf(application) && !application.failures.isPaused(now);
 }
 
 /**
  * Gives free places, and those of idle instances, to the longest waiting gets that can use them.
  */
-export function allotPlaces<O>(state: State<O>, now: number): void {
+export function allotPlaces<O>(state: PoolState<O>, now: number): void {
   for (;;) {
     const application = nextForPlace(state, now);
     const waiter = application?.line.firstUncovered;
@@ -100,12 +108,12 @@ export function allotPlaces<O>(state: State<O>, now: number): void {
   }
 }
 
-function nextForPlace<O>(state: State<O>, now: number): Application<O> | undefined {
+function nextForPlace<O>(state: PoolState<O>, now: number): ApplicationRecord<O> | undefined {
   const bare = state.bare.first;
   const seeded = state.seeded.first;
   if (!hasPlace(state)) {
     if (state.slow.size === 0) return mayEvict(state, now) ? bare?.owner : undefined;
-    const canHave = (application: Application<O>) =>
+    const canHave = (application: ApplicationRecord<O>) =>
       isOwedIdle(state, application, now) || slowFor(state, application) !== undefined;
     return hungryInOrder(state).find(canHave);
   }
@@ -114,12 +122,19 @@ function nextForPlace<O>(state: State<O>, now: number): Application<O> | undefin
 }
 
 /** Whether an application may have an idle instance let go for its get. */
-function isOwedIdle<O>(state: State<O>, { hunger }: Application<O>, now: number): boolean {
+function isOwedIdle<O>(
+  state: PoolState<O>,
+  { hunger }: ApplicationRecord<O>,
+  now: number,
+): boolean {
   return hunger.heap === state.bare && mayEvict(state, now);
 }
 
 /** The oldest spawn that may hang, of another application, if its place makes room. */
-export function slowFor<O>(state: State<O>, application: Application<O>): Spawn<O> | undefined {
+export function slowFor<O>(
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
+): Spawn<O> | undefined {
   if (state.places > state.limits.max || state.unplaced >= state.limits.max) return undefined;
   for (const spawn of state.slow) if (spawn.application !== application) return spawn;
   return undefined;

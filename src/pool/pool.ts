@@ -19,7 +19,8 @@
  */
 
 import type { ByteString } from "../wire/bytes.ts";
-import type { Application, Ready, Session, Spawn } from "./application.ts";
+import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
+import type { ApplicationRecord, NewInstance, SessionRecord, Spawn } from "./application.ts";
 import { die } from "./deaths.ts";
 import { arrive, refuseOverdue } from "./gets.ts";
 import {
@@ -27,7 +28,6 @@ import {
   checkedSettings,
   checkOptions,
   DEFAULT_LIMITS,
-  MAX_CONCURRENCY,
   requireWhole,
 } from "./checks.ts";
 import { checkInvariants } from "./invariants.ts";
@@ -45,7 +45,7 @@ import {
 import { nextLookMs } from "./shares.ts";
 import { takeSnapshot } from "./snapshot.ts";
 import { becomeReady, fail } from "./spawns.ts";
-import { State } from "./state.ts";
+import { PoolState } from "./state.ts";
 import type {
   ApplicationSettings,
   Effect,
@@ -63,12 +63,12 @@ import type {
 type Effects<O> = readonly Effect<O>[];
 
 export class Pool<O> {
-  readonly #state: State<O>;
+  readonly #state: PoolState<O>;
   #now = Number.NEGATIVE_INFINITY;
 
   constructor(options: PoolOptions, limits: Partial<PoolLimits> = {}) {
     checkOptions(options);
-    this.#state = new State<O>(checkedLimits({ ...DEFAULT_LIMITS, ...limits }), options);
+    this.#state = new PoolState<O>(checkedLimits({ ...DEFAULT_LIMITS, ...limits }), options);
   }
 
   get limits(): PoolLimits {
@@ -138,7 +138,7 @@ export class Pool<O> {
   /** A spawn has succeeded; `instance` is its name from now on, in these effects too. */
   spawned(
     spawn: SpawnId,
-    ready: Ready,
+    ready: NewInstance,
     now: number,
   ): { instance: InstanceId; effects: Effects<O> } {
     const state = this.#state;
@@ -330,7 +330,7 @@ export class Pool<O> {
   tick(now: number): Effects<O> {
     const state = this.#state;
     const time = this.#advance(now);
-    const touched = new Set<Application<O>>();
+    const touched = new Set<ApplicationRecord<O>>();
     refuseOverdue(state, touched, time);
     giveUpOverdue(state, touched, time);
     for (let idle = state.idle.first; idle !== undefined; idle = state.idle.first) {
@@ -384,7 +384,7 @@ export class Pool<O> {
     throw new Error(`pool: ${event} of spawn ${id}: no such spawn is under way`);
   }
 
-  #session(id: SessionId, event: string): Session<O> {
+  #session(id: SessionId, event: string): SessionRecord<O> {
     const session = this.#state.sessions.get(id);
     if (session !== undefined) return session;
     throw new Error(`pool: ${event} of session ${id}: no such session is open`);

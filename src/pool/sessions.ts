@@ -1,8 +1,8 @@
 /** How sessions end, or go to another instance than the one first chosen. */
 
-import type { Instance, Session } from "./application.ts";
+import type { InstanceRecord, SessionRecord } from "./application.ts";
 import { becomeUnreachable } from "./deaths.ts";
-import type { State } from "./state.ts";
+import type { PoolState } from "./state.ts";
 
 /** Failed connects after which a get is refused. */
 const MAX_CONNECTS = 10;
@@ -11,13 +11,13 @@ const MAX_CONNECTS = 10;
  * The client of a session is through with it: its instance may take another once it has said that
  * it is done, or at once if it does not say so; or go if it has left the pool.
  */
-export function close<O>(state: State<O>, session: Session<O>, now: number): void {
+export function close<O>(state: PoolState<O>, session: SessionRecord<O>, now: number): void {
   leaveOff(state, session, now);
   state.retireIfDone(session.instance);
 }
 
 /** As `close`; the caller lets the instance go if that was all it was still there for. */
-export function leaveOff<O>(state: State<O>, session: Session<O>, now: number): void {
+export function leaveOff<O>(state: PoolState<O>, session: SessionRecord<O>, now: number): void {
   const { instance } = session;
   state.counters.sessionsClosed++;
   if (instance.served++ === 0) instance.firstServedMs = now;
@@ -25,14 +25,14 @@ export function leaveOff<O>(state: State<O>, session: Session<O>, now: number): 
 }
 
 /** A session is over that its instance never heard of. */
-export function withdraw<O>(state: State<O>, session: Session<O>, now: number): void {
+export function withdraw<O>(state: PoolState<O>, session: SessionRecord<O>, now: number): void {
   state.counters.sessionsClosed++;
   end(state, session, -1, now);
   state.retireIfDone(session.instance);
 }
 
 /** @param undone -1: there is no connection that the instance could report. */
-function end<O>(state: State<O>, session: Session<O>, undone: 0 | -1, now: number): void {
+function end<O>(state: PoolState<O>, session: SessionRecord<O>, undone: 0 | -1, now: number): void {
   const { instance } = session;
   state.sessions.delete(session.id);
   state.kept.closed(session);
@@ -45,8 +45,8 @@ function end<O>(state: State<O>, session: Session<O>, undone: 0 | -1, now: numbe
  * line.
  */
 export function returnToLine<O>(
-  state: State<O>,
-  session: Session<O>,
+  state: PoolState<O>,
+  session: SessionRecord<O>,
   cause: string,
   now: number,
 ): void {
@@ -69,15 +69,15 @@ export function returnToLine<O>(
  * that its get has not tried, busy or not, if there is one. Costs as much as instances were tried.
  */
 export function moveElsewhere<O>(
-  state: State<O>,
-  session: Session<O>,
+  state: PoolState<O>,
+  session: SessionRecord<O>,
   now: number,
-): Instance<O> | undefined {
+): InstanceRecord<O> | undefined {
   const { instance, waiter } = session;
   const { available, full } = instance.application;
   const tried = (waiter.tried ??= new Set());
   tried.add(instance.id);
-  const isNew = ({ id }: Instance<O>) => !tried.has(id);
+  const isNew = ({ id }: InstanceRecord<O>) => !tried.has(id);
   const other = available.find(isNew) ?? full.find(isNew);
   if (other === undefined) return undefined;
   state.counters.moves++;

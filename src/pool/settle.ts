@@ -29,20 +29,28 @@
  * line for a place; nothing else can have come into a position to be served.
  */
 
-import { type Application, type Instance, NO_SETTINGS } from "./application.ts";
+import { type ApplicationRecord, type InstanceRecord, NO_SETTINGS } from "./application.ts";
 import { CLOSING_LIMIT_MS, expirePromises } from "./closing.ts";
 import { allotPlaces, cover, hasPlace, maySpawn, slowFor } from "./places.ts";
 import { nextLookMs, takeShares } from "./shares.ts";
-import type { State } from "./state.ts";
+import type { PoolState } from "./state.ts";
 import { LOOK_MS, mayEvict } from "./usefulness.ts";
 
 /** Settles after an event that was about one application. */
-export function settle<O>(state: State<O>, application: Application<O>, now: number): void {
+export function settle<O>(
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
+  now: number,
+): void {
   if (!isQuiet(state, now)) settleAll(state, new Set([application]), now);
 }
 
 /** Settles after an event that was about any number of applications. */
-export function settleAll<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
+export function settleAll<O>(
+  state: PoolState<O>,
+  touched: Set<ApplicationRecord<O>>,
+  now: number,
+): void {
   soundAlarms(state, touched, now);
   doPendingRestarts(state, touched, now);
   for (const application of touched) serve(state, application, now);
@@ -66,7 +74,7 @@ export function settleAll<O>(state: State<O>, touched: Set<Application<O>>, now:
 }
 
 /** Whether an event that made nobody wait can have no further consequence. */
-function isQuiet<O>(state: State<O>, now: number): boolean {
+function isQuiet<O>(state: PoolState<O>, now: number): boolean {
   return (
     state.waiters.size === 0 &&
     state.planned.size === 0 &&
@@ -78,7 +86,7 @@ function isQuiet<O>(state: State<O>, now: number): boolean {
 }
 
 /** Whether instances of an application may leave now, or too many of others are still finishing. */
-export function restartFits<O>(state: State<O>, application: Application<O>): boolean {
+export function restartFits<O>(state: PoolState<O>, application: ApplicationRecord<O>): boolean {
   const leaving = application.busy + application.begun.size;
   return (
     leaving === 0 ||
@@ -86,7 +94,11 @@ export function restartFits<O>(state: State<O>, application: Application<O>): bo
   );
 }
 
-export function restart<O>(state: State<O>, application: Application<O>, now: number): void {
+export function restart<O>(
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
+  now: number,
+): void {
   state.pendingRestarts.delete(application);
   state.counters.restarts++;
   state.outdate(application, "restarted", now);
@@ -95,15 +107,19 @@ export function restart<O>(state: State<O>, application: Application<O>, now: nu
 
 /** Whether a get that finds no free instance is answered at once all the same. */
 export function isAnsweredAtOnce<O>(
-  state: State<O>,
-  application: Application<O>,
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
   now: number,
 ): boolean {
   return isRefusedByPause(application, now) || bindsAtOnce(state, application, now);
 }
 
 /** Whether a get that finds no free instance goes to a busy one, with nothing to wait for first. */
-function bindsAtOnce<O>(state: State<O>, application: Application<O>, now: number): boolean {
+function bindsAtOnce<O>(
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
+  now: number,
+): boolean {
   if (application.line.size > 0 || !mayBindToBusy(state, application)) return false;
   if (!maySpawn(state, application, now)) return true;
   return !hasPlace(state) && slowFor(state, application) === undefined;
@@ -115,15 +131,15 @@ function bindsAtOnce<O>(state: State<O>, application: Application<O>, now: numbe
  * such gets. The event before this one has left nothing undone that could come first.
  */
 export function busyAtOnce<O>(
-  state: State<O>,
-  application: Application<O>,
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
   now: number,
-): Instance<O> | undefined {
+): InstanceRecord<O> | undefined {
   return bindsAtOnce(state, application, now) ? application.full.first : undefined;
 }
 
 /** Whether something may be due for gets that wait, so that they come first. */
-export function isDue<O>(state: State<O>, now: number): boolean {
+export function isDue<O>(state: PoolState<O>, now: number): boolean {
   const { waiters, holds, closingSoon, slow, bare, seeded } = state;
   if (waiters.size === 0) return false;
   const closedMs = closingSoon.first?.closedMs ?? Infinity;
@@ -132,7 +148,7 @@ export function isDue<O>(state: State<O>, now: number): boolean {
 }
 
 /** Lets the longest idle go until max is kept or none is left. */
-export function shedIdle<O>(state: State<O>, now: number): void {
+export function shedIdle<O>(state: PoolState<O>, now: number): void {
   while (state.places > state.limits.max) {
     const instance = state.idle.first;
     if (instance === undefined) return;
@@ -145,7 +161,7 @@ export function shedIdle<O>(state: State<O>, now: number): void {
  * instances as have to be idle: to make room where nothing else can, and to keep max. Where the
  * pool is shared, what was used a moment ago is not asked for others' sake.
  */
-function emptyKept<O>(state: State<O>, now: number): void {
+function emptyKept<O>(state: PoolState<O>, now: number): void {
   const { kept, bare, limits, options } = state;
   if (kept.reclaimable.size === 0) return;
   const excess = Math.max(0, state.places - limits.max);
@@ -161,7 +177,7 @@ function emptyKept<O>(state: State<O>, now: number): void {
  * Gives an application's planned spawns up, the last first, that its own lowered limit no longer
  * allows.
  */
-export function dropAboveOwnLimit<O>(state: State<O>, application: Application<O>): void {
+export function dropAboveOwnLimit<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
   const limit = state.limitOf(application);
   for (let last = application.planned.last; last !== undefined; last = application.planned.last) {
     if (application.places <= limit) return;
@@ -170,14 +186,18 @@ export function dropAboveOwnLimit<O>(state: State<O>, application: Application<O
 }
 
 /** Gives planned spawns up, the last first, that max no longer allows. */
-export function dropAboveMax<O>(state: State<O>): void {
+export function dropAboveMax<O>(state: PoolState<O>): void {
   for (let last = state.planned.last; last !== undefined; last = state.planned.last) {
     if (state.places <= state.limits.max) return;
     state.drop(last);
   }
 }
 
-function soundAlarms<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
+function soundAlarms<O>(
+  state: PoolState<O>,
+  touched: Set<ApplicationRecord<O>>,
+  now: number,
+): void {
   state.kept.expire(touched, now);
   expirePromises(state, touched, now);
   slowDownLate(state, now);
@@ -194,7 +214,7 @@ function soundAlarms<O>(state: State<O>, touched: Set<Application<O>>, now: numb
 }
 
 /** Spawns that have taken long give their slots up. */
-export function slowDownLate<O>(state: State<O>, now: number): void {
+export function slowDownLate<O>(state: PoolState<O>, now: number): void {
   const { slots, options } = state;
   for (let spawn = slots.first; spawn !== undefined; spawn = slots.first) {
     if (spawn.sinceMs + options.slowSpawnMs > now) return;
@@ -207,7 +227,11 @@ export function slowDownLate<O>(state: State<O>, now: number): void {
  * while as many instances as max are finishing sessions out of the pool, so looking at all of them
  * is rare.
  */
-function doPendingRestarts<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
+function doPendingRestarts<O>(
+  state: PoolState<O>,
+  touched: Set<ApplicationRecord<O>>,
+  now: number,
+): void {
   for (const application of state.pendingRestarts) {
     if (!restartFits(state, application)) continue;
     restart(state, application, now);
@@ -216,14 +240,18 @@ function doPendingRestarts<O>(state: State<O>, touched: Set<Application<O>>, now
 }
 
 /** Gives an application's free instances to its gets, and asks for kept sessions for the others. */
-function serve<O>(state: State<O>, application: Application<O>, now: number): void {
+function serve<O>(state: PoolState<O>, application: ApplicationRecord<O>, now: number): void {
   if (isOwedElsewhere(state, application, now)) allotPlaces(state, now);
   if (isRefusedByPause(application, now)) refuseLine(state, application);
   serveReady(state, application, now);
   if (application.unasked.size > 0) state.kept.recallForLine(application, now);
 }
 
-export function serveReady<O>(state: State<O>, application: Application<O>, now: number): void {
+export function serveReady<O>(
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
+  now: number,
+): void {
   for (;;) {
     const waiter = application.line.first;
     const instance = application.available.first;
@@ -238,7 +266,11 @@ export function serveReady<O>(state: State<O>, application: Application<O>, now:
  * of its own may have it. Under the global queue a busy application would otherwise keep all others
  * out for ever.
  */
-function isOwedElsewhere<O>(state: State<O>, application: Application<O>, now: number): boolean {
+function isOwedElsewhere<O>(
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
+  now: number,
+): boolean {
   const { line, available, spawning } = application;
   if (line.first === undefined || available.size === 0 || spawning > 0) return false;
   const older = state.bare.first;
@@ -246,7 +278,7 @@ function isOwedElsewhere<O>(state: State<O>, application: Application<O>, now: n
   return !hasPlace(state) && mayEvict(state, now);
 }
 
-function mayBindToBusy<O>(state: State<O>, application: Application<O>): boolean {
+function mayBindToBusy<O>(state: PoolState<O>, application: ApplicationRecord<O>): boolean {
   return !state.limits.useGlobalQueue && application.full.size > 0 && application.spawning === 0;
 }
 
@@ -254,8 +286,8 @@ function mayBindToBusy<O>(state: State<O>, application: Application<O>): boolean
  * Sends gets to busy instances of their applications, but for those held back, the longest waiting
  * first. Called when all places to be had are given.
  */
-function bindToBusy<O>(state: State<O>, touched: Set<Application<O>>, now: number): void {
-  const mayBind = (application: Application<O>) =>
+function bindToBusy<O>(state: PoolState<O>, touched: Set<ApplicationRecord<O>>, now: number): void {
+  const mayBind = (application: ApplicationRecord<O>) =>
     application.line.firstUncovered !== undefined && mayBindToBusy(state, application);
   for (let ready = Array.from(touched).filter(mayBind); ready.length > 0;) {
     const application = ready.reduce((a, b) => (idOfFirst(b) < idOfFirst(a) ? b : a));
@@ -269,11 +301,11 @@ function bindToBusy<O>(state: State<O>, touched: Set<Application<O>>, now: numbe
   }
 }
 
-function idOfFirst<O>({ line }: Application<O>): number {
+function idOfFirst<O>({ line }: ApplicationRecord<O>): number {
   return line.first?.id ?? Infinity;
 }
 
-function beginSpawns<O>(state: State<O>, now: number): void {
+function beginSpawns<O>(state: PoolState<O>, now: number): void {
   for (;;) {
     const application = state.turns.first?.owner;
     const spawn = application?.planned.first;
@@ -288,18 +320,18 @@ function beginSpawns<O>(state: State<O>, now: number): void {
  * When the first planned spawn of an application without a slot has waited so long for one that it
  * begins without: others hang. Infinity: none ever does.
  */
-export function beginsAnywayMs<O>({ turns, options }: State<O>): number {
+export function beginsAnywayMs<O>({ turns, options }: PoolState<O>): number {
   const first = turns.first?.owner;
   if (first === undefined || first.slots > 0) return Infinity;
   return (first.planned.first?.sinceMs ?? Infinity) + (options.shareAfterMs ?? Infinity);
 }
 
 /** Whether an application's gets have only its last error to expect for now. */
-function isRefusedByPause<O>(application: Application<O>, now: number): boolean {
+function isRefusedByPause<O>(application: ApplicationRecord<O>, now: number): boolean {
   return application.count === 0 && application.failures.isPaused(now);
 }
 
-function refuseLine<O>(state: State<O>, application: Application<O>): void {
+function refuseLine<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
   const failure = application.failures.last ?? { message: "its last spawns failed" };
   for (let waiter = application.line.first; waiter !== undefined; waiter = application.line.first) {
     state.dequeue(waiter);
@@ -312,7 +344,11 @@ function refuseLine<O>(state: State<O>, application: Application<O>): void {
  * Forgets an application that has nothing left, or arranges for that when its failures may be
  * forgotten.
  */
-function forgetIfEmpty<O>(state: State<O>, application: Application<O>, now: number): void {
+function forgetIfEmpty<O>(
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
+  now: number,
+): void {
   const { count, outside, spawning, line, settings, failures } = application;
   if (count + outside.size + spawning + line.size > 0 || settings !== NO_SETTINGS) return;
   const endsMs = failures.count === 0 ? now : failures.memoryEndsMs(state.options.failurePause);

@@ -20,17 +20,17 @@
  * - It is looked at ten times a second at most, however many wait.
  */
 
-import type { Application, Instance, Spawn } from "./application.ts";
-import type { State } from "./state.ts";
+import type { ApplicationRecord, InstanceRecord, Spawn } from "./application.ts";
+import type { PoolState } from "./state.ts";
 import { evict, isInUse, leastUsed, LOOK_MS, mayLeave } from "./usefulness.ts";
 
 /** How much longer a get waits for the only place of an application, if it is in use. */
 const IN_USE_FACTOR = 1.5;
 
 /** Gives due places over. @returns whose they were and whose they are. */
-export function takeShares<O>(state: State<O>, now: number): Set<Application<O>> {
+export function takeShares<O>(state: PoolState<O>, now: number): Set<ApplicationRecord<O>> {
   const { shareAfterMs } = state.options;
-  const touched = new Set<Application<O>>();
+  const touched = new Set<ApplicationRecord<O>>();
   if (shareAfterMs === undefined || nextLookMs(state) > now) return touched;
   state.lookedForSharesMs = now;
   for (const application of hungryInOrder(state)) {
@@ -49,7 +49,7 @@ export function takeShares<O>(state: State<O>, now: number): Set<Application<O>>
 }
 
 /** When it is to be looked whether somebody who waits is due a place; Infinity: nobody waits. */
-export function nextLookMs<O>({ options, bare, seeded, lookedForSharesMs }: State<O>): number {
+export function nextLookMs<O>({ options, bare, seeded, lookedForSharesMs }: PoolState<O>): number {
   const { shareAfterMs } = options;
   if (shareAfterMs === undefined || bare.size + seeded.size === 0) return Infinity;
   const againMs = lookedForSharesMs + LOOK_MS;
@@ -59,12 +59,12 @@ export function nextLookMs<O>({ options, bare, seeded, lookedForSharesMs }: Stat
 }
 
 /** Applications with a get that waits for a place, the longest first. */
-export function hungryInOrder<O>({ bare, seeded }: State<O>): Application<O>[] {
+export function hungryInOrder<O>({ bare, seeded }: PoolState<O>): ApplicationRecord<O>[] {
   return [...bare, ...seeded].toSorted((a, b) => a.key - b.key).map(({ owner }) => owner);
 }
 
 /** Lets the instance go that is of least use, if one is of none. @returns whose it was. */
-function takeUseless<O>(state: State<O>, now: number): Application<O> | undefined {
+function takeUseless<O>(state: PoolState<O>, now: number): ApplicationRecord<O> | undefined {
   const instance = leastUsed(state, now);
   if (instance === undefined) return undefined;
   evict(state, instance, now);
@@ -73,7 +73,7 @@ function takeUseless<O>(state: State<O>, now: number): Application<O> | undefine
 
 /** What an application can give its place up of. */
 interface Offer<O> {
-  readonly from: Application<O>;
+  readonly from: ApplicationRecord<O>;
   readonly part: Part<O>;
   readonly usedMs: number;
 }
@@ -81,15 +81,15 @@ interface Offer<O> {
 type Part<O> =
   | { readonly kind: "planned"; readonly spawn: Spawn<O> }
   | { readonly kind: "begun"; readonly spawn: Spawn<O> }
-  | { readonly kind: "instance"; readonly instance: Instance<O> };
+  | { readonly kind: "instance"; readonly instance: InstanceRecord<O> };
 
 /** Frees a place that is another's. @returns whose it was, if there is one. */
 function takeFrom<O>(
-  state: State<O>,
-  application: Application<O>,
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
   waitedMs: number,
   now: number,
-): Application<O> | undefined {
+): ApplicationRecord<O> | undefined {
   const { shareAfterMs = Infinity } = state.options;
   const owned = application.placed + application.finishing;
   const mine = (owned + 1) / application.weight;
@@ -117,7 +117,11 @@ function comesBefore<O>({ from, usedMs }: Offer<O>, other: Offer<O>): boolean {
   return more > 0 || (more === 0 && usedMs < other.usedMs);
 }
 
-function offerOf<O>(state: State<O>, from: Application<O>, now: number): Offer<O> | undefined {
+function offerOf<O>(
+  state: PoolState<O>,
+  from: ApplicationRecord<O>,
+  now: number,
+): Offer<O> | undefined {
   const sinceMs = now - (state.options.shareAfterMs ?? 0);
   const { max } = state.limits;
   const planned = from.planned.last;
@@ -136,15 +140,15 @@ function offerOf<O>(state: State<O>, from: Application<O>, now: number): Offer<O
 
 /** Of an application's instances that have had their time, the one with the fewest sessions. */
 function leastUseful<O>(
-  { available, full }: Application<O>,
+  { available, full }: ApplicationRecord<O>,
   sinceMs: number,
-): Instance<O> | undefined {
-  const hadItsTime = ({ readyMs }: Instance<O>) => readyMs <= sinceMs;
+): InstanceRecord<O> | undefined {
+  const hadItsTime = ({ readyMs }: InstanceRecord<O>) => readyMs <= sinceMs;
   return available.find(hadItsTime) ?? full.find(hadItsTime);
 }
 
 function oldestPlaced<O>(
-  { outdated, begun }: Application<O>,
+  { outdated, begun }: ApplicationRecord<O>,
   sinceMs: number,
 ): Spawn<O> | undefined {
   for (const spawn of [...outdated, ...begun]) {

@@ -4,9 +4,9 @@
  * null. Costs time in proportion to all there is; the pool itself never takes one.
  */
 
-import type { Application, Instance, Spawn, Waiter } from "./application.ts";
+import type { ApplicationRecord, InstanceRecord, Spawn, Waiter } from "./application.ts";
 import { copyCounters } from "./counters.ts";
-import type { State } from "./state.ts";
+import type { PoolState } from "./state.ts";
 import type {
   ApplicationSnapshot,
   InstanceId,
@@ -20,7 +20,7 @@ import type {
 /** Waiting gets shown for each application: those behind them say nothing new. */
 const MAX_WAITERS_SHOWN = 100;
 
-export function takeSnapshot<O>(state: State<O>, now: number): PoolSnapshot {
+export function takeSnapshot<O>(state: PoolState<O>, now: number): PoolSnapshot {
   const oldestSessions = findOldestSessions(state);
   let oldestWaiter: Waiter<O> | undefined;
   const applications: ApplicationSnapshot[] = [];
@@ -44,7 +44,7 @@ export function takeSnapshot<O>(state: State<O>, now: number): PoolSnapshot {
   };
 }
 
-function inByteOrder<O>(state: State<O>): Application<O>[] {
+function inByteOrder<O>(state: PoolState<O>): ApplicationRecord<O>[] {
   // Comparing byte strings compares bytes.
   return [...state.applications.values()].toSorted((a, b) => (a.root < b.root ? -1 : 1));
 }
@@ -53,7 +53,7 @@ function inByteOrder<O>(state: State<O>): Application<O>[] {
  * When the oldest open session of each instance was opened; sessions are kept in the order of
  * opening.
  */
-function findOldestSessions<O>(state: State<O>): Map<InstanceId, number> {
+function findOldestSessions<O>(state: PoolState<O>): Map<InstanceId, number> {
   const oldest = new Map<InstanceId, number>();
   for (const { instance, openedMs } of state.sessions.values()) {
     if (!oldest.has(instance.id)) oldest.set(instance.id, openedMs);
@@ -62,8 +62,8 @@ function findOldestSessions<O>(state: State<O>): Map<InstanceId, number> {
 }
 
 function showApplication<O>(
-  state: State<O>,
-  application: Application<O>,
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
   oldestSessions: ReadonlyMap<InstanceId, number>,
   now: number,
 ): ApplicationSnapshot {
@@ -92,7 +92,7 @@ function showApplication<O>(
 }
 
 function showInstance<O>(
-  instance: Instance<O>,
+  instance: InstanceRecord<O>,
   oldestSessionMs: number | undefined,
   now: number,
 ): InstanceSnapshot {
@@ -111,13 +111,13 @@ function showInstance<O>(
   };
 }
 
-function stateOf<O>({ standing, sessions, load, concurrency }: Instance<O>): InstanceState {
+function stateOf<O>({ standing, sessions, load, concurrency }: InstanceRecord<O>): InstanceState {
   if (standing === "leaving" || standing === "dead") return standing;
   if (sessions === 0) return "idle";
   return load < concurrency ? "active" : "busy";
 }
 
-function showWaiters<O>({ line }: Application<O>, now: number): WaiterSnapshot[] {
+function showWaiters<O>({ line }: ApplicationRecord<O>, now: number): WaiterSnapshot[] {
   const shown: WaiterSnapshot[] = [];
   for (const { arrivedMs, failedConnects } of line) {
     if (shown.length === MAX_WAITERS_SHOWN) break;

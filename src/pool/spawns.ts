@@ -3,10 +3,10 @@
  * the failure.
  */
 
-import type { Application, Instance, Ready, Spawn } from "./application.ts";
+import type { ApplicationRecord, InstanceRecord, NewInstance, Spawn } from "./application.ts";
 import { cover } from "./places.ts";
 import { serveReady } from "./settle.ts";
-import type { State } from "./state.ts";
+import type { PoolState } from "./state.ts";
 import type { SpawnFailure } from "./types.ts";
 import { evict, leastUsed } from "./usefulness.ts";
 
@@ -18,11 +18,11 @@ const FAILURES_BEFORE_PAUSE = 2;
  * place.
  */
 export function becomeReady<O>(
-  state: State<O>,
+  state: PoolState<O>,
   spawn: Spawn<O>,
-  ready: Ready,
+  ready: NewInstance,
   now: number,
-): Instance<O> {
+): InstanceRecord<O> {
   const { application } = spawn;
   const isOutdated = spawn.order.list === application.outdated;
   const { isPlaced } = spawn;
@@ -46,7 +46,7 @@ export function becomeReady<O>(
 }
 
 /** Makes room for an instance whose place another has. @returns whether there is some. */
-function findRoom<O>(state: State<O>, application: Application<O>, now: number): boolean {
+function findRoom<O>(state: PoolState<O>, application: ApplicationRecord<O>, now: number): boolean {
   const { idle, limits, options } = state;
   if (state.places < limits.max) return true;
   if (application.line.size === 0 || state.places > limits.max) return false;
@@ -59,8 +59,8 @@ function findRoom<O>(state: State<O>, application: Application<O>, now: number):
 
 /** Gives an instance outside the pool to gets from before `servesBefore`; then it goes. */
 function serveOutside<O>(
-  state: State<O>,
-  instance: Instance<O>,
+  state: PoolState<O>,
+  instance: InstanceRecord<O>,
   reason: "outdated" | "excess",
   servesBefore: number,
   now: number,
@@ -79,7 +79,7 @@ function serveOutside<O>(
 
 /** A spawn has failed, which is the answer to every get that has waited since before it began. */
 export function fail<O>(
-  state: State<O>,
+  state: PoolState<O>,
   spawn: Spawn<O>,
   failure: SpawnFailure,
   now: number,
@@ -101,8 +101,8 @@ export function fail<O>(
 
 /** A start has failed; the `most`-th in a row begins a pause. */
 export function noteFailure<O>(
-  state: State<O>,
-  application: Application<O>,
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
   failure: SpawnFailure,
   most: number,
   now: number,

@@ -6,10 +6,10 @@
 
 import type { ByteString } from "../wire/bytes.ts";
 import {
-  Application,
-  Instance,
-  type Ready,
-  Session,
+  ApplicationRecord,
+  InstanceRecord,
+  type NewInstance,
+  SessionRecord,
   Spawn,
   type Standing,
   Waiter,
@@ -27,7 +27,7 @@ import type {
   Overrun,
   PoolLimits,
   PoolOptions,
-  Refusal,
+  GetRefusal,
   RetireReason,
   SessionId,
   SpawnId,
@@ -47,12 +47,12 @@ interface Shift {
   readonly long?: number;
 }
 
-export class State<O> {
+export class PoolState<O> {
   limits: PoolLimits;
   readonly options: PoolOptions;
-  readonly applications = new Map<ByteString, Application<O>>();
-  readonly instances = new Map<InstanceId, Instance<O>>();
-  readonly sessions = new Map<SessionId, Session<O>>();
+  readonly applications = new Map<ByteString, ApplicationRecord<O>>();
+  readonly instances = new Map<InstanceId, InstanceRecord<O>>();
+  readonly sessions = new Map<SessionId, SessionRecord<O>>();
   /** Only those that wait. */
   readonly waiters = new Map<WaiterId, Waiter<O>>();
   /** Spawns that have begun, outdated ones included. */
@@ -68,7 +68,7 @@ export class State<O> {
   /** When it was looked last who has less than his share. */
   lookedForSharesMs = -Infinity;
   /** Applications with a planned spawn: fewest slots first, then first planned. */
-  readonly turns = new Heap<Application<O>>();
+  readonly turns = new Heap<ApplicationRecord<O>>();
   outdatedSpawns = 0;
   count = 0;
   /** Of those, the ones that are not idle, and the ones that clients have sessions of. */
@@ -78,29 +78,29 @@ export class State<O> {
   leaving = 0;
   finishing = 0;
   /** Instances without a session, idle longest first. */
-  readonly idle = new List<Instance<O>>();
+  readonly idle = new List<InstanceRecord<O>>();
   /** Instances in the pool that have just not said `done` yet, by the time of the `close`. */
-  readonly closingSoon = new List<Instance<O>>();
+  readonly closingSoon = new List<InstanceRecord<O>>();
   /**
    * Applications with a get no spawn is for, by that get's id: those with nothing (they may evict)
    * ...
    */
-  readonly bare = new Heap<Application<O>>();
+  readonly bare = new Heap<ApplicationRecord<O>>();
   /** ... and those with an instance in the pool or on its way. */
-  readonly seeded = new Heap<Application<O>>();
+  readonly seeded = new Heap<ApplicationRecord<O>>();
   readonly deadlines = new Heap<Waiter<O>>();
   /** Ends of pauses, and of the memory of failures. */
-  readonly alarms = new Heap<Application<O>>();
+  readonly alarms = new Heap<ApplicationRecord<O>>();
   /** In the order in which they were asked for. */
-  readonly pendingRestarts = new Set<Application<O>>();
+  readonly pendingRestarts = new Set<ApplicationRecord<O>>();
   /** Applications that may have nothing left, looked at when the event is over. */
-  readonly maybeEmpty = new Set<Application<O>>();
+  readonly maybeEmpty = new Set<ApplicationRecord<O>>();
   /** Instances with sessions that were given up, by when they are to be looked at. */
-  readonly overdue = new Heap<Instance<O>>();
+  readonly overdue = new Heap<InstanceRecord<O>>();
   /** Open sessions by when they have been so for too long. */
-  readonly timeLimits = new Heap<Session<O>>();
+  readonly timeLimits = new Heap<SessionRecord<O>>();
   /** Ends of the time for which gets put off spawning and sharing, by application. */
-  readonly holds = new Heap<Application<O>>();
+  readonly holds = new Heap<ApplicationRecord<O>>();
   readonly counters = newCounters();
   readonly kept = new KeptSessions<O>(this.counters, (session) => {
     this.#effects.push({ kind: "recall", session });
@@ -133,17 +133,17 @@ export class State<O> {
     return effects;
   }
 
-  application(root: ByteString): Application<O> {
+  application(root: ByteString): ApplicationRecord<O> {
     let application = this.applications.get(root);
     if (application === undefined) {
-      application = new Application<O>(root);
+      application = new ApplicationRecord<O>(root);
       this.applications.set(root, application);
     }
     return application;
   }
 
   /** Places the application may have; waiting and being refused are up to others. */
-  limitOf(application: Application<O>): number {
+  limitOf(application: ApplicationRecord<O>): number {
     const { maxPerApp } = this.limits;
     const pool = maxPerApp === 0 ? Number.POSITIVE_INFINITY : maxPerApp;
     return Math.min(pool, application.maxInstances ?? Number.POSITIVE_INFINITY);
@@ -165,14 +165,14 @@ export class State<O> {
   }
 
   /** Answers a get that does not wait (any more). */
-  refuse(waiter: Waiter<O>, refusal: Refusal): void {
+  refuse(waiter: Waiter<O>, refusal: GetRefusal): void {
     this.maybeEmpty.add(waiter.application);
     this.#effects.push({ kind: "refuse", waiter: waiter.id, refusal });
   }
 
   /** Opens a session for a get that does not wait (any more). */
-  grant(waiter: Waiter<O>, instance: Instance<O>, now: number): void {
-    const session = new Session<O>(this.#nextSession++ as SessionId, waiter, instance, now);
+  grant(waiter: Waiter<O>, instance: InstanceRecord<O>, now: number): void {
+    const session = new SessionRecord<O>(this.#nextSession++ as SessionId, waiter, instance, now);
     this.sessions.set(session.id, session);
     this.counters.grants++;
     if (instance.load >= instance.concurrency) this.counters.grantsOfBusy++;
@@ -187,15 +187,15 @@ export class State<O> {
     else limitTime(this, session, now);
   }
 
-  newInstance(spawn: Spawn<O>, ready: Ready, now: number): Instance<O> {
+  newInstance(spawn: Spawn<O>, ready: NewInstance, now: number): InstanceRecord<O> {
     const id = this.#nextInstance++ as InstanceId;
-    const instance = new Instance<O>(id, ready, spawn.application, now);
+    const instance = new InstanceRecord<O>(id, ready, spawn.application, now);
     this.instances.set(id, instance);
     return instance;
   }
 
   /** Moves an instance into the pool, or out of it. With `shift` the only ways into a list. */
-  move(instance: Instance<O>, standing: Standing): void {
+  move(instance: InstanceRecord<O>, standing: Standing): void {
     this.#take(instance);
     instance.standing = standing;
     if (standing !== "pooled") promiseNothing(instance);
@@ -204,7 +204,7 @@ export class State<O> {
   }
 
   /** An instance was used: what its sessions have become more or fewer by. */
-  shift(instance: Instance<O>, { open, undone, long = 0 }: Shift, now: number): void {
+  shift(instance: InstanceRecord<O>, { open, undone, long = 0 }: Shift, now: number): void {
     this.#take(instance);
     instance.lastUsedMs = now;
     instance.open += open;
@@ -220,7 +220,7 @@ export class State<O> {
 
   /** Takes an instance out of the pool; it goes at once, or when its last session has ended. */
   leave(
-    instance: Instance<O>,
+    instance: InstanceRecord<O>,
     standing: "leaving" | "dead",
     reason: RetireReason,
     now: number,
@@ -240,7 +240,7 @@ export class State<O> {
    * it is not done with is its own business then, within the time that it has to leave. One whose
    * place another was given has the time of its abandoned requests.
    */
-  retireIfDone(instance: Instance<O>): void {
+  retireIfDone(instance: InstanceRecord<O>): void {
     if (instance.standing === "pooled" || instance.open > 0 || hasTime(this, instance)) return;
     this.move(instance, "retired");
     if (instance.overdue !== undefined) this.overdue.remove(instance.overdue.turn);
@@ -256,7 +256,7 @@ export class State<O> {
   }
 
   /** Takes a place for a new instance. */
-  plan(application: Application<O>, options: O, now: number): void {
+  plan(application: ApplicationRecord<O>, options: O, now: number): void {
     const spawn = new Spawn<O>(application, options, this.counters.spawnsPlanned++, now);
     this.planned.pushBack(spawn.turn);
     application.planned.pushBack(spawn.order);
@@ -332,7 +332,7 @@ export class State<O> {
    * A restart or clear: all instances leave, and spawns that have begun no longer count for later
    * gets.
    */
-  outdate(application: Application<O>, reason: "restarted" | "cleared", now: number): void {
+  outdate(application: ApplicationRecord<O>, reason: "restarted" | "cleared", now: number): void {
     for (const instance of application.available) this.leave(instance, "leaving", reason, now);
     for (const instance of application.full) this.leave(instance, "leaving", reason, now);
     for (const spawn of application.begun) {
@@ -347,14 +347,14 @@ export class State<O> {
     this.#effects.push({ kind: "reload", root });
   }
 
-  #queueForSlot(application: Application<O>): void {
+  #queueForSlot(application: ApplicationRecord<O>): void {
     const { planned, slots, turn } = application;
     const { first } = planned;
     if (first === undefined) this.turns.remove(turn);
     else this.turns.set(turn, slots * SLOT_WEIGHT + first.number);
   }
 
-  #take(instance: Instance<O>): void {
+  #take(instance: InstanceRecord<O>): void {
     const { application } = instance;
     if (instance.standing === "pooled") {
       this.count--;
@@ -374,7 +374,7 @@ export class State<O> {
     }
   }
 
-  #put(instance: Instance<O>): void {
+  #put(instance: InstanceRecord<O>): void {
     const { application, sessions, load } = instance;
     if (instance.standing === "pooled") {
       this.count++;

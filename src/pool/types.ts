@@ -88,7 +88,7 @@ export interface SpawnFailure {
 }
 
 /** Why a get is not served. `why` and `cause` are fragments of a sentence. */
-export type Refusal =
+export type GetRefusal =
   | { readonly kind: "busy"; readonly why: string }
   | { readonly kind: "spawnFailed"; readonly failure: SpawnFailure }
   | { readonly kind: "cannotConnect"; readonly cause: string };
@@ -136,7 +136,7 @@ export type Effect<O> =
   /** Ask the session's client to give it back; `sessionClosed` or `sessionKept` is due, soon. */
   | { readonly kind: "recall"; readonly session: SessionId }
   /** Answer the get; nothing of it is left in the pool. */
-  | { readonly kind: "refuse"; readonly waiter: WaiterId; readonly refusal: Refusal }
+  | { readonly kind: "refuse"; readonly waiter: WaiterId; readonly refusal: GetRefusal }
   /** A request of it takes too long (`what` says which, if that is known): end its process. */
   | {
       readonly kind: "giveUp";

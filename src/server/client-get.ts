@@ -1,47 +1,56 @@
 /**
  * A client's get, and the way of its answer: one object, since there is one for every get, and one
  * of the same shape whatever kind of get it is.
+ *
+ * The driver calls exactly one of `granted` and `refused`, once, unless the get is cancelled.
  */
 import type { OwnedFd } from "../native/owned-fd.ts";
-import type { Refusal, SessionId, WaiterId } from "../pool/types.ts";
+import type { GetRefusal, SessionId, WaiterId } from "../pool/types.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
-import type { PendingGet } from "./pending-get.ts";
+import type { Connecting } from "./connector.ts";
 
 /** Whom the answers are for: the client. */
-export interface Asker {
+export interface GetOwner {
   granted(get: ClientGet, pid: number, session: SessionId, stream: OwnedFd): void;
-  refused(get: ClientGet, refusal: Refusal): void;
+  refused(get: ClientGet, refusal: GetRefusal): void;
   recalled(get: ClientGet): void;
 }
 
-export class ClientGet implements PendingGet {
+/** The answer to a get for what is not registered: who asks may try again later. */
+export const notRegistered: GetRefusal = { kind: "busy", why: "there is no such application now" };
+
+export class ClientGet implements Connecting {
   readonly app: AppRequest;
   readonly tag: ByteString | undefined;
+  /** Whether the session may be kept: then `recalled` may be called once, after `granted`. */
   readonly kept: boolean;
-  readonly #asker: Asker;
+  readonly #owner: GetOwner;
+  /** These three are the driver's to write. */
   waiter: WaiterId | undefined = undefined;
   waitingSession: SessionId | undefined = undefined;
   answered = false;
   /** What the client calls its session, once it has one. */
   sessionId = -1;
 
-  constructor(asker: Asker, app: AppRequest, tag: ByteString | undefined, kept: boolean) {
-    this.#asker = asker;
+  constructor(owner: GetOwner, app: AppRequest, tag: ByteString | undefined, kept: boolean) {
+    this.#owner = owner;
     this.app = app;
     this.tag = tag;
     this.kept = kept;
   }
 
+  /** A session began; `stream` is the owner's from here on. */
   granted(pid: number, session: SessionId, stream: OwnedFd): void {
-    this.#asker.granted(this, pid, session, stream);
+    this.#owner.granted(this, pid, session, stream);
   }
 
-  refused(refusal: Refusal): void {
-    this.#asker.refused(this, refusal);
+  refused(refusal: GetRefusal): void {
+    this.#owner.refused(this, refusal);
   }
 
+  /** The session is wanted back: `closeSession` or `keepSession` is due. */
   recalled(): void {
-    this.#asker.recalled(this);
+    this.#owner.recalled(this);
   }
 }

@@ -11,11 +11,11 @@
  */
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { receive } from "../native/socket.ts";
-import type { Refusal, SessionId } from "../pool/types.ts";
+import type { GetRefusal, SessionId } from "../pool/types.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { escapeForLog, type ByteString } from "../wire/bytes.ts";
 import { encodePlainOk } from "../wire/replies.ts";
-import { ClientGet } from "./client-get.ts";
+import { ClientGet, notRegistered } from "./client-get.ts";
 import { CommandQueue } from "./command-queue.ts";
 import type { Arrival } from "./command-reader.ts";
 import {
@@ -27,7 +27,6 @@ import type { Driver } from "./driver.ts";
 import type { Log } from "./log.ts";
 import { carryOutOrder } from "./orders.ts";
 import { Outbox } from "./outbox.ts";
-import { notRegistered, type PendingGet } from "./pending-get.ts";
 import { encodeRefused } from "./refused.ts";
 import type { Rights } from "./rights.ts";
 
@@ -43,7 +42,7 @@ export interface ClientContext {
   readonly ended: (client: Client) => void;
 }
 
-type Connection = Bun.Socket<Client>;
+type ClientSocket = Bun.Socket<Client>;
 
 /** What is read of a client at once when it is to be ended; the rest has its turn later. */
 const lastBytes = 64 * 1024;
@@ -55,15 +54,15 @@ export class Client {
   /** Both once it has said something: most clients are idle, and then cost next to nothing. */
   #replies: Outbox | undefined;
   #commands: CommandQueue | undefined;
-  #connection: Connection | undefined;
+  #connection: ClientSocket | undefined;
   #channel: Bun.Socket<ChannelOwner> | undefined;
   #hasChannel = false;
   /** The command at hand waits. */
   #busy = false;
   /** The untagged get at hand. */
-  #waiting: PendingGet | undefined;
+  #waiting: ClientGet | undefined;
   #waitingDone: (() => void) | undefined;
-  #tagged: Map<ByteString, PendingGet> | undefined;
+  #tagged: Map<ByteString, ClientGet> | undefined;
   #sessions: Map<number, SessionId> | undefined;
   #nextSessionId = 0;
   #ended = false;
@@ -90,7 +89,7 @@ export class Client {
   }
 
   /** The connection is on the event loop. */
-  attach(connection: Connection): void {
+  attach(connection: ClientSocket): void {
     this.#connection = connection;
     if (this.#ended) connection.terminate();
   }
@@ -350,7 +349,7 @@ export class Client {
     if (get.tag === undefined) this.#waitingDone?.();
   }
 
-  refused(get: ClientGet, refusal: Refusal): void {
+  refused(get: ClientGet, refusal: GetRefusal): void {
     this.#forget(get);
     this.#outbox.refusal(encodeRefused(get.app.root, refusal, get.tag));
     if (get.tag === undefined) this.#waitingDone?.();

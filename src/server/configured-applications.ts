@@ -6,7 +6,7 @@ import type { ApplicationSettings } from "../pool/types.ts";
 import type { SpawnRequest } from "../spawn/spawner.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { fromText, type ByteString } from "../wire/bytes.ts";
-import { ConfigureError, type InstanceOptions } from "../wire/configure.ts";
+import { OptionsError, type InstanceOptions } from "../wire/configure.ts";
 
 /** What may be configured at once: more than anybody has seen, and little enough to keep. */
 const maxApplications = 10_000;
@@ -56,7 +56,7 @@ export class ConfiguredApplications {
 
   /**
    * No options, of an application that is not registered, clear what was said before.
-   * @throws ConfigureError when there are too many.
+   * @throws OptionsError when there are too many.
    */
   set(root: ByteString, options: InstanceOptions, request?: AppRequest): void {
     if (request === undefined && Object.keys(options).length === 0) return this.delete(root);
@@ -64,10 +64,10 @@ export class ConfiguredApplications {
     const bytes = root.length + JSON.stringify([options, request]).length;
     const total = this.#bytes - (known?.bytes ?? 0) + bytes;
     if (known === undefined && this.#applications.size >= maxApplications) {
-      throw new ConfigureError(`configure: ${maxApplications} applications are configured already`);
+      throw new OptionsError(`configure: ${maxApplications} applications are configured already`);
     }
     if (total > maxBytes) {
-      throw new ConfigureError(`configure: options exceed ${maxBytes} bytes in all`);
+      throw new OptionsError(`configure: options exceed ${maxBytes} bytes in all`);
     }
     this.#applications.set(root, { options, request, bytes });
     this.#bytes = total;

@@ -11,22 +11,22 @@ import type {
   Overrun,
   PoolLimits,
   PoolSnapshot,
-  Refusal,
+  GetRefusal,
   SessionId,
   SpawnId,
   WaiterId,
 } from "../pool/types.ts";
-import { SpawnError, type Instance, type Spawner } from "../spawn/spawner.ts";
+import { SpawnFailedError, type Instance, type Spawner } from "../spawn/spawner.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { ascii, escapeForLog, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import type { InstanceOptions } from "../wire/configure.ts";
 import { Alarm } from "./alarm.ts";
+import { type ClientGet, notRegistered } from "./client-get.ts";
 import { ConfiguredApplications, poolSettings } from "./configured-applications.ts";
 import { Connector } from "./connector.ts";
 import { InstanceLog } from "./instance-log.ts";
 import type { Log } from "./log.ts";
-import { notRegistered, type PendingGet } from "./pending-get.ts";
 import { RestartLooks } from "./restart-looks.ts";
 import { Recalls } from "./recalls.ts";
 
@@ -48,12 +48,12 @@ export class Driver {
   readonly #instanceLog: InstanceLog;
   readonly #spawnTimeoutMs: number;
   readonly #now: () => number;
-  readonly #restarts: RestartLooks<PendingGet>;
-  readonly #connector: Connector<PendingGet>;
+  readonly #restarts: RestartLooks<ClientGet>;
+  readonly #connector: Connector<ClientGet>;
   readonly #instances = new Map<InstanceId, Instance>();
   /** The get at hand. Most are answered at once, and then never enter the map of the others. */
-  #atHand: PendingGet | undefined;
-  readonly #waiting = new Map<WaiterId, PendingGet>();
+  #atHand: ClientGet | undefined;
+  readonly #waiting = new Map<WaiterId, ClientGet>();
   readonly #kept = new Recalls();
   /** Effects of what performing others led to. */
   readonly #later: Effect<AppRequest>[] = [];
@@ -103,14 +103,14 @@ export class Driver {
   }
 
   /** Asks for a session. Most gets are answered when this returns; others may be cancelled. */
-  get(get: PendingGet): void {
+  get(get: ClientGet): void {
     const now = this.#now();
     const hasInstances = this.#pool.hasInstances(get.app.root, now);
     return hasInstances ? this.#restarts.arrive(get, now) : void this.#serve(get, false, now);
   }
 
   /** @returns false: it has been withdrawn. */
-  #serve(get: PendingGet, restart: boolean, now = this.#now()): boolean {
+  #serve(get: ClientGet, restart: boolean, now = this.#now()): boolean {
     if (get.answered || this.#closed) return false;
     const { app, kept } = get;
     const expectedConcurrency =
@@ -127,7 +127,7 @@ export class Driver {
   }
 
   /** Withdraws a get; an answered one is left alone. */
-  cancel(pending: PendingGet): void {
+  cancel(pending: ClientGet): void {
     if (pending.answered || this.#closed) return;
     pending.answered = true;
     const { waiter, waitingSession } = pending;
@@ -191,7 +191,7 @@ export class Driver {
 
   /**
    * Options for the instances spawned from now on. @param request registers the application: it
-   * takes the place of what gets say. @throws ConfigureError when there are too many.
+   * takes the place of what gets say. @throws OptionsError when there are too many.
    */
   configure(root: ByteString, options: InstanceOptions, request?: AppRequest): void {
     this.applications.set(root, options, request);
@@ -292,26 +292,26 @@ export class Driver {
     this.#connector.connect(pending, session, id);
   }
 
-  #unanswered(waiter: WaiterId): PendingGet | undefined {
+  #unanswered(waiter: WaiterId): ClientGet | undefined {
     const get = this.#atHand;
     if (get?.waiter === waiter && !get.answered) return get;
     return this.#waiting.get(waiter);
   }
 
-  #connected(pending: PendingGet, session: SessionId, pid: number, stream: OwnedFd): void {
+  #connected(pending: ClientGet, session: SessionId, pid: number, stream: OwnedFd): void {
     this.#answer(pending);
     pending.granted(pid, session, stream);
     if (pending.kept) this.#kept.granted(session);
   }
 
-  #connectFailed(pending: PendingGet, session: SessionId, pid: number, cause: string): void {
+  #connectFailed(pending: ClientGet, session: SessionId, pid: number, cause: string): void {
     const app = escapeForLog(pending.app.root);
     this.#log.event(0, "instance does not accept sessions", { app, pid, cause });
     this.#kept.end(session);
     this.#perform(this.#pool.connectFailed(session, cause, this.#now()));
   }
 
-  #gaveUpConnecting(pending: PendingGet, session: SessionId, cause: string): void {
+  #gaveUpConnecting(pending: ClientGet, session: SessionId, cause: string): void {
     this.#dropSession(session);
     this.#answer(pending);
     pending.refused({ kind: "cannotConnect", cause });
@@ -323,14 +323,14 @@ export class Driver {
     return instance;
   }
 
-  #refuse(waiter: WaiterId, refusal: Refusal): void {
+  #refuse(waiter: WaiterId, refusal: GetRefusal): void {
     const pending = this.#unanswered(waiter);
     if (pending === undefined) return; // Withdrawn meanwhile, as in #grant.
     this.#answer(pending);
     pending.refused(refusal);
   }
 
-  #answer(pending: PendingGet): void {
+  #answer(pending: ClientGet): void {
     pending.answered = true;
     const { waiter } = pending;
     if (this.#waiting.size > 0 && waiter !== undefined) this.#waiting.delete(waiter);
@@ -349,7 +349,7 @@ export class Driver {
       if (this.#closed) return;
       const message = causeText(error);
       this.#log.event(0, "spawn failed", { app: name, cause: message });
-      const page = error instanceof SpawnError ? error.page : undefined;
+      const page = error instanceof SpawnFailedError ? error.page : undefined;
       const failure = page === undefined ? { message } : { message, page };
       this.#perform(this.#pool.spawnFailed(spawn, failure, this.#now()));
       return;

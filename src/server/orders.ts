@@ -4,7 +4,7 @@
  */
 import { snapshotJson } from "../status/json.ts";
 import { fromText } from "../wire/bytes.ts";
-import { ConfigureError, parseConfigureOptions } from "../wire/configure.ts";
+import { OptionsError, parseConfigureOptions } from "../wire/configure.ts";
 import { parseRegistration } from "../wire/register.ts";
 import { encodeDecimal, encodeError, encodePlainOk } from "../wire/replies.ts";
 import { encodeScalar } from "../wire/scalar-message.ts";
@@ -87,7 +87,7 @@ function answerOf(action: () => void): Uint8Array {
     action();
     return encodePlainOk();
   } catch (error) {
-    if (!(error instanceof ConfigureError)) throw error;
+    if (!(error instanceof OptionsError)) throw error;
     return encodeError(fromText(error.message));
   }
 }

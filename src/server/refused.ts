@@ -1,12 +1,12 @@
 /** A refusal of the pool as the reply a client gets: the messages of PROTOCOL section 3. */
-import type { Refusal } from "../pool/types.ts";
+import type { GetRefusal } from "../pool/types.ts";
 import { fromText, type ByteString } from "../wire/bytes.ts";
 import { encodeRefusal, spawnExceptionParts } from "../wire/replies.ts";
 
 /** The reply to a `get` of `root` that was refused, in parts; tagged if the get was. */
 export function encodeRefused(
   root: ByteString,
-  refusal: Refusal,
+  refusal: GetRefusal,
   tag: ByteString | undefined,
 ): Uint8Array[] {
   switch (refusal.kind) {

@@ -38,7 +38,7 @@ export interface ServerOptions {
 /** Clients at once under a supervisor: 256 workers before and after a reload, with one or two. */
 const maxWorkerClients = 1024;
 
-export class PoolServer {
+export class Server {
   readonly #options: ServerOptions;
   readonly #driver: Driver;
   readonly #wake: WakeLoop;

@@ -9,7 +9,7 @@ import { statSync } from "node:fs";
 
 import { SyscallError } from "../native/errno.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
-import { isSameListener, listenerOf, type Listener } from "../native/peer.ts";
+import { isSameListener, listenerOf, type ListenerIdentity } from "../native/peer.ts";
 import { PinnedSocket } from "../native/pinned-socket.ts";
 import { abstractAddress, connectUnix, pathAddress, type UnixAddress } from "../native/socket.ts";
 import { escapeForLog, type ByteString } from "../wire/bytes.ts";
@@ -82,7 +82,7 @@ export class FileSocket implements InstanceSocket {
   readonly #path: ByteString;
   readonly #pinned: PinnedSocket;
   readonly #name: UnixAddress;
-  #listener: Listener | undefined;
+  #listener: ListenerIdentity | undefined;
 
   /**
    * Opens the socket, checks whose it is and makes it ours. @param owners the users it may belong
@@ -120,7 +120,7 @@ export class FileSocket implements InstanceSocket {
     return stream;
   }
 
-  #connectByName(listener: Listener): OwnedFd | undefined {
+  #connectByName(listener: ListenerIdentity): OwnedFd | undefined {
     let stream: OwnedFd | "full";
     try {
       stream = connectUnix(this.#name);

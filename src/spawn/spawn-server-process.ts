@@ -15,7 +15,7 @@ import type { Notify } from "./spawner.ts";
 import { closedItsSocket, SpawnChannel } from "./spawn-channel.ts";
 
 /** How the spawn server is run: `ruby script "<61 spaces>"`. */
-export interface SpawnServerCommand {
+export interface SpawnServerProgram {
   /** Looked up on PATH, after becoming the user. */
   readonly ruby: ByteString;
   readonly script: ByteString;
@@ -26,7 +26,7 @@ export interface SpawnServerCommand {
 }
 
 export interface SpawnServerOptions {
-  readonly command: SpawnServerCommand;
+  readonly command: SpawnServerProgram;
   readonly notify: Notify;
   /** RLIMIT_NOFILE as it was before the server raised it; absent: left as it is. */
   readonly originalDescriptorLimit?: DescriptorLimit;

@@ -17,9 +17,9 @@ import { AbstractForms, openInstanceSocket, type InstanceSocket } from "./instan
 import { OwnerPipes } from "./owner-pipes.ts";
 import { SpawnServerProcess, type SpawnServerOptions } from "./spawn-server-process.ts";
 import { TimeLimitError, type SpawnReply } from "./spawn-channel.ts";
-import { SpawnError, type Instance, type SpawnRequest, type Spawner } from "./spawner.ts";
+import { SpawnFailedError, type Instance, type SpawnRequest, type Spawner } from "./spawner.ts";
 
-export type { SpawnServerCommand, SpawnServerOptions } from "./spawn-server-process.ts";
+export type { SpawnServerProgram, SpawnServerOptions } from "./spawn-server-process.ts";
 
 /** A spawn server that dies sooner after its start would only die again. */
 const shortLifeMs = 1_000;
@@ -99,26 +99,26 @@ export class SpawnServer implements Spawner {
       try {
         return this.#adopt(await server.channel.ask(question, deadline), server.user);
       } catch (error) {
-        if (error instanceof SpawnError) throw error;
+        if (error instanceof SpawnFailedError) throw error;
         if (error instanceof DescriptorError && error.lost) {
-          throw new SpawnError(causeText(error), undefined, { cause: error });
+          throw new SpawnFailedError(causeText(error), undefined, { cause: error });
         }
         const why = await server.explain(causeText(error));
         this.#end(server, why);
         if (error instanceof TimeLimitError) {
           if (!this.#closing) this.start();
           const message = `the spawn server did not answer within ${request.timeoutMs} ms`;
-          throw new SpawnError(message, undefined, { cause: error });
+          throw new SpawnFailedError(message, undefined, { cause: error });
         }
         failure = { why, cause: error };
       }
     }
     const message = `the spawn server failed twice; at last: ${failure?.why}`;
-    throw new SpawnError(message, undefined, { cause: failure?.cause });
+    throw new SpawnFailedError(message, undefined, { cause: failure?.cause });
   }
 
   #running(): SpawnServerProcess {
-    if (this.#closing) throw new SpawnError("the server is shutting down");
+    if (this.#closing) throw new SpawnFailedError("the server is shutting down");
     if (this.#current !== undefined) return this.#current;
     try {
       const started: SpawnServerProcess = new SpawnServerProcess(this.#options, (why) =>
@@ -129,7 +129,7 @@ export class SpawnServer implements Spawner {
       return started;
     } catch (error) {
       const message = `the spawn server could not be started: ${causeText(error)}`;
-      throw new SpawnError(message, undefined, { cause: error });
+      throw new SpawnFailedError(message, undefined, { cause: error });
     }
   }
 
@@ -152,7 +152,7 @@ export class SpawnServer implements Spawner {
   #adopt(reply: SpawnReply, spawnServerUser: number): Instance {
     this.#mayRestart = true;
     if (reply.kind === "page") {
-      throw new SpawnError("the spawn server answered with an error page", reply.page);
+      throw new SpawnFailedError("the spawn server answered with an error page", reply.page);
     }
     const { said, ownerPipe } = reply;
     try {
@@ -163,18 +163,18 @@ export class SpawnServer implements Spawner {
     } catch (error) {
       ownerPipe.close();
       const message = `its socket is not to be used: ${causeText(error)}`;
-      throw new SpawnError(message, undefined, { cause: error });
+      throw new SpawnFailedError(message, undefined, { cause: error });
     }
   }
 }
 
-/** @throws SpawnError: the largest `get` has no room for the longer name of this message. */
+/** @throws SpawnFailedError: the largest `get` has no room for the longer name of this message. */
 function questionFor(request: SpawnRequest): Uint8Array {
   try {
     return encodeSpawnApplication(request);
   } catch (error) {
     const message = `it cannot be asked for: ${causeText(error)}`;
-    throw new SpawnError(message, undefined, { cause: error });
+    throw new SpawnFailedError(message, undefined, { cause: error });
   }
 }
 

@@ -57,8 +57,8 @@ export interface Instance {
  * A spawn failed. `message` is for people; `page`, if there is one, is the HTML error page to hand
  * on.
  */
-export class SpawnError extends Error {
-  override readonly name = "SpawnError";
+export class SpawnFailedError extends Error {
+  override readonly name = "SpawnFailedError";
   readonly page: Uint8Array | undefined;
 
   constructor(message: string, page?: Uint8Array, options?: ErrorOptions) {
@@ -96,7 +96,7 @@ export interface Spawner {
    * spawn.
    */
   start(): void;
-  /** @throws SpawnError (as a rejection), within the request's time limit and a little more. */
+  /** @throws SpawnFailedError (as a rejection), within the request's time limit and a little more. */
   spawn(request: SpawnRequest): Promise<Instance>;
   /** Drops cached code of an application. */
   reload(root: ByteString): void;

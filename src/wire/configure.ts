@@ -43,8 +43,8 @@ export interface InstanceOptions {
 }
 
 /** A `configure` that cannot be taken; the message is the answer. */
-export class ConfigureError extends Error {
-  override readonly name = "ConfigureError";
+export class OptionsError extends Error {
+  override readonly name = "OptionsError";
 }
 
 /** The scalar of `configure`. */
@@ -52,12 +52,12 @@ export function encodeConfigureOptions(options: InstanceOptions): Uint8Array {
   return encodeScalar(Buffer.from(JSON.stringify(options)));
 }
 
-/** The options that the bytes of the scalar are. @throws ConfigureError. */
+/** The options that the bytes of the scalar are. @throws OptionsError. */
 export function parseConfigureOptions(json: Uint8Array): InstanceOptions {
   return instanceOptions(parseObject(json));
 }
 
-/** Checks what claims to be options. @throws ConfigureError. */
+/** Checks what claims to be options. @throws OptionsError. */
 export function instanceOptions(given: object): InstanceOptions {
   const options: { -readonly [K in keyof InstanceOptions]: InstanceOptions[K] } = {};
   for (const [key, value] of Object.entries(given)) {
@@ -88,7 +88,7 @@ export function instanceOptions(given: object): InstanceOptions {
         options.weight = integer(key, value, 1, MAX_WEIGHT);
         break;
       default:
-        throw new ConfigureError(
+        throw new OptionsError(
           `configure: unknown option ${show(key)}; known are env, concurrency, maxInstances,` +
             " spawnTimeoutMs, user, abandonTimeoutMs, requestTimeoutMs, maxQueue, weight",
         );
@@ -97,19 +97,19 @@ export function instanceOptions(given: object): InstanceOptions {
   return options;
 }
 
-/** The object that JSON is. @throws ConfigureError. */
+/** The object that JSON is. @throws OptionsError. */
 export function parseObject(json: Uint8Array): object {
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(json);
   } catch (cause) {
-    throw new ConfigureError("configure: the options are not UTF-8", { cause });
+    throw new OptionsError("configure: the options are not UTF-8", { cause });
   }
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new ConfigureError(`configure: the options are not JSON: ${causeText(cause)}`, { cause });
+    throw new OptionsError(`configure: the options are not JSON: ${causeText(cause)}`, { cause });
   }
   return object("the options", value);
 }
@@ -119,13 +119,13 @@ function parseEnv(value: unknown): Readonly<Record<string, string>> {
   for (const [name, setting] of Object.entries(object("env", value))) {
     // environ(7): `name=value`, ended by a NUL.
     if (name === "" || /[=\0]/.test(name) || !name.isWellFormed()) {
-      throw new ConfigureError(`configure: env: ${show(name)} cannot be a variable's name`);
+      throw new OptionsError(`configure: env: ${show(name)} cannot be a variable's name`);
     }
     if (typeof setting !== "string") {
-      throw new ConfigureError(`configure: env: ${show(name)} is ${show(setting)}, not a string`);
+      throw new OptionsError(`configure: env: ${show(name)} is ${show(setting)}, not a string`);
     }
     if (setting.includes("\0") || !setting.isWellFormed()) {
-      throw new ConfigureError(`configure: env: ${show(name)} holds a NUL or half a character`);
+      throw new OptionsError(`configure: env: ${show(name)} holds a NUL or half a character`);
     }
     env.push([name, setting]);
   }
@@ -135,20 +135,20 @@ function parseEnv(value: unknown): Readonly<Record<string, string>> {
 
 function userName(value: unknown): string {
   if (typeof value === "string" && value !== "" && !value.includes("\0")) return value;
-  throw new ConfigureError(`configure: user is ${show(value)}, not the name of a user`);
+  throw new OptionsError(`configure: user is ${show(value)}, not the name of a user`);
 }
 
-/** The value, if it is an object. @throws ConfigureError, which calls it `what`. */
+/** The value, if it is an object. @throws OptionsError, which calls it `what`. */
 export function object(what: string, value: unknown): object {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
-  throw new ConfigureError(`configure: ${what} must be an object, not ${show(value)}`);
+  throw new OptionsError(`configure: ${what} must be an object, not ${show(value)}`);
 }
 
 function integer(key: string, value: unknown, min: number, max: number): number {
   if (typeof value === "number" && Number.isInteger(value) && value >= min && value <= max) {
     return value;
   }
-  throw new ConfigureError(
+  throw new OptionsError(
     `configure: ${key} is ${show(value)}, not a whole number from ${min} to ${max}`,
   );
 }

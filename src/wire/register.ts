@@ -5,7 +5,7 @@
  */
 import { parseAppRequest, type AppRequest } from "./app-request.ts";
 import { fromText, type ByteString } from "./bytes.ts";
-import { ConfigureError, instanceOptions, object, parseObject } from "./configure.ts";
+import { OptionsError, instanceOptions, object, parseObject } from "./configure.ts";
 import type { InstanceOptions } from "./configure.ts";
 import { encodeScalar } from "./scalar-message.ts";
 
@@ -37,7 +37,7 @@ export function encodeRegistration(json: string): Uint8Array {
   return encodeScalar(Buffer.from(json));
 }
 
-/** What the scalar says of the application `root`. @throws ConfigureError, ProtocolError. */
+/** What the scalar says of the application `root`. @throws OptionsError, ProtocolError. */
 export function parseRegistration(
   root: ByteString,
   json: Uint8Array,
@@ -45,7 +45,7 @@ export function parseRegistration(
   const given = parseObject(json) as { readonly get?: unknown; readonly options?: unknown };
   const words: unknown = given.get;
   if (!Array.isArray(words) || !words.every((word) => typeof word === "string")) {
-    throw new ConfigureError("register: get must be a list of strings");
+    throw new OptionsError("register: get must be a list of strings");
   }
   return {
     app: parseAppRequest([root, ...words.map((word) => fromText(word))], 0),

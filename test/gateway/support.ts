@@ -16,7 +16,7 @@ import { listenPath, listenTcp, localAddress } from "../../src/native/listening-
 import type { OwnedFd } from "../../src/native/owned-fd.ts";
 import { socketPair } from "../../src/native/socket.ts";
 import { Session } from "../../src/parent/session.ts";
-import type { Waiter } from "../../src/parent/session-line.ts";
+import type { SessionWaiter } from "../../src/parent/session-line.ts";
 import { SessionStream } from "../../src/parent/session-stream.ts";
 import { Decoder } from "../../src/wire/decoder.ts";
 import { MAX_SESSION_HEADER_BYTES, parseSessionHeaders } from "../../src/wire/session-headers.ts";
@@ -121,7 +121,7 @@ export class Gateway {
   held: Promise<void> = Promise.resolve();
   readonly #visitors: Visitors;
   readonly #secure: boolean;
-  readonly #waiting = new Set<Waiter>();
+  readonly #waiting = new Set<SessionWaiter>();
 
   constructor(config: GatewayConfig, listen?: Listen) {
     const site = new Site({
@@ -157,7 +157,7 @@ export class Gateway {
   }
 
   /** For visits. */
-  take(to: AppConfig, waiter: Waiter): void {
+  take(to: AppConfig, waiter: SessionWaiter): void {
     if (this.refusal !== undefined) return waiter.fail(this.refusal);
     const [ours, theirs] = socketPair();
     const stream = new SessionStream(new Session(1, 1, ours, () => {}), keeper, true);
@@ -171,11 +171,11 @@ export class Gateway {
   }
 
   /** For visits. */
-  leave(_: AppConfig, waiter: Waiter): void {
+  leave(_: AppConfig, waiter: SessionWaiter): void {
     this.#waiting.delete(waiter);
   }
 
-  async #serve(to: AppConfig, waiter: Waiter, stream: SessionStream, theirs: OwnedFd) {
+  async #serve(to: AppConfig, waiter: SessionWaiter, stream: SessionStream, theirs: OwnedFd) {
     await stream.open();
     const instance = new StandIn(async (reached, gone) => {
       this.reached.push({ app: to.name, ...reached });

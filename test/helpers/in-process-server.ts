@@ -1,11 +1,11 @@
-/** The PoolServer of the sources, in the test's own process, wired as the command line wires it. */
+/** The Server of the sources, in the test's own process, wired as the command line wires it. */
 import { appendFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { OwnedFd } from "../../src/native/owned-fd.ts";
 import { Pool } from "../../src/pool/pool.ts";
 import { Log } from "../../src/server/log.ts";
-import { PoolServer } from "../../src/server/server.ts";
+import { Server } from "../../src/server/server.ts";
 import { WakeLoop } from "../../src/server/wake.ts";
 import { SpawnServer } from "../../src/spawn/spawn-server.ts";
 import type { AppRequest } from "../../src/wire/app-request.ts";
@@ -50,7 +50,7 @@ export async function startInProcess(
       useGlobalQueue: false,
     },
   );
-  const server = new PoolServer({
+  const server = new Server({
     wake: new WakeLoop(wakeSocket),
     spawner,
     pool,

@@ -11,7 +11,7 @@ import type {
   PoolLimits,
   PoolOptions,
   PoolSnapshot,
-  Refusal,
+  GetRefusal,
   SessionId,
   SpawnId,
   WaiterId,
@@ -191,7 +191,7 @@ export class Scene {
   }
 }
 
-function why(refusal: Refusal): string {
+function why(refusal: GetRefusal): string {
   switch (refusal.kind) {
     case "busy":
       return `busy: ${refusal.why}`;

@@ -5,7 +5,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { findUserById } from "../../src/native/process.ts";
 import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import { renderErrorPage } from "../../src/spawn/builtin/error-page.ts";
-import type { SpawnError, SpawnRequest } from "../../src/spawn/spawner.ts";
+import type { SpawnFailedError, SpawnRequest } from "../../src/spawn/spawner.ts";
 import { ascii, fromText } from "../../src/wire/bytes.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
@@ -35,7 +35,7 @@ function newSpawner(): BuiltinSpawner {
 function failing(
   files: Readonly<Record<string, string>>,
   changed: Partial<SpawnRequest> = {},
-): Promise<SpawnError> {
+): Promise<SpawnFailedError> {
   const root = writeApp(temporaryDirectory(), "app", files);
   return failureOf(newSpawner().spawn(spawnRequest(root, { appType: "bun", ...changed })));
 }

@@ -4,7 +4,7 @@
 import { expect, test } from "bun:test";
 
 import { sendSignal, signals } from "../../src/native/process.ts";
-import { SpawnError, type Spawner, type SpawnRequest } from "../../src/spawn/spawner.ts";
+import { SpawnFailedError, type Spawner, type SpawnRequest } from "../../src/spawn/spawner.ts";
 import { until, within } from "../helpers/condition.ts";
 import { descriptorFlags, O_NONBLOCK } from "../helpers/descriptors.ts";
 import { errorCode, errorOf } from "../helpers/errors.ts";
@@ -122,7 +122,7 @@ export function spawnerContract(name: string, make: () => SpawnerSetup): void {
     const underWay = failureOf(spawner.spawn(hanging));
     await until("something has been started", () => childrenOf(process.pid).length > 0);
     await spawner.close(AbortSignal.abort());
-    expect(await within("the start to fail", underWay)).toBeInstanceOf(SpawnError);
+    expect(await within("the start to fail", underWay)).toBeInstanceOf(SpawnFailedError);
     expect((await failureOf(spawner.spawn(working))).message).toContain("shutting down");
   });
 

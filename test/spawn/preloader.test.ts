@@ -3,7 +3,10 @@ import { beforeEach, expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 
 import { sendSignal, signals } from "../../src/native/process.ts";
-import { makeInstance, type InstanceOptions } from "../../src/spawn/builtin/instance-process.ts";
+import {
+  makeInstance,
+  type InstanceProcessOptions,
+} from "../../src/spawn/builtin/instance-process.ts";
 import type { Preloader } from "../../src/spawn/builtin/preloader.ts";
 import { ascii } from "../../src/wire/bytes.ts";
 import { until, within } from "../helpers/condition.ts";
@@ -26,7 +29,7 @@ function start(how = "") {
   return smallPreloader(how, (pid, line) => lines.push(`${pid} ${line}`));
 }
 
-function options(): InstanceOptions {
+function options(): InstanceProcessOptions {
   const directory = `${temporaryDirectory()}/sockets`;
   mkdirSync(directory);
   sockets += 1;

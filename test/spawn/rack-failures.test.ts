@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 import { ascii } from "../../src/wire/bytes.ts";
 import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
-import type { SpawnError, SpawnRequest } from "../../src/spawn/spawner.ts";
+import type { SpawnFailedError, SpawnRequest } from "../../src/spawn/spawner.ts";
 import { failureOf, notebook, pageOf, spawnRequest, writeApp } from "./support.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "pool-"));
@@ -31,7 +31,7 @@ function app(files: Readonly<Record<string, string>>): string {
 function failing(
   files: Readonly<Record<string, string>>,
   more: Partial<SpawnRequest> = {},
-): Promise<SpawnError> {
+): Promise<SpawnFailedError> {
   return failureOf(spawner.spawn(spawnRequest(app(files), more)));
 }
 

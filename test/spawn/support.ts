@@ -10,7 +10,7 @@ import { Decoder } from "../../src/wire/decoder.ts";
 import { encodeSessionHeaders, type Header } from "../../src/wire/session-headers.ts";
 import { ascii, fromText, type ByteString } from "../../src/wire/bytes.ts";
 import type { Instance, Notify, SpawnRequest } from "../../src/spawn/spawner.ts";
-import { SpawnError } from "../../src/spawn/spawner.ts";
+import { SpawnFailedError } from "../../src/spawn/spawner.ts";
 import { readToEnd, sendAll } from "../helpers/raw-client.ts";
 
 /** Writes an application's files into a directory of its own below `parent`. @returns its root. */
@@ -54,20 +54,20 @@ export function notebook(): { notify: Notify; notes: string[] } {
   return { notify, notes };
 }
 
-/** The SpawnError with which a spawn fails. */
-export async function failureOf(spawn: Promise<Instance>): Promise<SpawnError> {
+/** The SpawnFailedError with which a spawn fails. */
+export async function failureOf(spawn: Promise<Instance>): Promise<SpawnFailedError> {
   try {
     const instance = await spawn;
     instance.release();
   } catch (error) {
-    if (error instanceof SpawnError) return error;
+    if (error instanceof SpawnFailedError) return error;
     throw error;
   }
   throw new Error("the spawn succeeded");
 }
 
-/** The page of a SpawnError as text. */
-export function pageOf(error: SpawnError): string {
+/** The page of a SpawnFailedError as text. */
+export function pageOf(error: SpawnFailedError): string {
   return Buffer.from(error.page ?? new Uint8Array(0)).toString("utf8");
 }
 

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
-import type { SpawnError, SpawnRequest } from "../../src/spawn/spawner.ts";
+import type { SpawnFailedError, SpawnRequest } from "../../src/spawn/spawner.ts";
 import { until } from "../helpers/condition.ts";
 import { childrenOf, isRunning } from "../helpers/processes.ts";
 import { failureOf, notebook, pageOf, writeApp } from "./support.ts";
@@ -29,7 +29,7 @@ function newRoot(files: Readonly<Record<string, string>>): string {
   return writeApp(directory, `app-${count}`, files);
 }
 
-function failing(source: string, changed: Partial<SpawnRequest> = {}): Promise<SpawnError> {
+function failing(source: string, changed: Partial<SpawnRequest> = {}): Promise<SpawnFailedError> {
   return failureOf(spawner.spawn(wsgiRequest(newRoot({ "wsgi.py": source }), changed)));
 }
 

@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import {
-  ConfigureError,
+  OptionsError,
   encodeConfigureOptions,
   parseConfigureOptions,
 } from "../../src/wire/configure.ts";
@@ -51,7 +51,7 @@ test.each([
   for (const value of refused) {
     const shown = JSON.stringify(value);
     expect(() => parse(`{"${key}":${shown}}`)).toThrow(
-      new ConfigureError(`configure: ${key} is ${shown}, not a whole number from ${min} to ${max}`),
+      new OptionsError(`configure: ${key} is ${shown}, not a whole number from ${min} to ${max}`),
     );
   }
 });
@@ -76,7 +76,7 @@ test.each([
   ['{"env":{"A":"\\ud800"}}', 'configure: env: "A" holds a NUL or half a character'],
 ])("the options %j are refused", (json, message) => {
   expect(() => parse(json)).toThrow(message);
-  expect(() => parse(json)).toThrow(ConfigureError);
+  expect(() => parse(json)).toThrow(OptionsError);
 });
 
 test("bytes that are no UTF-8 are refused", () => {

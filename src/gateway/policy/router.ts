@@ -17,7 +17,6 @@ interface Mount {
 }
 
 /** Longest prefixes first. */
-type Mounts = Mount[];
 
 /** Where a path leads. */
 export interface Route {
@@ -29,13 +28,13 @@ export interface Route {
 }
 
 export class Router {
-  readonly #exact = new Map<string, Mounts>();
+  readonly #exact = new Map<string, Mount[]>();
   /** By what the name ends in, with the dot; longest first. */
-  readonly #wildcards: [ending: string, mounts: Mounts][];
-  readonly #everyHost: Mounts = [];
+  readonly #wildcards: [ending: string, mounts: Mount[]][];
+  readonly #everyHost: Mount[] = [];
 
   constructor(apps: readonly AppConfig[]) {
-    const wildcards = new Map<string, Mounts>();
+    const wildcards = new Map<string, Mount[]>();
     const mounts = apps.map((app) => ({ app, prefix: decodePath(fromText(app.prefix)) }));
     const longestFirst = mounts.toSorted((a, b) => b.prefix.length - a.prefix.length);
     for (const mount of longestFirst) {
@@ -61,7 +60,7 @@ export class Router {
     return undefined;
   }
 
-  #mounts(host: string): Mounts {
+  #mounts(host: string): Mount[] {
     if (this.#exact.size === 0 && this.#wildcards.length === 0) return this.#everyHost;
     const name = hostName(host);
     const exact = this.#exact.get(name);
@@ -71,10 +70,10 @@ export class Router {
   }
 }
 
-function mountsOf(map: Map<string, Mounts>, key: string): Mounts {
+function mountsOf(map: Map<string, Mount[]>, key: string): Mount[] {
   const known = map.get(key);
   if (known !== undefined) return known;
-  const mounts: Mounts = [];
+  const mounts: Mount[] = [];
   map.set(key, mounts);
   return mounts;
 }

@@ -11,7 +11,7 @@ import type { OwnedFd } from "../../native/owned-fd.ts";
 import { AwaitedAnswers, type ReadAnswer } from "../../parent/awaited-answers.ts";
 import { BusyError, ConfigureError } from "../../parent/errors.ts";
 import { type Inspection, parseInspection } from "../../parent/inspection.ts";
-import { Outbox } from "../../parent/outbox.ts";
+import { SendBuffer } from "../../parent/send-buffer.ts";
 import * as refusals from "../../parent/refusals.ts";
 import { ReplyStream } from "../../parent/reply-stream.ts";
 import { fromText, toText } from "../../wire/bytes.ts";
@@ -30,7 +30,7 @@ const batchBytes = 256 * 1024;
 export class PoolChannel {
   readonly #replies = new ReplyStream();
   readonly #answers = new AwaitedAnswers();
-  readonly #outbox = new Outbox(() => this.close());
+  readonly #unsent = new SendBuffer(() => this.close());
   readonly #heard: () => void;
   #socket: Socket<PoolChannel> | undefined;
   #ended: refusals.EndReason | undefined;
@@ -46,7 +46,7 @@ export class PoolChannel {
       data: channel,
       socket: {
         data: (socket, chunk) => socket.data.#receive(chunk),
-        drain: (socket) => socket.data.#outbox.drained(socket),
+        drain: (socket) => socket.data.#unsent.drained(socket),
         close: (socket) => socket.data.#fail(refusals.closedByServer),
         error: () => {}, // close follows
       },
@@ -136,7 +136,7 @@ export class PoolChannel {
   }
 
   #send(frame: Uint8Array): void {
-    if (this.#socket !== undefined) this.#outbox.push(frame, this.#socket);
+    if (this.#socket !== undefined) this.#unsent.push(frame, this.#socket);
   }
 
   #receive(chunk: Buffer): void {

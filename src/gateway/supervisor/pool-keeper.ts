@@ -52,7 +52,7 @@ export interface PoolKeeperOptions {
 }
 
 /** One server, from its start to its end. */
-interface Server {
+interface RunningServer {
   readonly process: Subprocess;
   /** Resolves when it has been told all that it was to be told so far, or has refused it. */
   told: Promise<void>;
@@ -72,7 +72,7 @@ export class PoolKeeper {
   readonly #serversEnd: OwnedFd;
   readonly #pause = new RestartPause();
   #duty: PoolDuty;
-  #server: Server | undefined;
+  #server: RunningServer | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closing = false;
 
@@ -170,7 +170,7 @@ export class PoolKeeper {
     } finally {
       theirs.close();
     }
-    const server: Server = {
+    const server: RunningServer = {
       process,
       told: Promise.resolve(),
       channel: undefined,
@@ -198,7 +198,7 @@ export class PoolKeeper {
   }
 
   /** Tells a new server what it may serve, then has it take clients; else it is ended. */
-  async #introduce(server: Server, fd: OwnedFd): Promise<void> {
+  async #introduce(server: RunningServer, fd: OwnedFd): Promise<void> {
     const { process } = server;
     const timer = setTimeout(() => process.kill("SIGKILL"), startLimitMs);
     try {
@@ -217,7 +217,7 @@ export class PoolKeeper {
     }
   }
 
-  #watch({ process }: Server, channel: PoolChannel): Heartbeat {
+  #watch({ process }: RunningServer, channel: PoolChannel): Heartbeat {
     const { pid } = process;
     return new Heartbeat({
       pid,
@@ -232,7 +232,7 @@ export class PoolKeeper {
   }
 
   /** Tells a server how what it is to serve differs from what it has been told. */
-  async #tell(server: Server): Promise<void> {
+  async #tell(server: RunningServer): Promise<void> {
     const { channel, registered, retired } = server;
     if (channel === undefined) return; // it has been given up
     const { apps, leaving = [], pool } = this.#duty;
@@ -251,7 +251,7 @@ export class PoolKeeper {
     server.pool = pool;
   }
 
-  #ended(server: Server, livedMs: number): void {
+  #ended(server: RunningServer, livedMs: number): void {
     server.heartbeat?.stop();
     server.channel?.close();
     this.#server = undefined;

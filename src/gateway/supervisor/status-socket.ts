@@ -23,20 +23,20 @@ export interface GatewayStatus {
 }
 
 /** A connection of somebody who asks, and what is left to send of the answer. */
-interface Question {
+interface StatusQuestion {
   rest: Uint8Array;
   isAnswered: boolean;
 }
 
 export class StatusSocket {
   readonly #path: string;
-  readonly #listener: UnixSocketListener<Question>;
+  readonly #listener: UnixSocketListener<StatusQuestion>;
 
   /** @throws Error when the socket cannot be had. */
   constructor(directory: string, status: () => Promise<GatewayStatus>) {
     makeRuntimeDirectory(directory);
     this.#path = join(directory, `${process.pid}.sock`);
-    this.#listener = Bun.listen<Question>({
+    this.#listener = Bun.listen<StatusQuestion>({
       unix: this.#path,
       socket: {
         open: (socket) => {
@@ -65,14 +65,14 @@ export class StatusSocket {
 }
 
 async function answer(
-  socket: Socket<Question>,
+  socket: Socket<StatusQuestion>,
   status: () => Promise<GatewayStatus>,
 ): Promise<void> {
   socket.data.rest = Buffer.from(`${JSON.stringify(await status())}\n`);
   push(socket);
 }
 
-function push(socket: Socket<Question>): void {
+function push(socket: Socket<StatusQuestion>): void {
   const { rest } = socket.data;
   if (rest.length === 0) return;
   socket.data.rest = rest.subarray(Math.max(0, socket.write(rest)));

@@ -42,7 +42,7 @@ export interface WorkerStart {
   readonly report: Report;
 }
 
-type Ready = "ready" | { readonly why: string };
+type StartOutcome = "ready" | { readonly why: string };
 
 export class WorkerProcess {
   static #saidUnfenced = false;
@@ -51,7 +51,7 @@ export class WorkerProcess {
   readonly #config: GatewayConfig;
   /** Our end of the socket on which it finds the file of the access log. */
   readonly #logs: OwnedFd;
-  readonly #ready = Promise.withResolvers<Ready>();
+  readonly #ready = Promise.withResolvers<StartOutcome>();
   readonly #leaves = Promise.withResolvers<"asks" | "ended">();
   #control: ControlChannel<ToSupervisor, ToWorker> | undefined;
   /** From when it is ready. */
@@ -107,7 +107,7 @@ export class WorkerProcess {
   }
 
   /** Resolves when it accepts connections; with a text when it cannot, or has ended. */
-  get ready(): Promise<Ready> {
+  get ready(): Promise<StartOutcome> {
     return this.#ready.promise;
   }
 

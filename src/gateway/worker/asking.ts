@@ -17,7 +17,7 @@ import {
   ServerGoneError,
   SessionError,
 } from "../../parent/errors.ts";
-import type { Waiter } from "../../parent/session-line.ts";
+import type { SessionWaiter } from "../../parent/session-line.ts";
 import type { SessionStream, StreamUser } from "../../parent/session-stream.ts";
 import { ProtocolError } from "../../wire/protocol-error.ts";
 import type { AppConfig } from "../config.ts";
@@ -58,7 +58,7 @@ const defaultWaitMs = 10_000;
 
 const repeatable = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
-export class Asking implements Waiter, StreamUser, AnswerSink {
+export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   needsFresh = false;
   readonly maxWaiting: number;
   readonly #site: Site;

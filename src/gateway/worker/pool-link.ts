@@ -15,7 +15,7 @@ import {
   type PoolConnection,
   ServerGoneError,
 } from "../../parent/index.ts";
-import type { Waiter } from "../../parent/session-line.ts";
+import type { SessionWaiter } from "../../parent/session-line.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { AppConfig } from "../config.ts";
 
@@ -35,7 +35,7 @@ export class PoolLink {
   #connecting: Promise<PoolConnection> | undefined;
   #waiting = 0;
   /** Requests that wait for a connection. */
-  readonly #waiters = new Set<Waiter>();
+  readonly #waiters = new Set<SessionWaiter>();
   /** Why the last try failed. */
   #cause: unknown;
   #isClosed = false;
@@ -75,7 +75,7 @@ export class PoolLink {
    * `connection` throws, or with the errors of a get: with ServerGoneError where it waited in a
    * pool server that has gone, so no instance has seen it. @param waitMs for a connection.
    */
-  take(app: AppConfig, waiter: Waiter, waitMs = defaultWaitMs): void {
+  take(app: AppConfig, waiter: SessionWaiter, waitMs = defaultWaitMs): void {
     const sessions = this.#open?.sessions;
     if (sessions !== undefined) return sessions.take(this.#applicationOf(app), waiter);
     this.#waiters.add(waiter);
@@ -83,7 +83,7 @@ export class PoolLink {
   }
 
   /** The waiter waits no more. */
-  leave(app: AppConfig, waiter: Waiter): void {
+  leave(app: AppConfig, waiter: SessionWaiter): void {
     if (this.#waiters.delete(waiter)) return;
     this.#open?.sessions?.leave(this.#applicationOf(app), waiter);
   }
@@ -99,7 +99,7 @@ export class PoolLink {
     this.#connection?.close();
   }
 
-  async #takeLater(app: AppConfig, waiter: Waiter, waitMs: number): Promise<void> {
+  async #takeLater(app: AppConfig, waiter: SessionWaiter, waitMs: number): Promise<void> {
     try {
       const { sessions } = await this.connection(waitMs);
       if (!this.#waiters.delete(waiter)) return;

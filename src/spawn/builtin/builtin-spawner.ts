@@ -1,7 +1,7 @@
 /**
  * Makes instances itself (PROTOCOL section 10): finds out what an application is and whom it may
  * run as, starts it through the launch command with its loader, or has its preloader fork it, and
- * waits until it is ready. Whatever goes wrong becomes a SpawnError with a page for people, and
+ * waits until it is ready. Whatever goes wrong becomes a SpawnFailedError with a page for people, and
  * leaves nothing behind.
  */
 import { availableParallelism } from "node:os";
@@ -13,7 +13,7 @@ import { causeText } from "../../wire/cause.ts";
 import { MAX_CONCURRENCY } from "../../wire/instance-protocol.ts";
 import { FilesAside } from "../files-aside.ts";
 import {
-  SpawnError,
+  SpawnFailedError,
   type Instance,
   type Notify,
   type SpawnRequest,
@@ -28,7 +28,7 @@ import {
   launchInstance,
   makeInstance,
   type EndTimes,
-  type InstanceOptions,
+  type InstanceProcessOptions,
   type InstanceProcess,
 } from "./instance-process.ts";
 import { planFor, startUndertaker, type Heir, type LogPlace } from "./hand-over.ts";
@@ -234,7 +234,7 @@ export class BuiltinSpawner implements Spawner {
     progress: Progress,
   ): Promise<InstanceProcess> {
     if (this.#shutdown.signal.aborted) throw new Error(shuttingDown);
-    const options: InstanceOptions = {
+    const options: InstanceProcessOptions = {
       socketPlace: this.#directory.socketPlace(),
       urgency: {
         times: this.#times,
@@ -340,7 +340,7 @@ function usualOf(app: AppRequest): number {
   }
 }
 
-function spawnError(request: SpawnRequest, progress: Progress, cause: unknown): SpawnError {
+function spawnError(request: SpawnRequest, progress: Progress, cause: unknown): SpawnFailedError {
   const message = causeText(cause);
   const page = renderErrorPage({
     root: toText(request.root),
@@ -348,5 +348,5 @@ function spawnError(request: SpawnRequest, progress: Progress, cause: unknown): 
     ...progress,
     message,
   });
-  return new SpawnError(message, page, { cause });
+  return new SpawnFailedError(message, page, { cause });
 }

@@ -52,22 +52,22 @@ export interface Urgency {
   readonly ending?: (pid: number) => void;
 }
 
-export interface InstanceOptions {
+export interface InstanceProcessOptions {
   readonly socketPlace: SocketPlace;
   readonly urgency: Urgency;
   readonly writeLine: (pid: number, line: ByteString) => void;
 }
 
 /** A command as Bun.spawn takes it. */
-export interface Command {
+export interface LaunchCommand {
   readonly argv: readonly string[];
   readonly env: Record<string, string>;
 }
 
 /** Starts a fresh process. @throws Error: not even the launch command could be started. */
 export function launchInstance(
-  command: Command,
-  options: InstanceOptions,
+  command: LaunchCommand,
+  options: InstanceProcessOptions,
 ): Promise<InstanceProcess> {
   return makeInstance(options, ({ listener, lifeline, output }) =>
     launch(command, output, listener.number, lifeline.number),
@@ -76,7 +76,7 @@ export function launchInstance(
 
 /** Makes an instance of a process that `start` begins. */
 export async function makeInstance(
-  options: InstanceOptions,
+  options: InstanceProcessOptions,
   start: (inherited: InheritedEnds) => Promise<RunningProcess> | RunningProcess,
 ): Promise<InstanceProcess> {
   let pid = 0;
@@ -91,7 +91,7 @@ export async function makeInstance(
 
 /** Starts a process with these descriptors and no others. */
 export function launch(
-  { argv, env }: Command,
+  { argv, env }: LaunchCommand,
   output: OwnedFd,
   third: number,
   fourth: number,

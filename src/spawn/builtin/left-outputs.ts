@@ -8,16 +8,16 @@ import type { ByteString } from "../../wire/bytes.ts";
 /** More than a restart of a usual application leaves. */
 const maxLeft = 16;
 
-interface Output {
+interface LeftOutput {
   readonly outputEnded: Promise<void>;
   stopOutput(): void;
 }
 
 export class LeftOutputs {
-  readonly #byRoot = new Map<ByteString, Set<Output>>();
+  readonly #byRoot = new Map<ByteString, Set<LeftOutput>>();
 
   /** Returns when it has ended, or newer ones have taken its place. */
-  async untilEnded(root: ByteString, output: Output): Promise<void> {
+  async untilEnded(root: ByteString, output: LeftOutput): Promise<void> {
     const left = this.#byRoot.get(root) ?? new Set();
     this.#byRoot.set(root, left.add(output));
     const [eldest] = left;

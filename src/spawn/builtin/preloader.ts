@@ -22,7 +22,7 @@ import {
   launch,
   survivorOf,
   untilWritten,
-  type Command,
+  type LaunchCommand,
   type Urgency,
 } from "./instance-process.ts";
 import { Lifeline, type Announcement } from "./lifeline.ts";
@@ -66,7 +66,7 @@ export class Preloader {
 
   /** Starts it. @throws Error: not even the launch command could be started. */
   constructor(
-    command: Command,
+    command: LaunchCommand,
     urgency: Urgency,
     writeLine: (pid: number, line: ByteString) => void,
   ) {

@@ -9,7 +9,7 @@ import type { Preloader } from "./preloader.ts";
 /** How long one is kept that forks nothing (PROTOCOL section 10). */
 const protocolIdleMs = 5 * 60_000;
 
-interface Entry {
+interface KnownPreloader {
   readonly preloader: Preloader;
   /** What it was started with, to tell whether another instance would run the same. */
   readonly signature: string;
@@ -22,7 +22,7 @@ interface Entry {
 
 export class Preloaders {
   /** Longest unused first. */
-  readonly #entries = new Map<ByteString, Entry>();
+  readonly #entries = new Map<ByteString, KnownPreloader>();
   /** Retired ones that a spawn still uses, and those on their way out. */
   readonly #leaving = new Map<Preloader, ByteString>();
   readonly #idleMs: number;
@@ -85,7 +85,7 @@ export class Preloaders {
     await Promise.all(Array.from(this.#leaving.keys(), (preloader) => preloader.end()));
   }
 
-  #find(root: ByteString, signature: string): Entry | undefined {
+  #find(root: ByteString, signature: string): KnownPreloader | undefined {
     const entry = this.#entries.get(root);
     if (entry === undefined) return undefined;
     if (entry.preloader.isUsable && entry.signature === signature) return entry;
@@ -93,14 +93,14 @@ export class Preloaders {
     return undefined;
   }
 
-  #add(root: ByteString, signature: string, preloader: Preloader): Entry {
+  #add(root: ByteString, signature: string, preloader: Preloader): KnownPreloader {
     const entry = { preloader, signature, lastUsedMs: 0, users: 0, isRetired: false };
     this.#entries.set(root, entry);
     return entry;
   }
 
   /** Puts it at the end: the first is the one unused longest. */
-  #touch(root: ByteString, entry: Entry): void {
+  #touch(root: ByteString, entry: KnownPreloader): void {
     entry.lastUsedMs = performance.now();
     this.#entries.delete(root);
     this.#entries.set(root, entry);
@@ -114,7 +114,7 @@ export class Preloaders {
     }
   }
 
-  #retire(root: ByteString, entry: Entry): void {
+  #retire(root: ByteString, entry: KnownPreloader): void {
     this.#entries.delete(root);
     entry.isRetired = true;
     this.#leaving.set(entry.preloader, root);

@@ -15,7 +15,7 @@ import {
   type LookRequest,
 } from "./application-look.ts";
 import type { FailedStart } from "./error-page.ts";
-import type { Command } from "./instance-process.ts";
+import type { LaunchCommand } from "./instance-process.ts";
 import type { LoaderDirectory } from "./loader-files.ts";
 import { loaders, type Loader } from "./loaders.ts";
 
@@ -39,7 +39,7 @@ export interface StartPlan {
   /** Equal where instances would run alike. */
   readonly signature: string;
   /** The command of an instance, or of a preloader of such instances. */
-  command(role: "instance" | "preloader"): Command;
+  command(role: "instance" | "preloader"): LaunchCommand;
 }
 
 /** How the `environment` of a get reaches applications of all kinds. */

@@ -6,7 +6,7 @@
 import { knownBody, type KnownBody } from "./known-bodies.ts";
 import { encodeResponseHead, mayHaveBody } from "./response-head.ts";
 
-export interface Source {
+export interface AnswerSource {
   cancel(reason: unknown): Promise<void>;
 }
 
@@ -14,7 +14,7 @@ export interface Source {
 export interface Output {
   readonly isKept: boolean;
   /** The body comes from there: to be cancelled when the client is gone. */
-  readsFrom(source: Source): void;
+  readsFrom(source: AnswerSource): void;
   /** Resolves when the kernel has all of it; undefined: it has. Rejects with ClientGone. */
   write(data: Uint8Array): Promise<void> | undefined;
   /** The same for text in which every character is ASCII, or part of the body and to be UTF-8. */
@@ -29,7 +29,7 @@ const maxJoinedBytes = 16 * 1024;
  * @returns nothing when all is sent already, else a promise of it. It rejects when the client must
  * not take what it has for a whole answer.
  */
-export function send(
+export function sendAnswer(
   output: Output,
   method: string,
   response: Response,

@@ -13,17 +13,17 @@ import { writeSync } from "node:fs";
 import { Host } from "../javascript/host.cjs";
 import { tellDone, tellFailure, tellReady } from "../javascript/lifeline.cjs";
 import {
-  makeApplication,
-  type Application,
-  type ApplicationSession,
+  makeProgram,
+  type Program,
+  type ProgramSession,
   type RealServe,
   type ServeOptions,
-} from "./application.ts";
+} from "./program.ts";
 import { watchResponses } from "./known-bodies.ts";
 import { SocketConnection } from "./session.ts";
 import { startWatchdog } from "./watchdog.ts";
 
-type SessionSocket = Bun.Socket<ApplicationSession>;
+type SessionSocket = Bun.Socket<ProgramSession>;
 
 const listener = 3;
 const lifeline = 4;
@@ -37,7 +37,7 @@ delete process.env["BUN_TMPDIR"];
 passOnEnvironment();
 
 const realServe = Bun.serve as unknown as RealServe;
-let application: Application | undefined;
+let program: Program | undefined;
 let host: Host | undefined;
 
 function onFailure(error: unknown): void {
@@ -67,10 +67,10 @@ function onLifelineEnd(): void {
   setTimeout(() => process.exit(0), stuckMs).unref();
 }
 
-function serveSessions(started: Application): void {
+function serveSessions(started: Program): void {
   const sessions = new Host(concurrency, () => server.stop(), tellDone);
   host = sessions;
-  const server = Bun.listen<ApplicationSession>({
+  const server = Bun.listen<ProgramSession>({
     fd: listener,
     allowHalfOpen: true,
     socket: {
@@ -83,7 +83,7 @@ function serveSessions(started: Application): void {
       close: (socket: SessionSocket) => socket.data.closed(),
       error: (socket: SessionSocket) => socket.terminate(),
     },
-  } as unknown as Bun.UnixSocketOptions<ApplicationSession>);
+  } as unknown as Bun.UnixSocketOptions<ProgramSession>);
 }
 
 /** From the first moment: a server that is gone takes with it what it was still starting. */
@@ -92,11 +92,11 @@ async function watchLifeline(): Promise<Bun.Socket> {
     fd: lifeline,
     socket: { data: () => {}, end: onLifelineEnd, close: onLifelineEnd, error: onLifelineEnd },
   } as unknown as Bun.TCPSocketConnectOptions);
-  if (application === undefined) socket.unref();
+  if (program === undefined) socket.unref();
   return socket;
 }
 
-async function begin(started: Application): Promise<void> {
+async function begin(started: Program): Promise<void> {
   // The program's call of Bun.serve returns first, as it would with a real server.
   await Promise.resolve();
   serveSessions(started);
@@ -139,11 +139,11 @@ function hushAnnouncement(): void {
 
 Bun.serve = ((options: ServeOptions) => {
   // Only the first is the application; a further one is a server of its own, on its own port.
-  if (application !== undefined) return realServe(options);
-  application = makeApplication(options, realServe, leave);
+  if (program !== undefined) return realServe(options);
+  program = makeProgram(options, realServe, leave);
   hushAnnouncement();
-  begin(application).catch(onFailure);
-  return application.server;
+  begin(program).catch(onFailure);
+  return program.server;
 }) as typeof Bun.serve;
 
 startWatchdog();

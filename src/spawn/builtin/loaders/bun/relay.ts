@@ -6,7 +6,7 @@
  */
 import { BadRequest, httpHead, type Head } from "../javascript/head.cjs";
 import type { Host } from "../javascript/host.cjs";
-import { Session } from "../javascript/session.cjs";
+import { InstanceSession } from "../javascript/session.cjs";
 import { addressLine } from "./clients.ts";
 import { Outflow } from "./outflow.ts";
 import { RelayedAnswer } from "./relayed-answer.ts";
@@ -14,7 +14,7 @@ import { reportUnlessGone, type SocketConnection } from "./session.ts";
 
 const nothing = Buffer.alloc(0);
 
-export class RelayedSession extends Session<SocketConnection> {
+export class RelayedSession extends InstanceSession<SocketConnection> {
   readonly #path: string;
   readonly #whenSettled: (then: () => void) => void;
   readonly #toClient: Outflow;

@@ -7,8 +7,8 @@
  */
 import { type Head, unknownMethod } from "../javascript/head.cjs";
 import type { Host } from "../javascript/host.cjs";
-import { Session, type Connection } from "../javascript/session.cjs";
-import { send, type Output, type Source } from "./answer.ts";
+import { InstanceSession, type InstanceStream } from "../javascript/session.cjs";
+import { sendAnswer, type Output, type AnswerSource } from "./answer.ts";
 import { rememberClient } from "./clients.ts";
 import { headersOf, urlOf } from "./request.ts";
 
@@ -19,7 +19,7 @@ export class ClientGone extends Error {
   override readonly name = "ClientGone";
 }
 
-export class SocketConnection implements Connection {
+export class SocketConnection implements InstanceStream {
   readonly #socket: Bun.Socket<unknown>;
 
   constructor(socket: Bun.Socket<unknown>) {
@@ -52,13 +52,13 @@ export class SocketConnection implements Connection {
   }
 }
 
-export class CalledSession extends Session<SocketConnection> implements Output {
+export class CalledSession extends InstanceSession<SocketConnection> implements Output {
   readonly #handler: Handler;
   #stream: ReadableStreamDefaultController<Uint8Array> | undefined;
   #aborter: AbortController | undefined;
   #wakeWriter: (() => void) | undefined;
   /** What the answer's body comes from. */
-  #source: Source | undefined;
+  #source: AnswerSource | undefined;
 
   constructor(connection: SocketConnection, host: Host, handler: Handler) {
     super(connection, host);
@@ -175,7 +175,7 @@ export class CalledSession extends Session<SocketConnection> implements Output {
       this.over();
       return;
     }
-    const sending = send(this, method, response);
+    const sending = sendAnswer(this, method, response);
     if (sending === undefined) this.#finish();
     else void this.#finishAfter(sending);
   }
@@ -204,7 +204,7 @@ export class CalledSession extends Session<SocketConnection> implements Output {
     this.answered(true);
   }
 
-  readsFrom(source: Source): void {
+  readsFrom(source: AnswerSource): void {
     this.#source = source;
   }
 

@@ -20,7 +20,7 @@ const nothing = Buffer.alloc(0);
 const crlf = Buffer.from("\r\n");
 const lastChunk = Buffer.from("0\r\n\r\n");
 
-class Session {
+class InstanceSession {
   /**
    * @param connection `write(data)`; `pause()`, `resume()`; `end()` after what has been written;
    * `shutdown()`, the same for this side alone; `destroy()`. @param host knows all sessions.
@@ -279,4 +279,4 @@ class Session {
   }
 }
 
-module.exports = { Session };
+module.exports = { InstanceSession };

@@ -2,7 +2,7 @@
 import type { Head } from "./head.cjs";
 import type { Host } from "./host.cjs";
 
-export interface Connection {
+export interface InstanceStream {
   write(data: string | Uint8Array): unknown;
   pause(): void;
   resume(): void;
@@ -11,14 +11,14 @@ export interface Connection {
   destroy(): void;
 }
 
-export type State =
+export type SessionState =
   "head" | "waiting" | "answering" | "draining" | "changed" | "closing" | "closed";
 
-export abstract class Session<C extends Connection = Connection> {
+export abstract class InstanceSession<C extends InstanceStream = InstanceStream> {
   constructor(connection: C, host: Host);
   protected readonly connection: C;
   protected readonly host: Host;
-  protected readonly state: State;
+  protected readonly state: SessionState;
   protected readonly head: Head | undefined;
   protected readonly body: { readonly isToTheEnd: boolean } | undefined;
   protected readonly isBodyWhole: boolean;

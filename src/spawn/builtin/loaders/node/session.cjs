@@ -7,7 +7,7 @@
 "use strict";
 
 const { httpHead } = require("../javascript/head.cjs");
-const { Session } = require("../javascript/session.cjs");
+const { InstanceSession } = require("../javascript/session.cjs");
 const { ofSession } = require("./answer.cjs");
 
 /** How often it is looked whether a client that has ended its side is still there. */
@@ -24,7 +24,7 @@ const endProperties = Object.fromEntries(
 /** What a Node server's parser answers to a head after which the protocol changes. */
 const upgraded = 2;
 
-class NodeSession extends Session {
+class NodeSession extends InstanceSession {
   /** @param host has `server`, the program's, too. @param serveHttp Node's own for connections. */
   constructor(socket, host, serveHttp) {
     super(connectionOf(socket), host);

@@ -1,5 +1,5 @@
 /**
- * KeptSessions: the sessions of one connection that may serve more than one request (PROTOCOL
+ * SessionLines: the sessions of one connection that may serve more than one request (PROTOCOL
  * section 11), by application, and the clock they and the requests share. Whether the server's
  * instances know of kept sessions is asked once: where its spawner is its own. Where not, every
  * request gets a session of its own in the same way.
@@ -7,9 +7,9 @@
 import type { Application } from "./application.ts";
 import { BusyError } from "./errors.ts";
 import type { PendingGet } from "./pending-gets.ts";
-import type { PooledRequest, SessionSource } from "./pooled-request.ts";
+import type { PooledRequest, RequestHost } from "./pooled-request.ts";
 import { type EndReason, getOf } from "./refusals.ts";
-import { type LineHost, SessionLine, type Waiter } from "./session-line.ts";
+import { type LineHost, SessionLine, type SessionWaiter } from "./session-line.ts";
 import type { SessionStream } from "./session-stream.ts";
 
 /** The only clock: a fraction of how long a session is kept. */
@@ -18,18 +18,18 @@ const tickMs = 25;
 const maxWaiting = 100_000;
 
 /** What is needed of the connection. */
-export interface KeptSessionsHost {
+export interface SessionLinesHost {
   ask(get: PendingGet): void;
   withdraw(get: PendingGet): void;
   /** Says `keep`: a request is under way on the recalled session. */
   keep(sessionId: number): void;
 }
 
-export class KeptSessions implements SessionSource, LineHost {
+export class SessionLines implements RequestHost, LineHost {
   readonly command: PendingGet["command"];
   /** For lines. */
   waiting = 0;
-  readonly #host: KeptSessionsHost;
+  readonly #host: SessionLinesHost;
   /** By root. */
   readonly #lines = new Map<string, SessionLine>();
   /** By session. */
@@ -40,7 +40,7 @@ export class KeptSessions implements SessionSource, LineHost {
   #ended: EndReason | undefined;
 
   /** @param isKept whether the server's instances know of kept sessions. */
-  constructor(host: KeptSessionsHost, isKept: boolean) {
+  constructor(host: SessionLinesHost, isKept: boolean) {
     this.#host = host;
     this.command = isKept ? "getKept" : "getTagged";
   }
@@ -57,7 +57,7 @@ export class KeptSessions implements SessionSource, LineHost {
   }
 
   /** For requests, and for front ends with a machine of their own. */
-  take(application: Application, waiter: Waiter): void {
+  take(application: Application, waiter: SessionWaiter): void {
     this.tickOn();
     let line = this.#lines.get(application.root);
     if (line === undefined) {
@@ -69,7 +69,7 @@ export class KeptSessions implements SessionSource, LineHost {
   }
 
   /** For requests. */
-  leave(application: Application, waiter: Waiter): void {
+  leave(application: Application, waiter: SessionWaiter): void {
     this.#lines.get(application.root)?.leave(waiter);
   }
 

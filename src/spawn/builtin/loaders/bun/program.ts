@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import type { Host } from "../javascript/host.cjs";
-import type { Session } from "../javascript/session.cjs";
+import type { InstanceSession } from "../javascript/session.cjs";
 import { clientOf, showClientsToNode, type ClientAddress } from "./clients.ts";
 import { Handlers } from "./handlers.ts";
 import { RelayedSession } from "./relay.ts";
@@ -31,14 +31,14 @@ export interface RealServer {
 
 export type RealServe = (options: ServeOptions) => RealServer;
 
-export interface Application {
+export interface Program {
   /** What the program gets back from Bun.serve. */
   readonly server: unknown;
   /** A session that it answers the requests of. */
-  open(connection: SocketConnection, host: Host): ApplicationSession;
+  open(connection: SocketConnection, host: Host): ProgramSession;
 }
 
-export interface ApplicationSession extends Session<SocketConnection> {
+export interface ProgramSession extends InstanceSession<SocketConnection> {
   /** Its socket has room again. */
   drained(): void;
 }
@@ -49,11 +49,11 @@ const needsServer = ["routes", "static", "websocket", "onNodeHTTPRequest", "maxR
 const listening = ["port", "hostname", "unix", "tls", "reusePort", "ipv6Only", "fd"];
 
 /** @param leave is called when the program stops its server. */
-export function makeApplication(
+export function makeProgram(
   options: ServeOptions,
   realServe: RealServe,
   leave: () => void,
-): Application {
+): Program {
   if (needsServer.some((option) => isGiven(options[option]))) {
     return serveBehindSocket(options, realServe);
   }
@@ -65,7 +65,7 @@ function isGiven(option: unknown): boolean {
   return option !== undefined && !Array.isArray(option);
 }
 
-function callInProcess(first: ServeOptions, leave: () => void): Application {
+function callInProcess(first: ServeOptions, leave: () => void): Program {
   let options = first;
   if (typeof options.fetch !== "function") {
     throw new TypeError("Bun.serve() needs fetch or routes");
@@ -142,7 +142,7 @@ async function failed(options: ServeOptions, server: unknown, error: unknown): P
   return new Response("Internal Server Error\n", { status: 500 });
 }
 
-function serveBehindSocket(options: ServeOptions, realServe: RealServe): Application {
+function serveBehindSocket(options: ServeOptions, realServe: RealServe): Program {
   const directory = mkdtempSync(join(tmpdir(), "application-pool-instance-"));
   const path = join(directory, "http");
   try {

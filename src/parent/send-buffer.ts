@@ -12,7 +12,7 @@ import type { Socket } from "bun";
  */
 const maxUnsentBytes = 4 * 1024 * 1024;
 
-export class Outbox {
+export class SendBuffer {
   #frames: Uint8Array[] = [];
   #bytes = 0;
   #scheduled = false;
