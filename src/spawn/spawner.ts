@@ -96,7 +96,7 @@ export interface Spawner {
    * spawn.
    */
   start(): void;
-  /** @throws SpawnFailedError (as a rejection), within the request's time limit and a little more. */
+  /** @throws SpawnFailedError (a rejection), within the request's time limit and a little more. */
   spawn(request: SpawnRequest): Promise<Instance>;
   /** Drops cached code of an application. */
   reload(root: ByteString): void;

@@ -1,8 +1,8 @@
 /**
  * Makes instances itself (PROTOCOL section 10): finds out what an application is and whom it may
  * run as, starts it through the launch command with its loader, or has its preloader fork it, and
- * waits until it is ready. Whatever goes wrong becomes a SpawnFailedError with a page for people, and
- * leaves nothing behind.
+ * waits until it is ready. Whatever goes wrong becomes a SpawnFailedError with a page for people,
+ * and leaves nothing behind.
  */
 import { availableParallelism } from "node:os";
 
