@@ -15,10 +15,10 @@ import { get, parseAnswer, writeApp } from "./support.ts";
 
 export type Kind = "rack" | "wsgi";
 
-/** Interpreter, loader and startup file. */
-const loaders: Readonly<Record<Kind, readonly [string, string, string]>> = {
-  rack: ["/usr/bin/ruby", "loader.rb", "config.ru"],
-  wsgi: ["/usr/bin/python3", "loader.py", "wsgi.py"],
+/** Interpreter, loader, startup file, and what is said behind that. */
+const loaders: Readonly<Record<Kind, readonly [string, string, string, ...string[]]>> = {
+  rack: ["/usr/bin/ruby", "rack/loader.rb", "config.ru"],
+  wsgi: ["/usr/bin/python3", "python/loader.py", "wsgi.py", "wsgi"],
 };
 
 /** A preloader and our end of its descriptor 4. */
@@ -154,12 +154,12 @@ function startLoader(
   source: string,
   stdio: readonly [number, number, number, number],
 ): Bun.Subprocess {
-  const [program, loader, file] = loaders[kind];
+  const [program, loader, file, ...more] = loaders[kind];
   const cwd = writeApp(directory, "app", { [file]: source });
-  const path = join(import.meta.dir, "../../src/spawn/builtin/loaders", kind, loader);
+  const path = join(import.meta.dir, "../../src/spawn/builtin/loaders", loader);
   // Else Python leaves translations beside the loader's files.
   const env = { ...process.env, PYTHONDONTWRITEBYTECODE: "1" };
-  return Bun.spawn([program, path, mode, file], { cwd, env, stdio: ["ignore", ...stdio] });
+  return Bun.spawn([program, path, mode, file, ...more], { cwd, env, stdio: ["ignore", ...stdio] });
 }
 
 async function messageOn(control: OwnedFd): Promise<string> {

@@ -290,15 +290,16 @@ test("goes on when it runs out of descriptors, and gives up kept sessions for ne
 test("is ended by its watch when it is stuck after the server has gone", async () => {
   const directory = temporaryDirectory();
   const loader = `${directory}/loader`;
-  cpSync(`${import.meta.dir}/../../src/spawn/builtin/loaders/wsgi`, loader, { recursive: true });
-  const file = `${loader}/lifeline.py`;
+  cpSync(`${import.meta.dir}/../../src/spawn/builtin/loaders`, loader, { recursive: true });
+  const file = `${loader}/python/lifeline.py`;
   const text = readFileSync(file, "utf8");
   writeFileSync(file, text.replace("STUCK_SECONDS = 10", "STUCK_SECONDS = 0.2"));
   const root = writeApp(directory, "app", { "wsgi.py": application });
   using listener: OwnedFd = listenUnix(pathAddress(`${directory}/socket`), 5);
   const [ours, theirs] = socketPair();
   using lifeline = ours;
-  const child = Bun.spawn(["/usr/bin/python3", `${loader}/loader.py`, "instance", "wsgi.py"], {
+  const program = ["/usr/bin/python3", `${loader}/python/loader.py`];
+  const child = Bun.spawn([...program, "instance", "wsgi.py", "wsgi"], {
     cwd: root,
     stdio: ["ignore", "ignore", "inherit", listener.number, theirs.number],
   });

@@ -24,7 +24,7 @@ export interface LoaderCommand {
 export interface LoaderStart {
   readonly app: { readonly startupFile: ByteString };
   readonly root: ByteString;
-  /** Where the loader's files lie. */
+  /** Where the first of the loader's folders lies; the others are beside it. */
   readonly directory: string;
   /** Sessions at once that the instance is to serve. */
   readonly concurrency: number;
@@ -34,7 +34,12 @@ export interface LoaderStart {
   readonly isPreloader: boolean;
 }
 
+/** A folder of `loaders`, and of the directory that they are written to. */
+export type LoaderFolder = "bun" | "node" | "python" | "rack" | "wsgi";
+
 export interface Loader {
+  /** What has to be there to run it; the program that is started lies in the first. */
+  readonly folders: readonly [LoaderFolder, ...LoaderFolder[]];
   /** Sessions at once where nobody says otherwise. */
   readonly concurrency: number;
   /** Whether it can load the code once and fork instances (PROTOCOL section 10, `smart`). */
@@ -55,6 +60,7 @@ const javaScriptFiles = ["package.json", "node_modules"];
  * because many ask at a time, would know nothing of the first one's.
  */
 const bun: Loader = {
+  folders: ["bun"],
   concurrency: MAX_CONCURRENCY,
   canPreload: false,
   runFrom: () => ({
@@ -89,6 +95,7 @@ const bun: Loader = {
 const virtualenvs = [".venv", "venv"];
 
 const wsgi: Loader = {
+  folders: ["python", "wsgi"],
   concurrency: 1,
   canPreload: true,
   runFrom: () => ({
@@ -96,12 +103,13 @@ const wsgi: Loader = {
     files: virtualenvs.flatMap((name) => [`${name}/pyvenv.cfg`, `${name}/bin/python3`]),
   }),
   command({ app: { startupFile }, directory, isPreloader }) {
-    const program = ["python3", `${directory}/loader.py`, isPreloader ? "preloader" : "instance"];
-    return { argv: [...program.map(fromText), startupFile], variables: [] };
+    const loader = [`${directory}/loader.py`, isPreloader ? "preloader" : "instance"].map(fromText);
+    return { argv: [ascii("python3"), ...loader, startupFile, ascii("wsgi")], variables: [] };
   },
 };
 
 const node: Loader = {
+  folders: ["node"],
   concurrency: MAX_CONCURRENCY,
   canPreload: false,
   runFrom: () => ({ program: ascii("node"), files: javaScriptFiles }),
@@ -114,6 +122,7 @@ const node: Loader = {
 };
 
 const rack: Loader = {
+  folders: ["rack"],
   concurrency: 1,
   canPreload: true,
   runFrom: (ruby) => ({

@@ -67,7 +67,7 @@ export async function planStart(
   const loader = loaders[app.loader];
   // Not loaded with the server: a parent waits for its start, and the first spawn waits anyway.
   const { loaderTexts } = await import("./loader-texts.ts");
-  const files = directory.loader(app.loader, loaderTexts[app.loader]);
+  const [files = ""] = loader.folders.map((name) => directory.loader(name, loaderTexts[name]));
   const planFor = (isPreloader: boolean): LaunchPlan =>
     launchPlan({ request, options, app, loader, files, isPreloader });
   return {

@@ -8,9 +8,8 @@ import errno
 import os
 from _socket import MSG_NOSIGNAL
 
-from pool_loader.body import ClientGone
-from pool_loader.environ import is_token
 from pool_loader.file_wrapper import FileWrapper
+from pool_loader.head import ClientGone, is_token
 from pool_loader.startup import write_error
 
 # Control characters, which no header can hold (RFC 9110, 5.5), but for the tab.

@@ -5,20 +5,18 @@ it ends differs: after CONTENT_LENGTH bytes, at the last chunk, or where the cli
 """
 from _socket import MSG_DONTWAIT
 
-from pool_loader.environ import BadRequest
+from pool_loader.head import (
+    MAX_LINE_BYTES,
+    MAX_TRAILER_LINES,
+    BadRequest,
+    ClientGone,
+    chunk_size,
+)
 
 PIECE_BYTES = 65_536
 
-# A chunk's size with its extensions; all trailers.
-MAX_LINE_BYTES = 4_096
-MAX_TRAILER_LINES = 100
-
 # What is taken in of a body nobody wants before others have their turn.
 MAX_DISCARDED_PIECES = 16
-
-
-class ClientGone(ConnectionError):
-    """The client has closed the connection: no fault of the application's."""
 
 
 class EmptyBody:
@@ -193,7 +191,7 @@ class ChunkedBody(Body):
             return False
         line = self._line()
         if self._next == "size":
-            self._left = _chunk_size(line)
+            self._left = chunk_size(line)
             self._next = "data end" if self._left else "trailer"
         elif self._next == "data end":
             if line:
@@ -227,10 +225,3 @@ class ChunkedBody(Body):
         if not piece:
             raise ClientGone("the client ended the body early")
         return piece
-
-
-def _chunk_size(line):
-    digits = line.partition(b";")[0].rstrip(b" \t")
-    if not 0 < len(digits) <= 15 or digits.strip(b"0123456789abcdefABCDEF"):
-        raise BadRequest("a chunk's size is no number")
-    return int(digits, 16)

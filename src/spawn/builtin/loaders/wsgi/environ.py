@@ -6,9 +6,7 @@ a missing variable, a line end) is looked for cheaply and dealt with aside.
 import sys
 
 from pool_loader.file_wrapper import FileWrapper
-
-# The most bytes of headers that are read.
-MAX_HEAD_BYTES = 128 * 1024
+from pool_loader.head import METHODS, BadRequest, check_method
 
 # The same in every request. They are added last, so that no header can be one of them.
 CONSTANT = {
@@ -23,24 +21,8 @@ CONSTANT = {
     "wsgi.input_terminated": True,
 }
 
-# RFC 9110, 5.6.2: what methods and names of headers are made of.
-TOKEN_CHARACTERS = (
-    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&'*+.^_`|~-"
-)
-
 # What comes of a request line or a header has no line end; decoded paths and certificates may.
 ONE_LINE = ("HTTP_", "CONTENT_", "REQUEST_", "QUERY_STRING", "SERVER_PROTOCOL")
-
-
-# Of usual requests: other methods are looked at more closely.
-METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-
-
-class BadRequest(OSError):
-    """The request breaks the protocol or is no HTTP: answered with 400.
-
-    An OSError, because that is what applications expect of a body which cannot be read.
-    """
 
 
 def make_environ(head):
@@ -54,7 +36,7 @@ def make_environ(head):
     if "\n" in text or "\r" in text:
         _check_lines(environ)
     if environ.get("REQUEST_METHOD") not in METHODS:
-        _check_method(environ.get("REQUEST_METHOD", ""))
+        check_method(environ.get("REQUEST_METHOD", ""))
     environ.update(CONSTANT)
     if "HTTP_CONTENT_TYPE" in environ:
         _one_name(environ, "CONTENT_TYPE", environ.pop("HTTP_CONTENT_TYPE"))
@@ -64,10 +46,6 @@ def make_environ(head):
     environ.pop("HTTP_PROXY", None)
     _complete(environ)
     return environ
-
-
-def is_token(text):
-    return text != "" and not text.strip(TOKEN_CHARACTERS)
 
 
 def _complete(environ):
@@ -144,20 +122,3 @@ def _check_lines(environ):
         both = name + value if name.startswith(ONE_LINE) else name
         if "\n" in both or "\r" in both:
             raise BadRequest(f"the value of {name!a} has a line end")
-
-
-def _check_method(method):
-    if not method:
-        raise BadRequest("REQUEST_METHOD is missing")
-    if not is_token(method):
-        raise BadRequest(f"the method {method!a} is not one of HTTP")
-
-
-def length_of(environ):
-    """CONTENT_LENGTH as a number; None without one."""
-    text = environ.get("CONTENT_LENGTH")
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise BadRequest("CONTENT_LENGTH is not a length")
-    return int(text)

@@ -7,11 +7,12 @@ calls sys.exit(); then atexit handlers run. SIGTERM and SIGINT keep the kernel's
 import _signal
 import errno
 import os
-from _socket import AF_UNIX, MSG_DONTWAIT, SHUT_RDWR, SOCK_STREAM, getdefaulttimeout, socket
+from _socket import AF_UNIX, SOCK_STREAM, getdefaulttimeout, socket
 from select import POLLIN, POLLRDHUP, poll
 from time import monotonic, sleep
 
 from pool_loader import lifeline
+from pool_loader.reports import RETRY_SECONDS, Reports
 from pool_loader.session import Session
 from pool_loader.waker import Waker
 
@@ -23,8 +24,7 @@ LISTENER, LIFELINE = lifeline.LISTENER, lifeline.DESCRIPTOR
 MAX_HELD = 250
 MAX_KEPT = 200
 
-# How long no connection is accepted when there is no descriptor for it, and until there may be room
-# in the lifeline.
+# How long no connection is accepted when there is no descriptor for it.
 SHORTAGE_SECONDS = 0.05
 
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -35,7 +35,7 @@ class Instance:
         self._application = application
         self._listener = _socket_of(LISTENER)
         self._listener.setblocking(False)
-        self._lifeline = _socket_of(LIFELINE)
+        self._reports = Reports()
         self._poller = poll()
         # In this order events are reported: whether to leave is seen first.
         # Its end alone: what is said there is for the thread that watches it.
@@ -45,8 +45,6 @@ class Instance:
         self._held = {}
         self._lingering = {}
         self._ready = {}
-        # Sessions that are over, of which there was no room to tell the server yet.
-        self._untold = 0
         # The session whose turn it is.
         self._current = None
         self._is_leaving = False
@@ -95,7 +93,7 @@ class Instance:
 
     def _wait(self):
         """Descriptors with something to do, and what."""
-        is_patient = not (self._ready or self._untold or self._lingering)
+        is_patient = not (self._ready or self._reports.untold or self._lingering)
         patience = None if is_patient else self._patience()
         return self._poller.poll(patience)
 
@@ -103,32 +101,12 @@ class Instance:
         """For how many milliseconds there is nothing to do without an event; None: for ever."""
         if self._ready:
             return 0
-        if not self._told_all():
-            return SHORTAGE_SECONDS * 1_000
+        if not self._reports.told_all():
+            return RETRY_SECONDS * 1_000
         if not self._lingering:
             return None
         first = next(iter(self._lingering.values())).deadline
         return max(0, first - monotonic()) * 1_000 + 1
-
-    def _tell_done(self):
-        """One more session is over; to be called before its client can see that."""
-        self._untold += 1
-        self._told_all()
-
-    def _told_all(self):
-        """Whether the server has been told of all sessions that are over. It never waits: a server
-        that does not read must not stop the application.
-        """
-        if self._untold:
-            message = lifeline.array_message("done", str(self._untold))
-            try:
-                self._lifeline.send(message, MSG_DONTWAIT)
-            except BlockingIOError:
-                return False
-            except OSError:
-                pass  # The server is gone, or we are a child, whose parent will say it.
-            self._untold = 0
-        return True
 
     def _on_leave(self, _signal, _frame):
         self._is_leaving = True
@@ -163,7 +141,7 @@ class Instance:
             self._end(session)
 
     def _take_first_turn(self, connection):
-        session = self._current = Session(connection, self._tell_done)
+        session = self._current = Session(connection, self._reports.tell_done)
         outcome = session.turn(self._application)
         self._current = None
         if outcome == "over" or (outcome == "kept" and len(self._held) >= MAX_KEPT):
@@ -210,21 +188,17 @@ class Instance:
 
     def _leave(self):
         """The server hears of it now, however long atexit handlers and threads will take."""
-        try:
-            # Not close(): the thread that watches the lifeline holds it open.
-            self._lifeline.shutdown(SHUT_RDWR)
-        except OSError:
-            pass  # The server's end is gone.
+        self._reports.end()
         self._listener.close()
         self._end_sessions()
-        _end_group()
+        lifeline.end_group()
 
     def _let_go_in_child(self):
         """A child that the application forks answers nobody, and leaves if it returns to us."""
         self._is_leaving = True
         # Their descriptors are closed already.
         self._listener.detach()
-        self._lifeline.detach()
+        self._reports.let_go_in_child()
         self._end_sessions()
         self._waker.close()
 
@@ -233,18 +207,6 @@ class Instance:
             self._current.connection.close()
         for session in self._held.values():
             session.connection.close()
-
-
-def _end_group():
-    """What the application has started and left running goes too.
-
-    The server sees to that, if it is still there. A fork that has come back leads no group.
-    """
-    if os.getpgrp() != os.getpid():
-        return
-    usual = _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
-    os.kill(0, _signal.SIGTERM)
-    _signal.signal(_signal.SIGTERM, usual or _signal.SIG_DFL)
 
 
 def _socket_of(descriptor):

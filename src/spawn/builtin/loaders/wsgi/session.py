@@ -8,8 +8,9 @@ import time
 from _socket import MSG_DONTWAIT, SHUT_WR
 
 from pool_loader.answer import Answer, request_name
-from pool_loader.body import ChunkedBody, ClientGone, EmptyBody, EndlessBody, LengthBody
-from pool_loader.environ import MAX_HEAD_BYTES, BadRequest, length_of, make_environ
+from pool_loader.body import ChunkedBody, EmptyBody, EndlessBody, LengthBody
+from pool_loader.environ import make_environ
+from pool_loader.head import MAX_HEAD_BYTES, BadRequest, ClientGone, has_head, length_of
 from pool_loader.startup import report
 
 RECEIVED_BYTES = 65_536
@@ -62,7 +63,7 @@ class Session:
     def _turn_otherwise(self, data, application):
         if not data:
             return "over"
-        if not _has_head(data):
+        if not has_head(data):
             self._received = bytearray(data) if type(data) is bytes else data
             return "waiting"
         self._received = b""
@@ -85,7 +86,7 @@ class Session:
     def _receive_more(self):
         """What there is of the next head; nothing: the client is gone."""
         received = self._received
-        if _has_head(received):
+        if has_head(received):
             return received
         try:
             piece = self.connection.recv(RECEIVED_BYTES, MSG_DONTWAIT)
@@ -101,7 +102,7 @@ class Session:
 
     def _body_of(self, environ, start, is_kept):
         """wsgi.input. `start`: what came with the head."""
-        length = length_of(environ) if "CONTENT_LENGTH" in environ else None
+        length = length_of(environ.get("CONTENT_LENGTH"))
         # The application gets the body as it was before it was put into chunks.
         encoding = environ.pop("HTTP_TRANSFER_ENCODING", None)
         if is_kept and encoding is not None:
@@ -144,7 +145,7 @@ class Session:
             self.is_kept = True
             return "kept"
         self._received = bytearray(self._body.rest)
-        return "ready" if _has_head(self._received) else "kept"
+        return "ready" if has_head(self._received) else "kept"
 
     def _refuse(self, error):
         self._body = EndlessBody(self.connection, b"")
@@ -182,14 +183,6 @@ class Session:
 def _has_no_body(environ, encoding):
     """Where only the end of the client's side could say where a body ends."""
     return encoding is None and environ["REQUEST_METHOD"] in ("GET", "HEAD")
-
-
-def _has_head(data):
-    """Whether there is a whole head, or enough of one to refuse it."""
-    if len(data) < 4:
-        return False
-    size = int.from_bytes(data[:4], "big")
-    return len(data) >= 4 + size or size > MAX_HEAD_BYTES
 
 
 def _fail(answer, environ, error):

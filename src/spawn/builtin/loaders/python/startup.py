@@ -9,6 +9,8 @@ import sys
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import SourceFileLoader
 
+import pool_loader
+
 
 class FreshLoader(SourceFileLoader):
     """Loads a module from its source alone, and leaves no .pyc."""
@@ -75,10 +77,9 @@ def describe_failure(startup_file, error):
 
 def visible_trace(trace):
     """The part of a traceback that begins where the application's code does; perhaps None."""
-    ours = os.path.dirname(os.path.abspath(__file__))
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
-        if os.path.dirname(file) != ours and not file.startswith("<frozen importlib"):
+        if os.path.dirname(file) not in pool_loader.__path__ and not file.startswith("<frozen importlib"):
             return trace
         trace = trace.tb_next
     return None

@@ -1,8 +1,8 @@
-"""The loader of wsgi applications: `python3 loader.py instance|preloader STARTUP_FILE`.
+"""The loader of Python applications: `python3 loader.py instance|preloader STARTUP_FILE wsgi`.
 
 It runs in the application's root, as the application's user, and finds its own modules beside this
-file as the package `pool_loader`: the directory does not get onto sys.path, and none of its names
-can hide one of the application's. Python 3.8 or newer, the standard library alone; of that what is
+file, and in the folder of the interface, as the package `pool_loader`: neither directory gets onto
+sys.path, and none of its names can hide one of the application's. Python 3.8 or newer, the standard library alone; of that what is
 written in C, where it will do: to import `signal` and `socket` takes as long as Python's own start.
 """
 import _signal
@@ -26,11 +26,11 @@ def use_virtualenv():
                 raise OSError(error.errno, error.strerror, python) from None
 
 
-def find_modules():
+def find_modules(interface):
     """Makes our own modules importable, all of them below one name."""
     directory = os.path.dirname(os.path.abspath(__file__))
     package = type(sys)("pool_loader")
-    package.__path__ = [directory]
+    package.__path__ = [directory, os.path.join(os.path.dirname(directory), interface)]
     sys.modules["pool_loader"] = package
     # With PYTHONSAFEPATH our directory is not there in the first place.
     if sys.path and os.path.abspath(sys.path[0]) == directory:
@@ -38,10 +38,10 @@ def find_modules():
 
 
 def main():
-    find_modules()
+    mode, startup_file, interface = sys.argv[1:4]
+    find_modules(interface)
     from pool_loader import lifeline, startup
 
-    mode, startup_file = sys.argv[1:3]
     # No KeyboardInterrupt somewhere in the application: it ends the process, as SIGTERM does.
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     try:

@@ -5,12 +5,15 @@ to learn what a stuck one does; its end tells them to leave. In preloaders it is
 Either way it ends when the server does, and nothing of ours may live on for long. It and descriptor
 3 are between the server and us: what the application starts has no part in them.
 """
+import _signal
 import _thread
 import fcntl
 import os
 import select
 import sys
 import time
+
+import pool_loader
 
 LISTENER = 3
 DESCRIPTOR = 4
@@ -23,8 +26,6 @@ MAX_FAILURE_BYTES = 60_000
 
 # Frames of a thread that are told, the innermost of them.
 MAX_FRAMES = 60
-
-_OURS = os.path.dirname(__file__)
 
 STACK = b"\0\6stack\0"
 MAX_READ_BYTES = 1_024
@@ -117,6 +118,18 @@ def _has_ended():
     return any(event & select.POLLHUP for _, event in poller.poll(0))
 
 
+def end_group():
+    """What the application has started and left running goes too.
+
+    The server sees to that, if it is still there. A fork that has come back leads no group.
+    """
+    if os.getpgrp() != os.getpid():
+        return
+    usual = _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
+    os.kill(0, _signal.SIGTERM)
+    _signal.signal(_signal.SIGTERM, usual or _signal.SIG_DFL)
+
+
 def watch():
     """Starts the thread that listens to the server, since the application may be stuck.
 
@@ -158,7 +171,7 @@ def _stacks():
         while frame is not None:
             frames.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
             frame = frame.f_back
-        while frames and os.path.dirname(frames[-1][0]) == _OURS:
+        while frames and os.path.dirname(frames[-1][0]) in pool_loader.__path__:
             frames.pop()  # Who called it all is known.
         lines.append(f"stack of thread {thread} (most recent call first):\n")
         for file, line, name in frames[:MAX_FRAMES]:

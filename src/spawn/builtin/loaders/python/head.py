@@ -1,0 +1,64 @@
+"""The head of a session (PROTOCOL section 5), as far as it is the same for all interfaces: its
+bounds, what refuses it, and where it and the body behind it end.
+"""
+
+# The most bytes of headers that are read.
+MAX_HEAD_BYTES = 128 * 1024
+
+# A chunk's size with its extensions; all trailers.
+MAX_LINE_BYTES = 4_096
+MAX_TRAILER_LINES = 100
+
+# RFC 9110, 5.6.2: what methods and names of headers are made of.
+TOKEN_CHARACTERS = (
+    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&'*+.^_`|~-"
+)
+
+# Of usual requests: other methods are looked at more closely.
+METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+
+
+class BadRequest(OSError):
+    """The request breaks the protocol or is no HTTP: answered with 400.
+
+    An OSError, because that is what applications expect of a body which cannot be read.
+    """
+
+
+class ClientGone(ConnectionError):
+    """The client has closed the connection: no fault of the application's."""
+
+
+def is_token(text):
+    return text != "" and not text.strip(TOKEN_CHARACTERS)
+
+
+def check_method(method):
+    if not method:
+        raise BadRequest("REQUEST_METHOD is missing")
+    if not is_token(method):
+        raise BadRequest(f"the method {method!a} is not one of HTTP")
+
+
+def length_of(text):
+    """CONTENT_LENGTH as a number; None without one."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise BadRequest("CONTENT_LENGTH is not a length")
+    return int(text)
+
+
+def has_head(data):
+    """Whether there is a whole head, or enough of one to refuse it."""
+    if len(data) < 4:
+        return False
+    size = int.from_bytes(data[:4], "big")
+    return len(data) >= 4 + size or size > MAX_HEAD_BYTES
+
+
+def chunk_size(line):
+    digits = line.partition(b";")[0].rstrip(b" \t")
+    if not 0 < len(digits) <= 15 or digits.strip(b"0123456789abcdefABCDEF"):
+        raise BadRequest("a chunk's size is no number")
+    return int(digits, 16)
