@@ -1,4 +1,4 @@
-"""What an instance says of its sessions on the lifeline: how many are over (PROTOCOL section 10)."""
+"""What an instance says on its lifeline: how many sessions are over (PROTOCOL section 10)."""
 from _socket import AF_UNIX, MSG_DONTWAIT, SHUT_RDWR, SOCK_STREAM, socket
 
 from pool_loader import lifeline
