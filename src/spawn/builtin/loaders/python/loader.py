@@ -2,8 +2,9 @@
 
 It runs in the application's root, as the application's user, and finds its own modules beside this
 file, and in the folder of the interface, as the package `pool_loader`: neither directory gets onto
-sys.path, and none of its names can hide one of the application's. Python 3.8 or newer, the standard library alone; of that what is
-written in C, where it will do: to import `signal` and `socket` takes as long as Python's own start.
+sys.path, and none of its names can hide one of the application's. Python 3.8 or newer, the standard
+library alone; of that what is written in C, where it will do: to import `signal` and `socket` takes
+as long as Python's own start.
 """
 import _signal
 import os

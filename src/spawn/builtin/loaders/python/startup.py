@@ -79,7 +79,8 @@ def visible_trace(trace):
     """The part of a traceback that begins where the application's code does; perhaps None."""
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
-        if os.path.dirname(file) not in pool_loader.__path__ and not file.startswith("<frozen importlib"):
+        is_ours = os.path.dirname(file) in pool_loader.__path__
+        if not is_ours and not file.startswith("<frozen importlib"):
             return trace
         trace = trace.tb_next
     return None
