@@ -4,7 +4,7 @@
  * breaks off never looks whole: too few bytes, no last chunk, or, where only the end tells, a
  * reset.
  */
-import type { AnswerHead } from "./answer-head.ts";
+import type { AnswerHead } from "../wire/answer-head.ts";
 
 export type VisitorFraming =
   /** There is no body, or it is as long as its Content-Length says. */

@@ -10,7 +10,7 @@
  * - After a refusal nothing more is read. After a switch bytes are handed out as they come.
  */
 import { fromBytes } from "../wire/bytes.ts";
-import type { FieldNames } from "./field-names.ts";
+import type { FieldNames } from "../wire/field-names.ts";
 import { refusals, type Refusal } from "./refusals.ts";
 import { BodyReader } from "./request-body.ts";
 import { parseRequestHead, refuseEarly, type RequestHead } from "./request-head.ts";

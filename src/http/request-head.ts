@@ -6,7 +6,7 @@
  * - One pass: a name costs a look into a map, a value a slice, and one test of the whole looks for
  *   characters that may not be there.
  */
-import { type FieldName, type FieldNames, isToken } from "./field-names.ts";
+import { type FieldName, type FieldNames, isToken } from "../wire/field-names.ts";
 import { isHost } from "./host.ts";
 import { refusals, type Refusal } from "./refusals.ts";
 import { parseTarget, type Target } from "./target.ts";

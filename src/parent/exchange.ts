@@ -9,10 +9,10 @@
  * - The end of the stream ends an answer without framing; any other that is not whole is an error,
  *   and so are bytes after a whole one.
  */
-import { type AnswerFraming, framingOf, withoutCoding } from "../wire/answer-framing.ts";
-import { ChunkedDecoder } from "../wire/chunked.ts";
+import type { AnswerHabits, AnswerHead } from "../wire/answer-head.ts";
+import { AnswerReader, type AnswerSink } from "../wire/answer-reader.ts";
+import { FieldNames } from "../wire/field-names.ts";
 import { ProtocolError } from "../wire/protocol-error.ts";
-import { type ResponseHead, ResponseHeadParser } from "../wire/response-head.ts";
 import { SessionError } from "./errors.ts";
 import type { SessionStream, StreamUser } from "./session-stream.ts";
 
@@ -20,6 +20,9 @@ import type { SessionStream, StreamUser } from "./session-stream.ts";
  * Unread bytes of an answer at which the stream is paused; Bun hands out up to 512 KiB at a time.
  */
 const pauseAtBytes = 256 * 1024;
+
+/** A caller sees what the application said, and no reason where it gave none. */
+const habits: AnswerHabits = { names: new FieldNames(), reasonOf: () => "" };
 
 interface PendingRead<T> {
   readonly resolve: (value: T) => void;
@@ -30,36 +33,31 @@ interface PendingRead<T> {
 export interface HeadListener {
   /** The request's method and path. */
   readonly request: string;
-  answered(head: ResponseHead, exchange: Exchange): void;
+  answered(head: AnswerHead, exchange: Exchange): void;
   failed(error: unknown): void;
 }
 
-export class Exchange implements StreamUser {
+export class Exchange implements StreamUser, AnswerSink {
   /** How error messages call it. */
   readonly what: string;
   /** The instance's process. */
   readonly pid: number;
   readonly #stream: SessionStream;
-  readonly #isHead: boolean;
   readonly #listener: HeadListener;
-  readonly #parser = new ResponseHeadParser();
-  #state: "head" | "body" | "done" = "head";
+  readonly #answer: AnswerReader;
+  #head: AnswerHead | undefined;
+  #isOver = false;
   #error: { readonly cause: unknown } | undefined;
   #isLate = false;
   /** Whether the instance has ended the stream. */
   #isEnded = false;
-  #answerBegan = false;
   #headTold = false;
   #sentBytes = 0;
   #request: "under way" | "sent" | "sent by half-close" = "under way";
-  #framing: AnswerFraming = { kind: "stream" };
-  /** Bytes of the body still to come, if it has a length. */
-  #missing = 0;
-  #chunked: ChunkedDecoder | undefined;
   #chunks: Uint8Array[] = [];
   #unread = 0;
   #paused = false;
-  #reader: PendingRead<Uint8Array | undefined> | undefined;
+  #pendingRead: PendingRead<Uint8Array | undefined> | undefined;
   /** What the kernel has not taken yet. */
   #unsent: { rest: Uint8Array; readonly done: () => void } | undefined;
   readonly #onEnd: (() => void)[] = [];
@@ -67,7 +65,7 @@ export class Exchange implements StreamUser {
   /** @param isHead whether the request is a HEAD: its answer has no body, whatever it says. */
   constructor(stream: SessionStream, isHead: boolean, listener: HeadListener) {
     this.#stream = stream;
-    this.#isHead = isHead;
+    this.#answer = new AnswerReader(this, isHead, habits);
     this.#listener = listener;
     this.pid = stream.session.pid;
     this.what = `request to instance ${this.pid}`;
@@ -75,12 +73,12 @@ export class Exchange implements StreamUser {
   }
 
   get answerBegan(): boolean {
-    return this.#answerBegan;
+    return this.#answer.hasBegun;
   }
 
   /** Whether it is over, for better or worse. */
   get isOver(): boolean {
-    return this.#state === "done";
+    return this.#isOver;
   }
 
   /** Whether writing still has a purpose. */
@@ -100,12 +98,14 @@ export class Exchange implements StreamUser {
 
   /** How long the body is, if that is known. */
   get bodyLength(): number | undefined {
-    return this.#framing.kind === "length" ? this.#framing.bytes : undefined;
+    const framing = this.#head?.framing;
+    if (framing?.kind === "none") return 0;
+    return framing?.kind === "length" ? framing.bytes : undefined;
   }
 
   /** Is called once, when the exchange is over; at once if it is. */
   onEnd(callback: () => void): void {
-    if (this.#state === "done") callback();
+    if (this.#isOver) callback();
     else this.#onEnd.push(callback);
   }
 
@@ -144,15 +144,15 @@ export class Exchange implements StreamUser {
       return Promise.resolve(chunk);
     }
     if (this.#error !== undefined) return Promise.reject(this.#error.cause);
-    if (this.#state === "done") return Promise.resolve(undefined);
+    if (this.#isOver) return Promise.resolve(undefined);
     return new Promise((resolve, reject) => {
-      this.#reader = { resolve, reject };
+      this.#pendingRead = { resolve, reject };
     });
   }
 
   /** All of the body, if it is here already; then nothing is left to read. */
   takeWhole(): Uint8Array | undefined {
-    if (this.#state !== "done" || this.#error !== undefined) return undefined;
+    if (!this.#isOver || this.#error !== undefined) return undefined;
     const chunks = this.#chunks;
     this.#chunks = [];
     this.#unread = 0;
@@ -162,7 +162,7 @@ export class Exchange implements StreamUser {
 
   /** Ends the exchange with an error (the first one counts). @param isLate it took too long. */
   fail(error: unknown, isLate = false): void {
-    if (this.#state === "done") return;
+    if (this.#isOver) return;
     this.#error = { cause: error };
     this.#isLate = isLate;
     this.#finish(false);
@@ -172,7 +172,9 @@ export class Exchange implements StreamUser {
   /** Ends the exchange: the rest of the answer is not wanted. */
   cancel(): void {
     this.#chunks = [];
-    this.fail(new SessionError(`${this.what}: the answer has been cancelled`, this.#answerBegan));
+    this.fail(
+      new SessionError(`${this.what}: the answer has been cancelled`, this.#answer.hasBegun),
+    );
   }
 
   /** For the stream: the kernel takes bytes again. */
@@ -187,30 +189,60 @@ export class Exchange implements StreamUser {
 
   /** For the stream: bytes have come. */
   receive(chunk: Buffer): void {
-    this.#answerBegan = true;
-    try {
-      if (this.#state === "head") this.#receiveHead(chunk);
-      else this.#receiveBody(chunk);
-    } catch (cause) {
-      if (!(cause instanceof ProtocolError)) throw cause;
-      this.fail(new SessionError(`${this.what}: ${cause.message}`, true, { cause }));
-    }
+    this.#read(() => this.#answer.push(chunk));
+    // With what of the body has come with it.
+    if (this.#head === undefined || this.#headTold || this.#error !== undefined) return;
+    this.#headTold = true;
+    this.#listener.answered(this.#head, this);
   }
 
   /** For the stream: the instance has ended it. */
   ended(): void {
     this.#isEnded = true;
-    if (this.#state === "head") {
-      const cause = this.#parser.endedEarly();
+    this.#read(() => this.#answer.ended());
+  }
+
+  #read(act: () => void): void {
+    try {
+      act();
+    } catch (cause) {
+      if (!(cause instanceof ProtocolError)) throw cause;
       const text = `${this.what}: ${cause.message}`;
-      this.fail(new SessionError(text, this.#answerBegan, { cause }));
-    } else if (this.#framing.kind === "stream") {
-      this.#finish(false);
-    } else {
-      const short = `${this.#missing} bytes short of its Content-Length`;
-      const how = this.#framing.kind === "length" ? short : "before its last chunk";
-      this.fail(new SessionError(`${this.what}: the answer ended ${how}`, true));
+      this.fail(new SessionError(text, this.answerBegan, { cause }));
     }
+  }
+
+  /** For the reader: nobody asked for interim heads. */
+  interim(): void {}
+
+  /** For the reader: what follows ends with the stream. */
+  switched(head: AnswerHead): void {
+    this.head(head);
+  }
+
+  /** For the reader. */
+  head(head: AnswerHead): void {
+    this.#head = head;
+  }
+
+  /** For the reader. */
+  body(bytes: Uint8Array): void {
+    const read = this.#pendingRead;
+    if (read !== undefined) {
+      this.#pendingRead = undefined;
+      read.resolve(bytes);
+      return;
+    }
+    this.#chunks.push(bytes);
+    this.#unread += bytes.length;
+    if (this.#unread < pauseAtBytes || this.#paused) return;
+    this.#paused = true;
+    this.#stream.pause();
+  }
+
+  /** For the reader: the answer is whole. */
+  end(isClean: boolean): void {
+    this.#finish(isClean);
   }
 
   #tryWrite(bytes: Uint8Array): number {
@@ -221,61 +253,15 @@ export class Exchange implements StreamUser {
     return sent;
   }
 
-  #receiveHead(chunk: Buffer): void {
-    const parsed = this.#parser.push(chunk);
-    if (parsed === undefined) return;
-    const framing = framingOf(parsed.head, this.#isHead);
-    this.#framing = framing;
-    if (framing.kind === "length") this.#missing = framing.bytes;
-    if (framing.kind === "chunked") this.#chunked = new ChunkedDecoder();
-    this.#state = "body";
-    const { status, reason, headers } = parsed.head;
-    const head = this.#chunked ? { status, reason, headers: withoutCoding(headers) } : parsed.head;
-    this.#receiveBody(parsed.body);
-    this.#headTold = true;
-    this.#listener.answered(head, this);
-  }
-
-  #receiveBody(chunk: Uint8Array): void {
-    if (this.#state === "done") return;
-    if (this.#chunked !== undefined) return this.#receiveChunked(this.#chunked, chunk);
-    if (this.#framing.kind === "stream") return this.#deliver(chunk);
-    const wanted = chunk.length <= this.#missing ? chunk : chunk.subarray(0, this.#missing);
-    this.#missing -= wanted.length;
-    this.#deliver(wanted);
-    // What is more than announced is dropped, and the stream with it.
-    if (this.#missing === 0) this.#finish(wanted.length === chunk.length);
-  }
-
-  #receiveChunked(decoder: ChunkedDecoder, chunk: Uint8Array): void {
-    const taken = decoder.push(chunk, this.#deliver);
-    if (decoder.isDone) this.#finish(taken === chunk.length);
-  }
-
-  readonly #deliver = (chunk: Uint8Array): void => {
-    if (chunk.length === 0) return;
-    const reader = this.#reader;
-    if (reader !== undefined) {
-      this.#reader = undefined;
-      reader.resolve(chunk);
-      return;
-    }
-    this.#chunks.push(chunk);
-    this.#unread += chunk.length;
-    if (this.#unread < pauseAtBytes || this.#paused) return;
-    this.#paused = true;
-    this.#stream.pause();
-  };
-
   #resume(): void {
     this.#paused = false;
-    if (this.#state !== "done") this.#stream.resume();
+    if (!this.#isOver) this.#stream.resume();
   }
 
   /** @param isClean whether the stream is where the next answer would begin. */
   #finish(isClean: boolean): void {
-    if (this.#state === "done") return;
-    this.#state = "done";
+    if (this.#isOver) return;
+    this.#isOver = true;
     if (this.#paused) this.#stream.resume();
     if (this.#error === undefined || this.#isEnded) {
       this.#stream.release(isClean && this.#request === "sent");
@@ -284,10 +270,10 @@ export class Exchange implements StreamUser {
     }
     this.#unsent?.done();
     this.#unsent = undefined;
-    const reader = this.#reader;
-    this.#reader = undefined;
-    if (this.#error === undefined) reader?.resolve(undefined);
-    else reader?.reject(this.#error.cause);
+    const read = this.#pendingRead;
+    this.#pendingRead = undefined;
+    if (this.#error === undefined) read?.resolve(undefined);
+    else read?.reject(this.#error.cause);
     for (const callback of this.#onEnd) callback();
   }
 }

@@ -7,7 +7,7 @@
  *   run while the instance takes the request, or while the source of the body keeps it waiting.
  * - It is settled once: answered, refused, failed, aborted or out of time.
  */
-import type { ResponseHead } from "../wire/response-head.ts";
+import type { AnswerHead } from "../wire/answer-head.ts";
 import { frameHeaderBlock } from "../wire/session-headers.ts";
 import type { Application } from "./application.ts";
 import { AnswerTimeoutError, BusyError, SessionError } from "./errors.ts";
@@ -132,7 +132,7 @@ export class PooledRequest implements SessionWaiter, HeadListener {
   }
 
   /** For the exchange: the answer begins. */
-  answered(head: ResponseHead, exchange: Exchange): void {
+  answered(head: AnswerHead, exchange: Exchange): void {
     this.#settle(exchange);
     // From here on an abort ends the body, as long as that lasts.
     exchange.onEnd(this.#forgetSignal);

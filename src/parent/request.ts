@@ -2,7 +2,7 @@
  * One HTTP request over a session, in the form instances understand: CGI headers and the body one
  * way, `Status:` and headers and the body the other. This is all a front end needs besides `get`.
  */
-import type { ResponseHead } from "../wire/response-head.ts";
+import type { AnswerHead } from "../wire/answer-head.ts";
 import {
   encodeHeaderBlock,
   frameHeaderBlock,
@@ -84,7 +84,7 @@ function respondTo(
   resolve: (response: SessionResponse) => void,
   failed: (error: unknown) => void,
 ): HeadListener {
-  const answered = (head: ResponseHead, exchange: Exchange): void =>
+  const answered = (head: AnswerHead, exchange: Exchange): void =>
     resolve(new SessionResponse(head, exchange));
   return { request: line, answered, failed };
 }

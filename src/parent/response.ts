@@ -2,7 +2,7 @@
  * The answer of an instance: status and headers at once, the body as a stream, or all at once for
  * those who want it whole. One way of reading, once.
  */
-import type { ResponseHead } from "../wire/response-head.ts";
+import { type AnswerHead, headersOf } from "../wire/answer-head.ts";
 import type { Exchange } from "./exchange.ts";
 
 export class SessionResponse {
@@ -21,12 +21,12 @@ export class SessionResponse {
   readonly #exchange: Exchange;
   #body: ReadableStream<Uint8Array> | undefined;
 
-  constructor(head: ResponseHead, exchange: Exchange, waitedMs = 0) {
+  constructor(head: AnswerHead, exchange: Exchange, waitedMs = 0) {
     this.pid = exchange.pid;
     this.waitedMs = waitedMs;
     this.status = head.status;
     this.statusText = head.reason;
-    this.headers = head.headers;
+    this.headers = headersOf(head);
     this.#exchange = exchange;
   }
 

@@ -1,6 +1,6 @@
 /** What a connection makes of bytes in pieces: the requests that came whole, and its end. */
 import { Connection, type VisitorEvent } from "../../src/http/connection.ts";
-import { FieldNames } from "../../src/http/field-names.ts";
+import { FieldNames } from "../../src/wire/field-names.ts";
 import { refusals } from "../../src/http/refusals.ts";
 import type { RequestHead } from "../../src/http/request-head.ts";
 

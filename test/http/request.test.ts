@@ -4,7 +4,7 @@
 import { expect, test } from "bun:test";
 
 import { Connection, type VisitorEvent } from "../../src/http/connection.ts";
-import { FieldNames } from "../../src/http/field-names.ts";
+import { FieldNames } from "../../src/wire/field-names.ts";
 import { refusals } from "../../src/http/refusals.ts";
 
 const names = new FieldNames();

@@ -66,6 +66,17 @@ test("no type is `any`, nothing is an enum, and no check is switched off for a w
   expect(hits).toEqual([]);
 });
 
+test("a word is one thing: no two folders export a class or type of the same name", () => {
+  const places = new Map<string, string[]>();
+  for (const { path, lines } of typescript.filter((file) => file.path.startsWith("src/"))) {
+    for (const line of lines) {
+      const name = /^export (?:abstract )?(?:class|interface|type) (\w+)/.exec(line)?.[1];
+      if (name !== undefined) places.set(name, [...(places.get(name) ?? []), path]);
+    }
+  }
+  expect([...places].filter(([, paths]) => paths.length > 1)).toEqual([]);
+});
+
 test("no test is skipped or run alone", () => {
   const alone = /\b(test|describe|it)\.(only|skip|todo)\b/;
   const hits = offenders(searched, (line) => alone.test(line));

@@ -3,7 +3,7 @@
  * (RFC 3875, 4.1.18), or nothing. Dropped are those of the connection, those a visitor could use to
  * pass for a proxy, and those the gateway says itself.
  */
-import { FieldNames } from "../../http/field-names.ts";
+import { FieldNames } from "../../wire/field-names.ts";
 import type { RequestHead } from "../../http/request-head.ts";
 import type { RequestFields } from "../files/conditions.ts";
 import { hasVariable, variableName } from "../../wire/cgi.ts";

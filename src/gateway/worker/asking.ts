@@ -10,7 +10,6 @@
  *   no further request, nor does one with bytes behind an answer.
  * - It ends once: whole, failed, or given up.
  */
-import type { AnswerHead } from "../../http/answer-head.ts";
 import {
   AnswerTimeoutError,
   BusyError,
@@ -19,9 +18,12 @@ import {
 } from "../../parent/errors.ts";
 import type { SessionWaiter } from "../../parent/session-line.ts";
 import type { SessionStream, StreamUser } from "../../parent/session-stream.ts";
+import type { AnswerHabits, AnswerHead } from "../../wire/answer-head.ts";
+import { AnswerReader, type AnswerSink } from "../../wire/answer-reader.ts";
+import { FieldNames } from "../../wire/field-names.ts";
 import { ProtocolError } from "../../wire/protocol-error.ts";
 import type { AppConfig } from "../config.ts";
-import { AnswerReader, type AnswerSink } from "./answer-reader.ts";
+import { reasonOf } from "./reasons.ts";
 import { RequestSender, type UploadFraming } from "./request-sender.ts";
 import type { Site } from "./site.ts";
 import type { Upload } from "../bodies/upload.ts";
@@ -55,6 +57,12 @@ export interface Asked {
 
 /** How long a request waits for a pool server if it may wait for an instance without limit. */
 const defaultWaitMs = 10_000;
+
+/** Every answer has an X-Request-Id from us. */
+const habits: AnswerHabits = {
+  names: new FieldNames((lowerCase) => (lowerCase === "x-request-id" ? "drop" : "")),
+  reasonOf,
+};
 
 const repeatable = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
@@ -125,7 +133,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     if (upload?.isBuffered === true) upload.rewind();
     const { block, framing } = framed(this.#asked, stream.isFramed);
     this.#sender = new RequestSender(stream, block, upload, framing);
-    this.#reader = new AnswerReader(this, this.#asker.method === "HEAD");
+    this.#reader = new AnswerReader(this, this.#asker.method === "HEAD", habits);
     stream.begin(this);
     this.#send();
     // A visitor who has sent as much as may wait here was told to wait.

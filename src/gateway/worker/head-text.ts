@@ -1,6 +1,6 @@
 /** The head of an answer as it goes to a visitor: what was said, and what every answer carries. */
 import { connectionLine, type VisitorFraming } from "../../http/answer-framing.ts";
-import type { AnswerHead } from "../../http/answer-head.ts";
+import type { AnswerHead } from "../../wire/answer-head.ts";
 
 export interface HeadParts {
   readonly status: number;

@@ -8,7 +8,7 @@
  * the connection goes on; all else is said by whoever answers: the application, a file, or a page
  * of ours that says why not.
  */
-import type { AnswerHead } from "../../http/answer-head.ts";
+import type { AnswerHead } from "../../wire/answer-head.ts";
 import { framingFor, type VisitorFraming } from "../../http/answer-framing.ts";
 import type { Refusal } from "../../http/refusals.ts";
 import type { RequestHead } from "../../http/request-head.ts";

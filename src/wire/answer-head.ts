@@ -1,6 +1,7 @@
 /**
- * The head of an instance's answer on its way to a visitor: in CGI form (`Status: 200 OK` somewhere
- * among its lines, or none; RFC 3875, 6) or in HTTP's (`HTTP/1.1 200 OK` as its first). Rules:
+ * The head of an instance's answer on its way to a visitor, or a caller: in CGI form (`Status: 200
+ * OK` somewhere among its lines, or none; RFC 3875, 6) or in HTTP's (`HTTP/1.1 200 OK` as its
+ * first). Rules:
  * - What the application said arrives as it said it: lines in their order and spelling, repeated
  *   ones repeated, its reason, its length. Nothing is added here.
  * - What belongs to the connection with the instance ends here (RFC 9110, 7.6.1), also what its
@@ -10,8 +11,8 @@
  *   CR, one length, one coding. Lines may end in LF alone, as CGI allows.
  * The lines that stay are one slice of the text, as a rule.
  */
-import { escapeForLog, type ByteString } from "../wire/bytes.ts";
-import { ProtocolError } from "../wire/protocol-error.ts";
+import { escapeForLog, type ByteString } from "./bytes.ts";
+import { ProtocolError } from "./protocol-error.ts";
 import type { FieldName, FieldNames } from "./field-names.ts";
 
 /** Where the body of an answer ends. */
@@ -52,6 +53,8 @@ const untilEnd: AnswerFraming = { kind: "stream" };
 
 /** Where a head ends in what has come: before its empty line and after it; undefined: not yet. */
 export function endOfAnswerHead(text: string): { head: number; body: number } | undefined {
+  if (text.startsWith("\r\n")) return { head: 0, body: 2 };
+  if (text.startsWith("\n")) return { head: 0, body: 1 };
   const crlf = text.indexOf("\r\n\r\n");
   const head = crlf < 0 ? text : text.slice(0, crlf + 4);
   const lf = bareLineFeed.test(head) ? /\n\r?\n/.exec(head) : null;
@@ -59,20 +62,31 @@ export function endOfAnswerHead(text: string): { head: number; body: number } | 
   return crlf < 0 ? undefined : { head: crlf + 2, body: crlf + 4 };
 }
 
+/** What those who read answers have of their own. */
+export interface AnswerHabits {
+  /** Lines whose names mean `drop` do not stay. */
+  readonly names: FieldNames;
+  /** What stands for the reason of a status where the application gave none. */
+  readonly reasonOf: (status: number) => string;
+}
+
 /**
- * @param text the lines, each with its line end, without the empty one. @param reasonOf the
- * registered reason of a status. @param isHead whether the request was a HEAD.
- * @throws ProtocolError.
+ * @param text the lines, each with its line end, without the empty one. @param isHead whether the
+ * request was a HEAD. @throws ProtocolError.
  */
-export function parseAnswerHead(
-  text: string,
-  names: FieldNames,
-  reasonOf: (status: number) => string,
-  isHead: boolean,
-): AnswerHead {
+export function parseAnswerHead(text: string, habits: AnswerHabits, isHead: boolean): AnswerHead {
   if (illegal.test(text)) throw unclear("its head holds a control character");
   const lines = bareLineFeed.test(text) ? text.replace(/\r?\n/g, "\r\n") : text;
-  return new HeadReader(names).read(lines, reasonOf, isHead);
+  return new HeadReader(habits.names).read(lines, habits.reasonOf, isHead);
+}
+
+/** The headers that its lines are, in order and spelling. */
+export function headersOf({ lines }: AnswerHead): [name: string, value: string][] {
+  const all = lines.split("\r\n").slice(0, -1);
+  return all.map((line) => {
+    const colon = line.indexOf(":");
+    return [line.slice(0, colon), line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, "")];
+  });
 }
 
 class HeadReader {

@@ -1,23 +1,19 @@
 /**
  * What an instance answers, taken apart as it comes: interim heads, the head, the body without its
  * framing, and whether the stream is where another answer could begin. It knows neither the stream
- * nor the visitor.
+ * nor whom the answer is for.
  */
 import {
   type AnswerFraming,
+  type AnswerHabits,
   type AnswerHead,
   endOfAnswerHead,
   maxAnswerHeadBytes,
   parseAnswerHead,
-} from "../../http/answer-head.ts";
-import { FieldNames } from "../../http/field-names.ts";
-import { fromBytes } from "../../wire/bytes.ts";
-import { ChunkedDecoder } from "../../wire/chunked.ts";
-import { ProtocolError } from "../../wire/protocol-error.ts";
-import { reasonOf } from "./reasons.ts";
-
-/** Headers that every answer has from us. */
-const names = new FieldNames((lowerCase) => (lowerCase === "x-request-id" ? "drop" : ""));
+} from "./answer-head.ts";
+import { fromBytes } from "./bytes.ts";
+import { ChunkedDecoder } from "./chunked.ts";
+import { ProtocolError } from "./protocol-error.ts";
 
 /** Who gets what an answer holds. */
 export interface AnswerSink {
@@ -31,12 +27,17 @@ export interface AnswerSink {
   end(isClean: boolean): void;
 }
 
+const nothing = Buffer.alloc(0);
+const emptyLine = /\n\r?\n/;
+
 export class AnswerReader {
   readonly #sink: AnswerSink;
   readonly #isHead: boolean;
+  readonly #habits: AnswerHabits;
   #state: "head" | "body" | "switched" | "over" = "head";
-  /** Of a head that is not whole: its bytes so far. */
-  #begun: Buffer | undefined;
+  /** A head that is not whole is #begun[0, #begunBytes). */
+  #begun: Buffer = nothing;
+  #begunBytes = 0;
   #framing: AnswerFraming = { kind: "stream" };
   #missing = 0;
   #chunked: ChunkedDecoder | undefined;
@@ -44,9 +45,10 @@ export class AnswerReader {
   hasBegun = false;
 
   /** @param isHead whether the request is a HEAD: its answer has no body, whatever it says. */
-  constructor(sink: AnswerSink, isHead: boolean) {
+  constructor(sink: AnswerSink, isHead: boolean, habits: AnswerHabits) {
     this.#sink = sink;
     this.#isHead = isHead;
+    this.#habits = habits;
   }
 
   /** Bytes have come; they stay ours. @throws ProtocolError. */
@@ -67,7 +69,7 @@ export class AnswerReader {
   /** The instance has ended the stream. @throws ProtocolError where the answer is not whole. */
   ended(): void {
     if (this.#state === "over") return;
-    if (this.#state === "head") throw endedEarly(this.#begun?.length ?? 0);
+    if (this.#state === "head") throw endedEarly(this.#begunBytes);
     if (this.#state === "switched" || this.#framing.kind === "stream") return this.#end(false);
     const short = `${this.#missing} bytes short of its Content-Length`;
     const how = this.#framing.kind === "length" ? short : "before its last chunk";
@@ -75,20 +77,39 @@ export class AnswerReader {
   }
 
   #pushHead(chunk: Buffer): void {
-    const data = this.#begun === undefined ? chunk : Buffer.concat([this.#begun, chunk]);
-    this.#begun = undefined;
+    const before = this.#begunBytes;
+    if (before === 0) return this.#readHead(chunk);
+    this.#append(chunk);
+    const data = this.#begun.subarray(0, this.#begunBytes);
+    // Its empty line may have begun in what came before; or it is the first.
+    const isWhole = emptyLine.test(fromBytes(data, Math.max(0, before - 3), data.length));
+    if (isWhole || before === 1 || data.length > maxAnswerHeadBytes) this.#readHead(data);
+  }
+
+  #readHead(data: Buffer): void {
     const text = fromBytes(data, 0, Math.min(data.length, maxAnswerHeadBytes + 4));
     const end = endOfAnswerHead(text);
     if ((end?.head ?? data.length) > maxAnswerHeadBytes) {
       const limit = `${maxAnswerHeadBytes} bytes`;
       throw new ProtocolError(`answer of the instance: its head exceeds ${limit}`);
     }
-    if (end === undefined) {
-      this.#begun = data;
-      return;
-    }
-    const head = parseAnswerHead(text.slice(0, end.head), names, reasonOf, this.#isHead);
+    this.#begun = end === undefined ? data : nothing;
+    this.#begunBytes = this.#begun.length;
+    if (end === undefined) return;
+    const head = parseAnswerHead(text.slice(0, end.head), this.#habits, this.#isHead);
     this.#take(head, data.subarray(end.body));
+  }
+
+  /** Doubles the store, so that a head that comes byte by byte costs what others do. */
+  #append(chunk: Buffer): void {
+    const bytes = this.#begunBytes + chunk.length;
+    if (bytes > this.#begun.length) {
+      const store = Buffer.allocUnsafeSlow(2 * bytes);
+      this.#begun.copy(store, 0, 0, this.#begunBytes);
+      this.#begun = store;
+    }
+    this.#begun.set(chunk, this.#begunBytes);
+    this.#begunBytes = bytes;
   }
 
   #take(head: AnswerHead, rest: Buffer): void {

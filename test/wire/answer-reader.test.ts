@@ -1,8 +1,10 @@
-/** The head of an instance's answer: what applications write, and what must not pass. */
+/** Answers of instances as they come: what applications write, and what must not pass. */
 
 import { expect, spyOn, test } from "bun:test";
+import { type AnswerHead, headersOf, maxAnswerHeadBytes } from "../../src/wire/answer-head.ts";
+import { AnswerReader, type AnswerSink } from "../../src/wire/answer-reader.ts";
+import { FieldNames } from "../../src/wire/field-names.ts";
 import { ProtocolError } from "../../src/wire/protocol-error.ts";
-import { MAX_HEAD_BYTES, ResponseHeadParser } from "../../src/wire/response-head.ts";
 import { bytes, cutEverywhere, literal, randomNumbers, randomPieces, seed } from "./support.ts";
 
 interface Parsed {
@@ -12,20 +14,45 @@ interface Parsed {
   body: string | undefined;
 }
 
-/** Parses an answer that arrives in `pieces`; the body is what comes after the head. */
-function parse(...pieces: Uint8Array[]): Parsed | undefined {
-  const parser = new ResponseHeadParser();
-  let parsed: Parsed | undefined;
-  for (const piece of pieces) {
-    if (parsed !== undefined) {
-      parsed.body += literal(piece) ?? "";
-      continue;
-    }
-    const result = parser.push(piece);
-    if (result !== undefined) parsed = { ...result.head, body: literal(result.body) };
-    else piece.fill(0xff); // the parser must not need it any more
+const habits = { names: new FieldNames(), reasonOf: () => "" };
+
+class Noted implements AnswerSink {
+  readonly interims: number[] = [];
+  parsed: Parsed | undefined;
+  isClean: boolean | undefined;
+
+  interim({ status }: AnswerHead): void {
+    this.interims.push(status);
   }
-  return parsed;
+
+  switched(head: AnswerHead): void {
+    this.head(head);
+  }
+
+  head(head: AnswerHead): void {
+    const { status, reason } = head;
+    this.parsed = { status, reason, headers: headersOf(head), body: "" };
+  }
+
+  body(part: Uint8Array): void {
+    if (this.parsed !== undefined) this.parsed.body += literal(part) ?? "";
+  }
+
+  end(isClean: boolean): void {
+    this.isClean = isClean;
+  }
+}
+
+function readAll(...pieces: Uint8Array[]): Noted {
+  const noted = new Noted();
+  const reader = new AnswerReader(noted, false, habits);
+  for (const piece of pieces) reader.push(Buffer.from(piece));
+  return noted;
+}
+
+/** Reads an answer that arrives in `pieces`. */
+function parse(...pieces: Uint8Array[]): Parsed | undefined {
+  return readAll(...pieces).parsed;
 }
 
 const answer =
@@ -97,20 +124,20 @@ test("spaces and tabs around a value go, those inside stay, and empty values are
 
 test.each([
   ["a folded line", "A: 1\r\n 2\r\n\r\n", "' 2' is no header"],
-  ["a line without a colon", "HTTP/1.1 200 OK\r\n\r\n", "'HTTP/1.1 200 OK' is no header"],
+  ["a line without a colon", "200 OK\r\n\r\n", "'200 OK' is no header"],
   ["a name with a space", "A b: 1\n\n", "'A b: 1' is no header"],
   ["a space before the colon", "A : 1\n\n", "'A : 1' is no header"],
   ["no name", ": 1\n\n", "': 1' is no header"],
-  ["a bare CR", "A: 1\rB: 2\n\n", String.raw`'A: 1\rB: 2' is no header`],
-  ["two CRs before the LF", "A: 1\r\r\n\n", String.raw`'A: 1\r' is no header`],
-  ["a NUL", "A: 1\0\n\n", String.raw`'A: 1\x00' is no header`],
+  ["a bare CR", "A: 1\rB: 2\n\n", "its head holds a control character"],
+  ["two CRs before the LF", "A: 1\r\r\n\n", "its head holds a control character"],
+  ["a NUL", "A: 1\0\n\n", "its head holds a control character"],
   ["a Status without a number", "Status: OK\n\n", "Status is 'OK', not a number and a text"],
   ["a Status of two digits", "Status: 99\n\n", "Status is '99'"],
   ["a Status of four digits", "Status: 2000\n\n", "Status is '2000'"],
   ["a Status that begins with 0", "Status: 020 x\n\n", "Status is '020 x'"],
-  ["two Status lines", "Status: 200\nStatus: 404\n\n", "two Status lines"],
+  ["two Status lines", "Status: 200\nStatus: 404\n\n", "it has two statuses"],
   ["nothing before the empty line", "\r\nhello", "it has no header"],
-  ["1001 headers", `${"A: 1\n".repeat(1001)}\n`, "1001 headers, 1000 at most"],
+  ["1001 headers", `${"A: 1\n".repeat(1001)}\n`, "it has more than 1000 headers"],
 ])("%s is an error", (_what, text, message) => {
   expect(() => parse(bytes(text))).toThrow(message);
   expect(() => parse(bytes(text))).toThrow(ProtocolError);
@@ -119,29 +146,37 @@ test.each([
 test("a head over its limit is an error, however it arrives", () => {
   const line = bytes(`A: ${"x".repeat(1020)}\n`);
   const lines = Array.from({ length: 129 }, () => line.slice());
-  expect(() => parse(...lines)).toThrow(`its head exceeds ${MAX_HEAD_BYTES} bytes`);
-  expect(() => parse(new Uint8Array(MAX_HEAD_BYTES + 1).fill(65))).toThrow("its head exceeds");
+  expect(() => parse(...lines)).toThrow(`its head exceeds ${maxAnswerHeadBytes} bytes`);
+  expect(() => parse(new Uint8Array(maxAnswerHeadBytes + 1).fill(65))).toThrow("its head exceeds");
 });
 
 test("a large body behind a small head does not count as head", () => {
-  const body = "x".repeat(2 * MAX_HEAD_BYTES);
+  const body = "x".repeat(2 * maxAnswerHeadBytes);
   expect(parse(bytes(`A: 1\n\n${body}`))?.body?.length).toBe(body.length);
 });
 
 test("an answer that ends early says how far it came", () => {
-  const parser = new ResponseHeadParser();
-  expect(parser.endedEarly().message).toBe("answer of the instance: it closed without one");
-  parser.push(bytes("Status: 200 OK\r\n"));
-  parser.push(bytes("Content"));
-  expect(parser.endedEarly().message).toBe(
+  const reader = new AnswerReader(new Noted(), false, habits);
+  expect(() => reader.ended()).toThrow("answer of the instance: it closed without one");
+  reader.push(Buffer.from("Status: 200 OK\r\n"));
+  reader.push(Buffer.from("Content"));
+  expect(() => reader.ended()).toThrow(
     "answer of the instance: it ended inside its head, after 23 bytes",
   );
 });
 
-test("a parser that has given its head is used up", () => {
-  const parser = new ResponseHeadParser();
-  parser.push(bytes("A: 1\n\n"));
-  expect(() => parser.push(bytes("body"))).toThrow("it has been parsed already");
+test("interim heads come before the head, in one piece or in many", () => {
+  const text = "Status: 103\r\nLink: x\r\n\r\nStatus: 100\r\n\r\nContent-Length: 1\r\n\r\nx";
+  cutEverywhere(bytes(text), (first, second) => {
+    const { interims, parsed, isClean } = readAll(first, second);
+    expect({ interims, isClean }).toEqual({ interims: [103, 100], isClean: true });
+    expect(parsed).toMatchObject({ status: 200, body: "x" });
+  });
+});
+
+test("what follows a whole answer is dropped, and no further answer could follow", () => {
+  const { parsed, isClean } = readAll(bytes("Content-Length: 1\r\n\r\nxy"));
+  expect({ body: parsed?.body, isClean }).toEqual({ body: "x", isClean: false });
 });
 
 test("a head that arrives byte by byte is copied a logarithmic number of times", () => {

@@ -2,15 +2,16 @@
 
 import { expect, test } from "bun:test";
 
-import { endOfAnswerHead, parseAnswerHead } from "../../src/http/answer-head.ts";
-import { FieldNames } from "../../src/http/field-names.ts";
+import { endOfAnswerHead, parseAnswerHead } from "../../src/wire/answer-head.ts";
+import { FieldNames } from "../../src/wire/field-names.ts";
+import { ProtocolError } from "../../src/wire/protocol-error.ts";
 
-const names = new FieldNames();
+const habits = { names: new FieldNames(), reasonOf: () => "Registered" };
 
 function read(text: string, isHead = false): string {
   const end = endOfAnswerHead(text);
   if (end === undefined) return "more";
-  const head = parseAnswerHead(text.slice(0, end.head), names, () => "Registered", isHead);
+  const head = parseAnswerHead(text.slice(0, end.head), habits, isHead);
   const { status, reason, lines, framing } = head;
   const size = framing.kind === "length" ? ` ${framing.bytes}` : "";
   return `${status} ${reason}|${lines.replaceAll("\r\n", "|")}${framing.kind}${size}`;
@@ -45,6 +46,8 @@ const cases: readonly [text: string, head: string][] = [
     "Connection: Content-Length\r\nContent-Length: 3\r\n\r\n",
     "200 Registered|Content-Length: 3|length 3",
   ],
+  ["Content-Length: 0\r\n\r\n", "200 Registered|Content-Length: 0|length 0"],
+  ["Transfer-Encoding: Chunked\r\n\r\n", "200 Registered|chunked"],
   ["Status: 200 OK\r\nA: 1\r\n", "more"],
 ];
 
@@ -72,7 +75,16 @@ const wrong: readonly string[] = [
   "A: \0\r\n\r\n",
   "Content-Length: 3\r\nContent-Length: 3\r\n\r\n",
   "Content-Length: x\r\n\r\n",
+  "Content-Length: 3\r\ncontent-length: 4\r\n\r\n",
+  "Content-Length: 3, 3\r\n\r\n",
+  "Content-Length: -3\r\n\r\n",
+  "Content-Length: 3x\r\n\r\n",
+  "Content-Length:\r\n\r\n",
+  "Content-Length: 1234567890123456\r\n\r\n",
   "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+  "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+  "Transfer-Encoding: gzip, chunked\r\n\r\n",
+  "Transfer-Encoding: identity\r\n\r\n",
   "Transfer-Encoding: gzip\r\n\r\n",
   "\r\n\r\n",
 ];
@@ -80,5 +92,6 @@ const wrong: readonly string[] = [
 for (const text of wrong) {
   test(`${JSON.stringify(text)} is an error`, () => {
     expect(() => read(text)).toThrow("answer of the instance: ");
+    expect(() => read(text, true)).toThrow(ProtocolError);
   });
 }
