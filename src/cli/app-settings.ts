@@ -18,6 +18,7 @@ import {
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
 import type { Table } from "./config-table.ts";
 import { readHosts } from "./host-names.ts";
+import { readProgram } from "./program-settings.ts";
 
 const requestTime = { min: 0, max: MAX_REQUEST_TIMEOUT_MS };
 
@@ -65,6 +66,7 @@ function readApp(
     spawnMethod: table.word("spawn_method", ["smart", "conservative"], "smart"),
     ...(user === undefined ? {} : { user }),
     env: readVariables(table),
+    program: readProgram(table, root),
     maxInstances: table.whole("max_instances", { min: 0, max: MAX_INSTANCES }, 0),
     concurrency: table.whole("concurrency", { min: 0, max: MAX_CONCURRENCY }, 0),
     abandonTimeoutMs: table.time("abandon_timeout", requestTime, 30_000),
@@ -179,11 +181,11 @@ function refuseDuplicates(tables: readonly Table[], apps: readonly AppConfig[]):
 
 /** What decides how an application's processes are started. */
 function ofProcesses(app: AppConfig): Partial<AppConfig> {
-  const { type, environment, spawnMethod, user, env } = app;
+  const { type, environment, spawnMethod, user, env, program } = app;
   const { maxInstances, concurrency, spawnTimeoutMs } = app;
   const { abandonTimeoutMs, requestTimeoutMs, maxQueue, weight } = app;
   const times = { spawnTimeoutMs, abandonTimeoutMs, requestTimeoutMs };
   const limits = { maxInstances, concurrency, maxQueue, weight, ...times };
   const who = user === undefined ? {} : { user };
-  return { type, environment, spawnMethod, env, ...who, ...limits };
+  return { type, environment, spawnMethod, env, program, ...who, ...limits };
 }

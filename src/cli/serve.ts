@@ -27,7 +27,7 @@ import { onSignal } from "./signals.ts";
 import { ConfigurationError, StartError } from "./usage-error.ts";
 
 /** Only whether there is an application is asked, not whom it would run as. */
-const anybody = { lowerPrivilege: false, lowestUser: ascii(""), path: ascii(""), ruby: ascii("") };
+const anybody = { lowerPrivilege: false, lowestUser: ascii(""), ruby: ascii("") };
 /** A root that has not answered by then is left to its first request. */
 const lookLimitMs = 1_000;
 
@@ -162,8 +162,8 @@ class Gateway {
  */
 async function warnOfMissing({ apps }: GatewayConfig, log: Log): Promise<void> {
   const aside = mayFilesHang() ? new FilesAside() : undefined;
-  for (const { name, root, type } of apps) {
-    const request = { ...anybody, root: fromText(root), appType: type };
+  for (const { name, root, type, program } of apps) {
+    const request = { ...anybody, root: fromText(root), appType: type, program };
     const looked = aside?.look(request, lookLimitMs) ?? lookAtApplication(request);
     const { why } = await Promise.resolve(looked).catch((error: unknown) => {
       return { why: causeText(error) };

@@ -3,6 +3,7 @@
  * They come from the command line or a TOML file (cli/), and go to the supervisor and its workers.
  */
 import type { AppType, SpawnMethod } from "../wire/app-request.ts";
+import type { ProgramOptions } from "../wire/program.ts";
 
 /** Where requests are accepted. Sockets that systemd passes take the place of all of them. */
 export type ListenAddress =
@@ -38,6 +39,8 @@ export interface AppConfig {
   readonly user?: string;
   /** Variables of its environment. */
   readonly env: Readonly<Record<string, string>>;
+  /** Which program it is, where its files do not say so by their names. */
+  readonly program: ProgramOptions;
   /** 0: no limit of its own. */
   readonly maxInstances: number;
   /** Sessions at once of each instance; 0: as its loader says. */

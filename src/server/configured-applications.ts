@@ -7,6 +7,7 @@ import type { SpawnRequest } from "../spawn/spawner.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { fromText, type ByteString } from "../wire/bytes.ts";
 import { OptionsError, type InstanceOptions } from "../wire/configure.ts";
+import { programOf } from "../wire/program.ts";
 
 /** What may be configured at once: more than anybody has seen, and little enough to keep. */
 const maxApplications = 10_000;
@@ -46,6 +47,7 @@ export class ConfiguredApplications {
       ...(options.env === undefined ? {} : { variables: options.env }),
       ...(options.concurrency === undefined ? {} : { concurrency: options.concurrency }),
       ...(options.user === undefined ? {} : { user: fromText(options.user) }),
+      program: programOf(options),
       timeoutMs: options.spawnTimeoutMs ?? timeoutMs,
     };
   }

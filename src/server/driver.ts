@@ -113,9 +113,9 @@ export class Driver {
   #serve(get: ClientGet, restart: boolean, now = this.#now()): boolean {
     if (get.answered || this.#closed) return false;
     const { app, kept } = get;
-    const expectedConcurrency =
-      this.applications.of(app.root)?.options.concurrency ?? this.#spawner.expectedConcurrency(app);
-    const request = { root: app.root, options: app, restart, expectedConcurrency, kept };
+    const options = this.applications.of(app.root)?.options;
+    const expected = options?.concurrency ?? this.#spawner.expectedConcurrency(app, options);
+    const request = { root: app.root, options: app, restart, expectedConcurrency: expected, kept };
     const { waiter, effects } = this.#pool.get(request, now);
     get.waiter = waiter;
     const outer = this.#atHand;

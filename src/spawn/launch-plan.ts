@@ -25,6 +25,10 @@ export interface LaunchPlan {
   readonly isOwnProgram?: boolean;
   /** Working directory, absent: the server's. One of another identity is refused. */
   readonly directory?: { readonly path: ByteString; readonly identity?: string };
+  /** Where to go on from there, as whom it becomes. */
+  readonly cwd?: ByteString;
+  /** As of umask(2). */
+  readonly umask?: number;
   /** Whom to become, absent: nobody else. */
   readonly user?: User;
   /** Descriptor limit to restore. */

@@ -79,6 +79,8 @@ function become(plan: LaunchPlan): never {
   if (plan.user !== undefined) becomeUser(plan.user);
   if (plan.isInstance) forbidNewPrivileges();
   if (plan.directory !== undefined) enter(plan.directory, plan.user);
+  if (plan.cwd !== undefined) enter({ path: plan.cwd }, plan.user);
+  if (plan.umask !== undefined) process.umask(plan.umask);
   // Last: the runtime we still are may rely on handlers of its own.
   resetSignals();
   if (plan.isOwnProgram === true) return executeFile(ownProgram, plan.argv, environment);

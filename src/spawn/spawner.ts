@@ -6,6 +6,7 @@
 import type { OwnedFd } from "../native/owned-fd.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
+import type { ProgramOptions } from "../wire/program.ts";
 
 /** Everything a new instance is made from: the six elements of `get`, and what `configure` said. */
 export interface SpawnRequest extends AppRequest {
@@ -15,6 +16,8 @@ export interface SpawnRequest extends AppRequest {
   readonly concurrency?: number;
   /** Whom it runs as, whoever owns its files; only the built-in spawner heeds it. */
   readonly user?: ByteString;
+  /** What `configure` said of the program; only the built-in spawner heeds it. */
+  readonly program?: ProgramOptions;
   /** Time limit of this spawn in milliseconds. */
   readonly timeoutMs: number;
 }
@@ -88,7 +91,7 @@ export interface Spawner {
    * What a new instance of this application will probably serve at once, unless configured
    * otherwise.
    */
-  expectedConcurrency(app: AppRequest): number;
+  expectedConcurrency(app: AppRequest, program?: ProgramOptions): number;
   /** How many instances the pool may have: a bound for whatever is kept to make them of. */
   setMax(max: number): void;
   /**

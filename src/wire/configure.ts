@@ -7,6 +7,7 @@
 
 import { causeText } from "./cause.ts";
 import { MAX_CONCURRENCY } from "./instance-protocol.ts";
+import { MAX_UMASK, whyNotArgs, whyNotProgramText, type ProgramOptions } from "./program.ts";
 import { encodeScalar } from "./scalar-message.ts";
 
 /** The most bytes of the JSON: half of what a client may have waiting. */
@@ -22,7 +23,7 @@ export const MAX_WEIGHT = 100;
 /**
  * Options for the instances of one application that are spawned from now on; absent: the default.
  */
-export interface InstanceOptions {
+export interface InstanceOptions extends ProgramOptions {
   /** Environment variables on top of the usual ones. */
   readonly env?: Readonly<Record<string, string>>;
   /** Sessions an instance serves at once, 1 to 1000. */
@@ -87,10 +88,24 @@ export function instanceOptions(given: object): InstanceOptions {
       case "weight":
         options.weight = integer(key, value, 1, MAX_WEIGHT);
         break;
+      case "startupFile":
+      case "app":
+      case "cwd":
+      case "interpreter":
+      case "envFile":
+        options[key] = programText(key, value);
+        break;
+      case "args":
+        options.args = programArgs(value);
+        break;
+      case "umask":
+        options.umask = integer(key, value, 0, MAX_UMASK);
+        break;
       default:
         throw new OptionsError(
           `configure: unknown option ${show(key)}; known are env, concurrency, maxInstances,` +
-            " spawnTimeoutMs, user, abandonTimeoutMs, requestTimeoutMs, maxQueue, weight",
+            " spawnTimeoutMs, user, abandonTimeoutMs, requestTimeoutMs, maxQueue, weight," +
+            " startupFile, app, args, cwd, interpreter, umask, envFile",
         );
     }
   }
@@ -136,6 +151,24 @@ function parseEnv(value: unknown): Readonly<Record<string, string>> {
 function userName(value: unknown): string {
   if (typeof value === "string" && value !== "" && !value.includes("\0")) return value;
   throw new OptionsError(`configure: user is ${show(value)}, not the name of a user`);
+}
+
+function programText(key: string, value: unknown): string {
+  if (typeof value !== "string" || value === "") {
+    throw new OptionsError(`configure: ${key} is ${show(value)}, not a text`);
+  }
+  const why = whyNotProgramText(value);
+  if (why !== undefined) throw new OptionsError(`configure: ${key} ${why}`);
+  return value;
+}
+
+function programArgs(value: unknown): readonly string[] {
+  if (!Array.isArray(value) || !value.every((item) => typeof item === "string")) {
+    throw new OptionsError(`configure: args is ${show(value)}, not a list of texts`);
+  }
+  const why = whyNotArgs(value);
+  if (why !== undefined) throw new OptionsError(`configure: args ${why}`);
+  return value;
 }
 
 /** The value, if it is an object. @throws OptionsError, which calls it `what`. */

@@ -59,6 +59,7 @@ test("a directory alone: one application, with every default", () => {
         environment: "production",
         spawnMethod: "smart",
         env: {},
+        program: {},
         ...noLimits,
         staticFiles: true,
         bufferRequests: true,

@@ -31,6 +31,7 @@ export function app(name: string, changes: Partial<AppConfig> = {}): AppConfig {
     environment: "production",
     spawnMethod: "smart",
     env: {},
+    program: {},
     maxInstances: 0,
     concurrency: 0,
     spawnTimeoutMs: 20_000,

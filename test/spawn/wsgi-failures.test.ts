@@ -38,8 +38,7 @@ const failures: readonly (readonly [string, string, string, string])[] = [
   ["does not parse", "\n\ndef x(:", "SyntaxError: invalid syntax", "wsgi.py&quot;, line 3"],
   ["is indented wrongly", "  x\n y", "IndentationError: ", "wsgi.py&quot;, line"],
   ["lacks a module", "import gone_for_ever", "No module named 'gone_for_ever'", "line 1"],
-  ["has no application", "x = 1", "wsgi.py defines no `application`, the WSGI callable", ""],
-  ["calls it app", "app = print", "it has `app`: add `application = app`", ""],
+  ["has no application", "x = 1", "wsgi.py defines neither `application` nor `app`", ""],
   ["has none to call", "application = 'x'", "`application` in wsgi.py cannot be called", "a str"],
   ["exits", "import sys\nsys.exit(3)", "wsgi.py called sys.exit(3) while it was loaded", "line 2"],
   [

@@ -21,6 +21,13 @@ test("all options are taken", () => {
     requestTimeoutMs: 0,
     maxQueue: 100,
     weight: 3,
+    startupFile: "lib/start.rb",
+    app: "mysite.wsgi:application",
+    args: ["--verbose", ""],
+    cwd: "var",
+    interpreter: "/opt/env",
+    umask: 0o027,
+    envFile: ".env",
   };
   expect(parse(JSON.stringify(options))).toEqual(options);
 });
@@ -44,6 +51,7 @@ test.each([
   ["requestTimeoutMs", 0, 86_400_000],
   ["maxQueue", 0, 1_000_000],
   ["weight", 1, 100],
+  ["umask", 0, 0o777],
 ] as const)("%s is taken from %d to %d and not beyond", (key, min, max) => {
   expect(parse(`{"${key}":${min}}`)).toEqual({ [key]: min });
   expect(parse(`{"${key}":${max}}`)).toEqual({ [key]: max });

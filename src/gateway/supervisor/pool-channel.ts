@@ -176,6 +176,7 @@ function registrationOf(app: AppConfig): Registration {
     appType: app.type,
     options: {
       env: app.env,
+      ...app.program,
       spawnTimeoutMs: app.spawnTimeoutMs,
       abandonTimeoutMs: app.abandonTimeoutMs,
       requestTimeoutMs: app.requestTimeoutMs,

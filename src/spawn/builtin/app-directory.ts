@@ -58,15 +58,17 @@ export class AppDirectory implements Disposable {
     return identityOf(this.itself.fd.number);
   }
 
-  /** @param file relative to the root. */
+  /** @param file relative to the root, if it does not begin with a slash. */
   look(file: ByteString): Look {
     const before = this.#walk.steps.length;
-    const found = this.#try(() => this.#walk.from(this.#place, file));
+    const found = this.#try(() =>
+      file.startsWith("/") ? this.#walk.absolute(file) : this.#walk.from(this.#place, file),
+    );
     const steps = this.#walk.steps.slice(before);
     return { steps, found: typeof found === "string" ? found : last(found) };
   }
 
-  /** The whole of a file as text; an Error: why not. */
+  /** The whole of a file as text, without a byte order mark; an Error: why not. */
   read(file: ByteString, maxBytes: number): string | Error {
     const { found } = this.look(file);
     if (typeof found === "string") {
@@ -104,5 +106,6 @@ function readBounded({ fd }: Step, maxBytes: number): string {
   const { size } = fstatSync(file.number);
   if (size > maxBytes) throw new Error("it is too large");
   const content = Buffer.alloc(size);
-  return content.toString("utf8", 0, readSync(file.number, content, 0, size, 0));
+  const text = content.toString("utf8", 0, readSync(file.number, content, 0, size, 0));
+  return text.replace(/^\uFEFF/, "");
 }

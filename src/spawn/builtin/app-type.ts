@@ -3,15 +3,19 @@
  */
 import type { AppRequest, AppType } from "../../wire/app-request.ts";
 import { ascii, escapeForLog, fromText, toText, type ByteString } from "../../wire/bytes.ts";
+import type { ProgramOptions } from "../../wire/program.ts";
 import { AppDirectory, NoApplicationError } from "./app-directory.ts";
+import { findNamed } from "./named-program.ts";
 
 /** What runs an application. */
 export type LoaderType = "rack" | "wsgi" | "node" | "bun";
 
 export interface FoundApplication {
   readonly loader: LoaderType;
-  /** Relative to the application root. */
+  /** Relative to the application root; empty: a module of Python that lies elsewhere. */
   readonly startupFile: ByteString;
+  /** As configured: `module:callable`. */
+  readonly app?: string;
   /** User id of the owner of the file itself, which links may have led to. */
   readonly owner: number;
 }
@@ -72,9 +76,10 @@ export function findApplication(
   root: ByteString,
   appType: AppType,
   hasNode: boolean,
+  program?: ProgramOptions,
 ): FoundApplication {
   using directory = new AppDirectory(root);
-  return findIn(directory, toText(root), appType, hasNode);
+  return findIn(directory, toText(root), appType, hasNode, program);
 }
 
 /**
@@ -86,7 +91,10 @@ export function findIn(
   shown: string,
   appType: AppType,
   hasNode: boolean,
+  program: ProgramOptions = {},
 ): FoundApplication {
+  const named = findNamed(directory, appType, hasNode, program);
+  if (named !== undefined) return named;
   const tried: string[] = [];
   for (const candidate of candidatesFor(appType)) {
     const isMain = candidate.file === packageMain;

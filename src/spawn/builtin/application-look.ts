@@ -7,8 +7,11 @@ import { findUserById, type User } from "../../native/process.ts";
 import type { AppRequest, AppType } from "../../wire/app-request.ts";
 import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
+import type { ProgramOptions } from "../../wire/program.ts";
 import { AppDirectory } from "./app-directory.ts";
 import { findIn, type LoaderType } from "./app-type.ts";
+import { readEnvFile } from "./env-file.ts";
+import { interpreterOf } from "./interpreter.ts";
 import { loaders } from "./loaders.ts";
 import { checkOwners, programsBelow } from "./ownership.ts";
 import { chooseUser } from "./privileges.ts";
@@ -17,16 +20,23 @@ export interface LookRequest extends Pick<AppRequest, "root" | "lowerPrivilege" 
   readonly appType: AppType;
   /** Whom the configuration wants it to run as, whoever owns its files. */
   readonly user?: ByteString;
-  /** PATH of the application. */
-  readonly path: ByteString;
+  /** PATH of the application's own variables, if they have one. */
+  readonly path?: ByteString;
   readonly ruby: ByteString;
+  readonly program?: ProgramOptions;
 }
 
 /** Of an application that can be started. */
 export interface ApplicationFacts {
   readonly loader: LoaderType;
-  /** Relative to the application root. */
+  /** Relative to the application root; empty: a module that lies elsewhere. */
   readonly startupFile: ByteString;
+  /** As configured: `module:callable`. */
+  readonly app?: string;
+  /** What runs it; looked up on PATH if it has no slash. */
+  readonly program: ByteString;
+  /** Of its env_file. */
+  readonly variables?: Readonly<Record<string, string>>;
   /** Of the root directory (app-directory.ts). */
   readonly identity: string;
   /** The user to become; absent: nobody else. */
@@ -44,25 +54,49 @@ export interface Looked {
 /** Never throws: a refusal is an answer. */
 export function lookAtApplication(request: LookRequest): Looked {
   const seen: { -readonly [Key in keyof Looked]: Looked[Key] } = {};
+  const { root, ruby, program: wanted = {} } = request;
+  const { interpreter, envFile } = wanted;
   try {
-    using directory = new AppDirectory(request.root);
-    const app = findIn(directory, toText(request.root), request.appType, hasNode());
-    const { loader, startupFile, owner } = app;
-    seen.startup = `${toText(startupFile)} (${loader})`;
+    using directory = new AppDirectory(root);
+    const found = findIn(directory, toText(root), request.appType, hasNode(), wanted);
+    const { loader, startupFile, owner, app } = found;
+    seen.startup = `${app ?? toText(startupFile)} (${loader})`;
     const user = chooseUser(request, owner);
     seen.user = user?.name ?? ownName();
+    const usual = loaders[loader].runFrom(ruby);
+    const program =
+      interpreter === undefined
+        ? usual.program
+        : interpreterOf(directory, root, interpreter, loader);
+    const variables = envFile === undefined ? undefined : readEnvFile(directory, envFile);
     if (user !== undefined && request.user === undefined) {
-      const { program, files } = loaders[loader].runFrom(request.ruby);
-      const programs = programsBelow(request.root, program, request.path);
-      const all = [...files.map(fromText), ...programs];
-      checkOwners(directory, { user, owner, startupFile, files: all });
+      const path = request.path ?? pathOf(variables) ?? pathOf(process.env) ?? usualPath;
+      const programs = programsBelow(root, program, path);
+      const files = [...usual.files, ...ownFiles(wanted)].map(fromText);
+      checkOwners(directory, { user, owner, startupFile, files: [...files, ...programs] });
     }
-    const { identity } = directory;
-    seen.facts = { loader, startupFile, identity, ...(user && { user }) };
+    seen.facts = {
+      loader,
+      startupFile,
+      ...(app !== undefined && { app }),
+      program,
+      ...(variables && { variables }),
+      identity: directory.identity,
+      ...(user && { user }),
+    };
   } catch (error) {
     seen.why = causeText(error);
   }
   return seen;
+}
+
+/** What the configuration names below the root: the rest is the operator's affair. */
+function ownFiles({ interpreter, envFile }: ProgramOptions): string[] {
+  const named = [
+    ...(envFile === undefined ? [] : [envFile]),
+    ...(interpreter === undefined ? [] : [interpreter, `${interpreter}/pyvenv.cfg`]),
+  ];
+  return named.filter((path) => !path.startsWith("/"));
 }
 
 export function hasNode(): boolean {
@@ -74,8 +108,13 @@ function ownName(): string {
   return findUserById(uid)?.name ?? String(uid);
 }
 
-/** Where execvp(3) looks, given the variables that the configuration adds. */
-export function pathOf(variables: Readonly<Record<string, string>> | undefined): ByteString {
-  const path = variables?.["PATH"] ?? process.env["PATH"];
-  return path === undefined ? ascii("/bin:/usr/bin") : fromText(path);
+/** Where execvp(3) looks when nobody says. */
+const usualPath = ascii("/bin:/usr/bin");
+
+/** The PATH of variables, if they have one. */
+export function pathOf(
+  variables: Readonly<Record<string, string | undefined>> | undefined,
+): ByteString | undefined {
+  const path = variables?.["PATH"];
+  return path === undefined ? undefined : fromText(path);
 }

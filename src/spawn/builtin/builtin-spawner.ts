@@ -11,6 +11,7 @@ import type { AppRequest } from "../../wire/app-request.ts";
 import { escapeForLog, toText, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
 import { MAX_CONCURRENCY } from "../../wire/instance-protocol.ts";
+import type { ProgramOptions } from "../../wire/program.ts";
 import { FilesAside } from "../files-aside.ts";
 import {
   SpawnFailedError,
@@ -108,9 +109,9 @@ export class BuiltinSpawner implements Spawner {
     this.#aside = new FilesAside(options.launcher);
   }
 
-  expectedConcurrency(app: AppRequest): number {
+  expectedConcurrency(app: AppRequest, program?: ProgramOptions): number {
     if (app.appType !== "auto") return usualOf(app);
-    return this.#usual.get(app.root) ?? this.#remember(app.root, usualOf(app));
+    return this.#usual.get(app.root) ?? this.#remember(app.root, usualOf(app, program));
   }
 
   start(): void {
@@ -327,13 +328,15 @@ export class BuiltinSpawner implements Spawner {
   }
 }
 
-function usualOf(app: AppRequest): number {
+function usualOf(app: AppRequest, program?: ProgramOptions): number {
   try {
     const type = knownType(app);
     // Nobody waits here for files that could take long. One instance tells how many more are
     // needed; two at once would split the state of a program that was meant to be one process.
     if (type === "auto" && mayFilesHang()) return MAX_CONCURRENCY;
-    if (type === "auto") return usualConcurrency(findApplication(app.root, type, hasNode()).loader);
+    if (type === "auto") {
+      return usualConcurrency(findApplication(app.root, type, hasNode(), program).loader);
+    }
     return usualConcurrency(type === "rails" ? "rack" : type);
   } catch {
     return 1; // The spawn will say what is wrong.

@@ -9,7 +9,9 @@ import { ownProgram } from "../../native/process.ts";
 import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import { MAX_CONCURRENCY } from "../../wire/instance-protocol.ts";
 import { NoApplicationError } from "./app-directory.ts";
+import type { ProgramOptions } from "../../wire/program.ts";
 import type { LoaderType } from "./app-type.ts";
+import type { ApplicationFacts } from "./application-look.ts";
 
 export interface LoaderCommand {
   /** argv[0] is the program; looked up on PATH if it has no slash. */
@@ -22,14 +24,14 @@ export interface LoaderCommand {
 
 /** What a loader's command is made from. */
 export interface LoaderStart {
-  readonly app: { readonly startupFile: ByteString };
+  readonly app: Pick<ApplicationFacts, "startupFile" | "app" | "program">;
   readonly root: ByteString;
+  /** As configured. */
+  readonly options: ProgramOptions;
   /** Where the first of the loader's folders lies; the others are beside it. */
   readonly directory: string;
   /** Sessions at once that the instance is to serve. */
   readonly concurrency: number;
-  /** The Ruby interpreter; looked up on PATH if it has no slash. */
-  readonly ruby: ByteString;
   /** Not an instance but the process that loads the code and forks instances. */
   readonly isPreloader: boolean;
 }
@@ -45,12 +47,36 @@ export interface Loader {
   /** Whether it can load the code once and fork instances (PROTOCOL section 10, `smart`). */
   readonly canPreload: boolean;
   /**
-   * What decides, beside the startup file, which code is run: the program, as argv[0] is; files
-   * relative to the root.
+   * What decides, beside the startup file, which code is run, unless the configuration says so: the
+   * program, as argv[0] is; files relative to the root.
    */
   runFrom(ruby: ByteString): { readonly program: ByteString; readonly files: readonly string[] };
   /** @throws NoApplicationError: it cannot be run so. */
   command(start: LoaderStart): LoaderCommand;
+}
+
+/** Its startup file as the program finds it: from the root, or from anywhere. */
+function startupPath({ app: { startupFile }, root, options }: LoaderStart): string {
+  return options.cwd === undefined ? `./${startupFile}` : `${root}/${startupFile}`;
+}
+
+function argsOf({ options: { args = [] } }: LoaderStart): ByteString[] {
+  return args.map((text) => fromText(text));
+}
+
+/**
+ * What a loader in Ruby or Python is told: `loader MODE STARTUP_FILE [name=value ...] [-- ARGS]`. The
+ * file is below the root. @param more settings, beside the root if that is not the working
+ * directory.
+ */
+function loaderArguments(start: LoaderStart, file: string, more: string[]): ByteString[] {
+  const { app, root, directory, options, isPreloader } = start;
+  const { startupFile } = app;
+  const loader = [`${directory}/${file}`, isPreloader ? "preloader" : "instance"].map(fromText);
+  const settings = more.map(fromText);
+  if (options.cwd !== undefined) settings.push(ascii(`root=${root}`));
+  const args = argsOf(start);
+  return [...loader, startupFile, ...settings, ...(args.length > 0 ? [ascii("--"), ...args] : [])];
 }
 
 const javaScriptFiles = ["package.json", "node_modules"];
@@ -67,7 +93,8 @@ const bun: Loader = {
     program: fromText(ownProgram),
     files: [...javaScriptFiles, "tsconfig.json", "jsconfig.json"],
   }),
-  command({ app: { startupFile }, root, directory, concurrency }) {
+  command(start) {
+    const { root, directory, concurrency } = start;
     if (/[?\\]/.test(root) || toText(root).includes("\ufffd")) {
       throw new NoApplicationError(
         `Bun cannot load a program from '${toText(root)}': ` +
@@ -80,7 +107,7 @@ const bun: Loader = {
     const options = [...isolated, "--preload", `${directory}/preload.js`];
     const program = [process.execPath, ...options].map(fromText);
     return {
-      argv: [...program, ascii(`./${startupFile}`)],
+      argv: [...program, ascii(startupPath(start)), ...argsOf(start)],
       isOwnProgram: true,
       variables: [
         "BUN_BE_BUN=1",
@@ -102,9 +129,17 @@ const wsgi: Loader = {
     program: ascii("python3"),
     files: virtualenvs.flatMap((name) => [`${name}/pyvenv.cfg`, `${name}/bin/python3`]),
   }),
-  command({ app: { startupFile }, directory, isPreloader }) {
-    const loader = [`${directory}/loader.py`, isPreloader ? "preloader" : "instance"].map(fromText);
-    return { argv: [ascii("python3"), ...loader, startupFile, ascii("wsgi")], variables: [] };
+  command(start) {
+    const { app, options } = start;
+    const settings = [
+      "wsgi",
+      ...(app.app === undefined ? [] : [`app=${app.app}`]),
+      ...(options.interpreter === undefined ? [] : ["interpreter=chosen"]),
+    ];
+    return {
+      argv: [app.program, ...loaderArguments(start, "loader.py", settings)],
+      variables: [],
+    };
   },
 };
 
@@ -113,9 +148,11 @@ const node: Loader = {
   concurrency: MAX_CONCURRENCY,
   canPreload: false,
   runFrom: () => ({ program: ascii("node"), files: javaScriptFiles }),
-  command({ app: { startupFile }, directory, concurrency }) {
+  command(start) {
+    const { app, directory, concurrency } = start;
+    const preload = ["--require", `${directory}/preload.cjs`].map(fromText);
     return {
-      argv: ["node", "--require", `${directory}/preload.cjs`, `./${startupFile}`].map(ascii),
+      argv: [app.program, ...preload, ascii(startupPath(start)), ...argsOf(start)],
       variables: [`APPLICATION_POOL_CONCURRENCY=${concurrency}`],
     };
   },
@@ -129,9 +166,8 @@ const rack: Loader = {
     program: ruby,
     files: ["Gemfile", "Gemfile.lock", "gems.rb", "gems.locked", ".bundle/config"],
   }),
-  command({ app: { startupFile }, directory, concurrency, ruby, isPreloader }) {
-    const loader = [`${directory}/loader.rb`, isPreloader ? "preloader" : "instance"].map(fromText);
-    return { argv: [ruby, ...loader, startupFile, ascii(String(concurrency))], variables: [] };
+  command(start) {
+    return { argv: [start.app.program, ...loaderArguments(start, "loader.rb", [])], variables: [] };
   },
 };
 

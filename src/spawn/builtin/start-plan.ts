@@ -4,6 +4,7 @@
  */
 import type { DescriptorLimit } from "../../native/process.ts";
 import { ascii, escapeForLog, fromText, toText, type ByteString } from "../../wire/bytes.ts";
+import type { ProgramOptions } from "../../wire/program.ts";
 import { encodePlan, launchCommand, launcherCommand, type LaunchPlan } from "../launch-plan.ts";
 import type { SpawnRequest } from "../spawner.ts";
 import { knownType } from "./app-type.ts";
@@ -59,8 +60,14 @@ export async function planStart(
   const isSmart = wantsSmart(request);
   const { root, lowerPrivilege, lowestUser, user } = request;
   const who = { lowerPrivilege, lowestUser, ...(user !== undefined && { user }) };
-  const appType = knownType(request);
-  const what = { root, appType, path: pathOf(request.variables), ruby: rubyOf(options) };
+  const path = pathOf(request.variables);
+  const what = {
+    root,
+    appType: knownType(request),
+    ...(path !== undefined && { path }),
+    ruby: options.ruby ?? ascii("ruby"),
+    ...(request.program && { program: request.program }),
+  };
   const { facts: app, why = "", ...seen } = await look({ ...what, ...who });
   Object.assign(progress, seen);
   if (app === undefined) throw new Error(why);
@@ -103,21 +110,25 @@ interface PlanParts {
 
 function launchPlan(parts: PlanParts): LaunchPlan {
   const { request, options, app, loader, files, isPreloader } = parts;
-  const { root, environment, concurrency = loader.concurrency } = request;
+  const { root, environment, concurrency = loader.concurrency, program = {} } = request;
   const { originalDescriptorLimit: descriptorLimit } = options;
   const { user, identity } = app;
-  const ruby = rubyOf(options);
-  const start = { app, root, directory: files, concurrency, ruby, isPreloader };
+  const start = { app, root, options: program, directory: files, concurrency, isPreloader };
   const command = loader.command(start);
+  const cwd = cwdOf(root, program);
   const variables = [
     ...environmentNames.map((name) => `${name}=${environment}` as ByteString),
-    ...Object.entries(request.variables ?? {}).map(([name, value]) => fromText(`${name}=${value}`)),
+    `PWD=${cwd ?? root}` as ByteString,
+    ...asEntries(app.variables),
+    ...asEntries(request.variables),
     ...command.variables.map(fromText),
   ];
   return {
     argv: command.argv,
     isOwnProgram: command.isOwnProgram === true,
     directory: { path: root, identity },
+    ...(cwd !== undefined && { cwd }),
+    ...(program.umask !== undefined && { umask: program.umask }),
     variables,
     isInstance: true,
     ...(user && { user }),
@@ -125,6 +136,12 @@ function launchPlan(parts: PlanParts): LaunchPlan {
   };
 }
 
-function rubyOf({ ruby = ascii("ruby") }: StartOptions): ByteString {
-  return ruby;
+function asEntries(variables: Readonly<Record<string, string>> = {}): ByteString[] {
+  return Object.entries(variables).map(([name, value]) => fromText(`${name}=${value}`));
+}
+
+/** The working directory, if it is another than the root. */
+function cwdOf(root: ByteString, { cwd }: ProgramOptions): ByteString | undefined {
+  if (cwd === undefined || cwd === ".") return undefined;
+  return cwd.startsWith("/") ? fromText(cwd) : (`${root}/${fromText(cwd)}` as ByteString);
 }

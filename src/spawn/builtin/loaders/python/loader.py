@@ -1,28 +1,42 @@
-"""The loader of Python applications: `python3 loader.py instance|preloader STARTUP_FILE wsgi`.
+"""The loader of Python applications:
+`python3 loader.py instance|preloader STARTUP_FILE wsgi [name=value ...] [-- ARGUMENTS]`.
 
-It runs in the application's root, as the application's user, and finds its own modules beside this
-file, and in the folder of the interface, as the package `pool_loader`: neither directory gets onto
-sys.path, and none of its names can hide one of the application's. Python 3.8 or newer, the standard
-library alone; of that what is written in C, where it will do: to import `signal` and `socket` takes
-as long as Python's own start.
+Settings: `app`, as `module:callable`; `root`, if it is not the working directory; `interpreter`,
+`chosen` if this is the one to be used. Arguments are the application's.
+
+It runs in the application's root, or where it is configured to, as the application's user, and
+finds its own modules beside this file, and in the folder of the interface, as the package
+`pool_loader`: neither directory gets onto sys.path, and none of its names can hide one of the
+application's. Python 3.8 or newer, the standard library alone; of that what is written in C, where
+it will do: to import `signal` and `socket` takes as long as Python's own start.
 """
 import _signal
 import os
 import sys
 
 
-def use_virtualenv():
+def read_arguments():
+    """Mode, startup file, interface, settings by name, and the application's arguments."""
+    mode, startup_file, interface, *rest = sys.argv[1:]
+    end = rest.index("--") if "--" in rest else len(rest)
+    settings = dict(setting.split("=", 1) for setting in rest[:end])
+    return mode, startup_file, interface, settings, rest[end + 1 :]
+
+
+def use_virtualenv(root, settings):
     """Goes on in the virtual environment that lies in the application's root, if one does.
 
     One that is active already was chosen by PATH, and stays.
     """
-    if sys.prefix != sys.base_prefix or sys.argv[-1] == "chosen":
+    if sys.prefix != sys.base_prefix or "interpreter" in settings:
         return
-    for directory in (".venv", "venv"):
+    for name in (".venv", "venv"):
+        directory = os.path.join(root, name)
         if os.path.exists(directory + "/pyvenv.cfg"):
-            python = os.path.abspath(directory + "/bin/python3")
+            python = directory + "/bin/python3"
+            arguments = [python, *sys.argv[:4], "interpreter=chosen", *sys.argv[4:]]
             try:
-                os.execv(python, [python, *sys.argv, "chosen"])
+                os.execv(python, arguments)
             except OSError as error:
                 raise OSError(error.errno, error.strerror, python) from None
 
@@ -39,15 +53,17 @@ def find_modules(interface):
 
 
 def main():
-    mode, startup_file, interface = sys.argv[1:4]
+    mode, startup_file, interface, settings, arguments = read_arguments()
     find_modules(interface)
     from pool_loader import lifeline, startup
 
+    root = os.path.realpath(settings["root"]) if "root" in settings else os.getcwd()
+    what = startup.Startup(root, startup_file, settings.get("app", ""), arguments)
     # No KeyboardInterrupt somewhere in the application: it ends the process, as SIGTERM does.
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     try:
         lifeline.end_with_server()
-        use_virtualenv()
+        use_virtualenv(root, settings)
         lifeline.keep_to_ourselves()
         if sys.version_info < (3, 8):
             raise startup.NoApplication(f"Python {sys.version.split()[0]} is older than 3.8")
@@ -57,9 +73,9 @@ def main():
 
         if mode == "preloader":
             from pool_loader import preloader
-        application = startup.load(startup_file)
+        application = startup.load(what)
     except BaseException as error:  # sys.exit() at the top of a module too
-        text = startup.describe_failure(startup_file, error)
+        text = startup.describe_failure(what, error)
         startup.write_error(text)
         lifeline.tell_failure(text)
         # Not sys.exit(): threads that the application has started could hold us up.

@@ -20,48 +20,103 @@ class FreshLoader(SourceFileLoader):
 
 
 class NoApplication(Exception):
-    """The startup file has no callable `application`; the message is all there is to say."""
+    """There is no callable where one was named; the message is all there is to say."""
 
 
-def load(startup_file):
-    """The WSGI callable of a startup file in the working directory. Raises whatever that raises."""
+class Startup:
+    """What is to be loaded: a file below the root, or a module, and the name of the callable."""
+
+    def __init__(self, root, file, app, arguments):
+        self.root = root
+        self.file = file
+        self.module, _, self.callable = app.partition(":")
+        self.arguments = arguments
+
+    @property
+    def shown(self):
+        """What is loaded, for people."""
+        return self.module or self.file
+
+
+def load(what):
+    """The WSGI callable. Raises whatever loading it raises."""
     # Lines appear in the log when they are written, not when there are many.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)
-    sys.argv = [startup_file]
-    # As for `python wsgi.py`.
-    sys.path.insert(0, os.getcwd())
-    name = os.path.splitext(startup_file)[0]
-    module = _new_module(name, os.path.join(os.getcwd(), startup_file))
-    sys.modules[name] = module
-    module.__loader__.exec_module(module)
-    return _callable_of(module, startup_file)
+    sys.argv = [what.shown, *what.arguments]
+    # As for `python wsgi.py`; the working directory too, if it is another.
+    sys.path[:0] = dict.fromkeys((what.root, os.getcwd()))
+    return _callable_of(_load_module(what), what)
 
 
-def _new_module(name, path):
+def _load_module(what):
+    if not what.module:
+        name = os.path.splitext(os.path.basename(what.file))[0]
+        return _execute(_new_module(name, os.path.join(what.root, what.file)))
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    spec = find_spec(what.module)  # Imports the packages around it.
+    if spec is None or type(spec.loader) is not SourceFileLoader:
+        return import_module(what.module)
+    module = _new_module(what.module, spec.origin, spec.submodule_search_locations)
+    _execute(module)
+    package, _, name = what.module.rpartition(".")
+    if package:
+        setattr(sys.modules[package], name, module)
+    return module
+
+
+def _new_module(name, path, places=None):
     """As importlib.util makes it, whose import would be a tenth of a small application's start."""
     loader = FreshLoader(name, path)
     spec = ModuleSpec(name, loader, origin=path)
     spec.has_location = True
+    spec.submodule_search_locations = places
     module = type(sys)(name)
     module.__spec__, module.__loader__ = spec, loader
-    module.__file__, module.__package__ = path, ""
+    module.__file__, module.__package__ = path, spec.parent
+    if places is not None:
+        module.__path__ = places
     return module
 
 
-def _callable_of(module, startup_file):
-    missing = object()
-    application = getattr(module, "application", missing)
-    if application is missing:
-        hint = "; it has `app`: add `application = app`" if hasattr(module, "app") else ""
-        raise NoApplication(f"{startup_file} defines no `application`, the WSGI callable{hint}")
-    if not callable(application):
-        kind = type(application).__name__
-        raise NoApplication(f"`application` in {startup_file} cannot be called: it is a {kind}")
-    return application
+def _execute(module):
+    sys.modules[module.__name__] = module
+    module.__loader__.exec_module(module)
+    return sys.modules[module.__name__]
 
 
-def describe_failure(startup_file, error):
+def _callable_of(module, what):
+    """What is called `application`, or else `app`, as most frameworks' examples have it."""
+    if what.callable:
+        return _named_callable(module, what)
+    for name in ("application", "app"):
+        application = getattr(module, name, None)
+        if callable(application):
+            return application
+        if application is not None:
+            kind = type(application).__name__
+            raise NoApplication(f"`{name}` in {what.shown} cannot be called: it is a {kind}")
+    raise NoApplication(f"{what.shown} defines neither `application` nor `app`, the WSGI callable")
+
+
+def _named_callable(module, what):
+    name = what.callable[:-2] if what.callable.endswith("()") else what.callable
+    application = module
+    for part in name.split("."):
+        if not hasattr(application, part):
+            raise NoApplication(f"{what.shown} has no `{name}`, which `app` names")
+        application = getattr(application, part)
+    if name != what.callable:
+        application = application()
+    if callable(application):
+        return application
+    kind = type(application).__name__
+    raise NoApplication(f"`{what.callable}` in {what.shown} cannot be called: it is a {kind}")
+
+
+def describe_failure(what, error):
     """The error in its own line, then its traceback without our frames and the import system's."""
     if isinstance(error, NoApplication):
         return f"{error}\n"
@@ -69,10 +124,10 @@ def describe_failure(startup_file, error):
 
     trace = visible_trace(error.__traceback__)
     if isinstance(error, SystemExit):
-        what = f"{startup_file} called sys.exit({error.code!r}) while it was loaded"
+        said = f"{what.shown} called sys.exit({error.code!r}) while it was loaded"
     else:
-        what = traceback.format_exception_only(type(error), error)[-1].strip()
-    return what + "\n\n" + "".join(traceback.format_exception(type(error), error, trace))
+        said = traceback.format_exception_only(type(error), error)[-1].strip()
+    return said + "\n\n" + "".join(traceback.format_exception(type(error), error, trace))
 
 
 def visible_trace(trace):

@@ -20,12 +20,12 @@ module RackLoader
     end
 
     # The application, something that responds to `call`. Raises whatever loading it raises.
-    def self.load(startup_file)
-      set_up_bundler
+    def self.load(root, startup_file)
+      set_up_bundler(root)
       need("rack", "Rack is not installed for #{RUBY_DESCRIPTION}, or not in the Gemfile")
       Module.prepend(BroughtByUtils)
       require "time" # It has methods alone, which cannot wait for their first use.
-      loaded = Rack::Builder.parse_file(File.expand_path(startup_file))
+      loaded = Rack::Builder.parse_file(File.expand_path(startup_file, root))
       app = loaded.is_a?(Array) ? loaded.first : loaded # Rack 2 adds options.
       return app if app.respond_to?(:call)
 
@@ -34,10 +34,12 @@ module RackLoader
 
     # Only the application's own Gemfile, or what BUNDLE_GEMFILE names: one in a directory above it
     # may be anybody's.
-    def self.set_up_bundler
-      named = ENV["BUNDLE_GEMFILE"].to_s
-      return if named.empty? && !File.exist?("Gemfile") && !File.exist?("gems.rb")
-
+    def self.set_up_bundler(root)
+      if ENV["BUNDLE_GEMFILE"].to_s.empty?
+        own = %w[gems.rb Gemfile].find { |name| File.exist?(File.join(root, name)) } or return
+        # Bundler looks for it from the working directory on.
+        ENV["BUNDLE_GEMFILE"] = File.join(root, own) unless root == Dir.pwd
+      end
       need("bundler/setup", "there is a Gemfile, but no Bundler for #{RUBY_DESCRIPTION}")
     end
     private_class_method :set_up_bundler

@@ -1,5 +1,6 @@
-# The loader of rack applications: `ruby loader.rb instance|preloader STARTUP_FILE CONCURRENCY`, in
-# the application's root. An instance serves sessions on descriptor 3 and speaks on its lifeline,
+# The loader of rack applications:
+# `ruby loader.rb instance|preloader STARTUP_FILE [name=value ...] [-- ARGUMENTS]`, in the
+# application's root, or anywhere with the setting `root`. An instance serves sessions on descriptor 3 and speaks on its lifeline,
 # descriptor 4 (PROTOCOL section 10); a preloader loads the code once and forks instances.
 #
 # Nothing here may require a library before the application's Bundler has had its say: also parts
@@ -10,7 +11,10 @@ require_relative "application"
 require_relative "failure"
 require_relative "lifeline"
 
-mode, startup_file, = ARGV.shift(3)
+mode, startup_file = ARGV.shift(2)
+settings = ARGV.take_while { |argument| argument != "--" }
+ARGV.shift(settings.length + 1) # What is left is the application's.
+root = settings.to_h { |setting| setting.split("=", 2) }["root"] || Dir.pwd
 $stdout.sync = true
 # A server that is started at boot has no locale; Ruby would take files for ASCII.
 Encoding.default_external = Encoding::UTF_8 if Encoding.default_external == Encoding::US_ASCII
@@ -20,7 +24,7 @@ lifeline = RackLoader::Lifeline.new(4)
 lifeline.watch { exit!(1) }
 
 begin
-  app = RackLoader::Application.load(startup_file)
+  app = RackLoader::Application.load(root, startup_file)
 rescue SignalException
   raise
 rescue Exception => e # rubocop:disable Lint/RescueException
