@@ -205,16 +205,17 @@ test.each([
   ["config.ru", ruby, "ruby"],
   [
     "app.js",
-    `require("http").createServer((_, r) => r.end(process.argv0 + " " + process.env.TOLD)).listen(1)`,
+    `require("http").createServer((_, r) => r.end("it is " + process.env.TOLD)).listen(1)`,
     "node",
   ],
-] as const)("the interpreter of %s is a program, or in a directory", async (file, text, name) => {
+] as const)("the interpreter of %s is a program, or in a directory", async (file, source, name) => {
   const directory = temporaryDirectory();
   const root = join(directory, "app");
-  writeProgram(root, { [file]: text, "own/bin/.keep": "" });
+  writeProgram(root, { [file]: source, "own/bin/.keep": "" });
   const program = join(root, "own/bin", name);
   // A program of its own, so that it can be told from the system's.
-  writeFileSync(program, `#!/bin/sh\nTOLD=own exec /usr/bin/env ${name} "$@"\n`, { mode: 0o755 });
+  const text = `#!/bin/sh\nTOLD=own exec /usr/bin/env ${name} "$@"\n`;
+  writeFileSync(program, text, { mode: 0o755 });
   for (const interpreter of ["own", `own/bin/${name}`, program]) {
     const keys = `root = "app"\ninterpreter = "${interpreter}"`;
     expect(await answerOf(directory, keys)).toEndWith(" own");

@@ -12,9 +12,15 @@ import { fromText } from "../../wire/bytes.ts";
 /** As much as variables of a configuration may take (cli/app-settings.ts). */
 const maxBytes = 256 * 1024;
 
+const blank = String.raw`[^\S\n]*`;
+const name = String.raw`(?:export[^\S\n]+)?[A-Za-z_][\w.-]*`;
+const quoted = `(?:"[^"]*"|'[^']*'|\`[^\`]*\`)${blank}(?:#[^\n]*)?`;
+const plain = String.raw`(?![^\S\n]|["'\x60])[^\n]*`;
 /** A blank line, a comment, or a variable, with the line end. */
-const statement =
-  /[^\S\n]*(?:#[^\n]*|(?:export[^\S\n]+)?[A-Za-z_][\w.-]*[^\S\n]*=[^\S\n]*(?:(?:"[^"]*"|'[^']*'|`[^`]*`)[^\S\n]*(?:#[^\n]*)?|(?![^\S\n]|["'`])[^\n]*))?(?:\n|$)/y;
+const statement = new RegExp(
+  `${blank}(?:#[^\\n]*|${name}${blank}=${blank}(?:${quoted}|${plain}))?(?:\\n|$)`,
+  "y",
+);
 
 /**
  * Reads the file with no more rights than the owner of the root has. @param path relative to the

@@ -65,8 +65,8 @@ function argsOf({ options: { args = [] } }: LoaderStart): ByteString[] {
 }
 
 /**
- * What a loader in Ruby or Python is told: `loader MODE STARTUP_FILE [name=value ...] [-- ARGS]`. The
- * file is below the root. @param more settings, beside the root if that is not the working
+ * What a loader in Ruby or Python is told: `loader MODE STARTUP_FILE [name=value ...] [-- ARGS]`.
+ * The file is below the root. @param more settings, beside the root if that is not the working
  * directory.
  */
 function loaderArguments(start: LoaderStart, file: string, more: string[]): ByteString[] {
@@ -76,7 +76,8 @@ function loaderArguments(start: LoaderStart, file: string, more: string[]): Byte
   const settings = more.map(fromText);
   if (options.cwd !== undefined) settings.push(ascii(`root=${root}`));
   const args = argsOf(start);
-  return [...loader, startupFile, ...settings, ...(args.length > 0 ? [ascii("--"), ...args] : [])];
+  const end = args.length === 0 ? [] : [ascii("--"), ...args];
+  return [...loader, startupFile, ...settings, ...end];
 }
 
 const javaScriptFiles = ["package.json", "node_modules"];

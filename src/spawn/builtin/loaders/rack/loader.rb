@@ -1,7 +1,8 @@
 # The loader of rack applications:
 # `ruby loader.rb instance|preloader STARTUP_FILE [name=value ...] [-- ARGUMENTS]`, in the
-# application's root, or anywhere with the setting `root`. An instance serves sessions on descriptor 3 and speaks on its lifeline,
-# descriptor 4 (PROTOCOL section 10); a preloader loads the code once and forks instances.
+# application's root, or anywhere with the setting `root`. An instance serves sessions on descriptor
+# 3 and speaks on its lifeline, descriptor 4 (PROTOCOL section 10); a preloader loads the code once
+# and forks instances.
 #
 # Nothing here may require a library before the application's Bundler has had its say: also parts
 # of the standard library are gems, and the first version that is loaded stays.
