@@ -38,13 +38,6 @@ export const sockaddrUn = { family: 0, path: 2, pathSize: 108, size: 110 } as co
 export const sockaddrIn = { family: 0, port: 2, address: 4, size: 16 } as const;
 export const sockaddrIn6 = { family: 0, port: 2, address: 8, size: 28 } as const;
 
-/** struct epoll_event (epoll_ctl(2)): packed on x64 only. */
-export const epollEvent = {
-  events: 0,
-  data: process.arch === "x64" ? 4 : 8,
-  size: process.arch === "x64" ? 12 : 16,
-} as const;
-
 /** struct timespec (clock_gettime(2)): two 64-bit numbers. */
 export const timespec = { seconds: 0, nanoseconds: 8, size: 16 } as const;
 
@@ -101,10 +94,6 @@ export const C = {
   SO_DOMAIN: 39,
   IPPROTO_IPV6: 41,
   IPV6_V6ONLY: 26,
-  EPOLL_CTL_ADD: 1,
-  EPOLL_CTL_DEL: 2,
-  EPOLLIN: 0x1,
-  EPOLLEXCLUSIVE: 0x10000000,
   CLOCK_MONOTONIC: 1,
   SCM_RIGHTS: 1,
   MSG_CTRUNC: 0x8,

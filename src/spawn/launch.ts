@@ -26,7 +26,7 @@ import {
 import { send } from "../native/socket.ts";
 import { ascii, fromText, toBytes, toText, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
-import { encodeLifelineErrorPage } from "../wire/instance-protocol.ts";
+import { encodeErrorPage } from "../wire/instance-protocol.ts";
 import { decodePlan, planIn, lifelineDescriptor, type LaunchPlan } from "./launch-plan.ts";
 import { filesAside, launchVariable } from "./launch-variable.ts";
 
@@ -183,7 +183,7 @@ function fail(plan: LaunchPlan, error: unknown): never {
   try {
     writeSync(2, `${message}\n`);
     if (plan.isInstance) {
-      send(lifelineDescriptor, encodeLifelineErrorPage(toBytes(fromText(message))));
+      send(lifelineDescriptor, encodeErrorPage(toBytes(fromText(message))));
     }
   } catch {
     // Nobody is left to tell; the exit status remains.

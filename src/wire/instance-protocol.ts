@@ -1,6 +1,6 @@
 /**
- * What an instance of the built-in spawner says on its lifeline and hears there, in both
- * directions: `ready` and its concurrency, or `error_page` followed by a scalar; one of them, once.
+ * What an instance of the built-in spawner says on its lifeline and hears there: `ready` and its
+ * concurrency, or `error_page` followed by a scalar; one of them, once.
  * Then, if its `ready` promised it, `done` and how many of its sessions are over. It is told
  * `stack`, and to leave by the closing of the server's end.
  *
@@ -25,22 +25,13 @@ export type LifelineMessage =
   /** The page follows as a scalar. */
   | { readonly kind: "error_page" };
 
-export function encodeReady(concurrency: number, reportsDone: boolean): Uint8Array {
-  const words = [ascii("ready"), ascii(String(concurrency))];
-  return encodeArray(reportsDone ? [...words, ascii("done")] : words);
-}
-
-export function encodeDone(sessions: number): Uint8Array {
-  return encodeArray([ascii("done"), ascii(String(sessions))]);
-}
-
 /** The server asks for the stacks of what is running, on the instance's standard error. */
 export function encodeStack(): Uint8Array {
   return encodeArray([ascii("stack")]);
 }
 
 /** `error_page` and the page. */
-export function encodeLifelineErrorPage(page: Uint8Array): Uint8Array {
+export function encodeErrorPage(page: Uint8Array): Uint8Array {
   return Buffer.concat([encodeArray([ascii("error_page")]), encodeScalar(page)]);
 }
 

@@ -121,15 +121,6 @@ export function spawnExceptionParts(
   return [array, encodeScalarHeader(sent.length), sent];
 }
 
-/** The same in one buffer. */
-export function encodeSpawnException(
-  message: ByteString,
-  page?: Uint8Array,
-  tag?: ByteString,
-): Uint8Array {
-  return Buffer.concat(spawnExceptionParts(message, page, tag));
-}
-
 /** The reply that an array message is, and whether a page follows it. */
 export function parseReply(elements: readonly ByteString[]): {
   reply: Reply;

@@ -1,31 +1,19 @@
 /**
- * The conversation with a 2.0 spawn server, in both directions: `spawn_application` and `reload` to
- * it; from it `error_page` and a scalar, or `ok`, an array [pid, socketName, abstract] and a
- * descriptor (the owner pipe, which these functions never see). The spawn server runs with other
- * rights than ours: everything it says is checked here for form, and the socket it names is checked
- * again by whoever opens it.
+ * The conversation with a 2.0 spawn server: `spawn_application` and `reload` to it; from it
+ * `error_page` and a scalar, or `ok`, an array [pid, socketName, abstract] and a descriptor (the
+ * owner pipe, which these functions never see). The spawn server runs with other rights than ours:
+ * everything it says is checked here for form, and the socket it names is checked again by whoever
+ * opens it.
  */
 
-import {
-  APP_REQUEST_ELEMENTS,
-  appRequestElements,
-  elementAt,
-  parseAppRequest,
-  parseBoolean,
-  type AppRequest,
-} from "./app-request.ts";
+import { appRequestElements, elementAt, parseBoolean, type AppRequest } from "./app-request.ts";
 import { encodeArray } from "./array-message.ts";
 import { ascii, escapeForLog, type ByteString } from "./bytes.ts";
 import { MAX_PID, parseNumberIn } from "./number.ts";
 import { ProtocolError } from "./protocol-error.ts";
-import { encodeScalar } from "./scalar-message.ts";
 
 /** sun_path has 108 bytes (unix(7)); a path needs its NUL, an abstract name the NUL before it. */
 const MAX_SOCKET_NAME_BYTES = 107;
-
-export type SpawnServerCommand =
-  | { readonly kind: "spawn_application"; readonly app: AppRequest }
-  | { readonly kind: "reload"; readonly root: ByteString };
 
 /**
  * The first array of an answer: `error_page` is followed by a scalar, `ok` by a SpawnedInstance.
@@ -45,34 +33,6 @@ export function encodeSpawnApplication(app: AppRequest): Uint8Array {
 
 export function encodeReload(root: ByteString): Uint8Array {
   return encodeArray([ascii("reload"), root]);
-}
-
-/** What a spawn server is asked to do. */
-export function parseSpawnServerCommand(elements: readonly ByteString[]): SpawnServerCommand {
-  const name: string = elementAt(elements, 0);
-  if (name === "spawn_application" && elements.length === 1 + APP_REQUEST_ELEMENTS) {
-    return { kind: name, app: parseAppRequest(elements, 1) };
-  }
-  if (name === "reload" && elements.length === 2) {
-    return { kind: name, root: elementAt(elements, 1) };
-  }
-  throw unexpected("spawn server command", elements);
-}
-
-export function encodeSpawnOk(): Uint8Array {
-  return encodeArray([ascii("ok")]);
-}
-
-export function encodeErrorPage(page: Uint8Array): Uint8Array {
-  return Buffer.concat([encodeArray([ascii("error_page")]), encodeScalar(page)]);
-}
-
-export function encodeSpawnedInstance(instance: SpawnedInstance): Uint8Array {
-  return encodeArray([
-    ascii(String(instance.pid)),
-    instance.socketName,
-    ascii(String(instance.abstract)),
-  ]);
 }
 
 /** The first array of the answer to `spawn_application`. */

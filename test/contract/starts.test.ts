@@ -2,13 +2,13 @@
 import { expect } from "bun:test";
 import { availableParallelism } from "node:os";
 
-import { encodeSessionHeaders } from "../../src/wire/session-headers.ts";
 import type { ByteString } from "../../src/wire/bytes.ts";
 import { builtinTest, bunApplication, bunElements } from "../helpers/builtin-server.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { isRunning, threadsOf } from "../helpers/processes.ts";
 import { nextDescriptor, readToEnd, sendAll, type RawClient } from "../helpers/raw-client.ts";
+import { encodeSessionHeaders } from "../helpers/peer-messages.ts";
 
 countDescriptors();
 const slots = 2 * availableParallelism();

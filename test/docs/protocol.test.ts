@@ -11,13 +11,7 @@ import { fromText, toBytes } from "../../src/wire/bytes.ts";
 import { encodeCommand, parseCommand, type Command } from "../../src/wire/commands.ts";
 import { encodeConfigureOptions, parseConfigureOptions } from "../../src/wire/configure.ts";
 import { Decoder } from "../../src/wire/decoder.ts";
-import {
-  encodeDone,
-  encodeFork,
-  encodeLifelineErrorPage,
-  encodeReady,
-  encodeStack,
-} from "../../src/wire/instance-protocol.ts";
+import { encodeFork, encodeErrorPage, encodeStack } from "../../src/wire/instance-protocol.ts";
 import { parseLifelineMessage } from "../../src/wire/instance-protocol.ts";
 import {
   encodeRegistration,
@@ -25,9 +19,18 @@ import {
   registrationJson,
 } from "../../src/wire/register.ts";
 import * as replies from "../../src/wire/replies.ts";
-import { encodeSessionHeaders, parseSessionHeaders } from "../../src/wire/session-headers.ts";
 import * as spawning from "../../src/wire/spawn-protocol.ts";
 import { blocksOf, readDocument, sectionOf } from "./markdown.ts";
+import {
+  encodeDone,
+  encodeReady,
+  encodeSessionHeaders,
+  parseSessionHeaders,
+  encodeSpawnOk,
+  encodeSpawnedInstance,
+  parseSpawnServerCommand,
+  encodeSpawnException,
+} from "../helpers/peer-messages.ts";
 
 const document = readDocument("docs/protocol.md");
 
@@ -134,7 +137,7 @@ const examples: Readonly<Record<string, Example>> = {
     tag,
   }),
   count: reply(replies.encodeDecimal(1), { kind: "decimal", value: 1 }),
-  "spawn exception with a page": reply(replies.encodeSpawnException(noLuck, page), {
+  "spawn exception with a page": reply(encodeSpawnException(noLuck, page), {
     kind: "refusal",
     refusal: "SpawnException",
     message: noLuck,
@@ -148,16 +151,16 @@ const examples: Readonly<Record<string, Example>> = {
   "configure error": reply(replies.encodeError(wrong), { kind: "error", message: wrong }),
   "spawn application": {
     encoded: spawning.encodeSpawnApplication(app),
-    read: (stream) => spawning.parseSpawnServerCommand(array(stream)),
+    read: (stream) => parseSpawnServerCommand(array(stream)),
     meaning: { kind: "spawn_application", app },
   },
   reload: {
     encoded: spawning.encodeReload(app.root),
-    read: (stream) => spawning.parseSpawnServerCommand(array(stream)),
+    read: (stream) => parseSpawnServerCommand(array(stream)),
     meaning: { kind: "reload", root: app.root },
   },
   spawned: {
-    encoded: Buffer.concat([spawning.encodeSpawnOk(), spawning.encodeSpawnedInstance(spawned)]),
+    encoded: Buffer.concat([encodeSpawnOk(), encodeSpawnedInstance(spawned)]),
     read: (stream) => [
       spawning.parseSpawnAnswer(array(stream)),
       spawning.parseSpawnedInstance(array(stream)),
@@ -165,7 +168,7 @@ const examples: Readonly<Record<string, Example>> = {
     meaning: ["ok", spawned],
   },
   "error page": {
-    encoded: spawning.encodeErrorPage(page),
+    encoded: encodeErrorPage(page),
     read: (stream) => [spawning.parseSpawnAnswer(array(stream)), stream.nextScalar(1000)],
     meaning: ["error_page", new Uint8Array(page)],
   },
@@ -195,7 +198,7 @@ const examples: Readonly<Record<string, Example>> = {
     meaning: ["fork", "7"],
   },
   "lifeline error page": {
-    encoded: encodeLifelineErrorPage(Buffer.from("error: boom")),
+    encoded: encodeErrorPage(Buffer.from("error: boom")),
     read: (stream) => [parseLifelineMessage(array(stream)), stream.nextScalar(1000)],
     meaning: [{ kind: "error_page" }, new Uint8Array(Buffer.from("error: boom"))],
   },

@@ -19,7 +19,8 @@ import { Session } from "../../src/parent/session.ts";
 import type { SessionWaiter } from "../../src/parent/session-line.ts";
 import { SessionStream } from "../../src/parent/session-stream.ts";
 import { Decoder } from "../../src/wire/decoder.ts";
-import { MAX_SESSION_HEADER_BYTES, parseSessionHeaders } from "../../src/wire/session-headers.ts";
+import { MAX_SESSION_HEADER_BYTES } from "../../src/wire/session-headers.ts";
+import { parseSessionHeaders } from "../helpers/peer-messages.ts";
 
 export function app(name: string, changes: Partial<AppConfig> = {}): AppConfig {
   return {

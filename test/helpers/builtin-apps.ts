@@ -6,7 +6,6 @@
 import { mkdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
-import { encodeSessionHeaders } from "../../src/wire/session-headers.ts";
 import type { ByteString } from "../../src/wire/bytes.ts";
 import { until } from "./condition.ts";
 import { serverTests, type ServerSetup, type ServerUnderTest } from "./pool-server.ts";
@@ -20,6 +19,7 @@ import {
   type RawClient,
   type RawSession,
 } from "./raw-client.ts";
+import { encodeSessionHeaders } from "./peer-messages.ts";
 
 /** The binary with its built-in spawner and the interpreters of the system. */
 export const builtin = {

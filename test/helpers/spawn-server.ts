@@ -23,12 +23,8 @@ import {
 import { encodeArray } from "../../src/wire/array-message.ts";
 import { ascii, toText, type ByteString } from "../../src/wire/bytes.ts";
 import { Decoder } from "../../src/wire/decoder.ts";
-import {
-  encodeErrorPage,
-  encodeSpawnedInstance,
-  encodeSpawnOk,
-  parseSpawnServerCommand,
-} from "../../src/wire/spawn-protocol.ts";
+import { encodeErrorPage } from "../../src/wire/instance-protocol.ts";
+import { encodeSpawnedInstance, encodeSpawnOk, parseSpawnServerCommand } from "./peer-messages.ts";
 
 const channel = 3;
 const instanceScript = `${import.meta.dir}/spawn-server-instance.ts`;

@@ -22,7 +22,6 @@ const headers = `
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -55,7 +54,7 @@ async function expectSame(ours: Readonly<Record<string, number>>): Promise<void>
 
 test("structs lie in memory as the C library lays them out", async () => {
   const { msghdr, mmsghdr, iovec, cmsghdr, sockaddrUn, pollfd, rlimit, passwd } = layout;
-  const { sockaddrIn, sockaddrIn6, epollEvent, timespec, openHow, statx, statfs } = layout;
+  const { sockaddrIn, sockaddrIn6, timespec, openHow, statx, statfs } = layout;
   await expectSame({
     "offsetof(struct msghdr, msg_name)": msghdr.name,
     "offsetof(struct msghdr, msg_namelen)": msghdr.namelen,
@@ -95,9 +94,6 @@ test("structs lie in memory as the C library lays them out", async () => {
     "offsetof(struct sockaddr_in6, sin6_port)": sockaddrIn6.port,
     "offsetof(struct sockaddr_in6, sin6_addr)": sockaddrIn6.address,
     "sizeof(struct sockaddr_in6)": sockaddrIn6.size,
-    "offsetof(struct epoll_event, events)": epollEvent.events,
-    "offsetof(struct epoll_event, data)": epollEvent.data,
-    "sizeof(struct epoll_event)": epollEvent.size,
     "offsetof(struct timespec, tv_sec)": timespec.seconds,
     "offsetof(struct timespec, tv_nsec)": timespec.nanoseconds,
     "sizeof(struct timespec)": timespec.size,

@@ -9,13 +9,13 @@ import {
   encodeOk,
   encodePlainOk,
   encodeRefusal,
-  encodeSpawnException,
 } from "../../src/wire/replies.ts";
 import { encodeScalar } from "../../src/wire/scalar-message.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { rejection } from "./rejection.ts";
 import { type PeerConnection, ScriptedPeer } from "./scripted-peer.ts";
+import { encodeSpawnException } from "../helpers/peer-messages.ts";
 
 countDescriptors();
 

@@ -3,10 +3,11 @@ import { describe, expect, test } from "bun:test";
 import { cgiHeaders, fetchFrom, SessionError, SpawnError } from "../../src/parent/index.ts";
 import { putOnEventLoop } from "../../src/native/event-loop.ts";
 import { ascii } from "../../src/wire/bytes.ts";
-import { encodeDecimal, encodeSpawnException } from "../../src/wire/replies.ts";
+import { encodeDecimal } from "../../src/wire/replies.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { rejection } from "./rejection.ts";
 import { type PeerConnection, ScriptedPeer } from "./scripted-peer.ts";
+import { encodeSpawnException } from "../helpers/peer-messages.ts";
 
 countDescriptors();
 

@@ -8,16 +8,12 @@ import { Application } from "../../src/parent/index.ts";
 import * as errors from "../../src/parent/errors.ts";
 import { ascii, fromText } from "../../src/wire/bytes.ts";
 import type { Command } from "../../src/wire/commands.ts";
-import {
-  encodeDecimal,
-  encodeOk,
-  encodeRefusal,
-  encodeSpawnException,
-} from "../../src/wire/replies.ts";
+import { encodeDecimal, encodeOk, encodeRefusal } from "../../src/wire/replies.ts";
 import { turn, until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { rejection } from "./rejection.ts";
 import { ScriptedPeer } from "./scripted-peer.ts";
+import { encodeSpawnException } from "../helpers/peer-messages.ts";
 
 countDescriptors();
 

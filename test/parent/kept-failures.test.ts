@@ -8,11 +8,12 @@ import {
   SpawnError,
 } from "../../src/parent/index.ts";
 import { ascii } from "../../src/wire/bytes.ts";
-import { encodeDecimal, encodeSpawnException } from "../../src/wire/replies.ts";
+import { encodeDecimal } from "../../src/wire/replies.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { app, framedAnswer, get, post, Scene } from "./kept-scene.ts";
 import { rejection } from "./rejection.ts";
+import { encodeSpawnException } from "../helpers/peer-messages.ts";
 
 countDescriptors();
 

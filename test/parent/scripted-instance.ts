@@ -8,8 +8,9 @@ import { type EventLoopOptions, putOnEventLoop } from "../../src/native/event-lo
 import type { OwnedFd } from "../../src/native/owned-fd.ts";
 import { Session } from "../../src/parent/index.ts";
 import { Decoder } from "../../src/wire/decoder.ts";
-import { MAX_SESSION_HEADER_BYTES, parseSessionHeaders } from "../../src/wire/session-headers.ts";
+import { MAX_SESSION_HEADER_BYTES } from "../../src/wire/session-headers.ts";
 import { until } from "../helpers/condition.ts";
+import { parseSessionHeaders } from "../helpers/peer-messages.ts";
 
 export class ScriptedInstance {
   /** What has arrived of the request, headers and all. */

@@ -7,11 +7,12 @@ import { dirname } from "node:path";
 import { libc } from "../../src/native/libc.ts";
 import type { OwnedFd } from "../../src/native/owned-fd.ts";
 import { Decoder } from "../../src/wire/decoder.ts";
-import { encodeSessionHeaders, type Header } from "../../src/wire/session-headers.ts";
+import { type Header } from "../../src/wire/session-headers.ts";
 import { ascii, fromText, type ByteString } from "../../src/wire/bytes.ts";
 import type { Instance, Notify, SpawnRequest } from "../../src/spawn/spawner.ts";
 import { SpawnFailedError } from "../../src/spawn/spawner.ts";
 import { readToEnd, sendAll } from "../helpers/raw-client.ts";
+import { encodeSessionHeaders } from "../helpers/peer-messages.ts";
 
 /** Writes an application's files into a directory of its own below `parent`. @returns its root. */
 export function writeApp(

@@ -3,16 +3,15 @@
 import { expect, test } from "bun:test";
 import { Decoder } from "../../src/wire/decoder.ts";
 import {
-  encodeDone,
   encodeFork,
-  encodeLifelineErrorPage,
-  encodeReady,
+  encodeErrorPage,
   encodeStack,
   parseLifelineMessage,
   parsePreloaderMessage,
 } from "../../src/wire/instance-protocol.ts";
 import { ProtocolError } from "../../src/wire/protocol-error.ts";
 import { b, bytes, cutEverywhere, literal } from "./support.ts";
+import { encodeDone, encodeReady } from "../helpers/peer-messages.ts";
 
 test("ready and its concurrency, cut at any byte", () => {
   expect(literal(encodeReady(32, false))).toBe("\0\x09ready\x0032\0");
@@ -42,7 +41,7 @@ test("ready that promises to say done, done and how many, and stack", () => {
 });
 
 test("error_page and the page after it", () => {
-  const frame = encodeLifelineErrorPage(bytes("<p>\xff"));
+  const frame = encodeErrorPage(bytes("<p>\xff"));
   expect(literal(frame)).toBe("\0\x0berror_page\0\0\0\0\x04<p>\xff");
   const decoder = new Decoder();
   decoder.push(frame);

@@ -11,13 +11,13 @@ import {
   encodeOk,
   encodePlainOk,
   encodeRefusal,
-  encodeSpawnException,
   parseReply,
   writeOk,
   type Reply,
 } from "../../src/wire/replies.ts";
 import { MAX_PAGE_BYTES } from "../../src/wire/scalar-message.ts";
 import { b, bytes, cutEverywhere, literal, randomNumbers, randomPieces, seed } from "./support.ts";
+import { encodeSpawnException } from "../helpers/peer-messages.ts";
 
 const tag = b("t1");
 const page = bytes("<p>\0");

@@ -3,13 +3,9 @@
 import { expect, test } from "bun:test";
 import { Decoder } from "../../src/wire/decoder.ts";
 import { ProtocolError } from "../../src/wire/protocol-error.ts";
-import {
-  encodeSessionHeaders,
-  MAX_SESSION_HEADER_BYTES,
-  parseSessionHeaders,
-  type Header,
-} from "../../src/wire/session-headers.ts";
+import { MAX_SESSION_HEADER_BYTES, type Header } from "../../src/wire/session-headers.ts";
 import { b, bytes, cutEverywhere, literal } from "./support.ts";
+import { encodeSessionHeaders, parseSessionHeaders } from "../helpers/peer-messages.ts";
 
 const headers: Header[] = [
   [b("REQUEST_METHOD"), b("GET")],

@@ -4,17 +4,19 @@ import { expect, test } from "bun:test";
 import type { AppRequest } from "../../src/wire/app-request.ts";
 import { Decoder } from "../../src/wire/decoder.ts";
 import { ProtocolError } from "../../src/wire/protocol-error.ts";
+import { encodeErrorPage } from "../../src/wire/instance-protocol.ts";
 import {
-  encodeErrorPage,
   encodeReload,
   encodeSpawnApplication,
-  encodeSpawnedInstance,
-  encodeSpawnOk,
   parseSpawnAnswer,
   parseSpawnedInstance,
-  parseSpawnServerCommand,
 } from "../../src/wire/spawn-protocol.ts";
 import { b, bytes, cutEverywhere, literal } from "./support.ts";
+import {
+  encodeSpawnedInstance,
+  encodeSpawnOk,
+  parseSpawnServerCommand,
+} from "../helpers/peer-messages.ts";
 
 const app: AppRequest = {
   root: b("/\xff"),
