@@ -30,7 +30,6 @@ import {
   DEFAULT_LIMITS,
   requireWhole,
 } from "./checks.ts";
-import { checkInvariants } from "./invariants.ts";
 import { CLOSING_LIMIT_MS, lengthen, report } from "./closing.ts";
 import { abandon, giveUpOverdue } from "./overdue.ts";
 import { close, moveElsewhere, returnToLine, withdraw } from "./sessions.ts";
@@ -367,9 +366,9 @@ export class Pool<O> {
     return takeSnapshot(this.#state, Math.max(now, this.#now));
   }
 
-  /** Throws if the pool contradicts itself: for tests, after every step. Costs like a snapshot. */
-  check(): void {
-    checkInvariants(this.#state, this.#now);
+  /** All that it knows, and as of when: for tests, which look for contradictions in it. */
+  get insides(): { readonly state: PoolState<O>; readonly now: number } {
+    return { state: this.#state, now: this.#now };
   }
 
   #advance(now: number): number {

@@ -1,7 +1,7 @@
 /**
  * The pool's state and the elementary changes to it. Each change keeps every list and sum in
- * agreement (invariants.ts says what agreement is) and records its effect; which change is due is
- * decided in settle.ts and pool.ts.
+ * agreement (test/pool/invariants.ts says what that is) and records its effect; which change is due
+ * is decided in settle.ts and pool.ts.
  */
 
 import type { ByteString } from "../wire/bytes.ts";

@@ -15,6 +15,7 @@ import type {
 } from "../../src/pool/types.ts";
 import type { ByteString } from "../../src/wire/bytes.ts";
 import { Model } from "./model.ts";
+import { checkInvariants } from "./invariants.ts";
 
 const ROOTS = ["/srv/a", "/srv/b", "/srv/c", "/srv/d"] as ByteString[];
 
@@ -316,7 +317,7 @@ export class History {
     this.#model.effects = [];
     doIt();
     expect(shown.toSorted()).toEqual(this.#model.effects.toSorted());
-    this.#pool.check();
+    checkInvariants(this.#pool);
     const snapshot = this.#pool.snapshot(this.#model.now);
     expect(summarize(snapshot)).toEqual(this.#model.look());
     expect([this.#pool.count, this.#pool.active]).toEqual([snapshot.count, snapshot.active]);

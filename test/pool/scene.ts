@@ -17,6 +17,7 @@ import type {
   WaiterId,
 } from "../../src/pool/types.ts";
 import { type ByteString, fromText } from "../../src/wire/bytes.ts";
+import { checkInvariants } from "./invariants.ts";
 
 const QUIET: PoolOptions = { maxWaitMs: 0, maxQueue: 0, spawnsAtOnce: 100, slowSpawnMs: Infinity };
 
@@ -164,7 +165,7 @@ export class Scene {
 
   #note(effects: readonly Effect<string>[]): string[] {
     this.effects = effects.map((effect) => this.#describe(effect));
-    this.pool.check();
+    checkInvariants(this.pool);
     return this.effects;
   }
 

@@ -21,17 +21,23 @@
  * - Restarts: none is put off that fits.
  * - Memory: an application with nothing left is forgotten, and so is everything that has ended.
  *
- * Only tests call this, after every step.
+ * Costs like a snapshot.
  */
 
-import { type ApplicationRecord, type InstanceRecord, NO_SETTINGS } from "./application.ts";
-import { CLOSING_LIMIT_MS, promisedBy } from "./closing.ts";
-import { Keeping, type Kept, RECALL_LIMIT_MS } from "./kept.ts";
-import { restartFits } from "./settle.ts";
-import type { PoolState } from "./state.ts";
-import { LOOK_MS, mayEvict } from "./usefulness.ts";
+import {
+  type ApplicationRecord,
+  type InstanceRecord,
+  NO_SETTINGS,
+} from "../../src/pool/application.ts";
+import { CLOSING_LIMIT_MS, promisedBy } from "../../src/pool/closing.ts";
+import { Keeping, type Kept, RECALL_LIMIT_MS } from "../../src/pool/kept.ts";
+import { restartFits } from "../../src/pool/settle.ts";
+import type { Pool } from "../../src/pool/pool.ts";
+import type { PoolState } from "../../src/pool/state.ts";
+import { LOOK_MS, mayEvict } from "../../src/pool/usefulness.ts";
 
-export function checkInvariants<O>(state: PoolState<O>, now: number): void {
+/** Throws if the pool contradicts itself. */
+export function checkInvariants<O>({ insides: { state, now } }: Pool<O>): void {
   let count = 0;
   let busy = 0;
   let active = 0;
