@@ -42,6 +42,7 @@ export function readApps(top: Table, directory: string, maxQueue: number): AppCo
   const tables = top.tables("apps");
   if (tables.length > maxApps) top.wrong("apps", `are ${tables.length}; ${maxApps} at most`);
   const apps = tables.map((table) => readApp(table, directory, { environment, type, maxQueue }));
+  refuseIfNoneIsThere(tables, apps);
   refuseDuplicates(tables, apps);
   return apps;
 }
@@ -91,11 +92,23 @@ function readRoot(table: Table, directory: string): string {
     return "";
   }
   const root = resolve(directory, text);
-  if (mayWait(fromText(root))) return root;
-  const found = statSync(root, { throwIfNoEntry: false });
-  if (found === undefined) table.wrong("root", `'${root}' does not exist`);
-  else if (!found.isDirectory()) table.wrong("root", `'${root}' is no directory`);
+  if (whatIsAt(root) === "file") table.wrong("root", `'${root}' is no directory`);
   return root;
+}
+
+/** One that is gone keeps no others from being served, and it may come: a warning (serve.ts). */
+function refuseIfNoneIsThere(tables: readonly Table[], apps: readonly AppConfig[]): void {
+  if (apps.some(({ root }) => root === "" || whatIsAt(root) !== "nothing")) return;
+  for (const [index, table] of tables.entries()) {
+    table.wrong("root", `'${apps[index]?.root}' does not exist`);
+  }
+}
+
+function whatIsAt(root: string): "directory" | "file" | "nothing" | "unknown" {
+  if (mayWait(fromText(root))) return "unknown";
+  const found = statSync(root, { throwIfNoEntry: false });
+  if (found === undefined) return "nothing";
+  return found.isDirectory() ? "directory" : "file";
 }
 
 /** Whether looking at it may: a dead mount keeps nobody from a reload. */

@@ -1,4 +1,7 @@
-/** Addresses to listen on, as people write them: `127.0.0.1:8080`, `[::1]:8080`, `unix:PATH`. */
+/**
+ * Addresses to listen on, as people write them: `127.0.0.1:8080`, `[::1]:8080`, `unix:PATH`; a port
+ * alone, `8080` or `:8080`, is one of this machine, and `*:8080` says what is for everybody.
+ */
 import { resolve } from "node:path";
 
 import { isIpAddress } from "../native/listening-socket.ts";
@@ -19,9 +22,9 @@ export interface AddressContext {
 export function parseListenAddress(text: string, context: AddressContext): ListenAddress | string {
   if (text.startsWith("unix:")) return unixAddress(text.slice(5), context);
   const [, bracketed, plain, digits] =
-    /^(?:\[([^\]]+)\]|([^:[\]]*)):([0-9]{1,5})$/.exec(text) ?? [];
+    /^(?:(?:\[([^\]]+)\]|([^:[\]]*)):)?([0-9]{1,5})$/.exec(text) ?? [];
   if (digits === undefined) {
-    return `'${text}' is neither HOST:PORT nor unix:PATH (an IPv6 address needs brackets)`;
+    return `'${text}' is neither PORT, HOST:PORT nor unix:PATH (an IPv6 address needs brackets)`;
   }
   const port = Number(digits);
   if (port > 65_535) return `'${text}': there is no port ${port}`;
@@ -33,8 +36,8 @@ export function parseListenAddress(text: string, context: AddressContext): Liste
 }
 
 function hostOf(text: string): string {
-  if (text === "localhost") return "127.0.0.1";
-  return text === "*" || text === "" ? "0.0.0.0" : text;
+  if (text === "localhost" || text === "") return "127.0.0.1";
+  return text === "*" ? "0.0.0.0" : text;
 }
 
 function unixAddress(path: string, context: AddressContext): ListenAddress | string {

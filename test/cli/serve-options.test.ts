@@ -267,12 +267,12 @@ const badFiles: [string, string, string[]][] = [
   ],
   [
     "addresses",
-    `listen = ["8080", "example.com:80", "1.2.3.4:99999", "::1:80", "unix:", "*:1", "*:1"]\n${app}`,
+    `listen = ["80 80", "example.com:80", "1.2.3.4:99999", "::1:80", "unix:", "*:1", "*:1"]\n${app}`,
     [
-      "listen: '8080' is neither HOST:PORT nor unix:PATH",
+      "listen: '80 80' is neither PORT, HOST:PORT nor unix:PATH",
       "listen: 'example.com:80': 'example.com' is no IP address in numbers",
       "listen: '1.2.3.4:99999': there is no port 99999",
-      "listen: '::1:80' is neither HOST:PORT nor unix:PATH (an IPv6 address needs brackets)",
+      "listen: '::1:80' is neither PORT, HOST:PORT nor unix:PATH (an IPv6 address needs brackets)",
       "listen: 'unix:' needs a path",
       "listen: '*:1' is given twice",
     ],
@@ -378,7 +378,7 @@ test("a file that is not there, not UTF-8, or too large, is one problem", () => 
 
 test("what an option gives is blamed on the option", () => {
   expect(problemsOf(app, "--max", "lots", "--listen", "nowhere", "--type", "php")).toEqual([
-    "--listen: 'nowhere' is neither HOST:PORT nor unix:PATH (an IPv6 address needs brackets)",
+    "--listen: 'nowhere' is neither PORT, HOST:PORT nor unix:PATH (an IPv6 address needs brackets)",
     '--max: is "lots", not a whole number from 1 to 100000',
     '--type: is "php", none of auto, rack, wsgi, node, bun, rails',
   ]);
@@ -392,6 +392,9 @@ const badLines: [string[], string][] = [
   [["one", "--workers"], "option '--workers' needs a value"],
   [["one", "--workers", "2", "--workers", "3"], "option '--workers' is given twice"],
   [["one", "--check=yes"], "option '--check' takes no value"],
+  [["one", "--env", "A"], "--env is 'A', not NAME=VALUE"],
+  [["--config", "x", "--user", "y"], "--user is about one application: with --config say it in"],
+  [["one", "--listen", "1", "--port", "2"], "--listen says the address: leave --host and --port"],
 ];
 
 test.each(badLines)("the command line %j is a mistake", (args, why) => {

@@ -61,7 +61,7 @@ test("a socket that somebody listens on, or another file there, is left alone: e
   expect(listener.open).toBe(true);
   const taken = refused(app, "--listen", `unix:${socket}`);
   expect(taken.status).toBe(1);
-  expect(taken.stderr).toContain(`listen on unix:${socket}: somebody listens there`);
+  expect(taken.stderr).toContain(`listen on unix:${socket}: process ${process.pid} (`);
   expect(existsSync(socket)).toBe(true);
   const file = join(directory, "file");
   writeFileSync(file, "");
@@ -120,7 +120,20 @@ test("a port in use is refused, also when it is a gateway of the same user that 
   const address = (await gateway.address()).slice("http://".length);
   const second = refused(app, "--listen", address);
   expect(second.status).toBe(1);
-  expect(second.stderr).toContain(`listen on ${address}: EADDRINUSE`);
+  expect(second.stderr).toMatch(new RegExp(`listen on ${address}: EADDRINUSE: process \\d+ \\(`));
+  const holders = [gateway.pid, ...gateway.processes.map(({ pid }) => pid)];
+  expect(holders).toContain(Number(/process (\d+)/.exec(second.stderr)?.[1]));
+  // Whoever may not see the process is told whose it is.
+  const ofNobody = ["setpriv", "--reuid=65534", "--clear-groups", binaryPath, "serve", app];
+  const port = address.slice(address.indexOf(":"));
+  const places = process.geteuid?.() === 0 ? [address, `*${port}`] : [];
+  for (const place of places) {
+    const third = Bun.spawnSync([...ofNobody, "--listen", place], {
+      env: plainEnvironment,
+      timeout: 10_000,
+    });
+    expect(third.stderr.toString()).toContain(": EADDRINUSE: a process of root listens there");
+  }
   await gateway.end();
 });
 

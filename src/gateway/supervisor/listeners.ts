@@ -21,7 +21,9 @@ import {
   type TcpAddress,
 } from "../../native/listening-socket.ts";
 import { OwnedFd } from "../../native/owned-fd.ts";
+import { peerPid } from "../../native/peer.ts";
 import { descriptorPath } from "../../native/pinned-socket.ts";
+import { holderOfPort, showProcess } from "../../native/port-holder.ts";
 import { connectUnix, pathAddress } from "../../native/socket.ts";
 import { fromText } from "../../wire/bytes.ts";
 import type { ListenAddress } from "../config.ts";
@@ -69,7 +71,8 @@ export class Listener {
     } catch (cause) {
       if (cause instanceof ListenError) throw cause;
       const why = cause instanceof SyscallError ? cause.code : (cause as Error).message;
-      throw new ListenError(`listen on ${showAddress(address)}: ${why}`, { cause });
+      const whose = why === "EADDRINUSE" && address.kind === "tcp" ? holderOf(address) : "";
+      throw new ListenError(`listen on ${showAddress(address)}: ${why}${whose}`, { cause });
     }
   }
 
@@ -131,6 +134,11 @@ export class Listener {
   }
 }
 
+function holderOf({ host, port }: { host: string; port: number }): string {
+  const holder = holderOfPort({ kind: "tcp", host, port });
+  return holder === undefined ? "" : `: ${holder} listens there`;
+}
+
 function isSameFile(file: { readonly path: string; readonly dev: number; readonly ino: number }) {
   const found = lstatSync(file.path, { throwIfNoEntry: false });
   return found !== undefined && found.dev === file.dev && found.ino === file.ino;
@@ -182,13 +190,18 @@ function makeRoomAt(path: string): void {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
   if (!found.isSocket()) throw new ListenError(`listen on unix:${path}: there is another file`);
+  let who = "somebody";
   try {
     const answer = connectUnix(pathAddress(Buffer.from(path).toString("latin1")));
-    if (answer !== "full") answer.close();
+    if (answer !== "full") {
+      using stream = answer;
+      const pid = peerPid(stream.number);
+      if (pid !== 0) who = showProcess(pid);
+    }
   } catch (error) {
     if (!(error instanceof SyscallError) || error.code !== "ECONNREFUSED") throw error;
     unlinkSync(path);
     return;
   }
-  throw new ListenError(`listen on unix:${path}: somebody listens there`);
+  throw new ListenError(`listen on unix:${path}: ${who} listens there`);
 }

@@ -1,0 +1,126 @@
+/** The command line of `serve DIRECTORY`: where it listens, and what it says of the application. */
+import { expect, test } from "bun:test";
+import { mkdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { readServeArguments } from "../../src/cli/serve-options.ts";
+import { ConfigurationError } from "../../src/cli/usage-error.ts";
+import { binaryPath, plainEnvironment } from "../helpers/binary-server.ts";
+import { gateways, writeApplication } from "../helpers/gateway.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+
+const temporaryDirectory = temporaryDirectories();
+const startGateway = gateways();
+
+const addresses: readonly (readonly [string, string, number])[] = [
+  ["--listen 8080", "127.0.0.1", 8080],
+  ["--listen :8080", "127.0.0.1", 8080],
+  ["--listen *:80", "0.0.0.0", 80],
+  ["--port 81", "127.0.0.1", 81],
+  ["--host 0.0.0.0", "0.0.0.0", 8080],
+  ["--host localhost --port 0", "127.0.0.1", 0],
+  ["--host ::1 --port 82", "::1", 82],
+  ["--host [::] --port 82", "::", 82],
+];
+
+test.each(addresses)("%s is the address %s, port %d", (words, host, port) => {
+  const config = readServeArguments([temporaryDirectory(), ...words.split(" ")]).readConfig();
+  expect(config.listen).toEqual([{ kind: "tcp", host, port, tls: false }]);
+});
+
+test("an address that is none is blamed on the option that says it", () => {
+  const read = (...more: string[]) => readServeArguments([temporaryDirectory(), ...more]);
+  expect(() => read("--port", "http").readConfig()).toThrow("--port: '127.0.0.1:http' is neither");
+  expect(() => read("--host", "here").readConfig()).toThrow("--host: 'here:8080': 'here' is no IP");
+});
+
+test("options say of the application what its table would", () => {
+  const root = temporaryDirectory();
+  const { apps } = readServeArguments([
+    root,
+    ...["--prefix", "/shop", "--user", "nobody", "--app", "shop.web:app"],
+    ...["--env", "A=1=2", "--env=B=", "--env-file", "some/env", "--interpreter", "./env"],
+  ]).readConfig();
+  expect(apps).toMatchObject([
+    {
+      prefix: "/shop",
+      user: "nobody",
+      env: { A: "1=2", B: "" },
+      program: {
+        app: "shop.web:app",
+        envFile: join(process.cwd(), "some/env"),
+        interpreter: join(process.cwd(), "env"),
+      },
+    },
+  ]);
+  const { apps: others } = readServeArguments([
+    root,
+    ...["--startup-file", `${root}/web/start.js`, "--interpreter", "node22"],
+  ]).readConfig();
+  expect(others[0]?.program).toEqual({ startupFile: "web/start.js", interpreter: "node22" });
+});
+
+test("what is wrong with the application is blamed on the option", () => {
+  const read = readServeArguments([
+    temporaryDirectory(),
+    ...["--prefix", "shop", "--user", "nobody such", "--startup-file", "../x.js"],
+  ]);
+  try {
+    read.readConfig();
+    throw new Error("it was read");
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    expect(error.problems).toEqual([
+      "--user: 'nobody such' is not known on this system",
+      "--prefix: 'shop' must begin with / and not end with one, as in '/shop'",
+      "--startup-file: '../x.js' is not below the root",
+    ]);
+  }
+});
+
+test("`serve .` in a release's link serves what the link leads to at each restart", async () => {
+  const directory = realpathSync(temporaryDirectory());
+  for (const name of ["first", "second"]) {
+    mkdirSync(join(writeApplication(directory, name), "tmp"));
+  }
+  symlinkSync("first", join(directory, "current"));
+  const command = `cd ${directory}/current && exec "$0" "$@"`;
+  const gateway = startGateway([".", "--port", "0"], { wrapper: ["/bin/sh", "-c", command] });
+  const address = await gateway.address();
+  const answer = async () => (await fetch(address)).text();
+  expect(await answer()).toStartWith("first / ");
+  rmSync(join(directory, "current"));
+  symlinkSync("second", join(directory, "current"));
+  writeFileSync(join(directory, "second/tmp/restart.txt"), "");
+  expect(await answer()).toStartWith("second / ");
+  await gateway.end();
+});
+
+test("one root of several that is gone is a warning, and served when it comes", async () => {
+  const directory = temporaryDirectory();
+  writeApplication(directory, "here");
+  const file = join(directory, "pool.toml");
+  const table = (name: string) => `[[apps]]\nroot = "${name}"\nprefix = "/${name}"\n`;
+  writeFileSync(file, `listen = ["127.0.0.1:0"]\n${table("here")}${table("late")}`);
+  const check = Bun.spawnSync([binaryPath, "serve", "--config", file, "--check"], {
+    env: plainEnvironment,
+  });
+  expect(check.exitCode).toBe(0);
+  expect(check.stderr.toString()).toContain("late' cannot be used: there is none");
+  const gateway = startGateway(["--config", file]);
+  const address = await gateway.address();
+  expect((await fetch(`${address}/late/x`)).status).toBe(500);
+  expect(await (await fetch(`${address}/here/x`)).text()).toStartWith("here /here/x ");
+  expect(gateway.log).toContain("warning no application found app=late");
+  writeApplication(directory, "late");
+  const answer = async () => (await fetch(`${address}/late/x`)).text();
+  expect(await answer()).toStartWith("late /late/x ");
+  await gateway.end();
+});
+
+test("none of its roots is there: refused", () => {
+  const file = join(temporaryDirectory(), "pool.toml");
+  writeFileSync(file, '[[apps]]\nroot = "a"\n[[apps]]\nroot = "b"\nprefix = "/b"\n');
+  const read = readServeArguments(["--config", file]);
+  expect(() => read.readConfig()).toThrow(/apps\[0\].root: .*apps\[1\].root: .* does not exist/);
+});
