@@ -147,7 +147,7 @@ function readConfig(
 /** Without a file there is one application: its root is the argument, the rest are options. */
 function placeOf(key: string): string {
   if (key === "apps[0].root") return "DIRECTORY";
-  const name = Object.keys(keysOfApp).find((option) => key === `apps[0].${keysOfApp[option]}`);
+  const name = Object.keys(keysOfApp).find((one) => key === `apps[0].${keysOfApp[one]}`);
   return name === undefined ? key : `--${name}`;
 }
 

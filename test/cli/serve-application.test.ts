@@ -4,13 +4,15 @@ import { mkdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "nod
 import { join } from "node:path";
 
 import { readServeArguments } from "../../src/cli/serve-options.ts";
-import { ConfigurationError } from "../../src/cli/usage-error.ts";
+import { ConfigurationError, UsageError } from "../../src/cli/usage-error.ts";
 import { binaryPath, plainEnvironment } from "../helpers/binary-server.ts";
 import { gateways, writeApplication } from "../helpers/gateway.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
 const startGateway = gateways();
+
+const words = (text: string): string[] => text.split(" ");
 
 const addresses: readonly (readonly [string, string, number])[] = [
   ["--listen 8080", "127.0.0.1", 8080],
@@ -23,23 +25,36 @@ const addresses: readonly (readonly [string, string, number])[] = [
   ["--host [::] --port 82", "::", 82],
 ];
 
-test.each(addresses)("%s is the address %s, port %d", (words, host, port) => {
-  const config = readServeArguments([temporaryDirectory(), ...words.split(" ")]).readConfig();
+test.each(addresses)("%s is the address %s, port %d", (text, host, port) => {
+  const config = readServeArguments([temporaryDirectory(), ...words(text)]).readConfig();
   expect(config.listen).toEqual([{ kind: "tcp", host, port, tls: false }]);
 });
 
 test("an address that is none is blamed on the option that says it", () => {
-  const read = (...more: string[]) => readServeArguments([temporaryDirectory(), ...more]);
-  expect(() => read("--port", "http").readConfig()).toThrow("--port: '127.0.0.1:http' is neither");
-  expect(() => read("--host", "here").readConfig()).toThrow("--host: 'here:8080': 'here' is no IP");
+  const root = temporaryDirectory();
+  const read = (option: string, text: string) =>
+    readServeArguments([root, option, text]).readConfig();
+  expect(() => read("--port", "http")).toThrow("--port: '127.0.0.1:http' is neither");
+  expect(() => read("--host", "here")).toThrow("--host: 'here:8080': 'here' is no IP");
+});
+
+const mistakes: [string[], string][] = [
+  [["one", "--env", "A"], "--env is 'A', not NAME=VALUE"],
+  [["--config", "x", "--user", "y"], "--user is about one application: with --config say it in"],
+  [["one", "--listen", "1", "--port", "2"], "--listen says the address: leave --host and --port"],
+];
+
+test.each(mistakes)("the command line %j is a mistake", (args, why) => {
+  expect(() => readServeArguments(args)).toThrow(UsageError);
+  expect(() => readServeArguments(args)).toThrow(why);
 });
 
 test("options say of the application what its table would", () => {
   const root = temporaryDirectory();
   const { apps } = readServeArguments([
     root,
-    ...["--prefix", "/shop", "--user", "nobody", "--app", "shop.web:app"],
-    ...["--env", "A=1=2", "--env=B=", "--env-file", "some/env", "--interpreter", "./env"],
+    ...words("--prefix /shop --user nobody --app shop.web:app"),
+    ...words("--env A=1=2 --env=B= --env-file some/env --interpreter ./env"),
   ]).readConfig();
   expect(apps).toMatchObject([
     {
@@ -55,7 +70,7 @@ test("options say of the application what its table would", () => {
   ]);
   const { apps: others } = readServeArguments([
     root,
-    ...["--startup-file", `${root}/web/start.js`, "--interpreter", "node22"],
+    ...words(`--startup-file ${root}/web/start.js --interpreter node22`),
   ]).readConfig();
   expect(others[0]?.program).toEqual({ startupFile: "web/start.js", interpreter: "node22" });
 });
@@ -63,7 +78,7 @@ test("options say of the application what its table would", () => {
 test("what is wrong with the application is blamed on the option", () => {
   const read = readServeArguments([
     temporaryDirectory(),
-    ...["--prefix", "shop", "--user", "nobody such", "--startup-file", "../x.js"],
+    ...words("--prefix shop --user nobodys --startup-file ../x.js"),
   ]);
   try {
     read.readConfig();
@@ -71,7 +86,7 @@ test("what is wrong with the application is blamed on the option", () => {
   } catch (error) {
     if (!(error instanceof ConfigurationError)) throw error;
     expect(error.problems).toEqual([
-      "--user: 'nobody such' is not known on this system",
+      "--user: 'nobodys' is not known on this system",
       "--prefix: 'shop' must begin with / and not end with one, as in '/shop'",
       "--startup-file: '../x.js' is not below the root",
     ]);
@@ -100,8 +115,8 @@ test("one root of several that is gone is a warning, and served when it comes", 
   const directory = temporaryDirectory();
   writeApplication(directory, "here");
   const file = join(directory, "pool.toml");
-  const table = (name: string) => `[[apps]]\nroot = "${name}"\nprefix = "/${name}"\n`;
-  writeFileSync(file, `listen = ["127.0.0.1:0"]\n${table("here")}${table("late")}`);
+  const tables = ["here", "late"].map((name) => `[[apps]]\nroot = "${name}"\nprefix = "/${name}"`);
+  writeFileSync(file, `listen = ["127.0.0.1:0"]\n${tables.join("\n")}`);
   const check = Bun.spawnSync([binaryPath, "serve", "--config", file, "--check"], {
     env: plainEnvironment,
   });

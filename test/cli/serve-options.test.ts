@@ -392,9 +392,6 @@ const badLines: [string[], string][] = [
   [["one", "--workers"], "option '--workers' needs a value"],
   [["one", "--workers", "2", "--workers", "3"], "option '--workers' is given twice"],
   [["one", "--check=yes"], "option '--check' takes no value"],
-  [["one", "--env", "A"], "--env is 'A', not NAME=VALUE"],
-  [["--config", "x", "--user", "y"], "--user is about one application: with --config say it in"],
-  [["one", "--listen", "1", "--port", "2"], "--listen says the address: leave --host and --port"],
 ];
 
 test.each(badLines)("the command line %j is a mistake", (args, why) => {
