@@ -267,9 +267,9 @@ const badFiles: [string, string, string[]][] = [
   ],
   [
     "addresses",
-    `listen = ["80 80", "example.com:80", "1.2.3.4:99999", "::1:80", "unix:", "*:1", "*:1"]\n${app}`,
+    `listen = ["8 8", "example.com:80", "1.2.3.4:99999", "::1:80", "unix:", "*:1", "*:1"]\n${app}`,
     [
-      "listen: '80 80' is neither PORT, HOST:PORT nor unix:PATH",
+      "listen: '8 8' is neither PORT, HOST:PORT nor unix:PATH",
       "listen: 'example.com:80': 'example.com' is no IP address in numbers",
       "listen: '1.2.3.4:99999': there is no port 99999",
       "listen: '::1:80' is neither PORT, HOST:PORT nor unix:PATH (an IPv6 address needs brackets)",

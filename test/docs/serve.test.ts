@@ -46,12 +46,14 @@ test("nothing is wrong with the file that is shown but what is not on this machi
 });
 
 test("every key of the configuration is described", () => {
-  const sources = ["gateway-settings.ts", "app-settings.ts"].map((name) =>
+  const sources = ["gateway-settings.ts", "app-settings.ts", "program-settings.ts"].map((name) =>
     readFileSync(join(ROOT, "src/cli", name), "utf8"),
   );
   const keys = sources.flatMap((source) =>
     Array.from(
-      source.matchAll(/\.(?:text|word|flag|whole|time|size|texts|tables?)\(\s*"(\w+)"/g),
+      source.matchAll(
+        /(?:\.(?:text|word|flag|whole|time|size|texts|tables?)\(|readText\(table,)\s*"(\w+)"/g,
+      ),
       ([, key = ""]) => key,
     ),
   );
