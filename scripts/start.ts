@@ -26,6 +26,8 @@ interface Example {
 const examples = join(import.meta.dir, "../examples");
 const executable = join(import.meta.dir, "../dist/ApplicationPoolServerExecutable");
 
+const python = { needs: "Python 3", probe: ["python3", "-c", ""] };
+
 /** What each kind of application is, and what shows that the machine can run it. */
 const kinds: Readonly<Record<LoaderType, { what: string; needs: string; probe?: string[] }>> = {
   rack: {
@@ -33,7 +35,9 @@ const kinds: Readonly<Record<LoaderType, { what: string; needs: string; probe?: 
     needs: "Ruby with the rack gem (Debian: ruby-rack)",
     probe: ["ruby", "-e", "require 'rack'"],
   },
-  wsgi: { what: "Python, WSGI", needs: "Python 3", probe: ["python3", "-c", ""] },
+  wsgi: { what: "Python, WSGI", ...python },
+  asgi: { what: "Python, ASGI", ...python },
+  python: { what: "Python, WSGI", ...python },
   node: { what: "JavaScript on Node", needs: "Node", probe: ["node", "--version"] },
   bun: { what: "TypeScript on Bun", needs: "nothing" },
 };

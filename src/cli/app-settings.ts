@@ -22,7 +22,7 @@ import { readProgram } from "./program-settings.ts";
 
 const requestTime = { min: 0, max: MAX_REQUEST_TIMEOUT_MS };
 
-const appTypes: readonly AppType[] = ["auto", "rack", "wsgi", "node", "bun", "rails"];
+const appTypes: readonly AppType[] = ["auto", "rack", "wsgi", "asgi", "node", "bun", "rails"];
 
 /** Linux takes no longer variable, its name, `=` and NUL included (execve(2), MAX_ARG_STRLEN). */
 const maxVariableBytes = 128 * 1024;

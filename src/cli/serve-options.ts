@@ -54,7 +54,7 @@ const options = {
   "max-idle-time": option("TIME", "how long one may have nothing to do (default 2m)"),
   "max-queue": option("N", "requests that may wait for one; 0: no limit (default 0)"),
   environment: option("NAME", "production, development … (default production)"),
-  type: option("TYPE", "auto, rack, wsgi, node or bun (default auto)"),
+  type: option("TYPE", "auto, rack, wsgi, asgi, node or bun (default auto)"),
   "startup-file": option("FILE", "what starts it, below DIRECTORY"),
   app: option("NAME", "of Python: module:callable, as mysite.wsgi:application"),
   interpreter: option("PATH", "a virtual environment, or the program that runs it"),

@@ -18,7 +18,7 @@ export type Kind = "rack" | "wsgi";
 /** Interpreter, loader, startup file, and what is said behind that. */
 const loaders: Readonly<Record<Kind, readonly [string, string, string, ...string[]]>> = {
   rack: ["/usr/bin/ruby", "rack/loader.rb", "config.ru"],
-  wsgi: ["/usr/bin/python3", "python/loader.py", "wsgi.py", "wsgi"],
+  wsgi: ["/usr/bin/python3", "python/loader.py", "wsgi.py", "wsgi", "concurrency=1"],
 };
 
 /** A preloader and our end of its descriptor 4. */

@@ -299,7 +299,7 @@ test("is ended by its watch when it is stuck after the server has gone", async (
   const [ours, theirs] = socketPair();
   using lifeline = ours;
   const program = ["/usr/bin/python3", `${loader}/python/loader.py`];
-  const child = Bun.spawn([...program, "instance", "wsgi.py", "wsgi"], {
+  const child = Bun.spawn([...program, "instance", "wsgi.py", "wsgi", "concurrency=1"], {
     cwd: root,
     stdio: ["ignore", "ignore", "inherit", listener.number, theirs.number],
   });

@@ -7,8 +7,8 @@ import type { ProgramOptions } from "../../wire/program.ts";
 import { AppDirectory, NoApplicationError } from "./app-directory.ts";
 import { findNamed } from "./named-program.ts";
 
-/** What runs an application. */
-export type LoaderType = "rack" | "wsgi" | "node" | "bun";
+/** What runs an application; `python`: either of its interfaces, whichever it is seen to have. */
+export type LoaderType = "rack" | "wsgi" | "asgi" | "python" | "node" | "bun";
 
 export interface FoundApplication {
   readonly loader: LoaderType;
@@ -30,16 +30,20 @@ interface Candidate {
 
 const packageMain = "package.json main";
 
-const inTypes: Readonly<Record<LoaderType, readonly Candidate[]>> = {
+const inTypes: Readonly<Record<Exclude<LoaderType, "python">, readonly Candidate[]>> = {
   rack: [{ file: "config.ru", loader: "rack" }],
   wsgi: candidates("wsgi", "passenger_wsgi.py", "wsgi.py"),
+  // FastAPI's and Starlette's documents call it main.py, or app.py.
+  asgi: candidates("asgi", "asgi.py", "passenger_wsgi.py", "wsgi.py", "main.py", "app.py"),
   bun: candidates("bun", "server.ts", "index.ts", packageMain, "server.js", "index.js"),
   node: candidates("node", packageMain, "app.js", "server.js", "index.js"),
 };
 
 const inAuto: readonly Candidate[] = [
   ...inTypes.rack,
-  ...inTypes.wsgi,
+  // Django writes wsgi.py and asgi.py side by side, for whoever wants the one or the other.
+  ...candidates("python", "passenger_wsgi.py", "wsgi.py"),
+  ...candidates("asgi", "asgi.py"),
   ...candidates("bun", "server.ts", "index.ts"),
   ...inTypes.node.map((candidate) => ({ ...candidate, withoutNode: "bun" as const })),
 ];
@@ -55,12 +59,13 @@ export function knownType({ appType }: AppRequest): AppType {
     case "rails":
     case "rack":
     case "wsgi":
+    case "asgi":
     case "bun":
     case "node":
     case "auto":
       return word;
     default: {
-      const known = "rails, rack, wsgi, bun, node, auto";
+      const known = "rails, rack, wsgi, asgi, bun, node, auto";
       throw new NoApplicationError(`its type '${escapeForLog(ascii(word))}' is none of ${known}`);
     }
   }

@@ -3,10 +3,14 @@ import { fromText, type ByteString } from "../../wire/bytes.ts";
 import { NoApplicationError, type AppDirectory } from "./app-directory.ts";
 import type { LoaderType } from "./app-type.ts";
 
+const python = ["python3", "python"];
+
 /** Names of the program in the `bin` of a directory. */
 const inBin: Readonly<Record<LoaderType, readonly string[]>> = {
-  wsgi: ["python3", "python"],
   rack: ["ruby"],
+  wsgi: python,
+  asgi: python,
+  python,
   node: ["node"],
   bun: [],
 };

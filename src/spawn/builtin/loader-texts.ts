@@ -6,6 +6,7 @@ import type { LoaderFolder } from "./loaders.ts";
 import { bundleOf, textOf, textsIn } from "./text-files.ts" with { type: "macro" };
 
 export const loaderTexts: Readonly<Record<LoaderFolder, Readonly<Record<string, string>>>> = {
+  asgi: textsIn("loaders/asgi"),
   bun: {
     "preload.js": bundleOf("loaders/bun/preload.ts", "bun"),
     "watchdog.c": textOf("loaders/bun/watchdog.c"),

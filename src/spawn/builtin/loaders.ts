@@ -30,14 +30,14 @@ export interface LoaderStart {
   readonly options: ProgramOptions;
   /** Where the first of the loader's folders lies; the others are beside it. */
   readonly directory: string;
-  /** Sessions at once that the instance is to serve. */
-  readonly concurrency: number;
+  /** Sessions at once that the instance is to serve; absent: as its kind usually does. */
+  readonly concurrency?: number;
   /** Not an instance but the process that loads the code and forks instances. */
   readonly isPreloader: boolean;
 }
 
 /** A folder of `loaders`, and of the directory that they are written to. */
-export type LoaderFolder = "bun" | "node" | "python" | "rack" | "wsgi";
+export type LoaderFolder = "asgi" | "bun" | "node" | "python" | "rack" | "wsgi";
 
 export interface Loader {
   /** What has to be there to run it; the program that is started lies in the first. */
@@ -95,7 +95,7 @@ const bun: Loader = {
     files: [...javaScriptFiles, "tsconfig.json", "jsconfig.json"],
   }),
   command(start) {
-    const { root, directory, concurrency } = start;
+    const { root, directory, concurrency = MAX_CONCURRENCY } = start;
     if (/[?\\]/.test(root) || toText(root).includes("\ufffd")) {
       throw new NoApplicationError(
         `Bun cannot load a program from '${toText(root)}': ` +
@@ -122,27 +122,34 @@ const bun: Loader = {
 
 const virtualenvs = [".venv", "venv"];
 
-const wsgi: Loader = {
-  folders: ["python", "wsgi"],
-  concurrency: 1,
-  canPreload: true,
-  runFrom: () => ({
-    program: ascii("python3"),
-    files: virtualenvs.flatMap((name) => [`${name}/pyvenv.cfg`, `${name}/bin/python3`]),
-  }),
-  command(start) {
-    const { app, options } = start;
-    const settings = [
-      "wsgi",
-      ...(app.app === undefined ? [] : [`app=${app.app}`]),
-      ...(options.interpreter === undefined ? [] : ["interpreter=chosen"]),
-    ];
-    return {
-      argv: [app.program, ...loaderArguments(start, "loader.py", settings)],
-      variables: [],
-    };
-  },
-};
+/**
+ * @param takes what the application is called with; `either`: what it is seen to take.
+ * @param usual sessions at once.
+ */
+function python(takes: "wsgi" | "asgi" | "either", usual: number): Loader {
+  return {
+    folders: ["python", "wsgi", "asgi"],
+    concurrency: usual,
+    canPreload: true,
+    runFrom: () => ({
+      program: ascii("python3"),
+      files: virtualenvs.flatMap((name) => [`${name}/pyvenv.cfg`, `${name}/bin/python3`]),
+    }),
+    command(start) {
+      const { app, options, concurrency = MAX_CONCURRENCY } = start;
+      const settings = [
+        takes,
+        `concurrency=${concurrency}`,
+        ...(app.app === undefined ? [] : [`app=${app.app}`]),
+        ...(options.interpreter === undefined ? [] : ["interpreter=chosen"]),
+      ];
+      return {
+        argv: [app.program, ...loaderArguments(start, "loader.py", settings)],
+        variables: [],
+      };
+    },
+  };
+}
 
 const node: Loader = {
   folders: ["node"],
@@ -150,7 +157,7 @@ const node: Loader = {
   canPreload: false,
   runFrom: () => ({ program: ascii("node"), files: javaScriptFiles }),
   command(start) {
-    const { app, directory, concurrency } = start;
+    const { app, directory, concurrency = MAX_CONCURRENCY } = start;
     const preload = ["--require", `${directory}/preload.cjs`].map(fromText);
     return {
       argv: [app.program, ...preload, ascii(startupPath(start)), ...argsOf(start)],
@@ -173,7 +180,14 @@ const rack: Loader = {
 };
 
 /** The kinds of application that this build can start. */
-export const loaders: Readonly<Record<LoaderType, Loader>> = { bun, node, rack, wsgi };
+export const loaders: Readonly<Record<LoaderType, Loader>> = {
+  rack,
+  wsgi: python("wsgi", 1),
+  asgi: python("asgi", MAX_CONCURRENCY),
+  python: python("either", 1),
+  node,
+  bun,
+};
 
 /** Sessions at once that an application of this kind will probably serve. */
 export function usualConcurrency(type: LoaderType): number {

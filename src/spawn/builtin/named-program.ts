@@ -12,7 +12,7 @@ import type { FoundApplication, LoaderType } from "./app-type.ts";
 /** What runs a file, by the end of its name. */
 const byExtension: Readonly<Record<string, LoaderType>> = {
   ru: "rack",
-  py: "wsgi",
+  py: "python",
   wsgi: "wsgi",
   ts: "bun",
   tsx: "bun",
@@ -56,12 +56,12 @@ export function findNamed(
     );
   }
   const loader = appType === "auto" ? found.loader : appType;
-  if (loader !== "wsgi") {
+  if (loader !== "wsgi" && loader !== "asgi" && loader !== "python") {
     throw new NoApplicationError(
       `its app '${app}' is for Python, and its type is ${loader}: set startup_file`,
     );
   }
-  return { ...found, app };
+  return { ...found, loader, app };
 }
 
 function findFile(
@@ -102,7 +102,7 @@ function findModule(directory: AppDirectory, module = ""): FoundApplication {
     const startupFile = fromText(file);
     const { found } = directory.look(startupFile);
     if (typeof found !== "string" && found.facts.isFile()) {
-      return { loader: "wsgi", startupFile, owner: found.facts.uid };
+      return { loader: "python", startupFile, owner: found.facts.uid };
     }
   }
   return { loader: "wsgi", startupFile: noFile, owner: directory.itself.facts.uid };

@@ -110,10 +110,13 @@ interface PlanParts {
 
 function launchPlan(parts: PlanParts): LaunchPlan {
   const { request, options, app, loader, files, isPreloader } = parts;
-  const { root, environment, concurrency = loader.concurrency, program = {} } = request;
+  const { root, environment, concurrency, program = {} } = request;
   const { originalDescriptorLimit: descriptorLimit } = options;
   const { user, identity } = app;
-  const start = { app, root, options: program, directory: files, concurrency, isPreloader };
+  const start = {
+    ...{ app, root, options: program, directory: files, isPreloader },
+    ...(concurrency !== undefined && { concurrency }),
+  };
   const command = loader.command(start);
   const cwd = cwdOf(root, program);
   const variables = [

@@ -130,16 +130,17 @@ def end_group():
     _signal.signal(_signal.SIGTERM, usual or _signal.SIG_DFL)
 
 
-def watch():
-    """Starts the thread that listens to the server, since the application may be stuck.
+def watch(on_end=None, describe=None):
+    """Starts the thread that listens to the server, since the application may be stuck. In it are
+    called `on_end` when the lifeline has ended, and `describe` for what is told beside stacks.
 
     Not one of the threading module: neither the application nor the interpreter's end waits for it.
     """
-    _thread.start_new_thread(_listen, ())
+    _thread.start_new_thread(_listen, (on_end, describe))
 
 
 # Bound here: an application may replace them in their modules, as gevent does.
-def _listen(read=os.read, write=os.write, sleep=time.sleep, leave=os._exit):
+def _listen(on_end, describe, read=os.read, write=os.write, sleep=time.sleep, leave=os._exit):
     heard = b""
     while True:
         try:
@@ -152,9 +153,12 @@ def _listen(read=os.read, write=os.write, sleep=time.sleep, leave=os._exit):
         while STACK in heard:
             heard = heard.replace(STACK, b"", 1)
             try:
-                write(2, _stacks().encode("utf-8", "replace"))
-            except OSError:
-                pass  # The application has closed it.
+                text = _stacks() + (describe() if describe else "")
+                write(2, text.encode("utf-8", "replace"))
+            except Exception:
+                pass  # The application has closed it, or changed what was looked at.
+    if on_end is not None:
+        on_end()
     sleep(STUCK_SECONDS)
     leave(1)
 
@@ -169,11 +173,32 @@ def _stacks():
             continue
         frames = []
         while frame is not None:
-            frames.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
+            frames.append(frame)
             frame = frame.f_back
-        while frames and os.path.dirname(frames[-1][0]) in pool_loader.__path__:
+        while frames and _is_ours(frames[-1]):
             frames.pop()  # Who called it all is known.
         lines.append(f"stack of thread {thread} (most recent call first):\n")
-        for file, line, name in frames[:MAX_FRAMES]:
-            lines.append(f"  File {file!a}, line {line}, in {name}\n")
+        lines += _lines_of(frames)
     return "".join(lines)
+
+
+def frames_of(coroutine):
+    """Where a coroutine that waits is, and what it waits for: lines, the innermost first."""
+    frames = []
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None)
+        if frame is not None and not _is_ours(frame):
+            frames.append(frame)
+        coroutine = getattr(coroutine, "cr_await", None)
+    return _lines_of(frames[::-1])
+
+
+def _is_ours(frame):
+    return os.path.dirname(frame.f_code.co_filename) in pool_loader.__path__
+
+
+def _lines_of(frames):
+    return [
+        f"  File {frame.f_code.co_filename!a}, line {frame.f_lineno}, in {frame.f_code.co_name}\n"
+        for frame in frames[:MAX_FRAMES]
+    ]

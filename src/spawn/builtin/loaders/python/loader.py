@@ -1,12 +1,14 @@
 """The loader of Python applications:
-`python3 loader.py instance|preloader STARTUP_FILE wsgi [name=value ...] [-- ARGUMENTS]`.
+`python3 loader.py instance|preloader STARTUP_FILE INTERFACE [name=value ...] [-- ARGUMENTS]`.
 
-Settings: `app`, as `module:callable`; `root`, if it is not the working directory; `interpreter`,
-`chosen` if this is the one to be used. Arguments are the application's.
+The interface is `wsgi`, `asgi`, or `either`, which is found out. Settings: `concurrency`, sessions
+at once that an ASGI application is to serve; `app`, as `module:callable`; `root`, if it is not the
+working directory; `interpreter`, `chosen` if this is the one to be used. Arguments are the
+application's.
 
 It runs in the application's root, or where it is configured to, as the application's user, and
-finds its own modules beside this file, and in the folder of the interface, as the package
-`pool_loader`: neither directory gets onto sys.path, and none of its names can hide one of the
+finds its own modules beside this file, and in the folders of the interfaces, as the package
+`pool_loader`: no directory of ours gets onto sys.path, and no name of ours can hide one of the
 application's. Python 3.8 or newer, the standard library alone; of that what is written in C, where
 it will do: to import `signal` and `socket` takes as long as Python's own start.
 """
@@ -41,24 +43,36 @@ def use_virtualenv(root, settings):
                 raise OSError(error.errno, error.strerror, python) from None
 
 
-def find_modules(interface):
+def find_modules():
     """Makes our own modules importable, all of them below one name."""
     directory = os.path.dirname(os.path.abspath(__file__))
     package = type(sys)("pool_loader")
-    package.__path__ = [directory, os.path.join(os.path.dirname(directory), interface)]
+    beside = os.path.dirname(directory)
+    package.__path__ = [directory, *[os.path.join(beside, name) for name in ("wsgi", "asgi")]]
     sys.modules["pool_loader"] = package
     # With PYTHONSAFEPATH our directory is not there in the first place.
     if sys.path and os.path.abspath(sys.path[0]) == directory:
         del sys.path[0]
 
 
+def instances_of(interface):
+    """What makes an instance of an application, with all it needs loaded."""
+    if interface == "asgi":
+        from pool_loader.loop_instance import LoopInstance
+
+        return LoopInstance
+    from pool_loader.instance import Instance
+
+    return lambda application, _concurrency: Instance(application)
+
+
 def main():
     mode, startup_file, interface, settings, arguments = read_arguments()
-    find_modules(interface)
+    find_modules()
     from pool_loader import lifeline, startup
 
     root = os.path.realpath(settings["root"]) if "root" in settings else os.getcwd()
-    what = startup.Startup(root, startup_file, settings.get("app", ""), arguments)
+    what = startup.Startup(root, startup_file, settings.get("app", ""), interface, arguments)
     # No KeyboardInterrupt somewhere in the application: it ends the process, as SIGTERM does.
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     try:
@@ -69,11 +83,12 @@ def main():
             raise startup.NoApplication(f"Python {sys.version.split()[0]} is older than 3.8")
         # Before the application, whose modules may hide or change those of the library, and
         # before forking: what has been loaded by then need not be loaded by each instance.
-        from pool_loader import instance
-
+        make_instance = instances_of(interface)
         if mode == "preloader":
             from pool_loader import preloader
-        application = startup.load(what)
+        application, found = startup.load(what)
+        if found != interface:
+            make_instance = instances_of(found)
     except BaseException as error:  # sys.exit() at the top of a module too
         text = startup.describe_failure(what, error)
         startup.write_error(text)
@@ -82,7 +97,7 @@ def main():
         os._exit(1)
     if mode == "preloader":
         preloader.run()  # Returns in the instances that it forks.
-    instance.Instance(application).run()
+    make_instance(application, int(settings["concurrency"])).run()
 
 
 # Not when multiprocessing imports us in a child of the application.

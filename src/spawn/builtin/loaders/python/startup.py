@@ -10,6 +10,7 @@ from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import SourceFileLoader
 
 import pool_loader
+from pool_loader.interfaces import NoApplication, application_of
 
 
 class FreshLoader(SourceFileLoader):
@@ -19,17 +20,16 @@ class FreshLoader(SourceFileLoader):
         return self.source_to_code(self.get_data(self.path), self.path)
 
 
-class NoApplication(Exception):
-    """There is no callable where one was named; the message is all there is to say."""
-
-
 class Startup:
-    """What is to be loaded: a file below the root, or a module, and the name of the callable."""
+    """What is to be loaded: a file below the root, or a module, the name of the callable, and its
+    interface (interfaces.py).
+    """
 
-    def __init__(self, root, file, app, arguments):
+    def __init__(self, root, file, app, interface, arguments):
         self.root = root
         self.file = file
         self.module, _, self.callable = app.partition(":")
+        self.interface = interface
         self.arguments = arguments
 
     @property
@@ -39,14 +39,14 @@ class Startup:
 
 
 def load(what):
-    """The WSGI callable. Raises whatever loading it raises."""
+    """The application, and `wsgi` or `asgi`. Raises whatever loading it raises."""
     # Lines appear in the log when they are written, not when there are many.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)
     sys.argv = [what.shown, *what.arguments]
     # As for `python wsgi.py`; the working directory too, if it is another.
     sys.path[:0] = dict.fromkeys((what.root, os.getcwd()))
-    return _callable_of(_load_module(what), what)
+    return application_of(_load_module(what), what)
 
 
 def _load_module(what):
@@ -85,35 +85,6 @@ def _execute(module):
     sys.modules[module.__name__] = module
     module.__loader__.exec_module(module)
     return sys.modules[module.__name__]
-
-
-def _callable_of(module, what):
-    """What is called `application`, or else `app`, as most frameworks' examples have it."""
-    if what.callable:
-        return _named_callable(module, what)
-    for name in ("application", "app"):
-        application = getattr(module, name, None)
-        if callable(application):
-            return application
-        if application is not None:
-            kind = type(application).__name__
-            raise NoApplication(f"`{name}` in {what.shown} cannot be called: it is a {kind}")
-    raise NoApplication(f"{what.shown} defines neither `application` nor `app`, the WSGI callable")
-
-
-def _named_callable(module, what):
-    name = what.callable[:-2] if what.callable.endswith("()") else what.callable
-    application = module
-    for part in name.split("."):
-        if not hasattr(application, part):
-            raise NoApplication(f"{what.shown} has no `{name}`, which `app` names")
-        application = getattr(application, part)
-    if name != what.callable:
-        application = application()
-    if callable(application):
-        return application
-    kind = type(application).__name__
-    raise NoApplication(f"`{what.callable}` in {what.shown} cannot be called: it is a {kind}")
 
 
 def describe_failure(what, error):

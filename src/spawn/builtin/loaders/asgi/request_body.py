@@ -1,0 +1,120 @@
+"""The body of a request as it comes in: bytes go in, the body's own come out, and what is behind
+it is given back. It never waits; who feeds it stops at `MAX_HELD_BYTES`.
+"""
+from pool_loader.head import (
+    MAX_LINE_BYTES,
+    MAX_TRAILER_LINES,
+    BadRequest,
+    chunk_size,
+)
+
+# Of a body that the application has not asked for yet; what is read at once comes on top.
+MAX_HELD_BYTES = 65_536
+
+
+class RequestBody:
+    """Ends after `length` bytes; None: where the client ends its side."""
+
+    def __init__(self, length):
+        self._left = float("inf") if length is None else length
+        self._pieces = []
+        self.held = 0
+
+    @property
+    def is_whole(self):
+        return self._left == 0
+
+    @property
+    def is_to_the_end(self):
+        return self._left == float("inf")
+
+    @property
+    def is_full(self):
+        return self.held >= MAX_HELD_BYTES
+
+    def feed(self, data):
+        """Returns what is behind the body. Raises BadRequest."""
+        if len(data) <= self._left:
+            self._left -= len(data)
+            self._add(data)
+            return b""
+        wanted = self._left
+        self._left = 0
+        self._add(data[:wanted])
+        return data[wanted:]
+
+    def end(self):
+        """The client has ended its side, where that ends the body."""
+        self._left = 0
+
+    def take(self):
+        """All there is of it, which is forgotten here."""
+        pieces, self._pieces = self._pieces, []
+        self.held = 0
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _add(self, data):
+        if data:
+            self._pieces.append(data)
+            self.held += len(data)
+
+
+class ChunkedBody(RequestBody):
+    """Chunks as in HTTP/1.1 (RFC 9112, 7.1), decoded; extensions and trailers are dropped."""
+
+    is_to_the_end = False
+    is_whole = False
+
+    def __init__(self):
+        super().__init__(0)
+        self._line = b""
+        # What comes when no byte of a chunk is left: "size", "data end" or "trailer".
+        self._next = "size"
+        self._trailer_lines = 0
+
+    def feed(self, data):
+        data = self._line + data
+        self._line = b""
+        at = 0
+        while not self.is_whole and at < len(data):
+            if self._left:
+                end = min(at + self._left, len(data))
+                self._add(data[at:end])
+                self._left -= end - at
+                at = end
+                continue
+            end = data.find(b"\n", at)
+            if end < 0:
+                if len(data) - at > MAX_LINE_BYTES:
+                    raise BadRequest(f"a line between chunks exceeds {MAX_LINE_BYTES} bytes")
+                self._line = data[at:]
+                return b""
+            if end == at or data[end - 1 : end] != b"\r":
+                raise BadRequest("a line between chunks lacks its CR")
+            self._take_line(data[at : end - 1])
+            at = end + 1
+        return data[at:]
+
+    def _take_line(self, line):
+        if self._next == "size":
+            self._left = chunk_size(line)
+            self._next = "data end" if self._left else "trailer"
+        elif self._next == "data end":
+            if line:
+                raise BadRequest("a chunk is longer than its size")
+            self._next = "size"
+        elif line:
+            self._trailer_lines += 1
+            if self._trailer_lines > MAX_TRAILER_LINES:
+                raise BadRequest(f"more than {MAX_TRAILER_LINES} trailers")
+        else:
+            self.is_whole = True
+
+
+def body_of(head):
+    """The reader of a request's body."""
+    if head.is_chunked:
+        return ChunkedBody()
+    # On a kept session a body must say where it ends; and a GET without a length has none.
+    has_none = head.is_kept or head.method in ("GET", "HEAD")
+    return RequestBody(0 if head.length is None and has_none else head.length)
