@@ -78,7 +78,7 @@ export function keptSessions(appType: AppType, file: string, program: string): v
   });
   let next: Promise<Instance>;
   // Few enough to have all of them under way.
-  const concurrency = appType === "node" || appType === "bun" ? 32 : 1;
+  const concurrency = appType === "rack" || appType === "wsgi" ? 1 : 32;
   const spawn = () => spawner.spawn(spawnRequest(root, { appType, concurrency }));
   // Each test gets a fresh one, which was started while the test before it ran.
   beforeAll(() => {

@@ -340,7 +340,7 @@ test.each(whole(layouts))("runs %s", (_what, build, user, changed) => {
 test("asks nothing of files where privileges are not lowered", () => {
   const tree = new Tree().directory("app", alice, 0o777).file("app/wsgi.py", bob, 0o666);
   const { facts } = lookAt(tree, { lowerPrivilege: false });
-  expect(facts?.loader).toBe("wsgi");
+  expect(facts?.loader).toBe("python");
   expect(facts?.user).toBeUndefined();
 });
 

@@ -113,10 +113,8 @@ function launchPlan(parts: PlanParts): LaunchPlan {
   const { root, environment, concurrency, program = {} } = request;
   const { originalDescriptorLimit: descriptorLimit } = options;
   const { user, identity } = app;
-  const start = {
-    ...{ app, root, options: program, directory: files, isPreloader },
-    ...(concurrency !== undefined && { concurrency }),
-  };
+  const asked = concurrency === undefined ? {} : { concurrency };
+  const start = { app, root, options: program, directory: files, isPreloader, ...asked };
   const command = loader.command(start);
   const cwd = cwdOf(root, program);
   const variables = [

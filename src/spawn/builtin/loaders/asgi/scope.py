@@ -95,9 +95,12 @@ def _check_lines(variables):
             raise BadRequest(f"the value of {name.decode('latin-1')!a} has a line end")
 
 
+OF_THE_BODY = ((b"CONTENT_LENGTH", b"content-length"), (b"CONTENT_TYPE", b"content-type"))
+
+
 def _frame(head, variables, headers):
     """Where the body ends. Front ends name its length and type as those of other headers, too."""
-    for name, header in ((b"CONTENT_LENGTH", b"content-length"), (b"CONTENT_TYPE", b"content-type")):
+    for name, header in OF_THE_BODY:
         other = variables.get(b"HTTP_" + name)
         if other is None:
             continue

@@ -1,5 +1,5 @@
-"""What a Python application is called with: WSGI (PEP 3333) or ASGI 3. Which of the two a callable is
-made for can be seen as a rule; where it cannot, it is taken for what it is said to be.
+"""What a Python application is called with: WSGI (PEP 3333) or ASGI 3. Which of the two a callable
+is made for can be seen as a rule; where it cannot, it is taken for what it is said to be.
 """
 
 CO_VARARGS = 0x04
@@ -77,12 +77,11 @@ def _function_of(application):
     """
     given = 0
     for _ in range(10):  # Partials and methods around a function: a few, and not in a circle.
-        code = getattr(application, "__code__", None)
-        if code is not None:
-            return code, given, bool(getattr(application, "__defaults__", None))
-        if hasattr(application, "__func__"):
+        if hasattr(application, "__func__"):  # A method, which shows its function's code, too.
             given += 1
             application = application.__func__
+        elif hasattr(application, "__code__"):
+            return application.__code__, given, bool(application.__defaults__)
         elif hasattr(application, "func") and hasattr(application, "args"):
             given += len(application.args)
             application = application.func
