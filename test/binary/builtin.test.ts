@@ -9,7 +9,7 @@ import { request, writeFiles } from "../helpers/builtin-apps.ts";
 import { until, within } from "../helpers/condition.ts";
 import { countDescriptors, openDescriptors } from "../helpers/descriptors.ts";
 import { serverTests, ServerUnderTest, withEndingServer } from "../helpers/pool-server.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { untilGone } from "../helpers/processes.ts";
 import { appElements } from "../helpers/raw-client.ts";
 
 countDescriptors();
@@ -160,7 +160,7 @@ test("an instance that is stuck does not outlive a hurried end", async () => {
     await until("it has begun to end", () => server.log().includes("server ends"));
     process.kill(server.pid, "SIGTERM");
     expect(await within("its end", server.ended, 4000)).toBe(0);
-    await until("the instance is gone", () => !isRunning(pid));
+    await untilGone(pid);
   });
 });
 

@@ -18,21 +18,16 @@ import { languages, type Language } from "../helpers/languages.ts";
 import { ServerUnderTest, withEndingServer } from "../helpers/pool-server.ts";
 import {
   isRunning,
+  kill,
   looksAtFiles,
   markedProcesses,
   pidOf,
-  threadsOf,
+  untilGone,
 } from "../helpers/processes.ts";
 import { readToEnd, type RawClient } from "../helpers/raw-client.ts";
 
 countDescriptors();
 const faultTest = faultTests();
-
-/** Kills a process, and waits until the kernel has closed what it held. */
-async function kill(pid: number): Promise<void> {
-  process.kill(pid, "SIGKILL");
-  await until(`${pid} is gone`, () => !isRunning(pid) && threadsOf(pid) <= 1);
-}
 
 /** Starts an instance that is stuck in a request. @returns its pid and its child's. */
 async function startStuck(server: ServerUnderTest, client: RawClient, language: Language) {
@@ -132,7 +127,7 @@ describe.each(languages)("$name:", (language) => {
       const { daemon } = await startDaemon(server, client, language);
       process.kill(server.pid, "SIGTERM");
       expect(await within("its end", server.ended, 4000)).toBe(0);
-      await until("its daemon is gone", () => !isRunning(daemon));
+      await untilGone(daemon);
     });
   });
 
@@ -153,10 +148,10 @@ describe.each(languages)("$name:", (language) => {
     const root = writeFiles(server, "helped", { [file]: programs["has a helper"] });
     const first = await request(client, root, options);
     process.kill(first.pid, "SIGKILL");
-    await until("its helper is gone", () => !isRunning(Number(first.body)));
+    await untilGone(Number(first.body));
     const second = await request(client, root, options);
     await client.send("clear");
-    await until("the other's is gone, too", () => !isRunning(Number(second.body)));
+    await untilGone(Number(second.body));
   });
 
   test("what it has started goes with it also when the server is killed outright", async () => {
@@ -166,7 +161,7 @@ describe.each(languages)("$name:", (language) => {
     const { body: helper } = await request(client, root, options);
     await server.checkKilled();
     // One that is ending has no environment any more, and runs nevertheless.
-    await until("its helper is gone", () => !isRunning(Number(helper)));
+    await untilGone(Number(helper));
   });
 
   test("killed outright in a request, a spawn and idleness, the server leaves nothing", async () => {
@@ -236,7 +231,7 @@ describe.each(languages.filter(({ options }) => options.spawnMethod === "smart")
       process.kill(preloader, "SIGSTOP");
       const other = await server.connect();
       expect((await request(other, root, options)).head).toStartWith("Status: 200");
-      await until("the one that hangs is gone", () => !isRunning(preloader));
+      await untilGone(preloader);
     });
 
     faultTest("a preloader that is stopped delays its own spawns only", async (server) => {

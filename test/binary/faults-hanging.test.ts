@@ -15,7 +15,7 @@ import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { languages, type Language } from "../helpers/languages.ts";
 import type { ServerUnderTest } from "../helpers/pool-server.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { isRunning, kill, untilGone } from "../helpers/processes.ts";
 import type { RawClient } from "../helpers/raw-client.ts";
 
 countDescriptors();
@@ -36,11 +36,6 @@ async function block(
   return { root, session };
 }
 
-async function kill(pid: number): Promise<void> {
-  process.kill(pid, "SIGKILL");
-  await until(`${pid} is gone`, () => !isRunning(pid));
-}
-
 const forked = ({ options }: Language) => options.spawnMethod !== "conservative";
 
 /** What is in the log, by pid, once an instance is given up. */
@@ -48,7 +43,7 @@ async function untilGivenUp(server: ServerUnderTest, pid: number, cause: string,
   const fields = `app=\\S+ pid=${pid} cause="${cause}" request="?${what}"?`;
   const line = new RegExp(`warning a request takes too long, its process is ended ${fields}$`, "m");
   await until("it is given up", () => line.test(server.log()));
-  await until("it is gone", () => !isRunning(pid));
+  await untilGone(pid);
 }
 
 describe.each(languages.filter(forked))("$name:", (language) => {

@@ -12,15 +12,11 @@ import { until } from "../helpers/condition.ts";
 import { countDescriptors, openDescriptors } from "../helpers/descriptors.ts";
 import { languages } from "../helpers/languages.ts";
 import type { ServerUnderTest } from "../helpers/pool-server.ts";
-import { childrenOf, isRunning } from "../helpers/processes.ts";
+import { childrenOf, isRunning, untilGone } from "../helpers/processes.ts";
 import type { RawClient } from "../helpers/raw-client.ts";
 
 countDescriptors();
 const faultTest = faultTests();
-
-async function untilGone(pid: number): Promise<void> {
-  await until(`${pid} is gone`, () => !isRunning(pid));
-}
 
 /** Ends all instances and preloaders. */
 async function endAll(server: ServerUnderTest, client: RawClient): Promise<void> {

@@ -14,7 +14,7 @@ import { binaryPath, plainEnvironment } from "../helpers/binary-server.ts";
 import { until, within } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { ParentEnd } from "../helpers/parent-end.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { untilGone } from "../helpers/processes.ts";
 import {
   appElements,
   frame,
@@ -223,7 +223,7 @@ test("retire: processes go, and more are made; unregister: they go, and who wait
   const first = await worker.get(root);
   await worker.closeSession(first);
   expect(await server.supervisor.ask("retire", root)).toEqual(["ok"]);
-  await until("the first is gone", () => !isRunning(first.pid));
+  await untilGone(first.pid);
   const second = await worker.get(root);
   expect(second.pid).not.toBe(first.pid);
   const waiting = await server.workers.connect();
@@ -232,7 +232,7 @@ test("retire: processes go, and more are made; unregister: they go, and who wait
   expect(await server.supervisor.ask("unregister", root)).toEqual(["ok"]);
   expect((await waiting.receive())[0]).toBe("BusyException");
   await worker.closeSession(second);
-  await until("the second is gone", () => !isRunning(second.pid));
+  await untilGone(second.pid);
   await worker.sendGet(root);
   expect((await worker.receive())[0]).toBe("BusyException");
 });
@@ -256,7 +256,7 @@ test.each(["bun", "rack"])("unregister ends what is being started: %s", async (t
   const pid = await until("it starts", () => Number(readFileSync(join(root, "pid"))) || undefined);
   expect(await server.supervisor.ask("unregister", root)).toEqual(["ok"]);
   expect((await worker.receive())[0]).toBe("BusyException");
-  await until("it is gone", () => !isRunning(pid));
+  await untilGone(pid);
 });
 
 test("unregister starts nothing for those who wait, and has no ear for their words", async () => {

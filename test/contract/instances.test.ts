@@ -8,7 +8,7 @@ import { connectUnix, listenUnix, pathAddress, receive } from "../../src/native/
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { serverKinds, serverTests, type ServerUnderTest } from "../helpers/pool-server.ts";
-import { isRunning, threadsOf } from "../helpers/processes.ts";
+import { isRunning, kill, untilGone } from "../helpers/processes.ts";
 import { appElements, exchange } from "../helpers/raw-client.ts";
 
 /** The sockets in the directory where the applications are. */
@@ -62,8 +62,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     const client = await server.connect();
     const dead = await client.get(server.app("padded"));
     await client.closeSession(dead);
-    process.kill(dead.pid, "SIGKILL");
-    await until("it is dead", () => !isRunning(dead.pid) && threadsOf(dead.pid) <= 1);
+    await kill(dead.pid);
     const session = await client.get(server.app("padded"));
     expect(await exchange(session, "new")).toBe(`${session.pid} new`);
     expect(await client.number("getCount")).toBe(1);
@@ -190,7 +189,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(await exchange(again, "the same")).toBe(`${session.pid} the same`);
     await client.closeSession(again);
     await client.send("clear");
-    await until("it has left", () => !isRunning(session.pid));
+    await untilGone(session.pid);
     expect(existsSync(path)).toBe(true);
     rmSync(path);
   });

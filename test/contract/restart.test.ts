@@ -13,7 +13,7 @@ import {
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { serverKinds, serverTests, type ServerUnderTest } from "../helpers/pool-server.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { isRunning, untilGone } from "../helpers/processes.ts";
 import { exchange, type RawClient } from "../helpers/raw-client.ts";
 
 /** An application with its tmp directory; returns its root and the path of its restart.txt. */
@@ -43,7 +43,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(fresh).not.toBe(old);
     expect(existsSync(restart)).toBe(false);
     expect(await servedBy(client, root)).toBe(fresh);
-    await until("the old one has left", () => !isRunning(old));
+    await untilGone(old);
     expect(await client.number("getCount")).toBe(1);
   });
 
@@ -71,7 +71,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(await exchange(fresh, "new")).toBe(`${fresh.pid} new`);
     expect(await client.number("getCount")).toBe(1);
     await client.closeSession(old);
-    await until("the old one has left", () => !isRunning(old.pid));
+    await untilGone(old.pid);
   });
 
   test("all instances of the application go, and none of another", async (server) => {

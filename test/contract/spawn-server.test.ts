@@ -4,7 +4,7 @@ import { describe, expect } from "bun:test";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { serverKinds, serverTests, type ServerUnderTest } from "../helpers/pool-server.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { untilGone } from "../helpers/processes.ts";
 import { appElements, exchange, type RawClient } from "../helpers/raw-client.ts";
 
 /** Gets a session of a healthy application and uses it. */
@@ -115,7 +115,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     for (const name of ["noise", "twodescriptors"]) {
       const before = await server.spawnServerPid();
       const session = await client.get(server.app(name));
-      await until("it is gone", () => !isRunning(before));
+      await untilGone(before);
       expect(await exchange(session, "well")).toBe(`${session.pid} well`);
       await expectHealthy(server, client);
     }
@@ -175,7 +175,7 @@ describe.each([...serverKinds])("%s", (kind) => {
         const [kindOf, , hasPage] = await client.receive();
         expect([name, kindOf, hasPage]).toEqual([name, "SpawnException", "false"]);
         expect([name, asked(server, name)]).toEqual([name, 1]);
-        await until("it was killed", () => !isRunning(before));
+        await untilGone(before);
       }
       expect((await other.get(server.app("padded-new"))).pid).toBeGreaterThan(0);
     },

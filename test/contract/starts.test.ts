@@ -6,7 +6,7 @@ import type { ByteString } from "../../src/wire/bytes.ts";
 import { builtinTest, bunApplication, bunElements } from "../helpers/builtin-server.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
-import { isRunning, threadsOf } from "../helpers/processes.ts";
+import { untilGone } from "../helpers/processes.ts";
 import { nextDescriptor, readToEnd, sendAll, type RawClient } from "../helpers/raw-client.ts";
 import { encodeSessionHeaders } from "../helpers/peer-messages.ts";
 
@@ -106,7 +106,7 @@ builtinTest("an instance that is killed once is replaced at once", async (server
   const root = await bunApplication(server, "works", works);
   const client = await server.connect();
   const { pid } = await killFirst(client, root);
-  await until("it has let go of its listener", () => !isRunning(pid) && threadsOf(pid) <= 1);
+  await untilGone(pid);
   expect(await request(client, root)).toBe("answered");
 });
 

@@ -4,16 +4,12 @@ import { describe, expect } from "bun:test";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { serverKinds, serverTests } from "../helpers/pool-server.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { isRunning, untilGone } from "../helpers/processes.ts";
 import { appElements, exchange, frame, type RawClient } from "../helpers/raw-client.ts";
 
 /** `count` and `active`, as any client sees them. */
 async function counts(client: RawClient): Promise<[count: number, active: number]> {
   return [await client.number("getCount"), await client.number("getActive")];
-}
-
-async function untilGone(pid: number): Promise<void> {
-  await until(`process ${pid} has left`, () => !isRunning(pid));
 }
 
 describe.each([...serverKinds])("%s", (kind) => {

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { binaryPath } from "../helpers/binary-server.ts";
 import { until } from "../helpers/condition.ts";
 import { type Gateway, gateways, statusOf } from "../helpers/gateway.ts";
-import { isRunning, pidOf } from "../helpers/processes.ts";
+import { pidOf, untilGone } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -150,7 +150,7 @@ test("processes of an application that a reload removed go at once, those of oth
   const site = await start(head + both, ["one", "two"]);
   const [one, two] = [await ask(site, "/one/"), await ask(site, "/two/")];
   await site.change(head + appTable("two"));
-  await until("they are gone", () => !isRunning(one.pid));
+  await untilGone(one.pid);
   expect((await ask(site, "/two/")).pid).toBe(two.pid);
   await until("the old worker has left", () => site.gateway.workers.length === 1);
   const { pool } = await statusOf(site.gateway);

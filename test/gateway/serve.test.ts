@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { until, within } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 import { gateways, statusOf, writeApplication, type Gateway } from "../helpers/gateway.ts";
-import { isRunning, pidOf } from "../helpers/processes.ts";
+import { pidOf, untilGone } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -73,7 +73,7 @@ test("a worker that gets SIGTERM is replaced first, and then leaves: nobody wait
   for (let i = 0; i < 20; i += 1) await ask(gateway, `/meanwhile/${i}`);
   expect(isAnswered).toBe(false);
   expect(await slow).toMatch(/^app \/slow \d+\n$/);
-  await until("the old worker is gone", () => !isRunning(pidOf(old)));
+  await untilGone(pidOf(old));
   expect(gateway.log).not.toContain("worker died");
   await gateway.end();
 });
@@ -233,7 +233,7 @@ test("a second SIGTERM ends it at once, the request with it", async () => {
   // Two that come together are one signal.
   await until("the first is heeded", () => openDescriptors(gateway.pid).size < descriptors);
   gateway.signal("SIGTERM");
-  await until("the worker is gone", () => !isRunning(pidOf(worker)));
+  await untilGone(pidOf(worker));
   expect(await gateway.ended).toBe(0);
   expect(await failed).toBe("failed");
   await until(

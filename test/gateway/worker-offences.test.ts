@@ -8,7 +8,7 @@ import { libc } from "../../src/native/libc.ts";
 import { OwnedFd } from "../../src/native/owned-fd.ts";
 import { until } from "../helpers/condition.ts";
 import { gateways, writeApplication } from "../helpers/gateway.ts";
-import { isRunning, pidOf } from "../helpers/processes.ts";
+import { pidOf, untilGone } from "../helpers/processes.ts";
 import { sendAll } from "../helpers/raw-client.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
@@ -47,7 +47,7 @@ test.skipIf(process.geteuid?.() !== 0).each([...offences])(
       using control = takeDescriptor(worker, 4);
       await sendAll(control.number, Buffer.from(text));
     }
-    await until("it is gone", () => !isRunning(worker));
+    await untilGone(worker);
     const line = `worker ended for what it says pid=${worker}`;
     await until("it is logged", () => gateway.log.includes(line));
     await until("its end is, too", () => gateway.log.includes(`worker died pid=${worker}`));

@@ -4,6 +4,8 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 
+import { until } from "./condition.ts";
+
 export interface ProcessFacts {
   readonly pid: number;
   readonly parent: number;
@@ -73,6 +75,17 @@ export function threadsOf(pid: number): number {
   } catch {
     return 0;
   }
+}
+
+/** Waits until a process is gone, and the kernel has closed what it held. */
+export async function untilGone(pid: number): Promise<void> {
+  await until(`process ${pid} is gone`, () => !isRunning(pid) && threadsOf(pid) <= 1);
+}
+
+/** Kills a process, and waits until it is gone. */
+export async function kill(pid: number): Promise<void> {
+  process.kill(pid, "SIGKILL");
+  await untilGone(pid);
 }
 
 /**

@@ -10,9 +10,8 @@ import {
 import { sendSignal, signals } from "../../src/native/process.ts";
 import type { OwnedFd } from "../../src/native/owned-fd.ts";
 import { hammer } from "../helpers/collect.ts";
-import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { isRunning, untilGone } from "../helpers/processes.ts";
 
 countDescriptors();
 
@@ -46,7 +45,7 @@ test("a signal to the group reaches what the process has started, and nobody els
   expect(isRunning(grandchild)).toBe(true);
   expect(sendPidfdGroupSignal(pidfd.number, child.pid, signals.SIGTERM)).toBe(true);
   await child.exited;
-  await until("the grandchild is gone", () => !isRunning(grandchild));
+  await untilGone(grandchild);
   expect(isRunning(other.pid)).toBe(true);
 });
 

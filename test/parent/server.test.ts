@@ -11,10 +11,10 @@ import {
   startPoolServer,
 } from "../../src/parent/index.ts";
 import { sendSignal } from "../../src/native/process.ts";
-import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { rejection } from "./rejection.ts";
+import { untilGone } from "../helpers/processes.ts";
 
 countDescriptors();
 const temporaryDirectory = temporaryDirectories();
@@ -118,19 +118,8 @@ for (const how of ["killed", "done"]) {
     const pid = Number(await new Response(parent.stdout).text());
     expect(pid).toBeGreaterThan(1);
     expect(await parent.exited).toBe(how === "killed" ? 137 : 0);
-    await until("the server to end", () => !isRunning(pid));
+    await untilGone(pid);
   });
-}
-
-/**
- * Whether the process runs; one that is dead but not yet reaped by whoever inherited it does not.
- */
-function isRunning(pid: number): boolean {
-  try {
-    return !/^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
-  } catch {
-    return false;
-  }
 }
 
 test("the server binary is looked for next to the package", () => {

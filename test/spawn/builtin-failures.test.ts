@@ -3,33 +3,24 @@ import { afterEach, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 
 import { findUserById } from "../../src/native/process.ts";
-import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import { renderErrorPage } from "../../src/spawn/builtin/error-page.ts";
 import type { SpawnFailedError, SpawnRequest } from "../../src/spawn/spawner.ts";
 import { ascii, fromText } from "../../src/wire/bytes.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
-import { childrenOf, isRunning } from "../helpers/processes.ts";
+import { childrenOf, untilGone } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
-import { failureOf, notebook, pageOf, spawnRequest, writeApp } from "./support.ts";
+import { freshSpawners } from "./spawner-scene.ts";
+import { failureOf, pageOf, spawnRequest, writeApp } from "./support.ts";
 
 const temporaryDirectory = temporaryDirectories();
-const opened: BuiltinSpawner[] = [];
+const scene = freshSpawners(temporaryDirectory, true);
 
 afterEach(async () => {
-  await Promise.all(opened.splice(0).map((spawner) => spawner.close(AbortSignal.abort())));
   await until("no child is left", () => childrenOf(process.pid).length === 0);
 });
 // After the closing of the spawners: hooks run in the order they are given in.
 countDescriptors();
-
-function newSpawner(): BuiltinSpawner {
-  const { notify } = notebook();
-  const baseDirectory = temporaryDirectory();
-  const spawner = new BuiltinSpawner({ notify, writeOutput: () => {}, baseDirectory });
-  opened.push(spawner);
-  return spawner;
-}
 
 /** How the spawn of an application of these files fails. */
 function failing(
@@ -37,7 +28,7 @@ function failing(
   changed: Partial<SpawnRequest> = {},
 ): Promise<SpawnFailedError> {
   const root = writeApp(temporaryDirectory(), "app", files);
-  return failureOf(newSpawner().spawn(spawnRequest(root, { appType: "bun", ...changed })));
+  return failureOf(scene().spawner.spawn(spawnRequest(root, { appType: "bun", ...changed })));
 }
 
 const failures: readonly (readonly [string, string, string, string])[] = [
@@ -97,7 +88,7 @@ test("leaves nothing of a start under way when the server is killed outright", a
   );
   child.kill("SIGKILL");
   await child.exited;
-  await until("the instance is gone", () => !isRunning(started.pid));
+  await untilGone(started.pid);
 });
 
 test("shows the end of the output, and no more than 8 KiB of it", async () => {
@@ -144,7 +135,7 @@ test.each(["\xff", "what?", "back\\slash"])(
     mkdirSync(Buffer.from(root, "latin1"));
     writeFileSync(Buffer.from(`${root}/server.ts`, "latin1"), "export default {};");
     const request = { ...spawnRequest("/", { appType: "bun" }), root };
-    expect((await failureOf(newSpawner().spawn(request))).message).toContain(
+    expect((await failureOf(scene().spawner.spawn(request))).message).toContain(
       "Bun cannot load a program from",
     );
   },

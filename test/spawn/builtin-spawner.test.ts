@@ -2,27 +2,23 @@
  * The built-in spawner: what an instance is born with, how it is made to go, and what is left of
  * it.
  */
-import { afterEach, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 
 import { changeOwner, findUser, sendSignal, signals } from "../../src/native/process.ts";
-import {
-  BuiltinSpawner,
-  type BuiltinSpawnerOptions,
-} from "../../src/spawn/builtin/builtin-spawner.ts";
 import { ascii } from "../../src/wire/bytes.ts";
 import { until, within } from "../helpers/condition.ts";
 import { countDescriptors, exhaustDescriptors, openDescriptors } from "../helpers/descriptors.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { isRunning, untilGone } from "../helpers/processes.ts";
 import { sendAll } from "../helpers/raw-client.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { spawnerContract } from "./contract.ts";
+import { freshSpawners } from "./spawner-scene.ts";
 import {
   connected,
   exchange,
   failureOf,
   get,
-  notebook,
   parseAnswer,
   spawnRequest,
   writeApp,
@@ -30,33 +26,9 @@ import {
 
 const never = new AbortController().signal;
 const temporaryDirectory = temporaryDirectories();
-const opened: BuiltinSpawner[] = [];
-
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((spawner) => spawner.close(never)));
-});
+const scene = freshSpawners(temporaryDirectory);
 // After the closing of the spawners: hooks run in the order they are given in.
 countDescriptors();
-
-interface Scene {
-  readonly spawner: BuiltinSpawner;
-  /** Where its private directory lies. */
-  readonly base: string;
-  readonly lines: string[];
-}
-
-function scene(changed: Partial<BuiltinSpawnerOptions> = {}): Scene {
-  const base = temporaryDirectory();
-  const lines: string[] = [];
-  const spawner = new BuiltinSpawner({
-    notify: notebook().notify,
-    writeOutput: (_pid, _root, line) => lines.push(line),
-    baseDirectory: base,
-    ...changed,
-  });
-  opened.push(spawner);
-  return { spawner, base, lines };
-}
 
 /** An application of one file. */
 function app(source: string, file = "server.ts"): string {
@@ -260,7 +232,7 @@ test("lets an instance finish its session before it goes", async () => {
   await until("the answer has begun", () => lines.includes("begun"));
   instance.release();
   expect(parseAnswer(await answer).body).toBe("begin end");
-  await until("it is gone", () => !isRunning(instance.pid));
+  await untilGone(instance.pid);
 });
 
 test("ends one that does not go: SIGTERM, then SIGKILL, to it and what it started", async () => {
@@ -279,8 +251,8 @@ test("ends one that does not go: SIGTERM, then SIGKILL, to it and what it starte
   await sendAll(session.number, get());
   await until("it is stuck", () => lines.includes("stuck"));
   instance.release();
-  await until("it is gone", () => !isRunning(instance.pid));
-  await until("its child is gone", () => !isRunning(child));
+  await untilGone(instance.pid);
+  await untilGone(child);
 });
 
 test("does not wait at shutdown when in a hurry", async () => {
@@ -323,7 +295,7 @@ test("takes the closing of the lifeline for a death, and ends the process", asyn
   const instance = await spawner.spawn(asking(source));
   await exchange(instance, get());
   await within("the death to be seen", instance.death);
-  await until("it is gone", () => !isRunning(instance.pid));
+  await untilGone(instance.pid);
   instance.release();
 });
 
@@ -335,11 +307,11 @@ test("does not wait for what an instance left behind with its output open", asyn
     left.unref(); console.log("left " + left.pid); ${echoPid}`;
   const instance = await spawner.spawn(asking(source));
   instance.release();
-  await until("it is gone", () => !isRunning(instance.pid));
+  await untilGone(instance.pid);
   await until("its output still comes", () => lines.includes("still here"));
   const left = Number(lines.find((line) => line.startsWith("left "))?.slice(5));
   await within("the shutdown", spawner.close(never));
-  await until("what it left is ended", () => !isRunning(left));
+  await untilGone(left);
   Bun.gc(true); // Bun closes a cancelled pipe when it collects its stream.
 });
 

@@ -8,7 +8,7 @@ import { SpawnFailedError, type Spawner, type SpawnRequest } from "../../src/spa
 import { until, within } from "../helpers/condition.ts";
 import { descriptorFlags, O_NONBLOCK } from "../helpers/descriptors.ts";
 import { errorCode, errorOf } from "../helpers/errors.ts";
-import { childrenOf, isRunning } from "../helpers/processes.ts";
+import { childrenOf, isRunning, untilGone } from "../helpers/processes.ts";
 import { connected, exchange, failureOf, pageOf } from "./support.ts";
 
 /** A spawner and the applications it is tried with. */
@@ -74,7 +74,7 @@ export function spawnerContract(name: string, make: () => SpawnerSetup): void {
       const instance = await setup.spawner.spawn(setup.working);
       instance.release();
       instance.release();
-      await until("the instance is gone", () => !isRunning(instance.pid));
+      await untilGone(instance.pid);
       expect(errorOf(() => instance.connect()).message).toContain("after release");
     },
   );
@@ -82,7 +82,7 @@ export function spawnerContract(name: string, make: () => SpawnerSetup): void {
   trial("leaves an instance in peace until its release", async ({ spawner, working, question }) => {
     const [kept, released] = [await spawner.spawn(working), await spawner.spawn(working)];
     released.release();
-    await until("the other is gone", () => !isRunning(released.pid));
+    await untilGone(released.pid);
     expect(await exchange(kept, question)).toContain(String(kept.pid));
     kept.release();
   });

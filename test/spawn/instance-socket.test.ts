@@ -14,7 +14,7 @@ import { ascii, fromText } from "../../src/wire/bytes.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { errorCode, errorOf } from "../helpers/errors.ts";
-import { childrenOf, isRunning } from "../helpers/processes.ts";
+import { childrenOf, untilGone } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { exchange, failureOf, notebook, spawnRequest } from "./support.ts";
 
@@ -107,7 +107,7 @@ test("lets a socket go whose name and directory are gone", async () => {
   const instance = await server.spawn(spawnRequest(`${directory}/file`));
   for (const name of socketsIn(directory)) unlinkSync(`${directory}/${name}`);
   instance.release();
-  await until("the instance is gone", () => !isRunning(instance.pid));
+  await untilGone(instance.pid);
   expect(notes.filter((note) => note.includes("not deleted"))).toEqual([]);
 });
 

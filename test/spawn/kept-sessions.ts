@@ -12,7 +12,7 @@ import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import type { AppType } from "../../src/wire/app-request.ts";
 import { until, within } from "../helpers/condition.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { untilGone } from "../helpers/processes.ts";
 import { readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
 import { connected, get, notebook, parseAnswer, post, spawnRequest, writeApp } from "./support.ts";
 
@@ -98,7 +98,7 @@ export function keptSessions(appType: AppType, file: string, program: string): v
       } finally {
         instance.release();
       }
-      await until("the instance is gone", () => !isRunning(instance.pid));
+      await untilGone(instance.pid);
     });
   };
   answers(trial);
@@ -248,7 +248,7 @@ function ends(trial: Trial): void {
     await ask(session, to("/text"));
     instance.release();
     expect(await readToEnd(session.number)).toBe("");
-    await until("the instance is gone", () => !isRunning(instance.pid));
+    await untilGone(instance.pid);
   });
 
   trial("ends after the answer when the instance is to leave", async (instance) => {

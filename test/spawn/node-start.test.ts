@@ -10,7 +10,7 @@ import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import { until, within } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
-import { childrenOf, isRunning } from "../helpers/processes.ts";
+import { childrenOf, isRunning, untilGone } from "../helpers/processes.ts";
 import { sendAll } from "../helpers/raw-client.ts";
 import { BareInstance } from "./bare-instance.ts";
 import { spawnerScene } from "./spawner-scene.ts";
@@ -358,7 +358,7 @@ test("lets an instance finish its session before it goes", async () => {
   await isTold(`asked ${instance.pid}`);
   instance.release();
   expect(parseAnswer(await answer).body).toBe("begin end");
-  await until("it is gone", () => !isRunning(instance.pid));
+  await untilGone(instance.pid);
 });
 
 test("a stuck instance ends ten seconds after its lifeline, a healthy one not", async () => {

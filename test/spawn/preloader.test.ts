@@ -11,7 +11,7 @@ import type { Preloader } from "../../src/spawn/builtin/preloader.ts";
 import { ascii } from "../../src/wire/bytes.ts";
 import { until, within } from "../helpers/condition.ts";
 import { countDescriptors, openDescriptors } from "../helpers/descriptors.ts";
-import { childrenOf, isRunning } from "../helpers/processes.ts";
+import { childrenOf, isRunning, untilGone } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { smallPreloader } from "./small-preloader.ts";
 
@@ -135,10 +135,10 @@ test("ends what the code started while it was loaded, once nothing forked needs 
   await instance.announced;
   const helper = childrenOf(preloader.pid).find(({ pid }) => pid !== instance.pid)?.pid ?? 0;
   sendSignal(preloader.pid, signals.SIGKILL);
-  await until("the preloader is gone", () => !isRunning(preloader.pid));
+  await untilGone(preloader.pid);
   expect([instance.pid, helper].map(isRunning)).toEqual([true, true]);
   await within("the instance to go", instance.end(5_000));
-  await until("the helper is gone", () => !isRunning(helper));
+  await untilGone(helper);
 });
 
 const misbehaving: [how: string, answer: string][] = [
@@ -184,7 +184,7 @@ test("a preloader that does not answer is ended at the time limit", async () => 
   await using preloader = start("mute");
   await preloader.announced;
   expect(await failure(fork(preloader, 100))).toContain("its preloader does not answer");
-  await until("it is gone", () => !isRunning(preloader.pid));
+  await untilGone(preloader.pid);
 });
 
 test("a failure to load is what an instance would say", async () => {

@@ -7,7 +7,7 @@ import { sendSignal, signals } from "../../src/native/process.ts";
 import { fromText } from "../../src/wire/bytes.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { isRunning, untilGone } from "../helpers/processes.ts";
 import { smallPreloader } from "./small-preloader.ts";
 
 countDescriptors();
@@ -17,7 +17,7 @@ function never(): Preloader {
 }
 
 async function gone(pid: number): Promise<void> {
-  await until("it is gone", () => !isRunning(pid));
+  await untilGone(pid);
 }
 
 /** A set of preloaders that is closed when the test is over, and who was started in it. */

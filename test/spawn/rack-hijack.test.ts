@@ -8,7 +8,7 @@ import type { OwnedFd } from "../../src/native/owned-fd.ts";
 import { sendSignal } from "../../src/native/process.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import { until } from "../helpers/condition.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { untilGone } from "../helpers/processes.ts";
 import { readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
 import { nextAnswer, readHead } from "./kept-answers.ts";
 import { rackScene, to } from "./rack-scene.ts";
@@ -203,5 +203,5 @@ test.each([
   await echoes(session, "after");
   session.close();
   open.length = 0;
-  await until("it is gone", () => !isRunning(leaving.pid));
+  await untilGone(leaving.pid);
 });

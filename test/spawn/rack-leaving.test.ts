@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import { sendSignal, signals } from "../../src/native/process.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import { until } from "../helpers/condition.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { untilGone } from "../helpers/processes.ts";
 import { readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
 import { rackScene, to } from "./rack-scene.ts";
 import { connected, parseAnswer } from "./support.ts";
@@ -50,7 +50,7 @@ async function begun(instance: Instance, path: string) {
 }
 
 async function gone({ pid }: Instance): Promise<void> {
-  await until("it is gone", () => !isRunning(pid));
+  await untilGone(pid);
 }
 
 async function goOn(): Promise<void> {

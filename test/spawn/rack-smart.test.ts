@@ -7,7 +7,7 @@ import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import { until } from "../helpers/condition.ts";
 import { descriptorChanges, openDescriptors } from "../helpers/descriptors.ts";
-import { childrenOf, isRunning } from "../helpers/processes.ts";
+import { childrenOf, untilGone } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import {
   exchange,
@@ -99,7 +99,7 @@ test("the preloader tells how an instance ended, and goes on", async () => {
   if (first === undefined || second === undefined) throw new Error("no instance");
   const [, parent] = await facts(first);
   sendSignal(first.pid, signals.SIGKILL);
-  await until("it is reaped", () => !isRunning(first.pid));
+  await untilGone(first.pid);
   await until("no zombie is left", () => childrenOf(Number(parent)).length === 1);
   const third = await spawner.spawn(request);
   expect((await facts(third))[1]).toBe(parent ?? "");
@@ -113,10 +113,10 @@ test("instances run at_exit when they are let go; they outlive the preloader", a
   if (first === undefined || second === undefined) throw new Error("no instance");
   const [, parent] = await facts(first);
   sendSignal(Number(parent), signals.SIGKILL);
-  await until("the preloader is gone", () => !isRunning(Number(parent)));
+  await untilGone(Number(parent));
   expect((await facts(second))[0]).toBe(String(second.pid));
   first.release();
-  await until("it is gone", () => !isRunning(first.pid));
+  await untilGone(first.pid);
   await until("at_exit ran", () => lines.includes(`${first.pid} instance at_exit`));
   expect(lines).not.toContain(`${parent} preloader at_exit`);
 });

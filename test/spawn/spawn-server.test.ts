@@ -8,7 +8,7 @@ import type { SpawnRequest } from "../../src/spawn/spawner.ts";
 import { ascii, fromText } from "../../src/wire/bytes.ts";
 import { until, within } from "../helpers/condition.ts";
 import { countDescriptors, exhaustDescriptors, openDescriptors } from "../helpers/descriptors.ts";
-import { childrenOf, isRunning, processFacts } from "../helpers/processes.ts";
+import { childrenOf, isRunning, processFacts, untilGone } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { spawnerContract } from "./contract.ts";
 import { exchange, failureOf, notebook, spawnRequest } from "./support.ts";
@@ -250,7 +250,7 @@ test.each(["hang", "partial"])("does not ask again after %s up to the time limit
   const error = await failureOf(server.spawn(asking(how, { timeoutMs: 200 })));
   expect(error.message).toBe("the spawn server did not answer within 200 ms");
   expect(error.page).toBeUndefined();
-  await until("the hung one is gone", () => !isRunning(pid));
+  await untilGone(pid);
   await until("another is warm", () => log().match(/^started/gm)?.length === 2, log);
   expect(log().match(/^spawn_application/gm)).toHaveLength(1);
 });

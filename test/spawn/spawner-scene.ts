@@ -1,10 +1,13 @@
 /** A built-in spawner for the tests of one file, or of one `describe`. */
-import { afterAll } from "bun:test";
+import { afterAll, afterEach } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
+import {
+  BuiltinSpawner,
+  type BuiltinSpawnerOptions,
+} from "../../src/spawn/builtin/builtin-spawner.ts";
 import { until } from "../helpers/condition.ts";
 import { notebook } from "./support.ts";
 
@@ -38,4 +41,40 @@ export function spawnerScene(): SpawnerScene {
       () => lines,
     );
   return { directory, spawner, lines, isTold };
+}
+
+/** A spawner of one test. */
+export interface FreshSpawner {
+  readonly spawner: BuiltinSpawner;
+  /** Where its private directory lies; for applications too. */
+  readonly base: string;
+  /** What its instances have written. */
+  readonly lines: string[];
+}
+
+/**
+ * To be called once at the top of a test file. @returns what makes a spawner, which is closed with
+ * all of its instances when its test is over. @param isHasty whether the closing waits for none.
+ */
+export function freshSpawners(
+  temporaryDirectory: () => string,
+  isHasty = false,
+): (changed?: Partial<BuiltinSpawnerOptions>) => FreshSpawner {
+  const opened: BuiltinSpawner[] = [];
+  afterEach(async () => {
+    const hurry = isHasty ? AbortSignal.abort() : new AbortController().signal;
+    await Promise.all(opened.splice(0).map((spawner) => spawner.close(hurry)));
+  });
+  return (changed) => {
+    const base = temporaryDirectory();
+    const lines: string[] = [];
+    const spawner = new BuiltinSpawner({
+      notify: notebook().notify,
+      writeOutput: (_pid, _root, line) => lines.push(line),
+      baseDirectory: base,
+      ...changed,
+    });
+    opened.push(spawner);
+    return { spawner, base, lines };
+  };
 }

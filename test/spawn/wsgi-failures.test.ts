@@ -1,28 +1,16 @@
 /** How wsgi applications fail to start, and what a developer is told of it. */
-import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
 
-import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import type { SpawnFailedError, SpawnRequest } from "../../src/spawn/spawner.ts";
 import { until } from "../helpers/condition.ts";
 import { childrenOf, isRunning } from "../helpers/processes.ts";
-import { failureOf, notebook, pageOf, writeApp } from "./support.ts";
+import { spawnerScene } from "./spawner-scene.ts";
+import { failureOf, pageOf, writeApp } from "./support.ts";
 import { wsgiRequest } from "./wsgi-programs.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "pool-"));
-const spawner = new BuiltinSpawner({
-  notify: notebook().notify,
-  writeOutput: () => {},
-  baseDirectory: directory,
-});
+const { directory, spawner } = spawnerScene();
 let count = 0;
-
-afterAll(async () => {
-  await spawner.close(AbortSignal.abort());
-  rmSync(directory, { recursive: true });
-});
 
 function newRoot(files: Readonly<Record<string, string>>): string {
   count += 1;

@@ -9,7 +9,7 @@ import { send } from "../../src/native/socket.ts";
 import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors, descriptorChanges, openDescriptors } from "../helpers/descriptors.ts";
-import { childrenOf, isRunning } from "../helpers/processes.ts";
+import { childrenOf, isRunning, untilGone } from "../helpers/processes.ts";
 import { frame, readExactly, readToEnd } from "../helpers/raw-client.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { Ends, Preloader } from "./loader-by-hand.ts";
@@ -179,7 +179,7 @@ test("ends at once with its descriptor 4, and its instances live on", async () =
   expect(preloader.log).toBe("loaded\n");
   expect(JSON.parse(await instance.ask("/who"))).toContain(instance.pid);
   instance.lifeline.close();
-  await until("the instance is gone", () => !isRunning(instance.pid));
+  await untilGone(instance.pid);
   expect(instance.log).toBe("farewell\n");
 });
 
@@ -232,7 +232,7 @@ test("spawns smartly: one process loads, its children serve", async () => {
   expect(loaders.size).toBe(1);
   await spawner.close(new AbortController().signal);
   const [loadedBy] = loaders;
-  await until("no process is left", () => !isRunning(loadedBy ?? 0));
+  await untilGone(loadedBy ?? 0);
   expect(lines.toSorted()).toEqual(
     [`${loadedBy} loaded`, ...instances.map(({ pid }) => `${pid} farewell`)].toSorted(),
   );

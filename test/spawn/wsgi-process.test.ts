@@ -1,30 +1,26 @@
 /** Processes of wsgi applications: what they find when they start, and how they end. */
-import { afterEach, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 
 import { OwnedFd } from "../../src/native/owned-fd.ts";
 import { listenUnix, pathAddress, socketPair } from "../../src/native/socket.ts";
-import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
-import type { Instance } from "../../src/spawn/spawner.ts";
+import type { Instance, Spawner } from "../../src/spawn/spawner.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors, openDescriptors } from "../helpers/descriptors.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { untilGone } from "../helpers/processes.ts";
 import { readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
-import { connected, exchange, get, notebook, parseAnswer, writeApp } from "./support.ts";
+import { freshSpawners } from "./spawner-scene.ts";
+import { connected, exchange, get, parseAnswer, writeApp } from "./support.ts";
 import { application, debianPath, wsgiRequest } from "./wsgi-programs.ts";
 
-const never = new AbortController().signal;
 const temporaryDirectory = temporaryDirectories();
-const opened: BuiltinSpawner[] = [];
-
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((spawner) => spawner.close(never)));
-});
+const freshSpawner = freshSpawners(temporaryDirectory);
 // After the closing of the spawners: hooks run in the order they are given in.
 countDescriptors();
 
 interface Scene {
+  readonly spawner: Spawner;
   readonly instance: Instance;
   readonly lines: string[];
   readonly root: string;
@@ -34,16 +30,9 @@ async function scene(
   files: Readonly<Record<string, string>>,
   changed: Parameters<typeof wsgiRequest>[1] = {},
 ): Promise<Scene> {
-  const base = temporaryDirectory();
-  const lines: string[] = [];
-  const spawner = new BuiltinSpawner({
-    notify: notebook().notify,
-    writeOutput: (_pid, _root, line) => lines.push(line),
-    baseDirectory: base,
-  });
-  opened.push(spawner);
+  const { spawner, base, lines } = freshSpawner();
   const root = writeApp(base, "app", files);
-  return { instance: await spawner.spawn(wsgiRequest(root, changed)), lines, root };
+  return { instance: await spawner.spawn(wsgiRequest(root, changed)), lines, root, spawner };
 }
 
 async function bodyOf(instance: Instance, path = "/"): Promise<string> {
@@ -106,10 +95,10 @@ function sayer(word: string): string {
 }
 
 test("runs a startup file that was changed within the second, to the same length", async () => {
-  const { instance, root } = await scene({ "wsgi.py": sayer("old") });
+  const { instance, root, spawner } = await scene({ "wsgi.py": sayer("old") });
   expect(await bodyOf(instance)).toBe("old");
   writeFileSync(`${root}/wsgi.py`, sayer("new"));
-  const again = await opened[0]?.spawn(wsgiRequest(root));
+  const again = await spawner.spawn(wsgiRequest(root));
   expect(again && (await bodyOf(again))).toBe("new");
 });
 
@@ -183,10 +172,11 @@ test("runs in the virtual environment that PATH leads to", async () => {
 });
 
 test.each([".venv", "venv"])("runs in the virtual environment %s of the root", async (name) => {
-  const { instance, root } = await scene({ "wsgi.py": teller("sys.prefix"), "beside.py": "" });
+  const files = { "wsgi.py": teller("sys.prefix"), "beside.py": "" };
+  const { instance, root, spawner } = await scene(files);
   expect(await bodyOf(instance)).toStartWith("'/usr'");
   makeVirtualenv(`${root}/${name}`);
-  const again = await opened[0]?.spawn(wsgiRequest(root));
+  const again = await spawner.spawn(wsgiRequest(root));
   expect(again && (await bodyOf(again))).toStartWith(`'${root}/${name}'`);
 });
 
@@ -198,7 +188,7 @@ ${application}`;
 test("leaves when it is released, running what the application has for its end", async () => {
   const { instance, lines } = await scene({ "wsgi.py": withFarewell });
   instance.release();
-  await until("it is gone", () => !isRunning(instance.pid));
+  await untilGone(instance.pid);
   await until("it has said so", () => lines.includes("farewell"));
 });
 
@@ -210,7 +200,7 @@ test("serves the session at hand before it leaves", async () => {
   process.kill(instance.pid, "SIGUSR1");
   instance.release();
   expect((await readToEnd(session.number)).length).toBeGreaterThan(9_990_000);
-  await until("it is gone", () => !isRunning(instance.pid));
+  await untilGone(instance.pid);
   await until("it has said so", () => lines.includes("farewell"));
 });
 
@@ -242,7 +232,7 @@ test.each(Object.entries(wakings))("leaves at SIGUSR1 while it waits, %s", async
   const { instance, lines } = await scene({ "wsgi.py": withFarewell + more });
   expect(await exchange(instance, get({ PATH_INFO: "/empty" }))).toStartWith("Status: 200 OK");
   process.kill(instance.pid, "SIGUSR1");
-  await until("it is gone", () => !isRunning(instance.pid));
+  await untilGone(instance.pid);
   await until("it has said so", () => lines.includes("farewell"));
 });
 
@@ -251,7 +241,7 @@ test.each(["SIGTERM", "SIGINT"])("is ended by %s at once, without a trace", asyn
   using session = connected(instance);
   await sendAll(session.number, get({ PATH_INFO: "/sleep", QUERY_STRING: "60" }));
   process.kill(instance.pid, signal);
-  await until("it is gone", () => !isRunning(instance.pid));
+  await untilGone(instance.pid);
   expect(lines).toEqual([]);
 });
 
@@ -259,7 +249,7 @@ test("answers 500 and leaves when the application calls sys.exit", async () => {
   const { instance, lines } = await scene({ "wsgi.py": withFarewell });
   const answer = await exchange(instance, get({ PATH_INFO: "/leave" }));
   expect(answer).toStartWith("Status: 500");
-  await until("it is gone", () => !isRunning(instance.pid));
+  await untilGone(instance.pid);
   expect(lines).toContain("farewell");
   expect(lines).toContain("SystemExit: 5");
 });

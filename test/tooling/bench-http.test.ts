@@ -8,8 +8,7 @@ import { missingPackages } from "../../scripts/bench/http-servers.ts";
 import { markdownTable, sectionTable } from "../../scripts/bench/http-table.ts";
 import { freePort, StartedServer } from "../../scripts/bench/started-server.ts";
 import { parseWrk } from "../../scripts/bench/wrk.ts";
-import { until } from "../helpers/condition.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { isRunning, untilGone } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -94,7 +93,7 @@ test("a server is ended with all that descends from it, also what ignores SIGTER
   expect(isRunning(child)).toBe(true);
   expect(server.pssKiB()).toBeGreaterThan(1000);
   await server.stop(100);
-  await until("its child is gone", () => !isRunning(child));
+  await untilGone(child);
 });
 
 test("a server that does not start is an error with what it wrote", async () => {
