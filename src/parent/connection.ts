@@ -22,7 +22,7 @@ import { ProtocolError } from "../wire/protocol-error.ts";
 import { Application, rootBytes, type ApplicationOptions } from "./application.ts";
 import { AwaitedAnswers, type ReadAnswer } from "./awaited-answers.ts";
 import { BusyError, ConfigureError, PoolIOError } from "./errors.ts";
-import { type Inspection, parseInspection } from "./inspection.ts";
+import { type Inspection, parseInspection } from "../wire/inspection.ts";
 import { SessionLines } from "./session-lines.ts";
 import { SendBuffer } from "./send-buffer.ts";
 import { PendingGets, type PendingGet } from "./pending-gets.ts";

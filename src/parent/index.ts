@@ -37,7 +37,7 @@ export type {
   InspectedCounters,
   InspectedInstance,
   Inspection,
-} from "./inspection.ts";
+} from "../wire/inspection.ts";
 export { request, type SessionRequest } from "./request.ts";
 export type { RequestBody } from "./request-body.ts";
 export { SessionResponse } from "./response.ts";

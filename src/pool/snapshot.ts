@@ -1,21 +1,14 @@
 /**
  * The pool at one moment, as plain data: what `inspect`, the status report and the metrics are made
- * of. The shape is PoolSnapshot in types.ts; every key is always there, what does not apply is
- * null. Costs time in proportion to all there is; the pool itself never takes one.
+ * of. The shape is PoolSnapshot in types.ts. Costs time in proportion to all there is; the pool
+ * itself never takes one.
  */
 
+import type { InspectedInstance } from "../wire/inspection.ts";
 import type { ApplicationRecord, InstanceRecord, Spawn, Waiter } from "./application.ts";
 import { copyCounters } from "./counters.ts";
 import type { PoolState } from "./state.ts";
-import type {
-  ApplicationSnapshot,
-  InstanceId,
-  InstanceSnapshot,
-  InstanceState,
-  PoolSnapshot,
-  SpawnSnapshot,
-  WaiterSnapshot,
-} from "./types.ts";
+import type { ApplicationSnapshot, InstanceId, PoolSnapshot } from "./types.ts";
 
 /** Waiting gets shown for each application: those behind them say nothing new. */
 const MAX_WAITERS_SHOWN = 100;
@@ -95,7 +88,7 @@ function showInstance<O>(
   instance: InstanceRecord<O>,
   oldestSessionMs: number | undefined,
   now: number,
-): InstanceSnapshot {
+): InspectedInstance {
   return {
     pid: instance.pid,
     state: stateOf(instance),
@@ -111,14 +104,22 @@ function showInstance<O>(
   };
 }
 
-function stateOf<O>({ standing, sessions, load, concurrency }: InstanceRecord<O>): InstanceState {
+function stateOf<O>({
+  standing,
+  sessions,
+  load,
+  concurrency,
+}: InstanceRecord<O>): InspectedInstance["state"] {
   if (standing === "leaving" || standing === "dead") return standing;
   if (sessions === 0) return "idle";
   return load < concurrency ? "active" : "busy";
 }
 
-function showWaiters<O>({ line }: ApplicationRecord<O>, now: number): WaiterSnapshot[] {
-  const shown: WaiterSnapshot[] = [];
+function showWaiters<O>(
+  { line }: ApplicationRecord<O>,
+  now: number,
+): ApplicationSnapshot["waiters"][number][] {
+  const shown: ApplicationSnapshot["waiters"][number][] = [];
   for (const { arrivedMs, failedConnects } of line) {
     if (shown.length === MAX_WAITERS_SHOWN) break;
     shown.push({ ageMs: now - arrivedMs, failedConnects });
@@ -126,6 +127,10 @@ function showWaiters<O>({ line }: ApplicationRecord<O>, now: number): WaiterSnap
   return shown;
 }
 
-function showSpawn<O>({ id, sinceMs }: Spawn<O>, outdated: boolean, now: number): SpawnSnapshot {
+function showSpawn<O>(
+  { id, sinceMs }: Spawn<O>,
+  outdated: boolean,
+  now: number,
+): ApplicationSnapshot["spawns"][number] {
   return { state: id === undefined ? "planned" : "begun", ageMs: now - sinceMs, outdated };
 }

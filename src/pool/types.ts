@@ -5,6 +5,7 @@
  */
 
 import type { ByteString } from "../wire/bytes.ts";
+import type { InspectedApplication, InspectedCounters, Inspection } from "../wire/inspection.ts";
 
 declare const idOf: unique symbol;
 type Id<Name extends string> = number & { readonly [idOf]: Name };
@@ -149,119 +150,22 @@ export type Effect<O> =
   /** Drop cached code of the application, before any later spawn of it. */
   | { readonly kind: "reload"; readonly root: ByteString };
 
-/** Events since the pool was made. */
-export interface PoolCounters {
-  readonly gets: number;
-  readonly grants: number;
-  /** Grants of an instance that was busy already. */
-  readonly grantsOfBusy: number;
-  /** Gets that were neither granted nor refused at once. */
-  readonly waits: number;
-  /** Waiting gets that were withdrawn. */
-  readonly cancels: number;
-  readonly sessionsClosed: number;
-  readonly refusals: Readonly<Record<"queueFull" | "timedOut" | SpawnOrConnect, number>>;
-  readonly spawnsPlanned: number;
-  /** Planned, and given up before they began. */
-  readonly spawnsDropped: number;
-  readonly spawnsBegun: number;
-  readonly spawnsDone: number;
-  readonly spawnsFailed: number;
-  readonly restarts: number;
-  readonly clears: number;
+/** What a pool counts, by why. */
+export type PoolCounters = Omit<InspectedCounters, "refusals" | "retirements" | "recalls"> & {
+  readonly refusals: Readonly<
+    Record<"queueFull" | "timedOut" | "spawnFailed" | "cannotConnect", number>
+  >;
   readonly retirements: Readonly<Record<RetireReason, number>>;
-  readonly deaths: number;
-  readonly connectFailures: number;
-  /** Sessions moved to another instance because the backlog of theirs was full. */
-  readonly moves: number;
-  /** Kept sessions that were asked for, and how clients answered while somebody waited for it. */
   readonly recalls: Readonly<Record<"sent" | "closed" | "kept" | "timedOut", number>>;
-  readonly peakCount: number;
-  readonly peakActive: number;
-  readonly peakWaiting: number;
-}
+};
 
-type SpawnOrConnect = "spawnFailed" | "cannotConnect";
-
-/**
- * idle: no session, nor one it is not done with; active: could take one more; busy: could not;
- * leaving: out of the pool,
- * finishing its sessions; dead: the process is gone, its sessions not yet closed.
- */
-export type InstanceState = "idle" | "active" | "busy" | "leaving" | "dead";
-
-export interface InstanceSnapshot {
-  readonly pid: number;
-  readonly state: InstanceState;
-  readonly concurrency: number;
-  /** Open ones. */
-  readonly sessions: number;
-  /** Closed ones that it is not done with. */
-  readonly closing: number;
-  /** Those open ones that their clients may keep for further requests. */
-  readonly keptSessions: number;
-  /** Those open ones that last, as after an upgrade, and take no place of its concurrency. */
-  readonly longSessions: number;
-  readonly oldestSessionMs: number | null;
-  /** Sessions that have ended. */
-  readonly served: number;
-  readonly ageMs: number;
-  /** Since a session of it began or ended last, or since it was ready. */
-  readonly unusedMs: number;
-}
-
-export interface WaiterSnapshot {
-  readonly ageMs: number;
-  /** Failed connects so far. */
-  readonly failedConnects: number;
-}
-
-export interface SpawnSnapshot {
-  /** planned: it holds a place and waits for its turn. */
-  readonly state: "planned" | "begun";
-  /** Since it was planned or begun. */
-  readonly ageMs: number;
-  /** A restart or clear has come since it began: only gets from before that may use it. */
-  readonly outdated: boolean;
-}
-
-export interface ApplicationSnapshot {
+/** As `inspect` shows it, but for the root, which is bytes here. */
+export type ApplicationSnapshot = Omit<InspectedApplication, "root" | "rootBase64"> & {
   readonly root: ByteString;
-  readonly maxInstances: number | null;
-  /** A restart waits until the instances it would send away fit beside those still leaving. */
-  readonly restartPending: boolean;
-  /** Oldest first. */
-  readonly instances: readonly InstanceSnapshot[];
-  readonly waiting: number;
-  /** First in line first; the first 100 of them. */
-  readonly waiters: readonly WaiterSnapshot[];
-  /** Begun ones first, oldest first. */
-  readonly spawns: readonly SpawnSnapshot[];
-  readonly lastSpawnError: { readonly message: string; readonly agoMs: number } | null;
-  /** What is left of the pause after repeated failures. */
-  readonly pauseMs: number | null;
-}
+};
 
-/**
- * Everything there is to know about a pool at one moment: the shape of `inspect`, always with every
- * key.
- */
-export interface PoolSnapshot {
-  readonly limits: PoolLimits;
-  /** Instances in the pool. */
-  readonly count: number;
-  /** Of those, the ones with an open session. */
-  readonly active: number;
-  /** Places held by spawns, planned or begun. */
-  readonly spawning: number;
-  /** Instances out of the pool that finish their sessions. */
-  readonly leaving: number;
-  readonly sessions: number;
-  readonly waiting: number;
-  /** The name 2.0 has for `waiting`. */
-  readonly waitingOnGlobalQueue: number;
-  readonly oldestWaiterMs: number | null;
+/** The pool at one moment: what `inspect` is made of. */
+export type PoolSnapshot = Omit<Inspection, "counters" | "applications"> & {
   readonly counters: PoolCounters;
-  /** In byte order of their roots. */
   readonly applications: readonly ApplicationSnapshot[];
-}
+};

@@ -2,8 +2,9 @@
  * A gateway and its pool at one moment, for people: who serves where, and what each application's
  * processes do. Texts come from operators and applications: control characters are escaped.
  */
-import type { ApplicationSnapshot, InstanceSnapshot, PoolSnapshot } from "../pool/types.ts";
+import type { ApplicationSnapshot, PoolSnapshot } from "../pool/types.ts";
 import { escapeControls, fromText, toText } from "../wire/bytes.ts";
+import type { InspectedInstance } from "../wire/inspection.ts";
 
 /** What is shown of the gateway beside the pool. */
 export interface GatewayFacts {
@@ -61,7 +62,7 @@ function applicationLines(application: ApplicationSnapshot | undefined): string[
   return lines.length === 0 ? ["  not started"] : lines;
 }
 
-function instanceLine(instance: InstanceSnapshot): string {
+function instanceLine(instance: InspectedInstance): string {
   const { pid, state, sessions, closing, longSessions, concurrency, served, ageMs, unusedMs } =
     instance;
   return (

@@ -1,27 +1,17 @@
 /**
- * The pool's snapshot as the JSON of `inspect`, and back. Its shape is PoolSnapshot's, key by key,
- * always with every key; times are milliseconds. One thing differs, because JSON is text and a root
- * is bytes:
+ * The pool's snapshot as the JSON of `inspect`, and back. One thing differs, because JSON is text
+ * and a root is bytes:
  * - `root` is the application's root as text, U+FFFD in place of what is not UTF-8: for people.
  * - `rootBase64` is null if `root` says it all, else the bytes in base64: for programs.
  */
 
-import type { ApplicationSnapshot, PoolSnapshot } from "../pool/types.ts";
+import type { PoolSnapshot } from "../pool/types.ts";
 import { fromBytes, fromText, toBytes, toText } from "../wire/bytes.ts";
-
-type ApplicationJson = Omit<ApplicationSnapshot, "root"> & {
-  readonly root: string;
-  readonly rootBase64: string | null;
-};
-
-/** The answer to `inspect`, parsed. */
-export type PoolJson = Omit<PoolSnapshot, "applications"> & {
-  readonly applications: readonly ApplicationJson[];
-};
+import type { Inspection } from "../wire/inspection.ts";
 
 /** The bytes of the answer to `inspect`. */
 export function snapshotJson(snapshot: PoolSnapshot): Uint8Array {
-  const json: PoolJson = {
+  const json: Inspection = {
     ...snapshot,
     applications: snapshot.applications.map((application) => {
       const root = toText(application.root);
@@ -38,7 +28,8 @@ export function snapshotJson(snapshot: PoolSnapshot): Uint8Array {
  * its outline only.
  */
 export function snapshotFromJson(value: unknown): PoolSnapshot {
-  if (!isPoolJson(value)) throw new TypeError("read pool snapshot: it has no list of applications");
+  if (!isInspection(value))
+    throw new TypeError("read pool snapshot: it has no list of applications");
   const applications = value.applications.map(({ rootBase64, ...application }) => ({
     ...application,
     root:
@@ -49,7 +40,7 @@ export function snapshotFromJson(value: unknown): PoolSnapshot {
   return { ...value, applications };
 }
 
-function isPoolJson(value: unknown): value is PoolJson {
+function isInspection(value: unknown): value is Inspection {
   return (
     typeof value === "object" &&
     value !== null &&

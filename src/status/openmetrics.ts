@@ -5,9 +5,10 @@
  * for a process: pids would make a new series with each spawn.
  */
 
-import type { ApplicationSnapshot, InstanceState, PoolSnapshot } from "../pool/types.ts";
+import type { ApplicationSnapshot, PoolSnapshot } from "../pool/types.ts";
 import { escapeForLog, fromText, toText, type ByteString } from "../wire/bytes.ts";
 import { formatOpenMetrics, type Family, type Sample } from "./metric-text.ts";
+import type { InspectedInstance } from "../wire/inspection.ts";
 
 export const METRIC_PREFIX = "application_pool_";
 
@@ -56,7 +57,7 @@ function poolFamilies(snapshot: PoolSnapshot): Family[] {
   ];
 }
 
-const states: readonly InstanceState[] = ["idle", "active", "busy", "leaving", "dead"];
+const states: readonly InspectedInstance["state"][] = ["idle", "active", "busy", "leaving", "dead"];
 
 function applicationFamilies(applications: readonly ApplicationSnapshot[]): Family[] {
   const labelled = applications.map((application) => ({
@@ -102,7 +103,7 @@ function applicationFamilies(applications: readonly ApplicationSnapshot[]): Fami
 
 /** One sample for each state, also of 0, so that a series does not come and go. */
 function processSamples(application: ApplicationSnapshot, app: string): Sample[] {
-  const counts = new Map<InstanceState, number>();
+  const counts = new Map<InspectedInstance["state"], number>();
   for (const { state } of application.instances) counts.set(state, (counts.get(state) ?? 0) + 1);
   return [
     ...states.map((state) => ({ labels: { app, state }, value: counts.get(state) ?? 0 })),

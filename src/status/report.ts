@@ -5,8 +5,9 @@
  * bytes and stay so, but for their control characters.
  */
 
-import type { ApplicationSnapshot, InstanceSnapshot, PoolSnapshot } from "../pool/types.ts";
+import type { ApplicationSnapshot, PoolSnapshot } from "../pool/types.ts";
 import { ascii, escapeControls, toBytes, type ByteString } from "../wire/bytes.ts";
+import type { InspectedInstance } from "../wire/inspection.ts";
 
 /** The bytes that a reader of the status FIFO gets. */
 export function statusReport(snapshot: PoolSnapshot): Uint8Array {
@@ -40,6 +41,6 @@ function applicationLines(application: ApplicationSnapshot): ByteString {
   return ascii(`${escapeControls(application.root)}: \n${lines.join("")}\n`);
 }
 
-function isInPool({ state }: InstanceSnapshot): boolean {
+function isInPool({ state }: InspectedInstance): boolean {
   return state !== "leaving" && state !== "dead";
 }

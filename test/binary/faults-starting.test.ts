@@ -156,7 +156,7 @@ faultTest("one that fails 1,000 times is tried a few times, and after a repair",
     expect(`${message}${page}`).toContain("broken yet");
   }
   const { counters, applications } = await client.inspect();
-  expect(counters.refusals.spawnFailed).toBe(1000);
+  expect(counters.refusals["spawnFailed"]).toBe(1000);
   expect(counters.spawnsBegun).toBeLessThanOrEqual(10);
   expect(applications[0]?.pauseMs).toBeGreaterThan(0);
   expect(childrenOf(server.pid).filter((one) => !looksAtFiles(one))).toEqual([]);

@@ -123,7 +123,7 @@ builtinTest(
     expect(await keeper.receive()).toEqual(["recall", "0"]);
     await keeper.send("keep", "0");
     const witness = await server.connect();
-    await until("keep was heard", async () => (await recalls(witness)).kept === 1);
+    await until("keep was heard", async () => (await recalls(witness))["kept"] === 1);
     await keeper.closeSession(kept);
     expect((await keeper.receiveSession()).id).toBe("1");
   },

@@ -9,7 +9,7 @@ import type { OwnedFd } from "../../src/native/owned-fd.ts";
 import { receive, send } from "../../src/native/socket.ts";
 import { encodeArray } from "../../src/wire/array-message.ts";
 import type { ByteString } from "../../src/wire/bytes.ts";
-import type { PoolJson } from "../../src/status/json.ts";
+import type { Inspection } from "../../src/wire/inspection.ts";
 import { patienceMs, until } from "./condition.ts";
 
 /** What a `get` asks for beside the application; as on the wire. */
@@ -187,9 +187,9 @@ export class RawClient {
   }
 
   /** The pool's snapshot. */
-  async inspect(): Promise<PoolJson> {
+  async inspect(): Promise<Inspection> {
     await this.send("inspect");
-    return JSON.parse(await this.receiveScalar()) as PoolJson;
+    return JSON.parse(await this.receiveScalar()) as Inspection;
   }
 
   /** Waits until so many gets wait in the pool. */

@@ -1,14 +1,6 @@
-/**
- * The library's type of `inspect` is what the server answers: by the compiler, and by a real
- * server.
- */
+/** The library's type of `inspect` is what a real server answers. */
 import { expect, test } from "bun:test";
 import { type Inspection, startPoolServer } from "../../src/parent/index.ts";
-import type { PoolJson } from "../../src/status/json.ts";
-
-/** Does not compile once the two shapes differ, whichever of them lacks something. */
-const promised = (answer: PoolJson): Required<Inspection> => answer;
-const complete = (answer: Inspection): Omit<PoolJson, "counters"> => answer;
 
 test("a real server answers every promised key", async () => {
   await using server = startPoolServer();
@@ -27,5 +19,4 @@ test("a real server answers every promised key", async () => {
     counters: { gets: 0, grants: 0, spawnsBegun: 0, deaths: 0 },
     applications: [],
   });
-  expect([promised, complete]).toBeArrayOfSize(2);
 });

@@ -3,12 +3,12 @@
 
 import type {
   ApplicationSettings,
-  InstanceState,
   PoolLimits,
   PoolOptions,
   RetireReason,
 } from "../../src/pool/types.ts";
 import type { ByteString } from "../../src/wire/bytes.ts";
+import type { InspectedInstance } from "../../src/wire/inspection.ts";
 
 export interface App {
   root: ByteString;
@@ -361,7 +361,7 @@ export class ModelState {
   }
 }
 
-function stateOf(instance: ModelInstance): InstanceState {
+function stateOf(instance: ModelInstance): InspectedInstance["state"] {
   if (instance.standing !== "pooled") return instance.standing;
   if (taken(instance) === 0) return "idle";
   return isFree(instance) ? "active" : "busy";

@@ -1,12 +1,8 @@
 /** Snapshots for the tests of the reports: an empty pool, and what differs from it. */
 
-import type {
-  ApplicationSnapshot,
-  InstanceSnapshot,
-  PoolCounters,
-  PoolSnapshot,
-} from "../../src/pool/types.ts";
+import type { ApplicationSnapshot, PoolCounters, PoolSnapshot } from "../../src/pool/types.ts";
 import type { ByteString } from "../../src/wire/bytes.ts";
+import type { InspectedInstance } from "../../src/wire/inspection.ts";
 
 export const noEvents: PoolCounters = {
   gets: 0,
@@ -62,7 +58,7 @@ export function poolWith(changes: Partial<PoolSnapshot>): PoolSnapshot {
 
 export function applicationWith(
   root: string,
-  instances: readonly InstanceSnapshot[],
+  instances: readonly InspectedInstance[],
   changes: Partial<ApplicationSnapshot> = {},
 ): ApplicationSnapshot {
   return {
@@ -81,8 +77,8 @@ export function applicationWith(
 
 export function instanceWith(
   pid: number,
-  changes: Partial<InstanceSnapshot> = {},
-): InstanceSnapshot {
+  changes: Partial<InspectedInstance> = {},
+): InspectedInstance {
   return {
     pid,
     state: "idle",

@@ -10,7 +10,7 @@ import { putOnEventLoop } from "../../native/event-loop.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import { AwaitedAnswers, type ReadAnswer } from "../../parent/awaited-answers.ts";
 import { BusyError, ConfigureError } from "../../parent/errors.ts";
-import { type Inspection, parseInspection } from "../../parent/inspection.ts";
+import { type Inspection, parseInspection } from "../../wire/inspection.ts";
 import { SendBuffer } from "../../parent/send-buffer.ts";
 import * as refusals from "../../parent/refusals.ts";
 import { ReplyStream } from "../../parent/reply-stream.ts";

@@ -1,9 +1,8 @@
 /**
  * What `inspect` answers: everything there is to know about the pool at one moment. One shape,
- * always with every key; ages and other times are milliseconds. The server's own description of it
- * is src/status/json.ts; a test holds the two together.
+ * always with every key; ages and other times are milliseconds, what does not apply is null.
  */
-import { ProtocolError } from "../wire/protocol-error.ts";
+import { ProtocolError } from "./protocol-error.ts";
 
 /** A pool at one moment. */
 export interface Inspection {
@@ -76,9 +75,12 @@ export interface InspectedApplication {
   readonly instances: readonly InspectedInstance[];
   /** Gets that wait for it. */
   readonly waiting: number;
-  /** The first 100 of them, first in line first. */
+  /** The first 100 of them, first in line first, and how often they could not be connected. */
   readonly waiters: readonly { readonly ageMs: number; readonly failedConnects: number }[];
-  /** Instances still to come; `outdated`: a restart or clear has come since it began. */
+  /**
+   * Instances still to come, begun ones first, oldest first; planned: it holds a place and waits
+   * for its turn; outdated: a restart or clear has come since it began.
+   */
   readonly spawns: readonly {
     readonly state: "planned" | "begun";
     readonly ageMs: number;
@@ -91,7 +93,11 @@ export interface InspectedApplication {
 
 export interface InspectedInstance {
   readonly pid: number;
-  /** `idle`; `active`: could take one more session; `busy`; `leaving`; `dead`. */
+  /**
+   * idle: no session, nor one it is not done with; active: could take one more; busy: could not;
+   * leaving: out of the pool, finishing its sessions; dead: the process is gone, its sessions not
+   * yet closed.
+   */
   readonly state: "idle" | "active" | "busy" | "leaving" | "dead";
   /** Sessions it serves at once. */
   readonly concurrency: number;
