@@ -86,6 +86,7 @@ export const C = {
   SO_TYPE: 3,
   SO_ERROR: 4,
   IPPROTO_TCP: 6,
+  TCP_NODELAY: 1,
   TCP_INFO: 11,
   TCP_CLOSE_WAIT: 8,
   SO_REUSEPORT: 15,

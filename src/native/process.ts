@@ -183,9 +183,9 @@ export function adoptsOrphans(): boolean {
   return arenaView.getInt32(flagOffset, true) !== 0;
 }
 
-/** Has the kernel kill this process when its parent ends (prctl(2) PR_SET_PDEATHSIG). */
-export function dieWithParent(): void {
-  if (libc.prctl(C.PR_SET_PDEATHSIG, signals.SIGKILL, 0, 0, 0) < 0) {
+/** Has the kernel signal this process when its parent ends (prctl(2) PR_SET_PDEATHSIG). */
+export function dieWithParent(signal: number = signals.SIGKILL): void {
+  if (libc.prctl(C.PR_SET_PDEATHSIG, signal, 0, 0, 0) < 0) {
     throw new SyscallError("prctl PR_SET_PDEATHSIG", "", errno());
   }
 }

@@ -120,6 +120,11 @@ export function listenUnix(at: UnixAddress, backlog: number): OwnedFd {
   return socket;
 }
 
+/** Gives a listening socket room for so many connections that wait. @throws SyscallError. */
+export function listenAgain(fd: number, backlog: number): void {
+  if (libc.listen(fd, backlog) < 0) throw new SyscallError("listen", `fd ${fd}`, errno());
+}
+
 /** One integer socket option at SOL_SOCKET, or undefined when `fd` is no socket. */
 export function socketOption(fd: number, option: number): number | undefined {
   arenaView.setInt32(optionOffset + 4, 4, true);

@@ -39,6 +39,11 @@ export interface LaunchPlan {
   readonly inherited?: readonly ByteString[];
   /** An instance: a session of its own, no new privileges, failures told on its lifeline. */
   readonly isInstance: boolean;
+  /**
+   * An instance that knows nothing of us (builtin/program/): it keeps no lifeline, and descriptor 3
+   * only where that is a listener for it. It gets SIGTERM when the server dies.
+   */
+  readonly program?: "alone" | "with a listener";
 }
 
 interface PlanOnTheWire extends Omit<LaunchPlan, "descriptorLimit"> {
@@ -46,6 +51,8 @@ interface PlanOnTheWire extends Omit<LaunchPlan, "descriptorLimit"> {
   readonly descriptorLimit?: { readonly soft: string; readonly hard: string };
 }
 
+/** Descriptor of an instance's listening socket. */
+export const listenerDescriptor = 3;
 /** Descriptor on which an instance's launch failure is told. */
 export const lifelineDescriptor = 4;
 

@@ -15,19 +15,27 @@ import { descriptorPath } from "../native/pinned-socket.ts";
 import {
   becomeUser,
   changeDirectory,
+  dieWithParent,
   execute,
   forbidNewPrivileges,
   ownProgram,
   ownSession,
   resetSignals,
   setDescriptorLimit,
+  signals,
   type User,
 } from "../native/process.ts";
 import { send } from "../native/socket.ts";
 import { ascii, fromText, toBytes, toText, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import { encodeErrorPage } from "../wire/instance-protocol.ts";
-import { decodePlan, planIn, lifelineDescriptor, type LaunchPlan } from "./launch-plan.ts";
+import {
+  decodePlan,
+  planIn,
+  lifelineDescriptor,
+  listenerDescriptor,
+  type LaunchPlan,
+} from "./launch-plan.ts";
 import { filesAside, launchVariable } from "./launch-variable.ts";
 
 /**
@@ -72,12 +80,16 @@ function become(plan: LaunchPlan): never {
   const environment = environmentFor(plan);
   if (plan.isInstance) {
     ownSession();
-    // Bun closes at the next exec what it finds open beyond descriptor 3 at its start.
-    setCloseOnExec(lifelineDescriptor, false);
+    // Bun closes at the next exec what it finds open beyond descriptor 3 at its start; so does
+    // the lifeline of a program end, which says that it has begun.
+    setCloseOnExec(lifelineDescriptor, plan.program !== undefined);
+    if (plan.program === "alone") setCloseOnExec(listenerDescriptor, true);
   }
   if (plan.descriptorLimit !== undefined) setDescriptorLimit(plan.descriptorLimit);
   if (plan.user !== undefined) becomeUser(plan.user);
   if (plan.isInstance) forbidNewPrivileges();
+  // After the change of user, which undoes it.
+  if (plan.program !== undefined) dieWithParent(signals.SIGTERM);
   if (plan.directory !== undefined) enter(plan.directory, plan.user);
   if (plan.cwd !== undefined) enter({ path: plan.cwd }, plan.user);
   if (plan.umask !== undefined) process.umask(plan.umask);
@@ -115,7 +127,8 @@ function environmentFor(plan: LaunchPlan): ByteString[] {
       variables.set(name, entry);
     }
   }
-  const added = [...identityVariables(plan.user), ...plan.variables];
+  const listenPid = plan.program === "with a listener" ? [ascii(`LISTEN_PID=${process.pid}`)] : [];
+  const added = [...identityVariables(plan.user), ...plan.variables, ...listenPid];
   for (const entry of added) variables.set(nameOf(entry), entry);
   return Array.from(variables.values(), ascii);
 }

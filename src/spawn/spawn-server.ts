@@ -179,6 +179,7 @@ function questionFor(request: SpawnRequest): Uint8Array {
 }
 
 class SpawnServerInstance implements Instance {
+  readonly speaksHttp = false;
   readonly pid: number;
   readonly concurrency = 1;
   readonly reports = undefined;

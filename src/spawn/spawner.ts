@@ -35,6 +35,8 @@ export interface Instance {
   readonly pid: number;
   /** Sessions it serves at once, at least 1. */
   readonly concurrency: number;
+  /** Whether its sessions are plain HTTP/1.1 (PROTOCOL section 10, programs). */
+  readonly speaksHttp: boolean;
   /** How it says that it is done with a session; undefined: it does not. */
   readonly reports: SessionReports | undefined;
   /** Resolves once the process is seen to be dead; never rejects. */

@@ -10,7 +10,7 @@ import { ProtocolError } from "./protocol-error.ts";
 
 /** The words that the built-in spawner knows. */
 export type SpawnMethod = "smart" | "conservative";
-export type AppType = "rails" | "rack" | "wsgi" | "asgi" | "bun" | "node" | "auto";
+export type AppType = "rails" | "rack" | "wsgi" | "asgi" | "bun" | "node" | "command" | "auto";
 
 export interface AppRequest {
   /** Identifies the application, byte for byte. */

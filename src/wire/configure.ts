@@ -7,7 +7,7 @@
 
 import { causeText } from "./cause.ts";
 import { MAX_CONCURRENCY } from "./instance-protocol.ts";
-import { MAX_UMASK, whyNotArgs, whyNotProgramText, type ProgramOptions } from "./program.ts";
+import { listenWays, MAX_UMASK, whyNotArgs, whyNotProgramText, type ListenWay, type ProgramOptions } from "./program.ts";
 import { encodeScalar } from "./scalar-message.ts";
 
 /** The most bytes of the JSON: half of what a client may have waiting. */
@@ -93,10 +93,15 @@ export function instanceOptions(given: object): InstanceOptions {
       case "cwd":
       case "interpreter":
       case "envFile":
+      case "readyPath":
         options[key] = programText(key, value);
         break;
       case "args":
-        options.args = programArgs(value);
+      case "command":
+        options[key] = programArgs(key, value);
+        break;
+      case "listen":
+        options.listen = listenWay(value);
         break;
       case "umask":
         options.umask = integer(key, value, 0, MAX_UMASK);
@@ -105,7 +110,7 @@ export function instanceOptions(given: object): InstanceOptions {
         throw new OptionsError(
           `configure: unknown option ${show(key)}; known are env, concurrency, maxInstances,` +
             " spawnTimeoutMs, user, abandonTimeoutMs, requestTimeoutMs, maxQueue, weight," +
-            " startupFile, app, args, cwd, interpreter, umask, envFile",
+            " startupFile, app, args, cwd, interpreter, umask, envFile, command, listen, readyPath",
         );
     }
   }
@@ -148,6 +153,13 @@ function parseEnv(value: unknown): Readonly<Record<string, string>> {
   return Object.fromEntries(env);
 }
 
+function listenWay(value: unknown): ListenWay {
+  const way = listenWays.find((known) => known === value);
+  if (way !== undefined) return way;
+  const known = listenWays.join(", ");
+  throw new OptionsError(`configure: listen is ${show(value)}, none of ${known}`);
+}
+
 function userName(value: unknown): string {
   if (typeof value === "string" && value !== "" && !value.includes("\0")) return value;
   throw new OptionsError(`configure: user is ${show(value)}, not the name of a user`);
@@ -162,12 +174,12 @@ function programText(key: string, value: unknown): string {
   return value;
 }
 
-function programArgs(value: unknown): readonly string[] {
+function programArgs(key: string, value: unknown): readonly string[] {
   if (!Array.isArray(value) || !value.every((item) => typeof item === "string")) {
-    throw new OptionsError(`configure: args is ${show(value)}, not a list of texts`);
+    throw new OptionsError(`configure: ${key} is ${show(value)}, not a list of texts`);
   }
   const why = whyNotArgs(value);
-  if (why !== undefined) throw new OptionsError(`configure: args ${why}`);
+  if (why !== undefined) throw new OptionsError(`configure: ${key} ${why}`);
   return value;
 }
 

@@ -22,12 +22,28 @@ export interface ProgramOptions {
   readonly umask?: number | undefined;
   /** A file of variables, `NAME=value` in each line; read at each start. */
   readonly envFile?: string | undefined;
+  /**
+   * Of type `command`: the program and its arguments. `{port}`, `{host}` and `{socket}` in them are
+   * filled in.
+   */
+  readonly command?: readonly string[] | undefined;
+  /** Where it is to listen; absent: on a socket if `{socket}` is in its command, else on a port. */
+  readonly listen?: ListenWay | undefined;
+  /** It is ready when this path is answered with success; absent: when it listens. */
+  readonly readyPath?: string | undefined;
 }
+
+/** How a program is told where to listen: PORT and HOST, a path, or a socket that it inherits. */
+export type ListenWay = "port" | "socket" | "inherit";
+
+export const listenWays: readonly ListenWay[] = ["port", "socket", "inherit"];
 
 /** Of options those that are the program's. */
 export function programOf(options: ProgramOptions): ProgramOptions {
   const { startupFile, app, args, cwd, interpreter, umask, envFile } = options;
-  return { startupFile, app, args, cwd, interpreter, umask, envFile };
+  const { command, listen, readyPath } = options;
+  const program = { command, listen, readyPath };
+  return { startupFile, app, args, cwd, interpreter, umask, envFile, ...program };
 }
 
 /** As long as a path may be (PATH_MAX of limits.h, with its NUL). */

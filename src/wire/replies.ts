@@ -23,6 +23,8 @@ export type Reply =
       readonly pid: number;
       readonly sessionId: number;
       readonly tag?: ByteString;
+      /** The session is plain HTTP/1.1 (section 10, programs); only tagged gets have such. */
+      readonly speaksHttp?: true;
     }
   | {
       readonly kind: "refusal";
@@ -69,6 +71,11 @@ export function encodeOk(pid: number, sessionId: number, tag?: ByteString): Uint
   return encodePayload(
     tag === undefined ? `ok\0${pid}\0${sessionId}\0` : `ok\0${tag}\0${pid}\0${sessionId}\0`,
   );
+}
+
+/** The `ok` of a tagged get for a session that is plain HTTP/1.1. */
+export function encodeOkHttp(pid: number, sessionId: number, tag: ByteString): Uint8Array {
+  return encodePayload(`ok\0${tag}\0${pid}\0${sessionId}\0http\0`);
 }
 
 /** The plain `ok` of `openDescriptorChannel` and `configure`. */
@@ -150,7 +157,8 @@ export function parseReply(elements: readonly ByteString[]): {
 
 function parseOk(elements: readonly ByteString[]): Reply {
   if (elements.length === 1) return { kind: "ok" };
-  const tagged = isTagged(elements, 3);
+  const speaksHttp = elements.length === 5 && (elementAt(elements, 4) as string) === "http";
+  const tagged = speaksHttp || isTagged(elements, 3);
   const first = tagged ? 2 : 1;
   const pid = parseNumberIn(elementAt(elements, first), "reply ok: pid", 1, MAX_PID);
   const sessionId = parseNumberIn(
@@ -160,7 +168,8 @@ function parseOk(elements: readonly ByteString[]): Reply {
     Number.MAX_SAFE_INTEGER,
   );
   if (!tagged) return { kind: "session", pid, sessionId };
-  return { kind: "session", pid, sessionId, tag: elementAt(elements, 1) };
+  const session = { kind: "session", pid, sessionId, tag: elementAt(elements, 1) } as const;
+  return speaksHttp ? { ...session, speaksHttp } : session;
 }
 
 function parseRefusal(

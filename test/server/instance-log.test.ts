@@ -9,6 +9,7 @@ import { until } from "../helpers/condition.ts";
 const instance: Instance = {
   pid: 7,
   concurrency: 1,
+  speaksHttp: false,
   reports: undefined,
   death: Promise.resolve(),
   describeEnd: () => Promise.resolve("was ended by SIGKILL"),

@@ -8,11 +8,11 @@ import { AppDirectory, NoApplicationError } from "./app-directory.ts";
 import { findNamed } from "./named-program.ts";
 
 /** What runs an application; `python`: either of its interfaces, whichever it is seen to have. */
-export type LoaderType = "rack" | "wsgi" | "asgi" | "python" | "node" | "bun";
+export type LoaderType = "rack" | "wsgi" | "asgi" | "python" | "node" | "bun" | "command";
 
 export interface FoundApplication {
   readonly loader: LoaderType;
-  /** Relative to the application root; empty: a module of Python that lies elsewhere. */
+  /** Relative to the application root; empty: a module of Python that lies elsewhere, or none. */
   readonly startupFile: ByteString;
   /** As configured: `module:callable`. */
   readonly app?: string;
@@ -30,7 +30,7 @@ interface Candidate {
 
 const packageMain = "package.json main";
 
-const inTypes: Readonly<Record<Exclude<LoaderType, "python">, readonly Candidate[]>> = {
+const inTypes: Readonly<Record<Exclude<LoaderType, "python" | "command">, readonly Candidate[]>> = {
   rack: [{ file: "config.ru", loader: "rack" }],
   wsgi: candidates("wsgi", "passenger_wsgi.py", "wsgi.py"),
   // FastAPI's and Starlette's documents call it main.py, or app.py.
@@ -62,16 +62,17 @@ export function knownType({ appType }: AppRequest): AppType {
     case "asgi":
     case "bun":
     case "node":
+    case "command":
     case "auto":
       return word;
     default: {
-      const known = "rails, rack, wsgi, asgi, bun, node, auto";
+      const known = "rails, rack, wsgi, asgi, bun, node, command, auto";
       throw new NoApplicationError(`its type '${escapeForLog(ascii(word))}' is none of ${known}`);
     }
   }
 }
 
-function candidatesFor(appType: AppType): readonly Candidate[] {
+function candidatesFor(appType: Exclude<AppType, "command">): readonly Candidate[] {
   if (appType === "auto") return inAuto;
   return inTypes[appType === "rails" ? "rack" : appType];
 }
@@ -98,6 +99,10 @@ export function findIn(
   hasNode: boolean,
   program: ProgramOptions = {},
 ): FoundApplication {
+  if (appType === "command") {
+    // Nothing is looked for: whoever owns the directory decides what its programs do.
+    return { loader: "command", startupFile: ascii(""), owner: directory.itself.facts.uid };
+  }
   const named = findNamed(directory, appType, hasNode, program);
   if (named !== undefined) return named;
   const tried: string[] = [];

@@ -60,10 +60,10 @@ export function lookAtApplication(request: LookRequest): Looked {
     using directory = new AppDirectory(root);
     const found = findIn(directory, toText(root), request.appType, hasNode(), wanted);
     const { loader, startupFile, owner, app } = found;
-    seen.startup = `${app ?? toText(startupFile)} (${loader})`;
+    if (loader !== "command") seen.startup = `${app ?? toText(startupFile)} (${loader})`;
     const user = chooseUser(request, owner);
     seen.user = user?.name ?? ownName();
-    const usual = loaders[loader].runFrom(ruby);
+    const usual = loaders[loader].runFrom(ruby, wanted);
     const program =
       interpreter === undefined
         ? usual.program

@@ -8,6 +8,7 @@ export class BuiltinInstance implements Instance {
   readonly #process: InstanceProcess;
   readonly #retiredMs: number;
   readonly concurrency: number;
+  readonly speaksHttp: boolean;
   readonly reports: SessionReports | undefined;
   #isReleased = false;
 
@@ -15,6 +16,7 @@ export class BuiltinInstance implements Instance {
   constructor(process: InstanceProcess, ready: Ready, retiredMs: number) {
     this.#process = process;
     this.#retiredMs = retiredMs;
+    this.speaksHttp = process.isProgram;
     this.concurrency = ready.concurrency;
     this.reports = ready.reportsDone ? process : undefined;
   }

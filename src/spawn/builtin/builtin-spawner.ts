@@ -39,6 +39,8 @@ import { usualConcurrency } from "./loaders.ts";
 import { OutputAllowance } from "./output-allowance.ts";
 import { Preloader, PreloaderGoneError } from "./preloader.ts";
 import { Preloaders } from "./preloaders.ts";
+import { untilProgramReady, wayTo } from "./program/program-start.ts";
+import type { Way } from "./program/way.ts";
 import { Strays } from "./strays.ts";
 import { TimeLimit, untilReady } from "./readiness.ts";
 import { planStart, type Progress, type StartOptions, type StartPlan } from "./start-plan.ts";
@@ -127,20 +129,26 @@ export class BuiltinSpawner implements Spawner {
     const limit = new TimeLimit(request.timeoutMs);
     this.#limits.set(limit, request.root);
     let started: InstanceProcess | undefined;
+    let way: Way | undefined;
     try {
       if (this.#shutdown.signal.aborted) throw new Error(shuttingDown);
       const look = (what: LookRequest) => this.#look(what, limit);
       const plan = await planStart(request, this.#options, this.#directory, progress, look);
-      started = await this.#start(request, plan, limit, progress);
+      way = wayTo(request, plan, this.#directory);
+      started = await this.#start(request, plan, limit, progress, way);
       this.#strays.enter(started.pid, plan.user);
       void this.#keep(started, request.root);
       void this.#watch("instance", request.root, started);
       if (this.#shutdown.signal.aborted) throw new Error(shuttingDown);
-      const ready = await untilReady(started, limit, progress);
+      const ready =
+        way === undefined
+          ? await untilReady(started, limit, progress)
+          : await untilProgramReady({ process: started, way, request, plan, limit, progress });
       this.#remember(request.root, ready.concurrency);
       return new BuiltinInstance(started, ready, this.#times.retiredMs);
     } catch (error) {
       started?.kill();
+      way?.close();
       const output = await started?.lastOutput();
       const cause = this.#shutdown.signal.aborted ? new Error(shuttingDown) : error;
       throw spawnError(request, { ...progress, ...(output && { output }) }, cause);
@@ -233,10 +241,11 @@ export class BuiltinSpawner implements Spawner {
     plan: StartPlan,
     limit: TimeLimit,
     progress: Progress,
+    way?: Way,
   ): Promise<InstanceProcess> {
     if (this.#shutdown.signal.aborted) throw new Error(shuttingDown);
     const options: InstanceProcessOptions = {
-      socketPlace: this.#directory.socketPlace(),
+      socketPlace: way ?? this.#directory.socketPlace(),
       urgency: {
         times: this.#times,
         shutdown: this.#shutdown.signal,
@@ -245,7 +254,7 @@ export class BuiltinSpawner implements Spawner {
       },
       writeLine: this.#lineWriter(request.root),
     };
-    if (!plan.canPreload) return launchInstance(plan.command("instance"), options);
+    if (!plan.canPreload) return launchInstance(plan.command("instance", way), options);
     const start = () => {
       const command = plan.command("preloader");
       const preloader = new Preloader(command, options.urgency, options.writeLine);

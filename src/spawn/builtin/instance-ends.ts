@@ -8,9 +8,10 @@ import { descriptorPath, PinnedSocket } from "../../native/pinned-socket.ts";
 import { makePipe } from "../../native/pipe.ts";
 import { listenUnix, pathAddress, socketPair } from "../../native/socket.ts";
 import { OutputReader, type TakeLine } from "./output.ts";
+import type { SessionSocket, Way } from "./program/way.ts";
 
 /** Connections that wait while the instance is busy; the kernel caps it at net.core.somaxconn. */
-const backlog = 1024;
+export const backlog = 1024;
 
 /** Where a socket may be bound: a directory of ours alone, and a new name in it. */
 export interface SocketPlace {
@@ -27,25 +28,25 @@ export interface InheritedEnds {
 
 /** What stays here. */
 export interface OwnEnds {
-  readonly socket: PinnedSocket;
+  readonly socket: SessionSocket;
   readonly lifeline: OwnedFd;
   readonly output: OutputReader;
 }
 
 /**
- * Makes both sides, lets `start` hand the inherited ones on, and closes them here. If that fails,
+ * Makes both sides (or takes the way that a program is given), lets `start` hand the inherited ones on, and closes them here. If that fails,
  * nothing is left open.
  */
 export async function withEnds<T>(
-  place: SocketPlace,
+  place: SocketPlace | Way,
   writeLine: TakeLine,
   start: (inherited: InheritedEnds) => Promise<T> | T,
 ): Promise<{ started: T; own: OwnEnds }> {
   using inherited = new DisposableStack();
   using own = new DisposableStack();
-  const { listener, pinned } = bindNameless(place);
+  const { listener, socket } = "name" in place ? bindNameless(place, backlog) : endsOf(place);
   inherited.use(listener);
-  own.use(pinned);
+  own.defer(() => socket.close());
   const [ours, theirs] = socketPair();
   own.use(ours);
   inherited.use(theirs);
@@ -54,7 +55,7 @@ export async function withEnds<T>(
   own.defer(() => output.reader.stop());
   const started = await start({ listener, lifeline: theirs, output: output.writeEnd });
   own.move(); // From here on nothing throws, and all three are ours to keep.
-  return { started, own: { socket: pinned, lifeline: ours, output: output.reader } };
+  return { started, own: { socket, lifeline: ours, output: output.reader } };
 }
 
 /** A pipe, and the reader of it; the caller closes the other end once it has been inherited. */
@@ -72,14 +73,24 @@ export function openOutput(writeLine: TakeLine): {
   }
 }
 
+interface Ends {
+  readonly listener: OwnedFd;
+  readonly socket: SessionSocket;
+}
+
+/** Something has to be on the descriptor of a listener, also where none is inherited. */
+function endsOf(way: Way): Ends {
+  return { listener: way.listener ?? open("/dev/null", "read"), socket: way };
+}
+
 /** A listening socket whose name is gone again, and the descriptor to connect by. */
-function bindNameless(place: SocketPlace): { listener: OwnedFd; pinned: PinnedSocket } {
+export function bindNameless(place: SocketPlace, room: number): Ends {
   // Through a descriptor, since the directory's own path may not fit a socket address.
   using directory = open(place.directory, "directory");
   const path = `${descriptorPath(directory.number)}/${place.name}`;
-  const listener = listenUnix(pathAddress(path), backlog);
+  const listener = listenUnix(pathAddress(path), room);
   try {
-    return { listener, pinned: new PinnedSocket(path) };
+    return { listener, socket: new PinnedSocket(path) };
   } catch (error) {
     listener.close();
     throw error;

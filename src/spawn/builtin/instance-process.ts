@@ -8,7 +8,6 @@
 import { errnos, SyscallError } from "../../native/errno.ts";
 import { duplicate } from "../../native/fd.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
-import type { PinnedSocket } from "../../native/pinned-socket.ts";
 import { signals } from "../../native/process.ts";
 import type { ByteString } from "../../wire/bytes.ts";
 import { encodeStack, parseLifelineMessage } from "../../wire/instance-protocol.ts";
@@ -19,6 +18,7 @@ import type { Survivor } from "./hand-over.ts";
 import { withEnds, type InheritedEnds, type OwnEnds, type SocketPlace } from "./instance-ends.ts";
 import { Lifeline, type Announcement } from "./lifeline.ts";
 import type { OutputReader } from "./output.ts";
+import type { SessionSocket, Way } from "./program/way.ts";
 import { ChildProcess, type RunningProcess } from "./running-process.ts";
 
 /** How long a dead instance's output is waited for: something it left behind may hold the pipe. */
@@ -53,7 +53,8 @@ export interface Urgency {
 }
 
 export interface InstanceProcessOptions {
-  readonly socketPlace: SocketPlace;
+  /** Where its socket is bound; of a program, which knows no lifeline: how it is reached. */
+  readonly socketPlace: SocketPlace | Way;
   readonly urgency: Urgency;
   readonly writeLine: (pid: number, line: ByteString) => void;
 }
@@ -86,7 +87,8 @@ export async function makeInstance(
     pid = running.pid;
     return running;
   });
-  return new InstanceProcess(started, own, options.urgency);
+  const isProgram = !("name" in options.socketPlace);
+  return new InstanceProcess(started, own, options.urgency, isProgram);
 }
 
 /** Starts a process with these descriptors and no others. */
@@ -102,10 +104,12 @@ export function launch(
 
 export class InstanceProcess implements SessionReports {
   readonly #process: RunningProcess;
-  readonly #socket: PinnedSocket;
+  readonly #socket: SessionSocket;
   readonly #lifeline: Lifeline;
   readonly #output: OutputReader;
   readonly #urgency: Urgency;
+  /** It speaks HTTP/1.1, and nothing on its lifeline, which ends when it begins. */
+  readonly isProgram: boolean;
   /** Resolves when the process has exited, or has closed its end of the lifeline or misused it. */
   readonly gone: Promise<void>;
   onDone: ((sessions: number) => void) | undefined;
@@ -114,14 +118,16 @@ export class InstanceProcess implements SessionReports {
   #ending: Promise<void> | undefined;
   #isOver = false;
 
-  constructor(process: RunningProcess, own: OwnEnds, urgency: Urgency) {
+  constructor(process: RunningProcess, own: OwnEnds, urgency: Urgency, isProgram = false) {
     this.#process = process;
+    this.isProgram = isProgram;
     this.#urgency = urgency;
     this.#socket = own.socket;
     this.#output = own.output;
     this.#lifeline = new Lifeline(own.lifeline, (elements) => this.#onMessage(elements));
     const { closedByPeer, misbehaved } = this.#lifeline;
-    this.gone = Promise.race([closedByPeer, process.exited, misbehaved.then(() => this.kill())]);
+    const lost = isProgram ? [] : [closedByPeer];
+    this.gone = Promise.race([...lost, process.exited, misbehaved.then(() => this.kill())]);
     void this.#endWhenGone();
   }
 
@@ -152,6 +158,11 @@ export class InstanceProcess implements SessionReports {
 
   get pid(): number {
     return this.#process.pid;
+  }
+
+  /** Whether its end has been seen. */
+  get hasEnded(): boolean {
+    return this.#process.ending !== undefined;
   }
 
   /** What it says at its start; undefined when it ends before saying anything. */
@@ -208,8 +219,9 @@ export class InstanceProcess implements SessionReports {
   }
 
   async #giveUp(): Promise<void> {
-    this.#lifeline.tell(encodeStack());
-    await waitForExit(this.#process.exited, stackMs, this.#urgency.hurry);
+    if (this.#lifeline.tell(encodeStack())) {
+      await waitForExit(this.#process.exited, stackMs, this.#urgency.hurry);
+    }
     await this.#end(0);
   }
 
@@ -217,7 +229,8 @@ export class InstanceProcess implements SessionReports {
     this.#urgency.ending?.(this.pid);
     this.#lifeline.close();
     this.#socket.close();
-    await endRunning(this.#process, this.#urgency, retiredMs);
+    if (this.isProgram) await endByForce(this.#process, this.#urgency);
+    else await endRunning(this.#process, this.#urgency, retiredMs);
     const { times, hurry } = this.#urgency;
     const { group } = this.#process;
     await group?.end(times.terminatedMs, hurry);
@@ -246,6 +259,12 @@ export async function endRunning(
   const { times, shutdown, hurry } = urgency;
   if (await waitForExit(exited, retiredMs, shutdown)) return;
   if (shutdown.aborted && (await waitForExit(exited, times.shutdownMs, hurry))) return;
+  await endByForce(running, urgency);
+}
+
+/** SIGTERM is the word by which a program is told to leave; then SIGKILL. */
+async function endByForce(running: RunningProcess, { times, hurry }: Urgency): Promise<void> {
+  const { exited } = running;
   running.signal(signals.SIGTERM);
   if (await waitForExit(exited, times.terminatedMs, hurry)) return;
   running.signal(signals.SIGKILL);

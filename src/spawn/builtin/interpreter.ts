@@ -13,6 +13,7 @@ const inBin: Readonly<Record<LoaderType, readonly string[]>> = {
   python,
   node: ["node"],
   bun: [],
+  command: [],
 };
 
 /**

@@ -83,6 +83,15 @@ export class LoaderDirectory {
     return { directory, name: String(this.#sockets) };
   }
 
+  /** Where a directory for a program's socket is made, that others may enter: not used before. */
+  programPlace(): string {
+    const directory = join(this.#ensure(), "programs");
+    mkdirSync(directory, { recursive: true, mode: 0o711 });
+    chmodSync(directory, 0o711);
+    this.#sockets += 1;
+    return join(directory, String(this.#sockets));
+  }
+
   /** Writes a file that nobody else may read. @returns its path. @throws Error: no room. */
   write(name: string, text: string): string {
     const path = join(this.#ensure(), name);

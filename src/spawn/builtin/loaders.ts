@@ -12,6 +12,7 @@ import { NoApplicationError } from "./app-directory.ts";
 import type { ProgramOptions } from "../../wire/program.ts";
 import type { LoaderType } from "./app-type.ts";
 import type { ApplicationFacts } from "./application-look.ts";
+import { filled, type Way } from "./program/way.ts";
 
 export interface LoaderCommand {
   /** argv[0] is the program; looked up on PATH if it has no slash. */
@@ -34,6 +35,8 @@ export interface LoaderStart {
   readonly concurrency?: number;
   /** Not an instance but the process that loads the code and forks instances. */
   readonly isPreloader: boolean;
+  /** Of type `command`: how it is reached. */
+  readonly way: Way | undefined;
 }
 
 /** A folder of `loaders`, and of the directory that they are written to. */
@@ -41,7 +44,7 @@ export type LoaderFolder = "asgi" | "bun" | "node" | "python" | "rack" | "wsgi";
 
 export interface Loader {
   /** What has to be there to run it; the program that is started lies in the first. */
-  readonly folders: readonly [LoaderFolder, ...LoaderFolder[]];
+  readonly folders: readonly LoaderFolder[];
   /** Sessions at once where nobody says otherwise. */
   readonly concurrency: number;
   /** Whether it can load the code once and fork instances (PROTOCOL section 10, `smart`). */
@@ -50,7 +53,10 @@ export interface Loader {
    * What decides, beside the startup file, which code is run, unless the configuration says so: the
    * program, as argv[0] is; files relative to the root.
    */
-  runFrom(ruby: ByteString): { readonly program: ByteString; readonly files: readonly string[] };
+  runFrom(
+    ruby: ByteString,
+    options: ProgramOptions,
+  ): { readonly program: ByteString; readonly files: readonly string[] };
   /** @throws NoApplicationError: it cannot be run so. */
   command(start: LoaderStart): LoaderCommand;
 }
@@ -179,6 +185,27 @@ const rack: Loader = {
   },
 };
 
+/** A program that knows nothing of us (program/): it needs no loader. */
+const program: Loader = {
+  folders: [],
+  concurrency: MAX_CONCURRENCY,
+  canPreload: false,
+  // A word that leads to no file below the root says nothing to the look.
+  runFrom: (_ruby, { command: [name = "", ...words] = [] }) => ({
+    program: fromText(name),
+    files: words.filter((word) => !word.startsWith("/") && !word.split("/").includes("..")),
+  }),
+  command(start) {
+    const { way, options } = start;
+    const words = options.command ?? [];
+    if (way === undefined || words.length === 0) {
+      throw new NoApplicationError("it is of type command, and no command is configured");
+    }
+    const argv = words.map((word) => fromText(filled(word, way)));
+    return { argv: [...argv, ...argsOf(start)], variables: way.variables };
+  },
+};
+
 /** The kinds of application that this build can start. */
 export const loaders: Readonly<Record<LoaderType, Loader>> = {
   rack,
@@ -187,6 +214,7 @@ export const loaders: Readonly<Record<LoaderType, Loader>> = {
   python: python("either", 1),
   node,
   bun,
+  command: program,
 };
 
 /** Sessions at once that an application of this kind will probably serve. */

@@ -4,12 +4,12 @@ import type { Progress } from "./start-plan.ts";
 
 /** The time a spawn has: it begins when this is made. */
 export class TimeLimit {
-  readonly #limitMs: number;
+  readonly limitMs: number;
   #endsMs: number;
   readonly #cut = Promise.withResolvers<never>();
 
   constructor(limitMs: number) {
-    this.#limitMs = limitMs;
+    this.limitMs = limitMs;
     this.#endsMs = performance.now() + limitMs;
     this.#cut.promise.catch(() => {}); // Usually nobody waits when it is cut.
   }
@@ -27,7 +27,7 @@ export class TimeLimit {
   /** The value, if it comes in time. @throws Error (as a rejection): it does not. */
   async keep<T>(value: Promise<T>): Promise<T> {
     const late = Promise.withResolvers<never>();
-    const error = new Error(`it was not ready within ${this.#limitMs} ms`);
+    const error = new Error(`it was not ready within ${this.limitMs} ms`);
     const timer = setTimeout(() => late.reject(error), this.remainingMs);
     try {
       return await Promise.race([value, late.promise, this.#cut.promise]);
@@ -55,8 +55,16 @@ export async function untilReady(
   const said = await limit.keep(started.announced);
   if (said === undefined) throw new Error(`it ${await started.describeEnd()} before it was ready`);
   if (said.kind === "ready") return said;
-  progress.detail = Buffer.from(said.text).toString("utf8");
-  throw new Error(firstLine(progress.detail));
+  throw refusalIn(said, progress);
+}
+
+/** Why it cannot start, in its own words; `progress.detail` has all of them. */
+export function refusalIn(
+  { text }: Extract<Announcement, { kind: "failed" }>,
+  progress: Progress,
+): Error {
+  progress.detail = Buffer.from(text).toString("utf8");
+  return new Error(firstLine(progress.detail));
 }
 
 /** The line that names the error: loaders put a piece of source code before it. */

@@ -2,7 +2,7 @@
  * How an instance is to be started: what the application is, whom it runs as, the command that runs
  * it, and what its error page can say of all that.
  */
-import type { DescriptorLimit } from "../../native/process.ts";
+import type { DescriptorLimit, User } from "../../native/process.ts";
 import { ascii, escapeForLog, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import type { ProgramOptions } from "../../wire/program.ts";
 import { encodePlan, launchCommand, launcherCommand, type LaunchPlan } from "../launch-plan.ts";
@@ -19,6 +19,7 @@ import type { FailedStart } from "./error-page.ts";
 import type { LaunchCommand } from "./instance-process.ts";
 import type { LoaderDirectory } from "./loader-files.ts";
 import { loaders, type Loader } from "./loaders.ts";
+import type { Way } from "./program/way.ts";
 
 /** What is known of a start, for its error page. */
 export type Progress = { -readonly [Key in keyof FailedStart]?: FailedStart[Key] };
@@ -37,10 +38,12 @@ export interface StartPlan {
   readonly canPreload: boolean;
   /** User id of whom it runs as. */
   readonly user: number;
+  /** Whose it is, if it is to become somebody else. */
+  readonly become: User | undefined;
   /** Equal where instances would run alike. */
   readonly signature: string;
   /** The command of an instance, or of a preloader of such instances. */
-  command(role: "instance" | "preloader"): LaunchCommand;
+  command(role: "instance" | "preloader", way?: Way): LaunchCommand;
 }
 
 /** How the `environment` of a get reaches applications of all kinds. */
@@ -75,16 +78,17 @@ export async function planStart(
   // Not loaded with the server: a parent waits for its start, and the first spawn waits anyway.
   const { loaderTexts } = await import("./loader-texts.ts");
   const [files = ""] = loader.folders.map((name) => directory.loader(name, loaderTexts[name]));
-  const planFor = (isPreloader: boolean): LaunchPlan =>
-    launchPlan({ request, options, app, loader, files, isPreloader });
+  const planFor = (isPreloader: boolean, way?: Way): LaunchPlan =>
+    launchPlan({ request, options, app, loader, files, isPreloader, way });
   return {
     user: app.user?.uid ?? process.geteuid?.() ?? 0,
+    become: app.user,
     canPreload: loader.canPreload && isSmart,
     get signature() {
       return encodePlan(planFor(true));
     },
-    command: (role) => {
-      const plan = planFor(role === "preloader");
+    command: (role, way) => {
+      const plan = planFor(role === "preloader", way);
       progress.command = plan.argv.map((argument) => toText(argument)).join(" ");
       return launchCommand(plan, options.launcher ?? launcherCommand());
     },
@@ -106,15 +110,17 @@ interface PlanParts {
   readonly loader: Loader;
   readonly files: string;
   readonly isPreloader: boolean;
+  /** How a program is reached. */
+  readonly way: Way | undefined;
 }
 
 function launchPlan(parts: PlanParts): LaunchPlan {
-  const { request, options, app, loader, files, isPreloader } = parts;
+  const { request, options, app, loader, files, isPreloader, way } = parts;
   const { root, environment, concurrency, program = {} } = request;
   const { originalDescriptorLimit: descriptorLimit } = options;
   const { user, identity } = app;
   const asked = concurrency === undefined ? {} : { concurrency };
-  const start = { app, root, options: program, directory: files, isPreloader, ...asked };
+  const start = { app, root, options: program, directory: files, isPreloader, way, ...asked };
   const command = loader.command(start);
   const cwd = cwdOf(root, program);
   const variables = [
@@ -132,6 +138,7 @@ function launchPlan(parts: PlanParts): LaunchPlan {
     ...(program.umask !== undefined && { umask: program.umask }),
     variables,
     isInstance: true,
+    ...(way && { program: way.listener === undefined ? "alone" : "with a listener" }),
     ...(user && { user }),
     ...(descriptorLimit && { descriptorLimit }),
   };

@@ -105,6 +105,11 @@ async function endAll(left: () => Kin[], terminatedMs: number, hurry: AbortSigna
   }
 }
 
+/** A process and what descends from it. */
+export function familyOf(pid: number): number[] {
+  return [pid, ...descendantsOf(pid).map((kin) => kin.pid)];
+}
+
 /** All of them, children before their children. */
 function descendantsOf(pid: number): Kin[] {
   const family: Kin[] = [];

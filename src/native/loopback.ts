@@ -1,0 +1,169 @@
+/**
+ * Programs that listen on a port of this machine: how a stream is connected to one, and who it is
+ * that listens (proc(5), /proc/net/tcp: listening sockets come first, with their owner and inode).
+ * A port is anybody's who is first: so it is asked before it is believed.
+ */
+import { closeSync, openSync, readdirSync, readlinkSync, readSync } from "node:fs";
+
+import { errnos, SyscallError } from "./errno.ts";
+import { canWrite } from "./fd.ts";
+import { C, sockaddrIn } from "./layout.ts";
+import { address, arenaView, errno, libc, loadFunctions, reserve } from "./libc.ts";
+import { OwnedFd } from "./owned-fd.ts";
+import { socketOption } from "./socket.ts";
+
+const functions = loadFunctions({
+  setsockopt: { args: ["i32", "i32", "i32", "ptr", "i32"], returns: "i32" },
+});
+
+const nameOffset = reserve(sockaddrIn.size);
+const optionOffset = reserve(4);
+
+/** 127.0.0.1 (ip(7), INADDR_LOOPBACK). */
+const loopback = 0x7f00_0001;
+
+/**
+ * Connects to 127.0.0.1 without waiting: on this machine the kernel has done it when the call is
+ * over. @returns a stream in blocking mode, that sends at once (TCP_NODELAY); `full` when there is
+ * no room in the listener's backlog. @throws SyscallError: ECONNREFUSED, EMFILE and the rest.
+ */
+export function connectLoopback(port: number): OwnedFd | "full" {
+  const where = `127.0.0.1:${port}`;
+  const socket = loopbackSocket(where);
+  try {
+    putInteger(1);
+    functions.setsockopt(socket.number, C.IPPROTO_TCP, C.TCP_NODELAY, address(optionOffset), 4);
+    putName(port);
+    if (libc.connect(socket.number, address(nameOffset), sockaddrIn.size) < 0) {
+      const cause = errno();
+      if (cause !== errnos.EINPROGRESS) throw new SyscallError("connect", where, cause);
+      // Nobody has answered: the kernel drops what finds no room.
+      if (!canWrite(socket.number)) {
+        socket.close();
+        return "full";
+      }
+      const refused = socketOption(socket.number, C.SO_ERROR) ?? 0;
+      if (refused !== 0) throw new SyscallError("connect", where, refused);
+    }
+    libc.fcntl(socket.number, C.F_SETFL, 0);
+    return socket;
+  } catch (error) {
+    socket.close();
+    throw error;
+  }
+}
+
+/** Whether a program could listen on this port of 127.0.0.1 now. */
+export function isFreePort(port: number): boolean {
+  using socket = loopbackSocket(`127.0.0.1:${port}`);
+  putName(port);
+  return libc.bind(socket.number, address(nameOffset), sockaddrIn.size) === 0;
+}
+
+function loopbackSocket(where: string): OwnedFd {
+  const fd = libc.socket(C.AF_INET, C.SOCK_STREAM | C.SOCK_CLOEXEC | C.SOCK_NONBLOCK, 0);
+  if (fd < 0) throw new SyscallError("socket", where, errno());
+  return new OwnedFd(fd);
+}
+
+function putInteger(value: number): void {
+  arenaView.setInt32(optionOffset, value, true);
+}
+
+function putName(port: number): void {
+  arenaView.setUint16(nameOffset, C.AF_INET, true);
+  arenaView.setUint16(nameOffset + sockaddrIn.port, port, false);
+  arenaView.setUint32(nameOffset + sockaddrIn.address, loopback, false);
+}
+
+/** A listening TCP socket. */
+export interface TcpListener {
+  /** For people: `127.0.0.1:80`, `*:80`, or an address of IPv6 in hexadecimal. */
+  readonly shown: string;
+  readonly port: number;
+  /** Whether connections to 127.0.0.1 can come to it. */
+  readonly isLocal: boolean;
+  readonly uid: number;
+  readonly inode: string;
+}
+
+const chunkBytes = 64 * 1024;
+/** More listening sockets are not looked at. */
+const maxTableBytes = 4 * 1024 * 1024;
+const listening = "0A";
+
+/** All listening TCP sockets of this network namespace. */
+export function tcpListeners(): TcpListener[] {
+  return [...readTable("/proc/net/tcp"), ...readTable("/proc/net/tcp6")];
+}
+
+function readTable(path: string): TcpListener[] {
+  let text = "";
+  let file: number;
+  try {
+    file = openSync(path, "r");
+  } catch {
+    return []; // No IPv6 here.
+  }
+  try {
+    const room = Buffer.alloc(chunkBytes);
+    // Connections come behind the listeners, and may be very many.
+    while (text.length < maxTableBytes && !hasConnections(text)) {
+      const count = readSync(file, room, 0, room.length, null);
+      if (count === 0) break;
+      text += room.toString("latin1", 0, count);
+    }
+  } finally {
+    closeSync(file);
+  }
+  return text.split("\n").slice(1).flatMap(parseRow);
+}
+
+function hasConnections(text: string): boolean {
+  const lastRow = text.slice(text.lastIndexOf("\n", text.length - 2) + 1);
+  const state = /^\s*\d+: \S+ \S+ (\w\w) /.exec(lastRow)?.[1];
+  return state !== undefined && state !== listening;
+}
+
+function parseRow(row: string): TcpListener[] {
+  const match = /^\s*\d+: (\w+):(\w{4}) \S+ 0A \S+ \S+ \S+\s+(\d+)\s+\d+ (\d+) /.exec(row);
+  if (match === null) return [];
+  const [, host = "", portText = "", uid, inode = ""] = match;
+  const port = Number.parseInt(portText, 16);
+  const isAny = /^0+$/.test(host);
+  // As 32-bit words of this machine, which is little-endian; also as IPv6 writes IPv4.
+  const isLoopback = /^(?:0{16}0000FFFF)?0100007F$/.test(host);
+  const shown = isAny ? "*" : isLoopback ? "127.0.0.1" : showHost(host);
+  const known = { port, uid: Number(uid), inode };
+  return [{ shown: `${shown}:${port}`, isLocal: isAny || isLoopback, ...known }];
+}
+
+function showHost(host: string): string {
+  if (host.length !== 8) return `[${host}]`;
+  return (host.match(/../g) ?? [])
+    .toReversed()
+    .map((byte) => Number.parseInt(byte, 16))
+    .join(".");
+}
+
+/** Inodes of the sockets that a process has open; undefined: that may not be seen. */
+export function socketsOf(pid: number): Set<string> | undefined {
+  const directory = `/proc/${pid}/fd`;
+  const inodes = new Set<string>();
+  let names: string[];
+  try {
+    names = readdirSync(directory);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return code === "EACCES" || code === "EPERM" ? undefined : inodes; // else it has ended
+  }
+  for (const name of names) {
+    try {
+      const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`${directory}/${name}`))?.[1];
+      if (inode !== undefined) inodes.add(inode);
+    } catch {
+      // closed since
+    }
+  }
+  return inodes;
+}

@@ -1,0 +1,117 @@
+/**
+ * A program that binds a Unix socket at a path of its command. The path lies in a directory of this
+ * instance alone, which belongs to its user: nobody else can put a socket there. What is connected
+ * to is the very socket that was looked at; where the program has made another, that one is looked
+ * at anew.
+ */
+import { chmodSync, chownSync, mkdirSync, rmdirSync, unlinkSync } from "node:fs";
+import { join } from "node:path";
+
+import { SyscallError } from "../../../native/errno.ts";
+import type { OwnedFd } from "../../../native/owned-fd.ts";
+import { PinnedSocket } from "../../../native/pinned-socket.ts";
+import type { User } from "../../../native/process.ts";
+import { fromText } from "../../../wire/bytes.ts";
+import type { ProgramOwner, Way } from "./way.ts";
+
+const maxPathBytes = 107; // sun_path (unix(7)) less its NUL
+
+export class SocketWay implements Way {
+  readonly listener = undefined;
+  readonly variables: readonly string[] = [];
+  readonly #directory: string;
+  readonly #path: string;
+  #owner: ProgramOwner | undefined;
+  #pinned: PinnedSocket | undefined;
+  #isClosed = false;
+
+  /**
+   * @param directory is made, and removed by `close`. @param user whose it is to be; undefined:
+   * ours. @throws Error: it cannot be made, or its path is too long for a socket.
+   */
+  constructor(directory: string, user: User | undefined) {
+    this.#directory = directory;
+    this.#path = join(directory, "socket");
+    if (Buffer.byteLength(this.#path) > maxPathBytes) {
+      throw new Error(
+        `socket '${this.#path}': its path has more than ${maxPathBytes} bytes; set TMPDIR to a shorter one`,
+      );
+    }
+    mkdirSync(directory, { mode: 0o700 });
+    if (user !== undefined) chownSync(directory, user.uid, user.gid);
+  }
+
+  get where(): string {
+    return this.#path;
+  }
+
+  get words(): Way["words"] {
+    return { socket: this.#path };
+  }
+
+  isListening(owner: ProgramOwner): boolean {
+    this.#owner = owner;
+    try {
+      const stream = this.connect();
+      if (stream !== "full") stream.close();
+      return true;
+    } catch (error) {
+      if (error instanceof SyscallError && ["ENOENT", "ECONNREFUSED"].includes(error.code)) {
+        return false;
+      }
+      throw error;
+    }
+  }
+
+  connect(): OwnedFd | "full" {
+    if (this.#pinned !== undefined) {
+      try {
+        return this.#pinned.connect();
+      } catch (error) {
+        if (!(error instanceof SyscallError) || error.code !== "ECONNREFUSED") throw error;
+        this.#unpin();
+      }
+    }
+    this.#pinned = this.#pin();
+    return this.#pinned.connect();
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#unpin();
+    try {
+      // Nobody but us changes it from now on. What else was put there goes with the server's own.
+      chmodSync(this.#directory, 0o700);
+      const [uid, gid] = [process.geteuid?.(), process.getegid?.()];
+      if (uid !== undefined && gid !== undefined) chownSync(this.#directory, uid, gid);
+      unlinkIfThere(this.#path);
+      rmdirSync(this.#directory);
+    } catch {
+      // It is removed with the directory of the server.
+    }
+  }
+
+  #pin(): PinnedSocket {
+    if (this.#isClosed) throw new Error(`socket ${this.#path}: connected to after it was closed`);
+    const pinned = new PinnedSocket(fromText(this.#path));
+    if (pinned.owner !== this.#owner?.uid && pinned.owner !== process.geteuid?.()) {
+      pinned.close();
+      throw new Error(`socket ${this.#path} belongs to user ${pinned.owner}`);
+    }
+    return pinned;
+  }
+
+  #unpin(): void {
+    this.#pinned?.close();
+    this.#pinned = undefined;
+  }
+}
+
+function unlinkIfThere(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+}
