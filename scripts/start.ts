@@ -40,6 +40,7 @@ const kinds: Readonly<Record<LoaderType, { what: string; needs: string; probe?: 
   python: { what: "Python, WSGI", ...python },
   node: { what: "JavaScript on Node", needs: "Node", probe: ["node", "--version"] },
   bun: { what: "TypeScript on Bun", needs: "nothing" },
+  command: { what: "any program", needs: "nothing" },
 };
 
 /** Whether a command runs and succeeds. */

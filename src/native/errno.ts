@@ -83,6 +83,7 @@ export const errnos = {
   ENOTCONN: 107,
   ETOOMANYREFS: 109,
   ECONNREFUSED: 111,
+  EINPROGRESS: 115,
 } as const;
 
 /** The symbolic name of an errno value, `errno 999` for one we have no name for. */

@@ -340,7 +340,8 @@ export class PoolConnection implements Disposable {
     const stream = this.#receiveStream();
     const get = this.#gets.answered(reply.tag);
     if (get !== undefined && !(stream instanceof DescriptorError)) {
-      get.resolve(new Session(reply.pid, reply.sessionId, stream, this.#tellOfSession));
+      const { pid, sessionId, speaksHttp = false } = reply;
+      get.resolve(new Session(pid, sessionId, stream, this.#tellOfSession, speaksHttp));
       return;
     }
     // Cancelled too late, or its descriptor was lost: either way nobody has the session.

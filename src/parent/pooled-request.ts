@@ -14,7 +14,7 @@ import { AnswerTimeoutError, BusyError, SessionError } from "./errors.ts";
 import { Exchange, type HeadListener } from "./exchange.ts";
 import { getOf } from "./refusals.ts";
 import { type BodyFraming, sendRequest } from "./request-body.ts";
-import { requestLine, type PreparedRequest, type SessionRequest } from "./request.ts";
+import { onlyHttp, requestLine, type PreparedRequest, type SessionRequest } from "./request.ts";
 import { SessionResponse } from "./response.ts";
 import type { SessionWaiter } from "./session-line.ts";
 import type { SessionStream } from "./session-stream.ts";
@@ -102,6 +102,10 @@ export class PooledRequest implements SessionWaiter, HeadListener {
 
   /** For the line: here is a session. */
   serve(stream: SessionStream): void {
+    if (stream.session.speaksHttp) {
+      this.fail(onlyHttp(stream.session));
+      return stream.close();
+    }
     const isHead = this.#prepared.method === "HEAD";
     this.#servedMs = performance.now();
     this.#waitedMs = this.#servedMs - this.#beganMs;

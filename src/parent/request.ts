@@ -9,6 +9,7 @@ import {
   MAX_SESSION_HEADER_BYTES,
 } from "../wire/session-headers.ts";
 import { ascii } from "../wire/bytes.ts";
+import { SessionError } from "./errors.ts";
 import { Exchange, type HeadListener } from "./exchange.ts";
 import { type BodyFraming, type RequestBody, sendRequest } from "./request-body.ts";
 import { SessionResponse } from "./response.ts";
@@ -48,6 +49,7 @@ export interface PreparedRequest {
 export function request(session: Session, options: SessionRequest): Promise<SessionResponse> {
   try {
     const prepared = prepareRequest(options);
+    if (session.speaksHttp) throw onlyHttp(session);
     return perform(session, prepared, frameHeaderBlock(prepared.block), options.signal);
   } catch (error) {
     session.close();
@@ -87,6 +89,11 @@ function respondTo(
   const answered = (head: AnswerHead, exchange: Exchange): void =>
     resolve(new SessionResponse(head, exchange));
   return { request: line, answered, failed };
+}
+
+/** What is sent here are heads in CGI form; `session.fd` is there for whoever speaks HTTP. */
+export function onlyHttp({ pid }: Session): SessionError {
+  return new SessionError(`request to instance ${pid}: its sessions are plain HTTP/1.1`, false);
 }
 
 /** The method and path of a request, as headers in CGI form say them. */

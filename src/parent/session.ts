@@ -19,9 +19,18 @@ export class Session implements Disposable {
    * Bun.connect, to a child process); the session still has to be closed.
    */
   readonly fd: OwnedFd;
+  /** Whether requests on it are plain HTTP/1.1 (PROTOCOL section 10, programs); else CGI heads. */
+  readonly speaksHttp: boolean;
   #tellPool: ((command: SessionCommand) => void) | undefined;
 
-  constructor(pid: number, id: number, fd: OwnedFd, tellPool: (command: SessionCommand) => void) {
+  constructor(
+    pid: number,
+    id: number,
+    fd: OwnedFd,
+    tellPool: (command: SessionCommand) => void,
+    speaksHttp = false,
+  ) {
+    this.speaksHttp = speaksHttp;
     this.pid = pid;
     this.id = id;
     this.fd = fd;

@@ -7,18 +7,28 @@
 import type { OwnedFd } from "../native/owned-fd.ts";
 import type { GetRefusal, SessionId, WaiterId } from "../pool/types.ts";
 import type { AppRequest } from "../wire/app-request.ts";
+import type { Instance } from "../spawn/spawner.ts";
 import type { ByteString } from "../wire/bytes.ts";
 import type { Connecting } from "./connector.ts";
 
+/** What a client is told of the instance that serves it. */
+export type Grantor = Pick<Instance, "pid" | "speaksHttp">;
+
 /** Whom the answers are for: the client. */
 export interface GetOwner {
-  granted(get: ClientGet, pid: number, session: SessionId, stream: OwnedFd): void;
+  granted(get: ClientGet, by: Grantor, session: SessionId, stream: OwnedFd): void;
   refused(get: ClientGet, refusal: GetRefusal): void;
   recalled(get: ClientGet): void;
 }
 
 /** The answer to a get for what is not registered: who asks may try again later. */
 export const notRegistered: GetRefusal = { kind: "busy", why: "there is no such application now" };
+
+/** The answer to a client that would send a head in CGI form to a program. */
+export const onlyHttp: GetRefusal = {
+  kind: "cannotConnect",
+  cause: "its sessions are plain HTTP/1.1, which only tagged gets take",
+};
 
 export class ClientGet implements Connecting {
   readonly app: AppRequest;
@@ -41,8 +51,8 @@ export class ClientGet implements Connecting {
   }
 
   /** A session began; `stream` is the owner's from here on. */
-  granted(pid: number, session: SessionId, stream: OwnedFd): void {
-    this.#owner.granted(this, pid, session, stream);
+  granted(by: Grantor, session: SessionId, stream: OwnedFd): void {
+    this.#owner.granted(this, by, session, stream);
   }
 
   refused(refusal: GetRefusal): void {

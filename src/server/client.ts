@@ -15,7 +15,7 @@ import type { GetRefusal, SessionId } from "../pool/types.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { escapeForLog, type ByteString } from "../wire/bytes.ts";
 import { encodePlainOk } from "../wire/replies.ts";
-import { ClientGet, notRegistered } from "./client-get.ts";
+import { ClientGet, notRegistered, onlyHttp, type Grantor } from "./client-get.ts";
 import { CommandQueue } from "./command-queue.ts";
 import type { Arrival } from "./command-reader.ts";
 import {
@@ -332,20 +332,21 @@ export class Client {
   }
 
   /** A session for a get of this client; `stream` is the client's from here on. */
-  granted(get: ClientGet, pid: number, session: SessionId, stream: OwnedFd): void {
+  granted(get: ClientGet, { pid, speaksHttp }: Grantor, session: SessionId, stream: OwnedFd): void {
     this.#forget(get);
-    if (this.#ended) {
+    const isUnfit = speaksHttp && get.tag === undefined;
+    if (this.#ended || isUnfit) {
       // Withdrawing one of its gets made room for another of them.
       stream.close();
       this.#context.driver.closeSession(session);
-      return;
+      return this.#ended ? undefined : this.refused(get, onlyHttp);
     }
     const sessionId = this.#nextSessionId;
     this.#nextSessionId += 1;
     this.#sessions ??= new Map();
     this.#sessions.set(sessionId, session);
     get.sessionId = sessionId;
-    this.#outbox.session(pid, sessionId, get.tag, stream);
+    this.#outbox.session(pid, sessionId, get.tag, stream, speaksHttp);
     if (get.tag === undefined) this.#waitingDone?.();
   }
 

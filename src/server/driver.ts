@@ -75,7 +75,7 @@ export class Driver {
       now: options.now,
       instance: (id) => this.#instances.get(id),
       alternative: (session) => this.#alternative(session),
-      connected: (get, session, pid, stream) => this.#connected(get, session, pid, stream),
+      connected: (get, session, by, stream) => this.#connected(get, session, by, stream),
       failed: (get, session, pid, cause) => this.#connectFailed(get, session, pid, cause),
       gaveUp: (get, session, cause) => this.#gaveUpConnecting(get, session, cause),
     });
@@ -298,9 +298,9 @@ export class Driver {
     return this.#waiting.get(waiter);
   }
 
-  #connected(pending: ClientGet, session: SessionId, pid: number, stream: OwnedFd): void {
+  #connected(pending: ClientGet, session: SessionId, by: Instance, stream: OwnedFd): void {
     this.#answer(pending);
-    pending.granted(pid, session, stream);
+    pending.granted(by, session, stream);
     if (pending.kept) this.#kept.granted(session);
   }
 

@@ -18,7 +18,7 @@ import {
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { send } from "../native/socket.ts";
 import type { ByteString } from "../wire/bytes.ts";
-import { encodeOk, encodeRecall, writeOk } from "../wire/replies.ts";
+import { encodeOk, encodeOkHttp, encodeRecall, writeOk } from "../wire/replies.ts";
 import { RetryTimer } from "./retry.ts";
 
 /** Unread output that ends a client (PROTOCOL section 3). */
@@ -99,7 +99,13 @@ export class Outbox {
   }
 
   /** Sends `ok` and a session's descriptor, which is owned here from now on. */
-  session(pid: number, sessionId: number, tag: ByteString | undefined, descriptor: OwnedFd): void {
+  session(
+    pid: number,
+    sessionId: number,
+    tag: ByteString | undefined,
+    descriptor: OwnedFd,
+    speaksHttp = false,
+  ): void {
     if (this.#closed) {
       descriptor.close();
       return;
@@ -111,7 +117,11 @@ export class Outbox {
       else this.#inBand({ bytes: encodeOk(pid, sessionId, tag), isReply: true, descriptor });
       return;
     }
-    this.#announced.push({ descriptor, sessionId, bytes: encodeOk(pid, sessionId, tag) });
+    const bytes =
+      speaksHttp && tag !== undefined
+        ? encodeOkHttp(pid, sessionId, tag)
+        : encodeOk(pid, sessionId, tag);
+    this.#announced.push({ descriptor, sessionId, bytes });
     if (this.#announced.length === 1) this.#flushChannel();
   }
 

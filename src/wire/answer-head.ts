@@ -35,6 +35,8 @@ export interface AnswerHead {
   readonly hasDate: boolean;
   /** The protocols that a 101 changes to; empty: none. */
   readonly upgrade: string;
+  /** Of a head in HTTP's form: whether another answer may follow it (RFC 9112, 9.3). */
+  readonly persists: boolean | undefined;
 }
 
 /** Bounds of a head: servers and proxies commonly stop at 8 to 64 KiB and 100 to 200 headers. */
@@ -44,7 +46,7 @@ const maxLines = 1000;
 // oxlint-disable-next-line no-control-regex -- they are what it finds
 const illegal = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)/;
 const bareLineFeed = /(?<!\r)\n/;
-const statusLine = /^HTTP\/1\.[01] ([1-9]\d\d)(?: ([^\r]*))?$/;
+const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: ([^\r]*))?$/;
 const statusValue = /^([1-9]\d\d)(?: (.*))?$/;
 
 const noBody: AnswerFraming = { kind: "none" };
@@ -91,6 +93,8 @@ export function headersOf({ lines }: AnswerHead): [name: string, value: string][
 
 class HeadReader {
   readonly #names: FieldNames;
+  /** Of HTTP/1.x, if the head is in that form. */
+  #minor: string | undefined;
   #status: number | undefined;
   #reason: string | undefined;
   #length: string | undefined;
@@ -121,7 +125,14 @@ class HeadReader {
       framing,
       hasDate: this.#hasDate,
       upgrade: this.#upgrade,
+      persists: this.#persists,
     };
+  }
+
+  get #persists(): boolean | undefined {
+    if (this.#minor === undefined) return undefined;
+    const options = this.#connection.split(",").map((option) => option.trim());
+    return !options.includes("close") && (this.#minor === "1" || options.includes("keep-alive"));
   }
 
   /** @returns the lines that stay, in as few slices as there are runs of them. */
@@ -152,8 +163,9 @@ class HeadReader {
     const match = statusLine.exec(line);
     if (match === null)
       throw unclear(`'${escapeForLog(line as ByteString, 80)}' is no status line`);
-    this.#status = Number(match[1]);
-    this.#reason = match[2] ?? "";
+    this.#minor = match[1];
+    this.#status = Number(match[2]);
+    this.#reason = match[3] ?? "";
     return false;
   }
 
@@ -176,6 +188,8 @@ class HeadReader {
   #note({ role }: FieldName, value: string, line: string): boolean {
     switch (role) {
       case "status":
+        // Behind a status line it is a header like any other.
+        if (this.#minor !== undefined) return true;
         this.#noteStatus(value);
         return false;
       case "content-length":

@@ -24,7 +24,9 @@ import { FieldNames } from "../../wire/field-names.ts";
 import { ProtocolError } from "../../wire/protocol-error.ts";
 import type { AppConfig } from "../config.ts";
 import { reasonOf } from "./reasons.ts";
-import { RequestSender, type UploadFraming } from "./request-sender.ts";
+import type { RoutedRequest } from "./cgi-block.ts";
+import { framedHead } from "./request-framing.ts";
+import { RequestSender } from "./request-sender.ts";
 import type { Site } from "./site.ts";
 import type { Upload } from "../bodies/upload.ts";
 
@@ -48,8 +50,11 @@ export interface Asker extends Omit<AnswerSink, "end"> {
 
 export interface Asked {
   readonly app: AppConfig;
-  /** Variables, without those that say where the body ends. */
-  readonly block: string;
+  readonly request: RoutedRequest;
+  /** Whether `head` is lines of HTTP/1.1 or variables of CGI. */
+  readonly speaksHttp: boolean;
+  /** Without what says where the body ends. */
+  readonly head: string;
   /** Of the body if the visitor has said so; undefined: there is none, or it is in chunks. */
   readonly contentLength: number | undefined;
   readonly upload: Upload | undefined;
@@ -81,6 +86,8 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   /** Whether an instance has failed it on a fresh session. */
   #hasFailed = false;
   #isPaused = false;
+  /** Whether the instance keeps its side open behind the answer. */
+  #persists = true;
   /** Whether the answer came to its end. */
   #isWhole = false;
   #waitedMs = 0;
@@ -128,11 +135,13 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     this.needsFresh = stream.served > 0;
     this.#sentBytes = -1;
     this.#isPaused = false;
+    this.#persists = true;
     this.#stream = stream;
     const { upload } = this.#asked;
     if (upload?.isBuffered === true) upload.rewind();
-    const { block, framing } = framed(this.#asked, stream.isFramed);
-    this.#sender = new RequestSender(stream, block, upload, framing);
+    const { session, isFramed } = stream;
+    const { head, framing } = framedHead(this.#asked, session.speaksHttp, isFramed);
+    this.#sender = new RequestSender(stream, head, upload, framing);
     this.#reader = new AnswerReader(this, this.#asker.method === "HEAD", habits);
     stream.begin(this);
     this.#send();
@@ -257,6 +266,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
 
   /** For the reader. */
   head(head: AnswerHead): void {
+    if (this.#stream?.session.speaksHttp === true) this.#notePersistence(head);
     this.#state = "answering";
     this.#asker.head(head);
   }
@@ -269,7 +279,13 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   /** For the reader. */
   end(isClean: boolean): void {
     this.#isWhole = true;
-    this.#release(isClean && this.#sender?.isSentFramed === true);
+    this.#release(isClean && this.#persists && this.#sender?.isSentFramed === true);
+  }
+
+  /** A program says it itself; loaders close what they do not keep. */
+  #notePersistence({ persists }: AnswerHead): void {
+    if (persists === undefined) throw new ProtocolError("answer of the instance: it is not HTTP/1");
+    this.#persists = persists;
   }
 
   /** Sends on; a body that cannot be read back ends the request. */
@@ -339,19 +355,4 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     this.#sender = undefined;
     if (this.#isPaused) stream?.resume();
   }
-}
-
-/** The headers and how the body ends: as on the web where it can be, else with the session. */
-function framed(
-  { block, contentLength, upload }: Asked,
-  isFramed: boolean,
-): { readonly block: string; readonly framing: UploadFraming } {
-  const kept = isFramed ? `${block}SESSION_KEEP\x001\0` : block;
-  const length = upload?.isWhole === true ? upload.length : contentLength;
-  if (length !== undefined) {
-    return { block: `${kept}CONTENT_LENGTH\0${length}\0`, framing: "length" };
-  }
-  if (!isFramed) return { block, framing: "half-close" };
-  if (upload === undefined) return { block: kept, framing: "length" };
-  return { block: `${kept}HTTP_TRANSFER_ENCODING\0chunked\0`, framing: "chunked" };
 }

@@ -1,7 +1,9 @@
 /**
- * From an HTTP request to the variables an instance reads (PROTOCOL section 5; RFC 3875): one
- * string, each character a byte, written to the instance as it is. The headers become variables one
- * by one, as they came; only where one is repeated are they looked at twice.
+ * From a visitor's request to the head an instance reads: the variables of CGI (PROTOCOL section 5;
+ * RFC 3875), or HTTP/1.1 for a program that knows nothing of us. One string, each character a byte,
+ * written to the instance as it is; without what says where the body ends. Both say the same of a
+ * request. The headers are taken one by one, as they came; only where one is repeated are they
+ * looked at twice.
  */
 import { portStart } from "../../http/host.ts";
 import type { RequestHead } from "../../http/request-head.ts";
@@ -28,12 +30,44 @@ export interface RoutedRequest {
   readonly below: string;
 }
 
-/** The variables, `name NUL value NUL …`, without what says where the body ends. */
-export function cgiBlock(request: RoutedRequest): string {
-  const { head, origin, peerIsTrusted } = request;
+/** A request's head in the form that its instance reads. */
+export function headOf(request: RoutedRequest, speaksHttp: boolean): string {
+  return speaksHttp ? httpHead(request) : cgiBlock(request);
+}
+
+/** The variables, `name NUL value NUL …`. */
+function cgiBlock(request: RoutedRequest): string {
+  const block = ownVariables(request) + fieldsOf(request, false);
+  return block + originVariables(request.origin) + upgradeVariables(request);
+}
+
+/**
+ * Lines of HTTP/1.1, without the empty one. The path is whole: a program knows no prefix but by
+ * X-Forwarded-Prefix.
+ */
+function httpHead(request: RoutedRequest): string {
+  const { head, origin, script } = request;
+  const { forwardedFor, scheme, host, id } = origin;
+  const protocols = head.upgrade === "" ? "" : offeredProtocols(head);
+  return (
+    `${head.method} ${head.target.text} HTTP/1.1\r\n` +
+    // A request of HTTP/1.0 need not name one (RFC 9112, 3.2).
+    (head.host === "" ? "host: localhost\r\n" : `host: ${head.host}\r\n`) +
+    fieldsOf(request, true) +
+    (forwardedFor === "" ? "" : `x-forwarded-for: ${forwardedFor}\r\n`) +
+    `x-forwarded-proto: ${scheme}\r\n` +
+    (host === "" ? "" : `x-forwarded-host: ${host}\r\n`) +
+    (script === "" ? "" : `x-forwarded-prefix: ${script}\r\n`) +
+    `x-request-id: ${id}\r\n` +
+    (protocols === "" ? "" : `connection: Upgrade\r\nupgrade: ${protocols}\r\n`)
+  );
+}
+
+/** The headers that go on, as variables or as lines. */
+function fieldsOf({ head, peerIsTrusted }: RoutedRequest, asLines: boolean): string {
   const { names, values, connection } = head;
   const named = connection === "" ? undefined : namedBy(connection);
-  let block = ownVariables(request);
+  let block = "";
   const fields = head.hasRepeats ? new HeadFields(head) : undefined;
   const done = head.hasRepeats ? new Set<string>() : undefined;
   for (let index = 0; index < names.length; index += 1) {
@@ -44,6 +78,7 @@ export function cgiBlock(request: RoutedRequest): string {
       if (!peerIsTrusted) continue;
       variable = variable.slice(ofProxies.length);
     }
+    if (asLines && name.role === "host") continue;
     // Of an absolute target it is the host that counts (RFC 9112, 3.2.2).
     let value = name.role === "host" ? head.host : (values[index] ?? "");
     if (done !== undefined) {
@@ -51,9 +86,9 @@ export function cgiBlock(request: RoutedRequest): string {
       done.add(name.lowerCase);
       value = fields?.get(name.lowerCase) ?? value;
     }
-    block += `${variable}\0${value}\0`;
+    block += asLines ? `${name.lowerCase}: ${value}\r\n` : `${variable}\0${value}\0`;
   }
-  return block + originVariables(origin) + upgradeVariables(request);
+  return block;
 }
 
 /**

@@ -22,22 +22,22 @@ export class RequestSender {
   readonly #upload: Upload | undefined;
   readonly #framing: UploadFraming;
   /** Until it is sent. */
-  #block: string;
+  #head: string;
   /** What the kernel has not taken. */
   #rest: Uint8Array | undefined;
   #state: "under way" | "gathered" | "sent" = "under way";
   /** Bytes that the kernel has taken. */
   sentBytes = 0;
 
-  /** @param block variables, `name NUL value NUL …`; each character is a byte. */
+  /** @param head all that comes before the body; each character is a byte. */
   constructor(
     stream: SessionStream,
-    block: string,
+    head: string,
     upload: Upload | undefined,
     framing: UploadFraming,
   ) {
     this.#stream = stream;
-    this.#block = block;
+    this.#head = head;
     this.#upload = upload;
     this.#framing = framing;
   }
@@ -73,12 +73,9 @@ export class RequestSender {
   }
 
   #gather(): void {
-    if (this.#block !== "") {
-      const { length } = this.#block;
-      const size = [length >>> 24, (length >>> 16) & 255, (length >>> 8) & 255, length & 255];
-      arena.putText(String.fromCharCode(...size));
-      arena.putText(this.#block);
-      this.#block = "";
+    if (this.#head !== "") {
+      arena.putText(this.#head);
+      this.#head = "";
     }
     const upload = this.#upload;
     if (upload !== undefined) this.#gatherBody(upload);

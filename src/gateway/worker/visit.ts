@@ -24,7 +24,7 @@ import { BodyTooLargeError, VisitorGoneError } from "../policy/proxy-errors.ts";
 import type { Route } from "../policy/router.ts";
 import type { VisitRecord } from "./visit-record.ts";
 import { Asking, type Asker } from "./asking.ts";
-import { cgiBlock, offeredProtocols } from "./cgi-block.ts";
+import { headOf, offeredProtocols } from "./cgi-block.ts";
 import { dateLine } from "./date-line.ts";
 import { framedLines, headText, switchText } from "./head-text.ts";
 import { reasonOf } from "./reasons.ts";
@@ -343,13 +343,15 @@ export class Visit implements VisitRecord, Asker {
     const { peer, connection, out } = this.#visitor;
     const peerIsTrusted = this.#site.trusts(peer);
     const request = { head, origin: this.#origin, peerIsTrusted, app, script, below };
-    const block = cgiBlock(request);
-    if (block.length > maxBlockBytes) return this.refuse(this.#site.tooManyHeaders);
+    const speaksHttp = app.type === "command";
+    const text = headOf(request, speaksHttp);
+    if (text.length > maxBlockBytes) return this.refuse(this.#site.tooManyHeaders);
     const upload = head.framing.kind === "none" ? undefined : this.#site.upload(app);
     this.#upload = upload;
     const given = head.framing.kind === "length" ? head.framing.bytes : undefined;
     const contentLength = given ?? (this.fields.get("content-length") === null ? undefined : 0);
-    this.#asking = new Asking(this.#site, this, { app, block, contentLength, upload });
+    const asked = { app, request, speaksHttp, head: text, contentLength, upload };
+    this.#asking = new Asking(this.#site, this, asked);
     if (head.expectsContinue) {
       connection.interim();
       out.bytes(continues);
