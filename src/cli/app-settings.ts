@@ -22,7 +22,9 @@ import { readProgram } from "./program-settings.ts";
 
 const requestTime = { min: 0, max: MAX_REQUEST_TIMEOUT_MS };
 
-const appTypes: readonly AppType[] = ["auto", "rack", "wsgi", "asgi", "node", "bun", "rails"];
+const appTypes: readonly AppType[] = [
+  ...(["auto", "rack", "wsgi", "asgi", "node", "bun", "command", "rails"] as const),
+];
 
 /** Linux takes no longer variable, its name, `=` and NUL included (execve(2), MAX_ARG_STRLEN). */
 const maxVariableBytes = 128 * 1024;
@@ -57,17 +59,18 @@ function readApp(
   const user = table.text("user");
   if (user !== undefined && findUser(user) === undefined)
     table.wrong("user", `'${user}' is not known on this system`);
+  const program = readProgram(table, root);
   const app: AppConfig = {
     name: readName(table, root),
     root,
     hosts: readHosts(table),
     prefix: readPrefix(table),
-    type: table.word("type", appTypes, defaults.type),
+    type: readType(table, defaults.type, program.command !== undefined),
     environment,
     spawnMethod: table.word("spawn_method", ["smart", "conservative"], "smart"),
     ...(user === undefined ? {} : { user }),
     env: readVariables(table),
-    program: readProgram(table, root),
+    program,
     maxInstances: table.whole("max_instances", { min: 0, max: MAX_INSTANCES }, 0),
     concurrency: table.whole("concurrency", { min: 0, max: MAX_CONCURRENCY }, 0),
     abandonTimeoutMs: table.time("abandon_timeout", requestTime, 30_000),
@@ -83,6 +86,18 @@ function readApp(
   };
   table.finish();
   return app;
+}
+
+/** A command needs no type beside it, but for one that contradicts it. */
+function readType(table: Table, fallback: AppType, hasCommand: boolean): AppType {
+  const type = table.word("type", appTypes, hasCommand ? "command" : fallback);
+  if (hasCommand && type !== "command") {
+    table.wrong("type", `is ${type}, and there is a command: that is type command`);
+  }
+  if (type === "command" && !hasCommand && !table.has("command")) {
+    table.wrong("command", "is missing: type command is the program that it names");
+  }
+  return type;
 }
 
 function readRoot(table: Table, directory: string): string {

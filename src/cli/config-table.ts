@@ -109,6 +109,12 @@ export class Table {
     });
   }
 
+  /** A text, or a list of at least one. */
+  textOrTexts(key: string): string | string[] | undefined {
+    if (!Array.isArray(this.#values[key])) return this.text(key);
+    return this.texts(key, 1);
+  }
+
   /** A table below this one; an empty one if it is not there. */
   table(key: string): Table {
     const values = this.#read<Record<string, unknown>>(key, {}, (value) =>

@@ -1,5 +1,6 @@
 /** Which program an application is, and how it is started: some keys of `[[apps]]`. */
-import { whyNotArgs, whyNotProgramText, type ProgramOptions } from "../wire/program.ts";
+import { listenWays, whyNotArgs, whyNotProgramText, type ProgramOptions } from "../wire/program.ts";
+import { commandWords } from "./command-words.ts";
 import type { Table } from "./config-table.ts";
 
 /** @param root of the application; where paths start from. */
@@ -15,9 +16,50 @@ export function readProgram(table: Table, root: string): ProgramOptions {
     interpreter: readText(table, "interpreter"),
     umask,
     envFile: readText(table, "env_file"),
+    ...readCommand(table),
   };
   // What is not said is not there: registrations are compared as texts.
   return Object.fromEntries(Object.entries(program).filter(([, value]) => value !== undefined));
+}
+
+/** What only a program of any kind has: it is of type `command`. */
+function readCommand(table: Table): Pick<ProgramOptions, "command" | "listen" | "readyPath"> {
+  const command = readWords(table);
+  const listen = table.has("listen") ? table.word("listen", listenWays, "port") : undefined;
+  const readyPath = readText(table, "ready_path");
+  if (readyPath !== undefined && !/^\/[!-~]*$/.test(readyPath)) {
+    table.wrong("ready_path", `is '${readyPath}', not a path such as "/health"`);
+  }
+  if (command === undefined) {
+    for (const key of ["listen", "ready_path"]) {
+      if (table.has(key)) table.wrong(key, "is for a command, and none is given");
+    }
+    return {};
+  }
+  for (const key of ["startup_file", "app", "interpreter"]) {
+    if (table.has(key)) table.wrong(key, "has no meaning beside a command, which says it all");
+  }
+  const used = ["port", "socket"].filter((word) => command.join(" ").includes(`{${word}}`));
+  if (used.length > 1) table.wrong("command", "holds both {port} and {socket}");
+  const [only = listen] = used;
+  if (listen !== undefined && only !== listen) {
+    table.wrong("listen", `is ${listen}, and the command holds {${only}}`);
+  }
+  if (listen === "socket" && used.length === 0) {
+    table.wrong("listen", "is socket, and no {socket} in the command says where it is");
+  }
+  return { command, listen, readyPath };
+}
+
+/** A list of words, or a text that is split. */
+function readWords(table: Table): readonly string[] | undefined {
+  const given = table.textOrTexts("command");
+  if (given === undefined) return undefined;
+  const words = typeof given === "string" ? commandWords(given) : given;
+  const why = typeof words === "string" ? words : whyNotArgs(words);
+  if (why !== undefined) table.wrong("command", why);
+  else if (words[0] === "") table.wrong("command", "names no program");
+  return typeof words === "string" ? undefined : words;
 }
 
 function readText(table: Table, key: string): string | undefined {

@@ -33,6 +33,7 @@ const keys: Readonly<Record<string, string>> = {
 /** Options that are keys of the one application there is without a file. */
 const keysOfApp: Readonly<Record<string, string>> = {
   prefix: "prefix",
+  command: "command",
   user: "user",
   "startup-file": "startup_file",
   app: "app",
@@ -54,7 +55,8 @@ const options = {
   "max-idle-time": option("TIME", "how long one may have nothing to do (default 2m)"),
   "max-queue": option("N", "requests that may wait for one; 0: no limit (default 0)"),
   environment: option("NAME", "production, development … (default production)"),
-  type: option("TYPE", "auto, rack, wsgi, asgi, node or bun (default auto)"),
+  type: option("TYPE", "auto, rack, wsgi, asgi, node, bun or command (default auto)"),
+  command: option("WORDS", "what to start in DIRECTORY: any program that speaks HTTP/1.1"),
   "startup-file": option("FILE", "what starts it, below DIRECTORY"),
   app: option("NAME", "of Python: module:callable, as mysite.wsgi:application"),
   interpreter: option("PATH", "a virtual environment, or the program that runs it"),

@@ -7,7 +7,14 @@
 
 import { causeText } from "./cause.ts";
 import { MAX_CONCURRENCY } from "./instance-protocol.ts";
-import { listenWays, MAX_UMASK, whyNotArgs, whyNotProgramText, type ListenWay, type ProgramOptions } from "./program.ts";
+import {
+  listenWays,
+  MAX_UMASK,
+  whyNotArgs,
+  whyNotProgramText,
+  type ListenWay,
+  type ProgramOptions,
+} from "./program.ts";
 import { encodeScalar } from "./scalar-message.ts";
 
 /** The most bytes of the JSON: half of what a client may have waiting. */
