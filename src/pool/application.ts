@@ -160,6 +160,8 @@ export class InstanceRecord<O> {
   overdue: Overdue<O> | undefined = undefined;
   /** Sessions that have ended. */
   served = 0;
+  /** When a session of it was closed last whose request was over. */
+  answeredMs = -Infinity;
   /** When the first of them ended. */
   firstServedMs = Number.POSITIVE_INFINITY;
   /** What its application had failed before it was ready. */

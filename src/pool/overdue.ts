@@ -4,6 +4,8 @@
  * - A client has given a session up, and its instance is not done with it within the application's
  *   time; or it has said itself that the time is over.
  * - A session that is not kept has been open for longer than the application allows.
+ * - A client has said that the time of a session is over, of an instance that reports nothing: it
+ *   is given up if no other session of it was closed as it should be since that one was opened.
  *
  * The instance is given up then: it leaves the pool, and whoever performs that ends its process. An
  * instance says only how many sessions it is done with, not which. So it is given up where the
@@ -62,6 +64,7 @@ export function abandon<O>(
   leaveOff(state, session, now);
   remember(state, instance, what, isLate, now);
   state.retireIfDone(instance);
+  if (isLate && isSilent(state, session)) giveUp(state, instance, "overdue", what, now);
 }
 
 /** A request of an instance was given up: it is due in its application's time. */
@@ -137,6 +140,13 @@ function look<O>(state: PoolState<O>, instance: InstanceRecord<O>, now: number):
   }
   overdue.leastClosing = closing;
   state.overdue.set(turn, now + AGAIN_MS);
+}
+
+/** Whether an instance that reports nothing has shown no life, where that is a matter of ours. */
+function isSilent<O>({ options }: PoolState<O>, { instance, openedMs }: SessionRecord<O>): boolean {
+  const { requestMs = options.requestMs ?? 0 } = instance.application.settings;
+  const { reportsDone, answeredMs, standing } = instance;
+  return requestMs > 0 && !reportsDone && answeredMs < openedMs && standing !== "retired";
 }
 
 /** Whether no open session of an instance can be one that it is done with. */

@@ -13,6 +13,7 @@ const MAX_CONNECTS = 10;
  */
 export function close<O>(state: PoolState<O>, session: SessionRecord<O>, now: number): void {
   leaveOff(state, session, now);
+  session.instance.answeredMs = now;
   state.retireIfDone(session.instance);
 }
 

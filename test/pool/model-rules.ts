@@ -134,6 +134,7 @@ export class RulesModel extends SharesModel {
     this.granted.push(get);
     const { requestMs = this.options.requestMs ?? 0 } = get.app.settings;
     get.limitAt = get.kept || requestMs === 0 ? Infinity : this.now + requestMs;
+    get.openedAt = this.now;
     instance.sessions.push(get.id);
     if (instance.reportsDone) instance.undone++;
     this.use(instance);
@@ -197,7 +198,7 @@ export class RulesModel extends SharesModel {
       }
       const younger = givenUp.filter(({ dueAt }) => dueAt > this.now).length;
       if (first.doneBefore === done || instance.leastClosing > younger) {
-        this.#giveUp(instance, first.what);
+        this.giveUp(instance, first.what);
       } else {
         instance.leastClosing = closing;
         instance.lookAt = this.now + 1000;
@@ -208,11 +209,11 @@ export class RulesModel extends SharesModel {
       const instance = this.instanceOf(get.id);
       const isUndone = !instance.reportsDone || instance.undone >= instance.sessions.length;
       get.limitAt = isUndone ? Infinity : this.now + 1000;
-      if (isUndone) this.#giveUp(instance, "unknown");
+      if (isUndone) this.giveUp(instance, "unknown");
     }
   }
 
-  #giveUp(instance: ModelInstance, what: string): void {
+  protected giveUp(instance: ModelInstance, what: string): void {
     instance.lookAt = Infinity;
     if (instance.isGivenUp || instance.standing === "dead") return;
     instance.isGivenUp = true;

@@ -47,6 +47,7 @@ export interface ModelInstance {
   served: number;
   readyAt: number;
   firstServedAt: number;
+  answeredAt: number;
   /** Failures in a row, and pauses, of its application before it was ready. */
   before: readonly [failures: number, pauses: number];
 }
@@ -78,6 +79,7 @@ export interface ModelGet {
   recalledAt: number;
   /** When its session has been open for too long. */
   limitAt: number;
+  openedAt: number;
   failedConnects: number;
   tried: number[];
 }

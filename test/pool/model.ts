@@ -34,6 +34,7 @@ export class Model extends RulesModel {
       recall: "none",
       recalledAt: 0,
       limitAt: Infinity,
+      openedAt: Infinity,
       failedConnects: 0,
       tried: [],
     };
@@ -88,6 +89,7 @@ export class Model extends RulesModel {
       served: 0,
       readyAt: this.now,
       firstServedAt: Infinity,
+      answeredAt: -Infinity,
       before: [app.failuresInRow, app.pauses],
     };
     this.instances.push(instance);
@@ -114,10 +116,17 @@ export class Model extends RulesModel {
   }
 
   sessionClosed(id: number): void {
+    this.instanceOf(id).answeredAt = this.now;
+    this.#sessionEnded(id);
+  }
+
+  /** @param overdue what its request was, if that shows that its instance is stuck. */
+  #sessionEnded(id: number, overdue?: string): void {
     const instance = this.endSession(id);
     if (instance.served++ === 0) instance.firstServedAt = this.now;
     if (closingOf(instance) > 0) instance.closedAt = this.now;
     this.use(instance);
+    if (overdue !== undefined) this.giveUp(instance, overdue);
     this.settle();
   }
 
@@ -137,7 +146,9 @@ export class Model extends RulesModel {
       instance.givenUp = givenUp.toSorted((a, b) => a.dueAt - b.dueAt);
       instance.lookAt = Math.min(instance.lookAt, dueAt);
     }
-    this.sessionClosed(id);
+    const { requestMs = this.options.requestMs ?? 0 } = instance.app.settings;
+    const isSilent = !instance.reportsDone && instance.answeredAt < this.grantedGet(id).openedAt;
+    this.#sessionEnded(id, isLate && requestMs > 0 && isSilent && !isLast ? what : undefined);
   }
 
   sessionUnused(id: number): void {

@@ -3,11 +3,11 @@
 import { describe, expect, test } from "bun:test";
 import { Scene } from "./scene.ts";
 
-/** An instance that reports, with so many open sessions. */
-function serving(sessions: number, concurrency = 1, options = {}): Scene {
+/** An instance that reports, or does not, with so many open sessions. */
+function serving(sessions: number, concurrency = 1, options = {}, reportsDone = true): Scene {
   const scene = new Scene({ useGlobalQueue: true }, { abandonMs: 1000, ...options });
   scene.get("/a");
-  scene.spawned(0, concurrency, true);
+  scene.spawned(0, concurrency, reportsDone);
   for (let get = 1; get < sessions; get++) scene.get("/a");
   return scene;
 }
@@ -64,6 +64,27 @@ describe("an abandoned request", () => {
     scene.abandon(0, "GET /late", true);
     scene.now = 20;
     expect(scene.tick()).toEqual(["give i0 up: GET /late", "retire i0 overdue"]);
+  });
+});
+
+describe("a session that its client says is overdue, of an instance that reports nothing", () => {
+  const silent = () => serving(2, 2, { requestMs: 300 }, false);
+
+  test("ends the instance, if nothing else of it has ended since", () => {
+    const scene = silent();
+    expect(scene.abandon(0, "GET /late", true)).toEqual(["give i0 up: GET /late"]);
+    expect(scene.close(1)).toEqual(["retire i0 overdue"]);
+  });
+
+  test("does not, if another of its sessions was closed as it should be", () => {
+    const scene = silent();
+    scene.close(1);
+    expect(scene.abandon(0, "GET /late", true)).toEqual([]);
+  });
+
+  test("does not, if there is no limit: its processes are not ours to end", () => {
+    const scene = serving(2, 2, {}, false);
+    expect(scene.abandon(0, "GET /late", true)).toEqual([]);
   });
 });
 

@@ -1,0 +1,187 @@
+/** Programs of type `command` that die, hang, are slow or never come: through the binary. */
+import { expect, test } from "bun:test";
+import { existsSync, readFileSync, utimesSync, writeFileSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+
+import { until } from "../helpers/condition.ts";
+import { gateways, type Gateway } from "../helpers/gateway.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+import { commandConfig, isThere, programRoot, programs, see } from "./command-programs.ts";
+
+const temporaryDirectory = temporaryDirectories();
+const startGateway = gateways();
+
+function start(lines: string, files = programs): { gateway: Gateway; root: string } {
+  const root = programRoot(temporaryDirectory(), files);
+  return { gateway: startGateway(["--config", commandConfig(root, lines)]), root };
+}
+
+const told = "/usr/bin/python3 told.py";
+const inEachWay = [told, `${told} {socket}`];
+
+test.each(inEachWay)("one that is killed or ends is started anew: %s", async (command) => {
+  const { gateway } = start(`command = "${command}"`);
+  const { pid } = await see(gateway, "/");
+  process.kill(pid, "SIGKILL");
+  const second = await see(gateway, "/");
+  expect(second.pid).not.toBe(pid);
+  const ended = await fetch(new URL("/exit", await gateway.address()), { method: "POST" });
+  expect(ended.status).toBe(502);
+  expect((await see(gateway, "/")).pid).not.toBe(second.pid);
+  await gateway.end();
+});
+
+test("restart.txt under load costs no request, and ends the old process", async () => {
+  const { gateway, root } = start(`command = "${told} {socket}"`);
+  const { pid } = await see(gateway, "/");
+  let isOver = false;
+  const failed: unknown[] = [];
+  const load = Array.from({ length: 8 }, async () => {
+    while (!isOver) {
+      try {
+        await see(gateway, "/", { method: "POST", body: "x" });
+      } catch (error) {
+        failed.push(error);
+      }
+    }
+  });
+  mkdirSync(join(root, "tmp"));
+  for (let i = 0; i < 3; i += 1) {
+    const before = (await see(gateway, "/")).pid;
+    writeFileSync(join(root, "tmp/restart.txt"), "");
+    utimesSync(join(root, "tmp/restart.txt"), i, i);
+    await until("another serves", async () => (await see(gateway, "/")).pid !== before);
+  }
+  isOver = true;
+  await Promise.all(load);
+  expect(failed).toEqual([]);
+  await until("the first one has gone", () => !isThere(pid));
+  await gateway.end();
+});
+
+test("one that hangs is ended when the time of a request is over and nothing is answered", async () => {
+  const { gateway } = start(`command = "${told}"\nrequest_timeout = "1s"`);
+  const { pid } = await see(gateway, "/");
+  process.kill(pid, "SIGSTOP");
+  const late = await fetch(await gateway.address());
+  expect(late.status).toBe(504);
+  expect((await see(gateway, "/")).pid).not.toBe(pid);
+  await until("it has gone", () => !isThere(pid));
+  await gateway.end();
+}, 60_000);
+
+test("a slow start is waited for, and a path that is not ready yet", async () => {
+  const slow = `import time\ntime.sleep(0.5)\nimport told, threading\nbegan = time.time()
+Handler = told.Handler
+class Slow(Handler):
+    def do_GET(self):
+        if self.path != "/ready" or time.time() - began > 1: return Handler.do_GET(self)
+        self.send_response(503)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+told.Handler = Slow
+told.serve()
+`;
+  const files = { ...programs, "slow.py": slow };
+  const { gateway } = start('command = "/usr/bin/python3 slow.py"\nready_path = "/ready"', files);
+  expect((await see(gateway, "/first")).path).toBe("/first");
+  await gateway.end();
+});
+
+const failures: readonly (readonly [string, string, string])[] = [
+  ["ends at once", "sh -c 'echo no luck; exit 7'", "it exited with status 7 and did not listen on"],
+  ["is not there", "./nothing", "cannot run"],
+  ["goes into the background", "sh -c 'sleep 100 & exit 0'", "it has to stay in front"],
+  ["never listens", "sleep 100", "within 1500 ms: it does not listen; it listens on no port"],
+  [
+    "listens elsewhere",
+    "/usr/bin/python3 -m http.server --bind 127.0.0.1 0",
+    "it does not listen; it listens on 127.0.0.1:",
+  ],
+];
+
+test.each(failures)("one that %s is refused with a page that says so", async (_, command, why) => {
+  const lines = `command = "${command}"\nspawn_timeout = "1500ms"\nshow_errors = true`;
+  const { gateway } = start(lines);
+  const response = await fetch(await gateway.address());
+  expect(response.status).toBe(500);
+  const page = (await response.text()).replaceAll("&#39;", "'");
+  const shown = why === "cannot run" ? "./nothing" : why;
+  expect(page).toContain(shown);
+  expect(page).toContain(command.split(" ")[0] ?? "");
+  expect(gateway.log).toContain("spawn failed");
+  await gateway.end();
+});
+
+test("a port that somebody else has taken is not believed", async () => {
+  const waits = `import os, time
+open("port", "w").write(os.environ["PORT"])
+time.sleep(60)
+`;
+  const { gateway, root } = start(
+    'command = "/usr/bin/python3 waits.py"\nshow_errors = true\nspawn_timeout = "20s"',
+    { "waits.py": waits },
+  );
+  const asked = fetch(await gateway.address());
+  const port = await until("the port is known", () => textOf(join(root, "port")));
+  using thief = Bun.serve({
+    hostname: "127.0.0.1",
+    port: Number(port),
+    fetch: () => Response.json(1),
+  });
+  expect(thief.port).toBe(Number(port));
+  const response = await asked;
+  expect(response.status).toBe(500);
+  expect(await response.text()).toContain(`on 127.0.0.1:${port} listens another program, of `);
+  await gateway.end();
+});
+
+test("a port that it gives up is not believed to be its own for long", async () => {
+  const gives = `import told, threading, time
+Handler = told.Handler
+class Gives(Handler):
+    def do_GET(self):
+        Handler.do_GET(self)
+        if self.path == "/give": self.server.socket.close()
+told.Handler = Gives
+threading.Thread(target=told.serve, daemon=True).start()
+time.sleep(1000)
+`;
+  const { gateway } = start('command = "/usr/bin/python3 gives.py"', {
+    ...programs,
+    "gives.py": gives,
+  });
+  const { env, pid } = await see(gateway, "/");
+  const port = Number(env["PORT"]);
+  await see(gateway, "/give");
+  using thief = await until("the thief listens", () => tryToServe(port));
+  expect(thief.port).toBe(port);
+  await Bun.sleep(1_200);
+  // Its port leads nowhere: another instance is started.
+  expect((await see(gateway, "/")).pid).not.toBe(pid);
+  await gateway.end();
+});
+
+function textOf(file: string): string | undefined {
+  return existsSync(file) ? readFileSync(file, "latin1") || undefined : undefined;
+}
+
+function tryToServe(port: number): Bun.Server<undefined> | undefined {
+  try {
+    return Bun.serve({ hostname: "127.0.0.1", port, fetch: () => Response.json("stolen") });
+  } catch {
+    return undefined;
+  }
+}
+
+test("nothing of it outlives a pool server that is killed", async () => {
+  const { gateway } = start(`command = "${told}"`);
+  const { pid } = await see(gateway, "/");
+  process.kill(gateway.poolServer?.pid ?? 0, "SIGKILL");
+  await until("it has gone", () => !isThere(pid));
+  await until("another serves", async () => {
+    const response = await fetch(await gateway.address());
+    return response.status === 200;
+  });
+  await gateway.end();
+});
