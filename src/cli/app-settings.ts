@@ -59,12 +59,15 @@ function readApp(
   const user = table.text("user");
   if (user !== undefined && findUser(user) === undefined)
     table.wrong("user", `'${user}' is not known on this system`);
-  const program = readProgram(table, root);
-  const app: AppConfig = {
+  const place = {
     name: readName(table, root),
     root,
     hosts: readHosts(table),
     prefix: readPrefix(table),
+  };
+  const program = readProgram(table, root);
+  const app: AppConfig = {
+    ...place,
     type: readType(table, defaults.type, program.command !== undefined),
     environment,
     spawnMethod: table.word("spawn_method", ["smart", "conservative"], "smart"),

@@ -56,7 +56,7 @@ const options = {
   "max-queue": option("N", "requests that may wait for one; 0: no limit (default 0)"),
   environment: option("NAME", "production, development … (default production)"),
   type: option("TYPE", "auto, rack, wsgi, asgi, node, bun or command (default auto)"),
-  command: option("WORDS", "what to start in DIRECTORY: any program that speaks HTTP/1.1"),
+  command: option("WORDS", "what to start there, whatever it is, if it speaks HTTP/1.1"),
   "startup-file": option("FILE", "what starts it, below DIRECTORY"),
   app: option("NAME", "of Python: module:callable, as mysite.wsgi:application"),
   interpreter: option("PATH", "a virtual environment, or the program that runs it"),

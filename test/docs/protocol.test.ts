@@ -136,6 +136,13 @@ const examples: Readonly<Record<string, Example>> = {
     sessionId: 0,
     tag,
   }),
+  "tagged ok of a program": reply(replies.encodeOkHttp(4711, 0, tag), {
+    kind: "session",
+    pid: 4711,
+    sessionId: 0,
+    tag,
+    speaksHttp: true,
+  }),
   count: reply(replies.encodeDecimal(1), { kind: "decimal", value: 1 }),
   "spawn exception with a page": reply(encodeSpawnException(noLuck, page), {
     kind: "refusal",

@@ -34,10 +34,10 @@ test.each(inEachWay)("one that is killed or ends is started anew: %s", async (co
 test("restart.txt under load costs no request, and ends the old process", async () => {
   const { gateway, root } = start(`command = "${told} {socket}"`);
   const { pid } = await see(gateway, "/");
-  let isOver = false;
+  const over = new AbortController();
   const failed: unknown[] = [];
   const load = Array.from({ length: 8 }, async () => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       try {
         await see(gateway, "/", { method: "POST", body: "x" });
       } catch (error) {
@@ -52,7 +52,7 @@ test("restart.txt under load costs no request, and ends the old process", async 
     utimesSync(join(root, "tmp/restart.txt"), i, i);
     await until("another serves", async () => (await see(gateway, "/")).pid !== before);
   }
-  isOver = true;
+  over.abort();
   await Promise.all(load);
   expect(failed).toEqual([]);
   await until("the first one has gone", () => !isThere(pid));

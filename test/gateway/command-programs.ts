@@ -26,7 +26,7 @@ class Handler(BaseHTTPRequestHandler):
         seen = {"method": self.command, "path": self.path, "body": len(body), "pid": os.getpid(),
                 "uid": os.getuid(), "headers": [[n.lower(), v] for n, v in self.headers.items()],
                 "env": {n: os.environ[n] for n in ("PORT", "HOST", "LISTEN_FDS", "LISTEN_FDNAMES")
-                        if n in os.environ}, "cwd": os.getcwd(), "peer": self.connection.fileno()}
+                        if n in os.environ}, "cwd": os.getcwd()}
         text = json.dumps(seen).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(text)))
@@ -76,7 +76,6 @@ const server = http.createServer((request, response) => {
     request.on("close", () => console.log("events closed"));
     return;
   }
-  if (url === "/status") return response.end("Status is a header").writeHead;
   if (url === "/close") return response.writeHead(200, { Connection: "close" }).end("closed");
   if (url === "/early") {
     response.writeEarlyHints({ link: "</style.css>; rel=preload" });
@@ -86,7 +85,9 @@ const server = http.createServer((request, response) => {
   if (url === "/304") return response.writeHead(304).end();
   let bytes = 0;
   request.on("data", (chunk) => (bytes += chunk.length));
-  request.on("end", () => response.end(url + " " + bytes + " " + (request.socket.seen ??= Math.random())));
+  const { socket } = request;
+  socket.seen ??= Math.random();
+  request.on("end", () => response.end(url + " " + bytes + " " + socket.seen));
 });
 server.on("upgrade", (request, socket, head) => {
   socket.write("HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\n" +

@@ -48,8 +48,9 @@ test("a program is told by HTTP what others are told by variables", async () => 
   const { gateway } = start(`command = "${told}"\nprefix = "/shop"`);
   const url = new URL(await gateway.address());
   const sent =
-    "GET /shop/x HTTP/1.1\r\nHost: shop.example\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=6\r\n" +
-    "X-Two: 1\r\nx-two: 2\r\nX_Under: 1\r\nProxy: evil\r\nTE: trailers\r\nX-Hop: 1\r\n" +
+    "GET /shop/x HTTP/1.1\r\nHost: shop.example\r\nX-Forwarded-For: 6.6.6.6\r\n" +
+    "Forwarded: for=6\r\nX-Two: 1\r\nx-two: 2\r\nX_Under: 1\r\nProxy: evil\r\n" +
+    "TE: trailers\r\nX-Hop: 1\r\n" +
     "X-Forwarded-Prefix: /evil\r\nConnection: close, X-Hop\r\n\r\n";
   const { answered } = await exchange(Number(url.port), [sent], undefined, 25_000);
   const seen = JSON.parse(answered.slice(answered.indexOf("\r\n\r\n") + 4)) as {

@@ -19,6 +19,20 @@ const cases = [...bodySections, ...headSections]
   .flatMap((section) => section.cases)
   .filter(({ slow, varies }) => slow !== true && varies !== true);
 
+/** For Node. */
+const server = `const fs = require("node:fs");
+require("node:http").createServer((request, response) => {
+  let body = "";
+  request.on("data", (bytes) => (body += bytes));
+  request.on("error", () => {});
+  request.on("end", () => {
+    const noted = request.method + " " + request.url + " " + body;
+    fs.appendFileSync("noted", JSON.stringify(noted) + "\\n");
+    response.end("reached");
+  });
+}).listen(process.argv[2] ?? 3000);
+`;
+
 /** Each notes a request, one JSON text in a line, when all of its body is there. */
 const applications: Readonly<Record<string, string>> = {
   "server.ts": `import { appendFileSync } from "node:fs";
@@ -31,18 +45,9 @@ export default {
   },
 };
 `,
-  "app.js": `const fs = require("node:fs");
-require("node:http").createServer((request, response) => {
-  let body = "";
-  request.on("data", (bytes) => (body += bytes));
-  request.on("error", () => {});
-  request.on("end", () => {
-    const noted = request.method + " " + request.url + " " + body;
-    fs.appendFileSync("noted", JSON.stringify(noted) + "\\n");
-    response.end("reached");
-  });
-}).listen(3000);
-`,
+  "app.js": server,
+  // By HTTP on a socket of its own, as any program.
+  "program.js": server,
   "config.ru": `require "json"
 run lambda { |env|
   body = env["rack.input"] ? env["rack.input"].read : ""
@@ -89,7 +94,9 @@ interface Table {
 async function runTable(root: string): Promise<Table> {
   const file = `${root}.toml`;
   const limits = '[limits]\nidle_time = "1s"\nmax_body_size = "64k"\n';
-  const apps = `[[apps]]\nroot = ${JSON.stringify(root)}\n`;
+  const isCommand = root.endsWith("program-js");
+  const command = isCommand ? `command = "node program.js {socket}"\n` : "";
+  const apps = `[[apps]]\nroot = ${JSON.stringify(root)}\n${command}`;
   writeFileSync(file, `listen = ["127.0.0.1:0"]\n${limits}${apps}`);
   const gateway = startGateway(["--config", file]);
   const port = Number(new URL(await gateway.address()).port);

@@ -148,7 +148,9 @@ export class Model extends RulesModel {
     }
     const { requestMs = this.options.requestMs ?? 0 } = instance.app.settings;
     const isSilent = !instance.reportsDone && instance.answeredAt < this.grantedGet(id).openedAt;
-    this.#sessionEnded(id, isLate && requestMs > 0 && isSilent && !isLast ? what : undefined);
+    // One that reports nothing goes with its last session.
+    const isThere = instance.standing === "pooled" || instance.sessions.length > 1;
+    this.#sessionEnded(id, isLate && requestMs > 0 && isSilent && isThere ? what : undefined);
   }
 
   sessionUnused(id: number): void {

@@ -67,9 +67,9 @@ describe("an abandoned request", () => {
   });
 });
 
-describe("a session that its client says is overdue, of an instance that reports nothing", () => {
-  const silent = () => serving(2, 2, { requestMs: 300 }, false);
+const silent = () => serving(2, 2, { requestMs: 300 }, false);
 
+describe("a session that its client says is overdue, of an instance that reports nothing", () => {
   test("ends the instance, if nothing else of it has ended since", () => {
     const scene = silent();
     expect(scene.abandon(0, "GET /late", true)).toEqual(["give i0 up: GET /late"]);

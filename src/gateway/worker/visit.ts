@@ -37,7 +37,6 @@ import type { Visitor } from "./visitor.ts";
 type Stage = "begun" | "uploading" | "asking" | "answering" | "switched" | "answered" | "over";
 
 const continues = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n");
-const noFields = { names: [], values: [] };
 
 export class Visit implements VisitRecord, Asker {
   readonly receivedMs = performance.now();
@@ -67,7 +66,7 @@ export class Visit implements VisitRecord, Asker {
     this.#head = head;
     this.method = head?.method ?? "-";
     this.target = head?.target.text ?? "-";
-    this.fields = new HeadFields(head ?? noFields);
+    this.fields = new HeadFields(head ?? { names: [], values: [] });
     this.#origin = site.originOf(this.fields, head?.host ?? "", visitor.peer);
   }
 
@@ -140,8 +139,7 @@ export class Visit implements VisitRecord, Asker {
     if (refusal !== undefined) return this.refuse(refusal);
     const { config, router } = this.#site;
     const { target, framing } = head;
-    const { peer } = this.#visitor;
-    const redirect = redirectToHttps(config.tls, this.#origin, peer, target.text);
+    const redirect = redirectToHttps(config.tls, this.#origin, this.#visitor.peer, target.text);
     if (redirect !== undefined) return this.refuse(redirect);
     const route = router.route(this.#origin.host, target.path);
     if (route === undefined) return this.refuse(this.#site.notServed);
@@ -220,10 +218,7 @@ export class Visit implements VisitRecord, Asker {
   refuse(refusal: Refusal): void {
     if (this.hasBegun) return this.#visitor.breakOff(new Error(refusal.reason));
     this.#asking?.giveUp();
-    const { status, reason, fields } = refusal;
-    const accept = this.fields.get("accept");
-    const answer = errorAnswer({ status, reason, id: this.id, accept });
-    this.#answerWhole({ ...answer, fields: answer.fields + fields });
+    this.#answerError(refusal.status, refusal.reason, refusal.fields);
   }
 
   /** For Asking, and for all that goes wrong before. */
@@ -239,9 +234,13 @@ export class Visit implements VisitRecord, Asker {
       const fields = "Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n";
       return this.#answerWhole({ status, fields, body: page });
     }
-    const answer = errorAnswer({ status, reason, id: this.id, accept: this.fields.get("accept") });
     const retry = retryAfterSeconds === undefined ? "" : `Retry-After: ${retryAfterSeconds}\r\n`;
-    this.#answerWhole({ ...answer, fields: answer.fields + retry });
+    this.#answerError(status, reason, retry);
+  }
+
+  #answerError(status: number, reason: string, fields: string): void {
+    const answer = errorAnswer({ status, reason, id: this.id, accept: this.fields.get("accept") });
+    this.#answerWhole({ ...answer, fields: answer.fields + fields });
   }
 
   /** For Asking. */
@@ -341,23 +340,23 @@ export class Visit implements VisitRecord, Asker {
   /** What is needed to ask the application; a body is waited for, or it is asked at once. */
   #prepare(head: RequestHead, { app, script, below }: Route): void {
     const { peer, connection, out } = this.#visitor;
-    const peerIsTrusted = this.#site.trusts(peer);
-    const request = { head, origin: this.#origin, peerIsTrusted, app, script, below };
+    const from = { origin: this.#origin, peerIsTrusted: this.#site.trusts(peer) };
+    const request = { head, ...from, app, script, below };
     const speaksHttp = app.type === "command";
     const text = headOf(request, speaksHttp);
     if (text.length > maxBlockBytes) return this.refuse(this.#site.tooManyHeaders);
     const upload = head.framing.kind === "none" ? undefined : this.#site.upload(app);
     this.#upload = upload;
-    const given = head.framing.kind === "length" ? head.framing.bytes : undefined;
-    const contentLength = given ?? (this.fields.get("content-length") === null ? undefined : 0);
-    const asked = { app, request, speaksHttp, head: text, contentLength, upload };
-    this.#asking = new Asking(this.#site, this, asked);
+    const said = this.fields.get("content-length") === null ? undefined : 0;
+    const contentLength = head.framing.kind === "length" ? head.framing.bytes : said;
+    const what = { app, request, speaksHttp, head: text, contentLength, upload };
+    this.#asking = new Asking(this.#site, this, what);
     if (head.expectsContinue) {
       connection.interim();
       out.bytes(continues);
       out.flush();
     }
-    this.#visitor.out.spools = app.bufferAnswers;
+    out.spools = app.bufferAnswers;
     if (upload?.isBuffered === true) this.#stage = "uploading";
     else this.#ask();
   }

@@ -34,8 +34,8 @@ export interface OwnEnds {
 }
 
 /**
- * Makes both sides (or takes the way that a program is given), lets `start` hand the inherited ones on, and closes them here. If that fails,
- * nothing is left open.
+ * Makes both sides (or takes the way that a program is given), lets `start` hand the inherited ones
+ * on, and closes them here. If that fails, nothing is left open.
  */
 export async function withEnds<T>(
   place: SocketPlace | Way,

@@ -1,6 +1,7 @@
 /**
- * How a program is reached, and waiting for it to be ready: it says nothing to us, so it is looked at. Ready is what
- * listens where it was told to; with a path to ask, what answers that with success.
+ * How a program is reached, and waiting for it to be ready: it says nothing to us, so it is looked
+ * at. Ready is what listens where it was told to; with a path to ask, what answers that with
+ * success.
  */
 import { putOnEventLoop } from "../../../native/event-loop.ts";
 import { waitForExit } from "../../process-end.ts";

@@ -33,9 +33,8 @@ export class SocketWay implements Way {
     this.#directory = directory;
     this.#path = join(directory, "socket");
     if (Buffer.byteLength(this.#path) > maxPathBytes) {
-      throw new Error(
-        `socket '${this.#path}': its path has more than ${maxPathBytes} bytes; set TMPDIR to a shorter one`,
-      );
+      const why = `its path has more than ${maxPathBytes} bytes; set TMPDIR to a shorter one`;
+      throw new Error(`socket '${this.#path}': ${why}`);
     }
     mkdirSync(directory, { mode: 0o700 });
     if (user !== undefined) chownSync(directory, user.uid, user.gid);
