@@ -247,8 +247,10 @@ test.each(["hang", "partial"])("does not ask again after %s up to the time limit
   const { server, asking, log } = scene();
   server.start();
   const { pid } = server;
-  const error = await failureOf(server.spawn(asking(how, { timeoutMs: 200 })));
-  expect(error.message).toBe("the spawn server did not answer within 200 ms");
+  // Else the time might be up before it has read what it is asked.
+  await until("it is warm", () => /^started/m.test(log()));
+  const error = await failureOf(server.spawn(asking(how, { timeoutMs: 500 })));
+  expect(error.message).toBe("the spawn server did not answer within 500 ms");
   expect(error.page).toBeUndefined();
   await untilGone(pid);
   await until("another is warm", () => log().match(/^started/gm)?.length === 2, log);
