@@ -74,7 +74,7 @@ function readApp(
     ...(user === undefined ? {} : { user }),
     env: readVariables(table),
     program,
-    maxInstances: table.whole("max_instances", { min: 0, max: MAX_INSTANCES }, 0),
+    ...readInstances(table),
     concurrency: table.whole("concurrency", { min: 0, max: MAX_CONCURRENCY }, 0),
     abandonTimeoutMs: table.time("abandon_timeout", requestTime, 30_000),
     requestTimeoutMs: table.time("request_timeout", requestTime, 0),
@@ -101,6 +101,19 @@ function readType(table: Table, fallback: AppType, hasCommand: boolean): AppType
     table.wrong("command", "is missing: type command is the program that it names");
   }
   return type;
+}
+
+/** How its requests are shared by processes, and by what visitors go on with one of them. */
+function readInstances(table: Table): Pick<AppConfig, "maxInstances" | "instances" | "sticky"> {
+  const bounds = { min: 0, max: MAX_INSTANCES };
+  const maxInstances = table.whole("max_instances", bounds, 0);
+  const instances = table.has("instances") ? table.whole("instances", bounds, 0) : undefined;
+  if (maxInstances > 0 && instances !== undefined && instances > maxInstances) {
+    table.wrong("instances", `is ${instances}, more than max_instances, ${maxInstances}`);
+  }
+  const word = table.flagOrWord("sticky", ["cookie", "address"]);
+  const sticky = word === true ? "cookie" : word === false ? "off" : word;
+  return { maxInstances, ...(instances === undefined ? {} : { instances }), sticky };
 }
 
 function readRoot(table: Table, directory: string): string {
@@ -218,5 +231,6 @@ function ofProcesses(app: AppConfig): Partial<AppConfig> {
   const times = { spawnTimeoutMs, abandonTimeoutMs, requestTimeoutMs };
   const limits = { maxInstances, concurrency, maxQueue, weight, ...times };
   const who = user === undefined ? {} : { user };
-  return { type, environment, spawnMethod, env, program, ...who, ...limits };
+  const shared = app.instances === undefined ? {} : { instances: app.instances };
+  return { type, environment, spawnMethod, env, program, ...who, ...limits, ...shared };
 }

@@ -68,6 +68,16 @@ export class Table {
     );
   }
 
+  /** False if it is not there. */
+  flagOrWord<Word extends string>(key: string, words: readonly Word[]): Word | boolean {
+    return this.#read<Word | boolean>(key, false, (value) => {
+      if (typeof value === "boolean") return { value };
+      const found = words.find((word) => word === value);
+      const why = `is ${show(value)}, none of true, false, ${words.join(", ")}`;
+      return found === undefined ? { why } : { value: found };
+    });
+  }
+
   whole(key: string, { min, max }: Bounds, fallback: number): number {
     return this.#read(key, fallback, (value) =>
       Number.isInteger(value) && Number(value) >= min && Number(value) <= max

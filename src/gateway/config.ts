@@ -43,6 +43,10 @@ export interface AppConfig {
   readonly program: ProgramOptions;
   /** 0: no limit of its own. */
   readonly maxInstances: number;
+  /** So many processes share its requests; 0: as many as are needed; absent: as its kind says. */
+  readonly instances?: number;
+  /** By what visitors go on with the process they had. */
+  readonly sticky: "cookie" | "address" | "off";
   /** Sessions at once of each instance; 0: as its loader says. */
   readonly concurrency: number;
   readonly spawnTimeoutMs: number;

@@ -56,9 +56,10 @@ export class Application {
     this.#elements = `${elements.join("\0")}\0`;
   }
 
-  /** The array message `getTagged` or `getKept`, tag and the six elements. */
-  encodeGet(tag: string, command: "getTagged" | "getKept"): Uint8Array {
-    return encodePayload(`${command}\0${tag}\0${this.#elements}`);
+  /** The array message `getTagged` or `getKept`, or `getSticky` if there is a token. */
+  encodeGet(tag: string, command: "getTagged" | "getKept", token?: string): Uint8Array {
+    if (token === undefined) return encodePayload(`${command}\0${tag}\0${this.#elements}`);
+    return encodePayload(`getSticky\0${tag}\0${token}\0${this.#elements}`);
   }
 }
 

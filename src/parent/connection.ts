@@ -340,8 +340,9 @@ export class PoolConnection implements Disposable {
     const stream = this.#receiveStream();
     const get = this.#gets.answered(reply.tag);
     if (get !== undefined && !(stream instanceof DescriptorError)) {
-      const { pid, sessionId, speaksHttp = false } = reply;
-      get.resolve(new Session(pid, sessionId, stream, this.#tellOfSession, speaksHttp));
+      const { pid, sessionId, speaksHttp, key } = reply;
+      const known = { speaksHttp, instanceKey: key };
+      get.resolve(new Session(pid, sessionId, stream, this.#tellOfSession, known));
       return;
     }
     // Cancelled too late, or its descriptor was lost: either way nobody has the session.

@@ -19,6 +19,8 @@ export interface PendingGet {
   readonly application: Application;
   /** `getKept`: its session may be kept for further requests. */
   readonly command: "getTagged" | "getKept";
+  /** Of `getKept`: what leads to the instance that it would go on with; undefined: any will do. */
+  readonly token?: string | undefined;
   readonly resolve: (session: Session) => void;
   readonly reject: (error: unknown) => void;
   /** Its tag and the size of its command, once sent. */
@@ -110,7 +112,7 @@ export class PendingGets {
   #dispatch(get: PendingGet, line: ApplicationGets): void {
     this.#lastTag += 1;
     get.tag = String(this.#lastTag);
-    const frame = get.application.encodeGet(get.tag, get.command);
+    const frame = get.application.encodeGet(get.tag, get.command, get.token);
     get.bytes = frame.length;
     line.sent += 1;
     this.#sentBytes += frame.length;

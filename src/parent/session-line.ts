@@ -1,6 +1,6 @@
 /**
  * SessionLine: the sessions of one connection with one application, and the requests that wait for
- * one. Rules:
+ * one; where they are to go on with an instance each had, with that instance. Rules:
  * - A request takes the idle session that was used last; else it waits, first come, first served,
  *   for whichever comes first: a session that becomes free, or one from the pool.
  * - While the line has sessions, few gets wait in the pool at a time: those who wait here are
@@ -50,6 +50,11 @@ export interface SessionWaiter {
   readonly needsFresh: boolean;
   /** How many of the application may wait; if they do, it is busy. 0: any number. */
   readonly maxWaiting: number;
+  /**
+   * What leads to the instance that it would go on with, the key of one or else a name for the
+   * visitor; empty: it has none yet; undefined: any will do.
+   */
+  readonly token?: string | undefined;
   serve(stream: SessionStream): void;
   fail(error: unknown): void;
 }
@@ -69,6 +74,7 @@ export interface LineHost {
 
 export class SessionLine implements StreamKeeper {
   readonly #host: LineHost;
+  readonly #token: string | undefined;
   #application: Application;
   /** Longest idle first. */
   readonly #idle: SessionStream[] = [];
@@ -86,9 +92,11 @@ export class SessionLine implements StreamKeeper {
   /** Once the connection has ended: the error for whoever asks. */
   #ended: EndReason | undefined;
 
-  constructor(application: Application, host: LineHost) {
+  /** @param token of all whom it serves; undefined: any instance will do. */
+  constructor(application: Application, host: LineHost, token?: string) {
     this.#application = application;
     this.#host = host;
+    this.#token = token;
     this.#restartFile = `${application.root}/tmp/restart.txt`;
   }
 
@@ -211,6 +219,7 @@ export class SessionLine implements StreamKeeper {
       const get: PendingGet = {
         application: this.#application,
         command: this.#host.command,
+        token: this.#host.command === "getKept" ? this.#token : undefined,
         resolve: (session) => void this.#granted(get, session),
         reject: (error) => this.#refused(get, error),
         tag: "",
@@ -237,6 +246,8 @@ export class SessionLine implements StreamKeeper {
   async #granted(get: PendingGet, session: Session): Promise<void> {
     this.#gets.delete(get);
     const stream = new SessionStream(session, this, this.#host.command === "getKept");
+    // The next visitor without an instance is given another one.
+    if (this.#token === "") stream.isRecalled = true;
     this.#open.add(stream);
     this.#host.opened(stream, this);
     try {

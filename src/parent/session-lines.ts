@@ -30,7 +30,7 @@ export class SessionLines implements RequestHost, LineHost {
   /** For lines. */
   waiting = 0;
   readonly #host: SessionLinesHost;
-  /** By root. */
+  /** By root, and by the token of those who go on with an instance. */
   readonly #lines = new Map<string, SessionLine>();
   /** By session. */
   readonly #streams = new Map<number, { stream: SessionStream; line: SessionLine }>();
@@ -59,18 +59,19 @@ export class SessionLines implements RequestHost, LineHost {
   /** For requests, and for front ends with a machine of their own. */
   take(application: Application, waiter: SessionWaiter): void {
     this.tickOn();
-    let line = this.#lines.get(application.root);
+    const name = nameOf(application, waiter);
+    let line = this.#lines.get(name);
     if (line === undefined) {
-      line = new SessionLine(application, this);
+      line = new SessionLine(application, this, waiter.token);
       if (this.#ended !== undefined) line.end(this.#ended);
-      this.#lines.set(application.root, line);
+      this.#lines.set(name, line);
     }
     line.take(application, waiter);
   }
 
   /** For requests. */
   leave(application: Application, waiter: SessionWaiter): void {
-    this.#lines.get(application.root)?.leave(waiter);
+    this.#lines.get(nameOf(application, waiter))?.leave(waiter);
   }
 
   /** For requests. */
@@ -131,4 +132,8 @@ export class SessionLines implements RequestHost, LineHost {
     clearInterval(this.#timer);
     this.#timer = undefined;
   }
+}
+
+function nameOf({ root }: Application, { token }: SessionWaiter): string {
+  return token === undefined ? root : `${root}\0${token}`;
 }

@@ -9,11 +9,19 @@ import { type Command, MAX_REQUEST_BYTES } from "../wire/commands.ts";
 /** What the pool is told of a session. */
 export type SessionCommand = Extract<Command, { sessionId: number }>;
 
+/** What else the pool has said of a session. */
+export interface SessionNature {
+  readonly speaksHttp?: boolean | undefined;
+  readonly instanceKey?: string | undefined;
+}
+
 export class Session implements Disposable {
   /** The instance's process. */
   readonly pid: number;
   /** The session's number on its connection, as the protocol counts. */
   readonly id: number;
+  /** What leads to the same instance again; empty if that was not asked for. */
+  readonly instanceKey: string;
   /**
    * The stream to the instance: blocking mode, close-on-exec. `fd.take()` moves it out (to
    * Bun.connect, to a child process); the session still has to be closed.
@@ -28,11 +36,12 @@ export class Session implements Disposable {
     id: number,
     fd: OwnedFd,
     tellPool: (command: SessionCommand) => void,
-    speaksHttp = false,
+    { speaksHttp = false, instanceKey = "" }: SessionNature = {},
   ) {
     this.speaksHttp = speaksHttp;
     this.pid = pid;
     this.id = id;
+    this.instanceKey = instanceKey;
     this.fd = fd;
     this.#tellPool = tellPool;
   }

@@ -66,6 +66,10 @@ export class ApplicationRecord<O> {
   lastConcurrency: number | undefined;
   /** What the last get thought it would be. */
   expectedConcurrency = 1;
+  /** What the last get said how many share its gets; 0: as many as are needed. */
+  instances = 0;
+  /** When the last get came. */
+  askedMs = -Infinity;
 
   constructor(root: ByteString) {
     this.root = root;
@@ -162,6 +166,8 @@ export class InstanceRecord<O> {
   served = 0;
   /** When a session of it was closed last whose request was over. */
   answeredMs = -Infinity;
+  /** When it was given last to a client without a preference, as a number that grows. */
+  chosenAt = 0;
   /** When the first of them ended. */
   firstServedMs = Number.POSITIVE_INFINITY;
   /** What its application had failed before it was ready. */
@@ -242,6 +248,8 @@ export class Waiter<O> implements InLine<Waiter<O>> {
   readonly application: ApplicationRecord<O>;
   readonly options: O;
   readonly kept: boolean;
+  /** Whether it is not any instance that will do. */
+  readonly isChoosy: boolean;
   readonly arrivedMs: number;
   failedConnects = 0;
   /** Instances whose backlog was full. */
@@ -261,6 +269,7 @@ export class Waiter<O> implements InLine<Waiter<O>> {
     this.application = application;
     this.options = request.options;
     this.kept = request.kept;
+    this.isChoosy = request.preference !== undefined;
     this.arrivedMs = now;
   }
 }

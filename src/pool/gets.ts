@@ -4,8 +4,10 @@
 
 import { toText } from "../wire/bytes.ts";
 import { type ApplicationRecord, type InstanceRecord, Waiter } from "./application.ts";
+import { planMissing } from "./places.ts";
 import {
   busyAtOnce,
+  dropAboveOwnLimit,
   isAnsweredAtOnce,
   isDue,
   restart,
@@ -22,25 +24,79 @@ import type { GetRequest, WaiterId } from "./types.ts";
 export function arrive<O>(state: PoolState<O>, request: GetRequest<O>, now: number): Waiter<O> {
   const application = state.application(request.root);
   application.expectedConcurrency = request.expectedConcurrency;
+  application.instances = request.instances ?? 0;
+  dropAboveOwnLimit(state, application);
+  application.askedMs = now;
   state.counters.gets++;
   slowDownLate(state, now);
   if (request.restart) requestRestart(state, application, now);
   const waiter = new Waiter<O>(state.nextWaiter++ as WaiterId, application, request, now);
   // While an instance is free, nobody waits for it.
-  const instance = application.available.first ?? busyOnArrival(state, application, now);
-  if (instance !== undefined) {
+  const instance =
+    chosen(state, application, request) ??
+    application.available.first ??
+    busyOnArrival(state, application, now);
+  if (instance !== undefined && waiter.isChoosy) {
+    grantChosen(state, waiter, instance, now);
+  } else if (instance !== undefined) {
     state.grant(waiter, instance, now);
   } else if (isQueueFull(state, application) && !isAnsweredAtOnce(state, application, now)) {
-    state.counters.refusals.queueFull++;
     const { line } = application;
     const { maxQueue: own = 0 } = application.settings;
     const isOwn = own > 0 && line.size >= own;
-    const gets = isOwn ? line.size : state.waiters.size;
-    state.refuse(waiter, { kind: "busy", why: `${count(gets)} waiting already` });
+    refuseFull(state, waiter, isOwn ? line.size : state.waiters.size);
   } else {
     state.enqueue(waiter);
   }
+  planMissing(state, application, request.options, now);
   return waiter;
+}
+
+/**
+ * The instance for a get with a preference: that one while it is in the pool, busy or not; else of
+ * those with a place the one that has been chosen so longest ago. Undefined: none can be.
+ */
+function chosen<O>(
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
+  { preference }: GetRequest<O>,
+): InstanceRecord<O> | undefined {
+  if (preference === undefined) return undefined;
+  const preferred =
+    preference.instance === undefined ? undefined : state.instances.get(preference.instance);
+  if (preferred?.application === application && preferred.standing === "pooled") return preferred;
+  let longest: InstanceRecord<O> | undefined;
+  for (const instance of application.available) {
+    if (longest === undefined || instance.chosenAt < longest.chosenAt) longest = instance;
+  }
+  if (longest !== undefined) longest.chosenAt = ++state.choices;
+  return longest;
+}
+
+/**
+ * Grants an instance that may have no place: then the get waits there, as one of the application's
+ * queue, and what is kept of the instance is asked for.
+ */
+function grantChosen<O>(
+  state: PoolState<O>,
+  waiter: Waiter<O>,
+  instance: InstanceRecord<O>,
+  now: number,
+): void {
+  const { concurrency, load, application } = instance;
+  const { maxQueue = 0 } = application.settings;
+  if (maxQueue > 0 && load - concurrency >= maxQueue) {
+    return refuseFull(state, waiter, load - concurrency);
+  }
+  if (load >= concurrency && instance.keeping !== undefined) {
+    state.kept.recallAll(instance.keeping, now);
+  }
+  state.grant(waiter, instance, now);
+}
+
+function refuseFull<O>(state: PoolState<O>, waiter: Waiter<O>, gets: number): void {
+  state.counters.refusals.queueFull++;
+  state.refuse(waiter, { kind: "busy", why: `${count(gets)} waiting already` });
 }
 
 /** Refuses gets that have waited too long; adds their applications to `touched`. */

@@ -24,7 +24,8 @@ export function cover<O>(
 ): void {
   const { line, failures, getsPerSpawn } = application;
   const byOutdated = coveredByOutdated(application);
-  const needed = failures.isPaused(now) ? 0 : Math.ceil((line.size - byOutdated) / getsPerSpawn);
+  const byLine = Math.ceil((line.size - byOutdated) / getsPerSpawn);
+  const needed = failures.isPaused(now) ? 0 : Math.max(byLine, missing(state, application));
   for (let last = application.planned.last; last !== undefined; last = application.planned.last) {
     if (application.coming <= needed) break;
     state.drop(last);
@@ -38,6 +39,28 @@ export function cover<O>(
     (isBare ? state.bare : state.seeded).set(application.hunger, waiter.id);
   } else {
     application.hunger.heap?.remove(application.hunger);
+  }
+}
+
+/** Instances that are neither there nor will be, of those that share an application's gets. */
+function missing<O>(state: PoolState<O>, application: ApplicationRecord<O>): number {
+  const { instances, count, outdated } = application;
+  return instances < 2 ? 0 : state.limitOf(application) - count - outdated.size;
+}
+
+/**
+ * Takes free places for all that are to share an application's gets: with the first of them, and
+ * whenever one is gone.
+ */
+export function planMissing<O>(
+  state: PoolState<O>,
+  application: ApplicationRecord<O>,
+  options: O,
+  now: number,
+): void {
+  if (application.instances < 2 || application.failures.isPaused(now)) return;
+  while (missing(state, application) > application.coming && hasPlace(state)) {
+    state.plan(application, options, now);
   }
 }
 

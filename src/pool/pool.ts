@@ -110,6 +110,7 @@ export class Pool<O> {
   get(request: GetRequest<O>, now: number): { waiter: WaiterId; effects: Effects<O> } {
     const state = this.#state;
     requireWhole("expectedConcurrency", request.expectedConcurrency, 1, MAX_CONCURRENCY);
+    requireWhole("instances", request.instances ?? 0, 0);
     const time = this.#advance(now);
     const { id, application } = arrive(state, request, time);
     settle(state, application, time);
@@ -333,8 +334,13 @@ export class Pool<O> {
     refuseOverdue(state, touched, time);
     giveUpOverdue(state, touched, time);
     for (let idle = state.idle.first; idle !== undefined; idle = state.idle.first) {
-      if (idle.lastUsedMs + state.limits.maxIdleMs > time) break;
-      state.leave(idle, "leaving", "idle", time);
+      const { application, lastUsedMs } = idle;
+      if (lastUsedMs + state.limits.maxIdleMs > time) break;
+      // Those that share gets stay as long as there are some for any of them.
+      const isShared = application.instances > 1 && application.askedMs > lastUsedMs;
+      if (isShared && application.askedMs + state.limits.maxIdleMs > time) {
+        state.shift(idle, { open: 0, undone: 0 }, time);
+      } else state.leave(idle, "leaving", "idle", time);
     }
     settleAll(state, touched, time);
     return state.takeEffects();

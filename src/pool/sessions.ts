@@ -75,6 +75,7 @@ export function moveElsewhere<O>(
   now: number,
 ): InstanceRecord<O> | undefined {
   const { instance, waiter } = session;
+  if (waiter.isChoosy) return undefined;
   const { available, full } = instance.application;
   const tried = (waiter.tried ??= new Set());
   tried.add(instance.id);

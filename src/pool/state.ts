@@ -106,6 +106,8 @@ export class PoolState<O> {
     this.#effects.push({ kind: "recall", session });
   });
   nextWaiter = 0;
+  /** Grants by preference so far. */
+  choices = 0;
   #nextInstance = 0;
   #nextSpawn = 0;
   #nextSession = 0;
@@ -144,9 +146,8 @@ export class PoolState<O> {
 
   /** Places the application may have; waiting and being refused are up to others. */
   limitOf(application: ApplicationRecord<O>): number {
-    const { maxPerApp } = this.limits;
-    const pool = maxPerApp === 0 ? Number.POSITIVE_INFINITY : maxPerApp;
-    return Math.min(pool, application.maxInstances ?? Number.POSITIVE_INFINITY);
+    const { instances, maxInstances = Infinity } = application;
+    return Math.min(this.limits.maxPerApp || Infinity, instances || Infinity, maxInstances);
   }
 
   enqueue(waiter: Waiter<O>): void {

@@ -80,6 +80,13 @@ export interface GetRequest<O> {
   readonly expectedConcurrency: number;
   /** Whether the client may keep the session for further requests, and can be asked for it. */
   readonly kept: boolean;
+  /**
+   * So many instances share the application's gets: no more, and from 2 on all of them are wanted
+   * with the first; 0 or absent: as many as gets need.
+   */
+  readonly instances?: number;
+  /** The client would go on with an instance, or has none yet (undefined); absent: any will do. */
+  readonly preference?: { readonly instance: InstanceId | undefined } | undefined;
 }
 
 /** `message` is for people; `page` is the HTML error page to hand on. */

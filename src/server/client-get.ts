@@ -9,6 +9,7 @@ import type { GetRefusal, SessionId, WaiterId } from "../pool/types.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import type { Instance } from "../spawn/spawner.ts";
 import type { ByteString } from "../wire/bytes.ts";
+import type { TaggedGet } from "../wire/commands.ts";
 import type { Connecting } from "./connector.ts";
 
 /** What a client is told of the instance that serves it. */
@@ -35,19 +36,25 @@ export class ClientGet implements Connecting {
   readonly tag: ByteString | undefined;
   /** Whether the session may be kept: then `recalled` may be called once, after `granted`. */
   readonly kept: boolean;
+  /** What the client calls the instance that it would go on with; undefined: any will do. */
+  readonly token: ByteString | undefined;
   readonly #owner: GetOwner;
-  /** These three are the driver's to write. */
+  /** These are the driver's to write. */
   waiter: WaiterId | undefined = undefined;
   waitingSession: SessionId | undefined = undefined;
   answered = false;
+  /** What its instance is called, if it has a token. */
+  key: ByteString | undefined = undefined;
   /** What the client calls its session, once it has one. */
   sessionId = -1;
 
-  constructor(owner: GetOwner, app: AppRequest, tag: ByteString | undefined, kept: boolean) {
+  /** @param command undefined: it is an untagged get. */
+  constructor(owner: GetOwner, app: AppRequest, command: TaggedGet | undefined) {
     this.#owner = owner;
     this.app = app;
-    this.tag = tag;
-    this.kept = kept;
+    this.tag = command?.tag;
+    this.kept = command !== undefined && command.kind !== "getTagged";
+    this.token = command?.kind === "getSticky" ? command.token : undefined;
   }
 
   /** A session began; `stream` is the owner's from here on. */

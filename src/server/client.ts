@@ -14,6 +14,7 @@ import { receive } from "../native/socket.ts";
 import type { GetRefusal, SessionId } from "../pool/types.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { escapeForLog, type ByteString } from "../wire/bytes.ts";
+import type { TaggedGet } from "../wire/commands.ts";
 import { encodePlainOk } from "../wire/replies.ts";
 import { ClientGet, notRegistered, onlyHttp, type Grantor } from "./client-get.ts";
 import { CommandQueue } from "./command-queue.ts";
@@ -250,10 +251,9 @@ export class Client {
       case "get":
         return this.#get(command.app);
       case "getTagged":
-        this.#getTagged(command.tag, command.app, false);
-        return undefined;
       case "getKept":
-        this.#getKept(command.tag, command.app);
+      case "getSticky":
+        this.#getTagged(command);
         return undefined;
       case "keep":
       case "long":
@@ -282,7 +282,7 @@ export class Client {
     // The descriptor of the last session is still ours: a client that does not read gets no more of
     // them.
     if (!this.#outbox.empty) return this.#getWhenDrained(app);
-    const get = this.#ask(app, undefined, false);
+    const get = this.#ask(app);
     if (get.answered || this.#ended) return undefined;
     this.#waiting = get;
     return new Promise((resolve) => {
@@ -298,32 +298,24 @@ export class Client {
     if (!this.#ended) await this.#get(app);
   }
 
-  /** Instances of a 2.0 spawn server would wait for the end of a request that never comes. */
-  #getKept(tag: ByteString, app: AppRequest): void {
-    if (this.#context.driver.keepsSessions) this.#getTagged(tag, app, true);
-    else this.end("command getKept: only instances of the built-in spawner keep sessions");
-  }
-
-  #getTagged(tag: ByteString, app: AppRequest, kept: boolean): void {
-    const name = kept ? "getKept" : "getTagged";
-    if (!this.#hasChannel) {
-      this.end(`command ${name}: it needs openDescriptorChannel first`);
-      return;
-    }
+  #getTagged(command: TaggedGet): void {
+    const { kind, tag } = command;
+    const refuse = (why: string) => this.end(`command ${kind}: ${why}`);
+    // Instances of a 2.0 spawn server would wait for the end of a request that never comes.
+    if (kind !== "getTagged" && !this.#context.driver.keepsSessions)
+      return refuse("only instances of the built-in spawner keep sessions");
+    if (!this.#hasChannel) return refuse("it needs openDescriptorChannel first");
     this.#tagged ??= new Map();
-    if (this.#tagged.has(tag)) {
-      this.end(`command ${name}: tag '${escapeForLog(tag)}' is in use`);
-      return;
-    }
-    const get = this.#ask(app, tag, kept);
+    if (this.#tagged.has(tag)) return refuse(`tag '${escapeForLog(tag)}' is in use`);
+    const get = this.#ask(command.app, command);
     if (!get.answered) this.#tagged?.set(tag, get);
   }
 
   /** To a worker the root of its get is a name, for the words that were registered. */
-  #ask(app: AppRequest, tag: ByteString | undefined, kept: boolean): ClientGet {
+  #ask(app: AppRequest, command?: TaggedGet): ClientGet {
     const { driver, rights } = this.#context;
     const request = rights === "worker" ? driver.applications.of(app.root)?.request : app;
-    const get = new ClientGet(this, request ?? app, tag, kept);
+    const get = new ClientGet(this, request ?? app, command);
     if (request === undefined) {
       get.answered = true;
       this.refused(get, notRegistered);
@@ -346,7 +338,7 @@ export class Client {
     this.#sessions ??= new Map();
     this.#sessions.set(sessionId, session);
     get.sessionId = sessionId;
-    this.#outbox.session(pid, sessionId, get.tag, stream, speaksHttp);
+    this.#outbox.session(pid, sessionId, get.tag, stream, { speaksHttp, key: get.key });
     if (get.tag === undefined) this.#waitingDone?.();
   }
 

@@ -3,6 +3,7 @@
  * (PROTOCOL section 3).
  */
 import type { ByteString } from "../wire/bytes.ts";
+import type { TaggedGet } from "../wire/commands.ts";
 import { MAX_REGISTER_BYTES } from "../wire/register.ts";
 import { CommandReader, type Arrival } from "./command-reader.ts";
 import type { Rights } from "./rights.ts";
@@ -113,8 +114,6 @@ function isGet(command: Arrival): boolean {
   return command.kind === "get" || isTagged(command);
 }
 
-function isTagged(
-  command: Arrival,
-): command is Extract<Arrival, { tag: ByteString; app: unknown }> {
-  return command.kind === "getTagged" || command.kind === "getKept";
+function isTagged(command: Arrival): command is TaggedGet {
+  return "tag" in command && "app" in command;
 }

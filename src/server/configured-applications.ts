@@ -3,7 +3,7 @@
  * names or values.
  */
 import type { ApplicationSettings } from "../pool/types.ts";
-import type { SpawnRequest } from "../spawn/spawner.ts";
+import type { Spawner, SpawnRequest } from "../spawn/spawner.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { fromText, type ByteString } from "../wire/bytes.ts";
 import { OptionsError, type InstanceOptions } from "../wire/configure.ts";
@@ -49,6 +49,25 @@ export class ConfiguredApplications {
       ...(options.user === undefined ? {} : { user: fromText(options.user) }),
       program: programOf(options),
       timeoutMs: options.spawnTimeoutMs ?? timeoutMs,
+    };
+  }
+
+  /**
+   * What the pool may expect of an application's instances: as was said, or as is usual for its
+   * kind. How many share its gets is usual only where it is registered: others have what they ask.
+   */
+  expected(
+    app: AppRequest,
+    spawner: Pick<Spawner, "usualInstances">,
+  ): { readonly expectedConcurrency: number; readonly instances: number } {
+    const { options, request } = this.#applications.get(app.root) ?? {};
+    const { concurrency, instances = request === undefined ? 0 : undefined } = options ?? {};
+    if (concurrency !== undefined && instances !== undefined)
+      return { expectedConcurrency: concurrency, instances };
+    const usual = spawner.usualInstances(app, options);
+    return {
+      expectedConcurrency: concurrency ?? usual.concurrency,
+      instances: instances ?? usual.instances,
     };
   }
 

@@ -33,7 +33,13 @@ export interface ConnectorEvents<Get> {
   /** Moves a session to an instance it has not tried. */
   alternative(session: SessionId): InstanceId | undefined;
   /** The stream belongs to the callee. */
-  connected(get: Get, session: SessionId, instance: Instance, stream: OwnedFd): void;
+  connected(
+    get: Get,
+    session: SessionId,
+    instance: Instance,
+    id: InstanceId,
+    stream: OwnedFd,
+  ): void;
   failed(get: Get, session: SessionId, pid: number, cause: string): void;
   gaveUp(get: Get, session: SessionId, cause: string): void;
 }
@@ -74,7 +80,7 @@ export class Connector<Get extends Connecting> {
         return;
       }
       if (typeof stream !== "string") {
-        this.#events.connected(get, session, instance, stream);
+        this.#events.connected(get, session, instance, chosen, stream);
         this.#spare.restore();
         return;
       }

@@ -29,6 +29,7 @@ import { InstanceLog } from "./instance-log.ts";
 import type { Log } from "./log.ts";
 import { RestartLooks } from "./restart-looks.ts";
 import { Recalls } from "./recalls.ts";
+import { Stickiness } from "./stickiness.ts";
 
 export interface DriverOptions {
   readonly spawner: Spawner;
@@ -55,6 +56,7 @@ export class Driver {
   #atHand: ClientGet | undefined;
   readonly #waiting = new Map<WaiterId, ClientGet>();
   readonly #kept = new Recalls();
+  readonly #sticky = new Stickiness();
   /** Effects of what performing others led to. */
   readonly #later: Effect<AppRequest>[] = [];
   #performing = false;
@@ -75,7 +77,7 @@ export class Driver {
       now: options.now,
       instance: (id) => this.#instances.get(id),
       alternative: (session) => this.#alternative(session),
-      connected: (get, session, by, stream) => this.#connected(get, session, by, stream),
+      connected: this.#connected.bind(this),
       failed: (get, session, pid, cause) => this.#connectFailed(get, session, pid, cause),
       gaveUp: (get, session, cause) => this.#gaveUpConnecting(get, session, cause),
     });
@@ -113,9 +115,9 @@ export class Driver {
   #serve(get: ClientGet, restart: boolean, now = this.#now()): boolean {
     if (get.answered || this.#closed) return false;
     const { app, kept } = get;
-    const options = this.applications.of(app.root)?.options;
-    const expected = options?.concurrency ?? this.#spawner.expectedConcurrency(app, options);
-    const request = { root: app.root, options: app, restart, expectedConcurrency: expected, kept };
+    const expected = this.applications.expected(app, this.#spawner);
+    const preference = this.#sticky.preferenceOf(get);
+    const request = { root: app.root, options: app, restart, kept, ...expected, preference };
     const { waiter, effects } = this.#pool.get(request, now);
     get.waiter = waiter;
     const outer = this.#atHand;
@@ -183,8 +185,7 @@ export class Driver {
 
   /** Lets all instances go, or those of one application with what was kept to make more of. */
   clear(root?: ByteString): void {
-    const app = root === undefined ? {} : { app: escapeForLog(root) };
-    this.#log.event(1, "pool cleared", app);
+    this.#log.event(1, "pool cleared", root === undefined ? {} : { app: escapeForLog(root) });
     this.#perform(this.#pool.clear(this.#now(), root));
     if (root !== undefined) this.#spawner.reload(root);
   }
@@ -195,8 +196,8 @@ export class Driver {
    */
   configure(root: ByteString, options: InstanceOptions, request?: AppRequest): void {
     this.applications.set(root, options, request);
-    const settings = poolSettings(options, this.keepsSessions);
-    this.#perform(this.#pool.configure(root, settings, this.#now()));
+    const own = poolSettings(options, this.keepsSessions);
+    this.#perform(this.#pool.configure(root, own, this.#now()));
   }
 
   /** The application may be named no more: its gets are refused, then its instances go. */
@@ -298,15 +299,16 @@ export class Driver {
     return this.#waiting.get(waiter);
   }
 
-  #connected(pending: ClientGet, session: SessionId, by: Instance, stream: OwnedFd): void {
-    this.#answer(pending);
-    pending.granted(by, session, stream);
-    if (pending.kept) this.#kept.granted(session);
+  #connected(get: ClientGet, session: SessionId, by: Instance, id: InstanceId, fd: OwnedFd): void {
+    this.#answer(get);
+    this.#sticky.granted(get, id);
+    get.granted(by, session, fd);
+    if (get.kept) this.#kept.granted(session);
   }
 
   #connectFailed(pending: ClientGet, session: SessionId, pid: number, cause: string): void {
-    const app = escapeForLog(pending.app.root);
-    this.#log.event(0, "instance does not accept sessions", { app, pid, cause });
+    const known = { app: escapeForLog(pending.app.root), pid, cause };
+    this.#log.event(0, "instance does not accept sessions", known);
     this.#kept.end(session);
     this.#perform(this.#pool.connectFailed(session, cause, this.#now()));
   }
@@ -342,24 +344,21 @@ export class Driver {
     this.#log.event(2, "spawning", { app: name, type: escapeForLog(ascii(app.appType)) });
     let instance: Instance;
     try {
-      instance = await this.#spawner.spawn(
-        this.applications.spawnRequest(app, this.#spawnTimeoutMs),
-      );
+      const request = this.applications.spawnRequest(app, this.#spawnTimeoutMs);
+      instance = await this.#spawner.spawn(request);
     } catch (error) {
       if (this.#closed) return;
       const message = causeText(error);
       this.#log.event(0, "spawn failed", { app: name, cause: message });
       const page = error instanceof SpawnFailedError ? error.page : undefined;
-      const failure = page === undefined ? { message } : { message, page };
-      this.#perform(this.#pool.spawnFailed(spawn, failure, this.#now()));
+      this.#perform(this.#pool.spawnFailed(spawn, { message, page }, this.#now()));
       return;
     }
     if (this.#closed) {
       instance.release();
       return;
     }
-    const ms = Math.round(this.#now() - began);
-    this.#instanceLog.spawned(instance, name, ms);
+    this.#instanceLog.spawned(instance, name, Math.round(this.#now() - began));
     const { pid, concurrency, reports } = instance;
     const ready = { pid, concurrency, reportsDone: reports !== undefined };
     const { instance: id, effects } = this.#pool.spawned(spawn, ready, this.#now());
@@ -394,6 +393,7 @@ export class Driver {
     const instance = this.#instances.get(id);
     if (instance === undefined) throw new Error(`retirement of unknown instance ${id}`);
     this.#instances.delete(id);
+    this.#sticky.forget(id);
     instance.release();
     this.#instanceLog.retired(instance, reason);
   }

@@ -18,7 +18,7 @@ import {
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { send } from "../native/socket.ts";
 import type { ByteString } from "../wire/bytes.ts";
-import { encodeOk, encodeOkHttp, encodeRecall, writeOk } from "../wire/replies.ts";
+import { encodeOk, encodeRecall, writeOk, type OkDetails } from "../wire/replies.ts";
 import { RetryTimer } from "./retry.ts";
 
 /** Unread output that ends a client (PROTOCOL section 3). */
@@ -104,7 +104,7 @@ export class Outbox {
     sessionId: number,
     tag: ByteString | undefined,
     descriptor: OwnedFd,
-    speaksHttp = false,
+    more: OkDetails = {},
   ): void {
     if (this.#closed) {
       descriptor.close();
@@ -117,11 +117,7 @@ export class Outbox {
       else this.#inBand({ bytes: encodeOk(pid, sessionId, tag), isReply: true, descriptor });
       return;
     }
-    const bytes =
-      speaksHttp && tag !== undefined
-        ? encodeOkHttp(pid, sessionId, tag)
-        : encodeOk(pid, sessionId, tag);
-    this.#announced.push({ descriptor, sessionId, bytes });
+    this.#announced.push({ descriptor, sessionId, bytes: encodeOk(pid, sessionId, tag, more) });
     if (this.#announced.length === 1) this.#flushChannel();
   }
 

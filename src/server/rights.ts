@@ -17,6 +17,7 @@ const ofWorkers: ReadonlySet<Kind> = new Set<Kind>([
   "get",
   "getTagged",
   "getKept",
+  "getSticky",
   "close",
   "keep",
   "cancel",

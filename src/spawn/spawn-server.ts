@@ -17,7 +17,13 @@ import { AbstractForms, openInstanceSocket, type InstanceSocket } from "./instan
 import { OwnerPipes } from "./owner-pipes.ts";
 import { SpawnServerProcess, type SpawnServerOptions } from "./spawn-server-process.ts";
 import { TimeLimitError, type SpawnReply } from "./spawn-channel.ts";
-import { SpawnFailedError, type Instance, type SpawnRequest, type Spawner } from "./spawner.ts";
+import {
+  SpawnFailedError,
+  type Instance,
+  type SpawnRequest,
+  type Spawner,
+  type UsualInstances,
+} from "./spawner.ts";
 
 export type { SpawnServerProgram, SpawnServerOptions } from "./spawn-server-process.ts";
 
@@ -47,8 +53,8 @@ export class SpawnServer implements Spawner {
     return current === undefined || current.hasEnded ? 0 : current.pid;
   }
 
-  expectedConcurrency(): number {
-    return 1;
+  usualInstances(): UsualInstances {
+    return { concurrency: 1, instances: 0 };
   }
 
   setMax(): void {

@@ -82,6 +82,14 @@ export type Notify = (
   fields?: Readonly<Record<string, string | number>>,
 ) => void;
 
+/** How an application is served. */
+export interface UsualInstances {
+  /** Sessions at once of each instance. */
+  readonly concurrency: number;
+  /** So many share all sessions: what the program keeps in memory is there; 0: any number. */
+  readonly instances: number;
+}
+
 export interface Spawner {
   /** What `getSpawnServerPid` answers: 0 while there is none. */
   readonly pid: number;
@@ -89,11 +97,8 @@ export interface Spawner {
   readonly spawnsAtOnce: number;
   /** Whether repeated failures of an application earn it a pause (PROTOCOL section 10). */
   readonly pausesAfterFailures: boolean;
-  /**
-   * What a new instance of this application will probably serve at once, unless configured
-   * otherwise.
-   */
-  expectedConcurrency(app: AppRequest, program?: ProgramOptions): number;
+  /** How an application of this kind is probably served, unless configured otherwise. */
+  usualInstances(app: AppRequest, program?: ProgramOptions): UsualInstances;
   /** How many instances the pool may have: a bound for whatever is kept to make them of. */
   setMax(max: number): void;
   /**

@@ -22,6 +22,8 @@ import { ProtocolError } from "./protocol-error.ts";
 export const MAX_POOL_SIZE = 100_000;
 export const MAX_IDLE_SECONDS = 2 ** 31 - 1;
 export const MAX_TAG_BYTES = 32;
+/** Enough for an address, and for the key of an instance. */
+export const MAX_TOKEN_BYTES = 64;
 /** What `abandon` and `overdue` may say of a request; enough for a method and most of a path. */
 export const MAX_REQUEST_BYTES = 300;
 
@@ -41,6 +43,13 @@ export type Command =
   | { readonly kind: "getTagged"; readonly tag: ByteString; readonly app: AppRequest }
   /** A tagged get whose session may be kept (PROTOCOL section 11). */
   | { readonly kind: "getKept"; readonly tag: ByteString; readonly app: AppRequest }
+  /** The same for a client that would go on with the instance it had, by what it calls it. */
+  | {
+      readonly kind: "getSticky";
+      readonly tag: ByteString;
+      readonly token: ByteString;
+      readonly app: AppRequest;
+    }
   | { readonly kind: "cancel"; readonly tag: ByteString }
   /** The answer to a recall: a request is under way on the session, which is closed after it. */
   | { readonly kind: "keep"; readonly sessionId: number }
@@ -83,6 +92,16 @@ const table: { readonly [K in Kind]: Entry<K> } = {
   },
   getTagged: tagged("getTagged"),
   getKept: tagged("getKept"),
+  getSticky: {
+    arity: 2 + APP_REQUEST_ELEMENTS,
+    parse: (elements) => ({
+      kind: "getSticky",
+      tag: parseTag(elementAt(elements, 1)),
+      token: parseToken(elementAt(elements, 2)),
+      app: parseAppRequest(elements, 3),
+    }),
+    write: ({ tag, token, app }) => [tag, token, ...appRequestElements(app)],
+  },
   cancel: {
     arity: 1,
     parse: (elements) => ({ kind: "cancel", tag: parseTag(elementAt(elements, 1)) }),
@@ -168,16 +187,20 @@ export function encodeCommand<K extends Kind>(command: CommandOf<K>): Uint8Array
   return encodeArray([ascii(kind), ...entry.write(command)]);
 }
 
-type TaggedGet = CommandOf<"getTagged"> | CommandOf<"getKept">;
+/** A get that others may overtake. */
+export type TaggedGet = CommandOf<"getTagged"> | CommandOf<"getKept"> | CommandOf<"getSticky">;
 
-function tagged<K extends TaggedGet["kind"]>(kind: K): Entry<K> {
+function tagged<K extends "getTagged" | "getKept">(kind: K): Entry<K> {
   const parse = (elements: readonly ByteString[]) => ({
     kind,
     tag: parseTag(elementAt(elements, 1)),
     app: parseAppRequest(elements, 2),
   });
-  const write = ({ tag, app }: TaggedGet) => [tag, ...appRequestElements(app)];
-  return { arity: 1 + APP_REQUEST_ELEMENTS, parse, write } as unknown as Entry<K>;
+  return { arity: 1 + APP_REQUEST_ELEMENTS, parse, write: writeTagged } as unknown as Entry<K>;
+}
+
+function writeTagged({ tag, app }: TaggedGet): ByteString[] {
+  return [tag, ...appRequestElements(app)];
 }
 
 type AboutSession = CommandOf<"close"> | CommandOf<"keep"> | CommandOf<"long">;
@@ -225,6 +248,11 @@ function decimal(value: number): ByteString {
 function parseTag(element: ByteString): ByteString {
   if (element.length >= 1 && element.length <= MAX_TAG_BYTES) return element;
   throw new ProtocolError(`the tag has ${element.length} bytes, not 1 to ${MAX_TAG_BYTES}`);
+}
+
+function parseToken(element: ByteString): ByteString {
+  if (element.length <= MAX_TOKEN_BYTES) return element;
+  throw new ProtocolError(`the token has ${element.length} bytes, ${MAX_TOKEN_BYTES} at most`);
 }
 
 function parseWhat(element: ByteString): ByteString {

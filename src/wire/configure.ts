@@ -33,10 +33,12 @@ export const MAX_WEIGHT = 100;
 export interface InstanceOptions extends ProgramOptions {
   /** Environment variables on top of the usual ones. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Sessions an instance serves at once, 1 to 1000. */
+  /** Sessions an instance serves at once, 1 to 100,000. */
   readonly concurrency?: number;
   /** 0: no limit but the pool's. */
   readonly maxInstances?: number;
+  /** So many share the application's requests; 0: as many as are needed. */
+  readonly instances?: number;
   readonly spawnTimeoutMs?: number;
   /** Whom they run as where privileges are lowered, whoever owns the files. */
   readonly user?: string;
@@ -77,7 +79,8 @@ export function instanceOptions(given: object): InstanceOptions {
         options.concurrency = integer(key, value, 1, MAX_CONCURRENCY);
         break;
       case "maxInstances":
-        options.maxInstances = integer(key, value, 0, MAX_INSTANCES);
+      case "instances":
+        options[key] = integer(key, value, 0, MAX_INSTANCES);
         break;
       case "spawnTimeoutMs":
         options.spawnTimeoutMs = integer(key, value, 1, MAX_SPAWN_TIMEOUT_MS);
@@ -116,8 +119,9 @@ export function instanceOptions(given: object): InstanceOptions {
       default:
         throw new OptionsError(
           `configure: unknown option ${show(key)}; known are env, concurrency, maxInstances,` +
-            " spawnTimeoutMs, user, abandonTimeoutMs, requestTimeoutMs, maxQueue, weight," +
-            " startupFile, app, args, cwd, interpreter, umask, envFile, command, listen, readyPath",
+            " instances, spawnTimeoutMs, user, abandonTimeoutMs, requestTimeoutMs, maxQueue," +
+            " weight, startupFile, app, args, cwd, interpreter, umask, envFile, command, listen," +
+            " readyPath",
         );
     }
   }

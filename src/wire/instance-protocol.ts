@@ -15,7 +15,7 @@ import { ProtocolError } from "./protocol-error.ts";
 import { encodeScalar } from "./scalar-message.ts";
 
 /** The most sessions an instance may offer to serve at once; the same bound as `configure`'s. */
-export const MAX_CONCURRENCY = 1_000;
+export const MAX_CONCURRENCY = 100_000;
 
 export type LifelineMessage =
   /** `reportsDone`: the instance will say `done` for each of its sessions. */

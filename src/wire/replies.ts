@@ -25,6 +25,8 @@ export type Reply =
       readonly tag?: ByteString;
       /** The session is plain HTTP/1.1 (section 10, programs); only tagged gets have such. */
       readonly speaksHttp?: true;
+      /** Of the instance; only of a sticky get. */
+      readonly key?: ByteString;
     }
   | {
       readonly kind: "refusal";
@@ -66,16 +68,24 @@ function writeDecimal(target: Uint8Array, at: number, value: number): number {
   return end + 1;
 }
 
-/** As writeOk, in a buffer of its own and with the tag of a tagged get, if there is one. */
-export function encodeOk(pid: number, sessionId: number, tag?: ByteString): Uint8Array {
-  return encodePayload(
-    tag === undefined ? `ok\0${pid}\0${sessionId}\0` : `ok\0${tag}\0${pid}\0${sessionId}\0`,
-  );
+/** What is said of a tagged get's session beside its numbers. */
+export interface OkDetails {
+  /** It is plain HTTP/1.1. */
+  readonly speaksHttp?: boolean;
+  /** Of the instance, for a sticky get. */
+  readonly key?: ByteString | undefined;
 }
 
-/** The `ok` of a tagged get for a session that is plain HTTP/1.1. */
-export function encodeOkHttp(pid: number, sessionId: number, tag: ByteString): Uint8Array {
-  return encodePayload(`ok\0${tag}\0${pid}\0${sessionId}\0http\0`);
+/** As writeOk, in a buffer of its own and with the tag of a tagged get, if there is one. */
+export function encodeOk(
+  pid: number,
+  sessionId: number,
+  tag?: ByteString,
+  { speaksHttp = false, key }: OkDetails = {},
+): Uint8Array {
+  if (tag === undefined) return encodePayload(`ok\0${pid}\0${sessionId}\0`);
+  const more = `${speaksHttp ? "http\0" : ""}${key === undefined ? "" : `${key}\0`}`;
+  return encodePayload(`ok\0${tag}\0${pid}\0${sessionId}\0${more}`);
 }
 
 /** The plain `ok` of `openDescriptorChannel` and `configure`. */
@@ -157,8 +167,12 @@ export function parseReply(elements: readonly ByteString[]): {
 
 function parseOk(elements: readonly ByteString[]): Reply {
   if (elements.length === 1) return { kind: "ok" };
-  const speaksHttp = elements.length === 5 && (elementAt(elements, 4) as string) === "http";
-  const tagged = speaksHttp || isTagged(elements, 3);
+  // More than a tagged get's four is said of sessions that are unlike others.
+  const more = elements.slice(4);
+  const speaksHttp = more[0] === "http";
+  const key = more[speaksHttp ? 1 : 0];
+  if (more.length > Number(speaksHttp) + 1) throw wrongLength(elements);
+  const tagged = more.length > 0 || isTagged(elements, 3);
   const first = tagged ? 2 : 1;
   const pid = parseNumberIn(elementAt(elements, first), "reply ok: pid", 1, MAX_PID);
   const sessionId = parseNumberIn(
@@ -169,7 +183,11 @@ function parseOk(elements: readonly ByteString[]): Reply {
   );
   if (!tagged) return { kind: "session", pid, sessionId };
   const session = { kind: "session", pid, sessionId, tag: elementAt(elements, 1) } as const;
-  return speaksHttp ? { ...session, speaksHttp } : session;
+  return {
+    ...session,
+    ...(speaksHttp && { speaksHttp }),
+    ...(key !== undefined && { key }),
+  };
 }
 
 function parseRefusal(

@@ -4,9 +4,35 @@ import { join } from "node:path";
 import { expect, test } from "bun:test";
 
 import { readServeArguments } from "../../src/cli/serve-options.ts";
+import type { AppConfig } from "../../src/gateway/config.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
+
+/** The one application of a file with these lines. */
+function applicationOf(lines: string): AppConfig | undefined {
+  const directory = temporaryDirectory();
+  mkdirSync(join(directory, "shop"));
+  writeFileSync(join(directory, "pool.toml"), `[[apps]]\nroot = "shop"\n${lines}`);
+  return readServeArguments(["--config", join(directory, "pool.toml")]).readConfig().apps[0];
+}
+
+test("how processes share requests, and how visitors keep theirs, is said together", () => {
+  expect(applicationOf("")).toMatchObject({ sticky: "off" });
+  expect(applicationOf("")).not.toHaveProperty("instances");
+  const one = applicationOf("instances = 0\nsticky = true");
+  expect(one).toMatchObject({ instances: 0, sticky: "cookie" });
+  expect(applicationOf('sticky = "address"')).toMatchObject({ sticky: "address" });
+  const all = applicationOf("sticky = false\ninstances = 4\nmax_instances = 4");
+  expect(all).toMatchObject({ instances: 4, maxInstances: 4, sticky: "off" });
+  const refused = [
+    ['sticky = "ip"', 'apps[0].sticky: is "ip", none of true, false, cookie, address'],
+    ["sticky = 1", "apps[0].sticky: is 1, none of true, false, cookie, address"],
+    ["instances = 4\nmax_instances = 3", "apps[0].instances: is 4, more than max_instances, 3"],
+    ["instances = -1", "apps[0].instances: is -1, not a whole number from 0 to 100000"],
+  ] as const;
+  for (const [lines, why] of refused) expect(() => applicationOf(lines)).toThrow(why);
+});
 
 test("an application has limits of its own, or those of the whole", () => {
   const directory = temporaryDirectory();

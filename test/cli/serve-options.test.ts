@@ -1,6 +1,5 @@
 /**
- * What `serve` is told, by its command line or a file: what comes of it, and what is refused, as a
- * whole and with all reasons. In process; test/cli/serve.test.ts sees the binary say the same.
+ * What `serve` is told, by its command line or a file: what comes of it, or why it is refused.
  */
 import { expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -61,6 +60,7 @@ test("a directory alone: one application, with every default", () => {
         env: {},
         program: {},
         ...noLimits,
+        sticky: "off",
         staticFiles: true,
         bufferRequests: true,
         bufferAnswers: true,

@@ -72,9 +72,10 @@ function array(stream: Decoder) {
   return elements;
 }
 
+const itsKey = fromText("GZvQ2Jb5hO1cV7mXr0tLkw");
 const noLuck = fromText("Cannot spawn application '/srv/app': no luck");
 const busy = fromText("The application pool is too busy: 1 get is waiting already");
-const wrong = fromText("configure: concurrency is 0, not a whole number from 1 to 1000");
+const wrong = fromText("configure: concurrency is 0, not a whole number from 1 to 100000");
 const spawned = { pid: 4711, socketName: fromText("/tmp/app.4711"), abstract: false };
 const headers = [
   [fromText("REQUEST_METHOD"), fromText("GET")],
@@ -90,6 +91,7 @@ const examples: Readonly<Record<string, Example>> = {
   "tagged get": command({ kind: "getTagged", tag, app }),
   cancel: command({ kind: "cancel", tag }),
   "kept get": command({ kind: "getKept", tag, app }),
+  "sticky get": command({ kind: "getSticky", tag, token: itsKey, app }),
   keep: command({ kind: "keep", sessionId: 0 }),
   abandon: command({ kind: "abandon", sessionId: 0, what: fromText("GET /slow") }),
   long: command({ kind: "long", sessionId: 0 }),
@@ -130,13 +132,20 @@ const examples: Readonly<Record<string, Example>> = {
   },
   ok: reply(replies.encodeOk(4711, 0), { kind: "session", pid: 4711, sessionId: 0 }),
   "plain ok": reply(replies.encodePlainOk(), { kind: "ok" }),
+  "sticky ok": reply(replies.encodeOk(4711, 0, tag, { key: itsKey }), {
+    kind: "session",
+    pid: 4711,
+    sessionId: 0,
+    tag,
+    key: itsKey,
+  }),
   "tagged ok": reply(replies.encodeOk(4711, 0, tag), {
     kind: "session",
     pid: 4711,
     sessionId: 0,
     tag,
   }),
-  "tagged ok of a program": reply(replies.encodeOkHttp(4711, 0, tag), {
+  "tagged ok of a program": reply(replies.encodeOk(4711, 0, tag, { speaksHttp: true }), {
     kind: "session",
     pid: 4711,
     sessionId: 0,

@@ -34,6 +34,7 @@ export function app(name: string, changes: Partial<AppConfig> = {}): AppConfig {
     env: {},
     program: {},
     maxInstances: 0,
+    sticky: "off",
     concurrency: 0,
     spawnTimeoutMs: 20_000,
     abandonTimeoutMs: 0,

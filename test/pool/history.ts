@@ -34,9 +34,7 @@ export class History {
   readonly #random: (below: number) => number;
   readonly #pool: Pool<string>;
   readonly #model: Model;
-  /** How many of the roots are in play. */
   readonly #applications: number;
-  /** How many of the gets are for sessions to be kept. */
   readonly #keptPercent: number;
   /** The session each get has, by the get's id. */
   readonly #sessions = new Map<number, SessionId>();
@@ -46,6 +44,7 @@ export class History {
   readonly #reportPercent: number;
   /** Requests hang, their clients leave: much is abandoned, and outside the pool. */
   readonly #hangs: boolean;
+  readonly #shared = new Map<ByteString, number>();
   /** What happened, for the report of a failure. */
   readonly lines: string[] = [];
   #pid = 0;
@@ -141,9 +140,12 @@ export class History {
     const restart = canRestart && this.#random(12) === 0;
     const options = `for ${this.lines.length}`;
     const kept = this.#random(100) < this.#keptPercent;
-    const request = { root, options, restart, kept, expectedConcurrency: this.#pick([1, 1, 2, 5]) };
+    const expectedConcurrency = this.#pick([1, 1, 2, 5]);
+    const instances = this.#shared.get(root) ?? this.#pick([0, 0, 0, 1, 2, 3]);
+    this.#shared.set(root, instances);
+    const request = { root, options, restart, kept, expectedConcurrency, instances };
     const { waiter, effects } = this.#pool.get(request, now);
-    const what = `get ${waiter} ${root} expects ${request.expectedConcurrency}`;
+    const what = `get ${waiter} ${root} expects ${expectedConcurrency} of ${instances}`;
     const how = `${kept ? " kept" : ""}${restart ? " restart" : ""}`;
     this.#compare(`${what}${how}`, effects, () => {
       expect(this.#model.get(request)).toBe(waiter);

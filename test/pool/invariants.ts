@@ -229,7 +229,9 @@ function checkLine<O>(state: PoolState<O>, application: ApplicationRecord<O>, no
     position++;
   }
   same(`covered gets of ${root}`, covered, expectedCover(state, application, now));
-  const need = Math.ceil(line.size / application.getsPerSpawn);
+  const { instances, count, places } = application;
+  const shared = instances < 2 ? 0 : instances - count - (places - count - coming);
+  const need = Math.max(shared, Math.ceil(line.size / application.getsPerSpawn));
   require(application.planned.size === 0 || coming <= need, `${root} plans for nobody`);
   if (line.first === undefined) {
     same(`${root} in a queue for places`, hunger.heap, undefined);

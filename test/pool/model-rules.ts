@@ -49,7 +49,8 @@ export class RulesModel extends SharesModel {
   #serveAll(): void {
     do {
       for (const app of this.apps) {
-        const needed = this.isPaused(app) ? 0 : this.#spawnsNeeded(app);
+        const byLine = this.isPaused(app) ? 0 : this.#spawnsNeeded(app);
+        const needed = Math.max(byLine, this.missing(app));
         this.dropPlans(app, () => this.coming(app).length > needed);
         this.recallForLine(app);
       }
@@ -167,6 +168,13 @@ export class RulesModel extends SharesModel {
     const outdated = this.spawnsOf(app).filter(isOutdated);
     const rest = this.line(app).length - this.covered(app, outdated).length;
     return Math.ceil(rest / this.perSpawn(app));
+  }
+
+  /** How many more are to share its gets. */
+  protected missing(app: App): number {
+    if (app.instances < 2 || this.isPaused(app)) return 0;
+    const outdated = this.spawnsOf(app).filter(isOutdated);
+    return Math.max(0, this.limit(app) - this.pooled(app).length - outdated.length);
   }
 
   protected dropPlans(app: App, tooMany: () => boolean): void {

@@ -1,5 +1,4 @@
-// What the naive model of the pool knows, and plain readings of it: arrays, scanned anew for every
-// question.
+// What the naive model of the pool knows, and plain readings of it: arrays, always scanned anew.
 
 import type {
   ApplicationSettings,
@@ -16,6 +15,8 @@ export interface App {
   settings: ApplicationSettings;
   saidConcurrency: number | undefined;
   expectedConcurrency: number;
+  instances: number;
+  askedAt: number;
   failuresInRow: number;
   pauses: number;
   pausedUntil: number;
@@ -207,6 +208,8 @@ export class ModelState {
       settings: {},
       saidConcurrency: undefined,
       expectedConcurrency: 1,
+      instances: 0,
+      askedAt: -Infinity,
       failuresInRow: 0,
       pauses: 0,
       pausedUntil: 0,
@@ -223,10 +226,8 @@ export class ModelState {
   protected slots(): ModelSpawn[] {
     return this.begun().filter((spawn) => spawn.hasSlot && !this.isSlow(spawn));
   }
-
   protected isSlow = ({ begunAtMs, hasSlot }: ModelSpawn) =>
     hasSlot && begunAtMs + this.options.slowSpawnMs <= this.now;
-
   protected placedSpawns = () => this.spawns.filter(({ isPlaced }) => isPlaced);
   protected placed = (app: App) =>
     this.pooled(app).length + this.spawnsOf(app).filter(({ isPlaced }) => isPlaced).length;
@@ -301,9 +302,8 @@ export class ModelState {
     });
   }
 
-  protected limit(app: App): number {
-    return Math.min(this.limits.maxPerApp || Infinity, app.maxInstances || Infinity);
-  }
+  protected limit = ({ maxInstances, instances }: App) =>
+    Math.min(this.limits.maxPerApp || 1e9, maxInstances || 1e9, instances || 1e9);
 
   protected pooled(app: App): ModelInstance[] {
     return this.instances.filter((it) => it.app === app && it.standing === "pooled");

@@ -24,6 +24,9 @@ export class Model extends RulesModel {
   get(request: GetRequest<string>): number {
     const app = this.appOf(request.root);
     app.expectedConcurrency = request.expectedConcurrency;
+    app.instances = request.instances ?? 0;
+    app.askedAt = this.now;
+    this.dropPlans(app, () => this.places(app) > this.limit(app));
     if (request.restart) this.askForRestart(app);
     const get: ModelGet = {
       id: this.gets++,
@@ -53,6 +56,9 @@ export class Model extends RulesModel {
       this.grant(get, instance);
     } else {
       this.waiting.push(get);
+    }
+    while (this.missing(app) > this.coming(app).length && this.allPlaces() < this.limits.max) {
+      this.plan(get);
     }
     this.settle();
     return get.id;
@@ -268,7 +274,12 @@ export class Model extends RulesModel {
     }
     this.giveUpOverdue();
     for (const instance of this.idle()) {
-      if (instance.usedAt + this.limits.maxIdleMs <= this.now) this.letGo(instance, "idle");
+      const { app, usedAt } = instance;
+      const { maxIdleMs } = this.limits;
+      if (usedAt + maxIdleMs > this.now) continue;
+      const isWanted = app.askedAt > usedAt && app.askedAt + maxIdleMs > this.now;
+      if (app.instances > 1 && isWanted) this.use(instance);
+      else this.letGo(instance, "idle");
     }
     this.settle();
   }

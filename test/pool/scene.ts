@@ -26,6 +26,9 @@ interface GetOptions {
   readonly kept?: boolean;
   readonly expects?: number;
   readonly options?: string;
+  readonly instances?: number;
+  /** The instance that it would go on with; `none` yet. */
+  readonly prefers?: number | "none";
 }
 
 export class Scene {
@@ -43,9 +46,13 @@ export class Scene {
   }
 
   get(app: string, asked: GetOptions = {}): string[] {
-    const { restart = false, kept = false, expects = 1, options = "" } = asked;
+    const { restart = false, kept = false, expects = 1, options = "", instances = 0 } = asked;
     const root = fromText(app);
-    const request = { root, options, restart, kept, expectedConcurrency: expects };
+    const { prefers } = asked;
+    const instance = prefers === "none" ? undefined : (prefers as InstanceId);
+    const preference = prefers === undefined ? undefined : { instance };
+    const how = { restart, kept, expectedConcurrency: expects, instances, preference };
+    const request = { root, options, ...how };
     const { waiter, effects } = this.pool.get(request, this.now);
     expect(waiter).toBe(this.#gets++ as WaiterId);
     return this.#note(effects);

@@ -175,14 +175,16 @@ test("passes the application's output on line by line", async () => {
 test("an instance has the usual concurrency of its kind, or what configure asked for", async () => {
   const { spawner } = scene();
   const request = asking(echoPid);
-  expect(spawner.expectedConcurrency(request)).toBe(1_000);
-  expect(spawner.expectedConcurrency({ ...request, appType: "auto" })).toBe(1_000);
-  expect(spawner.expectedConcurrency({ ...request, appType: "rack" })).toBe(1);
+  const oneForAll = { concurrency: 100_000, instances: 1 };
+  expect(spawner.usualInstances(request)).toEqual(oneForAll);
+  expect(spawner.usualInstances({ ...request, appType: "auto" })).toEqual(oneForAll);
+  const rack = spawner.usualInstances({ ...request, appType: "rack" });
+  expect(rack).toEqual({ concurrency: 1, instances: 0 });
   const [usual, configured] = [
     await spawner.spawn(request),
     await spawner.spawn({ ...request, concurrency: 5 }),
   ];
-  expect([usual.concurrency, configured.concurrency]).toEqual([1_000, 5]);
+  expect([usual.concurrency, configured.concurrency]).toEqual([100_000, 5]);
   usual.release();
   configured.release();
 });

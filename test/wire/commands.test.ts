@@ -21,6 +21,7 @@ const appBytes = "/srv/\xff\0true\0nobody\0production\0smart\0rails\0";
 const golden: readonly (readonly [string, Command])[] = [
   [`\0\x2eget\0${appBytes}`, { kind: "get", app }],
   [`\0\x36getTagged\0t\0${appBytes}`, { kind: "getTagged", tag: b("t"), app }],
+  [`\0\x38getSticky\0t\0k\0${appBytes}`, { kind: "getSticky", tag: b("t"), token: b("k"), app }],
   ["\0\x09cancel\0t\0", { kind: "cancel", tag: b("t") }],
   ["\0\x09close\x0012\0", { kind: "close", sessionId: 12 }],
   ["\0\x07keep\x003\0", { kind: "keep", sessionId: 3 }],
@@ -204,6 +205,10 @@ test("tags have 1 to 32 bytes", () => {
   expect(() => parse("cancel", "")).toThrow("command cancel: the tag has 0 bytes, not 1 to 32");
   expect(() => parse("cancel", "x".repeat(33))).toThrow("the tag has 33 bytes, not 1 to 32");
   expect(() => parse("getTagged", "", ...getOf({}).slice(1))).toThrow(ProtocolError);
+  const sticky = (token: string) => parse("getSticky", "t", token, ...getOf({}).slice(1));
+  expect(sticky("")).toMatchObject({ kind: "getSticky", token: "" });
+  expect(sticky("x".repeat(64))).toMatchObject({ token: "x".repeat(64) });
+  expect(() => sticky("x".repeat(65))).toThrow("the token has 65 bytes, 64 at most");
 });
 
 test("what abandon and overdue say of a request has 300 bytes at most", () => {

@@ -15,6 +15,7 @@ test("all options are taken", () => {
     env: { A: "1", LANG: "dé" },
     concurrency: 8,
     maxInstances: 3,
+    instances: 2,
     spawnTimeoutMs: 5_000,
     user: "nobody",
     abandonTimeoutMs: 30_000,
@@ -44,7 +45,8 @@ test("what we write is a scalar that is read again", () => {
 });
 
 test.each([
-  ["concurrency", 1, 1_000],
+  ["concurrency", 1, 100_000],
+  ["instances", 0, 100_000],
   ["maxInstances", 0, 100_000],
   ["spawnTimeoutMs", 1, 3_600_000],
   ["abandonTimeoutMs", 0, 86_400_000],

@@ -63,7 +63,7 @@ test.each([
   [["ready", ""]],
   [["ready", "0"]],
   [["ready", "-1"]],
-  [["ready", "1001"]],
+  [["ready", "100001"]],
   [["ready", "many"]],
   [["error_page", "<p>"]],
   [["hello"]],

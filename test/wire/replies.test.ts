@@ -57,6 +57,11 @@ const golden: readonly (readonly [string, Uint8Array, Reply])[] = [
     { kind: "session", pid: 4_194_304, sessionId: 12, tag },
   ],
   [
+    "\0\x0eok\0t1\x007\x001\0key\0",
+    encodeOk(7, 1, tag, { key: b("key") }),
+    { kind: "session", pid: 7, sessionId: 1, tag, key: b("key") },
+  ],
+  [
     "\0\x1aSpawnException\0why\xff\0false\0",
     encodeSpawnException(b("why\xff")),
     { kind: "refusal", refusal: "SpawnException", message: b("why\xff") },
@@ -149,7 +154,7 @@ test("a page over the limit is an error", () => {
 
 const noReplies = [
   ["ok", "1"],
-  ["ok", "t", "1", "2", "3"],
+  ["ok", "t", "1", "2", "3", "4"],
   ["ok", "x", "1"],
   ["ok", "0", "1"],
   ["ok", "4194305", "1"],

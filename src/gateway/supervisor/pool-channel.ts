@@ -184,6 +184,7 @@ function registrationOf(app: AppConfig): Registration {
       weight: app.weight,
       ...(app.user === undefined ? {} : { user: app.user }),
       ...(app.concurrency === 0 ? {} : { concurrency: app.concurrency }),
+      ...(app.instances === undefined ? {} : { instances: app.instances }),
       ...(app.maxInstances === 0 ? {} : { maxInstances: app.maxInstances }),
     },
   };

@@ -23,6 +23,9 @@ import { AnswerReader, type AnswerSink } from "../../wire/answer-reader.ts";
 import { FieldNames } from "../../wire/field-names.ts";
 import { ProtocolError } from "../../wire/protocol-error.ts";
 import type { AppConfig } from "../config.ts";
+import type { RequestFields } from "../files/conditions.ts";
+import type { Origin } from "../policy/forwarded.ts";
+import { stickyLine, tokenOf } from "../policy/stickiness.ts";
 import { reasonOf } from "./reasons.ts";
 import type { RoutedRequest } from "./cgi-block.ts";
 import { framedHead } from "./request-framing.ts";
@@ -34,6 +37,9 @@ import type { Upload } from "../bodies/upload.ts";
 export interface Asker extends Omit<AnswerSink, "end"> {
   readonly method: string;
   readonly path: string;
+  readonly fields: RequestFields;
+  readonly remoteAddress: string;
+  readonly scheme: Origin["scheme"];
   /** The session is over, and the answer with it. */
   answered(): void;
   /** What has come so far may go out. */
@@ -74,6 +80,7 @@ const repeatable = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
 export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   needsFresh = false;
   readonly maxWaiting: number;
+  readonly token: string | undefined;
   readonly #site: Site;
   readonly #asker: Asker;
   readonly #asked: Asked;
@@ -104,6 +111,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     this.#asker = asker;
     this.#asked = asked;
     this.maxWaiting = site.maxWaitingOf(asked.app);
+    this.token = tokenOf(asked.app, asker.fields, asker.remoteAddress);
   }
 
   /** How long it has waited for a session, in milliseconds. */
@@ -259,7 +267,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
 
   /** For the reader. */
   switched(head: AnswerHead): void {
-    this.#asker.switched(head);
+    this.#asker.switched(this.#stuck(head));
     this.#state = "switched";
     this.#stream?.session.long();
   }
@@ -268,7 +276,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   head(head: AnswerHead): void {
     if (this.#stream?.session.speaksHttp === true) this.#notePersistence(head);
     this.#state = "answering";
-    this.#asker.head(head);
+    this.#asker.head(this.#stuck(head));
   }
 
   /** For the reader. */
@@ -286,6 +294,14 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   #notePersistence({ persists }: AnswerHead): void {
     if (persists === undefined) throw new ProtocolError("answer of the instance: it is not HTTP/1");
     this.#persists = persists;
+  }
+
+  /** With the line by which the visitor goes on with the process that answers, if he needs it. */
+  #stuck(head: AnswerHead): AnswerHead {
+    const key = this.#stream?.session.instanceKey ?? "";
+    const isSecure = this.#asker.scheme === "https";
+    const line = key === "" ? "" : stickyLine(this.#asked.app, this.token, key, isSecure);
+    return line === "" ? head : { ...head, lines: head.lines + line };
   }
 
   /** Sends on; a body that cannot be read back ends the request. */

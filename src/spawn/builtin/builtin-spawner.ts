@@ -10,7 +10,6 @@ import { mayFilesHang } from "../../native/mounts.ts";
 import type { AppRequest } from "../../wire/app-request.ts";
 import { escapeForLog, toText, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
-import { MAX_CONCURRENCY } from "../../wire/instance-protocol.ts";
 import type { ProgramOptions } from "../../wire/program.ts";
 import { FilesAside } from "../files-aside.ts";
 import {
@@ -19,6 +18,7 @@ import {
   type Notify,
   type SpawnRequest,
   type Spawner,
+  type UsualInstances,
 } from "../spawner.ts";
 import { waitForExit } from "../process-end.ts";
 import { findApplication, knownType } from "./app-type.ts";
@@ -35,7 +35,7 @@ import {
 import { planFor, startUndertaker, type Heir, type LogPlace } from "./hand-over.ts";
 import { LeftOutputs } from "./left-outputs.ts";
 import { LoaderDirectory } from "./loader-files.ts";
-import { usualConcurrency } from "./loaders.ts";
+import { loaders } from "./loaders.ts";
 import { OutputAllowance } from "./output-allowance.ts";
 import { Preloader, PreloaderGoneError } from "./preloader.ts";
 import { Preloaders } from "./preloaders.ts";
@@ -101,7 +101,7 @@ export class BuiltinSpawner implements Spawner {
   readonly #leftOutputs = new LeftOutputs();
   /** Of the starts that are under way. */
   readonly #limits = new Map<TimeLimit, ByteString>();
-  readonly #usual = new Map<ByteString, number>();
+  readonly #usual = new Map<ByteString, UsualInstances>();
   readonly #allowances = new Map<ByteString, OutputAllowance>();
 
   constructor(options: BuiltinSpawnerOptions) {
@@ -111,7 +111,7 @@ export class BuiltinSpawner implements Spawner {
     this.#aside = new FilesAside(options.launcher);
   }
 
-  expectedConcurrency(app: AppRequest, program?: ProgramOptions): number {
+  usualInstances(app: AppRequest, program?: ProgramOptions): UsualInstances {
     if (app.appType !== "auto") return usualOf(app);
     return this.#usual.get(app.root) ?? this.#remember(app.root, usualOf(app, program));
   }
@@ -144,7 +144,7 @@ export class BuiltinSpawner implements Spawner {
         way === undefined
           ? await untilReady(started, limit, progress)
           : await untilProgramReady({ process: started, way, request, plan, limit, progress });
-      this.#remember(request.root, ready.concurrency);
+      this.#remember(request.root, plan.usualAfter(ready.concurrency));
       return new BuiltinInstance(started, ready, this.#times.retiredMs);
     } catch (error) {
       started?.kill();
@@ -330,25 +330,25 @@ export class BuiltinSpawner implements Spawner {
     };
   }
 
-  #remember(root: ByteString, concurrency: number): number {
+  #remember(root: ByteString, usual: UsualInstances): UsualInstances {
     if (this.#usual.size >= maxRemembered) this.#usual.clear();
-    this.#usual.set(root, concurrency);
-    return concurrency;
+    this.#usual.set(root, usual);
+    return usual;
   }
 }
 
-function usualOf(app: AppRequest, program?: ProgramOptions): number {
+function usualOf(app: AppRequest, program?: ProgramOptions): UsualInstances {
   try {
     const type = knownType(app);
     // Nobody waits here for files that could take long. One instance tells how many more are
     // needed; two at once would split the state of a program that was meant to be one process.
-    if (type === "auto" && mayFilesHang()) return MAX_CONCURRENCY;
+    if (type === "auto" && mayFilesHang()) return loaders.node.usual;
     if (type === "auto") {
-      return usualConcurrency(findApplication(app.root, type, hasNode(), program).loader);
+      return loaders[findApplication(app.root, type, hasNode(), program).loader].usual;
     }
-    return usualConcurrency(type === "rails" ? "rack" : type);
+    return loaders[type === "rails" ? "rack" : type].usual;
   } catch {
-    return 1; // The spawn will say what is wrong.
+    return { concurrency: 1, instances: 0 }; // The spawn will say what is wrong.
   }
 }
 

@@ -8,6 +8,7 @@
 import { ownProgram } from "../../native/process.ts";
 import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import { MAX_CONCURRENCY } from "../../wire/instance-protocol.ts";
+import type { UsualInstances } from "../spawner.ts";
 import { NoApplicationError } from "./app-directory.ts";
 import type { ProgramOptions } from "../../wire/program.ts";
 import type { LoaderType } from "./app-type.ts";
@@ -45,8 +46,10 @@ export type LoaderFolder = "asgi" | "bun" | "node" | "python" | "rack" | "wsgi";
 export interface Loader {
   /** What has to be there to run it; the program that is started lies in the first. */
   readonly folders: readonly LoaderFolder[];
-  /** Sessions at once where nobody says otherwise. */
-  readonly concurrency: number;
+  /** What holds where nobody says otherwise. */
+  readonly usual: UsualInstances;
+  /** What it runs may be of one kind or another, which its first instance finds out. */
+  readonly isEither?: boolean;
   /** Whether it can load the code once and fork instances (PROTOCOL section 10, `smart`). */
   readonly canPreload: boolean;
   /**
@@ -92,9 +95,14 @@ const javaScriptFiles = ["package.json", "node_modules"];
  * A program that does many things at once keeps its state in one process: a second one, begun
  * because many ask at a time, would know nothing of the first one's.
  */
+const keepsState: UsualInstances = { concurrency: MAX_CONCURRENCY, instances: 1 };
+const oneAtATime: UsualInstances = { concurrency: 1, instances: 0 };
+/** Until the first instance has said what it is. */
+const eitherWay: UsualInstances = { concurrency: 1, instances: 1 };
+
 const bun: Loader = {
   folders: ["bun"],
-  concurrency: MAX_CONCURRENCY,
+  usual: keepsState,
   canPreload: false,
   runFrom: () => ({
     program: fromText(ownProgram),
@@ -128,14 +136,12 @@ const bun: Loader = {
 
 const virtualenvs = [".venv", "venv"];
 
-/**
- * @param takes what the application is called with; `either`: what it is seen to take.
- * @param usual sessions at once.
- */
-function python(takes: "wsgi" | "asgi" | "either", usual: number): Loader {
+/** @param takes what the application is called with; `either`: what it is seen to take. */
+function python(takes: "wsgi" | "asgi" | "either", usual: UsualInstances): Loader {
   return {
     folders: ["python", "wsgi", "asgi"],
-    concurrency: usual,
+    usual,
+    isEither: takes === "either",
     canPreload: true,
     runFrom: () => ({
       program: ascii("python3"),
@@ -159,7 +165,7 @@ function python(takes: "wsgi" | "asgi" | "either", usual: number): Loader {
 
 const node: Loader = {
   folders: ["node"],
-  concurrency: MAX_CONCURRENCY,
+  usual: keepsState,
   canPreload: false,
   runFrom: () => ({ program: ascii("node"), files: javaScriptFiles }),
   command(start) {
@@ -174,7 +180,7 @@ const node: Loader = {
 
 const rack: Loader = {
   folders: ["rack"],
-  concurrency: 1,
+  usual: oneAtATime,
   canPreload: true,
   runFrom: (ruby) => ({
     program: ruby,
@@ -188,7 +194,7 @@ const rack: Loader = {
 /** A program that knows nothing of us (program/): it needs no loader. */
 const program: Loader = {
   folders: [],
-  concurrency: MAX_CONCURRENCY,
+  usual: keepsState,
   canPreload: false,
   // A word that leads to no file below the root says nothing to the look.
   runFrom: (_ruby, { command: [name = "", ...words] = [] }) => ({
@@ -209,15 +215,10 @@ const program: Loader = {
 /** The kinds of application that this build can start. */
 export const loaders: Readonly<Record<LoaderType, Loader>> = {
   rack,
-  wsgi: python("wsgi", 1),
-  asgi: python("asgi", MAX_CONCURRENCY),
-  python: python("either", 1),
+  wsgi: python("wsgi", oneAtATime),
+  asgi: python("asgi", keepsState),
+  python: python("either", eitherWay),
   node,
   bun,
   command: program,
 };
-
-/** Sessions at once that an application of this kind will probably serve. */
-export function usualConcurrency(type: LoaderType): number {
-  return loaders[type].concurrency;
-}

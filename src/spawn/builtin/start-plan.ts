@@ -4,9 +4,10 @@
  */
 import type { DescriptorLimit, User } from "../../native/process.ts";
 import { ascii, escapeForLog, fromText, toText, type ByteString } from "../../wire/bytes.ts";
+import { MAX_CONCURRENCY } from "../../wire/instance-protocol.ts";
 import type { ProgramOptions } from "../../wire/program.ts";
 import { encodePlan, launchCommand, launcherCommand, type LaunchPlan } from "../launch-plan.ts";
-import type { SpawnRequest } from "../spawner.ts";
+import type { SpawnRequest, UsualInstances } from "../spawner.ts";
 import { knownType } from "./app-type.ts";
 import {
   lookAtApplication,
@@ -36,6 +37,8 @@ export interface StartOptions {
 export interface StartPlan {
   /** Whether a preloader can load the code and fork instances. */
   readonly canPreload: boolean;
+  /** What is usual for the application, now that an instance has said what it serves at once. */
+  usualAfter(concurrency: number): UsualInstances;
   /** User id of whom it runs as. */
   readonly user: number;
   /** Whose it is, if it is to become somebody else. */
@@ -84,6 +87,7 @@ export async function planStart(
     user: app.user?.uid ?? process.geteuid?.() ?? 0,
     become: app.user,
     canPreload: loader.canPreload && isSmart,
+    usualAfter: (concurrency) => usualAfter(loader, concurrency, request),
     get signature() {
       return encodePlan(planFor(true));
     },
@@ -101,6 +105,17 @@ function wantsSmart({ spawnMethod }: SpawnRequest): boolean {
   throw new Error(
     `its spawn method '${escapeForLog(spawnMethod)}' is neither smart nor conservative`,
   );
+}
+
+/** Of the two kinds of Python, that which has as many as it was asked for keeps its state. */
+function usualAfter(
+  { usual, isEither }: Loader,
+  concurrency: number,
+  asked: SpawnRequest,
+): UsualInstances {
+  const { concurrency: most = MAX_CONCURRENCY } = asked;
+  const isOneForAll = isEither === true && concurrency > 1 && concurrency === most;
+  return { concurrency, instances: isEither === true ? Number(isOneForAll) : usual.instances };
 }
 
 interface PlanParts {

@@ -54,7 +54,7 @@ export function wayTo(
 /** @throws Error (as a rejection): it ended, took too long, or another listens in its place. */
 export async function untilProgramReady(start: ProgramStart): Promise<Ready> {
   const { process, way, request, plan, limit, progress } = start;
-  const { concurrency = loaders.command.concurrency } = request;
+  const { concurrency = loaders.command.usual.concurrency } = request;
   const ready: Ready = { kind: "ready", concurrency, reportsDone: false };
   const owner = { pid: process.pid, uid: plan.user };
   const said = await limit.keep(process.announced);
