@@ -5,6 +5,7 @@
 import { describe, expect, test } from "bun:test";
 
 import {
+  configure,
   builtin,
   faultTests,
   preloadersOf,
@@ -199,6 +200,7 @@ describe.each(languages.filter(({ options }) => options.spawnMethod === "smart")
       async (server) => {
         const client = await server.connect();
         const root = writeFiles(server, "forked", { [file]: programs.serves });
+        await configure(client, root, { concurrency: 1 });
         const first = await client.get(root, options);
         const [preloader = 0] = preloadersOf(server);
         await kill(preloader);
@@ -226,6 +228,7 @@ describe.each(languages.filter(({ options }) => options.spawnMethod === "smart")
     faultTest("who waits for a preloader that hangs gets a fresh one", async (server) => {
       const client = await server.connect();
       const root = writeFiles(server, "hung", { [file]: programs.serves });
+      await configure(client, root, { concurrency: 1 });
       await client.get(root, options);
       const [preloader = 0] = preloadersOf(server);
       process.kill(preloader, "SIGSTOP");

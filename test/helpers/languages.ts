@@ -102,19 +102,28 @@ const bun: Language = {
   },
 };
 
-function python(body: string): string {
-  return `import os, signal, subprocess, sys, time
+type Python = (body: string) => string;
+
+/** A program that begins with `path` and ends with `answer`. */
+const forWsgi: Python = (body) => `import os, signal, subprocess, sys, time
 def application(environ, start_response):
+    path = environ["PATH_INFO"]
     ${body.trim().split("\n").join("\n    ")}
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [str(answer).encode()]
 `;
-}
 
-const pythonServes = python("answer = os.getpid()");
+const forAsgi: Python = (body) => `import os, signal, subprocess, sys, time
+async def application(scope, receive, send):
+    path = scope["path"]
+    ${body.trim().split("\n").join("\n    ")}
+    headers = [(b"content-type", b"text/plain")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": str(answer).encode()})
+`;
 
-const pythonPrograms: Language["programs"] = {
-  serves: pythonServes,
+const pythonPrograms = (python: Python): Language["programs"] => ({
+  serves: python("answer = os.getpid()"),
   exits: 'import os\nos.write(2, b"this is why\\n")\nos._exit(3)\n',
   dies: "import os\nos.kill(os.getpid(), 9)\n",
   garbles: 'import os, time\nos.write(4, b"\\0\\4abc\\0")\ntime.sleep(1000)\n',
@@ -124,7 +133,7 @@ for _ in range(100_000):
     os.write(1, b"x" * 99 + b"\\n")
 raise RuntimeError("after the flood")
 `,
-  "closes output": `import os\nos.close(1)\nos.close(2)\n${pythonServes}`,
+  "closes output": `import os\nos.close(1)\nos.close(2)\n${python("answer = os.getpid()")}`,
   hangs: "import time\ntime.sleep(1000)\n",
   daemonizes: python(`
 reader, writer = os.pipe()
@@ -147,7 +156,7 @@ signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 while True: time.sleep(1)
 answer = ""`),
   blocks: python(`
-if environ["PATH_INFO"] == "/block":
+if path == "/block":
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     os.write(1, b"blocked\\n")
     time.sleep(1000)
@@ -158,14 +167,23 @@ while not os.path.exists("go"): time.sleep(0.005)
 for n in range(1000): os.write(1, b"line %d\\n" % n)
 answer = "late " * 100_000`),
   crashes: python("os.kill(os.getpid(), 9)\nanswer = ''"),
-};
+});
 
 function wsgi(spawnMethod: string): Language {
   return {
     name: `wsgi, ${spawnMethod}`,
     options: { appType: "wsgi", spawnMethod },
     file: "passenger_wsgi.py",
-    programs: pythonPrograms,
+    programs: pythonPrograms(forWsgi),
+  };
+}
+
+function asgi(spawnMethod: string): Language {
+  return {
+    name: `asgi, ${spawnMethod}`,
+    options: { appType: "asgi", spawnMethod },
+    file: "asgi.py",
+    programs: pythonPrograms(forAsgi),
   };
 }
 
@@ -295,6 +313,8 @@ export const languages: readonly Language[] = [
   node,
   forked,
   wsgi("conservative"),
+  asgi("smart"),
+  asgi("conservative"),
   rack("smart"),
   rack("conservative"),
 ];

@@ -13,12 +13,13 @@ import { connectUnix, listenUnix, pathAddress, send, socketPair } from "../../sr
 import { frame, readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
 import { get, parseAnswer, writeApp } from "./support.ts";
 
-export type Kind = "rack" | "wsgi";
+export type Kind = "rack" | "wsgi" | "asgi";
 
 /** Interpreter, loader, startup file, and what is said behind that. */
 const loaders: Readonly<Record<Kind, readonly [string, string, string, ...string[]]>> = {
   rack: ["/usr/bin/ruby", "rack/loader.rb", "config.ru"],
   wsgi: ["/usr/bin/python3", "python/loader.py", "wsgi.py", "wsgi", "concurrency=1"],
+  asgi: ["/usr/bin/python3", "python/loader.py", "asgi.py", "asgi", "concurrency=1"],
 };
 
 /** A preloader and our end of its descriptor 4. */

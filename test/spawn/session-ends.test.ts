@@ -1,5 +1,5 @@
 /**
- * What instances of rack and wsgi applications say on their lifeline once they are ready
+ * What instances of rack, wsgi and asgi applications say on their lifeline once they are ready
  * (PROTOCOL section 10): which sessions are over for them, and, asked, what they are doing.
  */
 import { afterEach, expect, test } from "bun:test";
@@ -70,6 +70,25 @@ def application(environ, start):
             os.waitpid(child, 0)
     return [b"ok"]
 `,
+  asgi: `
+import os, time
+def hanging_in_here():
+    while not os.path.exists("go-on"):
+        time.sleep(0.01)
+async def application(scope, receive, send):
+    path = scope["path"]
+    if path == "/hang":
+        hanging_in_here()
+    if path == "/fork":
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    if path == "/body":
+        await send({"type": "http.response.body", "body": b"begun ", "more_body": True})
+        hanging_in_here()
+    await send({"type": "http.response.body", "body": b"ok"})
+`,
 };
 
 interface Started {
@@ -98,6 +117,8 @@ const ways = [
   ["rack", "forked"],
   ["wsgi", "by itself"],
   ["wsgi", "forked"],
+  ["asgi", "by itself"],
+  ["asgi", "forked"],
 ] as const;
 
 /** How many sessions were said to be over, without waiting for more. */

@@ -306,13 +306,15 @@ def lines_of(message, without_length=False):
 
 
 def _kind_of(name, message):
-    lower = bytes(name).lower()
+    if type(name) is not bytes:
+        raise TypeError(f"a name is a {type(name).__name__}")
+    lower = name.lower()
     if not is_token(lower.decode("latin-1")):
         raise SpecificationError(f"{message}: the header name {name!a} is not one of HTTP")
     kind = "dropped" if lower in OF_THE_CONNECTION else "plain"
     kind = "length" if lower == b"content-length" else kind
     if len(_kinds) < MAX_KINDS:
-        _kinds[bytes(name)] = kind
+        _kinds[name] = kind
     return kind
 
 
