@@ -21,6 +21,10 @@ function newRoot(files: Readonly<Record<string, string>> = { "asgi.py": applicat
   return writeApp(directory, `app${apps}`, files);
 }
 
+/** Those that the shared instance has. */
+const sockets = () =>
+  [...openDescriptors(instance.pid).values()].filter((what) => what.startsWith("socket:"));
+
 /** One that a test may end. */
 const another = (spawnMethod: "smart" | "conservative" = "conservative") =>
   spawner.spawn(asgiRequest(newRoot(), { spawnMethod }));
@@ -265,8 +269,6 @@ describe("many at once:", () => {
     }
     for (const session of sessions) expect((await nextAnswer(session)).body).toBe("slept");
     for (const session of sessions) session.close();
-    const sockets = () =>
-      [...openDescriptors(instance.pid).values()].filter((what) => what.startsWith("socket:"));
     await until("only its own are left", () => sockets().length <= 4, sockets);
   });
 
