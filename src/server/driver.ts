@@ -104,11 +104,12 @@ export class Driver {
     return this.#pool.snapshot(this.#now());
   }
 
-  /** Asks for a session. Most gets are answered when this returns; others may be cancelled. */
+  /** Asks for a session. Most are answered when this returns; others may be cancelled. */
   get(get: ClientGet): void {
     const now = this.#now();
-    const hasInstances = this.#pool.hasInstances(get.app.root, now);
-    return hasInstances ? this.#restarts.arrive(get, now) : void this.#serve(get, false, now);
+    // Also before the first instance: else that would be restarted, or made of old code.
+    const looks = this.keepsSessions || this.#pool.hasInstances(get.app.root, now);
+    return looks ? this.#restarts.arrive(get, now) : void this.#serve(get, false, now);
   }
 
   /** @returns false: it has been withdrawn. */
@@ -342,9 +343,9 @@ export class Driver {
     const began = this.#now();
     const name = escapeForLog(app.root);
     this.#log.event(2, "spawning", { app: name, type: escapeForLog(ascii(app.appType)) });
+    const request = this.applications.spawnRequest(app, this.#spawnTimeoutMs);
     let instance: Instance;
     try {
-      const request = this.applications.spawnRequest(app, this.#spawnTimeoutMs);
       instance = await this.#spawner.spawn(request);
     } catch (error) {
       if (this.#closed) return;
