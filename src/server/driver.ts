@@ -277,7 +277,7 @@ export class Driver {
         this.#retire(effect.instance, effect.reason);
         break;
       case "reload":
-        this.#log.event(1, "application restarts", { app: escapeForLog(effect.root) });
+        this.#instanceLog.restarts(escapeForLog(effect.root));
         this.#spawner.reload(effect.root);
         break;
     }
@@ -350,7 +350,7 @@ export class Driver {
     } catch (error) {
       if (this.#closed) return;
       const message = causeText(error);
-      this.#log.event(0, "spawn failed", { app: name, cause: message });
+      this.#instanceLog.spawnFailed(name, message);
       const page = error instanceof SpawnFailedError ? error.page : undefined;
       this.#perform(this.#pool.spawnFailed(spawn, { message, page }, this.#now()));
       return;

@@ -13,11 +13,16 @@ const overruns: Readonly<Record<Overrun, string>> = {
   overdue: "it took more than its time",
 };
 
+/** Applications remembered as started; of more it is said again. */
+const maxStarted = 10_000;
+
 export class InstanceLog {
   readonly #log: Log;
   readonly #memoryKills: () => number | undefined;
   /** As their applications' names are shown. */
   readonly #apps = new WeakMap<Instance, string>();
+  /** Applications, likewise, of which it has been said that they were started. */
+  readonly #started = new Set<string>();
   /** As they were when it was looked last. */
   #kills: number | undefined;
   #hasLooked = false;
@@ -27,12 +32,29 @@ export class InstanceLog {
     this.#memoryKills = kills;
   }
 
+  /** The first of an application since the server's start, its restart or a failure is news. */
   spawned(instance: Instance, app: string, ms: number): void {
     // What has been before there were instances is no news.
     if (!this.#hasLooked) this.#kills = this.#memoryKills();
     this.#hasLooked = true;
     this.#apps.set(instance, app);
+    const { user } = instance;
+    if (user !== undefined && !this.#started.has(app)) {
+      if (this.#started.size >= maxStarted) this.#started.clear();
+      this.#started.add(app);
+      this.#log.notice("application started", { ...this.#who(instance), user, ms });
+    }
     this.#log.event(1, "instance spawned", { ...this.#who(instance), ms });
+  }
+
+  restarts(app: string): void {
+    this.#started.delete(app);
+    this.#log.event(1, "application restarts", { app });
+  }
+
+  spawnFailed(app: string, cause: string): void {
+    this.#started.delete(app);
+    this.#log.event(0, "spawn failed", { app, cause });
   }
 
   /** Nobody asked it to. */

@@ -45,6 +45,11 @@ export class Log {
     if (level <= this.#level) this.#line(words[level], event, fields);
   }
 
+  /** What an operator wants to know at every level, though nothing is wrong. */
+  notice(event: string, fields: LogFields = {}): void {
+    if (this.#level >= 0) this.#line("notice", event, fields);
+  }
+
   /** Something failed that an operator should look at. */
   error(event: string, fields: LogFields = {}): void {
     if (this.#level >= 0) this.#line("error", event, fields);
@@ -80,8 +85,8 @@ function quoteIfNeeded(value: string | number | boolean): string {
 }
 
 /**
- * How a line that an instance wrote gets to LOG_FILE: `[<root> <pid>] <line>`, or an event in JSON.
- * The text form keeps the line's bytes as they are: it is the application's log.
+ * How a line that an instance wrote gets to LOG_FILE: `<time> [<root> <pid>] <line>`, or an event in
+ * JSON. The text form keeps the line's bytes as they are: it is the application's log.
  */
 export function outputWriter(
   writer: LineWriter,
@@ -89,7 +94,8 @@ export function outputWriter(
 ): (pid: number, root: ByteString, line: ByteString) => void {
   if (format === "text") {
     return (pid, root, line) => {
-      writer.gather(Buffer.from(`[${escapeForLog(root)} ${pid}] ${line}\n`, "latin1"));
+      const start = `${new Date().toISOString()} [${escapeForLog(root)} ${pid}]`;
+      writer.gather(Buffer.from(`${start} ${line}\n`, "latin1"));
     };
   }
   return (pid, root, line) => {

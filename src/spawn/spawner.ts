@@ -33,6 +33,8 @@ export interface SessionReports {
 /** One running instance, from `spawn` until `release`. */
 export interface Instance {
   readonly pid: number;
+  /** Whom it runs as; undefined: it is not known. */
+  readonly user?: string | undefined;
   /** Sessions it serves at once, at least 1. */
   readonly concurrency: number;
   /** Whether its sessions are plain HTTP/1.1 (PROTOCOL section 10, programs). */

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { readServeArguments } from "../../src/cli/serve-options.ts";
 import { ConfigurationError, UsageError } from "../../src/cli/usage-error.ts";
 import { binaryPath, plainEnvironment } from "../helpers/binary-server.ts";
+import { until } from "../helpers/condition.ts";
 import { gateways, writeApplication } from "../helpers/gateway.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
@@ -108,6 +109,11 @@ test("`serve .` in a release's link serves what the link leads to at each restar
   symlinkSync("second", join(directory, "current"));
   writeFileSync(join(directory, "second/tmp/restart.txt"), "");
   expect(await answer()).toStartWith("second / ");
+  const started = `notice application started app=${directory}/current pid=\\d+ user=\\w+ ms=\\d+\\n`;
+  await until(
+    "both starts are in the log",
+    () => [...gateway.log.matchAll(new RegExp(started, "g"))].length === 2,
+  );
   await gateway.end();
 });
 

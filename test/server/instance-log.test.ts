@@ -53,3 +53,23 @@ test("each line names the application; of one that refused a session the end is 
     'warning instance ended app=/a pid=7 end="was ended by SIGKILL"',
   ]);
 });
+
+test("the first process of an application is news at every level, and so it is anew after a restart or failure", () => {
+  const lines: string[] = [];
+  const said = new InstanceLog(new Log(0, "text", (line) => void lines.push(line)));
+  const known = { ...instance, user: "alice" };
+  said.spawned(known, "/a", 5);
+  said.spawned(known, "/a", 5);
+  said.spawned(instance, "/of a spawn server's", 5);
+  said.restarts("/a");
+  said.spawned(known, "/a", 6);
+  said.spawnFailed("/a", "boom");
+  said.spawned(known, "/a", 7);
+  const started = "notice application started app=/a pid=7 user=alice";
+  expect(lines.map((line) => line.slice(25, -1))).toEqual([
+    `${started} ms=5`,
+    `${started} ms=6`,
+    "warning spawn failed app=/a cause=boom",
+    `${started} ms=7`,
+  ]);
+});

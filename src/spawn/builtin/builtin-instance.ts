@@ -7,13 +7,15 @@ import type { Ready } from "./lifeline.ts";
 export class BuiltinInstance implements Instance {
   readonly #process: InstanceProcess;
   readonly #retiredMs: number;
+  readonly user: string | undefined;
   readonly concurrency: number;
   readonly speaksHttp: boolean;
   readonly reports: SessionReports | undefined;
   #isReleased = false;
 
   /** @param retiredMs how long it may take to leave after its release. */
-  constructor(process: InstanceProcess, ready: Ready, retiredMs: number) {
+  constructor(process: InstanceProcess, user: string | undefined, ready: Ready, retiredMs: number) {
+    this.user = user;
     this.#process = process;
     this.#retiredMs = retiredMs;
     this.speaksHttp = process.isProgram;

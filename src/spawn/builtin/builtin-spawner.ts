@@ -145,7 +145,7 @@ export class BuiltinSpawner implements Spawner {
           ? await untilReady(started, limit, progress)
           : await untilProgramReady({ process: started, way, request, plan, limit, progress });
       this.#remember(request.root, plan.usualAfter(ready.concurrency));
-      return new BuiltinInstance(started, ready, this.#times.retiredMs);
+      return new BuiltinInstance(started, progress.user, ready, this.#times.retiredMs);
     } catch (error) {
       started?.kill();
       way?.close();
@@ -353,7 +353,7 @@ function usualOf(app: AppRequest, program?: ProgramOptions): UsualInstances {
 }
 
 function spawnError(request: SpawnRequest, progress: Progress, cause: unknown): SpawnFailedError {
-  const message = causeText(cause);
+  const message = causeText(cause) + adviceOn(causeText(cause), progress.user);
   const page = renderErrorPage({
     root: toText(request.root),
     environment: toText(request.environment),
@@ -361,4 +361,13 @@ function spawnError(request: SpawnRequest, progress: Progress, cause: unknown): 
     message,
   });
   return new SpawnFailedError(message, page, { cause });
+}
+
+/** How Ruby, Python, Node, Bun and we ourselves say that a file may not be used. */
+const denied = /\bEACCES\b|^PermissionError: \[Errno 13\]/;
+
+/** Whoever has started the server may use the file; the application is somebody else. */
+function adviceOn(message: string, user: string | undefined): string {
+  if (user === undefined || !denied.test(message)) return "";
+  return `; it runs as ${user}: let that user have it (chmod, chown), or set another user`;
 }

@@ -32,7 +32,7 @@ module RackLoader
     def self.text(error)
       parts = []
       while error && parts.length < MAX_CAUSES
-        parts << "#{error.class}: #{message(error)}\n#{frames(error.backtrace)}"
+        parts << "#{error.class}: #{message(error)}#{denied(error)}\n#{frames(error.backtrace)}"
         error = error.cause
       end
       parts.join("Caused by ")
@@ -45,10 +45,19 @@ module RackLoader
         said = error.detailed_message(highlight: false).sub(" (#{error.class})", "")
       end
       clean(said)
-    rescue StandardError
-      "(its message cannot be told)"
+    rescue StandardError => e
+      "(its message cannot be told: #{e.is_a?(SystemCallError) ? clean(e.inspect) : e.class})"
     end
     private_class_method :message
+
+    # To Ruby a file that it may not read is not there.
+    def self.denied(error)
+      return unless error.is_a?(LoadError) && error.path
+
+      file = [error.path, "#{error.path}.rb"].find { |path| File.file?(path) && !File.readable?(path) }
+      ": EACCES on #{clean(file)}" if file
+    end
+    private_class_method :denied
 
     def self.clean(text)
       utf8 = text.to_s.dup.force_encoding(Encoding::UTF_8).scrub("?")
