@@ -109,11 +109,8 @@ test("`serve .` in a release's link serves what the link leads to at each restar
   symlinkSync("second", join(directory, "current"));
   writeFileSync(join(directory, "second/tmp/restart.txt"), "");
   expect(await answer()).toStartWith("second / ");
-  const started = `notice application started app=${directory}/current pid=\\d+ user=\\w+ ms=\\d+\\n`;
-  await until(
-    "both starts are in the log",
-    () => [...gateway.log.matchAll(new RegExp(started, "g"))].length === 2,
-  );
+  const started = `notice application started app=${directory}/current pid=`;
+  await until("both starts are in the log", () => gateway.log.split(started).length === 3);
   await gateway.end();
 });
 

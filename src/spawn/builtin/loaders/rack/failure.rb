@@ -54,7 +54,8 @@ module RackLoader
     def self.denied(error)
       return unless error.is_a?(LoadError) && error.path
 
-      file = [error.path, "#{error.path}.rb"].find { |path| File.file?(path) && !File.readable?(path) }
+      files = [error.path, "#{error.path}.rb"].select { |path| File.file?(path) }
+      file = files.find { |path| !File.readable?(path) }
       ": EACCES on #{clean(file)}" if file
     end
     private_class_method :denied
