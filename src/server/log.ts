@@ -85,8 +85,8 @@ function quoteIfNeeded(value: string | number | boolean): string {
 }
 
 /**
- * How a line that an instance wrote gets to LOG_FILE: `<time> [<root> <pid>] <line>`, or an event in
- * JSON. The text form keeps the line's bytes as they are: it is the application's log.
+ * How a line that an instance wrote gets to LOG_FILE: `<time> [<root> <pid>] <line>`, or an event
+ * in JSON. The text form keeps the line's bytes as they are: it is the application's log.
  */
 export function outputWriter(
   writer: LineWriter,
