@@ -355,10 +355,7 @@ export class Driver {
       this.#perform(this.#pool.spawnFailed(spawn, { message, page }, this.#now()));
       return;
     }
-    if (this.#closed) {
-      instance.release();
-      return;
-    }
+    if (this.#closed) return instance.release();
     this.#instanceLog.spawned(instance, name, Math.round(this.#now() - began));
     const { pid, concurrency, reports } = instance;
     const ready = { pid, concurrency, reportsDone: reports !== undefined };
