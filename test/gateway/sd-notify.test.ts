@@ -4,8 +4,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
-import { gateways, writeApplication } from "../helpers/gateway.ts";
-import { pidOf } from "../helpers/processes.ts";
+import { type Gateway, gateways, writeApplication } from "../helpers/gateway.ts";
+import { pidOf, type ProcessFacts } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -118,6 +118,14 @@ test("with a watchdog, it shows that it lives", async () => {
 });
 
 test("with a watchdog, it shows nothing while a process of its own does not answer", async () => {
+  const whose: readonly ((gateway: Gateway) => ProcessFacts | undefined)[] = [
+    (gateway) => gateway.poolServer,
+    (gateway) => gateway.workers[0],
+  ];
+  await Promise.all(whose.map(showsNothingWhileStopped));
+});
+
+async function showsNothingWhileStopped(find: (gateway: Gateway) => ProcessFacts | undefined) {
   const directory = temporaryDirectory();
   const name = join(directory, "notify");
   await using systemd = await receive(name);
@@ -129,16 +137,15 @@ test("with a watchdog, it shows nothing while a process of its own does not answ
     environment: { NOTIFY_SOCKET: name, WATCHDOG_USEC: "40000" },
   });
   await gateway.address();
+  const who = pidOf(find(gateway));
   const beats = (): number => systemd.messages.filter((text) => text === "WATCHDOG=1").length;
-  for (const who of [pidOf(gateway.poolServer), pidOf(gateway.workers[0])]) {
-    await until("it shows that it lives", beatsAgain(beats));
-    process.kill(who, "SIGSTOP");
-    await until("it shows nothing any more", () => isQuiet(beats), undefined, 20_000);
-    process.kill(who, "SIGCONT");
-    await until("it shows that it lives again", beatsAgain(beats));
-  }
+  await until("it shows that it lives", beatsAgain(beats));
+  process.kill(who, "SIGSTOP");
+  await until("it shows nothing any more", () => isQuiet(beats), undefined, 20_000);
+  process.kill(who, "SIGCONT");
+  await until("it shows that it lives again", beatsAgain(beats));
   await gateway.end();
-});
+}
 
 function beatsAgain(beats: () => number): () => boolean {
   const before = beats();
