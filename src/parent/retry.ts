@@ -4,6 +4,7 @@
  * per connection) and bounded: some turns of the event loop, for an answer that is a system call
  * away, then pauses that double up to a hundredth of a second.
  */
+import { nextTurn } from "../native/event-loop.ts";
 
 /**
  * Turns of the event loop before the first pause: a running server answers within a few of them.
@@ -26,10 +27,4 @@ export async function retry<T>(
     const pauseMs = Math.min(2 ** (turn - eagerTurns), longestPauseMs);
     await (turn < eagerTurns ? nextTurn() : Bun.sleep(pauseMs));
   }
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }

@@ -26,7 +26,7 @@ import type { AppConfig } from "../config.ts";
 import type { RequestFields } from "../files/conditions.ts";
 import type { Origin } from "../policy/forwarded.ts";
 import { stickyLine, tokenOf } from "../policy/stickiness.ts";
-import { reasonOf } from "./reasons.ts";
+import { reasonOf } from "./head-text.ts";
 import type { RoutedRequest } from "./cgi-block.ts";
 import { framedHead } from "./request-framing.ts";
 import { RequestSender } from "./request-sender.ts";

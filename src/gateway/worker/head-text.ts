@@ -1,4 +1,6 @@
 /** The head of an answer as it goes to a visitor: what was said, and what every answer carries. */
+import { STATUS_CODES } from "node:http";
+
 import { connectionLine, type VisitorFraming } from "../../http/answer-framing.ts";
 import type { AnswerHead } from "../../wire/answer-head.ts";
 
@@ -45,4 +47,22 @@ export function switchText({ reason, lines, upgrade }: AnswerHead, id: string): 
     `HTTP/1.1 101 ${reason}\r\n${lines}Connection: Upgrade\r\nUpgrade: ${upgrade}\r\n` +
     `X-Request-Id: ${id}\r\n\r\n`
   );
+}
+
+/** What follows a status where nobody gave a text (RFC 9110, 15: the registered reasons). */
+export function reasonOf(status: number): string {
+  return STATUS_CODES[status] ?? "";
+}
+
+let second = 0;
+let line = "";
+
+/** `Date: …` with its line end (RFC 9110, 6.6.1), made once a second. */
+export function dateLine(): string {
+  const now = Math.floor(Date.now() / 1000);
+  if (now !== second) {
+    second = now;
+    line = `Date: ${new Date(now * 1000).toUTCString()}\r\n`;
+  }
+  return line;
 }
