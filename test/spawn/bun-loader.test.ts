@@ -1,7 +1,6 @@
 /** Sessions of bun applications: whatever a program does with Bun.serve, it does here. */
 import { beforeAll, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
-import { tmpdir } from "node:os";
 
 import { send } from "../../src/native/socket.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
@@ -27,9 +26,11 @@ const { directory, spawner, isTold } = spawnerScene();
 let instance: Instance;
 let routed: Instance;
 
+/** Its temporary files lie in `directory`. */
 function started(name: string, source: string): Promise<Instance> {
   const root = writeApp(directory, name, { "server.ts": source });
-  return spawner.spawn(spawnRequest(root, { appType: "bun", concurrency: 32 }));
+  const changed = { appType: "bun", concurrency: 32, variables: { TMPDIR: directory } } as const;
+  return spawner.spawn(spawnRequest(root, changed));
 }
 
 beforeAll(async () => {
@@ -337,7 +338,7 @@ test("offers a program with routes no encoding that its client did not, and says
 });
 
 test("leaves no socket of a program with routes in the file system", () => {
-  const left = readdirSync(tmpdir()).filter((name) =>
+  const left = readdirSync(directory).filter((name) =>
     name.startsWith("application-pool-instance-"),
   );
   expect(left).toEqual([]);
