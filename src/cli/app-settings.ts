@@ -1,12 +1,11 @@
 /** The applications of a gateway's configuration: each by itself, and that they get along. */
 import { statSync } from "node:fs";
-import { basename, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 
 import type { AppConfig } from "../gateway/config.ts";
 import { isSurelyAbsent, lookCached } from "../native/look.ts";
 import { isLocalDevice, mayFilesHang } from "../native/mounts.ts";
 import { findUser } from "../native/process.ts";
-import type { AppType } from "../wire/app-request.ts";
 import { fromText, type ByteString } from "../wire/bytes.ts";
 import {
   MAX_INSTANCES,
@@ -17,13 +16,14 @@ import {
 } from "../wire/configure.ts";
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
 import type { Table } from "./config-table.ts";
+import { readFilePlaces } from "./file-places.ts";
 import { readHosts } from "./host-names.ts";
 import { readProgram } from "./program-settings.ts";
 
 const requestTime = { min: 0, max: MAX_REQUEST_TIMEOUT_MS };
 
-const appTypes: readonly AppType[] = [
-  ...(["auto", "rack", "wsgi", "asgi", "node", "bun", "command", "rails"] as const),
+const appTypes: readonly AppConfig["type"][] = [
+  ...(["auto", "rack", "wsgi", "asgi", "node", "bun", "command", "static", "rails"] as const),
 ];
 
 /** Linux takes no longer variable, its name, `=` and NUL included (execve(2), MAX_ARG_STRLEN). */
@@ -66,9 +66,10 @@ function readApp(
     prefix: readPrefix(table),
   };
   const program = readProgram(table, root);
+  const type = readType(table, defaults.type, program.command !== undefined);
   const app: AppConfig = {
     ...place,
-    type: readType(table, defaults.type, program.command !== undefined),
+    type,
     environment,
     spawnMethod: table.word("spawn_method", ["smart", "conservative"], "smart"),
     ...(user === undefined ? {} : { user }),
@@ -81,7 +82,7 @@ function readApp(
     maxQueue: table.whole("max_queue", { min: 0, max: MAX_QUEUE }, defaults.maxQueue),
     weight: table.whole("weight", { min: 1, max: MAX_WEIGHT }, 1),
     spawnTimeoutMs: table.time("spawn_timeout", { min: 1, max: MAX_SPAWN_TIMEOUT_MS }, 90_000),
-    staticFiles: table.flag("static_files", true),
+    files: readFilePlaces(table, root, type !== "static" || hasPublic(root)),
     bufferRequests: table.flag("buffer_requests", true),
     bufferAnswers: table.flag("buffer_answers", true),
     // Backtraces are for whoever can act on them, not for visitors.
@@ -92,7 +93,11 @@ function readApp(
 }
 
 /** A command needs no type beside it, but for one that contradicts it. */
-function readType(table: Table, fallback: AppType, hasCommand: boolean): AppType {
+function readType(
+  table: Table,
+  fallback: AppConfig["type"],
+  hasCommand: boolean,
+): AppConfig["type"] {
   const type = table.word("type", appTypes, hasCommand ? "command" : fallback);
   if (hasCommand && type !== "command") {
     table.wrong("type", `is ${type}, and there is a command: that is type command`);
@@ -125,6 +130,11 @@ function readRoot(table: Table, directory: string): string {
   const root = resolve(directory, text);
   if (whatIsAt(root) === "file") table.wrong("root", `'${root}' is no directory`);
   return root;
+}
+
+/** Of a site: what holds until the configuration is read anew, so that no gap shows the rest. */
+function hasPublic(root: string): boolean {
+  return whatIsAt(root) !== "file" && whatIsAt(join(root, "public")) !== "nothing";
 }
 
 /** One that is gone keeps no others from being served, and it may come: a warning (serve.ts). */
@@ -215,6 +225,7 @@ function refuseDuplicates(tables: readonly Table[], apps: readonly AppConfig[]):
       }
       routes.set(route, place);
     }
+    if (app.type === "static") return; // It has none.
     const twin = roots.get(app.root);
     if (twin === undefined) roots.set(app.root, { app, place });
     else if (app.root !== "" && !Bun.deepEquals(ofProcesses(app), ofProcesses(twin.app))) {

@@ -2,7 +2,7 @@
  * `serve`: an HTTP gateway in front of a pool server of its own, in one command. The parts are put
  * together here: configuration, systemd, supervisor, signals, log.
  */
-import { writeSync } from "node:fs";
+import { existsSync, writeSync } from "node:fs";
 
 import type { GatewayConfig } from "../gateway/config.ts";
 import type { Report } from "../gateway/supervisor/report.ts";
@@ -162,7 +162,14 @@ class Gateway {
  */
 async function warnOfMissing({ apps }: GatewayConfig, log: Log): Promise<void> {
   const aside = mayFilesHang() ? new FilesAside() : undefined;
-  for (const { name, root, type, program } of apps) {
+  for (const { name, root, type, program, files } of apps) {
+    for (const { path, directory } of files) {
+      if (path === "/" && type !== "static") continue;
+      if (!mayFilesHang() && !existsSync(directory)) {
+        log.event(0, "no files found", { app: name, path, cause: `'${directory}' does not exist` });
+      }
+    }
+    if (type === "static") continue;
     const request = { ...anybody, root: fromText(root), appType: type, program };
     const looked = aside?.look(request, lookLimitMs) ?? lookAtApplication(request);
     const { why } = await Promise.resolve(looked).catch((error: unknown) => {

@@ -23,6 +23,16 @@ export type ListenAddress =
       readonly mode: number;
     };
 
+/** A directory whose files are sent without asking the application. */
+export interface FilePlace {
+  /** Below the application's prefix, decoded: `/`, or `/media` without a slash at its end. */
+  readonly path: string;
+  /** Absolute. */
+  readonly directory: string;
+  /** Links on the way to it may not lead out of this directory above it; absent: anywhere. */
+  readonly within?: string;
+}
+
 export interface AppConfig {
   /** How logs call it; unique. */
   readonly name: string;
@@ -32,7 +42,8 @@ export interface AppConfig {
   readonly hosts: readonly string[];
   /** `/`, or `/shop`: without a slash at its end. */
   readonly prefix: string;
-  readonly type: AppType;
+  /** `static`: only files, and no process. */
+  readonly type: AppType | "static";
   readonly environment: string;
   readonly spawnMethod: SpawnMethod;
   /** Whom it runs as; absent: as its owner. */
@@ -58,8 +69,8 @@ export interface AppConfig {
   readonly maxQueue: number;
   /** Its share of the processes where they are short. */
   readonly weight: number;
-  /** Whether files below `public/` are served. */
-  readonly staticFiles: boolean;
+  /** Longest paths first; `public/` among them, if it is served. */
+  readonly files: readonly FilePlace[];
   /** Whether a request's body is whole before an instance is asked for. */
   readonly bufferRequests: boolean;
   /** Whether an answer is taken as fast as the instance gives it, however slow its visitor is. */

@@ -61,7 +61,7 @@ test("a directory alone: one application, with every default", () => {
         program: {},
         ...noLimits,
         sticky: "off",
-        staticFiles: true,
+        files: [{ path: "/", directory: join(root, "public"), within: root }],
         bufferRequests: true,
         bufferAnswers: true,
         showErrors: false,
@@ -194,7 +194,7 @@ test("a file: every key, paths relative to where it lies", () => {
     maxInstances: 3,
     concurrency: 5,
     spawnTimeoutMs: 30_000,
-    staticFiles: false,
+    files: [],
     requestTimeoutMs: 9_000,
     bufferRequests: false,
     bufferAnswers: false,
@@ -305,7 +305,7 @@ const badFiles: [string, string, string[]][] = [
     [
       "apps[0].environment: is 'a b', not a name such as production",
       "apps[0].user: 'no-such-user' is not known on this system",
-      'apps[0].type: is "php", none of auto, rack, wsgi, asgi, node, bun, command, rails',
+      'apps[0].type: is "php", none of auto, rack, wsgi, asgi, node, bun, command, static, rails',
       'apps[0].spawn_method: is "fast", none of smart, conservative',
     ],
   ],
@@ -380,7 +380,7 @@ test("what an option gives is blamed on the option", () => {
   expect(problemsOf(app, "--max", "lots", "--listen", "nowhere", "--type", "php")).toEqual([
     "--listen: 'nowhere' is neither PORT, HOST:PORT nor unix:PATH (an IPv6 address needs brackets)",
     '--max: is "lots", not a whole number from 1 to 100000',
-    '--type: is "php", none of auto, rack, wsgi, asgi, node, bun, command, rails',
+    '--type: is "php", none of auto, rack, wsgi, asgi, node, bun, command, static, rails',
   ]);
 });
 

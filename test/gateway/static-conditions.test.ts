@@ -7,7 +7,7 @@ import { brotliCompressSync, gzipSync } from "node:zlib";
 import { acceptedCodings } from "../../src/gateway/files/accept-encoding.ts";
 import { mediaTypeOf } from "../../src/gateway/files/media-types.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
-import { app, gateways, type Gateway } from "./support.ts";
+import { app, gateways, publicOf, type Gateway } from "./support.ts";
 
 const gateway = gateways();
 const directory = temporaryDirectories();
@@ -27,7 +27,7 @@ beforeEach(() => {
   root = directory();
   mkdirSync(join(root, "public"));
   for (const [name, size] of Object.entries(sizes)) put(name, contentOf(size));
-  site = gateway({ apps: [app("main", { root, staticFiles: true })] });
+  site = gateway({ apps: [app("main", { root, files: publicOf(root) })] });
 });
 
 function contentOf(size: number): Buffer {

@@ -8,7 +8,7 @@ import { until } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { exchange } from "./raw-exchange.ts";
-import { app, gateways, type Gateway } from "./support.ts";
+import { app, gateways, publicOf, type Gateway } from "./support.ts";
 
 const gateway = gateways();
 const directory = temporaryDirectories();
@@ -19,7 +19,7 @@ let site: Gateway;
 beforeEach(() => {
   root = directory();
   put("public/app.css", "body {}");
-  site = gateway({ apps: [app("main", { root, staticFiles: true })] });
+  site = gateway({ apps: [app("main", { root, files: publicOf(root) })] });
 });
 
 function put(path: string, content: string | Uint8Array): void {
@@ -75,7 +75,7 @@ test("pages in store: index.html of a directory, foo.html for /foo", async () =>
 
 test("below a prefix, paths are taken without it", async () => {
   put("public/index.html", "home");
-  site = gateway({ apps: [app("shop", { root, staticFiles: true, prefix: "/shop" })] });
+  site = gateway({ apps: [app("shop", { root, files: publicOf(root), prefix: "/shop" })] });
   expect(await get("/shop/app.css")).toBe("body {}");
   expect(await get("/shop")).toBe("home");
   expect(await get("/shop/shop/app.css")).toBe("reached");
@@ -161,7 +161,7 @@ test("public itself may be a link within the application, and not out of it", as
     root = directory();
     put("dist/file.txt", "inside");
     symlinkSync(target, join(root, "public"));
-    site = gateway({ apps: [app("main", { root, staticFiles: true })] });
+    site = gateway({ apps: [app("main", { root, files: publicOf(root) })] });
     expect(await get("/file.txt")).toBe(expected);
     expect(await get("/passwd")).toBe("reached");
   }

@@ -22,6 +22,11 @@ import { Decoder } from "../../src/wire/decoder.ts";
 import { MAX_SESSION_HEADER_BYTES } from "../../src/wire/session-headers.ts";
 import { parseSessionHeaders } from "../helpers/peer-messages.ts";
 
+/** The places of an application with nothing but `public/`. */
+export function publicOf(root: string): AppConfig["files"] {
+  return [{ path: "/", directory: `${root}/public`, within: root }];
+}
+
 export function app(name: string, changes: Partial<AppConfig> = {}): AppConfig {
   return {
     name,
@@ -41,7 +46,7 @@ export function app(name: string, changes: Partial<AppConfig> = {}): AppConfig {
     requestTimeoutMs: 0,
     maxQueue: 0,
     weight: 1,
-    staticFiles: false,
+    files: [],
     bufferRequests: true,
     bufferAnswers: true,
     showErrors: false,

@@ -19,7 +19,7 @@ import { until } from "../helpers/condition.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { RawVisitor } from "./proxied.ts";
 import { exchange } from "./raw-exchange.ts";
-import { app, configOf, gateways } from "./support.ts";
+import { app, configOf, gateways, publicOf } from "./support.ts";
 
 const gateway = gateways();
 const directory = temporaryDirectories();
@@ -180,7 +180,7 @@ test("over TLS the scheme is https, and files are sent as well", async () => {
   await Bun.write(join(root, "public/large.bin"), new Uint8Array(1_000_000));
   const certificatesOnly = { redirectPort: undefined, strictTransport: undefined };
   const site = gateway(
-    { apps: [app("main", { root, staticFiles: true })] },
+    { apps: [app("main", { root, files: publicOf(root) })] },
     { tls: { certificates: [certificate], ...certificatesOnly } },
   );
   const origin = `https://localhost:${site.port}`;

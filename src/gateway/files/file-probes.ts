@@ -13,7 +13,8 @@ import { availableParallelism } from "node:os";
 
 import type { MountKind } from "../../native/mounts.ts";
 import { fromText, toBytes, type ByteString } from "../../wire/bytes.ts";
-import { kindOfPublic, type MayEnter } from "./public-opening.ts";
+import type { FilePlace } from "../config.ts";
+import { kindOfPlace, type MayEnter } from "./public-opening.ts";
 
 /** How long a request waits for the files of its application. */
 const limitMs = 1_000;
@@ -39,25 +40,29 @@ export class FileProbes {
   readonly #waiting: (() => void)[] = [];
   #running = 0;
 
-  /** @param name below `public/`. @returns true on a local disk; else whether to try, later. */
-  ready(root: string, name: ByteString, nowMs: number): true | Promise<boolean> {
-    const known = this.#lookUp(root, nowMs);
+  /** @param name below the place. @returns true on a local disk; else whether to try, later. */
+  ready(place: FilePlace, name: ByteString, nowMs: number): true | Promise<boolean> {
+    const known = this.#lookUp(place, nowMs);
     if (known.kind === "local") return true;
     if (known.kind === "user's") return Promise.resolve(false);
     if (nowMs < known.hangsUntilMs) return Promise.resolve(false);
-    return this.#answersInTime(known, toBytes(`${fromText(root)}/public/${name}` as ByteString));
+    return this.#answersInTime(
+      known,
+      toBytes(`${fromText(place.directory)}/${name}` as ByteString),
+    );
   }
 
   /** Which mounts may be entered where `ready` has allowed it, or need not be asked. */
-  mayEnter(root: string): MayEnter {
-    return this.#known.get(root)?.kind === "remote" ? isNotUsers : isLocal;
+  mayEnter({ directory }: FilePlace): MayEnter {
+    return this.#known.get(directory)?.kind === "remote" ? isNotUsers : isLocal;
   }
 
-  #lookUp(root: string, nowMs: number): Known {
-    const known = this.#known.get(root) ?? { kind: "local", untilMs: 0, hangsUntilMs: 0 };
+  #lookUp(place: FilePlace, nowMs: number): Known {
+    const { directory } = place;
+    const known = this.#known.get(directory) ?? { kind: "local", untilMs: 0, hangsUntilMs: 0 };
     if (nowMs < known.untilMs) return known;
-    this.#known.set(root, known);
-    known.kind = kindOfPublic(fromText(root));
+    this.#known.set(directory, known);
+    known.kind = kindOfPlace(place);
     known.untilMs = nowMs + momentMs;
     return known;
   }

@@ -1,5 +1,5 @@
 /**
- * Files of an application's `public/`, sent without asking it. What is no plain file that the
+ * Files of an application's `public/` and other places, sent without asking it. What is no plain file that the
  * gateway's user may read is left to the application. The descriptor that was checked is the one
  * that is sent: nobody can exchange the file in between.
  */
@@ -7,17 +7,17 @@ import { fstatSync, readSync, type Stats } from "node:fs";
 
 import { mayFilesHang } from "../../native/mounts.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
-import type { ByteString } from "../../wire/bytes.ts";
+import { fromText, type ByteString } from "../../wire/bytes.ts";
 import { acceptedCodings, type Coding } from "./accept-encoding.ts";
 import type { RequestFields, Validators } from "./conditions.ts";
-import type { AppConfig } from "../config.ts";
+import type { AppConfig, FilePlace } from "../config.ts";
 import { answerWith } from "./file-answer.ts";
 import type { FilePart } from "./file-sender.ts";
 import { FileProbes } from "./file-probes.ts";
 import { mediaTypeOf, type MediaType } from "./media-types.ts";
 import { PublicDirectory } from "./public-directory.ts";
 import type { MayEnter } from "./public-opening.ts";
-import type { Route } from "../policy/router.ts";
+import { endOfPrefix, type Route } from "../policy/router.ts";
 import { fileNames } from "./static-path.ts";
 
 /** Up to this size a body is read at once: it goes out in one write with its head. */
@@ -54,7 +54,7 @@ interface Lookup {
 
 export class StaticFiles {
   readonly #probes = new FileProbes();
-  readonly #directories = new Map<string, PublicDirectory>();
+  readonly #directories = new Map<FilePlace, PublicDirectory>();
 
   /**
    * Calls `go` as soon as `answer` would not wait for a file system: nearly always at once.
@@ -67,8 +67,12 @@ export class StaticFiles {
   ): void {
     if (!mayFilesHang()) return go(true);
     const isRead = request.method === "GET" || request.method === "HEAD";
-    const [name] = app.staticFiles && isRead && below !== "*" ? fileNames(below) : [];
-    const ready = name === undefined || this.#probes.ready(app.root, name, performance.now());
+    const at = isRead ? placeOf(app, below) : undefined;
+    const [name] = at === undefined ? [] : fileNames(at.rest);
+    const ready =
+      at === undefined ||
+      name === undefined ||
+      this.#probes.ready(at.place, name, performance.now());
     if (ready === true) return go(true);
     if (!request.canWait) return go(false);
     void ready.then(go);
@@ -85,9 +89,11 @@ export class StaticFiles {
     below: string,
     nowMs: number,
   ): FileAnswer | undefined {
-    const directory = this.#directoryOf(app);
-    const mayEnter = this.#probes.mayEnter(app.root);
-    for (const name of fileNames(below)) {
+    const at = placeOf(app, below);
+    if (at === undefined) return undefined;
+    const directory = this.#directoryOf(at.place);
+    const mayEnter = this.#probes.mayEnter(at.place);
+    for (const name of fileNames(at.rest)) {
       const lookup = { request, directory, name, nowMs, mayEnter };
       const plain = openPlain(lookup, name, undefined);
       if (plain === undefined) continue;
@@ -102,13 +108,27 @@ export class StaticFiles {
     for (const directory of this.#directories.values()) directory.close();
   }
 
-  #directoryOf({ root }: AppConfig): PublicDirectory {
-    const known = this.#directories.get(root);
+  #directoryOf(place: FilePlace): PublicDirectory {
+    const known = this.#directories.get(place);
     if (known !== undefined) return known;
-    const directory = new PublicDirectory(root);
-    this.#directories.set(root, directory);
+    const directory = new PublicDirectory(place);
+    this.#directories.set(place, directory);
     return directory;
   }
+}
+
+/** Where a path's files are: the longest path that holds it. @returns and the rest behind that. */
+function placeOf(
+  { files }: AppConfig,
+  below: string,
+): { readonly place: FilePlace; readonly rest: string } | undefined {
+  if (below === "*") return undefined;
+  for (const place of files) {
+    if (place.path === "/") return { place, rest: below };
+    const end = endOfPrefix(below, fromText(place.path));
+    if (end !== undefined) return { place, rest: below.slice(end) };
+  }
+  return undefined;
 }
 
 function openPlain(

@@ -80,8 +80,8 @@ function mountsOf(map: Map<string, Mount[]>, key: string): Mount[] {
 
 const slash = 0x2f;
 
-/** Where the prefix ends in the path: `/shop` holds `/shop` and `/shop/x`, but not `/shopping`. */
-function endOfPrefix(path: string, prefix: ByteString): number | undefined {
+/** Where a decoded prefix ends in a path that is not: `/shop` holds `/shop` and `/shop/x`, but not `/shopping`. */
+export function endOfPrefix(path: string, prefix: ByteString): number | undefined {
   const end = path.includes("%") ? endOfEncoded(path, prefix) : prefix.length;
   if (end === undefined || (end === prefix.length && !path.startsWith(prefix))) return undefined;
   return end === path.length || path.charCodeAt(end) === slash ? end : undefined;

@@ -17,6 +17,7 @@ import { ReplyStream } from "../../parent/reply-stream.ts";
 import { fromText, toText } from "../../wire/bytes.ts";
 import { type Command, encodeCommand } from "../../wire/commands.ts";
 import { encodeRegistration, type Registration, registrationJson } from "../../wire/register.ts";
+import type { AppType } from "../../wire/app-request.ts";
 import type { AppConfig, PoolConfig } from "../config.ts";
 
 /**
@@ -162,18 +163,26 @@ export class PoolChannel {
   }
 }
 
-/** What is registered of each application, by root: two of one root agree (app-settings.ts). */
+/**
+ * What is registered of each application that has processes, by root: two of one root agree
+ * (app-settings.ts).
+ */
 export function registrationsOf(apps: readonly AppConfig[]): Map<string, string> {
-  return new Map(apps.map((app) => [app.root, registrationJson(registrationOf(app))]));
+  return new Map(
+    apps.flatMap((app) => {
+      const { root, type } = app;
+      return type === "static" ? [] : [[root, registrationJson(registrationOf(app, type))]];
+    }),
+  );
 }
 
-function registrationOf(app: AppConfig): Registration {
+function registrationOf(app: AppConfig, appType: AppType): Registration {
   return {
     lowerPrivilege: true,
     lowestUser: "nobody",
     environment: app.environment,
     spawnMethod: app.spawnMethod,
-    appType: app.type,
+    appType,
     options: {
       env: app.env,
       ...app.program,

@@ -17,7 +17,7 @@ import { causeText } from "../../wire/cause.ts";
 import type { AppConfig } from "../config.ts";
 import { errorAnswer, type WholeAnswer } from "../policy/error-pages.ts";
 import { failureOf, visitorGone } from "../policy/failures.ts";
-import type { FilePart } from "../files/file-sender.ts";
+import { answerOfFiles } from "../files/static-site.ts";
 import type { Origin } from "../policy/forwarded.ts";
 import { redirectToHttps, strictTransport } from "../policy/https-only.ts";
 import { BodyTooLargeError, VisitorGoneError } from "../policy/proxy-errors.ts";
@@ -144,7 +144,7 @@ export class Visit implements VisitRecord, Asker {
     this.app = route.app;
     const request = { method: this.method, canWait: framing.kind === "none" };
     this.#site.files.whenReady(route, request, (isReady) => {
-      if (this.#stage !== "begun" || (isReady && this.#answerWithFile(route))) return;
+      if (this.#stage !== "begun" || this.#answerWithFile(route, isReady)) return;
       this.#prepare(head, route);
     });
   }
@@ -311,28 +311,26 @@ export class Visit implements VisitRecord, Asker {
   }
 
   /** @returns whether there is a file that is the answer. */
-  #answerWithFile({ app, below }: Route): boolean {
-    const isRead = this.method === "GET" || this.method === "HEAD";
-    if (!app.staticFiles || !isRead || below === "*") return false;
+  #answerWithFile(route: Route, isReady: boolean): boolean {
+    const { method, target, fields: headers } = this;
     try {
-      const request = { method: this.method, headers: this.fields };
-      const file = this.#site.files.answer(app, request, below, this.receivedMs);
+      const request = { method, target, headers };
+      const file = answerOfFiles(this.#site.files, route, request, isReady, this.receivedMs);
       if (file === undefined) return false;
+      if ("kind" in file) {
+        this.refuse(file);
+        return true;
+      }
       this.#visitor.connection.skipBody();
       this.#begin(file.status, reasonOf(file.status), file.lines, dateLine());
-      this.#sendFile(file.body);
+      this.bytes = file.body?.length ?? 0;
+      if (file.body instanceof Uint8Array) this.#visitor.out.bytes(file.body);
+      else if (file.body !== undefined) this.#visitor.out.file(file.body);
       this.#finish();
     } catch (error) {
       this.failed(error);
     }
     return true;
-  }
-
-  #sendFile(body: Uint8Array | FilePart | undefined): void {
-    if (body === undefined) return;
-    this.bytes = body.length;
-    if (body instanceof Uint8Array) this.#visitor.out.bytes(body);
-    else this.#visitor.out.file(body);
   }
 
   /** What is needed to ask the application; a body is waited for, or it is asked at once. */
