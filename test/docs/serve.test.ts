@@ -79,7 +79,8 @@ test("what is shown as a default is the default", () => {
   expect(accessLogFile).toBe(join(directory, "access.log"));
   expect(plain).toMatchObject(rest);
   const [app] = apps;
-  const { hosts, env, ...sameAsDefault } = app ?? plain.apps[0] ?? { hosts: [], env: {} };
-  expect([hosts.length, Object.keys(env).length]).toEqual([2, 1]);
+  const none = { hosts: [], env: {}, files: [] };
+  const { hosts, env, files, ...sameAsDefault } = app ?? plain.apps[0] ?? none;
+  expect([hosts.length, Object.keys(env).length, files.length]).toEqual([2, 1, 2]);
   expect(plain.apps[0]).toMatchObject(sameAsDefault);
 });
