@@ -120,6 +120,7 @@ function openLinked(place: FilePlace, name: string, mayEnter: MayEnter): OwnedFd
   let owner = 0;
   let before = 0;
   let start: Place = [];
+  const isOwn = ({ link, target }: SymbolicLink) => isOf(link, owner) && isOf(target, owner);
   return reach(
     mayEnter,
     (walk) => {
@@ -131,7 +132,6 @@ function openLinked(place: FilePlace, name: string, mayEnter: MayEnter): OwnedFd
       return walk.from(start, name);
     },
     ({ fd, facts }, links) => {
-      const isOwn = ({ link, target }: SymbolicLink) => isOf(link, owner) && isOf(target, owner);
       // The application itself, and what is above it, is more than anybody wants to share.
       const isAbove = start.some((step) => isSame(step.facts, facts));
       const mayLead = facts.isDirectory() && !isAbove && links.slice(before).every(isOwn);
