@@ -1,7 +1,8 @@
 /**
- * One place of files, such as the `public/` of an application, and what is known of it for a moment: its descriptor, and names
- * that are not there. Almost every request asks for such a name, and none should pay for it twice
- * in a row; a new release, or a page that appears, is seen when the moment is over.
+ * One place of files, such as the `public/` of an application, and what is known of it for a
+ * moment: its descriptor, and names that are not there. Almost every request asks for such a name,
+ * and none should pay for it twice in a row; a new release, or a page that appears, is seen when
+ * the moment is over.
  */
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import type { ByteString } from "../../wire/bytes.ts";

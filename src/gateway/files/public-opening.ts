@@ -5,8 +5,8 @@
  * files by a link. Rules:
  * - Below the place links are followed within it.
  * - One may lead out to a directory if both belong to the application's owner or to root, as what a
- *   deployment shares between releases; not to one that holds the place. From there on nothing leads
- *   out.
+ *   deployment shares between releases; not to one that holds the place. From there on nothing
+ *   leads out.
  * - What was judged is what is opened: each step is a descriptor (native/path-walk.ts).
  */
 import { openBeneath } from "../../native/beneath.ts";

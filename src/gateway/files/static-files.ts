@@ -1,7 +1,7 @@
 /**
- * Files of an application's `public/` and other places, sent without asking it. What is no plain file that the
- * gateway's user may read is left to the application. The descriptor that was checked is the one
- * that is sent: nobody can exchange the file in between.
+ * Files of an application's `public/` and other places, sent without asking it. What is no plain
+ * file that the gateway's user may read is left to the application. The descriptor that was checked
+ * is the one that is sent: nobody can exchange the file in between.
  */
 import { fstatSync, readSync, type Stats } from "node:fs";
 

@@ -48,7 +48,9 @@ function isPlace({ app, below }: Route): boolean {
   return below === "" || (path !== "/" && app.files.some((place) => place.path === path));
 }
 
-/** A directory that has an index is named with a slash at its end: what the page links to needs it. */
+/**
+ * A directory that has an index is named with a slash at its end: what the page links to needs it.
+ */
 function slashed(
   files: StaticFiles,
   { app, below }: Route,

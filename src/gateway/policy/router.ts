@@ -80,7 +80,10 @@ function mountsOf(map: Map<string, Mount[]>, key: string): Mount[] {
 
 const slash = 0x2f;
 
-/** Where a decoded prefix ends in a path that is not: `/shop` holds `/shop` and `/shop/x`, but not `/shopping`. */
+/**
+ * Where a decoded prefix ends in a path that is not: `/shop` holds `/shop` and `/shop/x`, but not
+ * `/shopping`.
+ */
 export function endOfPrefix(path: string, prefix: ByteString): number | undefined {
   const end = path.includes("%") ? endOfEncoded(path, prefix) : prefix.length;
   if (end === undefined || (end === prefix.length && !path.startsWith(prefix))) return undefined;
