@@ -6,7 +6,13 @@
  * - One pass: a name costs a look into a map, a value a slice, and one test of the whole looks for
  *   characters that may not be there.
  */
-import { type FieldName, type FieldNames, isToken } from "../wire/field-names.ts";
+import {
+  type FieldName,
+  type FieldNames,
+  isToken,
+  lengthOf,
+  trimmed,
+} from "../wire/field-names.ts";
 import { isHost } from "./host.ts";
 import { refusals, type Refusal } from "./refusals.ts";
 import { parseTarget, type Target } from "./target.ts";
@@ -136,7 +142,7 @@ interface Fields {
   readonly values: string[];
   hasRepeats: boolean;
   host: string | undefined;
-  length: string | undefined;
+  length: number | undefined;
   coding: string | undefined;
   connection: string;
   expect: string;
@@ -185,19 +191,6 @@ function refuseLine(line: string): Refusal {
   return /[ \t]$/.test(line.slice(0, colon)) ? refusals.blankBeforeColon : refusals.fieldName;
 }
 
-/** Without the blanks around it (RFC 9112, 5.1); to String.trim a byte A0 is one, too. */
-function trimmed(text: string, from: number, to: number): string {
-  let start = from;
-  let end = to;
-  while (start < end && isBlank(text.charCodeAt(start))) start += 1;
-  while (end > start && isBlank(text.charCodeAt(end - 1))) end -= 1;
-  return text.slice(start, end);
-}
-
-function isBlank(code: number): boolean {
-  return code === 0x20 || code === 0x09;
-}
-
 /** What the headers say that decide where the message ends and what becomes of the connection. */
 function note(fields: Fields, { role }: FieldName, value: string): Refusal | undefined {
   switch (role) {
@@ -208,9 +201,8 @@ function note(fields: Fields, { role }: FieldName, value: string): Refusal | und
       return undefined;
     case "content-length":
       if (fields.length !== undefined) return refusals.lengthTwice;
-      if (!/^\d{1,15}$/.test(value)) return refusals.length;
-      fields.length = value;
-      return undefined;
+      fields.length = lengthOf(value);
+      return fields.length === undefined ? refusals.length : undefined;
     case "transfer-encoding":
       if (fields.coding !== undefined) return refusals.codingTwice;
       if (value.toLowerCase() !== "chunked") return refusals.coding;
@@ -247,7 +239,7 @@ function compose(line: RequestLine, fields: Fields): RequestHead | Refusal {
   // To HTTP/1.0 an expectation means nothing (RFC 9110, 10.1.1).
   const expects = minor === 1 && expect !== "";
   if (expects && expect !== "100-continue") return refusals.expectation;
-  const bytes = length === undefined ? 0 : Number(length);
+  const bytes = length ?? 0;
   const framing: RequestFraming =
     coding !== undefined ? inChunks : bytes > 0 ? { kind: "length", bytes } : noBody;
   const offers = minor === 1 && fields.upgrade !== "" && lists(connection, "upgrade");

@@ -13,7 +13,7 @@
  */
 import { escapeForLog, type ByteString } from "./bytes.ts";
 import { ProtocolError } from "./protocol-error.ts";
-import type { FieldName, FieldNames } from "./field-names.ts";
+import { type FieldName, type FieldNames, lengthOf, trimmed } from "./field-names.ts";
 
 /** Where the body of an answer ends. */
 export type AnswerFraming =
@@ -45,23 +45,32 @@ const maxLines = 1000;
 
 // oxlint-disable-next-line no-control-regex -- they are what it finds
 const illegal = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)/;
-const bareLineFeed = /(?<!\r)\n/;
-const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: ([^\r]*))?$/;
-const statusValue = /^([1-9]\d\d)(?: (.*))?$/;
+/** That, or a line end to be mended: most heads hold neither. */
+const unusual = new RegExp(`${illegal.source}|(?<!\\r)\\n`);
+const httpVersion = /^HTTP\/1\.([01]) /;
+
+const lineFeed = 0x0a;
+const carriageReturn = 0x0d;
+const zero = 0x30;
 
 const noBody: AnswerFraming = { kind: "none" };
 const inChunks: AnswerFraming = { kind: "chunked" };
 const untilEnd: AnswerFraming = { kind: "stream" };
 
-/** Where a head ends in what has come: before its empty line and after it; undefined: not yet. */
-export function endOfAnswerHead(text: string): { head: number; body: number } | undefined {
-  if (text.startsWith("\r\n")) return { head: 0, body: 2 };
-  if (text.startsWith("\n")) return { head: 0, body: 1 };
-  const crlf = text.indexOf("\r\n\r\n");
-  const head = crlf < 0 ? text : text.slice(0, crlf + 4);
-  const lf = bareLineFeed.test(head) ? /\n\r?\n/.exec(head) : null;
-  if (lf !== null) return { head: lf.index + 1, body: lf.index + lf[0].length };
-  return crlf < 0 ? undefined : { head: crlf + 2, body: crlf + 4 };
+/**
+ * Where a head ends in what has come: before its empty line and after it; undefined: not yet.
+ * @param from how much has been looked at in vain.
+ */
+export function endOfAnswerHead(
+  bytes: Uint8Array,
+  from = 0,
+): { readonly head: number; readonly body: number } | undefined {
+  for (let at = from; at < bytes.length; at += 1) {
+    if (bytes[at] !== lineFeed) continue;
+    const before = bytes[at - 1] === carriageReturn ? at - 2 : at - 1;
+    if (before < 0 || bytes[before] === lineFeed) return { head: before + 1, body: at + 1 };
+  }
+  return undefined;
 }
 
 /** What those who read answers have of their own. */
@@ -77,9 +86,14 @@ export interface AnswerHabits {
  * request was a HEAD. @throws ProtocolError.
  */
 export function parseAnswerHead(text: string, habits: AnswerHabits, isHead: boolean): AnswerHead {
-  if (illegal.test(text)) throw unclear("its head holds a control character");
-  const lines = bareLineFeed.test(text) ? text.replace(/\r?\n/g, "\r\n") : text;
+  const lines = unusual.test(text) ? withLineEnds(text) : text;
   return new HeadReader(habits.names).read(lines, habits.reasonOf, isHead);
+}
+
+/** Each line with CRLF. @throws ProtocolError where more is wrong with them. */
+function withLineEnds(text: string): string {
+  if (illegal.test(text)) throw unclear("its head holds a control character");
+  return text.replace(/\r?\n/g, "\r\n");
 }
 
 /** The headers that its lines are, in order and spelling. */
@@ -87,7 +101,7 @@ export function headersOf({ lines }: AnswerHead): [name: string, value: string][
   const all = lines.split("\r\n").slice(0, -1);
   return all.map((line) => {
     const colon = line.indexOf(":");
-    return [line.slice(0, colon), line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, "")];
+    return [line.slice(0, colon), trimmed(line, colon + 1, line.length)];
   });
 }
 
@@ -160,12 +174,11 @@ class HeadReader {
   }
 
   #first(line: string): false {
-    const match = statusLine.exec(line);
-    if (match === null)
+    this.#minor = httpVersion.exec(line)?.[1];
+    if (this.#minor === undefined || !this.#readStatus(line.slice("HTTP/1.1 ".length))) {
       throw unclear(`'${escapeForLog(line as ByteString, 80)}' is no status line`);
-    this.#minor = match[1];
-    this.#status = Number(match[2]);
-    this.#reason = match[3] ?? "";
+    }
+    this.#reason ??= "";
     return false;
   }
 
@@ -180,7 +193,7 @@ class HeadReader {
     if (name.role === "other") return name.meaning !== "drop";
     return this.#note(
       name,
-      text.slice(start + written.text.length, end).replace(/^[ \t]+|[ \t]+$/g, ""),
+      trimmed(text, start + written.text.length, end),
       text.slice(start, end + 2),
     );
   }
@@ -224,19 +237,30 @@ class HeadReader {
 
   #noteStatus(value: string): void {
     if (this.#status !== undefined) throw unclear("it has two statuses");
-    const match = statusValue.exec(value);
-    if (match === null) {
-      const shown = escapeForLog(value as ByteString, 80);
-      throw unclear(`Status is '${shown}', not a number and a text`);
+    if (this.#readStatus(value)) return;
+    const shown = escapeForLog(value as ByteString, 80);
+    throw unclear(`Status is '${shown}', not a number and a text`);
+  }
+
+  /** `404`, or `404 Not Found`. @returns whether it is. */
+  #readStatus(value: string): boolean {
+    let status = 0;
+    for (let at = 0; at < 3; at += 1) {
+      const digit = value.charCodeAt(at) - zero;
+      if (!(digit >= 0 && digit <= 9)) return false;
+      status = status * 10 + digit;
     }
-    this.#status = Number(match[1]);
-    this.#reason = match[2];
+    if (status < 100 || (value.length > 3 && value[3] !== " ")) return false;
+    this.#status = status;
+    if (value.length > 3) this.#reason = value.slice(4);
+    return true;
   }
 
   /** RFC 9112, 6.3, and PROTOCOL section 11. */
   #framing(status: number, isHead: boolean): AnswerFraming {
     const [length, coding] = [this.#length, this.#coding];
-    if (length !== undefined && !/^\d{1,15}$/.test(length))
+    const bytes = length === undefined ? undefined : lengthOf(length);
+    if (length !== undefined && bytes === undefined)
       throw unclear("its Content-Length is no length");
     if (coding !== undefined && coding.toLowerCase() !== "chunked") {
       throw unclear("its Transfer-Encoding is not chunked");
@@ -246,7 +270,7 @@ class HeadReader {
     }
     if (isHead || status < 200 || status === 204 || status === 304) return noBody;
     if (coding !== undefined) return inChunks;
-    return length === undefined ? untilEnd : { kind: "length", bytes: Number(length) };
+    return bytes === undefined ? untilEnd : { kind: "length", bytes };
   }
 }
 

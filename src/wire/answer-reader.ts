@@ -28,7 +28,6 @@ export interface AnswerSink {
 }
 
 const nothing = Buffer.alloc(0);
-const emptyLine = /\n\r?\n/;
 
 export class AnswerReader {
   readonly #sink: AnswerSink;
@@ -78,26 +77,22 @@ export class AnswerReader {
 
   #pushHead(chunk: Buffer): void {
     const before = this.#begunBytes;
-    if (before === 0) return this.#readHead(chunk);
-    this.#append(chunk);
-    const data = this.#begun.subarray(0, this.#begunBytes);
-    // Its empty line may have begun in what came before; or it is the first.
-    const isWhole = emptyLine.test(fromBytes(data, Math.max(0, before - 3), data.length));
-    if (isWhole || before === 1 || data.length > maxAnswerHeadBytes) this.#readHead(data);
-  }
-
-  #readHead(data: Buffer): void {
-    const text = fromBytes(data, 0, Math.min(data.length, maxAnswerHeadBytes + 4));
-    const end = endOfAnswerHead(text);
+    if (before > 0) this.#append(chunk);
+    const data = before === 0 ? chunk : this.#begun.subarray(0, this.#begunBytes);
+    const end = endOfAnswerHead(data, before);
     if ((end?.head ?? data.length) > maxAnswerHeadBytes) {
       const limit = `${maxAnswerHeadBytes} bytes`;
       throw new ProtocolError(`answer of the instance: its head exceeds ${limit}`);
     }
-    this.#begun = end === undefined ? data : nothing;
-    this.#begunBytes = this.#begun.length;
-    if (end === undefined) return;
-    const head = parseAnswerHead(text.slice(0, end.head), this.#habits, this.#isHead);
+    if (end === undefined) return before === 0 ? this.#begin(chunk) : undefined;
+    this.#begin(nothing);
+    const head = parseAnswerHead(fromBytes(data, 0, end.head), this.#habits, this.#isHead);
     this.#take(head, data.subarray(end.body));
+  }
+
+  #begin(chunk: Buffer): void {
+    this.#begun = chunk;
+    this.#begunBytes = chunk.length;
   }
 
   /** Doubles the store, so that a head that comes byte by byte costs what others do. */

@@ -1,7 +1,8 @@
 /**
- * Names of headers, known by how they were written: a name is looked at once, then found again by
- * one look into a map. What visitors write is theirs to choose, so the map is bounded; a name that
- * finds no room in it is looked at each time it comes.
+ * Names of headers, and what requests and answers alike have in their values. A name is known by
+ * how it was written: it is looked at once, then found again by one look into a map. What visitors
+ * write is theirs to choose, so the map is bounded; a name that finds no room in it is looked at
+ * each time it comes.
  */
 
 /** What a header means to a connection or a message; `other`: nothing to us. */
@@ -42,6 +43,34 @@ const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 export function isToken(text: string): boolean {
   return token.test(text);
+}
+
+/** A value without the blanks around it (RFC 9112, 5.1); to String.trim a byte A0 is one, too. */
+export function trimmed(text: string, from: number, to: number): string {
+  let start = from;
+  let end = to;
+  while (start < end && isBlank(text.charCodeAt(start))) start += 1;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end -= 1;
+  return text.slice(start, end);
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}
+
+/** A number of so many digits is exact. */
+const maxLengthDigits = 15;
+
+/** What a Content-Length says (RFC 9110, 8.6), in bytes; undefined: no such length. */
+export function lengthOf(value: string): number | undefined {
+  if (value === "" || value.length > maxLengthDigits) return undefined;
+  let length = 0;
+  for (let at = 0; at < value.length; at += 1) {
+    const digit = value.charCodeAt(at) - 0x30;
+    if (digit < 0 || digit > 9) return undefined;
+    length = length * 10 + digit;
+  }
+  return length;
 }
 
 /** Of the names that browsers, proxies and tools write, in all their spellings, there are fewer. */

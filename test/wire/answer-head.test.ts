@@ -9,7 +9,7 @@ import { ProtocolError } from "../../src/wire/protocol-error.ts";
 const habits = { names: new FieldNames(), reasonOf: () => "Registered" };
 
 function read(text: string, isHead = false): string {
-  const end = endOfAnswerHead(text);
+  const end = endOfAnswerHead(Buffer.from(text, "latin1"));
   if (end === undefined) return "more";
   const head = parseAnswerHead(text.slice(0, end.head), habits, isHead);
   const { status, reason, lines, framing } = head;
