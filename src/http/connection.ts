@@ -241,7 +241,7 @@ export class Connection {
 
   /** @returns whether there were no more than may be. */
   #skipEmptyLines(text: string): boolean {
-    for (; text.startsWith("\r\n", this.#at); this.#emptyLines += 1) {
+    for (; isEmptyLine(text, this.#at); this.#emptyLines += 1) {
       if (this.#emptyLines === maxEmptyLines) return false;
       this.#at += 2;
       this.#looked = 0;
@@ -309,4 +309,8 @@ export class Connection {
       throw new Error(`connection: ${step} while the answer is ${this.#answer}`);
     this.#answer = next;
   }
+}
+
+function isEmptyLine(text: string, at: number): boolean {
+  return text.charCodeAt(at) === 0x0d && text.charCodeAt(at + 1) === 0x0a;
 }

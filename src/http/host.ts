@@ -8,11 +8,17 @@ const pattern = new RegExp(`^(?:${name}|\\[[0-9A-Fa-f:.]{2,45}\\])(?::(\\d{1,5})
 /** The longest name in the DNS, and a port. */
 const maxLength = 255 + 6;
 
+/** The last that was found good: it is mostly the next one, too. */
+let lastHost = "localhost";
+
 /** Whether it is a host with or without a port, and nothing else. */
 export function isHost(text: string): boolean {
+  if (text === lastHost) return true;
   if (text.length > maxLength) return false;
   const match = pattern.exec(text);
-  return match !== null && (match[1] === undefined || Number(match[1]) <= 65_535);
+  if (match === null || Number(match[1] ?? 0) > 65_535) return false;
+  lastHost = text;
+  return true;
 }
 
 /** Where the colon before the port is; the length of the host if it names none. */

@@ -112,14 +112,14 @@ interface RequestLine {
 
 function parseRequestLine(line: string): RequestLine | Refusal {
   const first = line.indexOf(" ");
-  const last = line.lastIndexOf(" ");
+  const last = line.indexOf(" ", first + 1);
   if (first > maxMethodLength || (first < 0 && line.length > maxMethodLength)) {
     return isToken(line.slice(0, maxMethodLength)) ? refusals.methodLength : refusals.requestLine;
   }
   const method = line.slice(0, first);
   const sent = line.slice(first + 1, last);
   const version = line.slice(last + 1);
-  if (first <= 0 || last <= first + 1 || sent.includes(" ") || sent.includes("\t")) {
+  if (first <= 0 || last <= first + 1 || version.includes(" ") || sent.includes("\t")) {
     return refusals.requestLine;
   }
   const minor = version === "HTTP/1.1" ? 1 : version === "HTTP/1.0" ? 0 : undefined;

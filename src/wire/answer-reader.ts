@@ -28,6 +28,8 @@ export interface AnswerSink {
 }
 
 const nothing = Buffer.alloc(0);
+/** The runtime shares what is larger from the start. */
+const maxCopiedBytes = 1000;
 
 export class AnswerReader {
   readonly #sink: AnswerSink;
@@ -87,7 +89,9 @@ export class AnswerReader {
     if (end === undefined) return before === 0 ? this.#begin(chunk) : undefined;
     this.#begin(nothing);
     const head = parseAnswerHead(fromBytes(data, 0, end.head), this.#habits, this.#isHead);
-    this.#take(head, data.subarray(end.body));
+    // A view of few bytes costs more than a copy: memory has to be made that can be shared.
+    const isSmall = data.length <= maxCopiedBytes;
+    this.#take(head, isSmall ? Buffer.copyBytesFrom(data, end.body) : data.subarray(end.body));
   }
 
   #begin(chunk: Buffer): void {

@@ -93,8 +93,9 @@ export class HeadFields implements RequestFields {
   get(lowerCase: string): string | null {
     const { names, values } = this.#head;
     let found: string | null = null;
-    for (const [index, name] of names.entries()) {
-      if (name.lowerCase !== lowerCase) continue;
+    // No iterator: most requests are asked for a name or two, and those who serve many feel it.
+    for (let index = 0; index < names.length; index += 1) {
+      if (names[index]?.lowerCase !== lowerCase) continue;
       const value = values[index] ?? "";
       if (found === null) found = value;
       else if (!single.has(lowerCase)) found += `${separatorOf(lowerCase)}${value}`;

@@ -135,7 +135,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   /** For the line: here is a session. */
   serve(stream: SessionStream): void {
     const now = performance.now();
-    this.#waitedMs = this.waitedMs;
+    this.#waitedMs += now - this.#beganMs;
     this.#state = "asking";
     this.#servedMs = now;
     this.#tickedMs = now;

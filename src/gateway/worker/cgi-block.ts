@@ -108,27 +108,39 @@ function upgradeVariables({ head }: RoutedRequest): string {
 
 function ownVariables({ head, origin, script, below }: RoutedRequest): string {
   const { text, path } = head.target;
-  const { host, scheme } = origin;
-  const port = portStart(host);
   const query = path.length < text.length ? text.slice(path.length + 1) : "";
-  const variables =
+  return (
     `REQUEST_METHOD\0${head.method}\0REQUEST_URI\0${text}\0SCRIPT_NAME\0${script}\0` +
     `PATH_INFO\0${decodePath(below)}\0QUERY_STRING\0${query}\0` +
-    `SERVER_NAME\0${host.slice(0, port) || "localhost"}\0` +
-    `SERVER_PORT\0${host.slice(port + 1) || (scheme === "https" ? "443" : "80")}\0` +
-    `SERVER_PROTOCOL\0HTTP/1.${head.minor}\0SERVER_SOFTWARE\0${serverSoftware}\0` +
-    `REMOTE_ADDR\0${origin.remoteAddress}\0`;
-  return scheme === "https" ? `${variables}HTTPS\0on\0` : variables;
+    `SERVER_PROTOCOL\0HTTP/1.${head.minor}\0REMOTE_ADDR\0${origin.remoteAddress}\0`
+  );
 }
 
 /** Who asks, as the gateway knows it. */
-function originVariables({ forwardedFor, scheme, host, id }: Origin): string {
+function originVariables(origin: Origin): string {
+  const { forwardedFor, id } = origin;
   return (
     (forwardedFor === "" ? "" : `HTTP_X_FORWARDED_FOR\0${forwardedFor}\0`) +
-    `HTTP_X_FORWARDED_PROTO\0${scheme}\0` +
-    (host === "" ? "" : `HTTP_X_FORWARDED_HOST\0${host}\0`) +
-    `HTTP_X_REQUEST_ID\0${id}\0`
+    `HTTP_X_REQUEST_ID\0${id}\0${serverVariables(origin)}`
   );
+}
+
+/** Those of the last request, which are mostly those of the next one. */
+const last = { host: "", scheme: "", variables: "" };
+
+/** What a request is for, which says who serves it. */
+function serverVariables({ host, scheme }: Origin): string {
+  if (last.host === host && last.scheme === scheme) return last.variables;
+  const isSecure = scheme === "https";
+  const port = portStart(host);
+  const variables =
+    `SERVER_NAME\0${host.slice(0, port) || "localhost"}\0` +
+    `SERVER_PORT\0${host.slice(port + 1) || (isSecure ? "443" : "80")}\0` +
+    `SERVER_SOFTWARE\0${serverSoftware}\0HTTP_X_FORWARDED_PROTO\0${scheme}\0` +
+    (host === "" ? "" : `HTTP_X_FORWARDED_HOST\0${host}\0`) +
+    (isSecure ? "HTTPS\0on\0" : "");
+  Object.assign(last, { host, scheme, variables });
+  return variables;
 }
 
 /** The names that Connection lists; undefined: none that would be a header. */

@@ -44,9 +44,14 @@ function lengthOf({ upload, contentLength }: Asked): number | undefined {
   return upload?.isWhole === true ? upload.length : contentLength;
 }
 
+function byte(value: number): string {
+  return String.fromCharCode(value & 255);
+}
+
 /** Variables behind their 32-bit size. */
 function sized(block: string): string {
   const { length } = block;
-  const size = [length >>> 24, (length >>> 16) & 255, (length >>> 8) & 255, length & 255];
-  return String.fromCharCode(...size) + block;
+  // One by one: each is at hand, where a string of four would have to be made.
+  const size = byte(length >>> 24) + byte(length >>> 16) + byte(length >>> 8) + byte(length);
+  return size + block;
 }

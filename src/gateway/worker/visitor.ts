@@ -193,7 +193,7 @@ export class Visitor implements OutgoingSocket {
 
   /** For the visit: the answer is whole in `out`. */
   answered(): void {
-    this.#sinceMs = performance.now();
+    if (!this.out.isEmpty) this.#sinceMs = performance.now();
     this.#endWhenEmpty("answer");
   }
 
