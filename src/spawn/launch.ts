@@ -36,6 +36,7 @@ import {
   listenerDescriptor,
   type LaunchPlan,
 } from "./launch-plan.ts";
+import { removeForeign } from "./foreign-variables.ts";
 import { filesAside, launchVariable } from "./launch-variable.ts";
 
 /**
@@ -124,13 +125,17 @@ function environmentFor(plan: LaunchPlan): ByteString[] {
   for (const entry of [...inherited, ...(plan.inherited ?? [])]) {
     const name = nameOf(entry);
     if (name !== "" && !isRemoved(name)) {
-      variables.set(name, entry);
+      variables.set(name, entry.slice(name.length + 1));
     }
   }
+  if (plan.isInstance) removeForeign(variables, plan.directory?.path ?? "");
   const listenPid = plan.program === "with a listener" ? [ascii(`LISTEN_PID=${process.pid}`)] : [];
   const added = [...identityVariables(plan.user), ...plan.variables, ...listenPid];
-  for (const entry of added) variables.set(nameOf(entry), entry);
-  return Array.from(variables.values(), ascii);
+  for (const entry of added) {
+    const name = nameOf(entry);
+    variables.set(name, entry.slice(name.length + 1));
+  }
+  return Array.from(variables, ([name, value]) => ascii(`${name}=${value}`));
 }
 
 function isRemoved(name: string): boolean {

@@ -7,7 +7,7 @@ import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 import { countDescriptors } from "../helpers/descriptors.ts";
-import { gateways, type Gateway } from "../helpers/gateway.ts";
+import { gateways, type Gateway, type GatewayOptions } from "../helpers/gateway.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 countDescriptors();
@@ -106,10 +106,10 @@ function writeProgram(root: string, files: Readonly<Record<string, string>>): vo
 }
 
 /** Serves applications by their tables, with pages that say why one does not start. */
-function serve(directory: string, apps: string): Gateway {
+function serve(directory: string, apps: string, options?: GatewayOptions): Gateway {
   const file = join(directory, "pool.toml");
   writeFileSync(file, `listen = ["127.0.0.1:0"]\nenvironment = "development"\n${apps}`);
-  return startGateway(["--config", file]);
+  return startGateway(["--config", file], options);
 }
 
 /** Serves the programs, each below a prefix of its own. @returns what each has said. */
@@ -255,5 +255,36 @@ test("what is named wrongly is refused with a page that says why", async () => {
     expect(`${keys}: ${page.replaceAll("&#39;", "'")}`).toContain(why);
     expect(page).not.toContain("secret");
   }
+  await gateway.end();
+});
+
+const surroundings: readonly (readonly [string, string])[] = [
+  ["a virtual environment", '. "$OTHER/env/bin/activate"; exec "$0" "$@"'],
+  ["a bundle", 'cd "$OTHER"; exec bundle exec "$0" "$@"'],
+];
+
+test.each(surroundings)("%s around the server is nobody's but its own", async (_, command) => {
+  const directory = temporaryDirectory();
+  const other = join(directory, "other");
+  writeProgram(directory, {
+    "other/Gemfile": "",
+    "py/wsgi.py": `import os, sys\n${python}  return [(sys.prefix + str(os.environ)).encode()]\n`,
+    "rb/config.ru": `run ->(_) { [200, {}, [$LOADED_FEATURES.grep(/bundler/).inspect, ENV.inspect]] }`,
+  });
+  Bun.spawnSync(["/usr/bin/python3", "-m", "venv", "--without-pip", join(other, "env")]);
+  const tables = ["py", "rb"].map((name) => `[[apps]]\nroot = "${name}"\nprefix = "/${name}"\n`);
+  const gateway = serve(directory, tables.join(""), {
+    wrapper: ["/bin/sh", "-c", command],
+    environment: { OTHER: other, PATH: "/usr/bin:/bin" },
+  });
+  const address = await gateway.address();
+  const said = await Promise.all(
+    ["py", "rb"].map(async (name) => (await fetch(`${address}/${name}/`)).text()),
+  );
+  expect(said[0]).toStartWith("/usr");
+  expect(said[1]).toStartWith("[]");
+  const left = said.join("").replaceAll(/.OTHER..{2,4}[^ ,]+/g, "");
+  expect(left).not.toContain(other);
+  expect(left).not.toMatch(/BUNDLE|VIRTUAL_ENV|RUBYOPT/);
   await gateway.end();
 });

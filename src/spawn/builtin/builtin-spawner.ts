@@ -368,6 +368,10 @@ const denied = /\bEACCES\b|^PermissionError: \[Errno 13\]/;
 
 /** Whoever has started the server may use the file; the application is somebody else. */
 function adviceOn(message: string, user: string | undefined): string {
-  if (user === undefined || !denied.test(message)) return "";
-  return `; it runs as ${user}: let that user have it (chmod, chown), or set another user`;
+  const { VIRTUAL_ENV: virtualenv } = process.env;
+  if (user !== undefined && denied.test(message)) {
+    return `; it runs as ${user}: let that user have it (chmod, chown), or set another user`;
+  }
+  if (virtualenv === undefined || !message.startsWith("ModuleNotFoundError")) return "";
+  return `; if '${virtualenv}', in which the server was started, has it: interpreter = that`;
 }
