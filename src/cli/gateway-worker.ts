@@ -51,7 +51,11 @@ function makeServer(config: GatewayConfig): RequestServer {
   link.connection().catch(ignore);
   const onDone = accessLog?.record ?? ignore;
   const onFailure: SiteOptions["onFailure"] = (error, visit) => logFailure(log, error, visit);
-  const site = new Site({ config, link, onDone, onFailure });
+  const onMissing: SiteOptions["onMissing"] = ({ name, prefix }, path) => {
+    const hint = `programs see the whole path, but in Ruby and Python: name '${prefix}' in it`;
+    log.notice("not found below a prefix", { app: name, path, hint });
+  };
+  const site = new Site({ config, link, onDone, onFailure, onMissing });
   return {
     site,
     reopenLogs(): void {

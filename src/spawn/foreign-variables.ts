@@ -35,7 +35,7 @@ export function removeForeign(variables: Map<string, string>, root: string): voi
 }
 
 function restoreOriginals(variables: Map<string, string>): void {
-  for (const [name, value] of [...variables]) {
+  for (const [name, value] of variables) {
     if (!name.startsWith(originalPrefix)) continue;
     variables.delete(name);
     const original = name.slice(originalPrefix.length);

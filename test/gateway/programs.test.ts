@@ -269,7 +269,8 @@ test.each(surroundings)("%s around the server is nobody's but its own", async (_
   writeProgram(directory, {
     "other/Gemfile": "",
     "py/wsgi.py": `import os, sys\n${python}  return [(sys.prefix + str(os.environ)).encode()]\n`,
-    "rb/config.ru": `run ->(_) { [200, {}, [$LOADED_FEATURES.grep(/bundler/).inspect, ENV.inspect]] }`,
+    "rb/config.ru":
+      "run ->(_) { [200, {}, [$LOADED_FEATURES.grep(/bundler/).inspect, ENV.inspect]] }",
   });
   Bun.spawnSync(["/usr/bin/python3", "-m", "venv", "--without-pip", join(other, "env")]);
   const tables = ["py", "rb"].map((name) => `[[apps]]\nroot = "${name}"\nprefix = "/${name}"\n`);

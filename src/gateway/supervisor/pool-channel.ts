@@ -163,20 +163,29 @@ export class PoolChannel {
   }
 }
 
+const mayBeRails: ReadonlySet<AppConfig["type"]> = new Set(["auto", "rack", "rails"]);
+
 /**
  * What is registered of each application that has processes, by root: two of one root agree
  * (app-settings.ts).
  */
 export function registrationsOf(apps: readonly AppConfig[]): Map<string, string> {
+  const prefixes = new Map(apps.map(({ root, prefix }) => [root, prefix]));
+  // At several places it has none that its processes could name.
+  for (const { root, prefix } of apps) if (prefixes.get(root) !== prefix) prefixes.set(root, "/");
   return new Map(
     apps.flatMap((app) => {
       const { root, type } = app;
-      return type === "static" ? [] : [[root, registrationJson(registrationOf(app, type))]];
+      if (type === "static") return [];
+      const registration = registrationOf(app, type, prefixes.get(root) ?? "/");
+      return [[root, registrationJson(registration)]];
     }),
   );
 }
 
-function registrationOf(app: AppConfig, appType: AppType): Registration {
+function registrationOf(app: AppConfig, appType: AppType, prefix: string): Registration {
+  // Rails does not take the paths of its assets from SCRIPT_NAME.
+  const rails = prefix === "/" ? {} : { RAILS_RELATIVE_URL_ROOT: prefix };
   return {
     lowerPrivilege: true,
     lowestUser: "nobody",
@@ -184,7 +193,7 @@ function registrationOf(app: AppConfig, appType: AppType): Registration {
     spawnMethod: app.spawnMethod,
     appType,
     options: {
-      env: app.env,
+      env: { ...(mayBeRails.has(app.type) ? rails : {}), ...app.env },
       ...app.program,
       spawnTimeoutMs: app.spawnTimeoutMs,
       abandonTimeoutMs: app.abandonTimeoutMs,

@@ -25,6 +25,7 @@ import { ProtocolError } from "../../wire/protocol-error.ts";
 import type { AppConfig } from "../config.ts";
 import type { RequestFields } from "../files/conditions.ts";
 import type { Origin } from "../policy/forwarded.ts";
+import { mayWonder, withSlash } from "../policy/below-prefix.ts";
 import { stickyLine, tokenOf } from "../policy/stickiness.ts";
 import { reasonOf } from "./head-text.ts";
 import type { RoutedRequest } from "./cgi-block.ts";
@@ -276,7 +277,15 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   head(head: AnswerHead): void {
     if (this.#stream?.session.speaksHttp === true) this.#notePersistence(head);
     this.#state = "answering";
-    this.#asker.head(this.#stuck(head));
+    this.#asker.head(this.#stuck(head.status === 404 ? this.#missing(head) : head));
+  }
+
+  #missing(head: AnswerHead): AnswerHead {
+    const { app, script, below, head: request } = this.#asked.request;
+    const { method, target } = request;
+    const told = withSlash(head, { method, target, script, below });
+    if (mayWonder(told.status, script, app)) this.#site.wonders(app, target.path);
+    return told;
   }
 
   /** For the reader. */

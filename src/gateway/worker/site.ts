@@ -38,6 +38,8 @@ export interface SiteOptions {
   readonly onDone: (visit: VisitRecord, fields: RequestFields) => void;
   /** Why a visitor is answered with an error. Without a visit: a mistake of ours. */
   readonly onFailure: (error: unknown, visit: VisitRecord | undefined) => void;
+  /** Once for an application in development: a page is missing below its prefix. */
+  readonly onMissing?: (app: AppConfig, path: string) => void;
 }
 
 function own(status: number, reason: string): Refusal {
@@ -60,6 +62,7 @@ export class Site {
   readonly #tooLarge = own(bodyTooLarge.status, bodyTooLarge.reason);
   readonly #options: SiteOptions;
   readonly #trusted: TrustedProxies;
+  readonly #wondered = new Set<AppConfig>();
   readonly #account = new SpoolAccount(maxMemoryBytes, maxDiskBytes);
 
   /** @throws RangeError when the configuration holds no address where one must be. */
@@ -108,6 +111,13 @@ export class Site {
 
   failed(error: unknown, visit: VisitRecord): void {
     this.#options.onFailure(error, visit);
+  }
+
+  /** A page is missing, and the application's developer may wonder why. */
+  wonders(app: AppConfig, path: string): void {
+    if (this.#wondered.has(app)) return;
+    this.#wondered.add(app);
+    this.#options.onMissing?.(app, path);
   }
 
   /** Something that can only be a mistake of ours. */
