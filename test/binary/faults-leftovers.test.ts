@@ -1,6 +1,8 @@
 /**
  * What an instance leaves behind when it has ended, in numbers: all of it goes, at no cost to
  * others.
+ *
+ * Runs alone: it makes thousands of processes, and a machine that is busy with them is no use.
  */
 import { expect } from "bun:test";
 

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 
 import type { Instance } from "../../src/spawn/spawner.ts";
+import { MAX_CONCURRENCY } from "../../src/wire/instance-protocol.ts";
 import { until } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 import { isRunning } from "../helpers/processes.ts";
@@ -208,7 +209,7 @@ application = ${how}
     for (const spawnMethod of ["smart", "conservative"] as const) {
       const root = newRoot({ "wsgi.py": takes(how) });
       const other = await spawner.spawn(asgiRequest(root, { appType: "auto", spawnMethod }));
-      expect(other.concurrency).toBe(body === "served" ? 1_000 : 1);
+      expect(other.concurrency).toBe(body === "served" ? MAX_CONCURRENCY : 1);
       expect((await ask(to("/", { PATH_INFO: "/" }), other)).body).toBe(body);
       other.release();
     }
