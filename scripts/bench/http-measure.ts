@@ -7,7 +7,7 @@ import { cpSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 
 import { makeApps, MANY_APPS, MANY_PLACES, type ManyServer } from "./http-many.ts";
-import { type AppType, ENVIRONMENT, type HttpServer } from "./http-servers.ts";
+import { type HttpType, ENVIRONMENT, type HttpServer } from "./http-servers.ts";
 import type { Figure } from "./http-table.ts";
 import { freePort, StartedServer } from "./started-server.ts";
 import { type Load, type LoadResult, runWrk } from "./wrk.ts";
@@ -33,9 +33,10 @@ const LOOK_MS = 2;
 const SETTLE_MS = 1500;
 
 /** Loading the application with nothing around it, to its end. */
-const BY_HAND: Partial<Record<AppType, readonly string[]>> = {
+const BY_HAND: Partial<Record<HttpType, readonly string[]>> = {
   rack: ["ruby", "-e", 'require "rack"; Rack::Builder.parse_file("config.ru")'],
   wsgi: ["python3", "-c", 'import runpy; runpy.run_path("passenger_wsgi.py")'],
+  asgi: ["python3", "-c", 'import asyncio, runpy; runpy.run_path("asgi.py")'],
 };
 
 /** Figures by server and column, while they come in. */
@@ -61,7 +62,7 @@ class Notes {
 
 let starts = 0;
 
-async function start(server: HttpServer, type: AppType, extent: Extent): Promise<StartedServer> {
+async function start(server: HttpServer, type: HttpType, extent: Extent): Promise<StartedServer> {
   starts += 1;
   const directory = join(extent.directory, String(starts));
   const root = join(directory, "app");
@@ -109,7 +110,7 @@ async function byHand(argv: readonly string[], cwd: string): Promise<number> {
 /** The first request to a server without an instance, and the memory of all once it is idle. */
 async function measureFirst(
   servers: readonly HttpServer[],
-  type: AppType,
+  type: HttpType,
   extent: Extent,
   notes: Notes,
 ): Promise<void> {
@@ -151,7 +152,7 @@ function columns(connections: readonly number[]): Column[] {
 
 async function measureLoads(
   servers: readonly HttpServer[],
-  type: AppType,
+  type: HttpType,
   extent: Extent,
   notes: Notes,
 ): Promise<void> {
@@ -178,7 +179,7 @@ async function measureLoads(
 
 /** The servers for one kind of application, in turn; the first is what the others are held to. */
 export async function measureType(
-  type: AppType,
+  type: HttpType,
   servers: readonly HttpServer[],
   extent: Extent,
 ): Promise<Figure[]> {

@@ -10,10 +10,13 @@ import type { Command } from "./started-server.ts";
 
 export const APP_TYPES = ["rack", "wsgi", "node", "bun"] as const;
 export type AppType = (typeof APP_TYPES)[number];
+/** What `bench http` compares; the other measurements have enough with one kind of Python. */
+export const HTTP_TYPES = [...APP_TYPES, "asgi"] as const;
+export type HttpType = (typeof HTTP_TYPES)[number];
 
 /** Where one server is started. */
 export interface Place {
-  readonly type: AppType;
+  readonly type: HttpType;
   /** A copy of the application. */
   readonly root: string;
   /** For the server's own files; empty. */
@@ -25,7 +28,7 @@ export interface Place {
 
 export interface HttpServer {
   readonly name: string;
-  readonly types: readonly AppType[];
+  readonly types: readonly HttpType[];
   /** A file or a command on PATH → the Debian package that brings it. */
   readonly needs: Readonly<Record<string, string>>;
   /** Whether it starts the application with the first request only. */
@@ -55,7 +58,7 @@ function command(cwd: string, argv: readonly string[], env: Record<string, strin
 export function gateway(executable: string): HttpServer {
   return {
     name: "serve",
-    types: APP_TYPES,
+    types: HTTP_TYPES,
     needs: {},
     lazy: true,
     commands: ({ type, root, port }) => {
@@ -77,6 +80,8 @@ function passengerType({ type, root }: Place): string[] {
     }
     case "node":
       return ["--app-type", "node", "--startup-file", `${root}/app.js`];
+    case "asgi": // It is not among its types.
+      return [];
     case "bun":
       return ["--app-start-command", `${process.execPath} server.ts`];
   }
@@ -121,6 +126,31 @@ const gunicorn: HttpServer = {
   commands: ({ root, port }) => {
     const size = ["-w", "2", "--threads", "5", "-b", `127.0.0.1:${port}`];
     return [command(root, ["gunicorn", ...size, "passenger_wsgi:application"])];
+  },
+};
+
+const uvicorn: HttpServer = {
+  name: "uvicorn",
+  types: ["asgi"],
+  needs: { uvicorn: "uvicorn" },
+  lazy: false,
+  commands: ({ root, port }) => {
+    const quiet = ["--no-access-log", "--log-level", "warning"];
+    return [command(root, ["uvicorn", "--port", `${port}`, ...quiet, "asgi:application"])];
+  },
+};
+
+const hypercorn: HttpServer = {
+  name: "hypercorn",
+  types: ["asgi"],
+  needs: { hypercorn: "python3-hypercorn" },
+  lazy: false,
+  commands: ({ root, directory, port }) => {
+    const file = join(directory, "hypercorn.toml");
+    // Else it closes each connection after a thousand requests.
+    const kept = "keep_alive_max_requests = 1000000";
+    writeFileSync(file, `bind = "127.0.0.1:${port}"\nworker_class = "uvloop"\n${kept}\n`);
+    return [command(root, ["hypercorn", "--config", file, "asgi:application"])];
   },
 };
 
@@ -203,7 +233,17 @@ const bun: HttpServer = {
   commands: ({ root, port }) => [bunProgram(root, port)],
 };
 
-export const PEERS: readonly HttpServer[] = [passenger, puma, gunicorn, uwsgi, node, nginxBun, bun];
+export const PEERS: readonly HttpServer[] = [
+  passenger,
+  puma,
+  gunicorn,
+  uwsgi,
+  uvicorn,
+  hypercorn,
+  node,
+  nginxBun,
+  bun,
+];
 
 function isThere(what: string): boolean {
   if (what.startsWith("/")) return existsSync(what);

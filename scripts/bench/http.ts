@@ -1,7 +1,7 @@
 /**
  * The gateway and its peers under HTTP load, in turn on this machine.
  *
- *     bun scripts/bench.ts http [--only rack,wsgi,node,bun,many] [--connections 1,16,64]
+ *     bun scripts/bench.ts http [--only rack,wsgi,node,bun,asgi,many] [--connections 1,16,64]
  *                               [--rounds 3] [--seconds 2] [--server PATH] [--write FILE]
  *
  * `--write` puts the tables into a document, between the lines `<!-- bench http -->` and
@@ -16,13 +16,13 @@ import { wholeNumber, wordOf } from "./flags.ts";
 import { insertTables, machineLine } from "./document.ts";
 import { MANY_PEERS, manyGateways } from "./http-many.ts";
 import { type Extent, measureMany, measureType } from "./http-measure.ts";
-import { APP_TYPES, gateway, missingPackages, PEERS } from "./http-servers.ts";
+import { HTTP_TYPES, gateway, missingPackages, PEERS } from "./http-servers.ts";
 import { type Figure, type Section, sectionTable } from "./http-table.ts";
 import { StartedServer } from "./started-server.ts";
 import { workDirectory } from "../work-directory.ts";
 
 const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
-const KINDS = [...APP_TYPES, "many"] as const;
+const KINDS = [...HTTP_TYPES, "many"] as const;
 type Kind = (typeof KINDS)[number];
 
 interface Options {
