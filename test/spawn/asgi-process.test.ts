@@ -220,7 +220,7 @@ describe("an end", () => {
   test("by SIGTERM leaves requests a moment, and then the lifespan", async () => {
     const other = await another("smart");
     using quick = connected(other);
-    await sendAll(quick.number, kept("/slow", { QUERY_STRING: "0.3" }));
+    await sendAll(quick.number, kept("/slow", { QUERY_STRING: "0.2" }));
     using slow = connected(other);
     await sendAll(slow.number, kept("/slow", { QUERY_STRING: "100" }));
     using asked = connected(other);

@@ -36,13 +36,14 @@ SHORTAGE_SECONDS = 0.05
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 # What requests under way have once the lifeline has ended, of the ten seconds after which the
-# process is ended in any case; and once SIGTERM has come, of the server's five.
+# process is ended in any case; and once SIGTERM has come, which means soon.
 LEAVING_SECONDS = 6
-TERM_SECONDS = 1
+TERM_SECONDS = 0.5
 # What each of the following has: requests that are cancelled, the lifespan, other tasks.
 SHUTDOWN_SECONDS = 1
-# After SIGTERM the kernel ends what is left, a loop that is blocked included.
+# After SIGTERM the kernel ends what is left; a loop that does not even hear of it, sooner.
 LAST_SECONDS = TERM_SECONDS + 3 * SHUTDOWN_SECONDS + 0.5
+DEAF_SECONDS = 0.5
 
 
 class LoopInstance:
@@ -227,8 +228,12 @@ class LoopInstance:
     def _on_term(self, *_):
         _signal.signal(_signal.SIGTERM, _signal.SIG_DFL)
         _signal.signal(_signal.SIGALRM, _signal.SIG_DFL)
+        _signal.setitimer(_signal.ITIMER_REAL, DEAF_SECONDS)
+        self._call(self._leave_soon)
+
+    def _leave_soon(self):
         _signal.setitimer(_signal.ITIMER_REAL, LAST_SECONDS)
-        self._call(lambda: self._leave_within(TERM_SECONDS))
+        self._leave_within(TERM_SECONDS)
 
     def _on_lifeline_end(self):
         self._leave_within(LEAVING_SECONDS)
