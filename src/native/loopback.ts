@@ -131,8 +131,8 @@ function parseRow(row: string): TcpListener[] {
   const [, host = "", portText = "", uid, inode = ""] = match;
   const port = Number.parseInt(portText, 16);
   const isAny = /^0+$/.test(host);
-  // As 32-bit words of this machine, which is little-endian; also as IPv6 writes IPv4.
-  const isLoopback = /^(?:0{16}0000FFFF)?0100007F$/.test(host);
+  // As 32-bit words of this machine, which is little-endian; also as IPv6 writes IPv4 (Java does).
+  const isLoopback = /^(?:0{16}FFFF0000)?0100007F$/.test(host);
   const shown = isAny ? "*" : isLoopback ? "127.0.0.1" : showHost(host);
   const known = { port, uid: Number(uid), inode };
   return [{ shown: `${shown}:${port}`, isLocal: isAny || isLoopback, ...known }];

@@ -121,6 +121,37 @@ test("a program that speaks HTTP/1.0 is answered from, one connection each", asy
   await gateway.end();
 });
 
+/** One connection after the other; a write to one that is closed ends it (SIGPIPE). */
+const simple = `use strict; use IO::Socket; $| = 1;
+my $s = @ARGV ? IO::Socket::UNIX->new(Local => $ARGV[0], Listen => 10)
+  : IO::Socket->new_from_fd(3, "r+");
+while (my $c = $s->accept) {
+  my $line = <$c>;
+  while (<$c>) { last if /^\\r\\n$/ }
+  print $c "HTTP/1.0 200 OK\\r\\nContent-Type: text/plain\\r\\n\\r\\n$$ $line";
+  close $c;
+}
+`;
+
+test.each(["{socket}", ""])(
+  "a program that knows one connection at a time meets none that is not a request: %s",
+  async (word) => {
+    const root = programRoot(temporaryDirectory(), { "simple.pl": simple });
+    const listen = word === "" ? 'listen = "inherit"' : "";
+    const limits = "concurrency = 1\nmax_instances = 1";
+    const lines = `command = "perl simple.pl ${word}"\n${limits}\n${listen}`;
+    const gateway = startGateway(["--config", commandConfig(root, lines)]);
+    const pids = new Set<string>();
+    for (let i = 0; i < 10; i += 1) {
+      const [pid = "", ...line] = (await (await fetch(await gateway.address())).text()).split(" ");
+      expect(line.join(" ")).toBe("GET / HTTP/1.1\r\n");
+      pids.add(pid);
+    }
+    expect(pids.size).toBe(1);
+    await gateway.end();
+  },
+);
+
 test("a protocol that a program changes to, and a stream of events", async () => {
   const { gateway } = start('command = "node app.js"');
   const address = await gateway.address();
@@ -142,5 +173,36 @@ test("a protocol that a program changes to, and a stream of events", async () =>
   expect(String.fromCharCode(...(value ?? []))).toBe("data: 1\n\n");
   events.abort();
   await until("the program hears of it", () => gateway.log.includes("events closed"));
+  await gateway.end();
+});
+
+test("a reload that makes a program of an application, and the other way round, costs nothing", async () => {
+  const root = programRoot(temporaryDirectory());
+  const file = commandConfig(root, 'type = "node"');
+  const gateway = startGateway(["--config", file, "--log-level", "1"]);
+  const address = await gateway.address();
+  const over = new AbortController();
+  const failed: string[] = [];
+  const load = Array.from({ length: 4 }, async () => {
+    while (!over.signal.aborted) {
+      const response = await fetch(`${address}/x`, { method: "POST", body: "12345" });
+      const text = await response.text();
+      if (!text.startsWith("/x 5 ")) failed.push(`${response.status} ${text}`);
+    }
+  });
+  const kinds = ['command = "node app.js {socket}"', 'type = "node"'];
+  for (const [index, lines] of kinds.entries()) {
+    commandConfig(root, lines);
+    gateway.signal("SIGHUP");
+    await until(
+      "it is reloaded",
+      () => gateway.log.split("configuration reloaded").length === index + 2,
+      () => gateway.log,
+    );
+    await Bun.sleep(300); // for the load
+  }
+  over.abort();
+  await Promise.all(load);
+  expect(failed).toEqual([]);
   await gateway.end();
 });

@@ -10,6 +10,7 @@ import { duplicate } from "../../../native/fd.ts";
 import type { OwnedFd } from "../../../native/owned-fd.ts";
 import { listenAgain } from "../../../native/socket.ts";
 import { backlog, bindNameless, type SocketPlace } from "../instance-ends.ts";
+import { FirstStreams } from "./first-streams.ts";
 import type { SessionSocket, Way } from "./way.ts";
 
 export class InheritedWay implements Way {
@@ -21,6 +22,7 @@ export class InheritedWay implements Way {
   /** The listener, until there is room for many. */
   readonly #own: OwnedFd;
   #probe: OwnedFd | undefined;
+  readonly #first = new FirstStreams();
 
   constructor(place: SocketPlace) {
     const { listener, socket } = bindNameless(place, 0);
@@ -30,30 +32,29 @@ export class InheritedWay implements Way {
   }
 
   isListening(): boolean {
-    const stream = this.#socket.connect();
-    if (stream === "full") return false;
     if (this.#probe === undefined) {
-      this.#probe = stream;
-      return this.isListening();
+      const first = this.#socket.connect();
+      if (first === "full") return false;
+      this.#probe = first;
     }
-    stream.close();
+    const second = this.#socket.connect();
+    if (second === "full") return false;
+    this.#first.add(this.#probe);
+    this.#first.add(second);
+    this.#probe = undefined;
     listenAgain(this.#own.number, backlog);
-    this.#letGo();
+    this.#own.close();
     return true;
   }
 
   connect(): OwnedFd | "full" {
-    return this.#socket.connect();
+    return this.#first.take() ?? this.#socket.connect();
   }
 
   close(): void {
-    this.#letGo();
-    this.#socket.close();
-  }
-
-  #letGo(): void {
     this.#own.close();
     this.#probe?.close();
-    this.#probe = undefined;
+    this.#first.close();
+    this.#socket.close();
   }
 }

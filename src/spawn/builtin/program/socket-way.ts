@@ -12,6 +12,7 @@ import type { OwnedFd } from "../../../native/owned-fd.ts";
 import { PinnedSocket } from "../../../native/pinned-socket.ts";
 import type { User } from "../../../native/process.ts";
 import { fromText } from "../../../wire/bytes.ts";
+import { FirstStreams } from "./first-streams.ts";
 import type { ProgramOwner, Way } from "./way.ts";
 
 const maxPathBytes = 107; // sun_path (unix(7)) less its NUL
@@ -21,6 +22,7 @@ export class SocketWay implements Way {
   readonly variables: readonly string[] = [];
   readonly #directory: string;
   readonly #path: string;
+  readonly #first = new FirstStreams();
   #owner: ProgramOwner | undefined;
   #pinned: PinnedSocket | undefined;
   #isClosed = false;
@@ -51,8 +53,8 @@ export class SocketWay implements Way {
   isListening(owner: ProgramOwner): boolean {
     this.#owner = owner;
     try {
-      const stream = this.connect();
-      if (stream !== "full") stream.close();
+      const stream = this.#open();
+      if (stream !== "full") this.#first.add(stream);
       return true;
     } catch (error) {
       if (error instanceof SyscallError && ["ENOENT", "ECONNREFUSED"].includes(error.code)) {
@@ -63,6 +65,10 @@ export class SocketWay implements Way {
   }
 
   connect(): OwnedFd | "full" {
+    return this.#first.take() ?? this.#open();
+  }
+
+  #open(): OwnedFd | "full" {
     if (this.#pinned !== undefined) {
       try {
         return this.#pinned.connect();
@@ -78,6 +84,7 @@ export class SocketWay implements Way {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#first.close();
     this.#unpin();
     try {
       // Nobody but us changes it from now on. What else was put there goes with the server's own.

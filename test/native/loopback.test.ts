@@ -1,0 +1,73 @@
+/** Streams to ports of this machine, and who listens there: against the kernel. */
+import { expect, test } from "bun:test";
+import { createServer } from "node:net";
+
+import { connectLoopback, isFreePort, socketsOf, tcpListeners } from "../../src/native/loopback.ts";
+import type { OwnedFd } from "../../src/native/owned-fd.ts";
+import { countDescriptors } from "../helpers/descriptors.ts";
+
+countDescriptors();
+
+async function listening<T>(
+  host: string,
+  body: (port: number) => T | Promise<T>,
+  backlog = 128,
+): Promise<T> {
+  const server = createServer();
+  await new Promise<void>((resolve) => void server.listen({ host, port: 0, backlog }, resolve));
+  const address = server.address();
+  try {
+    return await body(typeof address === "object" ? (address?.port ?? 0) : 0);
+  } finally {
+    await new Promise((resolve) => void server.close(resolve));
+  }
+}
+
+test.each([
+  ["127.0.0.1", true],
+  ["0.0.0.0", true],
+  ["::", true],
+  ["::ffff:127.0.0.1", true],
+  ["::1", false],
+  ["127.0.0.2", false],
+])("who listens on %s is found, and whether 127.0.0.1 leads there: %p", (host, isLocal) =>
+  listening(host, (port) => {
+    const found = tcpListeners().filter((listener) => listener.port === port);
+    expect(found).toMatchObject([{ port, isLocal, uid: process.getuid?.() ?? -1 }]);
+    expect(socketsOf(process.pid)?.has(found[0]?.inode ?? "")).toBe(true);
+  }),
+);
+
+test("a port that is listened on is not free, and is connected to; one that is free is not", async () => {
+  const free = await listening("127.0.0.1", (port) => {
+    expect(isFreePort(port)).toBe(false);
+    const stream = connectLoopback(port);
+    if (stream === "full") throw new Error("no room");
+    stream.close();
+    return port;
+  });
+  expect(() => connectLoopback(free)).toThrow("ECONNREFUSED");
+});
+
+test("a listener that accepts nothing is full after a while, and nobody waits for it", async () => {
+  const program = 'import socket,sys,time\ns=socket.socket()\ns.bind(("127.0.0.1",0))\n';
+  const rest = "s.listen(1)\nprint(s.getsockname()[1],flush=True)\ntime.sleep(60)\n";
+  await using child = Bun.spawn(["python3", "-c", program + rest], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const { value } = await child.stdout.getReader().read();
+  const port = Number(String.fromCharCode(...(value ?? [])));
+  const streams: OwnedFd[] = [];
+  for (let stream = connectLoopback(port); stream !== "full"; stream = connectLoopback(port)) {
+    streams.push(stream);
+    if (streams.length > 10) break;
+  }
+  expect(streams.length).toBeLessThan(10);
+  for (const stream of streams) stream.close();
+  child.kill();
+  await child.exited;
+});
+
+test("the sockets of a process that has ended are none", () => {
+  expect(socketsOf(2 ** 22 - 1)).toEqual(new Set());
+});
