@@ -131,6 +131,71 @@ test("names what was looked for and where", () => {
   );
 });
 
+const managePy = (settings: string) =>
+  `import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "${settings}")\n`;
+
+const hinted: readonly (readonly [string, Readonly<Record<string, string>>, AppType, string])[] = [
+  [
+    "a Django project",
+    { "manage.py": managePy("shop.settings") },
+    "auto",
+    'set app = "shop.wsgi:application"',
+  ],
+  [
+    "one with several settings",
+    { "manage.py": managePy("config.web.settings.local") },
+    "wsgi",
+    'set app = "config.web.wsgi:application"',
+  ],
+  [
+    "a build of Astro",
+    { "dist/server/entry.mjs": "" },
+    "auto",
+    'set startup_file = "dist/server/entry.mjs", which is there',
+  ],
+  ["a build of Nitro", { ".output/server/index.mjs": "" }, "node", '".output/server/index.mjs"'],
+  [
+    "two builds",
+    { "build/index.js": "", ".next/standalone/server.js": "" },
+    "bun",
+    '"build/index.js" or ".next/standalone/server.js", which is there',
+  ],
+  [
+    "a package that says how it is started",
+    {
+      "package.json":
+        '{"scripts": {"start": "NODE_ENV=x node --enable-source-maps ./bin/w.mjs -p"}}',
+      "bin/w.mjs": "",
+    },
+    "auto",
+    'set startup_file = "bin/w.mjs", which is there',
+  ],
+  ["a file of Flask's", { "main.py": "" }, "auto", 'set app = "main"'],
+];
+
+test.each(hinted)("of %s it is said what to set", (_, files, type, expected) => {
+  expect(errorOf(() => find(app(files), type)).message).toContain(expected);
+});
+
+test("where nothing is known nothing is said, nor of links that lead nowhere", () => {
+  const root = app({ "package.json": '{"scripts": {"start": "node ../../x.js"}}' });
+  symlinkSync("/nonexistent", `${root}/main.py`);
+  expect(errorOf(() => find(root, "auto")).message).toEndWith("index.js (there is none)");
+});
+
+test("manage.py is no startup file, and what is one is said", () => {
+  const root = fromText(app({ "manage.py": managePy("shop.settings") }));
+  const named = () => findApplication(root, "auto", true, { startupFile: "manage.py" });
+  expect(errorOf(named).message).toBe(
+    'manage.py starts no application: set app = "shop.wsgi:application"',
+  );
+});
+
+test("a byte order mark before package.json is none of its text", () => {
+  const root = app({ "package.json": `\uFEFF${main("lib/x.js")}`, "lib/x.js": "" });
+  expect(find(root, "node")).toBe("node lib/x.js");
+});
+
 const uselessPackages: readonly (readonly [string, string, string])[] = [
   ["no JSON", "root:x:0:0", "it is not JSON"],
   ["no object", "null", "it names none"],

@@ -6,6 +6,7 @@ import { ascii, escapeForLog, fromText, toText, type ByteString } from "../../wi
 import type { ProgramOptions } from "../../wire/program.ts";
 import { AppDirectory, NoApplicationError } from "./app-directory.ts";
 import { findNamed } from "./named-program.ts";
+import { startupHint } from "./startup-hint.ts";
 
 /** What runs an application; `python`: either of its interfaces, whichever it is seen to have. */
 export type LoaderType = "rack" | "wsgi" | "asgi" | "python" | "node" | "bun" | "command";
@@ -118,8 +119,9 @@ export function findIn(
     }
     tried.push(isMain ? `${packageMain} ('${file}'; ${found})` : `${file} (${found})`);
   }
+  const hint = startupHint(directory);
   throw new NoApplicationError(
-    `no startup file of type ${appType} in '${shown}'; looked for ${tried.join(", ")}`,
+    `no startup file of type ${appType} in '${shown}'; looked for ${tried.join(", ")}${hint}`,
   );
 }
 

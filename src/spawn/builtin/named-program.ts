@@ -8,6 +8,7 @@ import { fromText, type ByteString } from "../../wire/bytes.ts";
 import type { ProgramOptions } from "../../wire/program.ts";
 import { NoApplicationError, type AppDirectory } from "./app-directory.ts";
 import type { FoundApplication, LoaderType } from "./app-type.ts";
+import { djangoHint } from "./startup-hint.ts";
 
 /** What runs a file, by the end of its name. */
 const byExtension: Readonly<Record<string, LoaderType>> = {
@@ -72,6 +73,9 @@ function findFile(
 ): FoundApplication {
   if (file.startsWith("/") || file.split("/").includes("..")) {
     throw new NoApplicationError(`its startup file '${file}' leads out of the application`);
+  }
+  if (file === "manage.py") {
+    throw new NoApplicationError(djangoHint(directory) ?? "manage.py cannot be read");
   }
   const startupFile = fromText(file);
   const { found } = directory.look(startupFile);
