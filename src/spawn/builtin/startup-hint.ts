@@ -45,14 +45,14 @@ function builtHint(directory: AppDirectory): string | undefined {
   return `set startup_file = ${there.map((file) => `"${file}"`).join(" or ")}, which is there`;
 }
 
-/** `"start": "node build/server.mjs"`. */
+/** `"start": "NODE_ENV=production node --trace build/server.mjs"`. */
+const startScript =
+  /"start"\s*:\s*"(?:\w+=\S+ )*(?:node|bun|bun run) (?:-\S+ )*([\w@./-]+\.[cm]?[jt]s)\b/;
+
 function startedByPackage(directory: AppDirectory): string | undefined {
   const text = directory.read(ascii("package.json"), maxBytes);
   if (text instanceof Error) return undefined;
-  const [, file] =
-    /"start"\s*:\s*"(?:\w+=\S+ )*(?:node|bun|bun run) (?:-\S+ )*\.?\/?([\w@./-]+\.[cm]?[jt]s)\b/.exec(
-      text,
-    ) ?? [];
+  const file = startScript.exec(text)?.[1]?.replace(/^\.\//, "");
   return file === undefined || file.startsWith("/") || file.includes("..") ? undefined : file;
 }
 
