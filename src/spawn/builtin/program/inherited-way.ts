@@ -6,7 +6,7 @@
  * It takes connections before the program has run a line. So at first it has room for one: when a
  * second one finds room, the program has accepted the first, or has asked for more room itself.
  */
-import { duplicate } from "../../../native/fd.ts";
+import { duplicate, setNonBlocking } from "../../../native/fd.ts";
 import type { OwnedFd } from "../../../native/owned-fd.ts";
 import { listenAgain } from "../../../native/socket.ts";
 import { backlog, bindNameless, type SocketPlace } from "../instance-ends.ts";
@@ -26,6 +26,8 @@ export class InheritedWay implements Way {
 
   constructor(place: SocketPlace) {
     const { listener, socket } = bindNameless(place, 0);
+    // As systemd passes it: a simple program takes EAGAIN for the end.
+    setNonBlocking(listener.number, false);
     this.listener = listener;
     this.#socket = socket;
     this.#own = duplicate(listener.number);
