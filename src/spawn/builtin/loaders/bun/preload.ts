@@ -12,6 +12,7 @@ import { writeSync } from "node:fs";
 
 import { Host } from "../javascript/host.cjs";
 import { tellDone, tellFailure, tellReady } from "../javascript/lifeline.cjs";
+import { beWorkerOfCluster } from "./cluster.ts";
 import {
   makeProgram,
   type Program,
@@ -147,6 +148,7 @@ Bun.serve = ((options: ServeOptions) => {
 }) as typeof Bun.serve;
 
 startWatchdog();
+beWorkerOfCluster();
 watchResponses();
 const watched = watchLifeline();
 process.on("uncaughtException", onFailure);

@@ -8,13 +8,18 @@
 class Host {
   /**
    * @param stopListening so that no further session comes. @param tellDone is called once for each
-   * session, when everything is done for it.
+   * session, when everything is done for it. @param exit ends the process, once none is left.
    */
-  constructor(concurrency, stopListening, tellDone) {
+  constructor(concurrency, stopListening, tellDone, exit = exitWithGroup) {
     this.concurrency = concurrency;
     this.stopListening = stopListening;
     this.tellDone = tellDone;
+    this.exit = exit;
     this.isLeaving = false;
+    /** Whether other processes or threads of the program have the sessions. */
+    this.isServedByOthers = false;
+    /** Whether the listener is this thread's, if it asks first. */
+    this.claim = () => true;
     this.sessions = new Set();
     this.underWay = new Set();
     this.waiting = new Set();
@@ -76,8 +81,7 @@ class Host {
 
   leaveIfDone() {
     if (!this.isLeaving || this.sessions.size > 0) return;
-    endGroup();
-    process.exit(0);
+    this.exit();
   }
 }
 
@@ -85,9 +89,10 @@ class Host {
  * What the program has started and left running goes too. The server sees to that, if it is still
  * there.
  */
-function endGroup() {
+function exitWithGroup() {
   process.on("SIGTERM", () => {});
   process.kill(0, "SIGTERM");
+  process.exit(0);
 }
 
 module.exports = { Host };

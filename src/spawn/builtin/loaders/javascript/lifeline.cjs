@@ -21,9 +21,9 @@ function tell(message) {
   for (let at = 0; at < message.length;) at += writeSync(descriptor, message, at);
 }
 
-/** That so many sessions are served at once, and that the end of each is told. */
-function tellReady(concurrency) {
-  tell(arrayMessage("ready", String(concurrency), "done"));
+/** That so many sessions are served at once, and whether the end of each is told. */
+function tellReady(concurrency, tellsDone = true) {
+  tell(arrayMessage("ready", String(concurrency), ...(tellsDone ? ["done"] : [])));
 }
 
 /** Sessions that are over, and that the server has not been told of yet. */

@@ -65,7 +65,8 @@ function takeFirstServer(host, onServer) {
   }
 
   net.Server.prototype.listen = function (...parameters) {
-    if (!isHttp(this)) {
+    host.isServedByOthers ||= isHttp(this) && first === undefined && !host.claim();
+    if (!isHttp(this) || host.isServedByOthers) {
       if (first === undefined) refuseHttp2(this);
       return listen.apply(this, parameters);
     }

@@ -6,17 +6,28 @@
  *
  * The instance leaves after the sessions at hand when the lifeline ends or on SIGUSR1. SIGTERM
  * keeps its default action. Nothing here keeps the process alive: a program that ends without
- * serving just ends, and says so. Node requires this file in workers and forked children of the
- * program too, where the variable is missing and nothing is done.
+ * serving just ends, and says so. Node requires this file in threads and children of the program
+ * too: where the variable is missing nothing is done, but for workers of node:cluster (cluster.cjs)
+ * and for threads (threads.cjs).
  */
 "use strict";
 
 const variable = "APPLICATION_POOL_CONCURRENCY";
 const asked = process.env[variable];
+/** Of workers of node:cluster. */
+const ofWorkers = "APPLICATION_POOL_WORKER";
 
 if (asked !== undefined) {
   delete process.env[variable];
   load(Number(asked));
+} else if (process.env[ofWorkers] !== undefined) {
+  const concurrency = Number(process.env[ofWorkers]);
+  delete process.env[ofWorkers];
+  loadWorker(concurrency);
+} else {
+  const { inherited } = require("./threads.cjs");
+  const shared = inherited();
+  if (shared !== undefined) loadThread(shared);
 }
 
 function load(concurrency) {
@@ -26,16 +37,16 @@ function load(concurrency) {
   const { Host } = require("../javascript/host.cjs");
   const { tellDone, tellFailure, tellReady } = require("../javascript/lifeline.cjs");
   const { patchResponses } = require("./answer.cjs");
+  const { Workers } = require("./cluster.cjs");
   const { serverOfMain } = require("./exported.cjs");
   const { watch } = require("./lifeline.cjs");
   const { takeFirstServer } = require("./listen.cjs");
+  const { leaveThread, shareListener } = require("./threads.cjs");
   const { startWatchdog } = require("./watchdog.cjs");
 
-  const host = new Host(concurrency, stopListening, tellDone);
-
-  function stopListening() {
-    if (host.server?.listening) host.server.close();
-  }
+  const host = new Host(concurrency, () => stopListening(host), tellDone);
+  host.claim = shareListener(concurrency);
+  const workers = new Workers(host, () => onServing(false));
 
   function onFailure(error) {
     const text = error instanceof Error ? inspect(error) : `it threw ${inspect(error)}`;
@@ -51,24 +62,78 @@ function load(concurrency) {
     );
   }
 
-  function onServer() {
-    tellReady(concurrency);
+  function onServing(tellsDone) {
+    tellReady(concurrency, tellsDone);
     process.off("uncaughtException", onFailure);
     process.off("beforeExit", onNothingServed);
   }
 
   async function serveExported() {
     const server = await serverOfMain();
-    if (server !== undefined && host.server === undefined) serve(server);
+    const isServing = host.server !== undefined || workers.all.size > 0;
+    if (server !== undefined && !isServing) serve(server);
+  }
+
+  function leave() {
+    const isThreads = host.server === undefined && workers.all.size === 0 && !host.claim();
+    if (isThreads) leaveThread(() => host.leave());
+    else workers.leave(() => host.leave());
   }
 
   startWatchdog();
   patchResponses();
-  const serve = takeFirstServer(host, onServer);
-  watch(() => host.leave());
+  const serve = takeFirstServer(host, () => onServing(true));
+  watch(leave);
   process.on("uncaughtException", onFailure);
   process.on("beforeExit", onNothingServed);
-  process.on("SIGUSR1", () => host.leave());
+  process.on("SIGUSR1", leave);
   // The main module has run by then, or at least begun to.
   setImmediate(serveExported);
+}
+
+/** In a worker of the program's: its first process speaks for it. */
+function loadWorker(concurrency) {
+  const { Host } = require("../javascript/host.cjs");
+  const { patchResponses } = require("./answer.cjs");
+  const { onLeave } = require("./cluster.cjs");
+  const { takeFirstServer } = require("./listen.cjs");
+
+  const host = new Host(
+    concurrency,
+    () => stopListening(host),
+    doNothing,
+    () => process.exit(0),
+  );
+  patchResponses();
+  takeFirstServer(host, doNothing);
+  onLeave(() => host.leave());
+}
+
+/** In a thread of the program's, which may be the one that listens. */
+function loadThread({ concurrency, taken }) {
+  const { Host } = require("../javascript/host.cjs");
+  const { tellDone, tellReady } = require("../javascript/lifeline.cjs");
+  const { patchResponses } = require("./answer.cjs");
+  const { takeFirstServer } = require("./listen.cjs");
+  const { claim, onLeave } = require("./threads.cjs");
+
+  let tellGone;
+  const host = new Host(
+    concurrency,
+    () => stopListening(host),
+    tellDone,
+    () => tellGone(),
+  );
+  host.claim = () => claim(taken);
+  patchResponses();
+  takeFirstServer(host, () => {
+    tellGone = onLeave(() => host.leave());
+    tellReady(concurrency);
+  });
+}
+
+function doNothing() {}
+
+function stopListening(host) {
+  if (host.server?.listening) host.server.close();
 }

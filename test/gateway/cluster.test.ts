@@ -1,0 +1,186 @@
+/**
+ * Programs that share their listener between processes or threads of their own: node:cluster under
+ * Node and under Bun, and servers that listen in a thread.
+ */
+import { expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { until } from "../helpers/condition.ts";
+import { type Gateway, gateways, statusOf } from "../helpers/gateway.ts";
+import { isRunning } from "../helpers/processes.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+
+const temporaryDirectory = temporaryDirectories();
+const startGateway = gateways();
+
+interface Site {
+  readonly gateway: Gateway;
+  readonly address: string;
+  readonly root: string;
+}
+
+async function start(type: "node" | "bun", files: Readonly<Record<string, string>>): Promise<Site> {
+  const directory = temporaryDirectory();
+  const root = join(directory, "app");
+  mkdirSync(root);
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(root, name), text);
+  const config = join(directory, "pool.toml");
+  const app = `[[apps]]\nroot = "app"\ntype = "${type}"\nshow_errors = true\n`;
+  writeFileSync(config, `listen = ["127.0.0.1:0"]\n[log]\nlevel = 1\naccess = "off"\n${app}`);
+  const gateway = startGateway(["--config", config]);
+  return { gateway, address: await gateway.address(), root };
+}
+
+async function ask({ address }: Site, path = "/", method = "GET"): Promise<string> {
+  const response = await fetch(`${address}${path}`, { method, headers: { connection: "close" } });
+  return response.status === 200 ? response.text() : String(response.status);
+}
+
+function restart({ root }: Site): void {
+  mkdirSync(join(root, "tmp"), { recursive: true });
+  writeFileSync(join(root, "tmp/restart.txt"), "");
+}
+
+/** The instance, and what the pool has begun to start so far. */
+async function instanceOf({ gateway }: Site) {
+  const { pool } = await statusOf(gateway);
+  return { pid: pool?.applications[0]?.instances[0]?.pid ?? 0, begun: pool?.counters.spawnsBegun };
+}
+
+/** As Node's documentation has it, with messages, and another worker for each that dies. */
+const clustered = `
+  const cluster = require("node:cluster");
+  const { createServer } = require("node:http");
+  if (cluster.isPrimary) {
+    for (let n = 0; n < 3; n++) cluster.fork();
+    cluster.on("exit", () => cluster.fork());
+    cluster.on("message", (worker, { asked }) => worker.send({ answered: asked }, () => {}));
+  } else {
+    createServer((request, response) => {
+      if (request.url === "/die") process.exit(1);
+      if (request.url === "/slow") return void setTimeout(() => response.end("slow"), 700);
+      process.once("message", ({ answered }) => response.end([process.pid, answered].join()));
+      process.send({ asked: cluster.worker.id });
+    }).listen(8000);
+  }`;
+
+async function workersOf(site: Site): Promise<Set<string>> {
+  const answers = await Promise.all(Array.from({ length: 12 }, () => ask(site)));
+  for (const answer of answers) expect(answer).toMatch(/^\d+,\d+$/);
+  return new Set(answers.map((answer) => answer.split(",")[0] ?? ""));
+}
+
+test("node: workers of a cluster have the sessions, and one process is the instance", async () => {
+  const site = await start("node", { "app.js": clustered });
+  await until("three workers answer", async () => (await workersOf(site)).size === 3);
+  const { pid, begun } = await instanceOf(site);
+  expect(begun).toBe(1);
+  expect(await workersOf(site)).not.toContain(String(pid));
+  await site.gateway.end();
+});
+
+test("node: the listener outlives all workers of a cluster", async () => {
+  const site = await start("node", { "app.js": clustered });
+  await until("three workers answer", async () => (await workersOf(site)).size === 3);
+  const before = await instanceOf(site);
+  for (const worker of await workersOf(site)) process.kill(Number(worker), "SIGKILL");
+  await until("others answer", async () => /^\d+,\d+$/.test(await ask(site)));
+  expect(await instanceOf(site)).toEqual(before);
+  await site.gateway.end();
+});
+
+test("node: a restart lets the workers of a cluster finish, and all of them go", async () => {
+  const site = await start("node", { "app.js": clustered });
+  await until("three workers answer", async () => (await workersOf(site)).size === 3);
+  const workers = await workersOf(site);
+  const { pid } = await instanceOf(site);
+  const slow = Array.from({ length: 3 }, () => ask(site, "/slow"));
+  await until("they are under way", async () => {
+    const { pool } = await statusOf(site.gateway);
+    return (pool?.sessions ?? 0) >= 3;
+  });
+  restart(site);
+  expect(await ask(site)).toMatch(/^\d+,\d+$/);
+  expect(await Promise.all(slow)).toEqual(["slow", "slow", "slow"]);
+  const old = [pid, ...[...workers].map(Number)];
+  await until("the old ones have gone", () => !old.some((each) => isRunning(each)));
+  await site.gateway.end();
+});
+
+test("node: no worker of a cluster outlives its first process", async () => {
+  const site = await start("node", { "app.js": clustered });
+  await until("three workers answer", async () => (await workersOf(site)).size === 3);
+  const workers = [...(await workersOf(site))].map(Number);
+  process.kill((await instanceOf(site)).pid, "SIGKILL");
+  await until("they have gone", () => !workers.some((each) => isRunning(each)));
+  expect(await ask(site)).toMatch(/^\d+,\d+$/);
+  await site.gateway.end();
+});
+
+test("node: a cluster's workers may be another file, and its first process may listen too", async () => {
+  const site = await start("node", {
+    "package.json": '{ "type": "module", "main": "start.js" }',
+    "start.js": `
+      import cluster, { fork } from "node:cluster";
+      import { createServer } from "node:http";
+      const exec = new URL("worker.js", import.meta.url).pathname;
+      cluster.setupPrimary({ exec, args: ["told"] });
+      fork();
+      createServer((request, response) => response.end("figures")).listen(0, "127.0.0.1");
+      export default (request, response) => response.end("not this");`,
+    "worker.js": `
+      import { createServer } from "node:http";
+      createServer((request, response) => response.end(process.argv[2])).listen(8000);`,
+  });
+  expect(await ask(site)).toBe("told");
+  await site.gateway.end();
+});
+
+test("bun: a program of node:cluster is its only worker", async () => {
+  const site = await start("bun", {
+    "server.ts": `
+      import cluster, { isPrimary } from "node:cluster";
+      import { createServer } from "node:http";
+      if (cluster.isPrimary) {
+        for (let n = 0; n < 3; n++) cluster.fork();
+      } else {
+        cluster.worker?.on("message", () => {});
+        process.send?.("ready");
+        createServer((request, response) => {
+          response.end([process.pid, isPrimary, cluster.isWorker, cluster.worker?.id].join());
+        }).listen(8000);
+      }`,
+  });
+  const answer = await ask(site);
+  expect(answer).toBe(`${(await instanceOf(site)).pid},false,true,1`);
+  expect(await ask(site)).toBe(answer);
+  expect(site.gateway.log).toContain("the program is its only worker here");
+  await site.gateway.end();
+});
+
+test("node: a server that listens in a thread is the application, also when it restarts", async () => {
+  const site = await start("node", {
+    "app.js": `
+      const { Worker, isMainThread, threadId } = require("node:worker_threads");
+      if (isMainThread) new Worker(__filename);
+      else require("node:http").createServer((request, response) => {
+        if (request.url === "/slow") return void setTimeout(() => response.end("slow"), 700);
+        response.end([process.pid, threadId].join());
+      }).listen(8000);`,
+  });
+  const { pid } = await until("it is there", async () => {
+    expect(await ask(site)).toMatch(/^\d+,1$/);
+    return instanceOf(site);
+  });
+  const slow = ask(site, "/slow");
+  await until(
+    "it is under way",
+    async () => ((await statusOf(site.gateway)).pool?.active ?? 0) > 0,
+  );
+  restart(site);
+  expect(await ask(site)).not.toStartWith(`${pid},`);
+  expect(await slow).toBe("slow");
+  await until("the old one has gone", () => !isRunning(pid));
+  await site.gateway.end();
+});
