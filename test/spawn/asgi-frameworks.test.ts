@@ -297,3 +297,57 @@ describe.each([
     expect(lines.filter((line) => /error|traceback/i.test(line))).toEqual([]);
   });
 });
+
+describe("asgiref", () => {
+  const { directory, spawner } = spawnerScene();
+  const started = (name: string, source: string) =>
+    spawner.spawn(asgiRequest(writeApp(directory, name, { "asgi.py": source })));
+
+  test("its adapter serves WSGI applications, bodies and streams included", async () => {
+    const instance = await started(
+      "adapted",
+      `
+from asgiref.wsgi import WsgiToAsgi
+def wsgi(environ, start_response):
+    body = environ["wsgi.input"].read()
+    start_response("201 Made", [("Content-Type", "text/plain"), ("X-Path", environ["PATH_INFO"])])
+    return [b"read ", str(len(body)).encode()]
+application = WsgiToAsgi(wsgi)
+`,
+    );
+    const answer = parseAnswer(
+      await exchange(instance, upload("/a", "x".repeat(200_000), "text/plain")),
+    );
+    expect(answer.status).toBe("Status: 201 Created");
+    expect(answer.headers).toContain("x-path: /a");
+    expect(answer.body).toBe("read 200000");
+  });
+
+  test("its types of scopes have the keys that are there, and its ASGI 2 adapter works", async () => {
+    const instance = await started(
+      "typed",
+      `
+import json
+from asgiref import typing
+from asgiref.compatibility import guarantee_single_callable
+class Two:
+    def __init__(self, scope):
+        self.scope = scope
+    async def __call__(self, receive, send):
+        kinds = {"http": typing.HTTPScope, "websocket": typing.WebSocketScope}
+        kind = kinds[self.scope["type"]]
+        told = json.dumps(sorted(set(kind.__annotations__) ^ set(self.scope)))
+        if self.scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            return await send({"type": "websocket.send", "text": told})
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": told.encode()})
+application = guarantee_single_callable(Two)
+`,
+    );
+    expect(parseAnswer(await exchange(instance, to("/"))).body).toBe('["state"]');
+    using socket = await WebSocketSession.open(connected(instance), webSocketRequest("/"));
+    expect(await socket.receive()).toBe('["state"]');
+  });
+});

@@ -301,6 +301,17 @@ describe("an answer", () => {
       "Content-Length: 3\r\n\r\nabc",
     ],
     [
+      "with its length twice: once",
+      [
+        begin([
+          [":content-length", ":1"],
+          [":Content-Length", ":1"],
+        ]),
+        data("a"),
+      ],
+      "200 OK\r\ncontent-length: 1\r\n\r\na",
+    ],
+    [
       "longer than it said: cut",
       [begin([[":content-length", ":2"]]), data("abc")],
       "content-length: 2\r\n\r\nab",
@@ -351,6 +362,10 @@ describe("an answer", () => {
     expect(Number(last) * 10_000).toBeLessThan(4_000_000);
     await readExactly(session.number, 5_000_000);
     await until("it goes on", async () => (await ask(to("/count"))).body !== last);
+    lines.length = 0;
+    session.close();
+    await isTold("flood is over");
+    expect(lines).toEqual(["flood is over"]);
   });
 });
 

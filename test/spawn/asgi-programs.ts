@@ -104,7 +104,7 @@ async def flood(scope, receive, send):
             await send(body(b"f" * 10_000, more=True))
             sent[0] = count
     except OSError:
-        pass
+        print("flood is over")
 
 async def count(scope, receive, send):
     await answer(send, sent[0])

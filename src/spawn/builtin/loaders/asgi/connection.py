@@ -210,6 +210,8 @@ class Connection:
         due, self._due = self._due, None
         if due is not None:
             due()
+        elif exchange is self.exchange and self.state == "answering":
+            self.lose()  # There is no answer, or no more of it.
 
     def _end_request(self, is_framed):
         if self.state != "answering":
@@ -333,6 +335,13 @@ class Connection:
             self.loop.call_soon(self._close)
         else:
             self._close()
+
+    def leave(self):
+        """The instance is to leave: a request that is here is answered, none is waited for."""
+        if self.state == "head":
+            self._on_readable()
+        if self.state == "head":
+            self.close_now()
 
     def over(self):
         """Everything is done for it, though it may not be closed yet: once for each session."""

@@ -85,7 +85,7 @@ class Exchange:
             await self.change.wait()
 
     async def send(self, message):
-        if self._is_gone or self._outflow.is_broken:
+        if self._has_left:
             raise ClientGone("the client is gone")
         kind = message["type"]
         if kind == "http.response.body" and self.expected == "body":
@@ -113,6 +113,11 @@ class Exchange:
         if status == 205:
             self._start += b"Content-Length: 0\r\n"
         self.expected = "body"
+
+    @property
+    def _has_left(self):
+        """Whether the client has: read, or written to in vain."""
+        return self._is_gone or self._outflow.is_broken
 
     @property
     def _may_have_body(self):
@@ -228,7 +233,7 @@ class Exchange:
         """Calls the application. Whatever it does, the session goes on or ends by it."""
         try:
             await application(self.scope, self.receive, self.send)
-            if self.expected != "nothing" and not self._is_gone:
+            if self.expected != "nothing" and not self._has_left:
                 self._fail(SpecificationError("the application returned: " + LACKS[self.expected]))
         except (SystemExit, KeyboardInterrupt) as error:
             self._fail(error)
@@ -240,7 +245,7 @@ class Exchange:
             self.connection.returned(self)
 
     def _fail(self, error):
-        if self._is_gone or self._outflow.is_broken:
+        if self._has_left:
             if not is_of_the_client(error):
                 report(self.name(), error)
             return
@@ -291,10 +296,10 @@ def lines_of(message, without_length=False):
             if role == "dropped":
                 continue
             if role == "length":
-                if without_length:
-                    continue
                 if not value.isdigit() or length not in (None, int(value)):
                     raise SpecificationError(f"{kind}: Content-Length is {value!a}")
+                if without_length or length is not None:
+                    continue
                 length = int(value)
             lines.append(b"%b: %b\r\n" % (name, value))
     except (TypeError, AttributeError, ValueError) as error:

@@ -152,14 +152,11 @@ class LoopInstance:
 
     def _relieve(self):
         """There are no descriptors: kept sessions are ended, which their clients must expect."""
-        self._close_idle()
-        self._accept_on(False)
-        self.loop.call_later(SHORTAGE_SECONDS, self._accept_on, True)
-
-    def _close_idle(self):
         for connection in list(self._connections):
             if connection.is_idle:
                 connection.close_now()
+        self._accept_on(False)
+        self.loop.call_later(SHORTAGE_SECONDS, self._accept_on, True)
 
     def closed(self, connection):
         self._connections.discard(connection)
@@ -254,7 +251,8 @@ class LoopInstance:
         self._listener.shutdown(socket.SHUT_RD)
         self._accept()
         self.is_leaving = True
-        self._close_idle()
+        for connection in list(self._connections):
+            connection.leave()
         for exchange in list(self._running):
             if isinstance(exchange, WebSocket):
                 exchange.restart()

@@ -18,6 +18,7 @@ WEBSOCKET_EXTENSIONS = {"websocket.http.response": {}}
 # Variables that have come and are headers, with the header's name. Bounded, as clients choose them.
 _names = {b"CONTENT_TYPE": b"content-type", b"CONTENT_LENGTH": b"content-length"}
 MAX_NAMES = 1_000
+MAX_NAME_BYTES = 100
 
 # Headers whose value is a connection's, which the session is not.
 OF_THE_CONNECTION = frozenset([b"HTTP_CONNECTION", b"HTTP_KEEP_ALIVE", b"HTTP_UPGRADE"])
@@ -79,7 +80,7 @@ def _header_of(name):
             raise BadRequest(f"the header {header!a} is not one of HTTP")
         if name in OF_THE_CONNECTION or header in (b"content-length", b"content-type"):
             header = b""
-    if len(_names) < MAX_NAMES:
+    if len(_names) < MAX_NAMES and len(name) <= MAX_NAME_BYTES:
         _names[name] = header
     return header
 
