@@ -119,9 +119,9 @@ export function findIn(
     }
     tried.push(isMain ? `${packageMain} ('${file}'; ${found})` : `${file} (${found})`);
   }
-  const hint = startupHint(directory);
+  const hint = startupHint(directory); // First: logs cut long lines.
   throw new NoApplicationError(
-    `no startup file of type ${appType} in '${shown}'; looked for ${tried.join(", ")}${hint}`,
+    `no startup file of type ${appType} in '${shown}'${hint}; looked for ${tried.join(", ")}`,
   );
 }
 
