@@ -16,9 +16,11 @@ import type {
   GetRequest,
   InstanceId,
   RetireReason,
+  Rollout,
   SessionId,
   SpawnId,
   WaiterId,
+  WornReason,
 } from "./types.ts";
 
 /** Of applications that are not configured. */
@@ -32,6 +34,8 @@ export class ApplicationRecord<O> {
   readonly available = new LoadOrder<InstanceRecord<O>>();
   /** Instances with as many sessions as they serve at once, or more. */
   readonly full = new LoadOrder<InstanceRecord<O>>();
+  /** Those of the two that have nothing to do, idle longest first. */
+  readonly idle = new List<InstanceRecord<O>>();
   /** How many of the two are not idle. */
   busy = 0;
   /** Instances out of the pool with open sessions, or abandoned ones that have their time. */
@@ -70,6 +74,17 @@ export class ApplicationRecord<O> {
   instances = 0;
   /** When the last get came. */
   askedMs = -Infinity;
+  /** What a spawn that no get is for needs: as it was registered, or as the last get said. */
+  options: O | undefined;
+  /** Its instances in the pool that are to be replaced. */
+  worn = 0;
+  /** The spawn under way for one of them. */
+  replacement: Spawn<O> | undefined;
+  /** Such spawns under way, those included that a restart or clear has made useless. */
+  replacing = 0;
+  rollout: Rollout | undefined;
+  /** In the pool's queue of looks for instances that were idle too long, while one may be. */
+  readonly reap = new HeapEntry<ApplicationRecord<O>>(this);
 
   constructor(root: ByteString) {
     this.root = root;
@@ -78,6 +93,16 @@ export class ApplicationRecord<O> {
   /** Its own limit of places. */
   get maxInstances(): number | undefined {
     return this.settings.maxInstances;
+  }
+
+  /** So many are wanted without anybody asking. */
+  get minInstances(): number {
+    return this.settings.minInstances ?? 0;
+  }
+
+  /** Whether more of it may be begun: not while its new code is tried, or was refused. */
+  get isOpen(): boolean {
+    return this.rollout === undefined || this.rollout === "proven" || this.count === 0;
   }
 
   get count(): number {
@@ -168,6 +193,12 @@ export class InstanceRecord<O> {
   answeredMs = -Infinity;
   /** When it was given last to a client without a preference, as a number that grows. */
   chosenAt = 0;
+  /** Requests that clients have told of. */
+  requests = 0;
+  /** Why it is to be replaced; replacing.ts decides, state.ts writes it. */
+  worn: WornReason | undefined;
+  /** When it will be as old as it may be, if there is a limit. */
+  age: HeapEntry<InstanceRecord<O>> | undefined;
   /** When the first of them ended. */
   firstServedMs = Number.POSITIVE_INFINITY;
   /** What its application had failed before it was ready. */
@@ -178,6 +209,8 @@ export class InstanceRecord<O> {
   reason: RetireReason = "idle";
   /** Its place in `available`, `full` or `outside` of its application. */
   readonly order: Link<InstanceRecord<O>> = new Link<InstanceRecord<O>>(this);
+  /** Its place among those of its application that are idle. */
+  readonly idleHere: Link<InstanceRecord<O>> = new Link<InstanceRecord<O>>(this);
   /** Its place among all that are idle. */
   readonly idle: Link<InstanceRecord<O>> = new Link<InstanceRecord<O>>(this);
   /** Its place among those that are about to be done with a closed session. */

@@ -41,6 +41,10 @@ export function checkedSettings(settings: ApplicationSettings): ApplicationSetti
   requireWhole("maxQueue", maxQueue ?? 0, 0);
   requireWhole("abandonMs", abandonMs ?? 0, 0);
   requireWhole("requestMs", requestMs ?? 0, 0);
+  requireWhole("minInstances", settings.minInstances ?? 0, 0);
+  requireWhole("maxRequests", settings.maxRequests ?? 0, 0);
+  requireWhole("maxAgeMs", settings.maxAgeMs ?? 0, 0);
+  if (settings.maxIdleMs !== Infinity) requireWhole("maxIdleMs", settings.maxIdleMs ?? 0, 0);
   const checked = { ...settings, maxInstances: maxInstances === 0 ? undefined : maxInstances };
   return Object.values(checked).every((value) => value === undefined) ? NO_SETTINGS : checked;
 }

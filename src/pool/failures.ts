@@ -58,6 +58,12 @@ export class Failures {
     this.#pauses++;
   }
 
+  /** A failure that is only to be shown: nobody waited for its start. */
+  remember(failure: SpawnFailure, now: number): void {
+    this.last = failure;
+    this.lastMs = now;
+  }
+
   /** The record as it is. */
   get record(): FailureRecord {
     if (this.count + this.#pauses === 0) return NO_FAILURES;

@@ -3,6 +3,7 @@
  */
 
 import { toText } from "../wire/bytes.ts";
+import { reconsider } from "./ahead.ts";
 import { type ApplicationRecord, type InstanceRecord, Waiter } from "./application.ts";
 import { planMissing } from "./places.ts";
 import {
@@ -14,6 +15,7 @@ import {
   restartFits,
   slowDownLate,
 } from "./settle.ts";
+import { restartRolling } from "./replacing.ts";
 import type { PoolState } from "./state.ts";
 import type { GetRequest, WaiterId } from "./types.ts";
 
@@ -24,9 +26,15 @@ import type { GetRequest, WaiterId } from "./types.ts";
 export function arrive<O>(state: PoolState<O>, request: GetRequest<O>, now: number): Waiter<O> {
   const application = state.application(request.root);
   application.expectedConcurrency = request.expectedConcurrency;
-  application.instances = request.instances ?? 0;
-  dropAboveOwnLimit(state, application);
+  const { instances = 0 } = request;
   application.askedMs = now;
+  if (application.instances !== instances) {
+    application.instances = instances;
+    dropAboveOwnLimit(state, application);
+    reconsider(state, application);
+  }
+  if (application.options === undefined) state.fallShort(application);
+  application.options = request.options;
   state.counters.gets++;
   slowDownLate(state, now);
   if (request.restart) requestRestart(state, application, now);
@@ -118,17 +126,22 @@ export function refuseOverdue<O>(
 }
 
 /**
- * The code of an application has changed: its instances go as soon as they fit beside those still
- * leaving.
+ * The code of an application has changed: its instances are replaced, or go as soon as they fit
+ * beside those still leaving.
  */
-function requestRestart<O>(
+export function requestRestart<O>(
   state: PoolState<O>,
   application: ApplicationRecord<O>,
   now: number,
 ): void {
   application.failures.reset();
-  if (restartFits(state, application)) restart(state, application, now);
-  else state.pendingRestarts.add(application);
+  if (application.settings.isRolling === true && application.count > 0) {
+    restartRolling(state, application);
+  } else if (restartFits(state, application)) {
+    restart(state, application, now);
+  } else {
+    state.pendingRestarts.add(application);
+  }
 }
 
 /** What may be free in a moment is waited for before an instance is shared, if there is room. */

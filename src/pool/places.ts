@@ -13,6 +13,13 @@ export function hasPlace<O>(state: PoolState<O>): boolean {
   return state.places < state.limits.max;
 }
 
+/** Spawns that an application is to have for nobody's sake, beside its instances. */
+export function wantedAhead<O>(state: PoolState<O>, application: ApplicationRecord<O>): number {
+  const { minInstances, options, count } = application;
+  if (minInstances === 0 || options === undefined) return 0;
+  return Math.max(0, Math.min(minInstances, state.limitOf(application)) - count);
+}
+
 /**
  * Brings an application's planned spawns down to what its gets need, marks which of them are
  * covered, and lines it up for a place if one is not.
@@ -24,8 +31,10 @@ export function cover<O>(
 ): void {
   const { line, failures, getsPerSpawn } = application;
   const byOutdated = coveredByOutdated(application);
-  const byLine = Math.ceil((line.size - byOutdated) / getsPerSpawn);
-  const needed = failures.isPaused(now) ? 0 : Math.max(byLine, missing(state, application));
+  const forGets = Math.ceil((line.size - byOutdated) / getsPerSpawn);
+  const ahead = Math.max(missing(state, application), wantedAhead(state, application));
+  const mayStart = application.isOpen && !failures.isPaused(now);
+  const needed = mayStart ? Math.max(forGets, ahead) : 0;
   for (let last = application.planned.last; last !== undefined; last = application.planned.last) {
     if (application.coming <= needed) break;
     state.drop(last);
@@ -58,7 +67,8 @@ export function planMissing<O>(
   options: O,
   now: number,
 ): void {
-  if (application.instances < 2 || application.failures.isPaused(now)) return;
+  const { instances, isOpen, failures } = application;
+  if (instances < 2 || !isOpen || failures.isPaused(now)) return;
   while (missing(state, application) > application.coming && hasPlace(state)) {
     state.plan(application, options, now);
   }
@@ -105,7 +115,8 @@ export function maySpawn<O>(
   application: ApplicationRecord<O>,
   now: number,
 ): boolean {
-  return application.places < state.limitOf(application) && !application.failures.isPaused(now);
+  const { places, isOpen, failures } = application;
+  return places < state.limitOf(application) && isOpen && !failures.isPaused(now);
 }
 
 /**

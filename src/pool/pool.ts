@@ -20,9 +20,11 @@
 
 import type { ByteString } from "../wire/bytes.ts";
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
+import { reap, reconsider } from "./ahead.ts";
 import type { ApplicationRecord, NewInstance, SessionRecord, Spawn } from "./application.ts";
 import { die } from "./deaths.ts";
-import { arrive, refuseOverdue } from "./gets.ts";
+import { nextDeadline } from "./deadlines.ts";
+import { arrive, refuseOverdue, requestRestart } from "./gets.ts";
 import {
   checkedLimits,
   checkedSettings,
@@ -30,19 +32,12 @@ import {
   DEFAULT_LIMITS,
   requireWhole,
 } from "./checks.ts";
-import { CLOSING_LIMIT_MS, lengthen, report } from "./closing.ts";
+import { lengthen, report } from "./closing.ts";
 import { abandon, giveUpOverdue } from "./overdue.ts";
 import { close, moveElsewhere, returnToLine, withdraw } from "./sessions.ts";
-import {
-  beginsAnywayMs,
-  dropAboveMax,
-  dropAboveOwnLimit,
-  settle,
-  settleAll,
-  shedIdle,
-} from "./settle.ts";
-import { nextLookMs } from "./shares.ts";
+import { dropAboveMax, dropAboveOwnLimit, settle, settleAll, shedIdle } from "./settle.ts";
 import { takeSnapshot } from "./snapshot.ts";
+import { countRequests, serveOn, takeOver, wearOut, wearOutOld } from "./replacing.ts";
 import { becomeReady, fail } from "./spawns.ts";
 import { PoolState } from "./state.ts";
 import type {
@@ -145,7 +140,8 @@ export class Pool<O> {
     const found = this.#spawn(spawn, "spawned");
     requireWhole("concurrency", ready.concurrency, 1, MAX_CONCURRENCY);
     const time = this.#advance(now);
-    const { id, application } = becomeReady(state, found, ready, time);
+    const isReplacement = state.replacements.has(spawn);
+    const { id, application } = (isReplacement ? takeOver : becomeReady)(state, found, ready, time);
     settle(state, application, time);
     return { instance: id, effects: state.takeEffects() };
   }
@@ -155,7 +151,7 @@ export class Pool<O> {
     const state = this.#state;
     const found = this.#spawn(spawn, "spawnFailed");
     const time = this.#advance(now);
-    fail(state, found, failure, time);
+    (state.replacements.has(spawn) ? serveOn : fail)(state, found, failure, time);
     settle(state, found.application, time);
     return state.takeEffects();
   }
@@ -289,15 +285,21 @@ export class Pool<O> {
     const time = this.#advance(now);
     state.limits = limits;
     const all = new Set(state.applications.values());
-    for (const application of all) dropAboveOwnLimit(state, application);
+    for (const application of all) {
+      dropAboveOwnLimit(state, application);
+      reconsider(state, application);
+    }
     shedIdle(state, time);
     dropAboveMax(state);
     settleAll(state, all, time);
     return state.takeEffects();
   }
 
-  /** Sets the options of one application: what is left out has its default again. */
-  configure(root: ByteString, settings: ApplicationSettings, now: number): Effects<O> {
+  /**
+   * Sets the options of one application: what is left out has its default again.
+   * @param options for spawns that no get is for; without them nothing is spawned before a get.
+   */
+  configure(root: ByteString, settings: ApplicationSettings, now: number, options?: O): Effects<O> {
     const checked = checkedSettings(settings);
     const state = this.#state;
     const time = this.#advance(now);
@@ -305,9 +307,44 @@ export class Pool<O> {
     application.settings = checked;
     // Instances from now on may serve another number of sessions at once.
     application.lastConcurrency = undefined;
+    if (options !== undefined) application.options = options;
     state.maybeEmpty.add(application);
+    reconsider(state, application);
     dropAboveOwnLimit(state, application);
     settle(state, application, time);
+    return state.takeEffects();
+  }
+
+  /** The code of an application has changed: as a get that finds a restart.txt. */
+  restart(root: ByteString, now: number): Effects<O> {
+    const state = this.#state;
+    const time = this.#advance(now);
+    const application = state.applications.get(root);
+    if (application === undefined) return state.takeEffects();
+    state.maybeEmpty.add(application);
+    requestRestart(state, application, time);
+    settle(state, application, time);
+    return state.takeEffects();
+  }
+
+  /** Clients have sent so many more requests over a session. */
+  sessionServed(session: SessionId, requests: number, now: number): Effects<O> {
+    const state = this.#state;
+    const { instance } = this.#session(session, "sessionServed");
+    const time = this.#advance(now);
+    countRequests(state, instance, requests);
+    settle(state, instance.application, time);
+    return state.takeEffects();
+  }
+
+  /** An instance uses more memory than it may. */
+  instanceGrown(instance: InstanceId, now: number): Effects<O> {
+    const state = this.#state;
+    const found = state.instances.get(instance);
+    const time = this.#advance(now);
+    if (found === undefined) return state.takeEffects();
+    wearOut(state, found, "memory");
+    settle(state, found.application, time);
     return state.takeEffects();
   }
 
@@ -333,38 +370,15 @@ export class Pool<O> {
     const touched = new Set<ApplicationRecord<O>>();
     refuseOverdue(state, touched, time);
     giveUpOverdue(state, touched, time);
-    for (let idle = state.idle.first; idle !== undefined; idle = state.idle.first) {
-      const { application, lastUsedMs } = idle;
-      if (lastUsedMs + state.limits.maxIdleMs > time) break;
-      // Those that share gets stay as long as there are some for any of them.
-      const isShared = application.instances > 1 && application.askedMs > lastUsedMs;
-      if (isShared && application.askedMs + state.limits.maxIdleMs > time) {
-        state.shift(idle, { open: 0, undone: 0 }, time);
-      } else state.leave(idle, "leaving", "idle", time);
-    }
+    reap(state, touched, time);
+    wearOutOld(state, time);
     settleAll(state, touched, time);
     return state.takeEffects();
   }
 
   /** When `tick` is to be called next; undefined: not before another event. */
   nextDeadline(): number | undefined {
-    const { idle, limits, options, planned, slots } = this.#state;
-    const { deadlines, alarms, holds, kept, closingSoon, waiters } = this.#state;
-    const { overdue, timeLimits, bare, seeded } = this.#state;
-    const reapMs = idle.first === undefined ? Infinity : idle.first.lastUsedMs + limits.maxIdleMs;
-    const waitMs = deadlines.first?.key ?? Infinity;
-    const alarmMs = alarms.first?.key ?? Infinity;
-    const recallMs = Math.min(kept.due.first?.dueMs ?? Infinity, holds.first?.key ?? Infinity);
-    const isSlotWanted = planned.size + bare.size + seeded.size > 0;
-    const slowMs = isSlotWanted
-      ? (slots.first?.sinceMs ?? Infinity) + options.slowSpawnMs
-      : Infinity;
-    const slotMs = Math.min(slowMs, beginsAnywayMs(this.#state), nextLookMs(this.#state));
-    const closedMs = waiters.size === 0 ? undefined : closingSoon.first?.closedMs;
-    const doneMs = (closedMs ?? Infinity) + CLOSING_LIMIT_MS;
-    const limitMs = Math.min(overdue.first?.key ?? Infinity, timeLimits.first?.key ?? Infinity);
-    const next = Math.min(reapMs, waitMs, alarmMs, recallMs, slotMs, doneMs, limitMs);
-    return next === Infinity ? undefined : next;
+    return nextDeadline(this.#state);
   }
 
   /** Everything, for people and tools; costs time in proportion to all there is. */
@@ -384,7 +398,7 @@ export class Pool<O> {
   }
 
   #spawn(id: SpawnId, event: string): Spawn<O> {
-    const spawn = this.#state.begun.get(id);
+    const spawn = this.#state.begun.get(id) ?? this.#state.replacements.get(id);
     if (spawn !== undefined) return spawn;
     throw new Error(`pool: ${event} of spawn ${id}: no such spawn is under way`);
   }

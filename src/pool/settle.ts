@@ -30,8 +30,10 @@
  */
 
 import { type ApplicationRecord, type InstanceRecord, NO_SETTINGS } from "./application.ts";
+import { planAhead } from "./ahead.ts";
 import { CLOSING_LIMIT_MS, expirePromises } from "./closing.ts";
 import { allotPlaces, cover, hasPlace, maySpawn, slowFor } from "./places.ts";
+import { replaceWorn } from "./replacing.ts";
 import { nextLookMs, takeShares } from "./shares.ts";
 import type { PoolState } from "./state.ts";
 import { LOOK_MS, mayEvict } from "./usefulness.ts";
@@ -63,10 +65,12 @@ export function settleAll<O>(
   if (shared.size > 0) allotPlaces(state, now);
   for (const application of shared) touched.add(application);
   bindToBusy(state, touched, now);
+  planAhead(state, now);
   shedIdle(state, now);
   if (state.slow.size > 0) allotPlaces(state, now);
   emptyKept(state, now);
   beginSpawns(state, now);
+  replaceWorn(state, now);
   const { counters, waiters } = state;
   if (waiters.size > counters.peakWaiting) counters.peakWaiting = waiters.size;
   for (const application of state.maybeEmpty) forgetIfEmpty(state, application, now);
@@ -80,6 +84,8 @@ function isQuiet<O>(state: PoolState<O>, now: number): boolean {
     state.planned.size === 0 &&
     state.maybeEmpty.size === 0 &&
     state.pendingRestarts.size === 0 &&
+    state.wearing.size === 0 &&
+    state.short.size === 0 &&
     state.places <= state.limits.max &&
     (state.alarms.first === undefined || state.alarms.first.key > now)
   );
@@ -310,7 +316,7 @@ function beginSpawns<O>(state: PoolState<O>, now: number): void {
     const application = state.turns.first?.owner;
     const spawn = application?.planned.first;
     if (application === undefined || spawn === undefined) return;
-    const hasSlot = application.slots < state.options.spawnsAtOnce - state.slots.size;
+    const hasSlot = state.hasSlotFor(application);
     if (!hasSlot && beginsAnywayMs(state) > now) return;
     state.begin(spawn, hasSlot, now);
   }
@@ -349,13 +355,15 @@ function forgetIfEmpty<O>(
   application: ApplicationRecord<O>,
   now: number,
 ): void {
-  const { count, outside, spawning, line, settings, failures } = application;
-  if (count + outside.size + spawning + line.size > 0 || settings !== NO_SETTINGS) return;
+  const { count, outside, spawning, replacing, line, settings, failures } = application;
+  const left = count + outside.size + spawning + replacing + line.size;
+  if (left > 0 || settings !== NO_SETTINGS) return;
   const endsMs = failures.count === 0 ? now : failures.memoryEndsMs(state.options.failurePause);
   if (endsMs > now) {
     state.alarms.set(application.alarm, endsMs);
   } else {
     state.alarms.remove(application.alarm);
+    state.reaps.remove(application.reap);
     state.applications.delete(application.root);
   }
 }

@@ -61,12 +61,13 @@ function showApplication<O>(
   now: number,
 ): ApplicationSnapshot {
   const { root, maxInstances, available, full, outside, line, failures } = application;
-  const { begun, outdated, planned } = application;
+  const { begun, outdated, planned, replacement } = application;
   const instances = [...available, ...full, ...outside].toSorted((a, b) => a.id - b.id);
   return {
     root,
     maxInstances: maxInstances ?? null,
     restartPending: state.pendingRestarts.has(application),
+    rollout: application.rollout ?? null,
     instances: instances.map((instance) =>
       showInstance(instance, oldestSessions.get(instance.id), now),
     ),
@@ -74,6 +75,7 @@ function showApplication<O>(
     waiters: showWaiters(application, now),
     spawns: [
       ...[...outdated].map((spawn) => showSpawn(spawn, true, now)),
+      ...(replacement === undefined ? [] : [showSpawn(replacement, false, now)]),
       ...[...begun, ...planned].map((spawn) => showSpawn(spawn, false, now)),
     ],
     lastSpawnError:
@@ -99,6 +101,8 @@ function showInstance<O>(
     longSessions: instance.long,
     oldestSessionMs: oldestSessionMs === undefined ? null : now - oldestSessionMs,
     served: instance.served,
+    requests: instance.requests,
+    worn: instance.worn ?? null,
     ageMs: now - instance.readyMs,
     unusedMs: now - instance.lastUsedMs,
   };

@@ -36,6 +36,9 @@ export function becomeReady<O>(
   }
   application.lastConcurrency = ready.concurrency;
   application.failures.reset();
+  // All that is here is of this code, unless old instances wait to be replaced.
+  if (application.rollout !== undefined)
+    application.rollout = application.worn > 0 ? "proven" : undefined;
   if (isPlaced || findRoom(state, application, now)) {
     state.move(instance, "pooled");
     serveReady(state, application, now);
@@ -58,7 +61,7 @@ function findRoom<O>(state: PoolState<O>, application: ApplicationRecord<O>, now
 }
 
 /** Gives an instance outside the pool to gets from before `servesBefore`; then it goes. */
-function serveOutside<O>(
+export function serveOutside<O>(
   state: PoolState<O>,
   instance: InstanceRecord<O>,
   reason: "outdated" | "excess",

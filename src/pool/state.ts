@@ -14,15 +14,15 @@ import {
   type Standing,
   Waiter,
 } from "./application.ts";
+import { reapLater } from "./ahead.ts";
 import { promise, promisedBy, promiseNothing } from "./closing.ts";
-import { newCounters } from "./counters.ts";
 import { countLeaving, hasTime } from "./finishing.ts";
 import { Heap, HeapEntry } from "./heap.ts";
 import { KeptSessions } from "./kept.ts";
-import { limitTime } from "./overdue.ts";
 import { List } from "./list.ts";
+import { limitTime } from "./overdue.ts";
+import { SpawnState } from "./spawn-state.ts";
 import type {
-  Effect,
   InstanceId,
   Overrun,
   PoolLimits,
@@ -30,15 +30,8 @@ import type {
   GetRefusal,
   RetireReason,
   SessionId,
-  SpawnId,
   WaiterId,
 } from "./types.ts";
-
-/** Shared by all events without effects, which the closing of a session usually is. */
-const NO_EFFECTS: readonly never[] = Object.freeze([]);
-
-/** A slot more counts for more than any place in the order of planning; sums stay exact. */
-const SLOT_WEIGHT = 2 ** 40;
 
 /** By how much the counts of an instance's sessions change. */
 interface Shift {
@@ -47,29 +40,15 @@ interface Shift {
   readonly long?: number;
 }
 
-export class PoolState<O> {
+export class PoolState<O> extends SpawnState<O> {
   limits: PoolLimits;
-  readonly options: PoolOptions;
   readonly applications = new Map<ByteString, ApplicationRecord<O>>();
   readonly instances = new Map<InstanceId, InstanceRecord<O>>();
   readonly sessions = new Map<SessionId, SessionRecord<O>>();
   /** Only those that wait. */
   readonly waiters = new Map<WaiterId, Waiter<O>>();
-  /** Spawns that have begun, outdated ones included. */
-  readonly begun = new Map<SpawnId, Spawn<O>>();
-  /** In the order of planning. */
-  readonly planned = new List<Spawn<O>>();
-  /** Spawns that hold a slot, oldest first. */
-  readonly slots = new List<Spawn<O>>();
-  /** Spawns that have a place and had a slot for so long that they may hang, oldest first. */
-  readonly slow = new List<Spawn<O>>();
-  /** Spawns under way whose places others have. */
-  unplaced = 0;
   /** When it was looked last who has less than his share. */
   lookedForSharesMs = -Infinity;
-  /** Applications with a planned spawn: fewest slots first, then first planned. */
-  readonly turns = new Heap<ApplicationRecord<O>>();
-  outdatedSpawns = 0;
   count = 0;
   /** Of those, the ones that are not idle, and the ones that clients have sessions of. */
   busy = 0;
@@ -89,33 +68,32 @@ export class PoolState<O> {
   /** ... and those with an instance in the pool or on its way. */
   readonly seeded = new Heap<ApplicationRecord<O>>();
   readonly deadlines = new Heap<Waiter<O>>();
+  /** Applications with worn instances, in the order in which they got them. */
+  readonly wearing = new Set<ApplicationRecord<O>>();
+  /** Instances by when they are as old as they may be. */
+  readonly ages = new Heap<InstanceRecord<O>>();
+  /** Applications by when an instance of theirs may have been idle for too long. */
+  readonly reaps = new Heap<ApplicationRecord<O>>();
   /** Ends of pauses, and of the memory of failures. */
   readonly alarms = new Heap<ApplicationRecord<O>>();
   /** In the order in which they were asked for. */
   readonly pendingRestarts = new Set<ApplicationRecord<O>>();
-  /** Applications that may have nothing left, looked at when the event is over. */
-  readonly maybeEmpty = new Set<ApplicationRecord<O>>();
   /** Instances with sessions that were given up, by when they are to be looked at. */
   readonly overdue = new Heap<InstanceRecord<O>>();
   /** Open sessions by when they have been so for too long. */
   readonly timeLimits = new Heap<SessionRecord<O>>();
   /** Ends of the time for which gets put off spawning and sharing, by application. */
   readonly holds = new Heap<ApplicationRecord<O>>();
-  readonly counters = newCounters();
   readonly kept = new KeptSessions<O>(this.counters, (session) => {
-    this.#effects.push({ kind: "recall", session });
+    this.effects.push({ kind: "recall", session });
   });
-  nextWaiter = 0;
   /** Grants by preference so far. */
   choices = 0;
   #nextInstance = 0;
-  #nextSpawn = 0;
   #nextSession = 0;
-  #effects: Effect<O>[] = [];
-
   constructor(limits: PoolLimits, options: PoolOptions) {
+    super(options);
     this.limits = limits;
-    this.options = options;
   }
 
   /** Spawns that have a place. */
@@ -126,13 +104,6 @@ export class PoolState<O> {
   /** What max is compared with: instances and those that are to be. */
   get places(): number {
     return this.count + this.spawning;
-  }
-
-  takeEffects(): readonly Effect<O>[] {
-    if (this.#effects.length === 0) return NO_EFFECTS;
-    const effects = this.#effects;
-    this.#effects = [];
-    return effects;
   }
 
   application(root: ByteString): ApplicationRecord<O> {
@@ -148,6 +119,11 @@ export class PoolState<O> {
   limitOf(application: ApplicationRecord<O>): number {
     const { instances, maxInstances = Infinity } = application;
     return Math.min(this.limits.maxPerApp || Infinity, instances || Infinity, maxInstances);
+  }
+
+  /** How long an instance of an application may be idle. */
+  maxIdleOf(application: ApplicationRecord<O>): number {
+    return application.settings.maxIdleMs ?? this.limits.maxIdleMs;
   }
 
   enqueue(waiter: Waiter<O>): void {
@@ -168,7 +144,7 @@ export class PoolState<O> {
   /** Answers a get that does not wait (any more). */
   refuse(waiter: Waiter<O>, refusal: GetRefusal): void {
     this.maybeEmpty.add(waiter.application);
-    this.#effects.push({ kind: "refuse", waiter: waiter.id, refusal });
+    this.effects.push({ kind: "refuse", waiter: waiter.id, refusal });
   }
 
   /** Opens a session for a get that does not wait (any more). */
@@ -178,7 +154,7 @@ export class PoolState<O> {
     this.counters.grants++;
     if (instance.load >= instance.concurrency) this.counters.grantsOfBusy++;
     this.shift(instance, { open: 1, undone: 1 }, now);
-    this.#effects.push({
+    this.effects.push({
       kind: "grant",
       waiter: waiter.id,
       session: session.id,
@@ -197,9 +173,17 @@ export class PoolState<O> {
 
   /** Moves an instance into the pool, or out of it. With `shift` the only ways into a list. */
   move(instance: InstanceRecord<O>, standing: Standing): void {
+    const { application } = instance;
     this.#take(instance);
     instance.standing = standing;
-    if (standing !== "pooled") promiseNothing(instance);
+    if (standing === "pooled") {
+      this.limitAge(instance);
+    } else {
+      promiseNothing(instance);
+      this.unwear(instance);
+      if (instance.age !== undefined) this.ages.remove(instance.age);
+      this.fallShort(application);
+    }
     this.#put(instance);
     if (instance.keeping !== undefined) this.kept.refile(instance.keeping, true);
   }
@@ -248,85 +232,30 @@ export class PoolState<O> {
     this.instances.delete(instance.id);
     this.counters.retirements[instance.reason]++;
     this.maybeEmpty.add(instance.application);
-    this.#effects.push({ kind: "retire", instance: instance.id, reason: instance.reason });
+    this.effects.push({ kind: "retire", instance: instance.id, reason: instance.reason });
   }
 
   /** The process of an instance is to be ended whatever it is doing. */
   endProcess(instance: InstanceId, overrun: Overrun, what: string | undefined): void {
-    this.#effects.push({ kind: "giveUp", instance, overrun, what });
+    this.effects.push({ kind: "giveUp", instance, overrun, what });
   }
 
-  /** Takes a place for a new instance. */
-  plan(application: ApplicationRecord<O>, options: O, now: number): void {
-    const spawn = new Spawn<O>(application, options, this.counters.spawnsPlanned++, now);
-    this.planned.pushBack(spawn.turn);
-    application.planned.pushBack(spawn.order);
-    this.#queueForSlot(application);
+  /** An instance is not to be replaced any more. */
+  unwear(instance: InstanceRecord<O>): void {
+    if (instance.worn === undefined) return;
+    instance.worn = undefined;
+    instance.application.worn--;
   }
 
-  /** Gives a planned spawn up, and its place. */
-  drop(spawn: Spawn<O>): void {
-    this.planned.remove(spawn.turn);
-    spawn.application.planned.remove(spawn.order);
-    this.#queueForSlot(spawn.application);
-    this.counters.spawnsDropped++;
-    this.maybeEmpty.add(spawn.application);
-  }
-
-  /** @param hasSlot whether it takes one of the slots, or has waited for one for too long. */
-  begin(spawn: Spawn<O>, hasSlot: boolean, now: number): void {
-    const { application } = spawn;
-    this.planned.remove(spawn.turn);
-    application.planned.remove(spawn.order);
-    application.begun.pushBack(spawn.order);
-    if (hasSlot) {
-      this.slots.pushBack(spawn.turn);
-      application.slots++;
+  /** Sets when an instance will be as old as it may be. */
+  limitAge(instance: InstanceRecord<O>): void {
+    const { maxAgeMs = 0 } = instance.application.settings;
+    if (maxAgeMs > 0) {
+      instance.age ??= new HeapEntry<InstanceRecord<O>>(instance);
+      this.ages.set(instance.age, instance.readyMs + maxAgeMs);
+    } else if (instance.age !== undefined) {
+      this.ages.remove(instance.age);
     }
-    this.#queueForSlot(application);
-    const id = this.#nextSpawn++ as SpawnId;
-    spawn.id = id;
-    spawn.sinceMs = now;
-    spawn.beganAt = this.nextWaiter;
-    this.begun.set(id, spawn);
-    this.counters.spawnsBegun++;
-    const { root } = application;
-    this.#effects.push({ kind: "spawn", spawn: id, root, options: spawn.options });
-  }
-
-  /** A spawn takes so long that it may hang: it gives its slot up. */
-  slowDown(spawn: Spawn<O>): void {
-    this.#freeSlot(spawn);
-    if (spawn.isPlaced) this.slow.pushBack(spawn.turn);
-  }
-
-  /** A spawn under way gives its place to another. */
-  unplace(spawn: Spawn<O>): void {
-    if (spawn.turn.list === this.slow) this.slow.remove(spawn.turn);
-    spawn.isPlaced = false;
-    spawn.application.unplaced++;
-    this.unplaced++;
-  }
-
-  #freeSlot(spawn: Spawn<O>): void {
-    if (spawn.turn.list !== this.slots) return;
-    this.slots.remove(spawn.turn);
-    spawn.application.slots--;
-    this.#queueForSlot(spawn.application);
-  }
-
-  /** A begun spawn has ended, well or not. */
-  end(spawn: Spawn<O>): void {
-    this.#freeSlot(spawn);
-    if (spawn.turn.list === this.slow) this.slow.remove(spawn.turn);
-    if (!spawn.isPlaced) {
-      this.unplaced--;
-      spawn.application.unplaced--;
-    }
-    if (spawn.id !== undefined) this.begun.delete(spawn.id);
-    if (spawn.order.list === spawn.application.outdated) this.outdatedSpawns--;
-    spawn.order.list?.remove(spawn.order);
-    this.maybeEmpty.add(spawn.application);
   }
 
   /**
@@ -336,23 +265,15 @@ export class PoolState<O> {
   outdate(application: ApplicationRecord<O>, reason: "restarted" | "cleared", now: number): void {
     for (const instance of application.available) this.leave(instance, "leaving", reason, now);
     for (const instance of application.full) this.leave(instance, "leaving", reason, now);
-    for (const spawn of application.begun) {
-      spawn.servesBefore = this.nextWaiter;
-      application.begun.remove(spawn.order);
-      application.outdated.pushBack(spawn.order);
-      this.outdatedSpawns++;
-    }
+    this.outdateSpawns(application);
+  }
+
+  rolledOut(root: ByteString, outcome: "done" | "refused"): void {
+    this.effects.push({ kind: "rolledOut", root, outcome });
   }
 
   reload(root: ByteString): void {
-    this.#effects.push({ kind: "reload", root });
-  }
-
-  #queueForSlot(application: ApplicationRecord<O>): void {
-    const { planned, slots, turn } = application;
-    const { first } = planned;
-    if (first === undefined) this.turns.remove(turn);
-    else this.turns.set(turn, slots * SLOT_WEIGHT + first.number);
+    this.effects.push({ kind: "reload", root });
   }
 
   #take(instance: InstanceRecord<O>): void {
@@ -365,6 +286,7 @@ export class PoolState<O> {
       if (instance.open > 0) this.active--;
       if (instance.sessions === 0) {
         this.idle.remove(instance.idle);
+        application.idle.remove(instance.idleHere);
       } else {
         this.busy--;
         application.busy--;
@@ -385,6 +307,8 @@ export class PoolState<O> {
       else application.full.add(instance.order, load);
       if (sessions === 0) {
         this.idle.pushBack(instance.idle);
+        application.idle.pushBack(instance.idleHere);
+        if (application.reap.heap === undefined) reapLater(this, application);
       } else {
         this.busy++;
         application.busy++;

@@ -68,6 +68,16 @@ export interface ApplicationSettings {
   readonly weight?: number | undefined;
   readonly abandonMs?: number | undefined;
   readonly requestMs?: number | undefined;
+  /** So many are there without anybody asking, if there are places: 0 if absent. */
+  readonly minInstances?: number | undefined;
+  /** How long one may be idle; Infinity: for ever. */
+  readonly maxIdleMs?: number | undefined;
+  /** Whether a restart replaces instances one after the other, or lets all go at once. */
+  readonly isRolling?: boolean | undefined;
+  /** Requests after which an instance is replaced, give or take a tenth; 0: any number. */
+  readonly maxRequests?: number | undefined;
+  /** How long an instance may be there before it is replaced; 0: for ever. */
+  readonly maxAgeMs?: number | undefined;
 }
 
 export interface GetRequest<O> {
@@ -107,6 +117,16 @@ export type GetRefusal =
  */
 export type Overrun = "abandoned" | "crowded" | "overdue";
 
+/** Why an instance is replaced. */
+export type WornReason =
+  | "restarted"
+  /** It has served as many requests as it may. */
+  | "requests"
+  /** It is as old as it may be. */
+  | "age"
+  /** Its memory has grown as much as it may. */
+  | "memory";
+
 /** Why an instance left the pool. */
 export type RetireReason =
   /** It was idle for longer than maxIdleMs. */
@@ -115,7 +135,7 @@ export type RetireReason =
   | "evicted"
   /** max was lowered. */
   | "excess"
-  | "restarted"
+  | WornReason
   | "cleared"
   /** A restart or clear came while it was being spawned. */
   | "outdated"
@@ -155,7 +175,11 @@ export type Effect<O> =
   /** It has no session left: let it go. The last that is heard of this instance, once for each. */
   | { readonly kind: "retire"; readonly instance: InstanceId; readonly reason: RetireReason }
   /** Drop cached code of the application, before any later spawn of it. */
-  | { readonly kind: "reload"; readonly root: ByteString };
+  | { readonly kind: "reload"; readonly root: ByteString }
+  /** A rolling restart is over. refused: its code did not start, and the old instances serve on. */
+  | { readonly kind: "rolledOut"; readonly root: ByteString; readonly outcome: "done" | "refused" };
+
+export type Rollout = NonNullable<InspectedApplication["rollout"]>;
 
 /** What a pool counts, by why. */
 export type PoolCounters = Omit<InspectedCounters, "refusals" | "retirements" | "recalls"> & {

@@ -71,6 +71,11 @@ export interface InspectedApplication {
   readonly maxInstances: number | null;
   /** A restart waits until the instances it would send away fit beside those still leaving. */
   readonly restartPending: boolean;
+  /**
+   * A rolling restart: the new code is tried, or has started and takes over; `refused`: it did not
+   * start, and the old instances serve on.
+   */
+  readonly rollout: "trying" | "proven" | "refused" | null;
   /** Oldest first. */
   readonly instances: readonly InspectedInstance[];
   /** Gets that wait for it. */
@@ -111,6 +116,10 @@ export interface InspectedInstance {
   readonly oldestSessionMs: number | null;
   /** Sessions that have ended. */
   readonly served: number;
+  /** Requests, as far as clients have told. */
+  readonly requests: number;
+  /** Why it is to be replaced. */
+  readonly worn: "restarted" | "requests" | "age" | "memory" | null;
   readonly ageMs: number;
   /** Since a session of it began or ended last, or since it was ready. */
   readonly unusedMs: number;

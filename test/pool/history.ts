@@ -20,7 +20,7 @@ import { checkInvariants } from "./invariants.ts";
 const ROOTS = ["/srv/a", "/srv/b", "/srv/c", "/srv/d"] as ByteString[];
 
 /** A small random number generator (mulberry32): the same numbers for the same seed, everywhere. */
-function randomFrom(seed: number): (below: number) => number {
+export function randomFrom(seed: number): (below: number) => number {
   let state = seed >>> 0;
   return (below) => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -346,6 +346,8 @@ export class History {
         return `retire ${effect.instance} ${effect.reason}`;
       case "reload":
         return `reload ${effect.root}`;
+      case "rolledOut":
+        return `rolledOut ${effect.root} ${effect.outcome}`;
     }
   }
 

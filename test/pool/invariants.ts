@@ -28,13 +28,16 @@ import {
   type ApplicationRecord,
   type InstanceRecord,
   NO_SETTINGS,
+  type Spawn,
 } from "../../src/pool/application.ts";
 import { CLOSING_LIMIT_MS, promisedBy } from "../../src/pool/closing.ts";
 import { Keeping, type Kept, RECALL_LIMIT_MS } from "../../src/pool/kept.ts";
+import { wantedAhead } from "../../src/pool/places.ts";
 import { restartFits } from "../../src/pool/settle.ts";
 import type { Pool } from "../../src/pool/pool.ts";
 import type { PoolState } from "../../src/pool/state.ts";
 import { LOOK_MS, mayEvict } from "../../src/pool/usefulness.ts";
+import { checkUpkeep } from "./upkeep-invariants.ts";
 
 /** Throws if the pool contradicts itself. */
 export function checkInvariants<O>({ insides: { state, now } }: Pool<O>): void {
@@ -72,6 +75,7 @@ export function checkInvariants<O>({ insides: { state, now } }: Pool<O>): void {
   checkSessions(state);
   checkClosing(state, now);
   checkTimes(state);
+  checkUpkeep(state, now);
   for (const application of state.pendingRestarts) {
     require(!restartFits(state, application), "a restart that fits is put off");
     require(state.applications.get(application.root) === application, "a restart is of nothing");
@@ -105,10 +109,9 @@ function checkPlaces<O>(state: PoolState<O>): void {
 }
 
 function checkSlots<O>(state: PoolState<O>): void {
-  const { slots, turns, begun, options } = state;
+  const { slots, turns, options } = state;
   require(slots.size <= options.spawnsAtOnce, "too many spawns are under way");
-  for (const spawn of slots)
-    same("a spawn with a slot", spawn.id === undefined ? undefined : begun.get(spawn.id), spawn);
+  for (const spawn of slots) require(isUnderWay(state, spawn), "a spawn that is over holds a slot");
   const free = options.spawnsAtOnce - slots.size;
   for (const application of state.applications.values()) {
     const { root, planned, turn } = application;
@@ -119,6 +122,11 @@ function checkSlots<O>(state: PoolState<O>): void {
     same(`unplaced spawns of ${root}`, application.unplaced, unplaced.length);
     require(planned.size === 0 || mine >= free, `a planned spawn of ${root} could begin`);
   }
+}
+
+function isUnderWay<O>({ begun, replacements }: PoolState<O>, spawn: Spawn<O>): boolean {
+  const { id } = spawn;
+  return id !== undefined && (begun.get(id) ?? replacements.get(id)) === spawn;
 }
 
 function checkLists<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
@@ -231,7 +239,8 @@ function checkLine<O>(state: PoolState<O>, application: ApplicationRecord<O>, no
   same(`covered gets of ${root}`, covered, expectedCover(state, application, now));
   const { instances, count, places } = application;
   const shared = instances < 2 ? 0 : instances - count - (places - count - coming);
-  const need = Math.max(shared, Math.ceil(line.size / application.getsPerSpawn));
+  const ahead = Math.max(shared, wantedAhead(state, application));
+  const need = Math.max(ahead, Math.ceil(line.size / application.getsPerSpawn));
   require(application.planned.size === 0 || coming <= need, `${root} plans for nobody`);
   if (line.first === undefined) {
     same(`${root} in a queue for places`, hunger.heap, undefined);
@@ -242,7 +251,8 @@ function checkLine<O>(state: PoolState<O>, application: ApplicationRecord<O>, no
   const uncovered = line.firstUncovered;
   const mayBind = !limits.useGlobalQueue && full.size > 0 && spawning === 0;
   require(!mayBind || uncovered === undefined, `a get of ${root} could bind to a busy instance`);
-  const maySpawn = application.places < state.limitOf(application) && !failures.isPaused(now);
+  const isFree = application.isOpen && !failures.isPaused(now);
+  const maySpawn = application.places < state.limitOf(application) && isFree;
   if (uncovered === undefined || !maySpawn) {
     same(`${root} in a queue for places`, hunger.heap, undefined);
     return;
@@ -335,8 +345,10 @@ function listFor<O>(state: PoolState<O>, { instance, sessions, unasked, recallin
 }
 
 function checkMemory<O>(state: PoolState<O>, application: ApplicationRecord<O>, now: number): void {
-  const { root, count, outside, spawning, line, settings, failures, alarm } = application;
-  if (count + outside.size + spawning + line.size > 0 || settings !== NO_SETTINGS) return;
+  const { root, count, outside, spawning, replacing, line, settings } = application;
+  const { failures, alarm } = application;
+  const left = count + outside.size + spawning + replacing + line.size;
+  if (left > 0 || settings !== NO_SETTINGS) return;
   require(failures.count > 0, `${root} has nothing left and is not forgotten`);
   require(alarm.heap === state.alarms && alarm.key > now, `${root} would never be forgotten`);
 }

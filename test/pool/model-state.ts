@@ -145,7 +145,7 @@ export class ModelState {
 
   /** The latest time at which somebody must look again, if nothing happens before. */
   firstDeadline(): number {
-    const idle = this.idle().map(({ usedAt }) => usedAt + this.limits.maxIdleMs);
+    const idle = this.idle().map((instance) => unusedSince(instance) + this.limits.maxIdleMs);
     const { maxWaitMs } = this.options;
     const waits = maxWaitMs === 0 ? [] : this.waiting.map((get) => get.arrivedAt + maxWaitMs);
     const pauses = this.waiting.filter(({ app }) => this.isPaused(app));
@@ -176,6 +176,7 @@ export class ModelState {
       root: app.root,
       maxInstances: app.maxInstances || null,
       restartPending: this.pendingRestarts.includes(app),
+      rollout: null,
       instances: mine.map((instance) => ({
         state: stateOf(instance),
         sessions: instance.sessions.length,
@@ -397,4 +398,9 @@ export function best(instances: readonly ModelInstance[]): ModelInstance | undef
 
 export function byArrival(gets: readonly ModelGet[]): ModelGet[] {
   return gets.toSorted((a, b) => a.id - b.id);
+}
+
+/** Those that share an application's gets stay as long as there are some for any of them. */
+export function unusedSince({ app, usedAt }: ModelInstance): number {
+  return app.instances > 1 ? Math.max(usedAt, app.askedAt) : usedAt;
 }

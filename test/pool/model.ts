@@ -14,6 +14,7 @@ import {
   type ModelGet,
   type ModelInstance,
   RECALL_MS,
+  unusedSince,
 } from "./model-state.ts";
 
 export class Model extends RulesModel {
@@ -274,12 +275,8 @@ export class Model extends RulesModel {
     }
     this.giveUpOverdue();
     for (const instance of this.idle()) {
-      const { app, usedAt } = instance;
-      const { maxIdleMs } = this.limits;
-      if (usedAt + maxIdleMs > this.now) continue;
-      const isWanted = app.askedAt > usedAt && app.askedAt + maxIdleMs > this.now;
-      if (app.instances > 1 && isWanted) this.use(instance);
-      else this.letGo(instance, "idle");
+      const dueAt = unusedSince(instance) + this.limits.maxIdleMs;
+      if (dueAt <= this.now) this.letGo(instance, "idle");
     }
     this.settle();
   }

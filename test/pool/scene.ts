@@ -127,9 +127,22 @@ export class Scene {
     return this.#note(this.pool.setLimits(change, this.now));
   }
 
-  configure(app: string, settings: ApplicationSettings | number = {}): string[] {
+  configure(app: string, settings: ApplicationSettings | number = {}, options?: string): string[] {
     const given = typeof settings === "number" ? { maxInstances: settings } : settings;
-    return this.#note(this.pool.configure(fromText(app), given, this.now));
+    return this.#note(this.pool.configure(fromText(app), given, this.now, options));
+  }
+
+  restart(app: string): string[] {
+    return this.#note(this.pool.restart(fromText(app), this.now));
+  }
+
+  /** The client of the session has sent so many more requests. */
+  served(get: number, requests: number): string[] {
+    return this.#note(this.pool.sessionServed(this.session(get), requests, this.now));
+  }
+
+  grown(instance: number): string[] {
+    return this.#note(this.pool.instanceGrown(instance as InstanceId, this.now));
   }
 
   clear(): string[] {
@@ -195,6 +208,8 @@ export class Scene {
         return `retire i${effect.instance} ${effect.reason}`;
       case "reload":
         return `reload ${effect.root}`;
+      case "rolledOut":
+        return `rolled out ${effect.root} ${effect.outcome}`;
     }
   }
 }

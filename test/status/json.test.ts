@@ -39,6 +39,7 @@ test("the shape of inspect is stable", () => {
         rootBase64: null,
         maxInstances: 3,
         restartPending: false,
+        rollout: null,
         instances: [
           {
             pid: 7,
@@ -50,6 +51,8 @@ test("the shape of inspect is stable", () => {
             longSessions: 0,
             oldestSessionMs: null,
             served: 0,
+            requests: 0,
+            worn: null,
             ageMs: 5_000,
             unusedMs: 1_000,
           },
@@ -65,6 +68,7 @@ test("the shape of inspect is stable", () => {
         rootBase64: "L3Nydi//Cg==",
         maxInstances: null,
         restartPending: false,
+        rollout: null,
         instances: [],
         waiting: 0,
         waiters: [],

@@ -1,0 +1,184 @@
+/**
+ * The part of the pool's state that is about spawns: planned, begun, with a slot or without. As in
+ * state.ts, each change keeps every list and sum in agreement and records its effect.
+ */
+
+import { type ApplicationRecord, Spawn } from "./application.ts";
+import { newCounters } from "./counters.ts";
+import { Heap } from "./heap.ts";
+import { List } from "./list.ts";
+import type { Effect, PoolOptions, SpawnId } from "./types.ts";
+
+/** Shared by all events without effects, which the closing of a session usually is. */
+const NO_EFFECTS: readonly never[] = Object.freeze([]);
+
+/** A slot more counts for more than any place in the order of planning; sums stay exact. */
+const SLOT_WEIGHT = 2 ** 40;
+
+export class SpawnState<O> {
+  readonly options: PoolOptions;
+  /** Spawns that have begun, outdated ones included. */
+  readonly begun = new Map<SpawnId, Spawn<O>>();
+  /** In the order of planning. */
+  readonly planned = new List<Spawn<O>>();
+  /** Spawns that hold a slot, oldest first. */
+  readonly slots = new List<Spawn<O>>();
+  /** Spawns that have a place and had a slot for so long that they may hang, oldest first. */
+  readonly slow = new List<Spawn<O>>();
+  /** Spawns under way whose places others have. */
+  unplaced = 0;
+  /** Applications with a planned spawn: fewest slots first, then first planned. */
+  readonly turns = new Heap<ApplicationRecord<O>>();
+  outdatedSpawns = 0;
+  /** Spawns under way for worn instances (replacing.ts); they hold slots, but no places. */
+  readonly replacements = new Map<SpawnId, Spawn<O>>();
+  /** Applications that may have fewer instances than are wanted without anybody asking. */
+  readonly short = new Set<ApplicationRecord<O>>();
+  /** Applications that may have nothing left, looked at when the event is over. */
+  readonly maybeEmpty = new Set<ApplicationRecord<O>>();
+  readonly counters = newCounters();
+  nextWaiter = 0;
+  /** What was decided since it was taken last. */
+  protected effects: Effect<O>[] = [];
+  #nextSpawn = 0;
+
+  constructor(options: PoolOptions) {
+    this.options = options;
+  }
+
+  takeEffects(): readonly Effect<O>[] {
+    if (this.effects.length === 0) return NO_EFFECTS;
+    const effects = this.effects;
+    this.effects = [];
+    return effects;
+  }
+
+  /** Takes a place for a new instance. */
+  plan(application: ApplicationRecord<O>, options: O, now: number): void {
+    const spawn = new Spawn<O>(application, options, this.counters.spawnsPlanned++, now);
+    this.planned.pushBack(spawn.turn);
+    application.planned.pushBack(spawn.order);
+    this.#queueForSlot(application);
+  }
+
+  /** Gives a planned spawn up, and its place. */
+  drop(spawn: Spawn<O>): void {
+    this.planned.remove(spawn.turn);
+    spawn.application.planned.remove(spawn.order);
+    this.#queueForSlot(spawn.application);
+    this.counters.spawnsDropped++;
+    this.maybeEmpty.add(spawn.application);
+    this.fallShort(spawn.application);
+  }
+
+  /** @param hasSlot whether it takes one of the slots, or has waited for one for too long. */
+  begin(spawn: Spawn<O>, hasSlot: boolean, now: number): void {
+    const { application } = spawn;
+    this.planned.remove(spawn.turn);
+    application.planned.remove(spawn.order);
+    application.begun.pushBack(spawn.order);
+    this.begun.set(this.#begin(spawn, hasSlot, now), spawn);
+  }
+
+  /** Begins a spawn for a worn instance of an application. It takes a slot, and no place. */
+  beginReplacement(application: ApplicationRecord<O>, options: O, now: number): void {
+    const spawn = new Spawn<O>(application, options, this.counters.spawnsPlanned++, now);
+    spawn.isPlaced = false;
+    application.replacement = spawn;
+    application.replacing++;
+    this.replacements.set(this.#begin(spawn, true, now), spawn);
+  }
+
+  #begin(spawn: Spawn<O>, hasSlot: boolean, now: number): SpawnId {
+    const { application } = spawn;
+    if (hasSlot) {
+      this.slots.pushBack(spawn.turn);
+      application.slots++;
+    }
+    this.#queueForSlot(application);
+    const id = this.#nextSpawn++ as SpawnId;
+    spawn.id = id;
+    spawn.sinceMs = now;
+    spawn.beganAt = this.nextWaiter;
+    this.counters.spawnsBegun++;
+    this.effects.push({ kind: "spawn", spawn: id, root: application.root, options: spawn.options });
+    return id;
+  }
+
+  /** Whether an application may take a slot: it has fewer than are free. */
+  hasSlotFor(application: ApplicationRecord<O>): boolean {
+    return application.slots < this.options.spawnsAtOnce - this.slots.size;
+  }
+
+  /** A replacement has ended, well or not. @returns whether its code is the one there is now. */
+  endReplacement(spawn: Spawn<O>): boolean {
+    const { application } = spawn;
+    this.#freeSlot(spawn);
+    if (spawn.id !== undefined) this.replacements.delete(spawn.id);
+    this.maybeEmpty.add(application);
+    application.replacing--;
+    if (application.replacement !== spawn) return false;
+    application.replacement = undefined;
+    return true;
+  }
+
+  /** A spawn takes so long that it may hang: it gives its slot up. */
+  slowDown(spawn: Spawn<O>): void {
+    this.#freeSlot(spawn);
+    if (spawn.isPlaced) this.slow.pushBack(spawn.turn);
+  }
+
+  /** A spawn under way gives its place to another. */
+  unplace(spawn: Spawn<O>): void {
+    if (spawn.turn.list === this.slow) this.slow.remove(spawn.turn);
+    spawn.isPlaced = false;
+    spawn.application.unplaced++;
+    this.unplaced++;
+  }
+
+  #freeSlot(spawn: Spawn<O>): void {
+    if (spawn.turn.list !== this.slots) return;
+    this.slots.remove(spawn.turn);
+    spawn.application.slots--;
+    this.#queueForSlot(spawn.application);
+  }
+
+  /** A begun spawn has ended, well or not. */
+  end(spawn: Spawn<O>): void {
+    this.#freeSlot(spawn);
+    if (spawn.turn.list === this.slow) this.slow.remove(spawn.turn);
+    if (!spawn.isPlaced) {
+      this.unplaced--;
+      spawn.application.unplaced--;
+    }
+    if (spawn.id !== undefined) this.begun.delete(spawn.id);
+    if (spawn.order.list === spawn.application.outdated) this.outdatedSpawns--;
+    spawn.order.list?.remove(spawn.order);
+    this.maybeEmpty.add(spawn.application);
+    this.fallShort(spawn.application);
+  }
+
+  /** Spawns that have begun no longer count for later gets. */
+  outdateSpawns(application: ApplicationRecord<O>): void {
+    application.replacement = undefined;
+    this.fallShort(application);
+    for (const spawn of application.begun) {
+      spawn.servesBefore = this.nextWaiter;
+      application.begun.remove(spawn.order);
+      application.outdated.pushBack(spawn.order);
+      this.outdatedSpawns++;
+    }
+  }
+
+  #queueForSlot(application: ApplicationRecord<O>): void {
+    const { planned, slots, turn } = application;
+    const { first } = planned;
+    if (first === undefined) this.turns.remove(turn);
+    else this.turns.set(turn, slots * SLOT_WEIGHT + first.number);
+  }
+
+  /** An application may have fewer instances than are wanted without anybody asking. */
+  fallShort(application: ApplicationRecord<O>): void {
+    if (application.minInstances > 0) this.short.add(application);
+  }
+}

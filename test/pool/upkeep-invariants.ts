@@ -1,0 +1,86 @@
+// What holds between any two events of what the pool does though nobody asks:
+//
+// - Worn instances: each is in the pool; their applications are known, and a replacement that may
+//   begin has begun. A rolling restart is over when nothing of it is left to replace, unless its
+//   code was refused.
+// - Replacements: one for each application, others are of old code; they hold no place.
+// - Ages: every instance with a limit on its age, and no other, is known by when it is reached.
+// - Ahead: what an application is to have at least is there or coming, if there are places.
+// - Idle: whoever may have been idle for too long is looked at in time.
+
+import { unusedSince } from "../../src/pool/ahead.ts";
+import type { ApplicationRecord, InstanceRecord } from "../../src/pool/application.ts";
+import { hasPlace, maySpawn, wantedAhead } from "../../src/pool/places.ts";
+import type { PoolState } from "../../src/pool/state.ts";
+
+/** Throws if it does not hold. */
+export function checkUpkeep<O>(state: PoolState<O>, now: number): void {
+  const { wearing, replacements, limits } = state;
+  for (const application of state.applications.values()) {
+    checkIdle(state, application);
+    checkWorn(state, application, now);
+    checkAges(state, application);
+    const { root, coming, options } = application;
+    if (options === undefined || !hasPlace(state) || !maySpawn(state, application, now)) continue;
+    expect(coming >= wantedAhead(state, application), `${root} has too few instances`);
+  }
+  for (const application of wearing) {
+    expect(application.worn > 0, `nothing of ${application.root} is worn`);
+  }
+  expect(replacements.size <= Math.max(limits.max, state.options.spawnsAtOnce), "too many");
+  for (const { application, isPlaced, id } of replacements.values()) {
+    expect(!isPlaced, `replacement ${id} has a place`);
+    expect(state.applications.get(application.root) === application, "one is of nothing");
+  }
+}
+
+function checkWorn<O>(state: PoolState<O>, application: ApplicationRecord<O>, now: number): void {
+  const { root, worn, replacement, replacing, rollout, failures, options } = application;
+  const { replacements, limits } = state;
+  const mine = pooled(application).filter((instance) => instance.worn !== undefined);
+  expect(worn === mine.length, `${root} has ${mine.length} worn instances, not ${worn}`);
+  expect(state.wearing.has(application) === worn > 0, `${root} is forgotten, or too late`);
+  const own = [...replacements.values()].filter((spawn) => spawn.application === application);
+  expect(own.length === replacing, `${root} has ${own.length} replacements, not ${replacing}`);
+  expect(replacement === undefined || own.includes(replacement), `that of ${root} is over`);
+  expect(rollout === undefined || rollout === "refused" || worn > 0, `${root} restarts for ever`);
+  if (worn === 0 || replacement !== undefined || rollout === "refused") return;
+  const isBlocked = failures.isPaused(now) || replacements.size >= limits.max;
+  const mayBegin = options !== undefined && !isBlocked && state.hasSlotFor(application);
+  expect(!mayBegin, `a replacement of ${root} could begin`);
+}
+
+function checkAges<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
+  const { maxAgeMs = 0 } = application.settings;
+  for (const { id, age, worn, readyMs } of pooled(application)) {
+    if (age?.heap === undefined) {
+      expect(maxAgeMs === 0 || worn !== undefined || isRefused(application), `${id} is for ever`);
+    } else {
+      expect(age.heap === state.ages && age.key === readyMs + maxAgeMs, `the age of ${id}`);
+    }
+  }
+}
+
+/** Then what was worn before is not any more. */
+function isRefused<O>({ rollout, failures }: ApplicationRecord<O>): boolean {
+  return rollout === "refused" || failures.last !== undefined;
+}
+
+function checkIdle<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
+  const { root, idle, count, minInstances, reap } = application;
+  const mine = pooled(application).filter(({ sessions }) => sessions === 0);
+  expect(idle.size === mine.length, `${root} has ${mine.length} idle instances, not ${idle.size}`);
+  const limitMs = state.maxIdleOf(application);
+  const { first } = idle;
+  if (first === undefined || limitMs === Infinity || count <= minInstances) return;
+  const isLookedAt = reap.heap !== undefined && reap.key <= unusedSince(first) + limitMs;
+  expect(isLookedAt, `nobody looks whether ${root} is idle for too long`);
+}
+
+function pooled<O>({ available, full }: ApplicationRecord<O>): InstanceRecord<O>[] {
+  return [...available, ...full];
+}
+
+function expect(holds: boolean, otherwise: string): void {
+  if (!holds) throw new Error(`pool invariant: ${otherwise}`);
+}
