@@ -41,6 +41,17 @@ export function statOf(pid: number): ProcessStat | undefined {
   };
 }
 
+/** The memory of a process that lies in RAM, shared pages included; undefined: it is gone. */
+export function residentBytesOf(pid: number): number | undefined {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "latin1");
+    const [, kibibytes] = /^VmRSS:\s*([0-9]+) kB$/m.exec(status) ?? [];
+    return kibibytes === undefined ? undefined : Number(kibibytes) * 1024;
+  } catch {
+    return undefined;
+  }
+}
+
 /** The children of a process, whichever of its threads has started them; zombies too. */
 export function childrenOf(pid: number | "self"): number[] {
   try {

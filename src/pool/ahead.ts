@@ -5,7 +5,7 @@
  */
 
 import type { ApplicationRecord, InstanceRecord } from "./application.ts";
-import { cover, hasPlace, maySpawn, wantedAhead } from "./places.ts";
+import { cover, dropAboveOwnLimit, hasPlace, maySpawn, wantedAhead } from "./places.ts";
 import type { PoolState } from "./state.ts";
 
 /** Plans what is missing, as far as there are places that nobody waits for. */
@@ -43,6 +43,7 @@ export function unusedSince<O>({ application, lastUsedMs }: InstanceRecord<O>): 
 /** What depends on settings and limits has changed, for an application and its instances. */
 export function reconsider<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
   const { available, full } = application;
+  dropAboveOwnLimit(state, application);
   for (const instance of available) state.limitAge(instance);
   for (const instance of full) state.limitAge(instance);
   state.fallShort(application);

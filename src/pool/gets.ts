@@ -8,7 +8,6 @@ import { type ApplicationRecord, type InstanceRecord, Waiter } from "./applicati
 import { planMissing } from "./places.ts";
 import {
   busyAtOnce,
-  dropAboveOwnLimit,
   isAnsweredAtOnce,
   isDue,
   restart,
@@ -30,7 +29,6 @@ export function arrive<O>(state: PoolState<O>, request: GetRequest<O>, now: numb
   application.askedMs = now;
   if (application.instances !== instances) {
     application.instances = instances;
-    dropAboveOwnLimit(state, application);
     reconsider(state, application);
   }
   if (application.options === undefined) state.fallShort(application);

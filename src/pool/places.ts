@@ -109,6 +109,18 @@ function coveredByOutdated<O>(application: ApplicationRecord<O>): number {
   return covered;
 }
 
+/**
+ * Gives an application's planned spawns up, the last first, that its own lowered limit no longer
+ * allows.
+ */
+export function dropAboveOwnLimit<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
+  const limit = state.limitOf(application);
+  for (let last = application.planned.last; last !== undefined; last = application.planned.last) {
+    if (application.places <= limit) return;
+    state.drop(last);
+  }
+}
+
 /** Whether its own limit and its failures allow an application one more place. */
 export function maySpawn<O>(
   state: PoolState<O>,

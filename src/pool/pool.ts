@@ -34,6 +34,7 @@ import {
 } from "./checks.ts";
 import { lengthen, report } from "./closing.ts";
 import { abandon, giveUpOverdue } from "./overdue.ts";
+import { giveUp } from "./finishing.ts";
 import { close, moveElsewhere, returnToLine, withdraw } from "./sessions.ts";
 import { dropAboveMax, dropAboveOwnLimit, settle, settleAll, shedIdle } from "./settle.ts";
 import { takeSnapshot } from "./snapshot.ts";
@@ -126,8 +127,7 @@ export class Pool<O> {
     const time = this.#advance(now);
     state.counters.cancels++;
     state.dequeue(found);
-    settle(state, found.application, time);
-    return state.takeEffects();
+    return this.#settled(found.application, time);
   }
 
   /** A spawn has succeeded; `instance` is its name from now on, in these effects too. */
@@ -152,8 +152,7 @@ export class Pool<O> {
     const found = this.#spawn(spawn, "spawnFailed");
     const time = this.#advance(now);
     (state.replacements.has(spawn) ? serveOn : fail)(state, found, failure, time);
-    settle(state, found.application, time);
-    return state.takeEffects();
+    return this.#settled(found.application, time);
   }
 
   /** A session that was connected is over, or its client gone. */
@@ -162,8 +161,7 @@ export class Pool<O> {
     const found = this.#session(session, "sessionClosed");
     const time = this.#advance(now);
     close(state, found, time);
-    settle(state, found.instance.application, time);
-    return state.takeEffects();
+    return this.#settled(found.instance.application, time);
   }
 
   /** A session is over that was never connected: its instance knows nothing of it. */
@@ -172,8 +170,7 @@ export class Pool<O> {
     const found = this.#session(session, "sessionUnused");
     const time = this.#advance(now);
     withdraw(state, found, time);
-    settle(state, found.instance.application, time);
-    return state.takeEffects();
+    return this.#settled(found.instance.application, time);
   }
 
   /**
@@ -190,8 +187,7 @@ export class Pool<O> {
     }
     const time = this.#advance(now);
     report(state, found, sessions, time);
-    settle(state, found.application, time);
-    return state.takeEffects();
+    return this.#settled(found.application, time);
   }
 
   /**
@@ -203,8 +199,7 @@ export class Pool<O> {
     const found = this.#session(session, "sessionAbandoned");
     const time = this.#advance(now);
     abandon(state, found, what, isLate, time);
-    settle(state, found.instance.application, time);
-    return state.takeEffects();
+    return this.#settled(found.instance.application, time);
   }
 
   /** A session lasts: it keeps its instance from being idle, and takes no place any more. */
@@ -213,8 +208,7 @@ export class Pool<O> {
     const found = this.#session(session, "sessionLong");
     const time = this.#advance(now);
     lengthen(state, found, time);
-    settle(state, found.instance.application, time);
-    return state.takeEffects();
+    return this.#settled(found.instance.application, time);
   }
 
   /**
@@ -226,8 +220,7 @@ export class Pool<O> {
     const found = this.#session(session, "sessionKept");
     const time = this.#advance(now);
     state.kept.answeredKeep(found);
-    settle(state, found.instance.application, time);
-    return state.takeEffects();
+    return this.#settled(found.instance.application, time);
   }
 
   /**
@@ -239,8 +232,7 @@ export class Pool<O> {
     const found = this.#session(session, "connectFailed");
     const time = this.#advance(now);
     returnToLine(state, found, cause, time);
-    settle(state, found.instance.application, time);
-    return state.takeEffects();
+    return this.#settled(found.instance.application, time);
   }
 
   /**
@@ -271,8 +263,7 @@ export class Pool<O> {
     }
     const time = this.#advance(now);
     die(state, found, time);
-    settle(state, found.application, time);
-    return state.takeEffects();
+    return this.#settled(found.application, time);
   }
 
   /**
@@ -285,10 +276,7 @@ export class Pool<O> {
     const time = this.#advance(now);
     state.limits = limits;
     const all = new Set(state.applications.values());
-    for (const application of all) {
-      dropAboveOwnLimit(state, application);
-      reconsider(state, application);
-    }
+    for (const application of all) reconsider(state, application);
     shedIdle(state, time);
     dropAboveMax(state);
     settleAll(state, all, time);
@@ -310,42 +298,37 @@ export class Pool<O> {
     if (options !== undefined) application.options = options;
     state.maybeEmpty.add(application);
     reconsider(state, application);
-    dropAboveOwnLimit(state, application);
-    settle(state, application, time);
-    return state.takeEffects();
+    return this.#settled(application, time);
   }
 
   /** The code of an application has changed: as a get that finds a restart.txt. */
   restart(root: ByteString, now: number): Effects<O> {
     const state = this.#state;
-    const time = this.#advance(now);
     const application = state.applications.get(root);
     if (application === undefined) return state.takeEffects();
+    const time = this.#advance(now);
     state.maybeEmpty.add(application);
     requestRestart(state, application, time);
-    settle(state, application, time);
-    return state.takeEffects();
+    return this.#settled(application, time);
   }
 
   /** Clients have sent so many more requests over a session. */
   sessionServed(session: SessionId, requests: number, now: number): Effects<O> {
-    const state = this.#state;
     const { instance } = this.#session(session, "sessionServed");
     const time = this.#advance(now);
-    countRequests(state, instance, requests);
-    settle(state, instance.application, time);
-    return state.takeEffects();
+    countRequests(this.#state, instance, requests);
+    return this.#settled(instance.application, time);
   }
 
-  /** An instance uses more memory than it may. */
-  instanceGrown(instance: InstanceId, now: number): Effects<O> {
+  /** An instance uses more memory than it may. @param isHard it is not to go on. */
+  instanceGrown(instance: InstanceId, isHard: boolean, now: number): Effects<O> {
     const state = this.#state;
     const found = state.instances.get(instance);
-    const time = this.#advance(now);
     if (found === undefined) return state.takeEffects();
-    wearOut(state, found, "memory");
-    settle(state, found.application, time);
-    return state.takeEffects();
+    const time = this.#advance(now);
+    if (isHard) giveUp(state, found, "large", undefined, time);
+    else wearOut(state, found, "memory");
+    return this.#settled(found.application, time);
   }
 
   /** All instances leave the pool, or those of one application; open sessions go on. */
@@ -389,6 +372,12 @@ export class Pool<O> {
   /** All that it knows, and as of when: for tests, which look for contradictions in it. */
   get insides(): { readonly state: PoolState<O>; readonly now: number } {
     return { state: this.#state, now: this.#now };
+  }
+
+  /** What follows from an event that was about one application. */
+  #settled(application: ApplicationRecord<O>, now: number): Effects<O> {
+    settle(this.#state, application, now);
+    return this.#state.takeEffects();
   }
 
   #advance(now: number): number {

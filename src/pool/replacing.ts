@@ -164,6 +164,7 @@ export function serveOn<O>(
 
 /** Nothing of an application is old any more. */
 function endRollout<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
+  if (application.rollout === "refused") return;
   if (application.rollout === "proven") state.rolledOut(application.root, "done");
   application.rollout = undefined;
 }

@@ -179,18 +179,6 @@ function emptyKept<O>(state: PoolState<O>, now: number): void {
   }
 }
 
-/**
- * Gives an application's planned spawns up, the last first, that its own lowered limit no longer
- * allows.
- */
-export function dropAboveOwnLimit<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
-  const limit = state.limitOf(application);
-  for (let last = application.planned.last; last !== undefined; last = application.planned.last) {
-    if (application.places <= limit) return;
-    state.drop(last);
-  }
-}
-
 /** Gives planned spawns up, the last first, that max no longer allows. */
 export function dropAboveMax<O>(state: PoolState<O>): void {
   for (let last = state.planned.last; last !== undefined; last = state.planned.last) {

@@ -115,7 +115,7 @@ export type GetRefusal =
  * Why a request has no time left: its client gave it up some time ago, or it did and another
  * instance has to leave the pool; or it has a limit.
  */
-export type Overrun = "abandoned" | "crowded" | "overdue";
+export type Overrun = "abandoned" | "crowded" | "overdue" | "large";
 
 /** Why an instance is replaced. */
 export type WornReason =

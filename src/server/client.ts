@@ -219,6 +219,9 @@ export class Client {
       case "long":
         driver.lengthenSession(session);
         return true;
+      case "served":
+        driver.countRequests(session, command.requests);
+        return true;
       case "close":
         this.#sessions?.delete(command.sessionId);
         driver.closeSession(session);
@@ -257,6 +260,7 @@ export class Client {
         return undefined;
       case "keep":
       case "long":
+      case "served":
       case "close":
       case "abandon":
       case "overdue":

@@ -25,9 +25,23 @@ export interface ConfiguredApplication {
  * instances: the processes of a spawn server are not ours to end.
  */
 export function poolSettings(options: InstanceOptions, isBuiltin: boolean): ApplicationSettings {
-  const { maxInstances, maxQueue, weight, abandonTimeoutMs, requestTimeoutMs } = options;
+  const { maxInstances, minInstances, maxQueue, weight, maxRequests, maxAgeMs } = options;
+  const { abandonTimeoutMs, requestTimeoutMs, maxIdleMs, restartMode } = options;
   const times = { abandonMs: abandonTimeoutMs, requestMs: requestTimeoutMs };
-  return { maxInstances, maxQueue, weight, ...(isBuiltin ? times : {}) };
+  return {
+    ...{ maxInstances, minInstances, maxQueue, weight, maxRequests, maxAgeMs },
+    maxIdleMs: maxIdleMs === 0 ? Infinity : maxIdleMs,
+    isRolling: restartMode === undefined ? undefined : restartMode === "rolling",
+    ...(isBuiltin ? times : {}),
+  };
+}
+
+/** How instances are made, as a text that differs where they are made otherwise. */
+export function makingOf(application: ConfiguredApplication | undefined): string {
+  if (application === undefined) return "";
+  const { options, request } = application;
+  const { env, user, concurrency } = options;
+  return JSON.stringify([request, env, user, concurrency, programOf(options)]);
 }
 
 export class ConfiguredApplications {

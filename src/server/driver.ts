@@ -8,7 +8,6 @@ import { Pool } from "../pool/pool.ts";
 import type {
   Effect,
   InstanceId,
-  Overrun,
   PoolLimits,
   PoolSnapshot,
   GetRefusal,
@@ -23,9 +22,9 @@ import { causeText } from "../wire/cause.ts";
 import type { InstanceOptions } from "../wire/configure.ts";
 import { Alarm } from "./alarm.ts";
 import { type ClientGet, notRegistered } from "./client-get.ts";
-import { ConfiguredApplications, poolSettings } from "./configured-applications.ts";
+import { ConfiguredApplications, makingOf, poolSettings } from "./configured-applications.ts";
 import { Connector } from "./connector.ts";
-import { InstanceLog } from "./instance-log.ts";
+import { Instances } from "./instances.ts";
 import type { Log } from "./log.ts";
 import { RestartLooks } from "./restart-looks.ts";
 import { Recalls } from "./recalls.ts";
@@ -46,12 +45,11 @@ export class Driver {
   readonly #spawner: Spawner;
   readonly #pool: Pool<AppRequest>;
   readonly #log: Log;
-  readonly #instanceLog: InstanceLog;
   readonly #spawnTimeoutMs: number;
   readonly #now: () => number;
   readonly #restarts: RestartLooks<ClientGet>;
   readonly #connector: Connector<ClientGet>;
-  readonly #instances = new Map<InstanceId, Instance>();
+  readonly #instances: Instances;
   /** The get at hand. Most are answered at once, and then never enter the map of the others. */
   #atHand: ClientGet | undefined;
   readonly #waiting = new Map<WaiterId, ClientGet>();
@@ -67,11 +65,17 @@ export class Driver {
     this.#spawner = options.spawner;
     this.#pool = options.pool;
     this.#log = options.log;
-    this.#instanceLog = new InstanceLog(options.log);
     this.#spawnTimeoutMs = options.spawnTimeoutMs;
     this.#now = options.now;
     this.#spawner.setMax(this.#pool.limits.max);
     this.#alarm = new Alarm(options.now, () => this.#perform(this.#pool.tick(this.#now())));
+    this.#instances = new Instances({
+      log: options.log,
+      memoryOf: (root) => this.applications.of(root)?.options ?? {},
+      done: (id, sessions) => this.#perform(this.#pool.sessionsDone(id, sessions, this.#now())),
+      died: (id) => this.#perform(this.#pool.instanceDied(id, this.#now())),
+      grown: (id, isHard) => this.#perform(this.#pool.instanceGrown(id, isHard, this.#now())),
+    });
     this.#restarts = new RestartLooks(options.log, this.#serve.bind(this));
     this.#connector = new Connector({
       now: options.now,
@@ -178,6 +182,11 @@ export class Driver {
     if (!this.#closed) this.#perform(this.#pool.sessionKept(session, this.#now()));
   }
 
+  /** So many more requests were sent over the session. */
+  countRequests(session: SessionId, requests: number): void {
+    if (!this.#closed) this.#perform(this.#pool.sessionServed(session, requests, this.#now()));
+  }
+
   setLimits(limits: Partial<PoolLimits>): void {
     this.#log.event(2, "limits set", { ...limits });
     if (limits.max !== undefined) this.#spawner.setMax(limits.max);
@@ -197,8 +206,22 @@ export class Driver {
    */
   configure(root: ByteString, options: InstanceOptions, request?: AppRequest): void {
     this.applications.set(root, options, request);
-    const own = poolSettings(options, this.keepsSessions);
-    this.#perform(this.#pool.configure(root, own, this.#now()));
+    const settings = poolSettings(options, this.keepsSessions);
+    this.#perform(this.#pool.configure(root, settings, this.#now(), request));
+    this.#instances.watchMemory();
+  }
+
+  /** Registers an application. If its instances are made otherwise now, it restarts. */
+  register(app: AppRequest, options: InstanceOptions): void {
+    const before = this.applications.of(app.root);
+    this.configure(app.root, options, app);
+    const after = this.applications.of(app.root);
+    if (before !== undefined && makingOf(before) !== makingOf(after)) this.restart(app.root);
+  }
+
+  /** The code of an application has changed, or how it is started. */
+  restart(root: ByteString): void {
+    this.#perform(this.#pool.restart(root, this.#now()));
   }
 
   /** The application may be named no more: its gets are refused, then its instances go. */
@@ -220,8 +243,7 @@ export class Driver {
     this.#alarm.close();
     this.#waiting.clear();
     this.#kept.clear();
-    for (const instance of this.#instances.values()) instance.release();
-    this.#instances.clear();
+    this.#instances.close();
     this.#connector.close();
     this.#restarts.close();
   }
@@ -271,14 +293,18 @@ export class Driver {
         void this.#spawn(effect.spawn, effect.options);
         break;
       case "giveUp":
-        this.#giveUp(effect.instance, effect.overrun, effect.what);
+        this.#instances.giveUp(effect.instance, effect.overrun, effect.what);
         break;
       case "retire":
-        this.#retire(effect.instance, effect.reason);
+        this.#sticky.forget(effect.instance);
+        this.#instances.retire(effect.instance, effect.reason);
         break;
       case "reload":
-        this.#instanceLog.restarts(escapeForLog(effect.root));
+        this.#instances.restarts(effect.root);
         this.#spawner.reload(effect.root);
+        break;
+      case "rolledOut":
+        this.#rolledOut(escapeForLog(effect.root), effect.outcome);
         break;
     }
   }
@@ -356,43 +382,16 @@ export class Driver {
       return;
     }
     if (this.#closed) return instance.release();
-    this.#instanceLog.spawned(instance, name, Math.round(this.#now() - began));
+    this.#instances.spawned(instance, app.root, Math.round(this.#now() - began));
     const { pid, concurrency, reports } = instance;
     const ready = { pid, concurrency, reportsDone: reports !== undefined };
     const { instance: id, effects } = this.#pool.spawned(spawn, ready, this.#now());
-    this.#instances.set(id, instance);
-    if (reports !== undefined) reports.onDone = (sessions) => this.#done(id, sessions);
-    void instance.death.then(() => this.#died(id));
+    this.#instances.add(id, instance, app.root);
     this.#perform(effects);
   }
 
-  #done(id: InstanceId, sessions: number): void {
-    if (this.#closed || !this.#instances.has(id)) return;
-    this.#perform(this.#pool.sessionsDone(id, sessions, this.#now()));
-  }
-
-  #died(id: InstanceId): void {
-    const instance = this.#instances.get(id);
-    if (instance === undefined || this.#closed) return;
-    void this.#instanceLog.died(instance);
-    // Its sessions may stay open for long; there is nothing left to keep its owner pipe for.
-    instance.release();
-    this.#perform(this.#pool.instanceDied(id, this.#now()));
-  }
-
-  #giveUp(id: InstanceId, overrun: Overrun, what: string | undefined): void {
-    const instance = this.#instances.get(id);
-    if (instance === undefined) return;
-    this.#instanceLog.givenUp(instance, overrun, what);
-    instance.giveUp();
-  }
-
-  #retire(id: InstanceId, reason: string): void {
-    const instance = this.#instances.get(id);
-    if (instance === undefined) throw new Error(`retirement of unknown instance ${id}`);
-    this.#instances.delete(id);
-    this.#sticky.forget(id);
-    instance.release();
-    this.#instanceLog.retired(instance, reason);
+  #rolledOut(app: string, outcome: "done" | "refused"): void {
+    if (outcome === "done") this.#log.event(1, "application restarted", { app });
+    else this.#log.event(0, "restart given up: the old instances serve on", { app });
   }
 }

@@ -11,6 +11,7 @@ const overruns: Readonly<Record<Overrun, string>> = {
   abandoned: "its client gave it up",
   crowded: "its client gave it up, and too many such wait outside the pool",
   overdue: "it took more than its time",
+  large: "it uses more memory than it may",
 };
 
 /** Applications remembered as started; of more it is said again. */
@@ -64,8 +65,10 @@ export class InstanceLog {
 
   /** @param what the request, if that is known. */
   givenUp(instance: Instance, overrun: Overrun, what = "unknown"): void {
-    const fields = { ...this.#who(instance), cause: overruns[overrun], request: what };
-    this.#log.event(0, "a request takes too long, its process is ended", fields);
+    const fields = { ...this.#who(instance), cause: overruns[overrun] };
+    if (overrun === "large") return this.#log.event(0, "a process is ended", fields);
+    const request = { ...fields, request: what };
+    this.#log.event(0, "a request takes too long, its process is ended", request);
   }
 
   retired(instance: Instance, reason: string): void {

@@ -23,6 +23,7 @@ type OrderKind =
   | "inspect"
   | "configure"
   | "register"
+  | "restart"
   | "retire"
   | "unregister"
   | "admit"
@@ -68,8 +69,10 @@ export function carryOutOrder(
     case "register":
       return answerOf(() => {
         const { app, options } = parseRegistration(order.root, order.options);
-        driver.configure(app.root, options, app);
+        driver.register(app, options);
       });
+    case "restart":
+      return answerOf(() => driver.restart(order.root));
     case "retire":
       return answerOf(() => driver.clear(order.root));
     case "unregister":

@@ -24,6 +24,7 @@ const ofWorkers: ReadonlySet<Kind> = new Set<Kind>([
   "abandon",
   "overdue",
   "long",
+  "served",
   "openDescriptorChannel",
   "getActive",
   "getCount",
@@ -32,6 +33,7 @@ const ofWorkers: ReadonlySet<Kind> = new Set<Kind>([
 /** Those that a supervisor alone may say. */
 const ofSupervisor: ReadonlySet<Kind> = new Set<Kind>([
   "register",
+  "restart",
   "retire",
   "unregister",
   "admit",

@@ -27,6 +27,9 @@ export const MAX_TOKEN_BYTES = 64;
 /** What `abandon` and `overdue` may say of a request; enough for a method and most of a path. */
 export const MAX_REQUEST_BYTES = 300;
 
+/** What one `served` may tell: more than a client can have sent since the last. */
+export const MAX_REQUESTS_TOLD = 1_000_000_000;
+
 /** Commands that are their name alone. */
 type PlainKind =
   | "clear"
@@ -59,6 +62,8 @@ export type Command =
   | { readonly kind: "abandon"; readonly sessionId: number; readonly what: ByteString }
   /** As `abandon`, with no time left. */
   | { readonly kind: "overdue"; readonly sessionId: number; readonly what: ByteString }
+  /** So many more requests have been sent over the session, which is kept. */
+  | { readonly kind: "served"; readonly sessionId: number; readonly requests: number }
   /** The session takes no place of its instance's concurrency any more (PROTOCOL section 9). */
   | { readonly kind: "long"; readonly sessionId: number }
   | { readonly kind: "setMax"; readonly max: number }
@@ -68,6 +73,7 @@ export type Command =
   | { readonly kind: "configure"; readonly root: ByteString }
   /** Of the supervisor (PROTOCOL section 12), as are those below and `admit`, `ping`. */
   | { readonly kind: "register"; readonly root: ByteString }
+  | { readonly kind: "restart"; readonly root: ByteString }
   | { readonly kind: "retire"; readonly root: ByteString }
   | { readonly kind: "unregister"; readonly root: ByteString }
   | { readonly [K in PlainKind]: { readonly kind: K } }[PlainKind];
@@ -112,6 +118,15 @@ const table: { readonly [K in Kind]: Entry<K> } = {
   long: aboutSession("long"),
   abandon: aboutRequest("abandon"),
   overdue: aboutRequest("overdue"),
+  served: {
+    arity: 2,
+    parse: (elements) => ({
+      kind: "served",
+      sessionId: parseNumber(elementAt(elements, 1), "sessionId"),
+      requests: parseNumberIn(elementAt(elements, 2), "requests", 1, MAX_REQUESTS_TOLD),
+    }),
+    write: ({ sessionId, requests }) => [decimal(sessionId), decimal(requests)],
+  },
   setMax: {
     arity: 1,
     parse: (elements) => ({
@@ -146,6 +161,7 @@ const table: { readonly [K in Kind]: Entry<K> } = {
   },
   configure: aboutApplication("configure"),
   register: aboutApplication("register"),
+  restart: aboutApplication("restart"),
   retire: aboutApplication("retire"),
   unregister: aboutApplication("unregister"),
   clear: plain("clear"),
@@ -226,8 +242,7 @@ function aboutRequest<K extends AboutRequest["kind"]>(kind: K): Entry<K> {
   return { arity: 2, parse, write } as unknown as Entry<K>;
 }
 
-type AboutApplication =
-  CommandOf<"configure"> | CommandOf<"register"> | CommandOf<"retire"> | CommandOf<"unregister">;
+type AboutApplication = CommandOf<"configure" | "register" | "restart" | "retire" | "unregister">;
 
 function aboutApplication<K extends AboutApplication["kind"]>(kind: K): Entry<K> {
   const parse = (elements: readonly ByteString[]) => ({ kind, root: elementAt(elements, 1) });

@@ -24,6 +24,10 @@ export const MAX_SPAWN_TIMEOUT_MS = 3_600_000;
 /** A day: what takes longer is no request. */
 export const MAX_REQUEST_TIMEOUT_MS = 86_400_000;
 export const MAX_QUEUE = 1_000_000;
+/** What an instance may serve before it is replaced: nobody means more by a limit. */
+export const MAX_REQUESTS = 1_000_000_000;
+/** Ten years: how long an instance may be told to stay. */
+export const MAX_LIFE_MS = 315_360_000_000;
 /** Of an application's share: more would leave nothing to the others. */
 export const MAX_WEIGHT = 100;
 
@@ -50,7 +54,27 @@ export interface InstanceOptions extends ProgramOptions {
   readonly maxQueue?: number;
   /** Its share of the pool where places are short, beside those of others. */
   readonly weight?: number;
+  /** So many are started without anybody asking, where there are places. */
+  readonly minInstances?: number;
+  /** How long one may be idle; 0: for ever. */
+  readonly maxIdleMs?: number;
+  /** Requests after which one is replaced, give or take a tenth; 0: any number. */
+  readonly maxRequests?: number;
+  /** Bytes of memory (RSS) above which one is replaced; 0: any number. */
+  readonly maxMemory?: number;
+  /** The same above which it is ended. */
+  readonly hardMemory?: number;
+  /** How old one may be before it is replaced; 0: any age. */
+  readonly maxAgeMs?: number;
+  /** What a restart does; absent: `atOnce`. */
+  readonly restartMode?: RestartMode;
 }
+
+/**
+ * `rolling`: a new instance is ready before an old one goes, and code that does not start leaves
+ * the old ones serving. `atOnce`: what comes after a restart is served by the new code alone.
+ */
+export type RestartMode = "rolling" | "atOnce";
 
 /** A `configure` that cannot be taken; the message is the answer. */
 export class OptionsError extends Error {
@@ -95,6 +119,23 @@ export function instanceOptions(given: object): InstanceOptions {
       case "maxQueue":
         options.maxQueue = integer(key, value, 0, MAX_QUEUE);
         break;
+      case "minInstances":
+        options.minInstances = integer(key, value, 0, MAX_INSTANCES);
+        break;
+      case "maxRequests":
+        options.maxRequests = integer(key, value, 0, MAX_REQUESTS);
+        break;
+      case "maxMemory":
+      case "hardMemory":
+        options[key] = integer(key, value, 0, Number.MAX_SAFE_INTEGER);
+        break;
+      case "maxIdleMs":
+      case "maxAgeMs":
+        options[key] = integer(key, value, 0, MAX_LIFE_MS);
+        break;
+      case "restartMode":
+        options.restartMode = restartMode(value);
+        break;
       case "weight":
         options.weight = integer(key, value, 1, MAX_WEIGHT);
         break;
@@ -120,8 +161,9 @@ export function instanceOptions(given: object): InstanceOptions {
         throw new OptionsError(
           `configure: unknown option ${show(key)}; known are env, concurrency, maxInstances,` +
             " instances, spawnTimeoutMs, user, abandonTimeoutMs, requestTimeoutMs, maxQueue," +
-            " weight, startupFile, app, args, cwd, interpreter, umask, envFile, command, listen," +
-            " readyPath",
+            " weight, minInstances, maxIdleMs, maxRequests, maxMemory, hardMemory, maxAgeMs," +
+            " restartMode, startupFile, app, args, cwd, interpreter, umask, envFile, command," +
+            " listen, readyPath",
         );
     }
   }
@@ -169,6 +211,11 @@ function listenWay(value: unknown): ListenWay {
   if (way !== undefined) return way;
   const known = listenWays.join(", ");
   throw new OptionsError(`configure: listen is ${show(value)}, none of ${known}`);
+}
+
+function restartMode(value: unknown): RestartMode {
+  if (value === "rolling" || value === "atOnce") return value;
+  throw new OptionsError(`configure: restartMode is ${show(value)}, neither rolling nor atOnce`);
 }
 
 function userName(value: unknown): string {

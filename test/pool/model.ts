@@ -14,7 +14,6 @@ import {
   type ModelGet,
   type ModelInstance,
   RECALL_MS,
-  unusedSince,
 } from "./model-state.ts";
 
 export class Model extends RulesModel {
@@ -281,8 +280,40 @@ export class Model extends RulesModel {
     this.settle();
   }
 
+  /** The latest time at which somebody must look again, if nothing happens before. */
+  firstDeadline(): number {
+    const idle = this.idle().map((instance) => unusedSince(instance) + this.limits.maxIdleMs);
+    const { maxWaitMs } = this.options;
+    const waits = maxWaitMs === 0 ? [] : this.waiting.map((get) => get.arrivedAt + maxWaitMs);
+    const pauses = this.waiting.filter(({ app }) => this.isPaused(app));
+    const recalls = this.granted.filter(({ recall }) => recall === "due");
+    const held = this.apps.flatMap((app) => this.held(app).map((get) => get.arrivedAt + RECALL_MS));
+    const promised = this.instances.filter(this.isClosingSoon);
+    return Math.min(
+      ...idle,
+      ...waits,
+      ...pauses.map(({ app }) => app.pausedUntil),
+      ...recalls.map(({ recalledAt }) => recalledAt + RECALL_MS),
+      ...held,
+      ...(this.waiting.length > 0 ? promised : []).map(({ closedAt }) => closedAt + RECALL_MS),
+      ...this.granted.map(({ limitAt }) => limitAt),
+      ...this.instances.map((it) =>
+        it.standing === "dead" || it.isGivenUp ? Infinity : it.lookAt,
+      ),
+      ...(this.planned().length + this.hungry().length > 0
+        ? this.slots().map(({ begunAtMs }) => begunAtMs)
+        : []
+      ).map((begunAtMs) => begunAtMs + this.options.slowSpawnMs),
+    );
+  }
+
   hasInstances(root: string): boolean {
     const app = this.apps.find((candidate) => candidate.root === root);
     return app !== undefined && (this.pooled(app).length > 0 || app.pausedUntil > this.now);
   }
+}
+
+/** Those that share an application's gets stay as long as there are some for any of them. */
+function unusedSince({ app, usedAt }: ModelInstance): number {
+  return app.instances > 1 ? Math.max(usedAt, app.askedAt) : usedAt;
 }

@@ -142,7 +142,7 @@ export class Scene {
   }
 
   grown(instance: number): string[] {
-    return this.#note(this.pool.instanceGrown(instance as InstanceId, this.now));
+    return this.#note(this.pool.instanceGrown(instance as InstanceId, false, this.now));
   }
 
   clear(): string[] {

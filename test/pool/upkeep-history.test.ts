@@ -112,7 +112,10 @@ class UpkeepHistory {
   #grown(): void {
     const instance = this.#pick([...this.#instances]);
     if (instance === undefined) return;
-    this.#note(`grown ${instance}`, this.#pool.instanceGrown(instance, this.#now));
+    this.#note(
+      `grown ${instance}`,
+      this.#pool.instanceGrown(instance, this.#random(4) === 0, this.#now),
+    );
   }
 
   #died(): void {

@@ -1,0 +1,132 @@
+/**
+ * The instances that live, and what is done about them: their reports and deaths are passed on,
+ * their memory is looked at where there is a limit, and the log says what becomes of each.
+ */
+import { residentBytesOf } from "../native/process-stat.ts";
+import type { InstanceId, Overrun } from "../pool/types.ts";
+import type { Instance } from "../spawn/spawner.ts";
+import { escapeForLog, type ByteString } from "../wire/bytes.ts";
+import { InstanceLog } from "./instance-log.ts";
+import type { Log } from "./log.ts";
+
+/** How often memory is looked at: an instance that leaks takes minutes or more. */
+const lookEveryMs = 5_000;
+
+/** How much memory each instance of an application may use, in bytes; absent or 0: any. */
+export interface MemoryLimits {
+  /** Above it, it is replaced. */
+  readonly maxMemory?: number | undefined;
+  /** Above it, it is ended. */
+  readonly hardMemory?: number | undefined;
+}
+
+export interface InstancesOptions {
+  readonly log: Log;
+  readonly memoryOf: (root: ByteString) => MemoryLimits;
+  readonly done: (id: InstanceId, sessions: number) => void;
+  readonly died: (id: InstanceId) => void;
+  /** It uses more memory than it may; `isHard`: it is to end. */
+  readonly grown: (id: InstanceId, isHard: boolean) => void;
+}
+
+interface Living {
+  readonly instance: Instance;
+  readonly root: ByteString;
+}
+
+export class Instances {
+  readonly #options: InstancesOptions;
+  readonly #log: InstanceLog;
+  readonly #living = new Map<InstanceId, Living>();
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  constructor(options: InstancesOptions) {
+    this.#options = options;
+    this.#log = new InstanceLog(options.log);
+  }
+
+  get(id: InstanceId): Instance | undefined {
+    return this.#living.get(id)?.instance;
+  }
+
+  /** Its spawn has succeeded, after so many milliseconds. */
+  spawned(instance: Instance, root: ByteString, ms: number): void {
+    this.#log.spawned(instance, escapeForLog(root), ms);
+  }
+
+  /** The code of an application has changed. */
+  restarts(root: ByteString): void {
+    this.#log.restarts(escapeForLog(root));
+  }
+
+  /** It is known to the pool from now on. */
+  add(id: InstanceId, instance: Instance, root: ByteString): void {
+    this.#living.set(id, { instance, root });
+    const { reports } = instance;
+    if (reports !== undefined) {
+      reports.onDone = (sessions) => {
+        if (this.#living.has(id)) this.#options.done(id, sessions);
+      };
+    }
+    void instance.death.then(() => this.#died(id));
+    this.watchMemory();
+  }
+
+  /** Looks at memory from now on, if there are limits. */
+  watchMemory(): void {
+    if (this.#timer !== undefined || ![...this.#limited()].length) return;
+    this.#timer = setInterval(() => this.#look(), lookEveryMs);
+    this.#timer.unref();
+  }
+
+  giveUp(id: InstanceId, overrun: Overrun, what: string | undefined): void {
+    const instance = this.get(id);
+    if (instance === undefined) return;
+    this.#log.givenUp(instance, overrun, what);
+    instance.giveUp();
+  }
+
+  retire(id: InstanceId, reason: string): void {
+    const instance = this.get(id);
+    if (instance === undefined) throw new Error(`retirement of unknown instance ${id}`);
+    this.#living.delete(id);
+    instance.release();
+    this.#log.retired(instance, reason);
+  }
+
+  /** Lets go of all. */
+  close(): void {
+    clearInterval(this.#timer);
+    for (const { instance } of this.#living.values()) instance.release();
+    this.#living.clear();
+  }
+
+  #died(id: InstanceId): void {
+    const instance = this.get(id);
+    if (instance === undefined) return;
+    void this.#log.died(instance);
+    // Its sessions may stay open for long; there is nothing left to keep its owner pipe for.
+    instance.release();
+    this.#options.died(id);
+  }
+
+  *#limited(): Generator<readonly [InstanceId, number, Required<MemoryLimits>]> {
+    for (const [id, { instance, root }] of this.#living) {
+      const { maxMemory = 0, hardMemory = 0 } = this.#options.memoryOf(root);
+      if (maxMemory + hardMemory > 0) yield [id, instance.pid, { maxMemory, hardMemory }];
+    }
+  }
+
+  #look(): void {
+    let isIdle = true;
+    for (const [id, pid, { maxMemory = 0, hardMemory = 0 }] of this.#limited()) {
+      isIdle = false;
+      const bytes = residentBytesOf(pid) ?? 0;
+      if (hardMemory > 0 && bytes > hardMemory) this.#options.grown(id, true);
+      else if (maxMemory > 0 && bytes > maxMemory) this.#options.grown(id, false);
+    }
+    if (!isIdle) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+}
