@@ -12,16 +12,7 @@ import type { PoolState } from "./state.ts";
 export function planAhead<O>(state: PoolState<O>, now: number): void {
   for (const application of state.short) {
     if (!hasPlace(state)) return;
-    const { options } = application;
-    while (
-      options !== undefined &&
-      hasPlace(state) &&
-      application.coming < wantedAhead(state, application) &&
-      maySpawn(state, application, now)
-    ) {
-      state.plan(application, options, now);
-      cover(state, application, now);
-    }
+    planFor(state, application, now);
     if (application.coming >= wantedAhead(state, application)) state.short.delete(application);
   }
 }
@@ -38,6 +29,16 @@ export function reapLater<O>(state: PoolState<O>, application: ApplicationRecord
 export function unusedSince<O>({ application, lastUsedMs }: InstanceRecord<O>): number {
   const { instances, askedMs } = application;
   return instances > 1 ? Math.max(lastUsedMs, askedMs) : lastUsedMs;
+}
+
+function planFor<O>(state: PoolState<O>, application: ApplicationRecord<O>, now: number): void {
+  const { options } = application;
+  if (options === undefined) return;
+  while (hasPlace(state) && application.coming < wantedAhead(state, application)) {
+    if (!maySpawn(state, application, now)) return;
+    state.plan(application, options, now);
+    cover(state, application, now);
+  }
 }
 
 /** What depends on settings and limits has changed, for an application and its instances. */

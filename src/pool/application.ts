@@ -195,7 +195,7 @@ export class InstanceRecord<O> {
   chosenAt = 0;
   /** Requests that clients have told of. */
   requests = 0;
-  /** Why it is to be replaced; replacing.ts decides, state.ts writes it. */
+  /** Why it is to be replaced; worn.ts decides, state.ts writes it. */
   worn: WornReason | undefined;
   /** When it will be as old as it may be, if there is a limit. */
   age: HeapEntry<InstanceRecord<O>> | undefined;

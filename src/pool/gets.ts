@@ -14,7 +14,7 @@ import {
   restartFits,
   slowDownLate,
 } from "./settle.ts";
-import { restartRolling } from "./replacing.ts";
+import { restartRolling } from "./worn.ts";
 import type { PoolState } from "./state.ts";
 import type { GetRequest, WaiterId } from "./types.ts";
 

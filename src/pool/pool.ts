@@ -36,11 +36,12 @@ import { lengthen, report } from "./closing.ts";
 import { abandon, giveUpOverdue } from "./overdue.ts";
 import { giveUp } from "./finishing.ts";
 import { close, moveElsewhere, returnToLine, withdraw } from "./sessions.ts";
-import { dropAboveMax, dropAboveOwnLimit, settle, settleAll, shedIdle } from "./settle.ts";
+import { dropAboveMax, settle, settleAll, shedIdle } from "./settle.ts";
 import { takeSnapshot } from "./snapshot.ts";
-import { countRequests, serveOn, takeOver, wearOut, wearOutOld } from "./replacing.ts";
+import { serveOn, takeOver } from "./replacing.ts";
 import { becomeReady, fail } from "./spawns.ts";
 import { PoolState } from "./state.ts";
+import { countRequests, wearOut, wearOutOld } from "./worn.ts";
 import type {
   ApplicationSettings,
   Effect,
@@ -324,7 +325,7 @@ export class Pool<O> {
   instanceGrown(instance: InstanceId, isHard: boolean, now: number): Effects<O> {
     const state = this.#state;
     const found = state.instances.get(instance);
-    if (found === undefined) return state.takeEffects();
+    if (found === undefined) return [];
     const time = this.#advance(now);
     if (isHard) giveUp(state, found, "large", undefined, time);
     else wearOut(state, found, "memory");
@@ -374,7 +375,6 @@ export class Pool<O> {
     return { state: this.#state, now: this.#now };
   }
 
-  /** What follows from an event that was about one application. */
   #settled(application: ApplicationRecord<O>, now: number): Effects<O> {
     settle(this.#state, application, now);
     return this.#state.takeEffects();

@@ -1,16 +1,6 @@
 /**
- * How instances that are to go are replaced without a gap: a new one is ready before an old one
- * leaves the pool, one after the other for each application. An instance is worn if its
- * application's code has changed (a rolling restart), or if it has served enough, is old, or large.
- *
- * - A replacement holds no place: it takes that of the instance which leaves for it. It needs a
- *   slot to begin, as any spawn, and there are max of them at most.
- * - A rolling restart first tries the new code: until an instance of it is ready, nothing else of
- *   the application is begun while there are old ones, who serve on. If it does not start, they
- *   serve on, nothing of it is begun, and only another restart tries again.
- * - Once it has started, old instances that nobody has used since go without a replacement, down to
- *   as many as the application is to have.
- * - Any other replacement that fails is tried again after a pause, as after failed spawns.
+ * How replacements of worn instances (worn.ts) end: they take over, or what they were for serves
+ * on.
  */
 
 import type { ApplicationRecord, InstanceRecord, NewInstance, Spawn } from "./application.ts";
@@ -18,75 +8,7 @@ import { hasPlace, maySpawn } from "./places.ts";
 import { serveReady } from "./settle.ts";
 import { serveOutside } from "./spawns.ts";
 import type { PoolState } from "./state.ts";
-import type { SpawnFailure, WornReason } from "./types.ts";
-
-/**
- * Instances differ by up to a tenth in how many requests they may serve, lest all that were begun
- * together are replaced together.
- */
-const JITTER_STEPS = 11;
-const JITTER_PARTS = 100;
-
-/** An instance is to be replaced, if it is in the pool. A restart outweighs other reasons. */
-export function wearOut<O>(
-  state: PoolState<O>,
-  instance: InstanceRecord<O>,
-  reason: WornReason,
-): void {
-  const { standing, application } = instance;
-  if (standing !== "pooled") return;
-  if (instance.worn === undefined) application.worn++;
-  if (instance.worn === undefined || reason === "restarted") instance.worn = reason;
-  state.wearing.add(application);
-}
-
-/** An instance has served so many more requests. */
-export function countRequests<O>(
-  state: PoolState<O>,
-  instance: InstanceRecord<O>,
-  requests: number,
-): void {
-  const { maxRequests = 0 } = instance.application.settings;
-  instance.requests += requests;
-  const most = maxRequests * (1 + (instance.id % JITTER_STEPS) / JITTER_PARTS);
-  if (maxRequests > 0 && instance.requests >= most) wearOut(state, instance, "requests");
-}
-
-/** Instances are as old as they may be. */
-export function wearOutOld<O>(state: PoolState<O>, now: number): void {
-  const { ages } = state;
-  for (let due = ages.first; due !== undefined && due.key <= now; due = ages.first) {
-    ages.remove(due);
-    wearOut(state, due.owner, "age");
-  }
-}
-
-/** The code of an application has changed: all its instances are to be replaced. */
-export function restartRolling<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
-  state.counters.restarts++;
-  state.outdateSpawns(application);
-  for (const instance of application.available) wearOut(state, instance, "restarted");
-  for (const instance of application.full) wearOut(state, instance, "restarted");
-  application.rollout = "trying";
-  state.reload(application.root);
-}
-
-/** Begins the replacements that may begin. */
-export function replaceWorn<O>(state: PoolState<O>, now: number): void {
-  const { wearing, replacements, limits } = state;
-  for (const application of wearing) {
-    const { worn, replacement, rollout, failures, options } = application;
-    if (worn === 0) {
-      wearing.delete(application);
-      endRollout(state, application);
-    } else if (replacement === undefined && rollout !== "refused" && options !== undefined) {
-      const isBlocked = failures.isPaused(now) || replacements.size >= limits.max;
-      if (!isBlocked && state.hasSlotFor(application)) {
-        state.beginReplacement(application, options, now);
-      }
-    }
-  }
-}
+import type { SpawnFailure } from "./types.ts";
 
 /** A replacement is ready: it takes the place of a worn instance, the one with least to do. */
 export function takeOver<O>(
@@ -160,11 +82,4 @@ export function serveOn<O>(
   if (application.rollout === undefined) return;
   application.rollout = "refused";
   state.rolledOut(application.root, "refused");
-}
-
-/** Nothing of an application is old any more. */
-function endRollout<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
-  if (application.rollout === "refused") return;
-  if (application.rollout === "proven") state.rolledOut(application.root, "done");
-  application.rollout = undefined;
 }

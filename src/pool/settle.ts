@@ -33,7 +33,7 @@ import { type ApplicationRecord, type InstanceRecord, NO_SETTINGS } from "./appl
 import { planAhead } from "./ahead.ts";
 import { CLOSING_LIMIT_MS, expirePromises } from "./closing.ts";
 import { allotPlaces, cover, hasPlace, maySpawn, slowFor } from "./places.ts";
-import { replaceWorn } from "./replacing.ts";
+import { replaceWorn } from "./worn.ts";
 import { nextLookMs, takeShares } from "./shares.ts";
 import type { PoolState } from "./state.ts";
 import { LOOK_MS, mayEvict } from "./usefulness.ts";

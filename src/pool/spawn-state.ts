@@ -30,7 +30,7 @@ export class SpawnState<O> {
   /** Applications with a planned spawn: fewest slots first, then first planned. */
   readonly turns = new Heap<ApplicationRecord<O>>();
   outdatedSpawns = 0;
-  /** Spawns under way for worn instances (replacing.ts); they hold slots, but no places. */
+  /** Spawns under way for worn instances (worn.ts); they hold slots, but no places. */
   readonly replacements = new Map<SpawnId, Spawn<O>>();
   /** Applications that may have fewer instances than are wanted without anybody asking. */
   readonly short = new Set<ApplicationRecord<O>>();

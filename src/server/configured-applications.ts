@@ -29,7 +29,12 @@ export function poolSettings(options: InstanceOptions, isBuiltin: boolean): Appl
   const { abandonTimeoutMs, requestTimeoutMs, maxIdleMs, restartMode } = options;
   const times = { abandonMs: abandonTimeoutMs, requestMs: requestTimeoutMs };
   return {
-    ...{ maxInstances, minInstances, maxQueue, weight, maxRequests, maxAgeMs },
+    maxInstances,
+    minInstances,
+    maxQueue,
+    weight,
+    maxRequests,
+    maxAgeMs,
     maxIdleMs: maxIdleMs === 0 ? Infinity : maxIdleMs,
     isRolling: restartMode === undefined ? undefined : restartMode === "rolling",
     ...(isBuiltin ? times : {}),

@@ -12,7 +12,6 @@ import {
   MAX_UMASK,
   whyNotArgs,
   whyNotProgramText,
-  type ListenWay,
   type ProgramOptions,
 } from "./program.ts";
 import { encodeScalar } from "./scalar-message.ts";
@@ -91,83 +90,50 @@ export function parseConfigureOptions(json: Uint8Array): InstanceOptions {
   return instanceOptions(parseObject(json));
 }
 
+type Reader<K extends keyof InstanceOptions> = (key: K, value: unknown) => InstanceOptions[K];
+
+/** What each option takes. */
+const readers: { readonly [K in keyof Required<InstanceOptions>]: Reader<K> } = {
+  env: (_, value) => parseEnv(value),
+  concurrency: whole(1, MAX_CONCURRENCY),
+  maxInstances: whole(0, MAX_INSTANCES),
+  instances: whole(0, MAX_INSTANCES),
+  minInstances: whole(0, MAX_INSTANCES),
+  spawnTimeoutMs: whole(1, MAX_SPAWN_TIMEOUT_MS),
+  user: (_, value) => userName(value),
+  abandonTimeoutMs: whole(0, MAX_REQUEST_TIMEOUT_MS),
+  requestTimeoutMs: whole(0, MAX_REQUEST_TIMEOUT_MS),
+  maxQueue: whole(0, MAX_QUEUE),
+  weight: whole(1, MAX_WEIGHT),
+  maxIdleMs: whole(0, MAX_LIFE_MS),
+  maxAgeMs: whole(0, MAX_LIFE_MS),
+  maxRequests: whole(0, MAX_REQUESTS),
+  maxMemory: whole(0, Number.MAX_SAFE_INTEGER),
+  hardMemory: whole(0, Number.MAX_SAFE_INTEGER),
+  restartMode: word<RestartMode>(["rolling", "atOnce"]),
+  startupFile: programText,
+  app: programText,
+  args: programArgs,
+  cwd: programText,
+  interpreter: programText,
+  umask: whole(0, MAX_UMASK),
+  envFile: programText,
+  command: programArgs,
+  listen: word(listenWays),
+  readyPath: programText,
+};
+
 /** Checks what claims to be options. @throws OptionsError. */
 export function instanceOptions(given: object): InstanceOptions {
-  const options: { -readonly [K in keyof InstanceOptions]: InstanceOptions[K] } = {};
-  for (const [key, value] of Object.entries(given)) {
-    switch (key) {
-      case "env":
-        options.env = parseEnv(value);
-        break;
-      case "concurrency":
-        options.concurrency = integer(key, value, 1, MAX_CONCURRENCY);
-        break;
-      case "maxInstances":
-      case "instances":
-        options[key] = integer(key, value, 0, MAX_INSTANCES);
-        break;
-      case "spawnTimeoutMs":
-        options.spawnTimeoutMs = integer(key, value, 1, MAX_SPAWN_TIMEOUT_MS);
-        break;
-      case "user":
-        options.user = userName(value);
-        break;
-      case "abandonTimeoutMs":
-      case "requestTimeoutMs":
-        options[key] = integer(key, value, 0, MAX_REQUEST_TIMEOUT_MS);
-        break;
-      case "maxQueue":
-        options.maxQueue = integer(key, value, 0, MAX_QUEUE);
-        break;
-      case "minInstances":
-        options.minInstances = integer(key, value, 0, MAX_INSTANCES);
-        break;
-      case "maxRequests":
-        options.maxRequests = integer(key, value, 0, MAX_REQUESTS);
-        break;
-      case "maxMemory":
-      case "hardMemory":
-        options[key] = integer(key, value, 0, Number.MAX_SAFE_INTEGER);
-        break;
-      case "maxIdleMs":
-      case "maxAgeMs":
-        options[key] = integer(key, value, 0, MAX_LIFE_MS);
-        break;
-      case "restartMode":
-        options.restartMode = restartMode(value);
-        break;
-      case "weight":
-        options.weight = integer(key, value, 1, MAX_WEIGHT);
-        break;
-      case "startupFile":
-      case "app":
-      case "cwd":
-      case "interpreter":
-      case "envFile":
-      case "readyPath":
-        options[key] = programText(key, value);
-        break;
-      case "args":
-      case "command":
-        options[key] = programArgs(key, value);
-        break;
-      case "listen":
-        options.listen = listenWay(value);
-        break;
-      case "umask":
-        options.umask = integer(key, value, 0, MAX_UMASK);
-        break;
-      default:
-        throw new OptionsError(
-          `configure: unknown option ${show(key)}; known are env, concurrency, maxInstances,` +
-            " instances, spawnTimeoutMs, user, abandonTimeoutMs, requestTimeoutMs, maxQueue," +
-            " weight, minInstances, maxIdleMs, maxRequests, maxMemory, hardMemory, maxAgeMs," +
-            " restartMode, startupFile, app, args, cwd, interpreter, umask, envFile, command," +
-            " listen, readyPath",
-        );
+  const options = Object.entries(given).map(([key, value]) => {
+    if (!Object.hasOwn(readers, key)) {
+      const known = Object.keys(readers).join(", ");
+      throw new OptionsError(`configure: unknown option ${show(key)}; known are ${known}`);
     }
-  }
-  return options;
+    const read = readers[key as keyof InstanceOptions] as (key: string, value: unknown) => unknown;
+    return [key, read(key, value)];
+  });
+  return Object.fromEntries(options);
 }
 
 /** The object that JSON is. @throws OptionsError. */
@@ -206,16 +172,12 @@ function parseEnv(value: unknown): Readonly<Record<string, string>> {
   return Object.fromEntries(env);
 }
 
-function listenWay(value: unknown): ListenWay {
-  const way = listenWays.find((known) => known === value);
-  if (way !== undefined) return way;
-  const known = listenWays.join(", ");
-  throw new OptionsError(`configure: listen is ${show(value)}, none of ${known}`);
-}
-
-function restartMode(value: unknown): RestartMode {
-  if (value === "rolling" || value === "atOnce") return value;
-  throw new OptionsError(`configure: restartMode is ${show(value)}, neither rolling nor atOnce`);
+function word<Word extends string>(words: readonly Word[]) {
+  return (key: string, value: unknown): Word => {
+    const found = words.find((known) => known === value);
+    if (found !== undefined) return found;
+    throw new OptionsError(`configure: ${key} is ${show(value)}, none of ${words.join(", ")}`);
+  };
 }
 
 function userName(value: unknown): string {
@@ -247,13 +209,14 @@ export function object(what: string, value: unknown): object {
   throw new OptionsError(`configure: ${what} must be an object, not ${show(value)}`);
 }
 
-function integer(key: string, value: unknown, min: number, max: number): number {
-  if (typeof value === "number" && Number.isInteger(value) && value >= min && value <= max) {
-    return value;
-  }
-  throw new OptionsError(
-    `configure: ${key} is ${show(value)}, not a whole number from ${min} to ${max}`,
-  );
+function whole(min: number, max: number) {
+  return (key: string, value: unknown): number => {
+    if (typeof value === "number" && Number.isInteger(value) && value >= min && value <= max) {
+      return value;
+    }
+    const range = `from ${min} to ${max}`;
+    throw new OptionsError(`configure: ${key} is ${show(value)}, not a whole number ${range}`);
+  };
 }
 
 /** A value as short JSON: its sender should recognise it. */

@@ -1,5 +1,5 @@
-// One random history: the same events for the pool and for the naive model, compared after every
-// step. Everything random comes from the seed.
+// One random history, by its seed: the same events for the pool and for the naive model, compared
+// after every step.
 
 import { expect } from "bun:test";
 import { Pool } from "../../src/pool/pool.ts";
@@ -16,19 +16,9 @@ import type {
 import type { ByteString } from "../../src/wire/bytes.ts";
 import { Model } from "./model.ts";
 import { checkInvariants } from "./invariants.ts";
+import { randomFrom } from "./random.ts";
 
 const ROOTS = ["/srv/a", "/srv/b", "/srv/c", "/srv/d"] as ByteString[];
-
-/** A small random number generator (mulberry32): the same numbers for the same seed, everywhere. */
-export function randomFrom(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
-  };
-}
 
 export class History {
   readonly #random: (below: number) => number;

@@ -7,8 +7,8 @@ import { expect, test } from "bun:test";
 import type { Effect, InstanceId, SessionId, SpawnId } from "../../src/pool/types.ts";
 import { Pool } from "../../src/pool/pool.ts";
 import { fromText } from "../../src/wire/bytes.ts";
-import { randomFrom } from "./history.ts";
 import { checkInvariants } from "./invariants.ts";
+import { randomFrom } from "./random.ts";
 
 const ROOTS = ["/a", "/b", "/c"].map((root) => fromText(root));
 
