@@ -19,6 +19,7 @@ import type { Table } from "./config-table.ts";
 import { readFilePlaces } from "./file-places.ts";
 import { readHosts } from "./host-names.ts";
 import { readProgram } from "./program-settings.ts";
+import { readUpkeep } from "./upkeep-settings.ts";
 
 const requestTime = { min: 0, max: MAX_REQUEST_TIMEOUT_MS };
 
@@ -67,6 +68,7 @@ function readApp(
   };
   const program = readProgram(table, root);
   const type = readType(table, defaults.type, program.command !== undefined);
+  const counts = readInstances(table);
   const app: AppConfig = {
     ...place,
     type,
@@ -75,7 +77,8 @@ function readApp(
     ...(user === undefined ? {} : { user }),
     env: readVariables(table),
     program,
-    ...readInstances(table),
+    ...counts,
+    upkeep: readUpkeep(table, counts.instances ?? counts.maxInstances),
     concurrency: table.whole("concurrency", { min: 0, max: MAX_CONCURRENCY }, 0),
     abandonTimeoutMs: table.time("abandon_timeout", requestTime, 30_000),
     requestTimeoutMs: table.time("request_timeout", requestTime, 0),
@@ -236,12 +239,12 @@ function refuseDuplicates(tables: readonly Table[], apps: readonly AppConfig[]):
 
 /** What decides how an application's processes are started. */
 function ofProcesses(app: AppConfig): Partial<AppConfig> {
-  const { type, environment, spawnMethod, user, env, program } = app;
+  const { type, environment, spawnMethod, user, env, program, upkeep } = app;
   const { maxInstances, concurrency, spawnTimeoutMs } = app;
   const { abandonTimeoutMs, requestTimeoutMs, maxQueue, weight } = app;
   const times = { spawnTimeoutMs, abandonTimeoutMs, requestTimeoutMs };
   const limits = { maxInstances, concurrency, maxQueue, weight, ...times };
   const who = user === undefined ? {} : { user };
   const shared = app.instances === undefined ? {} : { instances: app.instances };
-  return { type, environment, spawnMethod, env, program, ...who, ...limits, ...shared };
+  return { type, environment, spawnMethod, env, program, upkeep, ...who, ...limits, ...shared };
 }

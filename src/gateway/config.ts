@@ -3,6 +3,7 @@
  * They come from the command line or a TOML file (cli/), and go to the supervisor and its workers.
  */
 import type { AppType, SpawnMethod } from "../wire/app-request.ts";
+import type { UpkeepOptions } from "../wire/configure.ts";
 import type { ProgramOptions } from "../wire/program.ts";
 
 /** Where requests are accepted. Sockets that systemd passes take the place of all of them. */
@@ -60,6 +61,8 @@ export interface AppConfig {
   readonly sticky: "cookie" | "address" | "off";
   /** Sessions at once of each instance; 0: as its loader says. */
   readonly concurrency: number;
+  /** When processes are started ahead, and replaced. */
+  readonly upkeep: UpkeepOptions;
   readonly spawnTimeoutMs: number;
   /** How long a process may go on with a request whose visitor has left; 0: no limit. */
   readonly abandonTimeoutMs: number;

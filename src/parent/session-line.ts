@@ -41,6 +41,8 @@ const maxGetsBesides = 4;
 /** For how long instances are taken to be short after a recall: a few ticks. */
 const shortMs = 100;
 
+/** How often the pool is told how many requests were sent. */
+const tellEveryMs = 1_000;
 /** How old the pool's last word on an application may be. */
 const askEveryMs = 1_000;
 
@@ -87,6 +89,8 @@ export class SessionLine implements StreamKeeper {
   #heededNs: bigint | undefined;
   /** When a get was sent last, by performance.now(). */
   #askedMs = 0;
+  /** When the pool was told last how many requests its sessions have served. */
+  #toldMs = 0;
   /** When the pool asked for a session back last, by performance.now(). */
   #recalledMs = -Infinity;
   /** Once the connection has ended: the error for whoever asks. */
@@ -107,7 +111,7 @@ export class SessionLine implements StreamKeeper {
 
   /** Whether a tick would find something to do, now or later. */
   get needsTicks(): boolean {
-    return this.#idle.length > 0 || this.#gets.size !== this.#waiting.size;
+    return this.#open.size > 0 || this.#gets.size !== this.#waiting.size;
   }
 
   /** Serves the waiter, at once or when there is a session. */
@@ -173,6 +177,10 @@ export class SessionLine implements StreamKeeper {
   tick(nowMs: number): void {
     for (const stream of this.#idle.slice()) {
       if (nowMs - stream.idleSinceMs >= keptMs) stream.close();
+    }
+    if (nowMs - this.#toldMs >= tellEveryMs) {
+      this.#toldMs = nowMs;
+      for (const stream of this.#open) stream.tell();
     }
     for (const get of this.#gets) {
       if (this.#gets.size <= this.#waiting.size) break;

@@ -34,6 +34,8 @@ export class SessionStream {
   readonly session: Session;
   /** Requests that have been answered on it. */
   served = 0;
+  /** Those of them that the pool knows of. */
+  #told = 0;
   /** The pool has asked for the session back: it takes no further request. */
   isRecalled = false;
   /** Since when it has had nothing to do, by performance.now(). */
@@ -130,6 +132,13 @@ export class SessionStream {
     else this.close();
   }
 
+  /** Tells the pool of requests it does not know of; of a session that is not kept it assumes one. */
+  tell(): void {
+    if (!this.isFramed || this.served === this.#told) return;
+    this.session.served(this.served - this.#told);
+    this.#told = this.served;
+  }
+
   /** Closes stream and session. Safe to call twice. */
   close(): void {
     this.#close(() => this.session.close());
@@ -138,6 +147,7 @@ export class SessionStream {
   /** The same while the request is not over: see Session. */
   abandon(what: string, isOverdue: boolean): void {
     this.#user = undefined;
+    this.served += 1;
     this.#close(() => this.session.abandon(what, isOverdue));
   }
 
@@ -145,6 +155,7 @@ export class SessionStream {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#socket?.close();
+    this.tell();
     endSession();
     this.#keeper?.closed(this);
   }

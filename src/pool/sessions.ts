@@ -3,6 +3,7 @@
 import type { InstanceRecord, SessionRecord } from "./application.ts";
 import { becomeUnreachable } from "./deaths.ts";
 import type { PoolState } from "./state.ts";
+import { countRequests } from "./worn.ts";
 
 /** Failed connects after which a get is refused. */
 const MAX_CONNECTS = 10;
@@ -22,6 +23,8 @@ export function leaveOff<O>(state: PoolState<O>, session: SessionRecord<O>, now:
   const { instance } = session;
   state.counters.sessionsClosed++;
   if (instance.served++ === 0) instance.firstServedMs = now;
+  // Of those that are kept their clients tell.
+  if (!session.waiter.kept) countRequests(state, instance, 1);
   end(state, session, 0, now);
 }
 

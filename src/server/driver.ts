@@ -376,7 +376,7 @@ export class Driver {
     } catch (error) {
       if (this.#closed) return;
       const message = causeText(error);
-      this.#instanceLog.spawnFailed(name, message);
+      this.#instances.spawnFailed(app.root, message);
       const page = error instanceof SpawnFailedError ? error.page : undefined;
       this.#perform(this.#pool.spawnFailed(spawn, { message, page }, this.#now()));
       return;

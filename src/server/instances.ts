@@ -59,6 +59,10 @@ export class Instances {
     this.#log.restarts(escapeForLog(root));
   }
 
+  spawnFailed(root: ByteString, cause: string): void {
+    this.#log.spawnFailed(escapeForLog(root), cause);
+  }
+
   /** It is known to the pool from now on. */
   add(id: InstanceId, instance: Instance, root: ByteString): void {
     this.#living.set(id, { instance, root });

@@ -33,7 +33,7 @@ export const MAX_WEIGHT = 100;
 /**
  * Options for the instances of one application that are spawned from now on; absent: the default.
  */
-export interface InstanceOptions extends ProgramOptions {
+export interface InstanceOptions extends ProgramOptions, UpkeepOptions {
   /** Environment variables on top of the usual ones. */
   readonly env?: Readonly<Record<string, string>>;
   /** Sessions an instance serves at once, 1 to 100,000. */
@@ -53,6 +53,10 @@ export interface InstanceOptions extends ProgramOptions {
   readonly maxQueue?: number;
   /** Its share of the pool where places are short, beside those of others. */
   readonly weight?: number;
+}
+
+/** When instances are started ahead of need, and replaced. */
+export interface UpkeepOptions {
   /** So many are started without anybody asking, where there are places. */
   readonly minInstances?: number;
   /** How long one may be idle; 0: for ever. */

@@ -108,7 +108,7 @@ test("`serve .` in a release's link serves what the link leads to at each restar
   rmSync(join(directory, "current"));
   symlinkSync("second", join(directory, "current"));
   writeFileSync(join(directory, "second/tmp/restart.txt"), "");
-  expect(await answer()).toStartWith("second / ");
+  await until("the second answers", async () => (await answer()).startsWith("second / "));
   const started = `notice application started app=${directory}/current pid=`;
   await until("both starts are in the log", () => gateway.log.split(started).length === 3);
   await gateway.end();

@@ -36,6 +36,15 @@ function problemsOf(text: string | Uint8Array, ...more: string[]): string[] {
   return [];
 }
 
+const upkeep = {
+  minInstances: 0,
+  maxRequests: 0,
+  maxMemory: 0,
+  hardMemory: 0,
+  maxAgeMs: 0,
+  restartMode: "rolling",
+} as const;
+
 const words = (text: string): string[] => text.split(" ");
 
 const times = { spawnTimeoutMs: 90_000, abandonTimeoutMs: 30_000, requestTimeoutMs: 0 };
@@ -59,6 +68,7 @@ test("a directory alone: one application, with every default", () => {
         spawnMethod: "smart",
         env: {},
         program: {},
+        upkeep,
         ...noLimits,
         sticky: "off",
         files: [{ path: "/", directory: join(root, "public"), within: root }],

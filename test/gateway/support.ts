@@ -38,6 +38,7 @@ export function app(name: string, changes: Partial<AppConfig> = {}): AppConfig {
     spawnMethod: "smart",
     env: {},
     program: {},
+    upkeep: {},
     maxInstances: 0,
     sticky: "off",
     concurrency: 0,

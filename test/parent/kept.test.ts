@@ -71,6 +71,7 @@ describe("a session that is kept", () => {
       await instance.write(framedAnswer);
       expect(await (await answer).text()).toBe("hi");
       expect((await scene.peer.take("close")).sessionId).toBe(0);
+      expect(scene.peer.served).toBe(2);
     }));
 
   test("tells, by its recall, that instances are short: a further get waits for a tick", () =>

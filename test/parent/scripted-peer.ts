@@ -22,6 +22,8 @@ type CommandOf<K extends Command["kind"]> = Extract<Command, { kind: K }>;
 export class PeerConnection {
   /** Commands not yet taken by the test. */
   readonly commands: Command[] = [];
+  /** Requests that it was told of; each is told before its session is closed. */
+  served = 0;
   /** The JSON of each `configure`. */
   readonly scalars: string[] = [];
   closed = false;
@@ -107,6 +109,7 @@ export class PeerConnection {
       if (elements === undefined) return;
       const command = parseCommand(elements);
       if (command.kind === "openDescriptorChannel") this.#openChannel();
+      else if (command.kind === "served") this.served += command.requests;
       else this.commands.push(command);
       this.#awaitsScalar = command.kind === "configure";
     }

@@ -195,6 +195,7 @@ function registrationOf(app: AppConfig, appType: AppType, prefix: string): Regis
     options: {
       env: { ...(mayBeRails.has(app.type) ? rails : {}), ...app.env },
       ...app.program,
+      ...app.upkeep,
       spawnTimeoutMs: app.spawnTimeoutMs,
       abandonTimeoutMs: app.abandonTimeoutMs,
       requestTimeoutMs: app.requestTimeoutMs,
