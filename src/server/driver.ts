@@ -71,7 +71,7 @@ export class Driver {
     this.#alarm = new Alarm(options.now, () => this.#perform(this.#pool.tick(this.#now())));
     this.#instances = new Instances({
       log: options.log,
-      memoryOf: (root) => this.applications.of(root)?.options ?? {},
+      memoryOf: (root) => (this.keepsSessions && this.applications.of(root)?.options) || {},
       done: (id, sessions) => this.#perform(this.#pool.sessionsDone(id, sessions, this.#now())),
       died: (id) => this.#perform(this.#pool.instanceDied(id, this.#now())),
       grown: (id, isHard) => this.#perform(this.#pool.instanceGrown(id, isHard, this.#now())),

@@ -95,6 +95,7 @@ const examples: Readonly<Record<string, Example>> = {
   keep: command({ kind: "keep", sessionId: 0 }),
   abandon: command({ kind: "abandon", sessionId: 0, what: fromText("GET /slow") }),
   long: command({ kind: "long", sessionId: 0 }),
+  served: command({ kind: "served", sessionId: 0, requests: 17 }),
   recall: reply(replies.encodeRecall(0), { kind: "recall", sessionId: 0 }),
   configure: {
     encoded: Buffer.concat([
@@ -335,6 +336,7 @@ test("inspect: every key of the answer is listed in the document", () => {
 test("inspect: every name listed in the document is a key of the answer, or a state", () => {
   const keys = new Set(keysOf(answer()));
   const values = ["idle", "active", "busy", "leaving", "dead", "planned", "begun"];
+  values.push("trying", "proven", "refused");
   const others = new Set([...values, "inspect", "null"]);
   const listed = sectionOf(document, "inspect").match(/(?<=`)\w+(?=`)/g) ?? [];
   expect(listed.filter((name) => !keys.has(name) && !others.has(name))).toEqual([]);
