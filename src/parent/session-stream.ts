@@ -132,7 +132,7 @@ export class SessionStream {
     else this.close();
   }
 
-  /** Tells the pool of requests it does not know of; of a session that is not kept it assumes one. */
+  /** Tells the pool of requests it does not know of; a session that is not kept has one. */
   tell(): void {
     if (!this.isFramed || this.served === this.#told) return;
     this.session.served(this.served - this.#told);

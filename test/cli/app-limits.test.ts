@@ -34,6 +34,30 @@ test("how processes share requests, and how visitors keep theirs, is said togeth
   for (const [lines, why] of refused) expect(() => applicationOf(lines)).toThrow(why);
 });
 
+test("when processes are started ahead and replaced is said of each application", () => {
+  const none = { minInstances: 0, maxRequests: 0, maxMemory: 0, hardMemory: 0, maxAgeMs: 0 };
+  expect(applicationOf("")?.upkeep).toEqual({ ...none, restartMode: "rolling" });
+  const lines = [
+    'min_instances = 2\nidle_time = "0s"\nmax_requests = 1000\nmax_age = "1d"',
+    'max_memory = "300m"\nhard_memory = "1g"\nrestart_mode = "at-once"',
+  ];
+  expect(applicationOf(lines.join("\n"))?.upkeep).toEqual({
+    minInstances: 2,
+    maxIdleMs: 0,
+    maxRequests: 1000,
+    maxAgeMs: 86_400_000,
+    maxMemory: 300 * 2 ** 20,
+    hardMemory: 2 ** 30,
+    restartMode: "atOnce",
+  });
+  const refused = [
+    ["min_instances = 3\nmax_instances = 2", "min_instances: is 3, and there may be 2"],
+    ['max_memory = "2g"\nhard_memory = "1g"', "max_memory: is more than hard_memory"],
+    ['restart_mode = "slow"', 'restart_mode: is "slow", none of rolling, at-once'],
+  ] as const;
+  for (const [text, why] of refused) expect(() => applicationOf(text)).toThrow(why);
+});
+
 test("an application has limits of its own, or those of the whole", () => {
   const directory = temporaryDirectory();
   for (const name of ["shop", "blog"]) mkdirSync(join(directory, name));

@@ -1,5 +1,5 @@
-// Instances that are replaced without a gap: rolling restarts, and instances that have served enough,
-// are old, or have grown.
+// Instances that are replaced without a gap: rolling restarts, and instances that have served
+// enough, are old, or have grown.
 
 import { describe, expect, test } from "bun:test";
 

@@ -1,6 +1,6 @@
-// Random histories of pools whose applications have rolling restarts, limits on age and requests, and
-// instances ahead of need. The invariants are checked after every step, and in the end all gets are
-// served and everything is forgotten.
+// Random histories of pools whose applications have rolling restarts, limits on age and requests,
+// and instances ahead of need. The invariants are checked after every step, and in the end all gets
+// are served and everything is forgotten.
 
 import { expect, test } from "bun:test";
 
