@@ -98,7 +98,7 @@ describe("a snapshot", () => {
             longSessions: 0,
             oldestSessionMs: 30,
             served: 1,
-            requests: 0,
+            requests: 1,
             worn: null,
             ageMs: 40,
             unusedMs: 20,
