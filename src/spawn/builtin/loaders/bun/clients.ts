@@ -1,12 +1,15 @@
 /** Who sent a Request, as the front end tells: what `requestIP` answers. Runs inside instances. */
 
+import { makeNotes } from "./notes.ts";
+
 export interface ClientAddress {
   readonly address: string;
   readonly port: number;
   readonly family: "IPv4" | "IPv6";
 }
 
-const clients = new WeakMap<Request, ClientAddress>();
+/** As the front end says it: few programs ask. */
+const clients = makeNotes<{ readonly address: string; readonly port: string }>();
 
 /**
  * The header that tells it to Bun's own server; taken away before the program sees it. Nobody else
@@ -16,11 +19,12 @@ const addressHeader = `x-client-${crypto.randomUUID()}`;
 
 /** @param address empty: the front end does not tell. */
 export function rememberClient(request: Request, address: string, port: string): void {
-  if (address !== "") clients.set(request, clientAddress(address, port));
+  if (address !== "") clients.set(request, { address, port });
 }
 
 export function clientOf(request: Request): ClientAddress | null {
-  return clients.get(request) ?? null;
+  const said = clients.get(request);
+  return said === undefined ? null : clientAddress(said.address, said.port);
 }
 
 /** As a line of a head; nothing, where it is not told. */

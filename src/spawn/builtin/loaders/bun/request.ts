@@ -1,5 +1,5 @@
 /** The head of a session as what a Request is made of. Runs inside instances. */
-import { BadRequest, type Head } from "../javascript/head.cjs";
+import { BadRequest, type Head, unknownMethod } from "../javascript/head.cjs";
 
 export function headersOf({ headers: flat }: Head): Headers {
   const headers = new Headers();
@@ -9,11 +9,14 @@ export function headersOf({ headers: flat }: Head): Headers {
   return headers;
 }
 
-/** The whole URL, with what the front end tells of scheme and host. @throws BadRequest. */
+/**
+ * The whole URL, with what the front end tells of scheme and host; as sent, for who makes a Request
+ * reads it anyway. @throws BadRequest.
+ */
 export function urlOf(head: Head): string {
   const { isSecure, target } = head;
-  if (!target.startsWith("/")) return parsedUrl(target);
-  return parsedUrl(`${isSecure ? "https" : "http"}://${hostOf(head)}${target}`);
+  if (!target.startsWith("/")) return withoutUser(target);
+  return `${isSecure ? "https" : "http"}://${hostOf(head)}${target}`;
 }
 
 /** RFC 9110, 7.2: a host and perhaps a port; anything else would become part of the path. */
@@ -27,14 +30,18 @@ function hostOf({ host, serverName, serverPort: port, isSecure }: Head): string 
   return isUsual ? serverName : `${serverName}:${port}`;
 }
 
-function parsedUrl(text: string): string {
-  try {
-    const url = new URL(text);
-    if (url.username !== "" || url.password !== "")
-      throw new BadRequest("the host has a user name");
-    return url.href;
-  } catch (error) {
-    if (error instanceof BadRequest) throw error;
-    throw new BadRequest("the host or the request target is not one of HTTP");
-  }
+function withoutUser(text: string): string {
+  const url = URL.parse(text);
+  if (url === null) throw noUrl();
+  if (url.username !== "" || url.password !== "") throw new BadRequest("the host has a user name");
+  return text;
+}
+
+/** Why no Request can be made of what has come. */
+export function requestError(method: string, url: string): BadRequest {
+  return URL.canParse(url) ? unknownMethod(method) : noUrl();
+}
+
+function noUrl(): BadRequest {
+  return new BadRequest("the host or the request target is not one of HTTP");
 }

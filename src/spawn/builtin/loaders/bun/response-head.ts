@@ -32,10 +32,11 @@ export function encodeResponseHead(response: Response, framing?: Framing, isHead
     isLengthOurs = !(isHead && headers.has("content-length"));
     if (isLengthOurs) head += `content-length: ${length}\r\n`;
   }
-  for (const [name, value] of headers) {
-    if (isLengthOurs && name === "content-length") continue;
+  // Without an iterator, which makes a list of each header.
+  headers.forEach((value, name) => {
+    if (isLengthOurs && name === "content-length") return;
     if (!ofTheConnection.has(name)) head += `${name}: ${value}\r\n`;
-  }
+  });
   return `${head}\r\n`;
 }
 

@@ -10,7 +10,7 @@ import type { Host } from "../javascript/host.cjs";
 import { InstanceSession, type InstanceStream } from "../javascript/session.cjs";
 import { sendAnswer, type Output, type AnswerSource } from "./answer.ts";
 import { rememberClient } from "./clients.ts";
-import { headersOf, urlOf } from "./request.ts";
+import { headersOf, requestError, urlOf } from "./request.ts";
 
 /** What answers requests; what it throws or rejects with becomes a 500. */
 export type Handler = (request: Request) => Response | Promise<Response>;
@@ -84,7 +84,7 @@ export class CalledSession extends InstanceSession<SocketConnection> implements 
     try {
       request = new Request(url, init);
     } catch {
-      throw unknownMethod(method);
+      throw requestError(method, url);
     }
     // Bun makes a GET of a method it does not know.
     if (request.method !== method.toUpperCase()) throw unknownMethod(method);
