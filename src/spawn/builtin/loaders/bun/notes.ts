@@ -5,12 +5,9 @@
  */
 
 /** A constructor that returns an object makes its subclasses' fields that object's. */
-class Given {
-  constructor(object: object) {
-    // oxlint-disable-next-line no-constructor-return -- that is what it is for
-    return object;
-  }
-}
+const Given = function (object: object) {
+  return object;
+} as unknown as new (object: object) => object;
 
 export interface Notes<Value> {
   /** Once for an object. */
@@ -27,9 +24,12 @@ export function makeNotes<Value>(): Notes<Value> {
       this.#value = value;
     }
 
-    static get(object: object): Value | undefined {
+    static of(object: object): Value | undefined {
       return #value in object ? object.#value : undefined;
     }
   }
-  return { set: (object, value) => void new Noted(object, value), get: Noted.get };
+  return {
+    set: (object, value) => void new Noted(object, value),
+    get: (object) => Noted.of(object),
+  };
 }
