@@ -170,6 +170,12 @@ const hinted: readonly (readonly [string, Readonly<Record<string, string>>, AppT
     "auto",
     'set startup_file = "bin/w.mjs", which is there',
   ],
+  [
+    "a Django project that is to be ASGI's",
+    { "manage.py": managePy("shop.settings") },
+    "asgi",
+    'set app = "shop.asgi:application"',
+  ],
   ["a file of Flask's", { "main.py": "" }, "auto", 'set app = "main"'],
 ];
 

@@ -119,7 +119,7 @@ export function findIn(
     }
     tried.push(isMain ? `${packageMain} ('${file}'; ${found})` : `${file} (${found})`);
   }
-  const hint = startupHint(directory); // First: logs cut long lines.
+  const hint = startupHint(directory, appType); // First: logs cut long lines.
   throw new NoApplicationError(
     `no startup file of type ${appType} in '${shown}'${hint}; looked for ${tried.join(", ")}`,
   );

@@ -75,7 +75,7 @@ function findFile(
     throw new NoApplicationError(`its startup file '${file}' leads out of the application`);
   }
   if (file === "manage.py") {
-    throw new NoApplicationError(djangoHint(directory) ?? "manage.py cannot be read");
+    throw new NoApplicationError(djangoHint(directory, appType) ?? "manage.py cannot be read");
   }
   const startupFile = fromText(file);
   const { found } = directory.look(startupFile);

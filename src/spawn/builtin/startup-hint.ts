@@ -4,6 +4,7 @@
  * an error: nothing is started because of it, since a project may have several such files, and old
  * ones.
  */
+import type { AppType } from "../../wire/app-request.ts";
 import { ascii, fromText } from "../../wire/bytes.ts";
 import type { AppDirectory } from "./app-directory.ts";
 
@@ -23,18 +24,19 @@ const pythonFiles = ["app.py", "main.py"];
 const maxBytes = 64 * 1024;
 
 /** `; set …`, or nothing. */
-export function startupHint(directory: AppDirectory): string {
-  const hint = djangoHint(directory) ?? builtHint(directory) ?? pythonHint(directory);
+export function startupHint(directory: AppDirectory, appType: AppType): string {
+  const hint = djangoHint(directory, appType) ?? builtHint(directory) ?? pythonHint(directory);
   return hint === undefined ? "" : `; ${hint}`;
 }
 
 /** Of a Django project what is its application; undefined: it is none. */
-export function djangoHint(directory: AppDirectory): string | undefined {
+export function djangoHint(directory: AppDirectory, appType: AppType): string | undefined {
   const text = directory.read(ascii("manage.py"), maxBytes);
   if (text instanceof Error) return undefined;
   const [, settings] = /DJANGO_SETTINGS_MODULE["'],\s*["']([\w.]+)["']/.exec(text) ?? [];
   const project = settings?.replace(/\.settings\b.*/, "") ?? "mysite";
-  return `manage.py starts no application: set app = "${project}.wsgi:application"`;
+  const module = appType === "asgi" ? "asgi" : "wsgi";
+  return `manage.py starts no application: set app = "${project}.${module}:application"`;
 }
 
 function builtHint(directory: AppDirectory): string | undefined {
