@@ -245,6 +245,40 @@ const attacks: readonly Case[] = [
     () => new Tree().directory("app", root).file("app/wsgi.py", root, 0o666),
     "may be written by everybody",
   ],
+  [
+    "her startup file in his project, where the configuration names it",
+    () => new Tree().directory("app", root).directory("app/lib", bob).file("app/lib/x.js", alice),
+    "'$/app/lib' belongs to bin, and the application would run as daemon",
+    { program: { startupFile: "lib/x.js" } },
+  ],
+  [
+    "his module in her package",
+    () => new Tree().directory("app", root).directory("app/web", alice).file("app/web/x.py", bob),
+    "'$/app/web' belongs to daemon, and the application would run as bin",
+    { program: { app: "web.x:application" } },
+  ],
+  [
+    "variables of hers",
+    () => new Tree().directory("app", root).file("app/wsgi.py", bob).file("app/.env", alice),
+    "'$/app/.env' belongs to daemon, and the application would run as bin",
+    { program: { envFile: ".env" } },
+  ],
+  [
+    "a working directory of hers",
+    () => new Tree().directory("app", root).file("app/wsgi.py", bob).directory("app/var", alice),
+    "'$/app/var' belongs to daemon",
+    { program: { cwd: "var" } },
+  ],
+  [
+    "an interpreter of hers",
+    () => {
+      const tree = new Tree().directory("app", root).file("app/app.js", bob);
+      tree.directory("app/own", root).directory("app/own/bin", root);
+      return tree.file("app/own/bin/node", alice, 0o755);
+    },
+    "'$/app/own/bin/node' belongs to daemon",
+    { program: { interpreter: "own" } },
+  ],
 ];
 
 test.each(whole(attacks))("refuses %s, and says which and whose", (_what, build, why, changed) => {

@@ -13,7 +13,7 @@ import { findIn, type LoaderType } from "./app-type.ts";
 import { readEnvFile } from "./env-file.ts";
 import { interpreterOf } from "./interpreter.ts";
 import { loaders } from "./loaders.ts";
-import { checkOwners, programsBelow } from "./ownership.ts";
+import { below, checkOwners, programsBelow } from "./ownership.ts";
 import { chooseUser } from "./privileges.ts";
 
 export interface LookRequest extends Pick<AppRequest, "root" | "lowerPrivilege" | "lowestUser"> {
@@ -68,12 +68,13 @@ export function lookAtApplication(request: LookRequest): Looked {
       interpreter === undefined
         ? usual.program
         : interpreterOf(directory, root, interpreter, loader);
+    const run = user === undefined || request.user !== undefined ? undefined : { user, owner };
+    const files = [...usual.files.map(fromText), ...namedFiles(root, wanted)];
+    if (run !== undefined) checkOwners(directory, { ...run, startupFile, files });
     const variables = envFile === undefined ? undefined : readEnvFile(directory, envFile);
-    if (user !== undefined && request.user === undefined) {
+    if (run !== undefined) {
       const path = request.path ?? pathOf(variables) ?? pathOf(process.env) ?? usualPath;
-      const programs = programsBelow(root, program, path);
-      const files = [...usual.files, ...ownFiles(wanted)].map(fromText);
-      checkOwners(directory, { user, owner, startupFile, files: [...files, ...programs] });
+      checkOwners(directory, { ...run, startupFile, files: programsBelow(root, program, path) });
     }
     seen.facts = {
       loader,
@@ -90,13 +91,16 @@ export function lookAtApplication(request: LookRequest): Looked {
   return seen;
 }
 
-/** What the configuration names below the root: the rest is the operator's affair. */
-function ownFiles({ interpreter, envFile }: ProgramOptions): string[] {
-  const named = [
-    ...(envFile === undefined ? [] : [envFile]),
-    ...(interpreter === undefined ? [] : [interpreter, `${interpreter}/pyvenv.cfg`]),
+/**
+ * What the configuration names of whoever's files: below the root, or anywhere if it says which
+ * variables there are. Other places are the operator's affair.
+ */
+function namedFiles(root: ByteString, { interpreter, cwd, envFile }: ProgramOptions): ByteString[] {
+  const places = [cwd, interpreter, interpreter && `${interpreter}/pyvenv.cfg`];
+  return [
+    ...(envFile === undefined ? [] : [fromText(envFile)]),
+    ...places.flatMap((path) => (path === undefined ? [] : below(root, fromText(path)))),
   ];
-  return named.filter((path) => !path.startsWith("/"));
 }
 
 export function hasNode(): boolean {

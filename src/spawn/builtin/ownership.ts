@@ -83,7 +83,8 @@ export function programsBelow(
   return places.map((place) => ascii(place === "" ? program : `${place}/${program}`));
 }
 
-function below(root: ByteString, path: ByteString): ByteString[] {
+/** The path relative to the root, if it leads there. */
+export function below(root: ByteString, path: ByteString): ByteString[] {
   if (!path.startsWith("/")) return [path];
   if (path === root) return [fromText("")];
   return path.startsWith(`${root}/`) ? [ascii(path.slice(root.length + 1))] : [];

@@ -44,8 +44,10 @@ def load(what):
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)
     sys.argv = [what.shown, *what.arguments]
-    # As for `python wsgi.py`; the working directory too, if it is another.
-    sys.path[:0] = dict.fromkeys((what.root, os.getcwd()))
+    # As for `python wsgi.py`; the working directory too, if it is another of the application's.
+    sys.path.insert(0, what.root)
+    if os.getcwd().startswith(os.path.join(what.root, "")):
+        sys.path.insert(1, os.getcwd())
     return application_of(_load_module(what), what)
 
 
