@@ -12,6 +12,7 @@ import {
   MAX_QUEUE,
   MAX_REQUEST_TIMEOUT_MS,
   MAX_SPAWN_TIMEOUT_MS,
+  MAX_THREADS,
   MAX_WEIGHT,
 } from "../wire/configure.ts";
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
@@ -37,14 +38,19 @@ const maxVariablesBytes = 256 * 1024;
 /** What the pool server keeps (server/configured-applications.ts). */
 const maxApps = 10_000;
 
-/** Reads `[[apps]]`, with `environment` and `type` of the whole as defaults. */
+/** The kinds that need a thread for each request. */
+const withThreads: readonly AppConfig["type"][] = ["rack", "rails", "wsgi"];
+
+/** Reads `[[apps]]`, with `environment`, `type` and `threads` of the whole as defaults. */
 export function readApps(top: Table, directory: string, maxQueue: number): AppConfig[] {
   const environment = readEnvironment(top, "production");
   const type = top.word("type", appTypes, "auto");
   if (!top.has("apps")) top.wrong("apps", "is missing: there is no application");
   const tables = top.tables("apps");
   if (tables.length > maxApps) top.wrong("apps", `are ${tables.length}; ${maxApps} at most`);
-  const apps = tables.map((table) => readApp(table, directory, { environment, type, maxQueue }));
+  const threads = top.whole("threads", { min: 0, max: MAX_THREADS }, 0);
+  const defaults = { environment, type, threads, maxQueue };
+  const apps = tables.map((table) => readApp(table, directory, defaults));
   refuseIfNoneIsThere(tables, apps);
   refuseDuplicates(tables, apps);
   return apps;
@@ -53,7 +59,7 @@ export function readApps(top: Table, directory: string, maxQueue: number): AppCo
 function readApp(
   table: Table,
   directory: string,
-  defaults: Pick<AppConfig, "environment" | "type" | "maxQueue">,
+  defaults: Pick<AppConfig, "environment" | "type" | "threads" | "maxQueue">,
 ): AppConfig {
   const root = readRoot(table, directory);
   const environment = readEnvironment(table, defaults.environment);
@@ -79,7 +85,7 @@ function readApp(
     program,
     ...counts,
     upkeep: readUpkeep(table, counts.instances ?? counts.maxInstances),
-    concurrency: table.whole("concurrency", { min: 0, max: MAX_CONCURRENCY }, 0),
+    ...readConcurrency(table, type, defaults.threads),
     abandonTimeoutMs: table.time("abandon_timeout", requestTime, 30_000),
     requestTimeoutMs: table.time("request_timeout", requestTime, 0),
     maxQueue: table.whole("max_queue", { min: 0, max: MAX_QUEUE }, defaults.maxQueue),
@@ -109,6 +115,30 @@ function readType(
     table.wrong("command", "is missing: type command is the program that it names");
   }
   return type;
+}
+
+/**
+ * Requests at once of one process: of Rack and WSGI `threads`, of the others `concurrency`. What is
+ * `auto` may have either, and what does not fit the kind that is found says nothing.
+ */
+function readConcurrency(
+  table: Table,
+  type: AppConfig["type"],
+  threadsOfAll: number,
+): Pick<AppConfig, "concurrency" | "threads"> {
+  const concurrency = table.whole("concurrency", { min: 0, max: MAX_CONCURRENCY }, 0);
+  const usual = concurrency === 0 ? threadsOfAll : 0;
+  const threads = table.whole("threads", { min: 0, max: MAX_THREADS }, usual);
+  if (concurrency > 0 && withThreads.includes(type)) {
+    table.wrong("concurrency", `is for kinds without threads; for ${type} it is 'threads'`);
+  }
+  if (table.has("threads") && threads > 0 && ![...withThreads, "auto"].includes(type)) {
+    table.wrong("threads", `is for rack and wsgi; for ${type} it is 'concurrency'`);
+  }
+  if (concurrency > 0 && threads > 0) {
+    table.wrong("threads", "is given beside 'concurrency': leave one out");
+  }
+  return { concurrency, threads };
 }
 
 /** How its requests are shared by processes, and by what visitors go on with one of them. */
@@ -240,10 +270,10 @@ function refuseDuplicates(tables: readonly Table[], apps: readonly AppConfig[]):
 /** What decides how an application's processes are started. */
 function ofProcesses(app: AppConfig): Partial<AppConfig> {
   const { type, environment, spawnMethod, user, env, program, upkeep } = app;
-  const { maxInstances, concurrency, spawnTimeoutMs } = app;
+  const { maxInstances, concurrency, threads, spawnTimeoutMs } = app;
   const { abandonTimeoutMs, requestTimeoutMs, maxQueue, weight } = app;
   const times = { spawnTimeoutMs, abandonTimeoutMs, requestTimeoutMs };
-  const limits = { maxInstances, concurrency, maxQueue, weight, ...times };
+  const limits = { maxInstances, concurrency, threads, maxQueue, weight, ...times };
   const who = user === undefined ? {} : { user };
   const shared = app.instances === undefined ? {} : { instances: app.instances };
   return { type, environment, spawnMethod, env, program, upkeep, ...who, ...limits, ...shared };

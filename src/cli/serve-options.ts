@@ -19,6 +19,7 @@ const keys: Readonly<Record<string, string>> = {
   workers: "workers",
   environment: "environment",
   type: "type",
+  threads: "threads",
   max: "pool.max",
   "max-per-app": "pool.max_per_app",
   "max-idle-time": "pool.max_idle_time",
@@ -43,7 +44,7 @@ const keysOfApp: Readonly<Record<string, string>> = {
 };
 
 /** Options whose values are numbers in a file. */
-const numbers = ["workers", "max", "max-per-app", "max-queue", "log-level"];
+const numbers = ["workers", "threads", "max", "max-per-app", "max-queue", "log-level"];
 
 const options = {
   listen: option("ADDRESS", "PORT, HOST:PORT or unix:PATH; repeatable (default 127.0.0.1:8080)"),
@@ -56,6 +57,7 @@ const options = {
   "max-queue": option("N", "requests that may wait for one; 0: no limit (default 0)"),
   environment: option("NAME", "production, development … (default production)"),
   type: option("TYPE", "auto, rack, wsgi, asgi, node, bun or command (default auto)"),
+  threads: option("N", "requests at once for a process of rack or wsgi (default 1)"),
   command: option("WORDS", "what to start there, whatever it is, if it speaks HTTP/1.1"),
   "startup-file": option("FILE", "what starts it, below DIRECTORY"),
   app: option("NAME", "of Python: module:callable, as mysite.wsgi:application"),

@@ -61,6 +61,8 @@ export interface AppConfig {
   readonly sticky: "cookie" | "address" | "off";
   /** Sessions at once of each instance; 0: as its loader says. */
   readonly concurrency: number;
+  /** The same for Rack and WSGI, each with a thread; one of the two is 0. */
+  readonly threads: number;
   /** When processes are started ahead, and replaced. */
   readonly upkeep: UpkeepOptions;
   readonly spawnTimeoutMs: number;

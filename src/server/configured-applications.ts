@@ -65,6 +65,7 @@ export class ConfiguredApplications {
       ...(request ?? app),
       ...(options.env === undefined ? {} : { variables: options.env }),
       ...(options.concurrency === undefined ? {} : { concurrency: options.concurrency }),
+      ...(options.threads === undefined ? {} : { threads: options.threads }),
       ...(options.user === undefined ? {} : { user: fromText(options.user) }),
       program: programOf(options),
       timeoutMs: options.spawnTimeoutMs ?? timeoutMs,
@@ -80,14 +81,9 @@ export class ConfiguredApplications {
     spawner: Pick<Spawner, "usualInstances">,
   ): { readonly expectedConcurrency: number; readonly instances: number } {
     const { options, request } = this.#applications.get(app.root) ?? {};
-    const { concurrency, instances = request === undefined ? 0 : undefined } = options ?? {};
-    if (concurrency !== undefined && instances !== undefined)
-      return { expectedConcurrency: concurrency, instances };
+    const { instances = request === undefined ? 0 : undefined } = options ?? {};
     const usual = spawner.usualInstances(app, options);
-    return {
-      expectedConcurrency: concurrency ?? usual.concurrency,
-      instances: instances ?? usual.instances,
-    };
+    return { expectedConcurrency: usual.concurrency, instances: instances ?? usual.instances };
   }
 
   of(root: ByteString): ConfiguredApplication | undefined {

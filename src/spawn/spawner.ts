@@ -6,6 +6,7 @@
 import type { OwnedFd } from "../native/owned-fd.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
+import type { InstanceOptions } from "../wire/configure.ts";
 import type { ProgramOptions } from "../wire/program.ts";
 
 /** Everything a new instance is made from: the six elements of `get`, and what `configure` said. */
@@ -14,6 +15,8 @@ export interface SpawnRequest extends AppRequest {
   readonly variables?: Readonly<Record<string, string>>;
   /** Sessions at once as `configure` wants it; only the built-in spawner heeds it. */
   readonly concurrency?: number;
+  /** The same of one that needs a thread for each. */
+  readonly threads?: number;
   /** Whom it runs as, whoever owns its files; only the built-in spawner heeds it. */
   readonly user?: ByteString;
   /** What `configure` said of the program; only the built-in spawner heeds it. */
@@ -51,7 +54,10 @@ export interface Instance {
    * @throws SyscallError: ECONNREFUSED and the rest.
    */
   connect(): OwnedFd | "full";
-  /** A request of it takes too long: has it say where it is, then ends its process by force. */
+  /**
+   * A request of it takes too long: has it say where it is, then ends its process by force. One
+   * with threads has a time in which the others may finish, until `release` says that they have.
+   */
   giveUp(): void;
   /**
    * Lets it go: closes its owner pipe or lifeline. It leaves by itself (or is made to). Safe to
@@ -99,8 +105,8 @@ export interface Spawner {
   readonly spawnsAtOnce: number;
   /** Whether repeated failures of an application earn it a pause (PROTOCOL section 10). */
   readonly pausesAfterFailures: boolean;
-  /** How an application of this kind is probably served, unless configured otherwise. */
-  usualInstances(app: AppRequest, program?: ProgramOptions): UsualInstances;
+  /** How an application of this kind is probably served, configured so. */
+  usualInstances(app: AppRequest, options?: InstanceOptions): UsualInstances;
   /** How many instances the pool may have: a bound for whatever is kept to make them of. */
   setMax(max: number): void;
   /**

@@ -23,6 +23,8 @@ export const MAX_SPAWN_TIMEOUT_MS = 3_600_000;
 /** A day: what takes longer is no request. */
 export const MAX_REQUEST_TIMEOUT_MS = 86_400_000;
 export const MAX_QUEUE = 1_000_000;
+/** Each is one of the kernel's, with a stack: more than any application has a use for. */
+export const MAX_THREADS = 1_000;
 /** What an instance may serve before it is replaced: nobody means more by a limit. */
 export const MAX_REQUESTS = 1_000_000_000;
 /** Ten years: how long an instance may be told to stay. */
@@ -38,6 +40,8 @@ export interface InstanceOptions extends ProgramOptions, UpkeepOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Sessions an instance serves at once, 1 to 100,000. */
   readonly concurrency?: number;
+  /** The same for programs that need a thread for each; there is one of the two at most. */
+  readonly threads?: number;
   /** 0: no limit but the pool's. */
   readonly maxInstances?: number;
   /** So many share the application's requests; 0: as many as are needed. */
@@ -100,6 +104,7 @@ type Reader<K extends keyof InstanceOptions> = (key: K, value: unknown) => Insta
 const readers: { readonly [K in keyof Required<InstanceOptions>]: Reader<K> } = {
   env: (_, value) => parseEnv(value),
   concurrency: whole(1, MAX_CONCURRENCY),
+  threads: whole(1, MAX_THREADS),
   maxInstances: whole(0, MAX_INSTANCES),
   instances: whole(0, MAX_INSTANCES),
   minInstances: whole(0, MAX_INSTANCES),
@@ -137,6 +142,10 @@ export function instanceOptions(given: object): InstanceOptions {
     const read = readers[key as keyof InstanceOptions] as (key: string, value: unknown) => unknown;
     return [key, read(key, value)];
   });
+  const { concurrency, threads } = given as Record<string, unknown>;
+  if (concurrency !== undefined && threads !== undefined) {
+    throw new OptionsError("configure: concurrency and threads are both given: one says it");
+  }
   return Object.fromEntries(options);
 }
 

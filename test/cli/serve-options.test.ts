@@ -37,7 +37,7 @@ function problemsOf(text: string | Uint8Array, ...more: string[]): string[] {
 const words = (text: string): string[] => text.split(" ");
 
 const times = { spawnTimeoutMs: 90_000, abandonTimeoutMs: 30_000, requestTimeoutMs: 0 };
-const noLimits = { maxInstances: 0, concurrency: 0, maxQueue: 0, weight: 1, ...times };
+const noLimits = { maxInstances: 0, concurrency: 0, threads: 0, maxQueue: 0, weight: 1, ...times };
 
 test("a directory alone: one application, with every default", () => {
   const root = join(withFile(""), "one");

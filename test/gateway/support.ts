@@ -42,6 +42,7 @@ export function app(name: string, changes: Partial<AppConfig> = {}): AppConfig {
     maxInstances: 0,
     sticky: "off",
     concurrency: 0,
+    threads: 0,
     spawnTimeoutMs: 20_000,
     abandonTimeoutMs: 0,
     requestTimeoutMs: 0,

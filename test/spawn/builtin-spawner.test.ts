@@ -6,6 +6,7 @@ import { expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 
 import { changeOwner, findUser, sendSignal, signals } from "../../src/native/process.ts";
+import type { AppType } from "../../src/wire/app-request.ts";
 import { ascii } from "../../src/wire/bytes.ts";
 import { until, within } from "../helpers/condition.ts";
 import { countDescriptors, exhaustDescriptors, openDescriptors } from "../helpers/descriptors.ts";
@@ -180,6 +181,13 @@ test("an instance has the usual concurrency of its kind, or what configure asked
   expect(spawner.usualInstances({ ...request, appType: "auto" })).toEqual(oneForAll);
   const rack = spawner.usualInstances({ ...request, appType: "rack" });
   expect(rack).toEqual({ concurrency: 1, instances: 0 });
+  // `threads` is for rack and wsgi, `concurrency` for the others; what does not fit says nothing.
+  const atOnce = (appType: AppType, options: object) =>
+    spawner.usualInstances({ ...request, appType }, options).concurrency;
+  expect(atOnce("rack", { threads: 4, concurrency: 9 })).toBe(4);
+  expect(atOnce("wsgi", { concurrency: 9 })).toBe(1);
+  expect(atOnce("node", { threads: 4, concurrency: 9 })).toBe(9);
+  expect(atOnce("bun", { threads: 4 })).toBe(100_000);
   const [usual, configured] = [
     await spawner.spawn(request),
     await spawner.spawn({ ...request, concurrency: 5 }),

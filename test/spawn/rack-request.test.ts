@@ -66,6 +66,12 @@ test("gives the environment that Rack asks for, and what the front end says", as
   }
 });
 
+test("shares no variable with config.ru, which all requests would share then", async () => {
+  const source = "run lambda { |env| [200, {}, [TOPLEVEL_BINDING.local_variables.inspect]] }";
+  const own = await start("variables", { "config.ru": source });
+  expect((await ask(own, to("/"))).body).toBe("[]");
+});
+
 test("makes of a request target what the front end leaves out", async () => {
   const { body } = await ask(instance, to("/env?q=1"));
   expect(JSON.parse(body)).toMatchObject({ PATH_INFO: "/env", QUERY_STRING: "q=1" });

@@ -46,6 +46,7 @@ test("what we write is a scalar that is read again", () => {
 
 test.each([
   ["concurrency", 1, 100_000],
+  ["threads", 1, 1_000],
   ["instances", 0, 100_000],
   ["maxInstances", 0, 100_000],
   ["spawnTimeoutMs", 1, 3_600_000],
@@ -72,6 +73,10 @@ test.each([
   ["{} x", "configure: the options are not JSON"],
   ["[]", "configure: the options must be an object, not []"],
   ["null", "configure: the options must be an object, not null"],
+  [
+    '{"threads":2,"concurrency":2}',
+    "configure: concurrency and threads are both given: one says it",
+  ],
   ["7", "configure: the options must be an object, not 7"],
   ['{"max":1}', 'configure: unknown option "max"; known are env, concurrency,'],
   ['{"__proto__":{}}', 'configure: unknown option "__proto__"'],

@@ -203,6 +203,7 @@ function registrationOf(app: AppConfig, appType: AppType, prefix: string): Regis
       weight: app.weight,
       ...(app.user === undefined ? {} : { user: app.user }),
       ...(app.concurrency === 0 ? {} : { concurrency: app.concurrency }),
+      ...(app.threads === 0 ? {} : { threads: app.threads }),
       ...(app.instances === undefined ? {} : { instances: app.instances }),
       ...(app.maxInstances === 0 ? {} : { maxInstances: app.maxInstances }),
     },

@@ -11,11 +11,18 @@ export class BuiltinInstance implements Instance {
   readonly concurrency: number;
   readonly speaksHttp: boolean;
   readonly reports: SessionReports | undefined;
+  readonly #released = Promise.withResolvers<void>();
+  readonly #hasThreads: boolean;
   #isReleased = false;
 
   /** @param retiredMs how long it may take to leave after its release. */
-  constructor(process: InstanceProcess, user: string | undefined, ready: Ready, retiredMs: number) {
+  constructor(
+    process: InstanceProcess,
+    { user, ready, hasThreads }: { user: string | undefined; ready: Ready; hasThreads: boolean },
+    retiredMs: number,
+  ) {
     this.user = user;
+    this.#hasThreads = hasThreads && ready.concurrency > 1;
     this.#process = process;
     this.#retiredMs = retiredMs;
     this.speaksHttp = process.isProgram;
@@ -42,11 +49,13 @@ export class BuiltinInstance implements Instance {
 
   giveUp(): void {
     this.#isReleased = true;
-    void this.#process.giveUp();
+    // A stuck event loop serves nobody else; a stuck thread is one of several.
+    void this.#process.giveUp(this.#hasThreads ? this.#released.promise : undefined);
   }
 
   release(): void {
     this.#isReleased = true;
+    this.#released.resolve();
     void this.#process.end(this.#retiredMs);
   }
 }

@@ -10,7 +10,7 @@ import { mayFilesHang } from "../../native/mounts.ts";
 import type { AppRequest } from "../../wire/app-request.ts";
 import { escapeForLog, toText, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
-import type { ProgramOptions } from "../../wire/program.ts";
+import type { InstanceOptions } from "../../wire/configure.ts";
 import { FilesAside } from "../files-aside.ts";
 import {
   SpawnFailedError,
@@ -35,7 +35,7 @@ import {
 import { planFor, startUndertaker, type Heir, type LogPlace } from "./hand-over.ts";
 import { LeftOutputs } from "./left-outputs.ts";
 import { LoaderDirectory } from "./loader-files.ts";
-import { loaders } from "./loaders.ts";
+import { usualOf } from "./loaders.ts";
 import { OutputAllowance } from "./output-allowance.ts";
 import { Preloader, PreloaderGoneError } from "./preloader.ts";
 import { Preloaders } from "./preloaders.ts";
@@ -111,9 +111,9 @@ export class BuiltinSpawner implements Spawner {
     this.#aside = new FilesAside(options.launcher);
   }
 
-  usualInstances(app: AppRequest, program?: ProgramOptions): UsualInstances {
-    if (app.appType !== "auto") return usualOf(app);
-    return this.#usual.get(app.root) ?? this.#remember(app.root, usualOf(app, program));
+  usualInstances(app: AppRequest, options: InstanceOptions = {}): UsualInstances {
+    if (app.appType !== "auto") return usualFor(app, options);
+    return this.#usual.get(app.root) ?? this.#remember(app.root, usualFor(app, options));
   }
 
   start(): void {
@@ -145,7 +145,9 @@ export class BuiltinSpawner implements Spawner {
           ? await untilReady(started, limit, progress)
           : await untilProgramReady({ process: started, way, request, plan, limit, progress });
       this.#remember(request.root, plan.usualAfter(ready.concurrency));
-      return new BuiltinInstance(started, progress.user, ready, this.#times.retiredMs);
+      const { user } = progress;
+      const hasThreads = plan.hasThreads(ready.concurrency);
+      return new BuiltinInstance(started, { user, ready, hasThreads }, this.#times.retiredMs);
     } catch (error) {
       started?.kill();
       way?.close();
@@ -337,16 +339,16 @@ export class BuiltinSpawner implements Spawner {
   }
 }
 
-function usualOf(app: AppRequest, program?: ProgramOptions): UsualInstances {
+function usualFor(app: AppRequest, options: InstanceOptions): UsualInstances {
   try {
     const type = knownType(app);
     // Nobody waits here for files that could take long. One instance tells how many more are
     // needed; two at once would split the state of a program that was meant to be one process.
-    if (type === "auto" && mayFilesHang()) return loaders.node.usual;
+    if (type === "auto" && mayFilesHang()) return usualOf("node", options);
     if (type === "auto") {
-      return loaders[findApplication(app.root, type, hasNode(), program).loader].usual;
+      return usualOf(findApplication(app.root, type, hasNode(), options).loader, options);
     }
-    return loaders[type === "rails" ? "rack" : type].usual;
+    return usualOf(type === "rails" ? "rack" : type, options);
   } catch {
     return { concurrency: 1, instances: 0 }; // The spawn will say what is wrong.
   }

@@ -31,6 +31,12 @@ const killedMs = 1_000;
 /** How long an instance that is given up has to say where it is stuck (PROTOCOL section 9). */
 const stackMs = 1_000;
 
+/**
+ * How long the other threads of one that is given up have: as long as its own loader gives them
+ * when it is told to leave.
+ */
+const othersMs = 10_000;
+
 /** How long an instance is left to itself at each step of its end, in milliseconds. */
 export interface EndTimes {
   /** From release to SIGTERM. */
@@ -212,15 +218,21 @@ export class InstanceProcess implements SessionReports {
     return this.#ending;
   }
 
-  /** A request takes too long: asks for its stack, and ends it soon. @returns when it has gone. */
-  giveUp(): Promise<void> {
-    this.#ending ??= this.#giveUp();
+  /**
+   * A request takes too long: asks for its stack, and ends it soon. @param others resolves when
+   * nobody waits for another of its requests: until then, within bounds. @returns when it has gone.
+   */
+  giveUp(others?: Promise<void>): Promise<void> {
+    this.#ending ??= this.#giveUp(others);
     return this.#ending;
   }
 
-  async #giveUp(): Promise<void> {
-    if (this.#lifeline.tell(encodeStack())) {
-      await waitForExit(this.#process.exited, stackMs, this.#urgency.hurry);
+  async #giveUp(others: Promise<void> | undefined): Promise<void> {
+    const { exited } = this.#process;
+    const { hurry, shutdown } = this.#urgency;
+    if (this.#lifeline.tell(encodeStack())) await waitForExit(exited, stackMs, hurry);
+    if (others !== undefined) {
+      await waitForExit(Promise.race([exited, others]), othersMs, shutdown);
     }
     await this.#end(0);
   }

@@ -7,6 +7,7 @@
  */
 import { ownProgram } from "../../native/process.ts";
 import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
+import type { InstanceOptions } from "../../wire/configure.ts";
 import { MAX_CONCURRENCY } from "../../wire/instance-protocol.ts";
 import type { UsualInstances } from "../spawner.ts";
 import { NoApplicationError } from "./app-directory.ts";
@@ -34,6 +35,8 @@ export interface LoaderStart {
   readonly directory: string;
   /** Sessions at once that the instance is to serve; absent: as its kind usually does. */
   readonly concurrency?: number;
+  /** The same if each has a thread. */
+  readonly threads?: number;
   /** Not an instance but the process that loads the code and forks instances. */
   readonly isPreloader: boolean;
   /** Of type `command`: how it is reached. */
@@ -48,6 +51,8 @@ export interface Loader {
   readonly folders: readonly LoaderFolder[];
   /** What holds where nobody says otherwise. */
   readonly usual: UsualInstances;
+  /** Whether each session has a thread: then `threads` says how many, and `concurrency` nothing. */
+  readonly hasThreads?: boolean;
   /** What it runs may be of one kind or another, which its first instance finds out. */
   readonly isEither?: boolean;
   /** Whether it can load the code once and fork instances (PROTOCOL section 10, `smart`). */
@@ -141,6 +146,7 @@ function python(takes: "wsgi" | "asgi" | "either", usual: UsualInstances): Loade
   return {
     folders: ["python", "wsgi", "asgi"],
     usual,
+    hasThreads: takes === "wsgi",
     isEither: takes === "either",
     canPreload: true,
     runFrom: () => ({
@@ -148,10 +154,11 @@ function python(takes: "wsgi" | "asgi" | "either", usual: UsualInstances): Loade
       files: virtualenvs.flatMap((name) => [`${name}/pyvenv.cfg`, `${name}/bin/python3`]),
     }),
     command(start) {
-      const { app, options, concurrency = MAX_CONCURRENCY } = start;
+      const { app, options, concurrency = MAX_CONCURRENCY, threads = 1 } = start;
       const settings = [
         takes,
         `concurrency=${concurrency}`,
+        `threads=${threads}`,
         ...(app.app === undefined ? [] : [`app=${app.app}`]),
         ...(options.interpreter === undefined ? [] : ["interpreter=chosen"]),
       ];
@@ -181,13 +188,16 @@ const node: Loader = {
 const rack: Loader = {
   folders: ["rack"],
   usual: oneAtATime,
+  hasThreads: true,
   canPreload: true,
   runFrom: (ruby) => ({
     program: ruby,
     files: ["Gemfile", "Gemfile.lock", "gems.rb", "gems.locked", ".bundle/config"],
   }),
   command(start) {
-    return { argv: [start.app.program, ...loaderArguments(start, "loader.rb", [])], variables: [] };
+    const { app, threads = 1 } = start;
+    const words = loaderArguments(start, "loader.rb", [`threads=${threads}`]);
+    return { argv: [app.program, ...words], variables: [] };
   },
 };
 
@@ -222,3 +232,15 @@ export const loaders: Readonly<Record<LoaderType, Loader>> = {
   bun,
   command: program,
 };
+
+/** What the pool may expect of applications of a kind, as they are configured. */
+export function usualOf(
+  type: LoaderType,
+  { threads, concurrency }: Pick<InstanceOptions, "threads" | "concurrency">,
+): UsualInstances {
+  const { usual, hasThreads } = loaders[type];
+  return {
+    ...usual,
+    concurrency: (hasThreads === true ? threads : concurrency) ?? usual.concurrency,
+  };
+}

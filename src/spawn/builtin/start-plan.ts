@@ -37,6 +37,8 @@ export interface StartOptions {
 export interface StartPlan {
   /** Whether a preloader can load the code and fork instances. */
   readonly canPreload: boolean;
+  /** Whether each session of an instance that serves so many has a thread. */
+  hasThreads(concurrency: number): boolean;
   /** What is usual for the application, now that an instance has said what it serves at once. */
   usualAfter(concurrency: number): UsualInstances;
   /** User id of whom it runs as. */
@@ -87,6 +89,8 @@ export async function planStart(
     user: app.user?.uid ?? process.geteuid?.() ?? 0,
     become: app.user,
     canPreload: loader.canPreload && isSmart,
+    hasThreads: (concurrency) =>
+      loader.hasThreads === true || (loader.isEither === true && concurrency === request.threads),
     usualAfter: (concurrency) => usualAfter(loader, concurrency, request),
     get signature() {
       return encodePlan(planFor(true));
@@ -131,10 +135,13 @@ interface PlanParts {
 
 function launchPlan(parts: PlanParts): LaunchPlan {
   const { request, options, app, loader, files, isPreloader, way } = parts;
-  const { root, environment, concurrency, program = {} } = request;
+  const { root, environment, concurrency, threads, program = {} } = request;
   const { originalDescriptorLimit: descriptorLimit } = options;
   const { user, identity } = app;
-  const asked = concurrency === undefined ? {} : { concurrency };
+  const asked = {
+    ...(concurrency === undefined ? {} : { concurrency }),
+    ...(threads === undefined ? {} : { threads }),
+  };
   const start = { app, root, options: program, directory: files, isPreloader, way, ...asked };
   const command = loader.command(start);
   const cwd = cwdOf(root, program);

@@ -130,17 +130,20 @@ def end_group():
     _signal.signal(_signal.SIGTERM, usual or _signal.SIG_DFL)
 
 
-def watch(on_end=None, describe=None):
+def watch(on_end=None, describe=None, serving=lambda thread: None):
     """Starts the thread that listens to the server, since the application may be stuck. In it are
-    called `on_end` when the lifeline has ended, and `describe` for what is told beside stacks.
+    called `on_end` when the lifeline has ended, `describe` for what is told beside stacks, and
+    `serving` with a thread's identifier for the request that it serves; None: none.
 
     Not one of the threading module: neither the application nor the interpreter's end waits for it.
     """
-    _thread.start_new_thread(_listen, (on_end, describe))
+    _thread.start_new_thread(_listen, (on_end, describe, serving))
 
 
 # Bound here: an application may replace them in their modules, as gevent does.
-def _listen(on_end, describe, read=os.read, write=os.write, sleep=time.sleep, leave=os._exit):
+def _listen(
+    on_end, describe, serving, read=os.read, write=os.write, sleep=time.sleep, leave=os._exit
+):
     heard = b""
     while True:
         try:
@@ -153,7 +156,7 @@ def _listen(on_end, describe, read=os.read, write=os.write, sleep=time.sleep, le
         while STACK in heard:
             heard = heard.replace(STACK, b"", 1)
             try:
-                text = _stacks() + (describe() if describe else "")
+                text = _stacks(serving) + (describe() if describe else "")
                 write(2, text.encode("utf-8", "replace"))
             except Exception:
                 pass  # The application has closed it, or changed what was looked at.
@@ -163,9 +166,9 @@ def _listen(on_end, describe, read=os.read, write=os.write, sleep=time.sleep, le
     leave(1)
 
 
-def _stacks():
-    """What all other threads are doing just now. It imports nothing: a thread that is stuck may
-    hold the lock of an import.
+def _stacks(serving):
+    """What all other threads are doing just now, but for those that only wait for work. It imports
+    nothing: a thread that is stuck may hold the lock of an import.
     """
     lines = []
     for thread, frame in sys._current_frames().items():
@@ -177,7 +180,11 @@ def _stacks():
             frame = frame.f_back
         while frames and _is_ours(frames[-1]):
             frames.pop()  # Who called it all is known.
-        lines.append(f"stack of thread {thread} (most recent call first):\n")
+        request = serving(thread)
+        if not frames and request is None:
+            continue
+        what = "" if request is None else f", serving {request}"
+        lines.append(f"stack of thread {thread}{what} (most recent call first):\n")
         lines += _lines_of(frames)
     return "".join(lines)
 

@@ -2,9 +2,9 @@
 `python3 loader.py instance|preloader STARTUP_FILE INTERFACE [name=value ...] [-- ARGUMENTS]`.
 
 The interface is `wsgi`, `asgi`, or `either`, which is found out. Settings: `concurrency`, sessions
-at once that an ASGI application is to serve; `app`, as `module:callable`; `root`, if it is not the
-working directory; `interpreter`, `chosen` if this is the one to be used. Arguments are the
-application's.
+at once that an ASGI application is to serve; `threads`, the same for a WSGI application; `app`, as
+`module:callable`; `root`, if it is not the working directory; `interpreter`, `chosen` if this is
+the one to be used. Arguments are the application's.
 
 It runs in the application's root, or where it is configured to, as the application's user, and
 finds its own modules beside this file, and in the folders of the interfaces, as the package
@@ -55,15 +55,17 @@ def find_modules():
         del sys.path[0]
 
 
-def instances_of(interface):
+def instances_of(interface, settings):
     """What makes an instance of an application, with all it needs loaded."""
     if interface == "asgi":
         from pool_loader.loop_instance import LoopInstance
 
-        return LoopInstance
-    from pool_loader.instance import Instance
+        return lambda application: LoopInstance(application, int(settings["concurrency"]))
+    from pool_loader import instance
 
-    return lambda application, _concurrency: Instance(application)
+    threads = int(settings.get("threads", "1"))
+    kind = instance.kind_for(threads)
+    return lambda application: kind(application, threads)
 
 
 def main():
@@ -83,12 +85,12 @@ def main():
             raise startup.NoApplication(f"Python {sys.version.split()[0]} is older than 3.8")
         # Before the application, whose modules may hide or change those of the library, and
         # before forking: what has been loaded by then need not be loaded by each instance.
-        make_instance = instances_of(interface)
+        make_instance = instances_of(interface, settings)
         if mode == "preloader":
             from pool_loader import preloader
         application, found = startup.load(what)
         if found != interface:
-            make_instance = instances_of(found)
+            make_instance = instances_of(found, settings)
     except BaseException as error:  # sys.exit() at the top of a module too
         text = startup.describe_failure(what, error)
         startup.write_error(text)
@@ -97,7 +99,7 @@ def main():
         os._exit(1)
     if mode == "preloader":
         preloader.run()  # Returns in the instances that it forks.
-    make_instance(application, int(settings["concurrency"])).run()
+    make_instance(application).run()
 
 
 # Not when multiprocessing imports us in a child of the application.

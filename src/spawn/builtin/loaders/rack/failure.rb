@@ -18,15 +18,23 @@ module RackLoader
     end
 
     # Writes what these threads are doing just now to standard error, past `$stderr`, for whose
-    # lock one of them may be waiting.
-    def self.tell_stacks(threads)
-      told = threads.map do |thread|
-        "stack of thread #{clean(thread.name || thread.inspect)}:\n#{frames(thread.backtrace)}"
-      end
-      IO.for_fd(2, "w", autoclose: false).syswrite(told.join)
+    # lock one of them may be waiting. Those that only wait for work are left out.
+    # @param serving says of a thread which request it serves; nil: none.
+    def self.tell_stacks(threads, serving)
+      told = threads.map { |thread| stack(thread, serving&.call(thread)) }
+      IO.for_fd(2, "wb", autoclose: false).syswrite(told.join)
     rescue SystemCallError
       nil # The application has closed it.
     end
+
+    def self.stack(thread, request)
+      lines = frames(thread.backtrace)
+      return "" if lines.empty? && request.nil?
+
+      name = clean(thread.name || thread.inspect)
+      "stack of thread #{name}#{", serving #{request}" if request}:\n#{lines}"
+    end
+    private_class_method :stack
 
     # One error and its causes.
     def self.text(error)

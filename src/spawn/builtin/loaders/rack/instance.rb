@@ -1,5 +1,6 @@
 # Serves sessions, one at a time. While it has none it waits for all that can come: a new
 # connection, the next request on one that is kept, the rest of a head or of an unwanted body.
+# (threaded_instance.rb serves several at a time.)
 #
 # It is told to leave in one way, whoever tells it: the listener is shut down. That wakes it,
 # refuses clients that come later, and lets it still accept those who were queueing.
@@ -22,9 +23,18 @@ module RackLoader
     # Until descriptors, or room in the lifeline, may be free again.
     SHORTAGE_SECONDS = 0.05
 
+    # The kind of instance that serves so many sessions at a time.
+    def self.of(threads)
+      return self if threads == 1
+
+      require_relative "threaded_instance"
+      ThreadedInstance
+    end
+
     # @param number the listening socket's descriptor
-    def initialize(app, number, lifeline)
+    def initialize(app, number, lifeline, threads)
       @app = app
+      @threads = threads
       @listener = UNIXServer.for_fd(number)
       @listener.close_on_exec = true
       @lifeline = lifeline
@@ -50,14 +60,26 @@ module RackLoader
         sleep(STUCK_SECONDS)
         exit!(0)
       end
+      @lifeline.serving = method(:request_of)
       leave_forks_nothing
-      @lifeline.tell("ready", "1", "done")
-      round until @is_leaving && @awaited.empty?
+      @lifeline.tell("ready", @threads.to_s, "done")
+      serve_all
       sleep(GIVEN_AWAY_SECONDS) until @given_away.keys.all?(&:closed?)
       end_group
     end
 
     private
+
+    def serve_all
+      round until @is_leaving && @awaited.empty?
+    end
+
+    # What a thread serves, as text; nil: nothing. Called in another.
+    def request_of(thread)
+      return unless thread.equal?(Thread.main)
+
+      @held.values.filter_map { |connection| connection.session&.serving }.first
+    end
 
     # What the application forks keeps no copy of our descriptors (Ruby 3.1): it may live on, and
     # the server would wait for the lifeline's end. A fork that returns to the loop leaves it.
@@ -107,7 +129,9 @@ module RackLoader
         connection = @held[socket]
         if connection
           attend(connection)
-        elsif socket.equal?(@listener) && !socket.closed?
+        elsif !socket.equal?(@listener)
+          calm
+        elsif !socket.closed?
           accept
         end
       end
@@ -131,12 +155,23 @@ module RackLoader
       socket = @listener.accept_nonblock(exception: false)
       return (stop_accepting if @is_told_to_leave) if socket == :wait_readable
 
-      @awaited << socket
-      connection = @held[socket] = Connection.new(socket)
-      attend(connection) # Its request is there as a rule.
+      attend(hold(connection_on(socket))) # Its request is there as a rule.
     rescue Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM => e
       warn "accepting a session: #{e.message}"
       sleep(SHORTAGE_SECONDS)
+    end
+
+    # What else was waited for has come, or a socket is ready that has been dropped since.
+    def calm; end
+
+    def connection_on(socket)
+      Connection.new(socket)
+    end
+
+    # Waits for what comes on a connection.
+    def hold(connection)
+      @awaited << connection.socket
+      @held[connection.socket] = connection
     end
 
     # It was shut down, and nobody queues any more.
@@ -152,14 +187,15 @@ module RackLoader
       payload = connection.head
       return if payload.nil?
 
-      settle(connection, payload == :end ? :close : serve(connection, payload))
+      payload == :end ? settle(connection, :close) : serve(connection, payload)
     rescue BadRequest => e
       settle(connection, Session.refuse(connection, e.message))
     end
 
     def serve(connection, payload)
       may_keep = !@is_leaving && @awaited.length <= MAX_HELD
-      (connection.session ||= Session.new(@app, connection)).serve(payload, may_keep)
+      session = connection.session ||= Session.new(@app, connection, false)
+      settle(connection, session.serve(payload, may_keep))
     end
 
     def settle(connection, fate)

@@ -1,7 +1,7 @@
 # The lifeline (PROTOCOL section 10): says once whether the application is ready, and then how many
-# sessions are over. A thread listens to the server, since the process may be busy just then:
-# `stack` asks what it is busy with, and the end tells it to leave. A preloader says the same on its
-# control socket at its start.
+# sessions are over. A thread listens to the server, since the others may be busy just then: `stack`
+# asks what with, and the end tells the process to leave. A preloader says the same on its control
+# socket at its start.
 # frozen_string_literal: true
 
 require_relative "failure"
@@ -16,7 +16,11 @@ module RackLoader
       @io.sync = true
       @io.close_on_exec = true
       @unsaid = 0
+      @counting = Mutex.new
     end
+
+    # What says of a thread which request it serves; nil: none.
+    attr_writer :serving
 
     # Listens in a thread of its own, and calls the block there when the server's end closes.
     # Replaces an earlier watch.
@@ -55,7 +59,7 @@ module RackLoader
 
     # One more session is over. To be called before its socket is closed.
     def tell_done
-      @unsaid += 1 unless let_go?
+      @counting.synchronize { @unsaid += 1 unless let_go? }
       told_all?
     end
 
@@ -63,10 +67,13 @@ module RackLoader
     # waits: a server that does not read must not stop the application.
     def told_all?
       return true if @unsaid.zero?
-      return false unless IO.select(nil, [@io], nil, 0)
 
-      tell("done", @unsaid)
-      @unsaid = 0
+      @counting.synchronize do
+        return @unsaid.zero? unless @unsaid.positive? && IO.select(nil, [@io], nil, 0)
+
+        tell("done", @unsaid)
+        @unsaid = 0
+      end
       true
     end
 
@@ -89,7 +96,7 @@ module RackLoader
       loop do
         IO.select([@io])
         heard << @io.readpartial(MAX_READ_BYTES)
-        Failure.tell_stacks(Thread.list - [Thread.current]) while heard.slice!(STACK)
+        Failure.tell_stacks(Thread.list - [Thread.current], @serving) while heard.slice!(STACK)
       end
     rescue EOFError, SystemCallError
       nil

@@ -11,8 +11,11 @@ require_relative "lifeline"
 
 module RackLoader
   class Preloader
-    def initialize(app, lifeline)
+    # @param threads of each instance: they are made after the fork.
+    def initialize(app, lifeline, threads)
       @app = app
+      @threads = threads
+      @kind = Instance.of(threads)
       @lifeline = lifeline
       @control = UNIXSocket.for_fd(4)
       @control.autoclose = false
@@ -151,7 +154,7 @@ module RackLoader
       @control.reopen(lifeline)
       [listener, lifeline, output].each(&:close)
       Process.setproctitle("rack: #{Dir.pwd}")
-      Instance.new(@app, 3, Lifeline.new(4)).run
+      @kind.new(@app, 3, Lifeline.new(4), @threads).run
     end
 
     # Also called by the signal's handler, which may come while it is at it.

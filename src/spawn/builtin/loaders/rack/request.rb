@@ -27,11 +27,15 @@ module RackLoader
     MARK = "\1"
     FORMS = Hash.new { |forms, count| forms[count] = "#{'Z*' * count}a*" }
 
+    # CONSTANT where several threads of a process call the application.
+    MULTITHREADED = CONSTANT.merge("rack.multithread" => true).freeze
+
     attr_reader :method
     # Bytes of body; nil: to the client's end, or chunked.
     attr_reader :length
 
-    def initialize
+    def initialize(is_multithreaded)
+      @constant = is_multithreaded ? MULTITHREADED : CONSTANT
       @form = FORMS[2]
     end
 
@@ -42,7 +46,7 @@ module RackLoader
     def read(payload)
       env = variables(payload)
       # Last, so that no header can take their place.
-      env.update(CONSTANT)
+      env.update(@constant)
       env.delete("HTTP_PROXY") # Programs take that variable for a setting (CVE-2016-5385).
       @is_kept = env.delete("SESSION_KEEP") == "1"
       @method = env["REQUEST_METHOD"]

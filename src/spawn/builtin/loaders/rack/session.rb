@@ -39,10 +39,11 @@ module RackLoader
       :close
     end
 
-    def initialize(app, connection)
+    # @param is_multithreaded whether others like it are at work beside it.
+    def initialize(app, connection, is_multithreaded)
       @app = app
       @connection = connection
-      @request = Request.new
+      @request = Request.new(is_multithreaded)
       @response = Response.new(connection)
     end
 
@@ -59,6 +60,19 @@ module RackLoader
     ensure
       @input.release if @input.is_a?(RewindableInput)
       @env = @body = @input = nil
+    end
+
+    # What it is at, for the log: without the query, which may hold what is nobody's business. Nil:
+    # nothing. Other threads ask.
+    def serving
+      env = @env or return
+      path = env["REQUEST_URI"].to_s.split("?", 2).first || env["PATH_INFO"].to_s
+      "#{env['REQUEST_METHOD']} #{path.dump}"
+    end
+
+    # The application has ended the thread it was called in: a 500, if that can still be said.
+    def cut_off
+      fail_with(RuntimeError.new("the application ended the thread that served it")) == :given_away
     end
 
     # Gives the connection to the application, whose request this was.

@@ -1,5 +1,5 @@
 """An instance at work: it waits on its listener, its lifeline and the sessions it holds, and serves
-whoever is ready, one at a time, each in its turn.
+whoever is ready, one at a time, each in its turn. (threaded_instance.py serves several at a time.)
 
 It leaves after the session at hand when the lifeline ends, on SIGUSR1, or when the application
 calls sys.exit(); then atexit handlers run. SIGTERM and SIGINT keep the kernel's action.
@@ -8,15 +8,19 @@ import _signal
 import errno
 import os
 from _socket import AF_UNIX, SOCK_STREAM, getdefaulttimeout, socket
+from _thread import get_ident
 from select import POLLIN, POLLRDHUP, poll
 from time import monotonic, sleep
 
 from pool_loader import lifeline
+from pool_loader.answer import request_name
 from pool_loader.reports import RETRY_SECONDS, Reports
 from pool_loader.session import Session
 from pool_loader.waker import Waker
 
 LISTENER, LIFELINE = lifeline.LISTENER, lifeline.DESCRIPTOR
+
+MAIN_THREAD = get_ident()
 
 # Connections held at once: kept sessions, and those whose request is not whole yet. Beyond it new
 # ones wait in the backlog, and sessions are closed instead of kept. It leaves the application most
@@ -30,10 +34,22 @@ SHORTAGE_SECONDS = 0.05
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
+def kind_for(sessions):
+    """The kind of instance that serves so many sessions at a time: to be asked before the
+    application is loaded, which may replace what it is made of.
+    """
+    if sessions == 1:
+        return Instance
+    from pool_loader.threaded_instance import ThreadedInstance
+
+    return ThreadedInstance
+
+
 class Instance:
-    def __init__(self, application):
+    def __init__(self, application, sessions):
         self._application = application
-        self._listener = _socket_of(LISTENER)
+        self._sessions_at_once = sessions
+        self._listener = socket_of(LISTENER)
         self._listener.setblocking(False)
         self._reports = Reports()
         self._poller = poll()
@@ -57,14 +73,21 @@ class Instance:
         os.register_at_fork(after_in_child=self._let_go_in_child)
         _signal.signal(_signal.SIGUSR1, self._on_leave)
         lifeline.stop_ending_with_server()
-        lifeline.watch()
-        # One session at once: an instance has one thread. It says when each is over.
-        lifeline.tell("ready", "1", "done")
+        lifeline.watch(serving=self._request_of)
+        # It says when each session is over.
+        lifeline.tell("ready", str(self._sessions_at_once), "done")
         try:
-            while not self._is_leaving:
-                self._serve_ready()
+            self._serve_until_told()
         finally:
             self._leave()
+
+    def _serve_until_told(self):
+        while not self._is_leaving:
+            self._serve_ready()
+
+    def _request_of(self, thread):
+        """What a thread serves just now, for the log; None: nothing."""
+        return name_of(self._current) if thread == MAIN_THREAD else None
 
     def _serve_ready(self):
         for descriptor, _ in self._wait():
@@ -113,16 +136,22 @@ class Instance:
         self._waker.wake()
 
     def _accept(self):
+        connection = self._accepted()
+        if connection is not None:
+            self._take_first_turn(connection)
+
+    def _accepted(self):
+        """A connection that waited; None: there is none, or no descriptor for it."""
         try:
             descriptor, _ = self._listener._accept()
         except OSError as error:
             if error.errno in SHORTAGES:
                 self._relieve()
-            return
-        connection = _socket_of(descriptor)
+            return None
+        connection = socket_of(descriptor)
         if getdefaulttimeout() is not None:
             connection.settimeout(None)  # The application's default is for its own sockets.
-        self._take_first_turn(connection)
+        return connection
 
     def _relieve(self):
         """There are no descriptors: kept sessions are ended, which their clients must expect."""
@@ -209,5 +238,10 @@ class Instance:
             session.connection.close()
 
 
-def _socket_of(descriptor):
+def name_of(session):
+    environ = None if session is None else session.environ
+    return None if environ is None else request_name(environ)
+
+
+def socket_of(descriptor):
     return socket(AF_UNIX, SOCK_STREAM, 0, descriptor)

@@ -30,7 +30,7 @@ class Session:
     `tell_done` is called once, when the application has nothing more to do for it.
     """
 
-    __slots__ = ("connection", "deadline", "is_kept", "_tell_done", "_received", "_body")
+    __slots__ = ("connection", "deadline", "is_kept", "environ", "_tell_done", "_received", "_body")
 
     def __init__(self, connection, tell_done):
         self.connection = connection
@@ -38,6 +38,8 @@ class Session:
         self.deadline = None
         # It has been answered, and nothing of another request is here yet.
         self.is_kept = False
+        # Of the request that the application is called for just now.
+        self.environ = None
         # Of a head that is not whole yet, or of the next request.
         self._received = b""
         self._body = EMPTY_BODY
@@ -115,6 +117,7 @@ class Session:
 
     def _serve(self, application, environ, answer):
         result = None
+        self.environ = environ
         try:
             result = application(environ, answer.start)
             answer.send(result)
@@ -131,6 +134,7 @@ class Session:
             close = getattr(result, "close", None)
             if close is not None:
                 _call(close, environ)
+            self.environ = None
 
     def _keep(self):
         if self._body is EMPTY_BODY:
