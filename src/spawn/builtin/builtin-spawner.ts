@@ -39,7 +39,7 @@ import { usualOf } from "./loaders.ts";
 import { OutputAllowance } from "./output-allowance.ts";
 import { Preloader, PreloaderGoneError } from "./preloader.ts";
 import { Preloaders } from "./preloaders.ts";
-import { untilProgramReady, wayTo } from "./program/program-start.ts";
+import { failureOfProgram, untilProgramReady, wayTo } from "./program/program-start.ts";
 import type { Way } from "./program/way.ts";
 import { Strays } from "./strays.ts";
 import { TimeLimit, untilReady } from "./readiness.ts";
@@ -152,7 +152,9 @@ export class BuiltinSpawner implements Spawner {
       started?.kill();
       way?.close();
       const output = await started?.lastOutput();
-      const cause = this.#shutdown.signal.aborted ? new Error(shuttingDown) : error;
+      const isProgram = way !== undefined;
+      const why = isProgram ? failureOfProgram(error, progress.command, output) : error;
+      const cause = this.#shutdown.signal.aborted ? new Error(shuttingDown) : why;
       throw spawnError(request, { ...progress, ...(output && { output }) }, cause);
     } finally {
       this.#limits.delete(limit);

@@ -4,6 +4,7 @@
  * success.
  */
 import { putOnEventLoop } from "../../../native/event-loop.ts";
+import { causeText } from "../../../wire/cause.ts";
 import { waitForExit } from "../../process-end.ts";
 import type { SpawnRequest } from "../../spawner.ts";
 import type { InstanceProcess } from "../instance-process.ts";
@@ -66,6 +67,18 @@ export async function untilProgramReady(start: ProgramStart): Promise<Ready> {
   if (readyPath === undefined) return ready;
   await repeat(start, `did not answer ${readyPath} with success`, () => ask(way, readyPath));
   return ready;
+}
+
+/** What it wrote last, for one line of the log. */
+const lastLines = 3;
+const maxLastCharacters = 300;
+
+/** A failed start with what was run and what that wrote last: all that there is to find out why. */
+export function failureOfProgram(cause: unknown, command = "", output = ""): Error {
+  const lines = output.trimEnd().split("\n").slice(-lastLines).join(" / ");
+  const said = lines === "" ? "nothing" : `'${lines.slice(-maxLastCharacters)}'`;
+  const run = command === "" ? "" : `; it was run as '${command}' and wrote ${said} last`;
+  return new Error(`${causeText(cause)}${run}`, { cause });
 }
 
 /** Tries until there is no reason left why not. @throws Error (as a rejection). */
