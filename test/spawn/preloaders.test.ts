@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import type { Preloader } from "../../src/spawn/builtin/preloader.ts";
 import { Preloaders } from "../../src/spawn/builtin/preloaders.ts";
 import { sendSignal, signals } from "../../src/native/process.ts";
-import { fromText } from "../../src/wire/bytes.ts";
+import { fromText, type ByteString } from "../../src/wire/bytes.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { isRunning, untilGone } from "../helpers/processes.ts";
@@ -99,6 +99,50 @@ test("one is not too many for the spawn that wants it, however many hang in thei
     (preloader) => preloader.announced,
   );
   expect((await announced)?.kind).toBe("ready");
+  finish();
+  await using;
+});
+
+test("where there are as many as places, who takes turns with them is started without", async () => {
+  await using it = scene();
+  const [a, b, c] = ["/a", "/b", "/c"].map(fromText) as [ByteString, ByteString, ByteString];
+  expect(it.preloaders.isWorthOne(a)).toBe(true);
+  it.preloaders.setMax(2);
+  await it.use("/a");
+  await it.use("/b");
+  // Those that have one keep it, however often others come in their turn.
+  for (let turn = 0; turn < 20; turn += 1) {
+    expect([a, b].map((root) => it.preloaders.isWorthOne(root))).toEqual([true, true]);
+    await it.use("/a");
+    await it.use("/b");
+    expect(it.preloaders.isWorthOne(c)).toBe(false);
+  }
+  expect(it.started).toHaveLength(2);
+});
+
+test("one that is used less often than another application is started makes room", async () => {
+  await using it = scene();
+  it.preloaders.setMax(1);
+  await it.use("/a");
+  await until("the first start of the other is a moment ago, and a's a longer one", async () => {
+    const wasWorth = it.preloaders.isWorthOne(fromText("/b"));
+    return wasWorth || it.preloaders.isWorthOne(fromText("/b"));
+  });
+  const [a] = it.started;
+  const b = await it.use("/b");
+  if (a !== undefined) await gone(a);
+  expect(isRunning(b)).toBe(true);
+});
+
+test("one that is in use makes no room for another's", async () => {
+  await using it = scene();
+  it.preloaders.setMax(1);
+  await it.use("/a");
+  const { promise: done, resolve: finish } = Promise.withResolvers<void>();
+  const using = it.preloaders.with(fromText("/a"), "", never, () => done);
+  for (let start = 0; start < 1_000; start += 1) {
+    expect(it.preloaders.isWorthOne(fromText("/b"))).toBe(false);
+  }
   finish();
   await using;
 });

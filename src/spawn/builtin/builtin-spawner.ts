@@ -258,7 +258,9 @@ export class BuiltinSpawner implements Spawner {
       },
       writeLine: this.#lineWriter(request.root),
     };
-    if (!plan.canPreload) return launchInstance(plan.command("instance", way), options);
+    if (!plan.canPreload || !this.#preloaders.isWorthOne(request.root)) {
+      return launchInstance(plan.command("instance", way), options);
+    }
     const start = () => {
       const command = plan.command("preloader");
       const preloader = new Preloader(command, options.urgency, options.writeLine);

@@ -2,12 +2,21 @@
  * The preloaders there are: one for each application at most. A preloader goes on reload, when it
  * has forked nothing for a while, when an instance is asked for that would run otherwise (another
  * user, other variables), and, longest unused first, when there are more than the pool has places.
+ *
+ * Where there are as many as places, an application without one is started without, unless it has
+ * more use for one than who has it: of more applications than places that take turns, each would
+ * else lose its preloader after one fork, which costs twice of what it saves.
  */
 import type { ByteString } from "../../wire/bytes.ts";
 import type { Preloader } from "./preloader.ts";
 
 /** How long one is kept that forks nothing (PROTOCOL section 10). */
 const protocolIdleMs = 5 * 60_000;
+
+/** Another's is taken that was unused so many times as long as since the application's last start. */
+const unusedFactor = 2;
+/** Applications whose last start without a preloader is remembered; of more it is forgotten. */
+const maxRemembered = 1_000;
 
 interface KnownPreloader {
   readonly preloader: Preloader;
@@ -25,6 +34,8 @@ export class Preloaders {
   readonly #entries = new Map<ByteString, KnownPreloader>();
   /** Retired ones that a spawn still uses, and those on their way out. */
   readonly #leaving = new Map<Preloader, ByteString>();
+  /** When applications were last started without one because there were as many as there may be. */
+  readonly #startedWithout = new Map<ByteString, number>();
   readonly #idleMs: number;
   #max = Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -37,6 +48,21 @@ export class Preloaders {
   setMax(max: number): void {
     this.#max = max;
     this.#keepMax();
+  }
+
+  /** Whether an instance that is to be started now is to be forked by a preloader. */
+  isWorthOne(root: ByteString): boolean {
+    if (this.#entries.has(root) || this.#entries.size < this.#max) return true;
+    const now = performance.now();
+    const [first] = this.#entries.values();
+    const startedMs = this.#startedWithout.get(root) ?? -Infinity;
+    if (first?.users === 0 && now - first.lastUsedMs > unusedFactor * (now - startedMs)) {
+      this.#startedWithout.delete(root);
+      return true;
+    }
+    if (this.#startedWithout.size >= maxRemembered) this.#startedWithout.clear();
+    this.#startedWithout.set(root, now);
+    return false;
   }
 
   /**
