@@ -131,9 +131,10 @@ export function findUserById(uid: number): User | undefined {
 
 /**
  * Becomes the user for good: supplementary groups, group, user, in the order that keeps the right
- * to do the next.
+ * to do the next. One that is the user already may not, and need not, do that.
  */
 export function becomeUser(user: User): void {
+  if (process.getuid?.() === user.uid && process.geteuid?.() === user.uid) return;
   if (libc.initgroups(cPath(user.name), user.gid) < 0) {
     throw new SyscallError("initgroups", `user ${user.name}`, errno());
   }
@@ -163,9 +164,14 @@ export function changeDirectory(path: string): void {
   if (libc.chdir(cPath(path)) < 0) throw new SyscallError("chdir", path, errno());
 }
 
-/** Makes this process the leader of a session of its own, and of a group: no terminal is its. */
+/**
+ * Makes this process the leader of a session of its own, and of a group: no terminal is its. One
+ * that leads a group already (EPERM) is left as it is.
+ */
 export function ownSession(): void {
-  if (libc.setsid() < 0) throw new SyscallError("setsid", "", errno());
+  if (libc.setsid() >= 0) return;
+  const cause = errno();
+  if (cause !== errnos.EPERM) throw new SyscallError("setsid", "", cause);
 }
 
 /** Makes orphans among its descendants children of this process (PR_SET_CHILD_SUBREAPER). */
@@ -221,15 +227,29 @@ export function execute(
   argv: readonly string[],
   environment: readonly string[],
 ): never {
-  const strings = [...argv, ...environment];
-  const total = strings.reduce((sum, text) => sum + text.length + 1, 0);
-  const vectorBytes = (argv.length + environment.length + 2) * 8;
-  const block = allocate(vectorBytes + total);
-  let stringAt = vectorBytes;
+  const { vectors } = stringVectors([argv, environment]);
+  libc.execve(cPath(path), vectors[0] ?? null, vectors[1] ?? null);
+  throw new SyscallError("execve", path, errno());
+}
+
+/**
+ * Lists of byte strings as C has them: the address of a vector for each, which ends with a NULL.
+ * They are there as long as what this returns is.
+ */
+export function stringVectors(lists: readonly (readonly string[])[]): {
+  readonly vectors: readonly ReturnType<typeof address>[];
+  readonly memory: ArrayBufferLike;
+} {
+  const slots = lists.reduce((sum, list) => sum + list.length + 1, 0);
+  const bytes = lists.flat().reduce((sum, text) => sum + text.length + 1, 0);
+  const block = allocate(slots * 8 + bytes);
+  const vectors: ReturnType<typeof address>[] = [];
   let slot = 0;
-  for (const list of [argv, environment]) {
+  let stringAt = slots * 8;
+  for (const list of lists) {
+    vectors.push((block.address + slot) as typeof block.address);
     for (const text of list) {
-      if (text.includes("\0")) throw new RangeError("execve: a string contains a NUL byte");
+      if (text.includes("\0")) throw new RangeError("a string contains a NUL byte");
       block.bytes.set(Buffer.from(text, "latin1"), stringAt);
       block.view.setBigUint64(slot, BigInt(block.address + stringAt), true);
       stringAt += text.length + 1;
@@ -237,8 +257,5 @@ export function execute(
     }
     slot += 8; // the NULL that ends each vector
   }
-  const vectors = block.address;
-  const environmentAt = (vectors + (argv.length + 1) * 8) as typeof vectors;
-  libc.execve(cPath(path), vectors, environmentAt);
-  throw new SyscallError("execve", path, errno());
+  return { vectors, memory: block.bytes.buffer };
 }

@@ -6,7 +6,9 @@
 import { readFileSync } from "node:fs";
 
 import { ownProgram, type DescriptorLimit, type User } from "../native/process.ts";
-import { ascii, toText, type ByteString } from "../wire/bytes.ts";
+import type { ProgramStart } from "../native/start-program.ts";
+import { ascii, fromText, toText, type ByteString } from "../wire/bytes.ts";
+import { environmentOf, placesOf } from "./launch-environment.ts";
 import { launchVariable } from "./launch-variable.ts";
 
 /**
@@ -130,15 +132,36 @@ function rawVariables(): ByteString[] {
   return cachedRawVariables;
 }
 
-/** argv and environment with which Bun.spawn starts the launch command for `plan`. */
-export function launchCommand(
-  plan: LaunchPlan,
-  launcher: readonly string[],
-): { argv: string[]; env: Record<string, string> } {
+/** How a plan's program is started. */
+export interface LaunchCommand {
+  /** The launch command, as Bun.spawn takes it. */
+  readonly argv: string[];
+  readonly env: Record<string, string>;
+  /** The program itself, which becomes the launch command where it cannot be had so. */
+  readonly direct?: ProgramStart;
+}
+
+/** How to start `plan`. @throws Error: it is too long for an environment. */
+export function launchCommand(plan: LaunchPlan, launcher: readonly string[]): LaunchCommand {
   const { text, bytes } = inheritedEnvironment();
   const whole = encodePlan({ ...plan, inherited: bytes });
-  const env = Object.entries(text).filter(([name]) => !name.startsWith(launchVariable));
-  return { argv: [...launcher], env: { ...Object.fromEntries(env), ...planVariables(whole) } };
+  const inherited = Object.entries(text).filter(([name]) => !name.startsWith(launchVariable));
+  const env = { ...Object.fromEntries(inherited), ...planVariables(whole) };
+  const command = { argv: [...launcher], env };
+  // Spawn servers, and programs that know nothing of us, need what the launch command alone does.
+  if (!plan.isInstance || plan.program !== undefined) return command;
+  const environment = environmentOf(plan, [...asEntries(text), ...bytes]);
+  const direct = {
+    ...plan,
+    environment,
+    places: placesOf(plan, environment).places,
+    launcher: { argv: launcher, environment: asEntries(env) },
+  };
+  return { ...command, direct };
+}
+
+function asEntries(variables: Readonly<Record<string, string>>): ByteString[] {
+  return Object.entries(variables).map(([name, value]) => fromText(`${name}=${value}`));
 }
 
 /** A plan's text in as many variables as it needs. */

@@ -18,7 +18,6 @@ import {
   dieWithParent,
   execute,
   forbidNewPrivileges,
-  ownProgram,
   ownSession,
   resetSignals,
   setDescriptorLimit,
@@ -29,6 +28,7 @@ import { send } from "../native/socket.ts";
 import { ascii, fromText, toBytes, toText, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import { encodeErrorPage } from "../wire/instance-protocol.ts";
+import { environmentOf, placesOf } from "./launch-environment.ts";
 import {
   decodePlan,
   planIn,
@@ -36,24 +36,7 @@ import {
   listenerDescriptor,
   type LaunchPlan,
 } from "./launch-plan.ts";
-import { removeForeign } from "./foreign-variables.ts";
 import { filesAside, launchVariable } from "./launch-variable.ts";
-
-/**
- * What no child sees: what would turn our binary into something else, what belongs to the server's
- * own supervisor, and the plan.
- */
-const removed = new Set([
-  "BUN_BE_BUN",
-  "BUN_OPTIONS",
-  "NOTIFY_SOCKET",
-  "NODE_CHANNEL_FD",
-  "NODE_CHANNEL_SERIALIZATION_MODE",
-]);
-const removedPrefixes = ["LISTEN_", launchVariable];
-
-/** Where execvp(3) looks when there is no PATH. */
-const defaultPath = "/bin:/usr/bin";
 
 /** Returns when this start is not a launch; otherwise the process becomes another or exits. */
 export async function launchFromEnvironment(): Promise<void> {
@@ -78,7 +61,13 @@ export async function launchFromEnvironment(): Promise<void> {
 }
 
 function become(plan: LaunchPlan): never {
-  const environment = environmentFor(plan);
+  // The block itself, not process.env: that one is text, and may have been added to.
+  const inherited = readFileSync("/proc/self/environ", "latin1").split("\0").map(ascii);
+  const listenPid = plan.program === "with a listener" ? [ascii(`LISTEN_PID=${process.pid}`)] : [];
+  const environment = [
+    ...environmentOf(plan, [...inherited, ...(plan.inherited ?? [])]),
+    ...listenPid,
+  ];
   if (plan.isInstance) {
     ownSession();
     // Bun closes at the next exec what it finds open beyond descriptor 3 at its start; so does
@@ -96,8 +85,7 @@ function become(plan: LaunchPlan): never {
   if (plan.umask !== undefined) process.umask(plan.umask);
   // Last: the runtime we still are may rely on handlers of its own.
   resetSignals();
-  if (plan.isOwnProgram === true) return executeFile(ownProgram, plan.argv, environment);
-  return executeOnPath(plan.argv, environment);
+  return executeProgram(plan, environment);
 }
 
 function enter(
@@ -117,55 +105,17 @@ function enter(
   }
 }
 
-/** The program's whole environment; of several variables with one name the last one counts. */
-function environmentFor(plan: LaunchPlan): ByteString[] {
-  const variables = new Map<string, string>();
-  // The block itself, not process.env: that one is text, and may have been added to.
-  const inherited = readFileSync("/proc/self/environ", "latin1").split("\0");
-  for (const entry of [...inherited, ...(plan.inherited ?? [])]) {
-    const name = nameOf(entry);
-    if (name !== "" && !isRemoved(name)) {
-      variables.set(name, entry.slice(name.length + 1));
-    }
-  }
-  if (plan.isInstance) removeForeign(variables, plan.directory?.path ?? "");
-  const listenPid = plan.program === "with a listener" ? [ascii(`LISTEN_PID=${process.pid}`)] : [];
-  const added = [...identityVariables(plan.user), ...plan.variables, ...listenPid];
-  for (const entry of added) {
-    const name = nameOf(entry);
-    variables.set(name, entry.slice(name.length + 1));
-  }
-  return Array.from(variables, ([name, value]) => ascii(`${name}=${value}`));
-}
-
-function isRemoved(name: string): boolean {
-  return removed.has(name) || removedPrefixes.some((prefix) => name.startsWith(prefix));
-}
-
-function nameOf(entry: string): string {
-  return entry.slice(0, Math.max(0, entry.indexOf("=")));
-}
-
-/** What login(1) would set for the user. */
-function identityVariables(user: User | undefined): string[] {
-  if (user === undefined) return [];
-  const { home, name, shell } = user;
-  return [`HOME=${home}`, `USER=${name}`, `LOGNAME=${name}`, `SHELL=${shell}`].map(fromText);
-}
-
 /** As execvp(3): a name without a slash is tried in every directory of PATH. */
-function executeOnPath(argv: readonly ByteString[], environment: readonly ByteString[]): never {
-  const program = argv[0] ?? ascii("");
+function executeProgram(plan: LaunchPlan, environment: readonly ByteString[]): never {
+  const [program = ascii("")] = plan.argv;
   if (program === "") throw new Error("cannot run a program without a name");
-  if (program.includes("/")) return executeFile(program, argv, environment);
-  const variable = environment.find((entry) => entry.startsWith("PATH="));
-  const path = variable?.slice("PATH=".length) ?? defaultPath;
+  const { places, path } = placesOf(plan, environment);
   let cause: unknown;
-  for (const directory of path.split(":")) {
+  for (const place of places) {
     try {
-      executeFile(directory === "" ? program : `${directory}/${program}`, argv, environment);
+      executeFile(place, plan.argv, environment);
     } catch (error) {
-      if (!isWrongPlace(error)) throw error;
+      if (path === undefined || !isWrongPlace(error)) throw error;
       // A file that may not be executed says more than the places where there is none.
       if (cause === undefined || (error as SyscallError).code === "EACCES") cause = error;
     }

@@ -1,16 +1,43 @@
 /**
- * Processes that this server has started itself, and that Bun reaps. Every other child of ours was
- * born of one of those, and has come to us when its parent ended.
+ * Processes that this server has started itself. Every other child of ours was born of one of
+ * those, and has come to us when its parent ended.
  */
 import type { Subprocess } from "bun";
 
+import { takeEnd } from "../native/start-program.ts";
+
 const ours = new Set<number>();
+
+/** Of ours those that Bun knows nothing of, and who is told how each has ended. */
+const unreaped = new Map<number, (status: number) => void>();
 
 /** To be called in the turn of the event loop in which it was started. */
 export function noteChild(child: Subprocess): void {
   const { pid } = child;
   ours.add(pid);
   void forget(child.exited, pid);
+}
+
+/**
+ * The same for one that Bun does not reap.
+ * @param onEnd is told its exit code, or minus the number of the signal that ended it.
+ */
+export function reapChild(pid: number, onEnd: (status: number) => void): void {
+  if (unreaped.size === 0) process.on("SIGCHLD", takeEnds);
+  ours.add(pid);
+  unreaped.set(pid, onEnd);
+}
+
+/** Takes the ends that have come by now. Signals merge: each may stand for several. */
+export function takeEnds(): void {
+  for (const [pid, onEnd] of unreaped) {
+    const status = takeEnd(pid);
+    if (status === undefined) continue;
+    ours.delete(pid);
+    unreaped.delete(pid);
+    onEnd(status);
+  }
+  if (unreaped.size === 0) process.off("SIGCHLD", takeEnds);
 }
 
 export function isOurChild(pid: number): boolean {

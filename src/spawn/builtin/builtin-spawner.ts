@@ -7,6 +7,7 @@
 import { availableParallelism } from "node:os";
 
 import { mayFilesHang } from "../../native/mounts.ts";
+import { prepareStarts } from "../../native/start-program.ts";
 import type { AppRequest } from "../../wire/app-request.ts";
 import { escapeForLog, toText, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
@@ -43,7 +44,13 @@ import { failureOfProgram, untilProgramReady, wayTo } from "./program/program-st
 import type { Way } from "./program/way.ts";
 import { Strays } from "./strays.ts";
 import { TimeLimit, untilReady } from "./readiness.ts";
-import { planStart, type Progress, type StartOptions, type StartPlan } from "./start-plan.ts";
+import {
+  loadTexts,
+  planStart,
+  type Progress,
+  type StartOptions,
+  type StartPlan,
+} from "./start-plan.ts";
 
 /** One line (or 8 KiB of one) that an instance wrote, without its line end. */
 export type WriteOutput = (pid: number, root: ByteString, line: ByteString) => void;
@@ -77,6 +84,9 @@ const atOnceMs = 50;
 /** How long programs that have left their instance's group have at the server's end. */
 const straysMs = 100;
 
+/** By then a parent that waits for the server has it, and hardly any application was asked for. */
+const warmUpAfterMs = 100;
+
 const shuttingDown = "the server is shutting down";
 
 const protocolTimes: EndTimes = { retiredMs: 60_000, shutdownMs: 5_000, terminatedMs: 5_000 };
@@ -103,6 +113,8 @@ export class BuiltinSpawner implements Spawner {
   readonly #limits = new Map<TimeLimit, ByteString>();
   readonly #usual = new Map<ByteString, UsualInstances>();
   readonly #allowances = new Map<ByteString, OutputAllowance>();
+  /** So that the first spawn need not wait for what any needs. */
+  #warmUp: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: BuiltinSpawnerOptions) {
     this.#options = options;
@@ -118,6 +130,10 @@ export class BuiltinSpawner implements Spawner {
 
   start(): void {
     this.#directory.sweep();
+    this.#warmUp = setTimeout(() => {
+      prepareStarts();
+      void loadTexts();
+    }, warmUpAfterMs).unref();
   }
 
   setMax(max: number): void {
@@ -179,6 +195,7 @@ export class BuiltinSpawner implements Spawner {
 
   async close(hurry: AbortSignal): Promise<void> {
     this.#shutdown.abort();
+    clearTimeout(this.#warmUp);
     this.#aside.close();
     const onHurry = () => this.#hurry.abort();
     hurry.addEventListener("abort", onHurry);

@@ -12,6 +12,7 @@ import { signals } from "../../native/process.ts";
 import type { ByteString } from "../../wire/bytes.ts";
 import { encodeStack, parseLifelineMessage } from "../../wire/instance-protocol.ts";
 import { ProtocolError } from "../../wire/protocol-error.ts";
+import type { LaunchCommand } from "../launch-plan.ts";
 import { waitForExit } from "../process-end.ts";
 import type { SessionReports } from "../spawner.ts";
 import type { Survivor } from "./hand-over.ts";
@@ -19,7 +20,7 @@ import { withEnds, type InheritedEnds, type OwnEnds, type SocketPlace } from "./
 import { Lifeline, type Announcement } from "./lifeline.ts";
 import type { OutputReader } from "./output.ts";
 import type { SessionSocket, Way } from "./program/way.ts";
-import { ChildProcess, type RunningProcess } from "./running-process.ts";
+import { ChildProcess, startDirectly, type RunningProcess } from "./running-process.ts";
 
 /** How long a dead instance's output is waited for: something it left behind may hold the pipe. */
 const outputMs = 200;
@@ -65,12 +66,6 @@ export interface InstanceProcessOptions {
   readonly writeLine: (pid: number, line: ByteString) => void;
 }
 
-/** A command as Bun.spawn takes it. */
-export interface LaunchCommand {
-  readonly argv: readonly string[];
-  readonly env: Record<string, string>;
-}
-
 /** Starts a fresh process. @throws Error: not even the launch command could be started. */
 export function launchInstance(
   command: LaunchCommand,
@@ -97,15 +92,18 @@ export async function makeInstance(
   return new InstanceProcess(started, own, options.urgency, isProgram);
 }
 
-/** Starts a process with these descriptors and no others. */
+/** Starts a process with /dev/null, these descriptors, and no others. */
 export function launch(
-  { argv, env }: LaunchCommand,
+  { argv, env, direct }: LaunchCommand,
   output: OwnedFd,
   third: number,
   fourth: number,
-): ChildProcess {
-  const stdio = ["ignore", output.number, output.number, third, fourth] as const;
-  return new ChildProcess(Bun.spawn([...argv], { env, stdio: [...stdio] }));
+): RunningProcess {
+  const descriptors = [output.number, output.number, third, fourth] as const;
+  const started = direct && startDirectly(direct, descriptors);
+  if (started !== undefined) return started;
+  const stdio = ["ignore", ...descriptors] as const;
+  return new ChildProcess(Bun.spawn(argv, { env, stdio: [...stdio] }));
 }
 
 export class InstanceProcess implements SessionReports {

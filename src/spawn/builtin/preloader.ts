@@ -15,21 +15,16 @@ import { send, socketPair } from "../../native/socket.ts";
 import { toText, type ByteString } from "../../wire/bytes.ts";
 import { encodeFork, parsePreloaderMessage } from "../../wire/instance-protocol.ts";
 import { ProtocolError } from "../../wire/protocol-error.ts";
+import type { LaunchCommand } from "../launch-plan.ts";
 import { waitForExit } from "../process-end.ts";
 import type { Survivor } from "./hand-over.ts";
 import { openOutput, type InheritedEnds } from "./instance-ends.ts";
-import {
-  launch,
-  survivorOf,
-  untilWritten,
-  type LaunchCommand,
-  type Urgency,
-} from "./instance-process.ts";
+import { launch, survivorOf, untilWritten, type Urgency } from "./instance-process.ts";
 import { Lifeline, type Announcement } from "./lifeline.ts";
 import { lookAfter } from "./orphans.ts";
 import type { OutputReader } from "./output.ts";
 import { statOf } from "../../native/process-stat.ts";
-import { ForkedProcess, type ChildProcess } from "./running-process.ts";
+import { ForkedProcess, type RunningProcess } from "./running-process.ts";
 
 /** It leaves at once when its descriptor 4 ends; one that does not is killed after this long. */
 const endMs = 1_000;
@@ -50,7 +45,7 @@ export class PreloaderGoneError extends Error {
 }
 
 export class Preloader {
-  readonly #process: ChildProcess;
+  readonly #process: RunningProcess;
   readonly #control: Lifeline;
   readonly #output: OutputReader;
   readonly #urgency: Urgency;

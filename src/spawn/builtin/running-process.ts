@@ -8,8 +8,9 @@ import { SyscallError } from "../../native/errno.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import { duplicate } from "../../native/fd.ts";
 import { hasEnded, openPidfd, sendPidfdGroupSignal, sendPidfdSignal } from "../../native/pidfd.ts";
-import { sendSignal } from "../../native/process.ts";
-import { noteChild } from "../our-children.ts";
+import { sendSignal, signals } from "../../native/process.ts";
+import { startProgram, type ProgramStart } from "../../native/start-program.ts";
+import { isOurChild, noteChild, reapChild, takeEnds } from "../our-children.ts";
 import { exitText } from "../process-end.ts";
 import { ProcessGroup } from "./leftovers.ts";
 
@@ -65,7 +66,32 @@ export class ChildProcess implements RunningProcess {
   }
 }
 
-/** Forked by a preloader, which reaps it: reached through its pidfd alone. */
+/**
+ * Starts a program without the launch command between. @returns undefined: that has to do it, since
+ * no process or descriptor is to be had for this, or the program cannot be started so.
+ */
+export function startDirectly(
+  program: ProgramStart,
+  descriptors: readonly [number, number, number, number],
+): RunningProcess | undefined {
+  const pid = startProgram(program, descriptors);
+  if (pid === undefined) return undefined;
+  try {
+    const pidfd = openPidfd(pid); // There is one until its end has been taken.
+    if (pidfd !== undefined) {
+      const child = new ForkedProcess(pid, pidfd);
+      reapChild(pid, (status) => child.reaped(status));
+      return child;
+    }
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+  }
+  sendSignal(pid, signals.SIGKILL);
+  reapChild(pid, () => {});
+  return undefined;
+}
+
+/** Forked by a preloader, which reaps it, or by us: reached through its pidfd alone. */
 export class ForkedProcess implements RunningProcess {
   readonly pid: number;
   readonly #pidfd: OwnedFd;
@@ -96,7 +122,7 @@ export class ForkedProcess implements RunningProcess {
     });
   }
 
-  /** Its preloader has reaped it. @param status its exit code, or minus the signal's number. */
+  /** Its parent has reaped it. @param status its exit code, or minus the signal's number. */
   reaped(status: number): void {
     const signalCode = status < 0 ? signalName(-status) : null;
     this.#end(exitText({ exitCode: status, signalCode }));
@@ -104,6 +130,7 @@ export class ForkedProcess implements RunningProcess {
 
   /** Looks itself: for when there is no preloader to say it. @returns whether it has ended. */
   hasEnded(): boolean {
+    if (isOurChild(this.pid)) takeEnds();
     if (this.#ending === undefined && hasEnded(this.#pidfd.number)) this.#end("ended");
     return this.#ending !== undefined;
   }

@@ -6,7 +6,13 @@ import type { DescriptorLimit, User } from "../../native/process.ts";
 import { ascii, escapeForLog, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import { MAX_CONCURRENCY } from "../../wire/instance-protocol.ts";
 import type { ProgramOptions } from "../../wire/program.ts";
-import { encodePlan, launchCommand, launcherCommand, type LaunchPlan } from "../launch-plan.ts";
+import {
+  encodePlan,
+  launchCommand,
+  launcherCommand,
+  type LaunchCommand,
+  type LaunchPlan,
+} from "../launch-plan.ts";
 import type { SpawnRequest, UsualInstances } from "../spawner.ts";
 import { knownType } from "./app-type.ts";
 import {
@@ -17,7 +23,6 @@ import {
   type LookRequest,
 } from "./application-look.ts";
 import type { FailedStart } from "./error-page.ts";
-import type { LaunchCommand } from "./instance-process.ts";
 import type { LoaderDirectory } from "./loader-files.ts";
 import { loaders, type Loader } from "./loaders.ts";
 import type { Way } from "./program/way.ts";
@@ -80,8 +85,7 @@ export async function planStart(
   Object.assign(progress, seen);
   if (app === undefined) throw new Error(why);
   const loader = loaders[app.loader];
-  // Not loaded with the server: a parent waits for its start, and the first spawn waits anyway.
-  const { loaderTexts } = await import("./loader-texts.ts");
+  const { loaderTexts } = await loadTexts();
   const [files = ""] = loader.folders.map((name) => directory.loader(name, loaderTexts[name]));
   const planFor = (isPreloader: boolean, way?: Way): LaunchPlan =>
     launchPlan({ request, options, app, loader, files, isPreloader, way });
@@ -101,6 +105,11 @@ export async function planStart(
       return launchCommand(plan, options.launcher ?? launcherCommand());
     },
   };
+}
+
+/** Not loaded with the server: a parent waits for its start. */
+export function loadTexts(): Promise<typeof import("./loader-texts.ts")> {
+  return import("./loader-texts.ts");
 }
 
 function wantsSmart({ spawnMethod }: SpawnRequest): boolean {

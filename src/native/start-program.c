@@ -1,0 +1,143 @@
+/*
+ * Starts a program in a process of its own: a copy of this one (fork(2)) prepares itself and then
+ * executes the program. What cannot be done here, or goes wrong, is left to the launch command,
+ * which the process becomes instead: it can say what is the matter, and is ten times as slow.
+ *
+ * The process shares no memory with the server, as after vfork(2): once it has become a tenant's,
+ * he can stop it, and the server must not wait for it then.
+ *
+ * It is compiled by Bun, in the server, and so declares what it needs of the C library itself.
+ */
+struct limit {
+  unsigned long soft;
+  unsigned long hard;
+};
+
+/* All members are words of 64 bits, in the order of start-program.ts; vectors end with NULL. */
+struct start {
+  char **argv;
+  char **environment;
+  char **places;
+  char **launcher;
+  char **launcher_environment;
+  /* One string, or none. */
+  char **directory;
+  char **cwd;
+  char **user;
+  unsigned long uid, gid;
+  unsigned long is_known, device, inode;
+  unsigned long is_limited;
+  struct limit limit;
+  unsigned long is_masked, mask;
+  /* What is to have the numbers from 1. */
+  long descriptors[4];
+};
+
+int fork(void);
+int setsid(void);
+int dup2(int, int);
+int close(int);
+int fcntl(int, int, ...);
+int open(const char *, int, ...);
+int fchdir(int);
+int chdir(const char *);
+int setrlimit(int, const struct limit *);
+int initgroups(const char *, unsigned);
+int setgid(unsigned);
+int setuid(unsigned);
+unsigned umask(unsigned);
+int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long);
+int execve(const char *, char **, char **);
+int sigprocmask(int, const unsigned long *, unsigned long *);
+void (*signal(int, void (*)(int)))(int);
+long syscall(long, ...);
+int *__errno_location(void);
+void _exit(int);
+
+enum { COUNT = 5, SIGNALS = 64, SIGSET_WORDS = 16, FAILED = 127 };
+enum { O_RDWR = 2, F_DUPFD = 0, SIG_SETMASK = 2, RLIMIT_NOFILE = 7, PR_SET_NO_NEW_PRIVS = 38 };
+enum { ENOENT = 2, EACCES = 13, ENOTDIR = 20 };
+
+static void reset_signals(void) {
+  unsigned long none[SIGSET_WORDS];
+  int i;
+  for (i = 1; i <= SIGNALS; i++) signal(i, 0);
+  for (i = 0; i < SIGSET_WORDS; i++) none[i] = 0;
+  sigprocmask(SIG_SETMASK, none, 0);
+}
+
+/* What has one of the numbers that are given out is moved out of the way first. */
+static int place_descriptors(struct start *start) {
+  int i, from[COUNT];
+  for (i = 1; i < COUNT; i++) {
+    from[i] = start->descriptors[i - 1];
+    if (from[i] < COUNT) from[i] = fcntl(from[i], F_DUPFD, COUNT);
+    if (from[i] < 0) return -1;
+  }
+  close(0);
+  if (open("/dev/null", O_RDWR) != 0) return -1;
+  for (i = 1; i < COUNT; i++) {
+    if (dup2(from[i], i) < 0) return -1;
+  }
+  return 0;
+}
+
+static int become_user(struct start *start) {
+  if (initgroups(*start->user, start->gid) != 0) return -1;
+  if (setgid(start->gid) != 0) return -1;
+  return setuid(start->uid);
+}
+
+/* Both architectures begin their struct stat with device and inode. */
+static int enter(struct start *start) {
+  unsigned long facts[32];
+  int directory = open(*start->directory, O_DIRECTORY_PATH);
+  if (directory < 0) return -1;
+  if (start->is_known) {
+    if (syscall(SYS_FSTAT, (long)directory, facts) != 0) return -1;
+    if (facts[0] != start->device || facts[1] != start->inode) return -1;
+  }
+  return fchdir(directory);
+}
+
+/* In the order that keeps the right to do the next. */
+static int prepare(struct start *start) {
+  if (syscall(SYS_CLOSE_RANGE, (long)COUNT, 0xffffffffL, 0L) != 0) return -1;
+  if (setsid() < 0) return -1;
+  if (start->is_limited && setrlimit(RLIMIT_NOFILE, &start->limit) != 0) return -1;
+  if (*start->user && become_user(start) != 0) return -1;
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
+  if (*start->directory && enter(start) != 0) return -1;
+  if (*start->cwd && chdir(*start->cwd) != 0) return -1;
+  if (start->is_masked) umask(start->mask);
+  return 0;
+}
+
+static void become(struct start *start) {
+  char **place;
+  reset_signals();
+  if (place_descriptors(start) != 0) _exit(FAILED);
+  if (prepare(start) == 0) {
+    for (place = start->places; *place; place++) {
+      int error;
+      execve(*place, start->argv, start->environment);
+      error = *__errno_location();
+      if (error != ENOENT && error != ENOTDIR && error != EACCES) break;
+    }
+  }
+  execve(start->launcher[0], start->launcher, start->launcher_environment);
+  _exit(FAILED);
+}
+
+/* The process id, or -1 and errno. */
+int start_program(struct start *start) {
+  unsigned long all[SIGSET_WORDS], before[SIGSET_WORDS];
+  int i, pid;
+  for (i = 0; i < SIGSET_WORDS; i++) all[i] = ~0UL;
+  /* A signal that comes to the child must not run a handler of the server's. */
+  sigprocmask(SIG_SETMASK, all, before);
+  pid = fork();
+  if (pid == 0) become(start);
+  sigprocmask(SIG_SETMASK, before, 0);
+  return pid;
+}
