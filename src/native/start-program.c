@@ -31,6 +31,12 @@ struct start {
   unsigned long is_masked, mask;
   /* What is to have the numbers from 1. */
   long descriptors[4];
+  /* Written to the last of them when nothing can be executed; it ends with room for the name of
+     the error, which is one of these. */
+  char *failure;
+  unsigned long failure_length;
+  char **error_names;
+  unsigned long error_count;
 };
 
 int fork(void);
@@ -50,11 +56,12 @@ int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long);
 int execve(const char *, char **, char **);
 int sigprocmask(int, const unsigned long *, unsigned long *);
 void (*signal(int, void (*)(int)))(int);
+long write(int, const void *, unsigned long);
 long syscall(long, ...);
 int *__errno_location(void);
 void _exit(int);
 
-enum { COUNT = 5, SIGNALS = 64, SIGSET_WORDS = 16, FAILED = 127 };
+enum { COUNT = 5, NAME_ROOM = 16, SIGNALS = 64, SIGSET_WORDS = 16, FAILED = 127 };
 enum { O_RDWR = 2, F_DUPFD = 0, SIG_SETMASK = 2, RLIMIT_NOFILE = 7, PR_SET_NO_NEW_PRIVS = 38 };
 enum { ENOENT = 2, EACCES = 13, ENOTDIR = 20 };
 
@@ -113,6 +120,18 @@ static int prepare(struct start *start) {
   return 0;
 }
 
+/* As when the user may have no more processes: that counts from execve(2) on. */
+static void give_up(struct start *start, unsigned error) {
+  char *room = start->failure + start->failure_length - NAME_ROOM;
+  if (error < start->error_count) {
+    char *name = start->error_names[error];
+    int i;
+    for (i = 0; i < NAME_ROOM && name[i]; i++) room[i] = name[i];
+  }
+  write(COUNT - 1, start->failure, start->failure_length);
+  _exit(FAILED);
+}
+
 static void become(struct start *start) {
   char **place;
   reset_signals();
@@ -126,7 +145,7 @@ static void become(struct start *start) {
     }
   }
   execve(start->launcher[0], start->launcher, start->launcher_environment);
-  _exit(FAILED);
+  give_up(start, *__errno_location());
 }
 
 /* The process id, or -1 and errno. */

@@ -5,7 +5,7 @@
  */
 import { cc, type Pointer } from "bun:ffi";
 
-import { SyscallError } from "./errno.ts";
+import { errnoName, SyscallError } from "./errno.ts";
 import { C } from "./layout.ts";
 import {
   address,
@@ -32,6 +32,8 @@ export interface ProgramStart {
     readonly argv: readonly string[];
     readonly environment: readonly string[];
   };
+  /** What is written to descriptor 4 when not even that can; its last 16 bytes become the errno. */
+  readonly failure: Uint8Array;
   /** Working directory; with an identity, no other than that one. */
   readonly directory?: { readonly path: string; readonly identity?: string };
   /** Where to go on from there. */
@@ -43,6 +45,12 @@ export interface ProgramStart {
 
 const statusOffset = reserve(4);
 const wordBytes = 8;
+
+/** Those that execve(2) knows, by number. */
+const errorNames = Array.from({ length: 41 }, (_, number) => errnoName(number));
+
+/** What C is given addresses of: it must not be collected before it has been used. */
+const held = new Set<unknown>();
 
 type StartFunction = (start: Pointer) => number;
 
@@ -106,22 +114,28 @@ export function startProgram(
   );
   const lists = [start.argv, start.environment, start.places, launcher.argv, launcher.environment];
   if (lists.flat().some((text) => text.includes("\0"))) return undefined;
-  const strings = stringVectors([...lists, ...optional]);
+  const strings = stringVectors([...lists, ...optional, errorNames]);
   const [device = "0", inode = "0"] = directory?.identity?.split(":") ?? [];
+  const failure = allocate(start.failure.length);
+  failure.bytes.set(start.failure);
   const numbers = [
-    strings.vectors,
+    strings.vectors.slice(0, -1),
     [user?.uid ?? 0, user?.gid ?? 0],
     [directory?.identity === undefined ? 0 : 1, BigInt(device), BigInt(inode)],
     [descriptorLimit === undefined ? 0 : 1],
     [descriptorLimit?.soft ?? 0, descriptorLimit?.hard ?? 0],
     [umask === undefined ? 0 : 1, umask ?? 0],
     descriptors,
+    [failure.address, start.failure.length],
+    [strings.vectors.at(-1) ?? 0, errorNames.length],
   ].flat();
   const block = allocate(numbers.length * wordBytes);
+  held.add([strings, failure, block]);
   for (const [index, number] of numbers.entries()) {
     block.view.setBigUint64(index * wordBytes, BigInt(number), true);
   }
   const pid = compiled(block.address);
+  held.clear();
   return pid < 0 ? undefined : pid;
 }
 

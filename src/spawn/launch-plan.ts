@@ -7,7 +7,8 @@ import { readFileSync } from "node:fs";
 
 import { ownProgram, type DescriptorLimit, type User } from "../native/process.ts";
 import type { ProgramStart } from "../native/start-program.ts";
-import { ascii, fromText, toText, type ByteString } from "../wire/bytes.ts";
+import { ascii, fromText, toBytes, toText, type ByteString } from "../wire/bytes.ts";
+import { encodeErrorPage } from "../wire/instance-protocol.ts";
 import { environmentOf, placesOf } from "./launch-environment.ts";
 import { launchVariable } from "./launch-variable.ts";
 
@@ -156,8 +157,16 @@ export function launchCommand(plan: LaunchPlan, launcher: readonly string[]): La
     environment,
     places: placesOf(plan, environment).places,
     launcher: { argv: launcher, environment: asEntries(env) },
+    failure: failureOf(plan),
   };
   return { ...command, direct };
+}
+
+/** What is said of a plan when not even the launch command can be had; the errno comes last. */
+function failureOf({ argv: [program = ascii("")], user }: LaunchPlan): Uint8Array {
+  const whom = user === undefined ? "" : ` as ${user.name}`;
+  const text = `launching '${toText(program)}'${whom}: execve: ${"?".padEnd(16)}`;
+  return encodeErrorPage(toBytes(fromText(text)));
 }
 
 function asEntries(variables: Readonly<Record<string, string>>): ByteString[] {

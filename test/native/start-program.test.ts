@@ -21,8 +21,10 @@ const launcher = {
   environment: [...environment, "PLAN=1"],
 };
 
+const failure = Buffer.from("failure: ????????????????");
+
 function shell(script: string): ProgramStart {
-  return { argv: ["sh", "-c", script], environment, places: ["/bin/sh"], launcher };
+  return { failure, argv: ["sh", "-c", script], environment, places: ["/bin/sh"], launcher };
 }
 
 /** Starts it and waits for its end. @returns its status and what it wrote to 1, 2, 3 and 4. */
@@ -48,7 +50,7 @@ test("it has five descriptors: /dev/null, and those that it was given", async ()
 test("descriptors with numbers that are given out get where they belong", async () => {
   const script = `
     const { startProgram, takeEnd } = await import("${import.meta.dir}/../../src/native/start-program.ts");
-    const program = { argv: ["sh", "-c", "echo one; echo four >&4"], environment: [], places: ["/bin/sh"] };
+    const program = { argv: ["sh", "-c", "echo one; echo four >&4"], environment: [], places: ["/bin/sh"], failure: new Uint8Array(16) };
     const pid = startProgram({ ...program, launcher: program }, [2, 1, 0, 1]);
     while (takeEnd(pid) === undefined) await Bun.sleep(5);`;
   const child = Bun.spawn([process.execPath, "-e", script], {
@@ -136,6 +138,11 @@ const refused: [string, (directory: string) => Partial<ProgramStart>][] = [
 test.each(refused)("the launch command runs instead where %s", async (_, change) => {
   const start = { ...shell("echo program"), ...change(temporaryDirectory()) };
   expect(await run(start)).toEqual({ status: 9, output: "launcher\n" });
+});
+
+test("what keeps even that from running is said on the last descriptor", async () => {
+  const nowhere = { ...shell(""), places: [], launcher: { argv: ["/dev/null"], environment } };
+  expect(await run(nowhere)).toEqual({ status: 127, output: "failure: EACCES??????????" });
 });
 
 test("what no string can hold is not started", () => {

@@ -29,6 +29,9 @@ const floodMs = 2_000;
 
 const killedMs = 1_000;
 
+/** What is kept of what an instance writes in the milliseconds until its process is known. */
+const maxEarlyLines = 100;
+
 /** How long an instance that is given up has to say where it is stuck (PROTOCOL section 9). */
 const stackMs = 1_000;
 
@@ -82,10 +85,14 @@ export async function makeInstance(
   start: (inherited: InheritedEnds) => Promise<RunningProcess> | RunningProcess,
 ): Promise<InstanceProcess> {
   let pid = 0;
-  const writeLine = (line: ByteString) => options.writeLine(pid, line);
+  const early: ByteString[] = [];
+  // What a preloader has forked may write before that says which process it is.
+  const writeLine = (line: ByteString) =>
+    pid === 0 ? early.length < maxEarlyLines && early.push(line) > 0 : options.writeLine(pid, line);
   const { started, own } = await withEnds(options.socketPlace, writeLine, async (inherited) => {
     const running = await start(inherited);
     pid = running.pid;
+    for (const line of early) options.writeLine(pid, line);
     return running;
   });
   const isProgram = !("name" in options.socketPlace);
