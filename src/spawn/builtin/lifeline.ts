@@ -73,13 +73,21 @@ export class Lifeline {
 
   /** Takes in at once what has been said since the announcement, without waiting for an event. */
   hear(): void {
-    if (this.#isClosed || !this.#isSettled) return;
+    if (this.#isSettled) this.#receive();
+  }
+
+  /** @returns whether there was something. */
+  #receive(): boolean {
+    if (this.#isClosed) return false;
     try {
       const said = receive(this.#number, hearBytes);
-      if (typeof said !== "string") this.#onData(said);
+      if (typeof said === "string") return false;
+      this.#onData(said);
+      return true;
     } catch (error) {
       // Its end is closed, of which we hear soon.
       if (!(error instanceof SyscallError)) throw error;
+      return false;
     }
   }
 
@@ -98,8 +106,12 @@ export class Lifeline {
     return this.#closedByPeer.promise;
   }
 
-  /** Tells the instance to go. */
+  /**
+   * Tells the instance to go. One that has ended by itself is seen to have before what it said is
+   * read: why it cannot start must not be lost.
+   */
   close(): void {
+    while (!this.#isSettled && this.#receive());
     this.#isClosed = true;
     this.#settle(undefined);
     // Not end(), which would wait for the instance to close its end first.
