@@ -12,6 +12,7 @@ import { workerCommand, workerDescriptors } from "../gateway/supervisor/worker-p
 import { receiveDescriptor } from "../native/descriptors.ts";
 import { setCloseOnExec } from "../native/fd.ts";
 import { OwnedFd } from "../native/owned-fd.ts";
+import { giveUpStart } from "../native/own-text.ts";
 import { ignoreSignal, signals } from "../native/process.ts";
 import { whyNotStream } from "../native/socket.ts";
 import { attachPoolServer } from "../parent/index.ts";
@@ -33,6 +34,7 @@ export async function runWorker(): Promise<void> {
     setCloseOnExec(number, true);
   }
   ignoreSignal(signals.SIGPIPE);
+  giveUpStart();
   const worker = new Worker({ control: new OwnedFd(control), makeServer });
   onSignal((signal) => {
     if (signal === "SIGTERM" || signal === "SIGINT") worker.leave();

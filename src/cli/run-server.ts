@@ -2,6 +2,7 @@
 
 import { SyscallError } from "../native/errno.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
+import { giveUpStart } from "../native/own-text.ts";
 import { Pool } from "../pool/pool.ts";
 import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
 import { LineWriter } from "../server/line-writer.ts";
@@ -33,6 +34,7 @@ export async function runServer(
   supervisor: OwnedFd | undefined,
 ): Promise<void> {
   reapStrangers();
+  giveUpStart();
   const originalDescriptorLimit = raiseDescriptorLimit();
   const stderr = new LineWriter(undefined);
   const output = config.logFile === undefined ? stderr : openLog(config.logFile);

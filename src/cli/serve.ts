@@ -12,6 +12,7 @@ import { passedListeners } from "../gateway/supervisor/socket-activation.ts";
 import { StatusSocket } from "../gateway/supervisor/status-socket.ts";
 import { Supervisor } from "../gateway/supervisor/supervisor.ts";
 import { mayFilesHang } from "../native/mounts.ts";
+import { giveUpStart } from "../native/own-text.ts";
 import { ignoreSignal, setDescriptorLimit, signals } from "../native/process.ts";
 import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
 import { LineWriter } from "../server/line-writer.ts";
@@ -43,6 +44,7 @@ export async function runServe(rawArguments: readonly string[]): Promise<void> {
     return say(`the configuration is good: ${summary(config)}`);
   }
   ignoreSignal(signals.SIGPIPE);
+  giveUpStart();
   // The pool server takes what its parent has for what applications are to have.
   setDescriptorLimit(raiseDescriptorLimit());
   await new Gateway(request, config).run();
