@@ -8,10 +8,8 @@
  * keeps its default action. Before it is ready nothing here keeps the process alive: a program that
  * ends without serving just ends, and says so.
  */
-import { writeSync } from "node:fs";
-
 import { Host } from "../javascript/host.cjs";
-import { tellDone, tellFailure, tellReady } from "../javascript/lifeline.cjs";
+import { tellDone, tellFailure, tellReady, writeBy } from "../javascript/lifeline.cjs";
 import { beWorkerOfCluster } from "./cluster.ts";
 import {
   makeProgram,
@@ -43,7 +41,7 @@ let host: Host | undefined;
 
 function onFailure(error: unknown): void {
   const text = Bun.inspect(error, { colors: false });
-  writeSync(2, `${text}\n`);
+  process.getBuiltinModule("node:fs").writeSync(2, `${text}\n`);
   tellFailure(text);
   process.exit(1);
 }
@@ -101,7 +99,9 @@ async function begin(started: Program): Promise<void> {
   // The program's call of Bun.serve returns first, as it would with a real server.
   await Promise.resolve();
   serveSessions(started);
-  (await watched).ref();
+  const socket = await watched;
+  socket.ref();
+  writeBy((message) => socket.write(message) !== 0);
   tellReady(concurrency);
   process.off("uncaughtException", onFailure);
   process.off("beforeExit", onNothingServed);

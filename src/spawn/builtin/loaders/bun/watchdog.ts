@@ -4,7 +4,6 @@
  */
 // oxlint-disable-next-line no-restricted-imports -- an instance, which has no src/native
 import { cc } from "bun:ffi";
-import { join } from "node:path";
 
 /** Libraries that are held for ever: the code of one is a signal handler. */
 const held: unknown[] = [];
@@ -13,7 +12,7 @@ const held: unknown[] = [];
 export function startWatchdog(): void {
   try {
     const compiled = cc({
-      source: join(import.meta.dir, "watchdog.c"),
+      source: `${import.meta.dir}/watchdog.c`,
       symbols: { start_watchdog: { args: [], returns: "int" } },
     });
     held.push(compiled);

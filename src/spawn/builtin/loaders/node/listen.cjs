@@ -6,7 +6,6 @@
 "use strict";
 
 const http = require("node:http");
-const https = require("node:https");
 const net = require("node:net");
 
 const { NodeSession } = require("./session.cjs");
@@ -18,8 +17,14 @@ const backlog = 1024;
 /** What Node's own HTTP does with a connection. */
 const [serveHttp] = new http.Server().listeners("connection");
 
-/** The listeners by which Node's servers take connections, which sessions take in their place. */
-const ownListeners = new Set([serveHttp, ...new https.Server().listeners("connection")]);
+/** Loaded for servers that are not plain HTTP alone: TLS takes as long as half of Node's start. */
+const https = () => require("node:https");
+
+/** The listeners by which such a server takes connections, which sessions take in their place. */
+function ownListeners(server) {
+  if (server instanceof http.Server) return [serveHttp];
+  return [serveHttp, ...new (https().Server)().listeners("connection")];
+}
 
 /**
  * What a server expects of clients' connections, and sessions are not measured by: whoever is at
@@ -54,9 +59,7 @@ function takeFirstServer(host, onServer) {
     address = wanted;
     server.address = () => (server.listening ? address : null);
     server.removeAllListeners("secureConnection");
-    for (const own of server.listeners("connection")) {
-      if (ownListeners.has(own)) server.removeListener("connection", own);
-    }
+    for (const own of ownListeners(server)) server.removeListener("connection", own);
     server.prependListener("connection", (socket) => new NodeSession(socket, host, serveHttp));
     server.closeIdleConnections = () => host.closeIdle();
     serve(server);
@@ -94,7 +97,7 @@ function takeFirstServer(host, onServer) {
 function isHttp(server) {
   return (
     server instanceof http.Server ||
-    server instanceof https.Server ||
+    server instanceof https().Server ||
     (isHttp2(server) && server.allowHTTP1 === true)
   );
 }

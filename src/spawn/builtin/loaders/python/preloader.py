@@ -9,7 +9,6 @@ live on until their own lifelines end.
 """
 import _signal
 import _socket
-import array
 import errno
 import gc
 import os
@@ -35,7 +34,6 @@ def run():
     server = os.getppid()
     lifeline.stop_ending_with_server()
     # The pages that hold what has been loaded stay shared: no collection will write to them.
-    gc.collect()
     gc.freeze()
     preloader = Preloader()
     lifeline.tell("ready", "1")
@@ -67,6 +65,7 @@ class Preloader:
         self._waker = waker.Waker()
         self._poller.register(self._waker.descriptor, select.POLLIN)
         self._children = set()
+        self._is_tidy = False
         self._usual_handler = _signal.signal(_signal.SIGCHLD, self._on_child)
 
     def become_instance(self):
@@ -136,10 +135,10 @@ class Preloader:
             byte, messages, _, _ = self._control.recvmsg(1, room, _socket.MSG_CMSG_CLOEXEC)
         except ConnectionError:
             byte, messages = b"", ()
-        received = array.array("i")
+        received = []
         for level, kind, data in messages:
             if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
-                received.frombytes(data[: len(data) // 4 * 4])
+                received += memoryview(data[: len(data) // 4 * 4]).cast("i").tolist()
         if byte == b"\0" and len(received) <= 1:
             return [lifeline.moved_up(descriptor) for descriptor in received]
         for descriptor in received:
@@ -167,7 +166,18 @@ class Preloader:
         # Before it is told: a listener that we hold would outlive the instance.
         _close_all(received)
         lifeline.tell("forked", number, str(pid))
+        self._tidy_up()
         return False
+
+    def _tidy_up(self):
+        """What is garbage need not be shared. Whoever asks for the first instance has waited long
+        enough; those that follow gain by it.
+        """
+        if not self._is_tidy:
+            self._is_tidy = True
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
 
     def _take_over(self, received):
         """In the child: from here on it is as if it had been started by itself."""
