@@ -17,6 +17,11 @@ const wasUnset = "BUNDLER_ENVIRONMENT_PRESERVER_INTENTIONALLY_NIL";
 const ofBundle = ["BUNDLE_BIN_PATH", "BUNDLER_SETUP", "BUNDLER_VERSION"];
 const paths = ["BUNDLE_GEMFILE", "BUNDLE_LOCKFILE"];
 
+/** Whether to take them out takes a look at the root, which may be where files hang. */
+export function looksAtRoot(variables: Readonly<Record<string, string>>): boolean {
+  return [...paths, "VIRTUAL_ENV"].some((name) => variables[name] !== undefined);
+}
+
 /** Takes them out. @param variables byte strings by name. @param root of the application. */
 export function removeForeign(variables: Map<string, string>, root: string): void {
   restoreOriginals(variables);

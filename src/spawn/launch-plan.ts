@@ -5,10 +5,12 @@
  */
 import { readFileSync } from "node:fs";
 
+import { mayFilesHang } from "../native/mounts.ts";
 import { ownProgram, type DescriptorLimit, type User } from "../native/process.ts";
 import type { ProgramStart } from "../native/start-program.ts";
 import { ascii, fromText, toBytes, toText, type ByteString } from "../wire/bytes.ts";
 import { encodeErrorPage } from "../wire/instance-protocol.ts";
+import { looksAtRoot } from "./foreign-variables.ts";
 import { environmentOf, placesOf } from "./launch-environment.ts";
 import { launchVariable } from "./launch-variable.ts";
 
@@ -151,6 +153,7 @@ export function launchCommand(plan: LaunchPlan, launcher: readonly string[]): La
   const command = { argv: [...launcher], env };
   // Spawn servers, and programs that know nothing of us, need what the launch command alone does.
   if (!plan.isInstance || plan.program !== undefined) return command;
+  if (looksAtRoot(text) && mayFilesHang()) return command;
   const environment = environmentOf(plan, [...asEntries(text), ...bytes]);
   const direct = {
     ...plan,
