@@ -5,8 +5,6 @@
  * which most programs never do: its object is noticed when it comes to be, as that event emitter
  * on which `isPrimary` is set.
  */
-import { writeSync } from "node:fs";
-
 interface Cluster {
   isPrimary: boolean;
   isMaster: boolean;
@@ -43,5 +41,6 @@ function becomeWorker(cluster: Cluster): void {
   const facts = { id: 1, process, send, isConnected: () => true, isDead: () => false };
   const Emitter = cluster.constructor as new () => object;
   cluster.worker = Object.assign(new Emitter(), facts);
-  writeSync(2, "node:cluster: the program is its only worker here; `instances` has several\n");
+  const text = "node:cluster: the program is its only worker here; `instances` has several\n";
+  process.getBuiltinModule("node:fs").writeSync(2, text);
 }
