@@ -22,7 +22,7 @@ import { stringVectors, type DescriptorLimit, type User } from "./process.ts";
 import source from "./start-program.c" with { type: "text" };
 
 /** All strings are byte strings. */
-export interface ProgramStart {
+export interface DirectStart {
   readonly argv: readonly string[];
   readonly environment: readonly string[];
   /** Where the program may lie: the first that there is counts, as in execvp(3). */
@@ -98,12 +98,12 @@ function fileInMemory(text: string): OwnedFd {
 }
 
 /**
- * Starts a program with /dev/null and exactly these four descriptors, as 0 to 4: in a session of its own, with default
- * signal actions, and no new privileges. @returns its process id, a child that takeEnd is to be
- * asked about; undefined: it cannot be done so.
+ * Starts a program with /dev/null and exactly these four descriptors, as 0 to 4: in a session of
+ * its own, with default signal actions, and no new privileges. @returns its process id, a child
+ * that takeEnd is to be asked about; undefined: it cannot be done so.
  */
 export function startProgram(
-  start: ProgramStart,
+  start: DirectStart,
   descriptors: readonly [number, number, number, number],
 ): number | undefined {
   prepareStarts();

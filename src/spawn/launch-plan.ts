@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 
 import { mayFilesHang } from "../native/mounts.ts";
 import { ownProgram, type DescriptorLimit, type User } from "../native/process.ts";
-import type { ProgramStart } from "../native/start-program.ts";
+import type { DirectStart } from "../native/start-program.ts";
 import { ascii, fromText, toBytes, toText, type ByteString } from "../wire/bytes.ts";
 import { encodeErrorPage } from "../wire/instance-protocol.ts";
 import { looksAtRoot } from "./foreign-variables.ts";
@@ -141,7 +141,7 @@ export interface LaunchCommand {
   readonly argv: string[];
   readonly env: Record<string, string>;
   /** The program itself, which becomes the launch command where it cannot be had so. */
-  readonly direct?: ProgramStart;
+  readonly direct?: DirectStart;
 }
 
 /** How to start `plan`. @throws Error: it is too long for an environment. */

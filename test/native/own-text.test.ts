@@ -14,7 +14,11 @@ const script = `
     return sum;
   };
   // What has been compiled at run time must go on as well, and what is called for the first time.
-  const add = (from) => { let sum = 0; for (let i = from; i < 1e6; i += 1) sum += i % 7; return sum; };
+  const add = (from) => {
+    let sum = 0;
+    for (let i = from; i < 1e6; i += 1) sum += i % 7;
+    return sum;
+  };
   const before = residentKiB();
   const sums = new Set([add(0)]);
   for (let turn = 0; turn < 20; turn += 1) {
@@ -24,7 +28,8 @@ const script = `
   }
   giveUpCode();
   const after = residentKiB();
-  const late = new Intl.NumberFormat("en").format(1234.5) + JSON.stringify(structuredClone({ a: [1] }));
+  const number = new Intl.NumberFormat("en").format(1234.5);
+  const late = number + JSON.stringify(structuredClone({ a: [1] }));
   console.log(JSON.stringify({ before, after, sums: sums.size, late }));`;
 
 test("what is given up comes back when it is used, and less of it", async () => {

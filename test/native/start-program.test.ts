@@ -5,7 +5,7 @@ import { join } from "node:path";
 
 import { identityOf, open } from "../../src/native/fd.ts";
 import { findUser, sendSignal, signals } from "../../src/native/process.ts";
-import { startProgram, takeEnd, type ProgramStart } from "../../src/native/start-program.ts";
+import { startProgram, takeEnd, type DirectStart } from "../../src/native/start-program.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
@@ -13,6 +13,7 @@ import { temporaryDirectories } from "../helpers/temporary.ts";
 countDescriptors();
 const temporaryDirectory = temporaryDirectories();
 
+const source = `${import.meta.dir}/../../src/native/start-program.ts`;
 const environment = ["PATH=/usr/bin:/bin", "RAW=\xff\xfe"];
 
 /** The launch command's place is taken by a shell that says so. */
@@ -23,12 +24,12 @@ const launcher = {
 
 const failure = Buffer.from("failure: ????????????????");
 
-function shell(script: string): ProgramStart {
+function shell(script: string): DirectStart {
   return { failure, argv: ["sh", "-c", script], environment, places: ["/bin/sh"], launcher };
 }
 
 /** Starts it and waits for its end. @returns its status and what it wrote to 1, 2, 3 and 4. */
-async function run(start: ProgramStart): Promise<{ status: number; output: string }> {
+async function run(start: DirectStart): Promise<{ status: number; output: string }> {
   const path = join(temporaryDirectory(), "output");
   using file = open(path, "create");
   const { number } = file;
@@ -49,8 +50,10 @@ test("it has five descriptors: /dev/null, and those that it was given", async ()
 
 test("descriptors with numbers that are given out get where they belong", async () => {
   const script = `
-    const { startProgram, takeEnd } = await import("${import.meta.dir}/../../src/native/start-program.ts");
-    const program = { argv: ["sh", "-c", "echo one; echo four >&4"], environment: [], places: ["/bin/sh"], failure: new Uint8Array(16) };
+    const { startProgram, takeEnd } = await import("${source}");
+    const argv = ["sh", "-c", "echo one; echo four >&4"];
+    const failure = new Uint8Array(16);
+    const program = { argv, environment: [], places: ["/bin/sh"], failure };
     const pid = startProgram({ ...program, launcher: program }, [2, 1, 0, 1]);
     while (takeEnd(pid) === undefined) await Bun.sleep(5);`;
   const child = Bun.spawn([process.execPath, "-e", script], {
@@ -108,7 +111,7 @@ test("the first place with such a program counts", async () => {
   expect(await run({ ...shell("echo it"), places })).toEqual({ status: 0, output: "it\n" });
 });
 
-const refused: [string, (directory: string) => Partial<ProgramStart>][] = [
+const refused: [string, (directory: string) => Partial<DirectStart>][] = [
   ["the program is nowhere", () => ({ places: ["/nowhere/sh"] })],
   ["there is no place to look", () => ({ places: [] })],
   [
@@ -181,7 +184,7 @@ test("a signal that comes to it before its program runs runs nothing of the serv
 test("the compiler leaves nothing in the directory for temporary files", async () => {
   const directory = temporaryDirectory();
   const script = `
-    const { prepareStarts } = await import("${import.meta.dir}/../../src/native/start-program.ts");
+    const { prepareStarts } = await import("${source}");
     prepareStarts();`;
   const env = { PATH: process.env["PATH"], TMPDIR: directory };
   const child = Bun.spawn([process.execPath, "-e", script], { env });

@@ -13,7 +13,7 @@ import type { Preloader } from "./preloader.ts";
 /** How long one is kept that forks nothing (PROTOCOL section 10). */
 const protocolIdleMs = 5 * 60_000;
 
-/** Another's is taken that was unused so many times as long as since the application's last start. */
+/** One that is unused for so many times the time since an application's last start makes room. */
 const unusedFactor = 2;
 /** Applications whose last start without a preloader is remembered; of more it is forgotten. */
 const maxRemembered = 1_000;

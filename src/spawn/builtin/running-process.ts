@@ -9,7 +9,7 @@ import type { OwnedFd } from "../../native/owned-fd.ts";
 import { duplicate } from "../../native/fd.ts";
 import { hasEnded, openPidfd, sendPidfdGroupSignal, sendPidfdSignal } from "../../native/pidfd.ts";
 import { sendSignal, signals } from "../../native/process.ts";
-import { startProgram, type ProgramStart } from "../../native/start-program.ts";
+import { startProgram, type DirectStart } from "../../native/start-program.ts";
 import { isOurChild, noteChild, reapChild, takeEnds } from "../our-children.ts";
 import { exitText } from "../process-end.ts";
 import { ProcessGroup } from "./leftovers.ts";
@@ -71,7 +71,7 @@ export class ChildProcess implements RunningProcess {
  * no process or descriptor is to be had for this, or the program cannot be started so.
  */
 export function startDirectly(
-  program: ProgramStart,
+  program: DirectStart,
   descriptors: readonly [number, number, number, number],
 ): RunningProcess | undefined {
   const pid = startProgram(program, descriptors);
