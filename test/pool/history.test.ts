@@ -24,4 +24,5 @@ test("decides as the rules do, read naively, in random histories, and forgets wh
     steps += history.lines.length;
   }
   expect(steps).toBeGreaterThan(seeds.length * STEPS * 0.5);
-});
+  // Two seconds of a processor, of which others may want most.
+}, 120_000);
