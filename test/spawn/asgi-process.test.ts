@@ -70,6 +70,12 @@ describe("an application that", () => {
     await isTold("ValueError: after the answer");
   });
 
+  test("cancels itself: 500, and the log says so", async () => {
+    lines.length = 0;
+    expect((await ask(to("/cancelled"))).status).toBe("Status: 500 Internal Server Error");
+    await isTold("CancelledError: by itself");
+  });
+
   test("returns without an answer, or within it", async () => {
     expect((await ask(to("/silent"))).status).toBe("Status: 500 Internal Server Error");
     using session = connected(instance);

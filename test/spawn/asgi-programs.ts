@@ -131,6 +131,9 @@ async def after(scope, receive, send):
     await answer(send, b"whole")
     raise ValueError("after the answer")
 
+async def cancelled(scope, receive, send):
+    raise asyncio.CancelledError("by itself")
+
 async def silent(scope, receive, send):
     pass
 

@@ -249,7 +249,8 @@ class Exchange:
             if not is_of_the_client(error):
                 report(self.name(), error)
             return
-        if not is_cancelled(error):
+        # Who cancels what is under way is we, but only when we leave.
+        if not (is_cancelled(error) and self.connection.instance.is_leaving):
             report(self.name(), error)
         if self.expected == "nothing":
             return  # The answer is out; what was done after it has failed.

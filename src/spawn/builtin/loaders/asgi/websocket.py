@@ -263,7 +263,8 @@ class WebSocket:
             self.connection.returned(self)
 
     def _fail(self, error):
-        if not (self._end is not None and is_of_the_client(error)) and not is_cancelled(error):
+        has_left = self._end is not None and is_of_the_client(error)
+        if not has_left and not (is_cancelled(error) and self.connection.instance.is_leaving):
             report(self.name(), error)
         if self.expected == "messages":
             self._say_close(INTERNAL_ERROR, "")
