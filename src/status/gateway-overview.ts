@@ -5,6 +5,7 @@
 import type { ApplicationSnapshot, PoolSnapshot } from "../pool/types.ts";
 import { escapeControls, fromText, toText } from "../wire/bytes.ts";
 import type { InspectedInstance } from "../wire/inspection.ts";
+import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
 
 /** What is shown of the gateway beside the pool. */
 export interface GatewayFacts {
@@ -65,9 +66,11 @@ function applicationLines(application: ApplicationSnapshot | undefined): string[
 function instanceLine(instance: InspectedInstance): string {
   const { pid, state, sessions, closing, longSessions, concurrency, served, ageMs, unusedMs } =
     instance;
+  // Who takes any number is full at no number.
+  const most = concurrency === MAX_CONCURRENCY ? "" : ` of ${concurrency}`;
   return (
     `  PID ${String(pid).padEnd(8)}${state.padEnd(9)}` +
-    `${sessions - longSessions + closing} of ${concurrency} at once`.padEnd(20) +
+    `${sessions - longSessions + closing}${most} at once`.padEnd(20) +
     `served ${served}`.padEnd(16) +
     `runs ${duration(ageMs)}, unused ${duration(unusedMs)}` +
     (longSessions === 0 ? "" : `, ${longSessions} upgraded`)

@@ -51,9 +51,7 @@ test("a running gateway is found by itself and shown, with its processes", async
   expect(stdout).toContain(`  workers      ${gateway.workers[0]?.pid}\n`);
   expect(stdout).toContain(`  pool server  ${gateway.poolServer?.pid}\n`);
   expect(stdout).toContain("Pool: 1 of 20 processes");
-  expect(stdout).toMatch(
-    /\napp {2}\/.*\/app\n {2}PID \d+ +(active|idle) +[01] of 100000 at once +served/,
-  );
+  expect(stdout).toMatch(/\napp {2}\/.*\/app\n {2}PID \d+ +(active|idle) +[01] at once +served/);
   await gateway.end();
 });
 

@@ -12,7 +12,7 @@ countDescriptors();
 /** An application of two instances. @returns its root. */
 function application(server: ServerUnderTest, name: string): Promise<string> {
   const source = "export default { fetch: () => new Response('here') };";
-  return bunApplication(server, name, source, { concurrency: 1, instances: 2 });
+  return bunApplication(server, name, source, { concurrency: 50, instances: 2 });
 }
 
 async function connect(server: ServerUnderTest): Promise<RawClient> {

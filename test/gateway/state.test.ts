@@ -13,11 +13,15 @@ import { temporaryDirectories } from "../helpers/temporary.ts";
 const temporaryDirectory = temporaryDirectories();
 const startGateway = gateways();
 
-/** `/N` holds its requests until there are N of them, and answers all with its process's id. */
+/**
+ * `/N` holds its requests until there are N of them, and answers all with its process's id; `/0`
+ * answers each after some time.
+ */
 const programs = {
   node: `
     let held = [];
     require("node:http").createServer((request, response) => {
+      if (request.url === "/0") return void setTimeout(() => response.end(String(process.pid)), 500);
       held.push(response);
       if (held.length < Number(request.url.slice(1))) return;
       for (const each of held) each.end(String(process.pid));
@@ -25,7 +29,11 @@ const programs = {
     }).listen(3000);`,
   bun: `
     let held = [];
-    export default { fetch(request) {
+    export default { async fetch(request) {
+      if (new URL(request.url).pathname === "/0") {
+        await Bun.sleep(500);
+        return new Response(String(process.pid));
+      }
       const { promise, resolve } = Promise.withResolvers();
       held.push(resolve);
       if (held.length >= Number(new URL(request.url).pathname.slice(1))) {
@@ -105,7 +113,7 @@ for (const kind of ["node", "bun"] as const) {
     await ask(`${address}/1`);
     const count = async () => (await statusOf(gateway)).pool?.count;
     await until("there are three", async () => (await count()) === 3);
-    const answers = Array.from({ length: 30 }, () => ask(`${address}/10`));
+    const answers = Array.from({ length: 30 }, () => ask(`${address}/0`));
     expect(new Set(await Promise.all(answers)).size).toBe(3);
     await gateway.end();
   });
