@@ -21,7 +21,8 @@ const programs = {
   node: `
     let held = [];
     require("node:http").createServer((request, response) => {
-      if (request.url === "/0") return void setTimeout(() => response.end(String(process.pid)), 500);
+      const answer = () => response.end(String(process.pid));
+      if (request.url === "/0") return void setTimeout(answer, 500);
       held.push(response);
       if (held.length < Number(request.url.slice(1))) return;
       for (const each of held) each.end(String(process.pid));
