@@ -64,6 +64,8 @@ export interface SessionWaiter {
 /** What the line needs of its connection. */
 export interface LineHost {
   readonly command: PendingGet["command"];
+  /** Whether no restart.txt holds for all of a turn of the event loop. */
+  readonly sharesLooks: boolean;
   /** Requests that wait in all lines; the lines count. */
   waiting: number;
   ask(get: PendingGet): void;
@@ -85,6 +87,8 @@ export class SessionLine implements StreamKeeper {
   /** Sessions, idle or not. */
   readonly #open = new Set<SessionStream>();
   readonly #restartFile: string;
+  /** Whether nothing new was found in this turn of the event loop. */
+  #isLooked = false;
   /** When restart.txt was written that was heeded last: one that cannot be deleted stays. */
   #heededNs: bigint | undefined;
   /** When a get was sent last, by performance.now(). */
@@ -205,15 +209,25 @@ export class SessionLine implements StreamKeeper {
 
   /** Gives all sessions back if the application is to be restarted. @returns whether it is. */
   #heedRestart(): boolean {
+    if (this.#isLooked) return false;
     // Nearly always there is none, or we may not see it: one system call.
     const found = look(this.#restartFile);
     // Only the pool can find out: whoever asks it for a session is served by its answer.
     const isNew = found !== "absent" && (found === "unknown" || found.changedNs !== this.#heededNs);
     this.#heededNs = typeof found === "string" ? undefined : found.changedNs;
-    if (!isNew) return false;
+    if (!isNew) {
+      if (this.#host.sharesLooks) this.#looked();
+      return false;
+    }
     for (const stream of this.#open) stream.isRecalled = true;
     for (const stream of this.#idle.slice()) stream.close();
     return true;
+  }
+
+  /** An immediate runs when the turn is over. */
+  #looked(): void {
+    this.#isLooked = true;
+    setImmediate(() => (this.#isLooked = false));
   }
 
   /**

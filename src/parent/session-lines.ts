@@ -29,6 +29,12 @@ export class SessionLines implements RequestHost, LineHost {
   readonly command: PendingGet["command"];
   /** For lines. */
   waiting = 0;
+  /**
+   * Whether what is found of restart.txt holds for a turn of the event loop: where all requests
+   * come from elsewhere, those of a turn have come before it began. A program that asks by itself
+   * may touch the file between two of them.
+   */
+  sharesLooks = false;
   readonly #host: SessionLinesHost;
   /** By root, and by the token of those who go on with an instance. */
   readonly #lines = new Map<string, SessionLine>();

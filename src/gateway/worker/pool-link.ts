@@ -134,6 +134,7 @@ export class PoolLink {
         }
         // What the first request would have to ask, and wait for without a limit of its own.
         await connection.prepare(connectLimitMs);
+        if (connection.sessions !== undefined) connection.sessions.sharesLooks = true;
         this.#connection = connection;
         return connection;
       } catch (error) {
