@@ -6,8 +6,9 @@
  * - While the line has sessions, few gets wait in the pool at a time: those who wait here are
  *   mostly served by the sessions at hand, at no cost to the pool. That is fair to others all the
  *   same, because the pool recalls sessions for everybody who waits there.
- * - A recall says that instances are short. For a moment after it only ticks send gets: each would
- *   cost us the session it gets us, over and over, at the price of the pool's work for nothing.
+ * - A recall says that instances are short. One get that waits has the pool ask for all sessions
+ *   that are busy, each of which is closed after its request. For a moment after it gets are sent
+ *   only in place of those: more would cost us what they get us, over and over.
  * - An idle session is given back after a short time, or when it is recalled. A busy one that is
  *   recalled is closed after its request.
  * - A get that nobody waits for any more is withdrawn at the next tick, not at once: under load the
@@ -40,6 +41,8 @@ const getsBesides = 1;
 const maxGetsBesides = 4;
 /** For how long instances are taken to be short after a recall: a few ticks. */
 const shortMs = 100;
+/** As long, in ticks. */
+const shortTicks = 4;
 
 /** How often the pool is told how many requests were sent. */
 const tellEveryMs = 1_000;
@@ -97,6 +100,10 @@ export class SessionLine implements StreamKeeper {
   #toldMs = 0;
   /** When the pool asked for a session back last, by performance.now(). */
   #recalledMs = -Infinity;
+  /** Sessions that were closed because of recalls, while requests waited, and not made up for. */
+  #owed = 0;
+  /** Ticks in a row at which instances were short and a get waited. */
+  #stuckTicks = 0;
   /** Once the connection has ended: the error for whoever asks. */
   #ended: EndReason | undefined;
 
@@ -165,6 +172,7 @@ export class SessionLine implements StreamKeeper {
     const at = this.#idle.indexOf(stream);
     if (at >= 0) this.#idle.splice(at, 1);
     this.#host.closed(stream);
+    if (stream.isRecalled && this.#waiting.size > 0) this.#owed += 1;
     this.#ask();
   }
 
@@ -186,14 +194,17 @@ export class SessionLine implements StreamKeeper {
       this.#toldMs = nowMs;
       for (const stream of this.#open) stream.tell();
     }
+    const isStuck = this.#isShort && this.#open.size > 0 && this.#gets.size > 0;
+    this.#stuckTicks = isStuck ? this.#stuckTicks + 1 : 0;
+    // Others have our places now: as long as a get of ours waits, no session lasts.
+    const most = this.#stuckTicks > shortTicks ? this.#gets.size - 1 : this.#waiting.size;
     for (const get of this.#gets) {
-      if (this.#gets.size <= this.#waiting.size) break;
+      if (this.#gets.size <= most) break;
       this.#gets.delete(get);
       this.#host.withdraw(get);
+      this.#owed = 0;
     }
-    // Where instances are short, more than there are sessions would take all of them away.
-    const most = this.#isShort ? Math.max(1, this.#open.size) : maxGetsBesides;
-    this.#ask(Math.min(this.#gets.size + 1, maxGetsBesides, most));
+    this.#ask(this.#isShort ? 0 : Math.min(this.#gets.size + 1, maxGetsBesides));
   }
 
   /** The connection has ended: requests under way go on, all else ends. */
@@ -236,6 +247,7 @@ export class SessionLine implements StreamKeeper {
    */
   #ask(besides = this.#isShort ? 0 : getsBesides): void {
     if (this.#ended !== undefined) return;
+    if (this.#waiting.size === 0) this.#owed = 0;
     const wanted = Math.min(this.#waiting.size, this.#mostGets(besides));
     while (this.#gets.size < wanted) {
       const get: PendingGet = {
@@ -256,7 +268,7 @@ export class SessionLine implements StreamKeeper {
   /** How many gets may wait in the pool now. */
   #mostGets(besides: number): number {
     if (this.#host.command !== "getKept") return maxGets;
-    if (this.#open.size > 0) return besides;
+    if (this.#open.size > 0) return Math.max(besides, this.#owed);
     // The last one has been recalled: others want it, and it will be back.
     return this.#isShort ? Math.max(1, besides) : maxGets;
   }
@@ -267,6 +279,7 @@ export class SessionLine implements StreamKeeper {
 
   async #granted(get: PendingGet, session: Session): Promise<void> {
     this.#gets.delete(get);
+    this.#owed = Math.max(0, this.#owed - 1);
     const stream = new SessionStream(session, this, this.#host.command === "getKept");
     // The next visitor without an instance is given another one.
     if (this.#token === "") stream.isRecalled = true;
