@@ -140,17 +140,15 @@ const uvicorn: HttpServer = {
   },
 };
 
+/** wrk counts most of its answers as failed reads, and asks the next on a new connection. */
 const hypercorn: HttpServer = {
   name: "hypercorn",
   types: ["asgi"],
   needs: { hypercorn: "python3-hypercorn" },
   lazy: false,
-  commands: ({ root, directory, port }) => {
-    const file = join(directory, "hypercorn.toml");
-    // Else it closes each connection after a thousand requests.
-    const kept = "keep_alive_max_requests = 1000000";
-    writeFileSync(file, `bind = "127.0.0.1:${port}"\nworker_class = "uvloop"\n${kept}\n`);
-    return [command(root, ["hypercorn", "--config", file, "asgi:application"])];
+  commands: ({ root, port }) => {
+    const listen = ["--bind", `127.0.0.1:${port}`, "--worker-class", "uvloop"];
+    return [command(root, ["hypercorn", ...listen, "asgi:application"])];
   },
 };
 
