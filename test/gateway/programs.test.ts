@@ -258,34 +258,41 @@ test("what is named wrongly is refused with a page that says why", async () => {
   await gateway.end();
 });
 
-const surroundings: readonly (readonly [string, string])[] = [
-  ["a virtual environment", '. "$OTHER/env/bin/activate"; exec "$0" "$@"'],
-  ["a bundle", 'cd "$OTHER"; exec bundle exec "$0" "$@"'],
+/** How the server is started in it, and what is said to a program that misses something then. */
+const surroundings: readonly (readonly [string, string, string])[] = [
+  ["a virtual environment", '. "$OTHER/env/bin/activate"; exec "$0" "$@"', "set interpreter if"],
+  ["a bundle", 'cd "$OTHER"; exec bundle exec "$0" "$@"', "No module named 'gone_for_ever'"],
 ];
 
-test.each(surroundings)("%s around the server is nobody's but its own", async (_, command) => {
-  const directory = temporaryDirectory();
-  const other = join(directory, "other");
-  writeProgram(directory, {
-    "other/Gemfile": "",
-    "py/wsgi.py": `import os, sys\n${python}  return [(sys.prefix + str(os.environ)).encode()]\n`,
-    "rb/config.ru":
-      "run ->(_) { [200, {}, [$LOADED_FEATURES.grep(/bundler/).inspect, ENV.inspect]] }",
-  });
-  Bun.spawnSync(["/usr/bin/python3", "-m", "venv", "--without-pip", join(other, "env")]);
-  const tables = ["py", "rb"].map((name) => `[[apps]]\nroot = "${name}"\nprefix = "/${name}"\n`);
-  const gateway = serve(directory, tables.join(""), {
-    wrapper: ["/bin/sh", "-c", command],
-    environment: { OTHER: other, PATH: "/usr/bin:/bin" },
-  });
-  const address = await gateway.address();
-  const said = await Promise.all(
-    ["py", "rb"].map(async (name) => (await fetch(`${address}/${name}/`)).text()),
-  );
-  expect(said[0]).toStartWith("/usr");
-  expect(said[1]).toStartWith("[]");
-  const left = said.join("").replaceAll(/.OTHER..{2,4}[^ ,]+/g, "");
-  expect(left).not.toContain(other);
-  expect(left).not.toMatch(/BUNDLE|VIRTUAL_ENV|RUBYOPT/);
-  await gateway.end();
-});
+test.each(surroundings)(
+  "%s around the server is nobody's but its own",
+  async (_, command, advice) => {
+    const directory = temporaryDirectory();
+    const other = join(directory, "other");
+    writeProgram(directory, {
+      "other/Gemfile": "",
+      "py/wsgi.py": `import os, sys\n${python}  return [(sys.prefix + str(os.environ)).encode()]\n`,
+      "lost/wsgi.py": "import gone_for_ever\n",
+      "rb/config.ru":
+        "run ->(_) { [200, {}, [$LOADED_FEATURES.grep(/bundler/).inspect, ENV.inspect]] }",
+    });
+    Bun.spawnSync(["/usr/bin/python3", "-m", "venv", "--without-pip", join(other, "env")]);
+    const apps = ["lost", "py", "rb"];
+    const tables = apps.map((name) => `[[apps]]\nroot = "${name}"\nprefix = "/${name}"\n`);
+    const gateway = serve(directory, tables.join(""), {
+      wrapper: ["/bin/sh", "-c", command],
+      environment: { OTHER: other, PATH: "/usr/bin:/bin" },
+    });
+    const address = await gateway.address();
+    const [lost = "", ...said] = await Promise.all(
+      apps.map(async (name) => (await fetch(`${address}/${name}/`)).text()),
+    );
+    expect(lost.replaceAll("&#39;", "'")).toContain(advice);
+    expect(said[0]).toStartWith("/usr");
+    expect(said[1]).toStartWith("[]");
+    const left = said.join("").replaceAll(/.OTHER..{2,4}[^ ,]+/g, "");
+    expect(left).not.toContain(other);
+    expect(left).not.toMatch(/BUNDLE|VIRTUAL_ENV|RUBYOPT/);
+    await gateway.end();
+  },
+);

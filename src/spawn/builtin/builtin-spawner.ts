@@ -396,5 +396,5 @@ function adviceOn(message: string, user: string | undefined): string {
     return `; it runs as ${user}: let that user have it (chmod, chown), or set another user`;
   }
   if (virtualenv === undefined || !message.startsWith("ModuleNotFoundError")) return "";
-  return `; if '${virtualenv}', in which the server was started, has it: interpreter = that`;
+  return `; '${virtualenv}' is the server's, not its own: set interpreter if it is to have that`;
 }
