@@ -36,6 +36,7 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
   const logFile = log.text("access_file");
   const pool = readPool(top.table("pool"));
   const config: GatewayConfig = {
+    name: readGatewayName(top),
     listen,
     tls,
     workers,
@@ -55,6 +56,14 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
   log.finish();
   top.finish();
   return problems.length === 0 ? config : problems;
+}
+
+/** So that commands can name one of several gateways. */
+function readGatewayName(top: Table): string {
+  const name = top.text("name", "");
+  if (name === "" || /^[A-Za-z][A-Za-z0-9_.-]{0,63}$/.test(name)) return name;
+  top.wrong("name", `'${name}' must be a letter, then letters, digits and . _ -`);
+  return "";
 }
 
 /** Whom workers run as if nobody says: users that own nothing, the first there is. */
@@ -126,7 +135,8 @@ function readLimits(table: Table): GatewayConfig["limits"] {
   return limits;
 }
 
-function readPool(table: Table): GatewayConfig["pool"] {
+/** Reads `[pool]`. */
+export function readPool(table: Table): GatewayConfig["pool"] {
   const idle = { min: 0, max: MAX_IDLE_SECONDS * 1000 };
   const pool = {
     max: table.whole("max", { min: 1, max: MAX_POOL_SIZE }, 20),

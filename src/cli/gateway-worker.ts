@@ -60,6 +60,7 @@ function makeServer(config: GatewayConfig): RequestServer {
   const site = new Site({ config, link, onDone, onFailure, onMissing });
   return {
     site,
+    pause: (pauses) => link.pause(pauses),
     reopenLogs(): void {
       try {
         accessLog?.reopen();

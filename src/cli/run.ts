@@ -14,6 +14,11 @@ import { ConfigurationError, StartError, UsageError } from "./usage-error.ts";
 
 const program = "ApplicationPoolServerExecutable";
 
+/** Those of control-commands.ts, which is loaded when one is chosen. */
+const controlCommands: ReadonlySet<string> = new Set([
+  ...["restart", "detach", "pause", "resume", "set", "reload", "reopen-logs", "stop"],
+]);
+
 /** Runs the command the arguments name and exits. */
 export async function run(): Promise<never> {
   try {
@@ -43,6 +48,12 @@ async function dispatch(): Promise<void> {
   }
   if (first === "serve") return serve(args.slice(1).map((argument) => toText(argument)));
   if (first === "status") return showStatus(args.slice(1).map((argument) => toText(argument)));
+  if (controlCommands.has(first)) {
+    return control(
+      first,
+      args.slice(1).map((argument) => toText(argument)),
+    );
+  }
   if (first === "undertaker") {
     const { runUndertaker } = await import("./undertaker.ts");
     return runUndertaker(toText(args[1] ?? ascii("")));
@@ -64,7 +75,8 @@ async function dispatch(): Promise<void> {
     args.length === 0
       ? "no arguments: 'serve DIRECTORY' serves an application; else a parent such as a web " +
           "server starts it, with a socket on descriptor 3"
-      : `'${first}' is neither a command (serve, status) nor a LOGLEVEL, a whole number`,
+      : `'${first}' is neither a command (${["serve", "status", ...controlCommands].join(", ")}) ` +
+          "nor a LOGLEVEL, a whole number",
   );
 }
 
@@ -83,6 +95,14 @@ async function showStatus(args: readonly string[]): Promise<void> {
     return showUsage(statusCommand, (usage) => usage);
   }
   await runStatus(args);
+}
+
+async function control(name: string, args: readonly string[]): Promise<void> {
+  const { controlCommand, runControl } = await import("./control-commands.ts");
+  if (args.includes("--help") || args.includes("-h")) {
+    return showUsage(controlCommand(name), (usage) => usage);
+  }
+  await runControl(name, args);
 }
 
 async function showUsage(command: CommandDef, arrange: (usage: string) => string): Promise<void> {

@@ -5,11 +5,12 @@
 import { existsSync, writeSync } from "node:fs";
 
 import type { GatewayConfig } from "../gateway/config.ts";
+import { ControlSocket } from "../gateway/supervisor/control-socket.ts";
+import { Operator } from "../gateway/supervisor/operator.ts";
 import type { Report } from "../gateway/supervisor/report.ts";
 import { runtimeDirectories } from "../gateway/supervisor/runtime-directory.ts";
 import { Notifier } from "../gateway/supervisor/sd-notify.ts";
 import { passedListeners } from "../gateway/supervisor/socket-activation.ts";
-import { StatusSocket } from "../gateway/supervisor/status-socket.ts";
 import { Supervisor } from "../gateway/supervisor/supervisor.ts";
 import { mayFilesHang } from "../native/mounts.ts";
 import { giveUpStart } from "../native/own-text.ts";
@@ -60,8 +61,9 @@ class Gateway {
   readonly #supervisor: Supervisor;
   readonly #stderr = new LineWriter(undefined);
   #log: Log;
-  #reloadWanted = false;
-  #isReloading = false;
+  /** The last reload that was begun, and the one that follows it. */
+  #reloading: Promise<unknown> = Promise.resolve();
+  #nextReload: Promise<readonly string[]> | undefined;
 
   constructor(request: ServeRequest, config: GatewayConfig) {
     this.#request = request;
@@ -79,17 +81,19 @@ class Gateway {
   async run(): Promise<void> {
     const supervisor = this.#supervisor;
     const ended = Promise.withResolvers<void>();
+    const stop = (reason: string): void => {
+      this.#notifier.stopping();
+      this.#log.event(1, "gateway ends", { reason });
+      ended.resolve(supervisor.stop());
+    };
     onSignal((signal) => {
       switch (signal) {
         case "SIGTERM":
         case "SIGINT":
           if (supervisor.isStopping) return supervisor.hurry();
-          this.#notifier.stopping();
-          this.#log.event(1, "gateway ends", { reason: signal });
-          return ended.resolve(supervisor.stop());
+          return stop(signal);
         case "SIGHUP":
-          this.#reloadWanted = true;
-          return void this.#reloadWhileWanted();
+          return void this.#reloadSoon();
         case "SIGUSR1":
           return supervisor.reopenLogs();
         case "SIGUSR2":
@@ -101,32 +105,34 @@ class Gateway {
     } catch (error) {
       if (!supervisor.isStopping) throw asStartError(error);
     }
-    const status = this.#openStatus();
+    const reload = (): Promise<readonly string[]> => this.#reloadSoon();
+    const operator = new Operator({ supervisor, reload, stop: () => stop("stop") });
+    const control = this.#openControl(operator);
     if (!supervisor.isStopping) {
       for (const url of supervisor.urls) say(`listening on ${url}`);
       this.#notifier.ready(summary(supervisor.config));
     }
     await ended.promise;
-    status?.close();
+    control?.close();
     this.#notifier.close();
   }
 
-  /** However many signals come during a reload, one more follows it. */
-  async #reloadWhileWanted(): Promise<void> {
-    if (this.#isReloading) return;
-    this.#isReloading = true;
-    while (this.#reloadWanted) {
-      this.#reloadWanted = false;
-      await this.#reload();
-    }
-    this.#isReloading = false;
+  /** However many ask for one during a reload, one more follows it. @returns what is wrong. */
+  #reloadSoon(): Promise<readonly string[]> {
+    this.#nextReload ??= this.#reloading.then(() => {
+      this.#nextReload = undefined;
+      const reload = this.#reload();
+      this.#reloading = reload;
+      return reload;
+    });
+    return this.#nextReload;
   }
 
-  async #reload(): Promise<void> {
+  async #reload(): Promise<readonly string[]> {
     const supervisor = this.#supervisor;
     this.#notifier.reloading();
     const before = new Set(supervisor.urls);
-    let status: string | undefined;
+    let problems: readonly string[] = [];
     try {
       const config = this.#request.readConfig();
       await supervisor.reload(config);
@@ -135,20 +141,24 @@ class Gateway {
       this.#log.event(1, "configuration reloaded");
       for (const url of supervisor.urls) if (!before.has(url)) say(`listening on ${url}`);
     } catch (error) {
-      const problems = error instanceof ConfigurationError ? error.problems : [causeText(error)];
+      problems = error instanceof ConfigurationError ? error.problems : [causeText(error)];
       for (const cause of problems) this.#log.error("configuration not reloaded", { cause });
-      status = `configuration not reloaded: ${problems.join("; ")}`;
     }
-    if (!supervisor.isStopping) this.#notifier.ready(status ?? summary(supervisor.config));
+    const status = `configuration not reloaded: ${problems.join("; ")}`;
+    const isGood = problems.length === 0;
+    if (!supervisor.isStopping) {
+      this.#notifier.ready(isGood ? summary(supervisor.config) : status);
+    }
+    return problems;
   }
 
   /** One can do without it: what stands in its way is a warning. */
-  #openStatus(): StatusSocket | undefined {
+  #openControl(operator: Operator): ControlSocket | undefined {
     try {
       const [directory] = runtimeDirectories(process.env);
-      return new StatusSocket(directory, () => this.#supervisor.status());
+      return new ControlSocket(directory, (request) => operator.carryOut(request));
     } catch (error) {
-      this.#log.event(0, "no status", { cause: causeText(error) });
+      this.#log.event(0, "no control socket", { cause: causeText(error) });
       return undefined;
     }
   }

@@ -133,6 +133,8 @@ export interface PoolConfig {
 }
 
 export interface GatewayConfig {
+  /** How commands call this gateway, where several run; empty: by its process alone. */
+  readonly name: string;
   readonly listen: readonly ListenAddress[];
   readonly tls: TlsConfig | undefined;
   readonly workers: number;

@@ -30,6 +30,8 @@ export type ToWorker =
       /** Whether connections without a request may stay for a next one, until the limit. */
       readonly keepIdle: boolean;
     }
+  /** Applications by name whose requests wait from now on, or are refused; all others go on. */
+  | { readonly kind: "pauses"; readonly pauses: Readonly<Record<string, "wait" | "refuse">> }
   /** The file of the access log has come anew. */
   | { readonly kind: "reopenLogs" }
   /** To be answered at once. */

@@ -71,3 +71,9 @@ export function peerPid(fd: number): number {
   }
   return arenaView.getInt32(credentialsOffset, true);
 }
+
+/** The user at the other end. @throws SyscallError. */
+export function peerUser(fd: number): number {
+  peerPid(fd);
+  return arenaView.getUint32(credentialsOffset + 4, true);
+}

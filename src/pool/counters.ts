@@ -18,6 +18,7 @@ export function newCounters(): Counters {
     age: 0,
     memory: 0,
     cleared: 0,
+    detached: 0,
     outdated: 0,
     unreachable: 0,
     overdue: 0,

@@ -20,7 +20,7 @@
 
 import type { ByteString } from "../wire/bytes.ts";
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
-import { reap, reconsider } from "./ahead.ts";
+import { reap } from "./ahead.ts";
 import type { ApplicationRecord, NewInstance, SessionRecord, Spawn } from "./application.ts";
 import { die } from "./deaths.ts";
 import { nextDeadline } from "./deadlines.ts";
@@ -33,10 +33,11 @@ import {
   requireWhole,
 } from "./checks.ts";
 import { lengthen, report } from "./closing.ts";
+import { change, changeLimits, clear } from "./orders.ts";
 import { abandon, giveUpOverdue } from "./overdue.ts";
 import { giveUp } from "./finishing.ts";
 import { close, moveElsewhere, returnToLine, withdraw } from "./sessions.ts";
-import { dropAboveMax, settle, settleAll, shedIdle } from "./settle.ts";
+import { settle, settleAll } from "./settle.ts";
 import { takeSnapshot } from "./snapshot.ts";
 import { serveOn, takeOver } from "./replacing.ts";
 import { becomeReady, fail } from "./spawns.ts";
@@ -272,16 +273,9 @@ export class Pool<O> {
    * are done.
    */
   setLimits(change: Partial<PoolLimits>, now: number): Effects<O> {
-    const state = this.#state;
-    const limits = checkedLimits({ ...state.limits, ...change });
-    const time = this.#advance(now);
-    state.limits = limits;
-    const all = new Set(state.applications.values());
-    for (const application of all) reconsider(state, application);
-    shedIdle(state, time);
-    dropAboveMax(state);
-    settleAll(state, all, time);
-    return state.takeEffects();
+    const limits = checkedLimits({ ...this.#state.limits, ...change });
+    changeLimits(this.#state, limits, this.#advance(now));
+    return this.#state.takeEffects();
   }
 
   /**
@@ -290,16 +284,8 @@ export class Pool<O> {
    */
   configure(root: ByteString, settings: ApplicationSettings, now: number, options?: O): Effects<O> {
     const checked = checkedSettings(settings);
-    const state = this.#state;
     const time = this.#advance(now);
-    const application = state.application(root);
-    application.settings = checked;
-    // Instances from now on may serve another number of sessions at once.
-    application.lastConcurrency = undefined;
-    if (options !== undefined) application.options = options;
-    state.maybeEmpty.add(application);
-    reconsider(state, application);
-    return this.#settled(application, time);
+    return this.#settled(change(this.#state, root, checked, options), time);
   }
 
   /** The code of an application has changed: as a get that finds a restart.txt. */
@@ -332,16 +318,19 @@ export class Pool<O> {
     return this.#settled(found.application, time);
   }
 
+  /** An instance leaves the pool, and goes when its sessions have ended. */
+  detach(instance: InstanceId, now: number): Effects<O> {
+    const found = this.#state.instances.get(instance);
+    if (found?.standing !== "pooled") return [];
+    const time = this.#advance(now);
+    this.#state.leave(found, "leaving", "detached", time);
+    return this.#settled(found.application, time);
+  }
+
   /** All instances leave the pool, or those of one application; open sessions go on. */
   clear(now: number, root?: ByteString): Effects<O> {
-    const state = this.#state;
-    const time = this.#advance(now);
-    state.counters.clears++;
-    const one = root === undefined ? undefined : state.applications.get(root);
-    const all = new Set(root === undefined ? state.applications.values() : one && [one]);
-    for (const application of all) state.outdate(application, "cleared", time);
-    settleAll(state, all, time);
-    return state.takeEffects();
+    clear(this.#state, root, this.#advance(now));
+    return this.#state.takeEffects();
   }
 
   /**

@@ -21,6 +21,7 @@ export function takeOver<O>(
   const { available, full, failures } = application;
   const isCurrent = state.endReplacement(replacement);
   state.counters.spawnsDone++;
+  application.counters.spawnsDone++;
   const instance = state.newInstance(replacement, ready, now);
   if (!isCurrent) {
     serveOutside(state, instance, "outdated", 0, now);
@@ -67,6 +68,7 @@ export function serveOn<O>(
 ): void {
   const { application } = replacement;
   state.counters.spawnsFailed++;
+  application.counters.spawnsFailed++;
   if (!state.endReplacement(replacement)) return;
   const { failurePause } = state.options;
   if (application.rollout !== "trying" && failurePause !== undefined) {

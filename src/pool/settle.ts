@@ -107,6 +107,7 @@ export function restart<O>(
 ): void {
   state.pendingRestarts.delete(application);
   state.counters.restarts++;
+  application.counters.restarts++;
   state.outdate(application, "restarted", now);
   state.reload(application.root);
 }

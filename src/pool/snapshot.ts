@@ -78,6 +78,7 @@ function showApplication<O>(
       ...(replacement === undefined ? [] : [showSpawn(replacement, false, now)]),
       ...[...begun, ...planned].map((spawn) => showSpawn(spawn, false, now)),
     ],
+    counters: { ...application.counters },
     lastSpawnError:
       failures.last === undefined
         ? null

@@ -28,6 +28,7 @@ export function becomeReady<O>(
   const { isPlaced } = spawn;
   state.end(spawn);
   state.counters.spawnsDone++;
+  application.counters.spawnsDone++;
   const instance = state.newInstance(spawn, ready, now);
   if (isOutdated) {
     // Only gets from before the restart or clear have a use for it.
@@ -92,6 +93,7 @@ export function fail<O>(
   const isOutdated = spawn.order.list === outdated;
   state.end(spawn);
   state.counters.spawnsFailed++;
+  application.counters.spawnsFailed++;
   // Code from before a restart says nothing about the code there is now.
   if (!isOutdated) noteFailure(state, application, failure, FAILURES_BEFORE_PAUSE, now);
   for (let waiter = line.first; waiter !== undefined; waiter = line.first) {

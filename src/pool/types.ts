@@ -137,6 +137,8 @@ export type RetireReason =
   | "excess"
   | WornReason
   | "cleared"
+  /** Somebody had it leave. */
+  | "detached"
   /** A restart or clear came while it was being spawned. */
   | "outdated"
   /** It could not be connected to. */

@@ -61,6 +61,7 @@ export function wearOutOld<O>(state: PoolState<O>, now: number): void {
 /** The code of an application has changed: all its instances are to be replaced. */
 export function restartRolling<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
   state.counters.restarts++;
+  application.counters.restarts++;
   state.outdateSpawns(application);
   for (const instance of application.available) wearOut(state, instance, "restarted");
   for (const instance of application.full) wearOut(state, instance, "restarted");

@@ -220,7 +220,7 @@ export class Client {
         driver.lengthenSession(session);
         return true;
       case "served":
-        driver.countRequests(session, command.requests);
+        driver.decide((pool, now) => pool.sessionServed(session, command.requests, now));
         return true;
       case "close":
         this.#sessions?.delete(command.sessionId);

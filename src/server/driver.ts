@@ -182,9 +182,14 @@ export class Driver {
     if (!this.#closed) this.#perform(this.#pool.sessionKept(session, this.#now()));
   }
 
-  /** So many more requests were sent over the session. */
-  countRequests(session: SessionId, requests: number): void {
-    if (!this.#closed) this.#perform(this.#pool.sessionServed(session, requests, this.#now()));
+  /** Has the pool decide on an event, and performs what follows. */
+  decide(event: (pool: Pool<AppRequest>, now: number) => readonly Effect<AppRequest>[]): void {
+    if (!this.#closed) this.#perform(event(this.#pool, this.#now()));
+  }
+
+  /** The instance of a process. */
+  instanceOf(pid: number): InstanceId | undefined {
+    return this.#instances.idOf(pid);
   }
 
   setLimits(limits: Partial<PoolLimits>): void {
@@ -216,12 +221,8 @@ export class Driver {
     const before = this.applications.of(app.root);
     this.configure(app.root, options, app);
     const after = this.applications.of(app.root);
-    if (before !== undefined && makingOf(before) !== makingOf(after)) this.restart(app.root);
-  }
-
-  /** The code of an application has changed, or how it is started. */
-  restart(root: ByteString): void {
-    this.#perform(this.#pool.restart(root, this.#now()));
+    if (before === undefined || makingOf(before) === makingOf(after)) return;
+    this.decide((pool, now) => pool.restart(app.root, now));
   }
 
   /** The application may be named no more: its gets are refused, then its instances go. */

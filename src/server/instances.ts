@@ -49,6 +49,12 @@ export class Instances {
     return this.#living.get(id)?.instance;
   }
 
+  /** The instance of a process. */
+  idOf(pid: number): InstanceId | undefined {
+    for (const [id, { instance }] of this.#living) if (instance.pid === pid) return id;
+    return undefined;
+  }
+
   /** Its spawn has succeeded, after so many milliseconds. */
   spawned(instance: Instance, root: ByteString, ms: number): void {
     this.#log.spawned(instance, escapeForLog(root), ms);

@@ -24,6 +24,7 @@ type OrderKind =
   | "configure"
   | "register"
   | "restart"
+  | "detach"
   | "retire"
   | "unregister"
   | "admit"
@@ -72,7 +73,9 @@ export function carryOutOrder(
         driver.register(app, options);
       });
     case "restart":
-      return answerOf(() => driver.restart(order.root));
+      return answerOf(() => driver.decide((pool, now) => pool.restart(order.root, now)));
+    case "detach":
+      return answerOf(() => detach(order.pid, driver));
     case "retire":
       return answerOf(() => driver.clear(order.root));
     case "unregister":
@@ -82,6 +85,13 @@ export function carryOutOrder(
     case "ping":
       return encodePlainOk();
   }
+}
+
+/** Has an instance leave the pool. @throws OptionsError when no instance has the process. */
+function detach(pid: number, driver: Driver): void {
+  const instance = driver.instanceOf(pid);
+  if (instance === undefined) throw new OptionsError(`no instance has the process ${pid}`);
+  driver.decide((pool, now) => pool.detach(instance, now));
 }
 
 /** `ok` to what can be taken, and why to what cannot. */

@@ -34,6 +34,7 @@ const ofWorkers: ReadonlySet<Kind> = new Set<Kind>([
 const ofSupervisor: ReadonlySet<Kind> = new Set<Kind>([
   "register",
   "restart",
+  "detach",
   "retire",
   "unregister",
   "admit",

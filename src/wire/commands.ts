@@ -74,6 +74,7 @@ export type Command =
   /** Of the supervisor (PROTOCOL section 12), as are those below and `admit`, `ping`. */
   | { readonly kind: "register"; readonly root: ByteString }
   | { readonly kind: "restart"; readonly root: ByteString }
+  | { readonly kind: "detach"; readonly pid: number }
   | { readonly kind: "retire"; readonly root: ByteString }
   | { readonly kind: "unregister"; readonly root: ByteString }
   | { readonly [K in PlainKind]: { readonly kind: K } }[PlainKind];
@@ -162,6 +163,11 @@ const table: { readonly [K in Kind]: Entry<K> } = {
   configure: aboutApplication("configure"),
   register: aboutApplication("register"),
   restart: aboutApplication("restart"),
+  detach: {
+    arity: 1,
+    parse: (elements) => ({ kind: "detach", pid: parseNumber(elementAt(elements, 1), "pid") }),
+    write: ({ pid }) => [decimal(pid)],
+  },
   retire: aboutApplication("retire"),
   unregister: aboutApplication("unregister"),
   clear: plain("clear"),

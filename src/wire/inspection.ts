@@ -91,6 +91,13 @@ export interface InspectedApplication {
     readonly ageMs: number;
     readonly outdated: boolean;
   }[];
+  /** Events of its own, as those of the whole pool. */
+  readonly counters: {
+    readonly spawnsDone: number;
+    readonly spawnsFailed: number;
+    readonly deaths: number;
+    readonly restarts: number;
+  };
   readonly lastSpawnError: { readonly message: string; readonly agoMs: number } | null;
   /** What is left of the pause after repeated failures. */
   readonly pauseMs: number | null;

@@ -42,6 +42,7 @@ const noLimits = { maxInstances: 0, concurrency: 0, threads: 0, maxQueue: 0, wei
 test("a directory alone: one application, with every default", () => {
   const root = join(withFile(""), "one");
   expect(read(root)).toEqual({
+    name: "",
     listen: [{ kind: "tcp", host: "127.0.0.1", port: 8080, tls: false }],
     tls: undefined,
     workers: 1,

@@ -58,6 +58,7 @@ export function app(name: string, changes: Partial<AppConfig> = {}): AppConfig {
 
 export function configOf(changes: Partial<GatewayConfig> = {}): GatewayConfig {
   return {
+    name: "",
     listen: [],
     tls: undefined,
     workers: 1,

@@ -371,7 +371,7 @@ export class History {
 function summarize(snapshot: PoolSnapshot) {
   const { limits, count, active, leaving, spawning, waiting, sessions } = snapshot;
   const applications = snapshot.applications.map((application) => {
-    const { instances, spawns, lastSpawnError, waiting: _, ...rest } = application;
+    const { instances, spawns, lastSpawnError, waiting: _, counters: __, ...rest } = application;
     return {
       ...rest,
       instances: instances.map((instance) => ({

@@ -35,6 +35,7 @@ describe("a snapshot", () => {
         age: 0,
         memory: 0,
         cleared: 0,
+        detached: 0,
         outdated: 0,
         unreachable: 0,
         overdue: 0,
@@ -87,6 +88,7 @@ describe("a snapshot", () => {
         maxInstances: null,
         restartPending: false,
         rollout: null,
+        counters: { spawnsDone: 0, spawnsFailed: 0, deaths: 0, restarts: 0 },
         instances: [
           {
             pid: 100,
@@ -115,6 +117,7 @@ describe("a snapshot", () => {
         maxInstances: null,
         restartPending: false,
         rollout: null,
+        counters: { spawnsDone: 0, spawnsFailed: 0, deaths: 0, restarts: 0 },
         instances: [],
         waiting: 1,
         waiters: [{ ageMs: 5, failedConnects: 0 }],

@@ -8,7 +8,7 @@ import {
   SpawnError,
 } from "../../parent/errors.ts";
 import { SpoolError } from "../bodies/spool.ts";
-import { BodyTooLargeError, VisitorGoneError } from "./proxy-errors.ts";
+import { BodyTooLargeError, PausedError, VisitorGoneError } from "./proxy-errors.ts";
 
 export interface Failure {
   readonly status: number;
@@ -23,6 +23,8 @@ export interface Failure {
 /** The pool is full: some seconds help. It is being started anew: one does. */
 const busySeconds = 5;
 const restartSeconds = 1;
+/** Somebody works on it: minutes, more likely than seconds. */
+const pausedSeconds = 30;
 
 /** What is left of the body is not read. */
 export const bodyTooLarge: Failure = { status: 413, reason: "the body is too large" };
@@ -39,6 +41,10 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof BusyError) {
     const reason = "too many requests are waiting for the application";
     return { status: 503, reason, retryAfterSeconds: busySeconds };
+  }
+  if (error instanceof PausedError) {
+    const reason = "the site is being worked on, and will be back soon";
+    return { status: 503, reason, retryAfterSeconds: pausedSeconds };
   }
   // Nothing of the request's own: many bodies at once, or a full disk.
   if (error instanceof SpoolError) {

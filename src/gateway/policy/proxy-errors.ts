@@ -12,3 +12,8 @@ export class VisitorGoneError extends Error {
 export class BodyTooLargeError extends Error {
   override readonly name = "BodyTooLargeError";
 }
+
+/** Its operator has the application refuse requests for now. */
+export class PausedError extends Error {
+  override readonly name = "PausedError";
+}

@@ -82,6 +82,16 @@ export class PoolChannel {
     return this.#ask({ kind, root: fromText(root) });
   }
 
+  /** Has an application restart. */
+  restart(root: string): Promise<void> {
+    return this.#ask({ kind: "restart", root: fromText(root) });
+  }
+
+  /** Has an instance leave the pool. @throws ConfigureError when there is none of that process. */
+  detach(pid: number): Promise<void> {
+    return this.#ask({ kind: "detach", pid });
+  }
+
   /** Sets the limits that can be set while it runs. */
   async setLimits({ max, maxPerApp, maxIdleSeconds, globalQueue }: PoolConfig): Promise<void> {
     this.#tell({ kind: "setMax", max });

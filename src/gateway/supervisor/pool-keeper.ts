@@ -37,8 +37,8 @@ const orderlyEndMs = 15_000;
 const killDelayMs = 2_000;
 /** Where a server finds its channel (PROTOCOL section 12). */
 const channelDescriptor = 4;
-/** How long it may take to show what it does. */
-const inspectLimitMs = 2_000;
+/** How long it may take to answer a question, or an order. */
+const answerLimitMs = 2_000;
 /** How long one may take from its start until it has been told all. */
 const startLimitMs = 30_000;
 
@@ -122,15 +122,29 @@ export class PoolKeeper {
   }
 
   /** The pool at this moment. @throws Error when it cannot say. */
-  async inspect(): Promise<Inspection> {
+  inspect(): Promise<Inspection> {
+    return this.#ask("inspect the pool", (channel) => channel.inspect());
+  }
+
+  /** Has an application restart. @throws Error when there is no answer. */
+  restart(root: string): Promise<void> {
+    return this.#ask("restart", (channel) => channel.restart(root));
+  }
+
+  /** Has a process leave the pool. @throws Error when it is none of its, or there is no answer. */
+  detach(pid: number): Promise<void> {
+    return this.#ask("detach", (channel) => channel.detach(pid));
+  }
+
+  async #ask<T>(what: string, question: (channel: PoolChannel) => Promise<T>): Promise<T> {
     const channel = this.#server?.channel;
-    if (channel === undefined) throw new Error("inspect the pool: no server is there now");
+    if (channel === undefined) throw new Error(`${what}: there is no pool server now`);
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
-      late.reject(new Error(`inspect the pool: no answer within ${inspectLimitMs} ms`));
-    }, inspectLimitMs);
+      late.reject(new Error(`${what}: no answer within ${answerLimitMs} ms`));
+    }, answerLimitMs);
     try {
-      return await Promise.race([channel.inspect(), late.promise]);
+      return await Promise.race([question(channel), late.promise]);
     } finally {
       clearTimeout(timer);
     }

@@ -7,11 +7,12 @@
  * pool server when no worker and no supervisor holds the other end of its wake socket.
  */
 import { causeText } from "../../wire/cause.ts";
-import type { AppConfig, GatewayConfig } from "../config.ts";
+import type { AppConfig, GatewayConfig, PoolConfig } from "../config.ts";
+import type { ToWorker } from "../control-channel.ts";
 import { Listener, showAddress } from "./listeners.ts";
 import { type PoolDuty, PoolKeeper } from "./pool-keeper.ts";
 import type { Report } from "./report.ts";
-import type { GatewayStatus } from "./status-socket.ts";
+import type { GatewayStatus } from "./gateway-status.ts";
 import { WorkerProcess } from "./worker-process.ts";
 import { WorkerSet } from "./worker-set.ts";
 
@@ -35,6 +36,8 @@ export class Supervisor {
   #coming: WorkerSet | undefined;
   /** Sets of earlier configurations that still have requests to finish, and what they serve. */
   readonly #leaving = new Map<WorkerSet, GatewayConfig>();
+  /** By the application's name. */
+  readonly #pauses = new Map<string, "wait" | "refuse">();
   #reloading: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -69,15 +72,25 @@ export class Supervisor {
     return this.#config;
   }
 
+  /** Its pool server. */
+  get pool(): PoolKeeper {
+    return this.#pool;
+  }
+
   /** What it and its pool do. */
   async status(): Promise<GatewayStatus> {
-    const { apps } = this.#config;
+    const { apps, name } = this.#config;
     return {
+      name,
       pid: process.pid,
       listening: this.urls,
       workers: this.#sets.flatMap((set) => set.pids),
       poolServer: this.#pool.pid ?? null,
-      applications: apps.map(({ name, root }) => ({ name, root })),
+      applications: apps.map((app) => ({
+        name: app.name,
+        root: app.root,
+        pause: this.#pauses.get(app.name) ?? null,
+      })),
       pool: await this.#pool.inspect().catch(() => null),
     };
   }
@@ -112,6 +125,19 @@ export class Supervisor {
     return turn;
   }
 
+  /** Holds an application's requests back, or refuses them, or lets them go on (`none`). */
+  pause(app: string, how: "wait" | "refuse" | "none"): void {
+    if (how === "none") this.#pauses.delete(app);
+    else this.#pauses.set(app, how);
+    for (const set of this.#sets) set.tell(this.#pausesNow);
+  }
+
+  /** Changes limits of the pool until the next reload. @throws Error when they are not taken. */
+  async setPool(change: Partial<PoolConfig>): Promise<void> {
+    this.#config = { ...this.#config, pool: { ...this.#config.pool, ...change } };
+    await this.#pool.use(this.#duty());
+  }
+
   /** Has workers open their logs anew. */
   reopenLogs(): void {
     for (const set of this.#sets) set.reopenLogs();
@@ -130,6 +156,10 @@ export class Supervisor {
   hurry(): void {
     for (const set of this.#sets) set.kill();
     this.#pool.hurry();
+  }
+
+  get #pausesNow(): ToWorker {
+    return { kind: "pauses", pauses: Object.fromEntries(this.#pauses) };
   }
 
   /** All workers there are. */
@@ -235,14 +265,17 @@ export class Supervisor {
       count: config.workers,
       drainMs: leaveMs(config),
       report: this.#report,
-      launch: (place) =>
-        WorkerProcess.start({
+      launch: async (place) => {
+        const worker = await WorkerProcess.start({
           config,
           wakeFd: this.#pool.wakeFd,
           listeners: listeners.flatMap((listener) => listener.forPlace(place, config.workers)),
           env: this.#options.env,
           report: this.#report,
-        }),
+        });
+        if (this.#pauses.size > 0) worker.tell(this.#pausesNow);
+        return worker;
+      },
     });
   }
 }

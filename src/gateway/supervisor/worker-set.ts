@@ -4,6 +4,7 @@
  * drains the old one.
  */
 import { causeText } from "../../wire/cause.ts";
+import type { ToWorker } from "../control-channel.ts";
 import type { Report } from "./report.ts";
 import { RestartPause } from "./restart-pause.ts";
 import type { WorkerProcess } from "./worker-process.ts";
@@ -73,6 +74,11 @@ export class WorkerSet {
     await Promise.all(this.#places);
     await Promise.all(Array.from(this.#running, ({ ended }) => ended));
     clearTimeout(timer);
+  }
+
+  /** Tells all workers the same. */
+  tell(message: ToWorker): void {
+    for (const worker of this.#running) worker.tell(message);
   }
 
   reopenLogs(): void {

@@ -5,6 +5,7 @@
  * - When the connection ends (the server has died and is started anew on the same wake socket), the
  *   next request connects again. Requests that had no instance yet go to the new server; bytes on
  *   the wake socket that the old one did not read are read by the new one.
+ * - Of an application that is paused requests are held here until it goes on, or refused.
  * - All who need a connection share the tries to make one, and each waits until its own deadline:
  *   what a request waits here is part of what it may wait for an instance.
  */
@@ -18,6 +19,7 @@ import {
 import type { SessionWaiter } from "../../parent/session-line.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { AppConfig } from "../config.ts";
+import { PausedError } from "../policy/proxy-errors.ts";
 
 /** One try; a wake byte that a dying server has read is never answered. */
 const connectLimitMs = 500;
@@ -25,6 +27,15 @@ const connectLimitMs = 500;
 const pauseMs = 20;
 /** How long requests wait for a connection when they may wait for an instance without limit. */
 const defaultWaitMs = 10_000;
+
+/** How requests are treated, by the application's name; others go on. */
+export type Pauses = ReadonlyMap<string, "wait" | "refuse">;
+
+/** A request of an application that is paused. */
+interface HeldRequest {
+  readonly app: AppConfig;
+  readonly waitMs: number;
+}
 
 export class PoolLink {
   readonly #access: PoolAccess;
@@ -34,6 +45,9 @@ export class PoolLink {
   /** The tries under way, for as long as anybody waits for them. */
   #connecting: Promise<PoolConnection> | undefined;
   #waiting = 0;
+  #pauses: Pauses = new Map();
+  /** Requests of applications that are paused. */
+  readonly #held = new Map<SessionWaiter, HeldRequest>();
   /** Requests that wait for a connection. */
   readonly #waiters = new Set<SessionWaiter>();
   /** Why the last try failed. */
@@ -76,6 +90,8 @@ export class PoolLink {
    * pool server that has gone, so no instance has seen it. @param waitMs for a connection.
    */
   take(app: AppConfig, waiter: SessionWaiter, waitMs = defaultWaitMs): void {
+    const pause = this.#pauses.size === 0 ? undefined : this.#pauses.get(app.name);
+    if (pause !== undefined) return this.#hold(app, waiter, waitMs, pause);
     const sessions = this.#open?.sessions;
     if (sessions !== undefined) return sessions.take(this.#applicationOf(app), waiter);
     this.#waiters.add(waiter);
@@ -84,7 +100,7 @@ export class PoolLink {
 
   /** The waiter waits no more. */
   leave(app: AppConfig, waiter: SessionWaiter): void {
-    if (this.#waiters.delete(waiter)) return;
+    if (this.#waiters.delete(waiter) || this.#held.delete(waiter)) return;
     this.#open?.sessions?.leave(this.#applicationOf(app), waiter);
   }
 
@@ -97,6 +113,25 @@ export class PoolLink {
   close(): void {
     this.#isClosed = true;
     this.#connection?.close();
+  }
+
+  /** Which applications are paused from now on. What waits for one that is not any more goes on. */
+  pause(pauses: Pauses): void {
+    this.#pauses = pauses;
+    const held = [...this.#held];
+    this.#held.clear();
+    for (const [waiter, { app, waitMs }] of held) this.take(app, waiter, waitMs);
+  }
+
+  /** As many wait as may wait for a process; and the request's own time goes on. */
+  #hold(app: AppConfig, waiter: SessionWaiter, waitMs: number, how: "wait" | "refuse"): void {
+    if (how === "refuse") return waiter.fail(new PausedError(`get '${app.name}': it is paused`));
+    const { maxWaiting } = waiter;
+    const waiting = [...this.#held.values()].filter((held) => held.app.name === app.name).length;
+    if (maxWaiting > 0 && waiting >= maxWaiting) {
+      return waiter.fail(new BusyError(`get '${app.name}': ${waiting} requests wait already`));
+    }
+    this.#held.set(waiter, { app, waitMs });
   }
 
   async #takeLater(app: AppConfig, waiter: SessionWaiter, waitMs: number): Promise<void> {

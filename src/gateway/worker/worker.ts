@@ -20,12 +20,15 @@ import {
 import { Certificates } from "./tls.ts";
 import { workerDescriptors } from "../supervisor/worker-process.ts";
 import { giveUpRights } from "./worker-rights.ts";
+import type { Pauses } from "./pool-link.ts";
 import type { Site } from "./site.ts";
 import { Visitors } from "./visitors.ts";
 
 /** What answers requests, made anew for each worker process. */
 export interface RequestServer {
   readonly site: Site;
+  /** Which applications' requests wait, or are refused. */
+  pause(pauses: Pauses): void;
   /** Opens its logs anew. */
   reopenLogs(): void;
   /** Gives its connection to the pool server up and writes what is left to write. */
@@ -90,6 +93,8 @@ export class Worker {
         return this.#serve(message.config, message.listeners);
       case "drain":
         return void this.#drain(message.limitMs, message.keepIdle);
+      case "pauses":
+        return this.#requests?.pause(new Map(Object.entries(message.pauses)));
       case "reopenLogs":
         return this.#requests?.reopenLogs();
       case "ping":

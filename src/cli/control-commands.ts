@@ -1,0 +1,156 @@
+/** The commands that change a gateway while it runs: restart, detach, pause and so on. */
+import { writeSync } from "node:fs";
+import type { ArgsDef, CommandDef } from "citty";
+
+import type { ControlRequest } from "../gateway/supervisor/control-request.ts";
+import type { PoolChange } from "../gateway/supervisor/control-request.ts";
+import { Table, type Problem } from "./config-table.ts";
+import { findGateway, gatewayOptions } from "./gateway-client.ts";
+import { readPool } from "./gateway-settings.ts";
+import { readArguments } from "./options.ts";
+import { StartError, UsageError } from "./usage-error.ts";
+
+interface ControlCommand {
+  readonly description: string;
+  /** What has to be given, in this order. */
+  readonly words: readonly string[];
+  readonly options?: ArgsDef;
+  request(words: readonly string[], flags: ReadonlySet<string>): ControlRequest;
+  /** What is said when it is done. */
+  done(words: readonly string[]): string;
+}
+
+const refuse = {
+  refuse: { type: "boolean", description: "answer 503 meanwhile, rather than have requests wait" },
+} as const;
+
+const commands: Readonly<Record<string, ControlCommand>> = {
+  restart: {
+    description: "Restarts an application and waits until that is over; 1 if it does not start.",
+    words: ["APP"],
+    request: ([app = ""]) => ({ command: "restart", app }),
+    done: ([app]) => `${app}: restarted`,
+  },
+  detach: {
+    description: "Has one process leave the pool; it ends after the requests at hand.",
+    words: ["PID"],
+    request: ([text = ""]) => ({ command: "detach", pid: processOf(text) }),
+    done: ([pid]) => `${pid}: detached`,
+  },
+  pause: {
+    description: "Holds an application's requests back until it is resumed.",
+    words: ["APP"],
+    options: refuse,
+    request: ([app = ""], flags) => ({ command: "pause", app, refuse: flags.has("refuse") }),
+    done: ([app]) => `${app}: paused`,
+  },
+  resume: {
+    description: "Lets an application's requests go on.",
+    words: ["APP"],
+    request: ([app = ""]) => ({ command: "resume", app }),
+    done: ([app]) => `${app}: resumed`,
+  },
+  set: {
+    description: "Changes max, max_per_app, max_idle_time or global_queue until the next reload.",
+    words: ["KEY", "VALUE"],
+    request: ([key = "", value = ""]) => ({ command: "set", change: poolChange(key, value) }),
+    done: ([key, value]) => `${key} = ${value}`,
+  },
+  reload: {
+    description: "Reads the configuration anew, as SIGHUP does; 1 if it is not taken.",
+    words: [],
+    request: () => ({ command: "reload" }),
+    done: () => "reloaded",
+  },
+  "reopen-logs": {
+    description: "Opens log files anew, as SIGUSR1 does.",
+    words: [],
+    request: () => ({ command: "reopen-logs" }),
+    done: () => "logs reopened",
+  },
+  stop: {
+    description: "Ends the gateway as SIGTERM does, and waits until it has ended.",
+    words: [],
+    request: () => ({ command: "stop" }),
+    done: () => "stopped",
+  },
+};
+
+export const controlCommandNames: readonly string[] = Object.keys(commands);
+
+/** As citty shows it with --help. */
+export function controlCommand(name: string): CommandDef {
+  const { description, words, options } = commandOf(name);
+  const positions = words.map(
+    (word) => [word, { type: "positional", required: true, description: "" }] as const,
+  );
+  return {
+    meta: { name: `ApplicationPoolServerExecutable ${name}`, description },
+    args: { ...Object.fromEntries(positions), ...options, ...gatewayOptions },
+  };
+}
+
+/** @throws UsageError, StartError. */
+export async function runControl(name: string, rawArguments: readonly string[]): Promise<void> {
+  const command = commandOf(name);
+  const definition = { ...command.options, ...gatewayOptions };
+  const { words, given } = readArguments(rawArguments, definition);
+  const missing = command.words[words.length];
+  if (missing !== undefined) throw new UsageError(`${name}: ${missing} is missing`);
+  const extra = words[command.words.length];
+  if (extra !== undefined) throw new UsageError(`unexpected argument '${extra}'`);
+  const request = command.request(words, new Set(given.keys()));
+  const gateway = await findGateway(given);
+  await gateway.ask(request);
+  if (name === "stop") await untilGone(gateway.status.pid);
+  writeSync(1, `${command.done(words)}\n`);
+}
+
+function commandOf(name: string): ControlCommand {
+  const command = commands[name];
+  if (command === undefined) throw new UsageError(`'${name}' is no command`);
+  return command;
+}
+
+function processOf(text: string): number {
+  if (/^[1-9][0-9]{0,9}$/.test(text)) return Number(text);
+  throw new UsageError(`'${text}' is no process number`);
+}
+
+/** What the key's value comes to, read as it is in a configuration. @throws UsageError. */
+function poolChange(key: string, text: string): PoolChange {
+  const problems: Problem[] = [];
+  const value = /^(true|false|[0-9]{1,15})$/.test(text) ? (JSON.parse(text) as unknown) : text;
+  const { max, maxPerApp, maxIdleSeconds, globalQueue } = readPool(
+    new Table({ [key]: value }, "", problems),
+  );
+  const changes: Readonly<Record<string, PoolChange>> = {
+    max: { max },
+    max_per_app: { maxPerApp },
+    max_idle_time: { maxIdleSeconds },
+    global_queue: { globalQueue },
+  };
+  const change = Object.hasOwn(changes, key) ? changes[key] : undefined;
+  if (change === undefined) {
+    throw new UsageError(`'${key}' cannot be set; ${Object.keys(changes).join(", ")} can`);
+  }
+  const [problem] = problems;
+  if (problem !== undefined) throw new UsageError(`${problem.key} ${problem.why}`);
+  return change;
+}
+
+/** How long an end may take: longer than any drain_time. */
+const endLimitMs = 2 * 3_600_000;
+const lookMs = 50;
+
+async function untilGone(pid: number): Promise<void> {
+  for (let waitedMs = 0; waitedMs < endLimitMs; waitedMs += lookMs) {
+    try {
+      process.kill(pid, 0);
+    } catch {
+      return;
+    }
+    await Bun.sleep(lookMs);
+  }
+  throw new StartError(`gateway ${pid} has not ended within ${endLimitMs / 1000} s`);
+}

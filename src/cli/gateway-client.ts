@@ -1,0 +1,103 @@
+/** Finds a gateway that runs, by its control socket in the runtime directory, and asks it. */
+import { readdirSync, unlinkSync } from "node:fs";
+import { basename, join } from "node:path";
+
+import type { ControlRequest } from "../gateway/supervisor/control-request.ts";
+import type { GatewayStatus } from "../gateway/supervisor/gateway-status.ts";
+import { runtimeDirectories, whyNotSafe } from "../gateway/supervisor/runtime-directory.ts";
+import type { Arguments } from "./options.ts";
+import { StartError, UsageError } from "./usage-error.ts";
+
+/** Which gateway is meant: options of every command that asks one. */
+export const gatewayOptions = {
+  pid: { type: "string", valueHint: "PID", description: "of the gateway, if several run" },
+  name: { type: "string", valueHint: "NAME", description: "of the gateway, if several run" },
+} as const;
+
+/** A gateway that takes longer does not say what it does. */
+const statusLimitMs = 5000;
+
+/** A gateway that answers. */
+export interface FoundGateway {
+  readonly status: GatewayStatus;
+  /** @returns the answer. @throws StartError: why it was not done, or that nobody answers. */
+  ask(request: ControlRequest): Promise<object>;
+}
+
+/** The one gateway that answers, or that of a process or name. @throws UsageError, StartError. */
+export async function findGateway(given: Arguments["given"]): Promise<FoundGateway> {
+  const [pid] = given.get("pid") ?? [];
+  const [name] = given.get("name") ?? [];
+  const directories = runtimeDirectories(process.env);
+  const paths = directories.flatMap((directory) =>
+    whyNotSafe(directory) === undefined
+      ? readdirSync(directory).map((file) => join(directory, file))
+      : [],
+  );
+  const wanted = paths.filter((path) => pid === undefined || basename(path) === `${pid}.sock`);
+  const answers = await Promise.all(wanted.map((path) => look(path)));
+  const found = answers.filter((answer) => answer !== undefined);
+  const [gateway, ...others] = found.filter(
+    ({ status }) => name === undefined || status.name === name,
+  );
+  if (gateway === undefined) {
+    const which = [pid, name].filter((word) => word !== undefined).join(" ");
+    const what = which === "" ? "no gateway of this user runs" : `no gateway ${which} runs`;
+    throw new StartError(`${what} (looked in ${directories.join(" and ")})`);
+  }
+  if (others.length === 0) return gateway;
+  const all = [gateway, ...others].map(({ status }) => `${status.pid} ${status.name}`.trim());
+  throw new UsageError(
+    `several gateways run: choose one of ${all.join(", ")} with --pid or --name`,
+  );
+}
+
+async function look(path: string): Promise<FoundGateway | undefined> {
+  const status = await send<GatewayStatus>(path, { command: "status" }, statusLimitMs);
+  if (status === undefined) return undefined;
+  const ask = async (request: ControlRequest): Promise<object> => {
+    const answer = await send<{ readonly error?: string }>(path, request, Infinity);
+    if (answer === undefined) throw new StartError(`gateway ${status.pid} has not answered`);
+    if (answer.error !== undefined) throw new StartError(answer.error);
+    return answer;
+  };
+  return { status, ask };
+}
+
+/** @returns the answer; undefined when nobody is there: then the socket's file is removed. */
+async function send<Answer>(
+  path: string,
+  request: ControlRequest,
+  limitMs: number,
+): Promise<Answer | undefined> {
+  const chunks: Buffer[] = [];
+  const ended = Promise.withResolvers<void>();
+  const timer = limitMs === Infinity ? undefined : setTimeout(ended.resolve, limitMs);
+  try {
+    await Bun.connect({
+      unix: path,
+      socket: {
+        open: (socket) => void socket.write(`${JSON.stringify(request)}\n`),
+        data: (_, chunk) => void chunks.push(Buffer.from(chunk)),
+        close: () => ended.resolve(),
+        error: () => ended.resolve(),
+      },
+    });
+    await ended.promise;
+    return JSON.parse(Buffer.concat(chunks).toString("utf8")) as Answer;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ECONNREFUSED") removeStale(path);
+    return undefined;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Left behind by a gateway that was killed. */
+function removeStale(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // somebody else has
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * Carries out what is asked over the control socket. Errors are sentences for whoever asked: what
+ * is wrong, and what there is instead.
+ */
+import type { AppConfig } from "../config.ts";
+import type { ControlRequest } from "./control-request.ts";
+import type { Supervisor } from "./supervisor.ts";
+
+/** What of the gateway is not the supervisor's. */
+export interface OperatorOptions {
+  readonly supervisor: Supervisor;
+  /** Reads the configuration anew. @returns what is wrong with it, if anything is. */
+  reload(): Promise<readonly string[]>;
+  /** Begins the end. */
+  stop(): void;
+}
+
+/** Between two looks whether a restart is over. */
+const lookMs = 100;
+/** A restart takes as long as its starts do; this is more than any of them may take in all. */
+const restartLimitMs = 3_600_000;
+
+export class Operator {
+  readonly #options: OperatorOptions;
+
+  constructor(options: OperatorOptions) {
+    this.#options = options;
+  }
+
+  /** @returns what is answered. @throws Error: why it cannot be done. */
+  async carryOut(request: ControlRequest): Promise<object> {
+    const { supervisor, reload, stop } = this.#options;
+    switch (request.command) {
+      case "status":
+        return supervisor.status();
+      case "restart":
+        return this.#restart(this.#app(request.app));
+      case "detach":
+        await supervisor.pool.detach(request.pid);
+        return {};
+      case "stop":
+        stop();
+        return { pid: process.pid };
+      case "reload": {
+        const problems = await reload();
+        if (problems.length > 0) throw new Error(problems.join("\n"));
+        return {};
+      }
+      case "pause":
+        supervisor.pause(this.#app(request.app).name, request.refuse ? "refuse" : "wait");
+        return {};
+      case "resume":
+        supervisor.pause(this.#app(request.app).name, "none");
+        return {};
+      case "set":
+        await supervisor.setPool(request.change);
+        return {};
+      case "reopen-logs":
+        supervisor.reopenLogs();
+        return {};
+    }
+  }
+
+  #app(name: string): AppConfig {
+    const { apps } = this.#options.supervisor.config;
+    const app = apps.find((one) => one.name === name);
+    if (app !== undefined) return app;
+    const names = apps.map((one) => one.name).join(", ");
+    throw new Error(`there is no application '${name}'; there are ${names}`);
+  }
+
+  /** @returns when it is over. @throws Error when the new version did not start. */
+  async #restart({ name, root }: AppConfig): Promise<object> {
+    const { pool } = this.#options.supervisor;
+    await pool.restart(root);
+    for (let waitedMs = 0; waitedMs < restartLimitMs; waitedMs += lookMs) {
+      const { applications } = await pool.inspect();
+      const found = applications.find((application) => application.root === root);
+      if (found?.rollout === "refused") {
+        const why = found.lastSpawnError?.message ?? "it does not start";
+        throw new Error(`'${name}' was not restarted, its old processes serve on: ${why}`);
+      }
+      if (found === undefined || found.rollout === null) return {};
+      await Bun.sleep(lookMs);
+    }
+    throw new Error(`'${name}' is still being restarted`);
+  }
+}

@@ -1,0 +1,44 @@
+/** What operators change: limits, the settings of an application, and that all is let go. */
+
+import type { ByteString } from "../wire/bytes.ts";
+import { reconsider } from "./ahead.ts";
+import type { ApplicationRecord } from "./application.ts";
+import { dropAboveMax, settleAll, shedIdle } from "./settle.ts";
+import type { PoolState } from "./state.ts";
+import type { ApplicationSettings, PoolLimits } from "./types.ts";
+
+/** Lowering max lets idle instances go at once, and busy ones when they are done. */
+export function changeLimits<O>(state: PoolState<O>, limits: PoolLimits, now: number): void {
+  state.limits = limits;
+  const all = new Set(state.applications.values());
+  for (const application of all) reconsider(state, application);
+  shedIdle(state, now);
+  dropAboveMax(state);
+  settleAll(state, all, now);
+}
+
+/** Gives an application other settings. @param options for spawns that no get is for. */
+export function change<O>(
+  state: PoolState<O>,
+  root: ByteString,
+  settings: ApplicationSettings,
+  options: O | undefined,
+): ApplicationRecord<O> {
+  const application = state.application(root);
+  application.settings = settings;
+  // Instances from now on may serve another number of sessions at once.
+  application.lastConcurrency = undefined;
+  if (options !== undefined) application.options = options;
+  state.maybeEmpty.add(application);
+  reconsider(state, application);
+  return application;
+}
+
+/** Lets all instances go, or those of one application. */
+export function clear<O>(state: PoolState<O>, root: ByteString | undefined, now: number): void {
+  state.counters.clears++;
+  const one = root === undefined ? undefined : state.applications.get(root);
+  const all = new Set(root === undefined ? state.applications.values() : one && [one]);
+  for (const application of all) state.outdate(application, "cleared", now);
+  settleAll(state, all, now);
+}

@@ -1,0 +1,147 @@
+/** The commands that change a gateway while it runs: what they do, say, and exit with. */
+import { expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { binaryPath } from "../helpers/binary-server.ts";
+import { until } from "../helpers/condition.ts";
+import { type Gateway, gatewayEnvironment, gateways, statusOf } from "../helpers/gateway.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+
+const temporaryDirectory = temporaryDirectories();
+const startGateway = gateways();
+
+/** @returns exit status, and what it said: on stdout if that is 0, else on stderr. */
+async function command(...args: string[]): Promise<[code: number, said: string]> {
+  const child = Bun.spawn([binaryPath, ...args], {
+    env: gatewayEnvironment(),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const [stdout, stderr, code] = await Promise.all([
+    child.stdout.text(),
+    child.stderr.text(),
+    child.exited,
+  ]);
+  return [code, (code === 0 ? stdout : stderr).trim()];
+}
+
+const says = (text: string): string =>
+  `export default { fetch: () => new Response("${text} " + process.pid) };\n`;
+
+interface Served {
+  readonly gateway: Gateway;
+  readonly address: string;
+  readonly root: string;
+  readonly file: string;
+  ask(): Promise<string>;
+}
+
+async function serving(top = ""): Promise<Served> {
+  const directory = temporaryDirectory();
+  const root = join(directory, "shop");
+  mkdirSync(root);
+  writeFileSync(join(root, "server.ts"), says("one"));
+  const file = join(directory, "pool.toml");
+  writeFileSync(file, `${top}\nlisten = ["127.0.0.1:0"]\n[[apps]]\nroot = "shop"\n`);
+  const gateway = startGateway(["--config", file]);
+  const address = await gateway.address();
+  const ask = async (): Promise<string> => (await fetch(address)).text();
+  return { gateway, address, root, file, ask };
+}
+
+test("restart: waits for the new version, and tells why a broken one is not used", async () => {
+  const { gateway, root, ask } = await serving();
+  expect(await ask()).toStartWith("one ");
+  writeFileSync(join(root, "server.ts"), says("two"));
+  expect(await command("restart", "shop")).toEqual([0, "shop: restarted"]);
+  expect(await ask()).toStartWith("two ");
+  writeFileSync(join(root, "server.ts"), 'throw new Error("it is broken");\n');
+  const [code, said] = await command("restart", "shop");
+  expect(code).toBe(1);
+  expect(said).toContain("'shop' was not restarted, its old processes serve on: ");
+  expect(said).toContain("it is broken");
+  expect(await ask()).toStartWith("two ");
+  expect((await command("restart", "shpo"))[1]).toEndWith(
+    "there is no application 'shpo'; there are shop",
+  );
+  await gateway.end();
+});
+
+test("pause holds requests back, or has them refused, until resume; also in new workers", async () => {
+  const { gateway, address, ask } = await serving();
+  await ask();
+  expect(await command("pause", "shop")).toEqual([0, "shop: paused"]);
+  const held = ask();
+  expect((await statusOf(gateway)).applications[0]?.pause).toBe("wait");
+  expect(await Promise.race([held, Bun.sleep(300)])).toBe(undefined);
+  expect(await command("resume", "shop")).toEqual([0, "shop: resumed"]);
+  expect(await held).toStartWith("one ");
+
+  expect(await command("pause", "shop", "--refuse")).toEqual([0, "shop: paused"]);
+  const refused = await fetch(address, { headers: { accept: "text/html" } });
+  expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "30"]);
+  expect(await refused.text()).toContain("The site is being worked on, and will be back soon.");
+  const [worker] = gateway.workers;
+  process.kill(worker?.pid ?? 0, "SIGKILL");
+  await until("another worker serves", async () => {
+    const answer = await fetch(address).catch(() => undefined);
+    return answer?.status === 503 && gateway.workers[0]?.pid !== worker?.pid;
+  });
+  expect((await command("resume", "shop"))[0]).toBe(0);
+  expect(await ask()).toStartWith("one ");
+  await gateway.end();
+});
+
+test("detach: a process ends after its requests, and another takes its place", async () => {
+  const { gateway, ask } = await serving();
+  const pid = (await ask()).split(" ")[1] ?? "";
+  expect(await command("detach", pid)).toEqual([0, `${pid}: detached`]);
+  expect(await ask()).not.toContain(pid);
+  const [code, said] = await command("detach", "1");
+  expect([code, said.split(": ").slice(1).join(": ")]).toEqual([
+    1,
+    "no instance has the process 1",
+  ]);
+  await gateway.end();
+});
+
+test("set changes the pool's limits until the next reload; reload tells what is wrong", async () => {
+  const { gateway, file, ask } = await serving('name = "one"');
+  await ask();
+  const limits = async () => (await statusOf(gateway)).pool?.limits;
+  expect(await command("set", "max", "3")).toEqual([0, "max = 3"]);
+  expect(await command("set", "max_idle_time", "1h")).toEqual([0, "max_idle_time = 1h"]);
+  expect(await limits()).toMatchObject({ max: 3, maxIdleMs: 3_600_000 });
+  expect(await command("reload")).toEqual([0, "reloaded"]);
+  expect(await limits()).toMatchObject({ max: 20, maxIdleMs: 120_000 });
+  writeFileSync(file, 'listen = ["127.0.0.1:0"]\n[[apps]]\nroot = "shop"\nworker = 3\n');
+  const [code, said] = await command("reload", "--name", "one");
+  expect([code, said.includes("apps[0].worker: is not known")]).toEqual([1, true]);
+  expect(await ask()).toStartWith("one ");
+  await gateway.end();
+});
+
+test("stop ends it and waits; several gateways go by name or process", async () => {
+  const [one, two] = [await serving('name = "one"'), await serving('name = "two"')];
+  const [code, said] = await command("stop");
+  expect(code).toBe(2);
+  for (const { gateway } of [one, two]) expect(said).toContain(String(gateway.pid));
+  expect((await command("restart", "shop", "--name", "three"))[1]).toContain("no gateway three");
+  expect(await command("stop", "--name", "two")).toEqual([0, "stopped"]);
+  expect(await command("stop")).toEqual([0, "stopped"]);
+  expect((await command("reload"))[0]).toBe(1);
+});
+
+const mistakes: readonly (readonly [string[], string])[] = [
+  [["restart"], "restart: APP is missing"],
+  [["detach", "x"], "'x' is no process number"],
+  [["set", "max", "0"], "max is 0, not a whole number from 1 to 100000"],
+  [["set", "maxx", "1"], "'maxx' cannot be set; max, max_per_app, max_idle_time, global_queue can"],
+  [["pause", "a", "b"], "unexpected argument 'b'"],
+  [["restart", "a", "--refuse"], "unknown option '--refuse'"],
+];
+
+test.each(mistakes)("%j is a mistake", async (args, why) => {
+  const [code, said] = await command(...args);
+  expect([code, said.includes(why)], said).toEqual([2, true]);
+});
