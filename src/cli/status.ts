@@ -3,17 +3,22 @@
  * found by its socket in the runtime directory.
  */
 import { writeSync } from "node:fs";
+import { isatty, WriteStream } from "node:tty";
 import type { CommandDef } from "citty";
 
-import { gatewayOverview } from "../status/gateway-overview.ts";
+import type { GatewayStatus } from "../gateway/supervisor/gateway-status.ts";
+import { applicationOverview, gatewayOverview } from "../status/gateway-overview.ts";
 import { snapshotFromJson } from "../status/json.ts";
 import { openMetrics } from "../status/openmetrics.ts";
 import { findGateway, gatewayOptions } from "./gateway-client.ts";
 import { readArguments } from "./options.ts";
+import { usageOf } from "./process-usage.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
 const options = {
   ...gatewayOptions,
+  app: { type: "string", valueHint: "APP", description: "its processes, one by one" },
+  watch: { type: "boolean", description: "again and again, until Ctrl-C" },
   json: { type: "boolean", description: "everything, as JSON" },
   openmetrics: { type: "boolean", description: "the pool's figures, as OpenMetrics" },
 } as const;
@@ -27,19 +32,50 @@ export const statusCommand: CommandDef = {
   args: options,
 };
 
+const watchEveryMs = 1_000;
+/** To the corner, and away with what is below what will be written (ECMA-48). */
+const clearScreen = "\u001B[H\u001B[J";
+
 /** @throws UsageError, StartError. */
 export async function runStatus(rawArguments: readonly string[]): Promise<void> {
   const { words, given } = readArguments(rawArguments, options);
   if (words[0] !== undefined) throw new UsageError(`unexpected argument '${words[0]}'`);
-  if (given.has("json") && given.has("openmetrics")) {
-    throw new UsageError("--json and --openmetrics are given: one of them");
-  }
-  const { status } = await findGateway(given);
-  const pool = status.pool === null ? undefined : snapshotFromJson(status.pool);
+  const forms = ["json", "openmetrics", "watch"].filter((name) => given.has(name));
+  if (forms.length > 1) throw new UsageError(`--${forms.join(" and --")} are given: one of them`);
+  const gateway = await findGateway(given);
+  const { status } = gateway;
+  const [app] = given.get("app") ?? [];
   if (given.has("json")) return say(`${JSON.stringify(status, undefined, 2)}\n`);
-  if (!given.has("openmetrics")) return say(gatewayOverview(status, pool));
+  if (given.has("openmetrics")) {
+    if (status.pool === null) throw new StartError("the pool server does not answer");
+    return say(openMetrics(snapshotFromJson(status.pool)));
+  }
+  if (!given.has("watch")) return say(await overview(status, app));
+  say("\u001B[2J");
+  for (let now = status; ; now = (await gateway.ask({ command: "status" })) as GatewayStatus) {
+    say(`${clearScreen}${await overview(now, app)}`);
+    await Bun.sleep(watchEveryMs);
+  }
+}
+
+/** @param app one application; undefined: all of them. @throws StartError. */
+async function overview(status: GatewayStatus, app: string | undefined): Promise<string> {
+  const pool = status.pool === null ? undefined : snapshotFromJson(status.pool);
+  const facts = status.applications.find(({ name }) => name === app);
+  if (app !== undefined && facts === undefined) {
+    const names = status.applications.map(({ name }) => name).join(", ");
+    throw new StartError(`there is no application '${app}'; there are ${names}`);
+  }
+  const instances = pool?.applications.flatMap((application) => application.instances) ?? [];
+  const usage = await usageOf(instances.map(({ pid }) => pid));
+  const width = isatty(1) ? terminalWidth() : Infinity;
+  if (facts === undefined) return gatewayOverview(status, pool, usage, width);
   if (pool === undefined) throw new StartError("the pool server does not answer");
-  say(openMetrics(pool));
+  return applicationOverview(facts, pool, usage, width);
+}
+
+function terminalWidth(): number {
+  return new WriteStream(1).columns || Infinity;
 }
 
 function say(text: string): void {

@@ -1,80 +1,189 @@
 /**
- * A gateway and its pool at one moment, for people: who serves where, and what each application's
- * processes do. Texts come from operators and applications: control characters are escaped.
+ * A gateway and its pool at one moment, for people: who serves where, a line for each application,
+ * or the processes of one. Texts come from operators and applications: control characters are
+ * escaped.
  */
 import type { ApplicationSnapshot, PoolSnapshot } from "../pool/types.ts";
 import { escapeControls, fromText, toText } from "../wire/bytes.ts";
 import type { InspectedInstance } from "../wire/inspection.ts";
+import { formatTable } from "./text-table.ts";
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
 
 /** What is shown of the gateway beside the pool. */
 export interface GatewayFacts {
+  /** Empty: it has none. */
+  readonly name: string;
   readonly pid: number;
   readonly listening: readonly string[];
   readonly workers: readonly number[];
   readonly poolServer: number | null;
-  readonly applications: readonly { readonly name: string; readonly root: string }[];
+  readonly applications: readonly ApplicationFacts[];
 }
 
-export function gatewayOverview(gateway: GatewayFacts, pool: PoolSnapshot | undefined): string {
-  const lines = [
-    `Gateway ${gateway.pid}: ${gateway.listening.join(", ")}`,
-    `  workers      ${gateway.workers.join(" ") || "none"}`,
-    `  pool server  ${gateway.poolServer ?? "none"}`,
+interface ApplicationFacts {
+  readonly name: string;
+  readonly root: string;
+  readonly pause: "wait" | "refuse" | null;
+}
+
+/** What a process uses. */
+export interface ProcessUsage {
+  /** Of one processor, a moment ago. */
+  readonly cpuPercent: number;
+  readonly residentBytes: number;
+}
+
+/** Of processes by their numbers; those that cannot be looked at are missing. */
+export type Usage = ReadonlyMap<number, ProcessUsage>;
+
+/** A line for each application. */
+export function gatewayOverview(
+  gateway: GatewayFacts,
+  pool: PoolSnapshot | undefined,
+  usage: Usage,
+  width: number,
+): string {
+  if (pool === undefined) return `${head(gateway)}\nThe pool server does not answer.\n`;
+  const rows = gateway.applications.map((facts) =>
+    applicationRow(facts, snapshotOf(pool, facts), usage),
+  );
+  return `${head(gateway)}${poolLine(pool)}\n\n${formatTable(applicationColumns, rows, width)}`;
+}
+
+/** The processes of one application. */
+export function applicationOverview(
+  facts: ApplicationFacts,
+  pool: PoolSnapshot,
+  usage: Usage,
+  width: number,
+): string {
+  const application = snapshotOf(pool, facts);
+  const lines = [printable(`${facts.name}  ${facts.root}`), ...notes(facts, application)];
+  const rows = application?.instances.map((instance) => instanceRow(instance, usage)) ?? [];
+  const table = rows.length === 0 ? "" : `\n${formatTable(instanceColumns, rows, width)}`;
+  return `${lines.join("\n")}\n${table}`;
+}
+
+function head({ name, pid, listening, workers, poolServer }: GatewayFacts): string {
+  const who = name === "" ? String(pid) : `${name} ${pid}`;
+  const processes = `workers ${workers.join(" ") || "none"}, pool server ${poolServer ?? "none"}`;
+  return `Gateway ${who}: ${listening.join(", ")}\n  ${processes}\n`;
+}
+
+function poolLine({ limits, count, active, spawning, leaving, waiting }: PoolSnapshot): string {
+  const others = [
+    spawning > 0 ? `, ${spawning} being started` : "",
+    leaving > 0 ? `, ${leaving} leaving` : "",
+    waiting > 0 ? `, ${waiting} requests waiting` : "",
   ];
-  if (pool === undefined) return `${lines.join("\n")}\n\nThe pool server does not answer.\n`;
-  lines.push("", poolLine(pool), waitLine(pool));
-  for (const { name, root } of gateway.applications) {
-    const found = pool.applications.find((application) => application.root === fromText(root));
-    lines.push("", printable(`${name}  ${root}`), ...applicationLines(found));
+  return `  ${count} of ${limits.max} processes, ${active} active${others.join("")}`;
+}
+
+function snapshotOf(
+  { applications }: PoolSnapshot,
+  { root }: ApplicationFacts,
+): ApplicationSnapshot | undefined {
+  return applications.find((application) => application.root === fromText(root));
+}
+
+const applicationColumns = [
+  { title: "APPLICATION" },
+  { title: "PROC", isNumber: true },
+  { title: "BUSY", isNumber: true },
+  { title: "WAIT", isNumber: true },
+  { title: "REQUESTS", isNumber: true },
+  { title: "CPU", isNumber: true },
+  { title: "MEMORY", isNumber: true },
+  { title: "RESTARTS", isNumber: true },
+  { title: "STATE" },
+] as const;
+
+function applicationRow(
+  facts: ApplicationFacts,
+  application: ApplicationSnapshot | undefined,
+  usage: Usage,
+): string[] {
+  const instances = application?.instances ?? [];
+  const pids = instances.map(({ pid }) => pid);
+  return [
+    printable(facts.name),
+    String(instances.length),
+    String(instances.filter(isBusy).length),
+    String(application?.waiting ?? 0),
+    String(instances.reduce((sum, { requests }) => sum + requests, 0)),
+    ...usageOf(pids, usage),
+    String(application?.counters.restarts ?? 0),
+    notes(facts, application)[0]?.trim() ?? "",
+  ];
+}
+
+/** An instance is busy while a request is under way: a session that is only kept is none. */
+function isBusy({ sessions, keptSessions, closing }: InspectedInstance): boolean {
+  return sessions - keptSessions + closing > 0;
+}
+
+const instanceColumns = [
+  { title: "PID", isNumber: true },
+  { title: "STATE" },
+  { title: "AT ONCE", isNumber: true },
+  { title: "REQUESTS", isNumber: true },
+  { title: "CPU", isNumber: true },
+  { title: "MEMORY", isNumber: true },
+  { title: "AGE", isNumber: true },
+  { title: "UNUSED", isNumber: true },
+  { title: "OLDEST", isNumber: true },
+  { title: "" },
+] as const;
+
+function instanceRow(instance: InspectedInstance, usage: Usage): string[] {
+  const { pid, state, sessions, closing, longSessions, concurrency, requests } = instance;
+  const { ageMs, unusedMs, oldestSessionMs, worn } = instance;
+  // Who takes any number is full at no number.
+  const most = concurrency === MAX_CONCURRENCY ? "" : `/${concurrency}`;
+  const marks = [
+    longSessions > 0 ? `${longSessions} upgraded` : "",
+    worn === null ? "" : `to be replaced: ${worn}`,
+  ];
+  return [
+    String(pid),
+    state,
+    `${sessions - longSessions + closing}${most}`,
+    String(requests),
+    ...usageOf([pid], usage),
+    duration(ageMs),
+    duration(unusedMs),
+    oldestSessionMs === null ? "-" : duration(oldestSessionMs),
+    marks.filter((mark) => mark !== "").join(", "),
+  ];
+}
+
+function usageOf(pids: readonly number[], usage: Usage): [cpu: string, memory: string] {
+  const known = pids.flatMap((pid) => usage.get(pid) ?? []);
+  if (known.length === 0) return ["-", "-"];
+  const cpu = known.reduce((sum, { cpuPercent }) => sum + cpuPercent, 0);
+  const bytes = known.reduce((sum, { residentBytes }) => sum + residentBytes, 0);
+  return [`${Math.round(cpu)} %`, `${Math.round(bytes / 2 ** 20)} MiB`];
+}
+
+/** What is out of the ordinary, the most important first. */
+function notes(facts: ApplicationFacts, application: ApplicationSnapshot | undefined): string[] {
+  const lines: string[] = [];
+  if (facts.pause !== null) {
+    lines.push(`  paused: requests ${facts.pause === "wait" ? "wait" : "are refused"}`);
   }
-  return `${lines.join("\n")}\n`;
-}
-
-function poolLine({ limits, count, active, spawning, leaving }: PoolSnapshot): string {
-  return (
-    `Pool: ${count} of ${limits.max} processes, ${active} active, ` +
-    `${spawning} being started, ${leaving} leaving`
-  );
-}
-
-function waitLine({ waiting, oldestWaiterMs, counters }: PoolSnapshot): string {
-  const oldest = oldestWaiterMs === null ? "" : `, the first for ${duration(oldestWaiterMs)}`;
-  const { spawnsDone, spawnsFailed, deaths } = counters;
-  return (
-    `Requests waiting: ${waiting}${oldest}. ` +
-    `Started ${spawnsDone}, failed to start ${spawnsFailed}, died ${deaths}`
-  );
-}
-
-function applicationLines(application: ApplicationSnapshot | undefined): string[] {
-  if (application === undefined) return ["  not started"];
-  const { instances, spawns, waiting, lastSpawnError, pauseMs } = application;
-  const lines = instances.map((instance) => instanceLine(instance));
-  for (const { state, ageMs } of spawns) {
-    lines.push(`  ${state === "begun" ? "starting" : "to be started"} for ${duration(ageMs)}`);
-  }
-  if (waiting > 0) lines.push(`  ${waiting} waiting`);
+  if (application === undefined) return lines;
+  const { spawns, rollout, lastSpawnError, pauseMs } = application;
+  const rollouts = { trying: "restarting", proven: "restarting", refused: "not restarted" };
+  if (rollout !== null) lines.push(`  ${rollouts[rollout]}`);
+  if (pauseMs !== null) lines.push(`  is tried again in ${duration(pauseMs)}`);
   if (lastSpawnError !== null) {
     const { message, agoMs } = lastSpawnError;
     lines.push(`  could not be started ${duration(agoMs)} ago: ${printable(message)}`);
   }
-  if (pauseMs !== null) lines.push(`  is tried again in ${duration(pauseMs)}`);
-  return lines.length === 0 ? ["  not started"] : lines;
-}
-
-function instanceLine(instance: InspectedInstance): string {
-  const { pid, state, sessions, closing, longSessions, concurrency, served, ageMs, unusedMs } =
-    instance;
-  // Who takes any number is full at no number.
-  const most = concurrency === MAX_CONCURRENCY ? "" : ` of ${concurrency}`;
-  return (
-    `  PID ${String(pid).padEnd(8)}${state.padEnd(9)}` +
-    `${sessions - longSessions + closing}${most} at once`.padEnd(20) +
-    `served ${served}`.padEnd(16) +
-    `runs ${duration(ageMs)}, unused ${duration(unusedMs)}` +
-    (longSessions === 0 ? "" : `, ${longSessions} upgraded`)
-  );
+  for (const { state, ageMs } of spawns) {
+    lines.push(`  ${state === "begun" ? "starting" : "to be started"} for ${duration(ageMs)}`);
+  }
+  return lines;
 }
 
 function printable(text: string): string {

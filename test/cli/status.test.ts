@@ -48,10 +48,13 @@ test("a running gateway is found by itself and shown, with its processes", async
   const { code, stdout } = await status();
   expect(code).toBe(0);
   expect(stdout).toContain(`Gateway ${gateway.pid}: ${await gateway.address()}\n`);
-  expect(stdout).toContain(`  workers      ${gateway.workers[0]?.pid}\n`);
-  expect(stdout).toContain(`  pool server  ${gateway.poolServer?.pid}\n`);
-  expect(stdout).toContain("Pool: 1 of 20 processes");
-  expect(stdout).toMatch(/\napp {2}\/.*\/app\n {2}PID \d+ +(active|idle) +[01] at once +served/);
+  const processes = [gateway.workers[0]?.pid, gateway.poolServer?.pid];
+  expect(stdout).toContain(`  workers ${processes[0]}, pool server ${processes[1]}\n`);
+  expect(stdout).toContain("  1 of 20 processes, ");
+  expect(stdout).toMatch(/\napp +1 +0 +0 +[01] +[0-9]+ % +[0-9]+ MiB +0\n$/);
+  const one = await status("--app", "app");
+  expect(one.stdout).toMatch(/\n *[0-9]+ {2}(active|idle) +[01] +[01] +[0-9]+ %/);
+  expect((await status("--app", "none")).stderr).toContain("there is no application 'none'");
   await gateway.end();
 });
 

@@ -88,7 +88,7 @@ describe("a snapshot", () => {
         maxInstances: null,
         restartPending: false,
         rollout: null,
-        counters: { spawnsDone: 0, spawnsFailed: 0, deaths: 0, restarts: 0 },
+        counters: { spawnsDone: 1, spawnsFailed: 0, deaths: 0, restarts: 0 },
         instances: [
           {
             pid: 100,
