@@ -15,9 +15,9 @@ import { ConfigurationError, StartError, UsageError } from "./usage-error.ts";
 const program = "ApplicationPoolServerExecutable";
 
 /** Those of control-commands.ts, which is loaded when one is chosen. */
-const controlCommands: ReadonlySet<string> = new Set([
-  ...["restart", "detach", "pause", "resume", "set", "reload", "reopen-logs", "stop"],
-]);
+const controlCommands: ReadonlySet<string> = new Set(
+  "restart detach pause resume set reload reopen-logs stop".split(" "),
+);
 
 /** Runs the command the arguments name and exits. */
 export async function run(): Promise<never> {

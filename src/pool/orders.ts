@@ -18,7 +18,7 @@ export function changeLimits<O>(state: PoolState<O>, limits: PoolLimits, now: nu
 }
 
 /** Gives an application other settings. @param options for spawns that no get is for. */
-export function change<O>(
+export function changeSettings<O>(
   state: PoolState<O>,
   root: ByteString,
   settings: ApplicationSettings,

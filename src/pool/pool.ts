@@ -33,7 +33,7 @@ import {
   requireWhole,
 } from "./checks.ts";
 import { lengthen, report } from "./closing.ts";
-import { change, changeLimits, clear } from "./orders.ts";
+import { changeLimits, changeSettings, clear } from "./orders.ts";
 import { abandon, giveUpOverdue } from "./overdue.ts";
 import { giveUp } from "./finishing.ts";
 import { close, moveElsewhere, returnToLine, withdraw } from "./sessions.ts";
@@ -285,7 +285,7 @@ export class Pool<O> {
   configure(root: ByteString, settings: ApplicationSettings, now: number, options?: O): Effects<O> {
     const checked = checkedSettings(settings);
     const time = this.#advance(now);
-    return this.#settled(change(this.#state, root, checked, options), time);
+    return this.#settled(changeSettings(this.#state, root, checked, options), time);
   }
 
   /** The code of an application has changed: as a get that finds a restart.txt. */

@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { controlCommandNames } from "../../src/cli/control-commands.ts";
 import { binaryPath } from "../helpers/binary-server.ts";
 import { until } from "../helpers/condition.ts";
 import { type Gateway, gatewayEnvironment, gateways, statusOf } from "../helpers/gateway.ts";
@@ -33,7 +34,7 @@ interface Served {
   readonly address: string;
   readonly root: string;
   readonly file: string;
-  ask(): Promise<string>;
+  readonly ask: () => Promise<string>;
 }
 
 async function serving(top = ""): Promise<Served> {
@@ -144,4 +145,9 @@ const mistakes: readonly (readonly [string[], string])[] = [
 test.each(mistakes)("%j is a mistake", async (args, why) => {
   const [code, said] = await command(...args);
   expect([code, said.includes(why)], said).toEqual([2, true]);
+});
+
+test.each(controlCommandNames)("%s --help shows how it is called", async (name) => {
+  const [code, said] = await command(name, "--help");
+  expect([code, said.includes(`ApplicationPoolServerExecutable ${name}`)]).toEqual([0, true]);
 });

@@ -29,7 +29,7 @@ export class Operator {
 
   /** @returns what is answered. @throws Error: why it cannot be done. */
   async carryOut(request: ControlRequest): Promise<object> {
-    const { supervisor, reload, stop } = this.#options;
+    const { supervisor } = this.#options;
     switch (request.command) {
       case "status":
         return supervisor.status();
@@ -39,10 +39,10 @@ export class Operator {
         await supervisor.pool.detach(request.pid);
         return {};
       case "stop":
-        stop();
+        this.#options.stop();
         return { pid: process.pid };
       case "reload": {
-        const problems = await reload();
+        const problems = await this.#options.reload();
         if (problems.length > 0) throw new Error(problems.join("\n"));
         return {};
       }
