@@ -9,6 +9,7 @@ import type { Socket } from "bun";
 import { putOnEventLoop } from "../native/event-loop.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { SendBuffer } from "../parent/send-buffer.ts";
+import { figureCount } from "../wire/request-figures.ts";
 import type { GatewayConfig } from "./config.ts";
 
 /** A listening socket that a worker inherits. */
@@ -35,7 +36,12 @@ export type ToWorker =
   /** The file of the access log has come anew. */
   | { readonly kind: "reopenLogs" }
   /** To be answered at once. */
-  | { readonly kind: "ping" };
+  | { readonly kind: "ping" }
+  /** To be answered with what has been counted since. */
+  | { readonly kind: "figures" };
+
+/** Rows of request-figures.ts by the applications' names; `""`: requests that found none. */
+export type ToldFigures = readonly (readonly [name: string, row: readonly number[]])[];
 
 export type ToSupervisor =
   /** It serves; `unfenced`: without a fence around it, and why. */
@@ -43,15 +49,17 @@ export type ToSupervisor =
   | { readonly kind: "failed"; readonly why: string }
   /** It has been asked to leave by somebody else: it serves until it is told to drain. */
   | { readonly kind: "leaves" }
-  | { readonly kind: "pong" };
+  | { readonly kind: "pong" }
+  /** `isLast`: unasked, because it ends now. */
+  | { readonly kind: "figures"; readonly apps: ToldFigures; readonly isLast: boolean };
 
 /**
  * The largest configuration fits as JSON: a file of 1 MiB with 10,000 applications, each with some
  * 450 bytes of names and defaults, and as many certificates as may be (cli/tls-settings.ts).
  */
 const maxToWorkerBytes = 48 * 1024 * 1024;
-/** Of all that a worker says only `why` is long, and cut. */
-const maxFromWorkerBytes = 4 * 1024;
+/** Figures of 10,000 applications, each with its name and some of 37 numbers above 0. */
+const maxFromWorkerBytes = 4 * 1024 * 1024;
 const maxWhyCharacters = 500;
 
 /** How one side reads what the other says. */
@@ -80,6 +88,11 @@ export const fromWorker: Reading<ToSupervisor> = {
         return { kind: value.kind };
       case "failed":
         return { kind: "failed", why: text("why" in value && value.why) ?? "it does not say why" };
+      case "figures": {
+        const apps = figuresIn("apps" in value && value.apps);
+        const isLast = "isLast" in value && value.isLast === true;
+        return apps === undefined ? undefined : { kind: "figures", apps, isLast };
+      }
       default:
         return undefined;
     }
@@ -88,6 +101,17 @@ export const fromWorker: Reading<ToSupervisor> = {
 
 function text(value: unknown): string | undefined {
   return typeof value === "string" ? value.slice(0, maxWhyCharacters) : undefined;
+}
+
+function figuresIn(value: unknown): ToldFigures | undefined {
+  return Array.isArray(value) && value.every(isFigures) ? value : undefined;
+}
+
+function isFigures(value: unknown): value is ToldFigures[number] {
+  if (!Array.isArray(value) || value.length !== 2) return false;
+  const [name, row] = value as unknown[];
+  if (typeof name !== "string" || !Array.isArray(row) || row.length !== figureCount) return false;
+  return row.every((n: unknown) => typeof n === "number" && n >= 0 && n <= Number.MAX_SAFE_INTEGER);
 }
 
 export interface ChannelHandlers<In> {

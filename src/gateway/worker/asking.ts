@@ -165,6 +165,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     const isLost = error instanceof ServerGoneError && !this.#site.link.isClosed;
     const leftMs = this.#beganMs + this.#limitMs - performance.now();
     if (isLost && leftMs > 0) return this.#site.link.take(this.#asked.app, this, leftMs);
+    this.#waitedMs = this.waitedMs;
     this.#state = "over";
     this.#asker.failed(error);
   }
@@ -361,6 +362,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   #leave(isOverdue: boolean): void {
     const wasSwitched = this.#state === "switched";
     if (this.#state === "waiting") this.#site.link.leave(this.#asked.app, this);
+    this.#waitedMs = this.waitedMs;
     const stream = this.#stream;
     if (stream === undefined || wasSwitched) return this.#release(false);
     this.#forget(stream);

@@ -10,6 +10,7 @@ import type { AppConfig, GatewayConfig } from "../config.ts";
 import { bodyTooLarge } from "../policy/failures.ts";
 import { originOf, type Origin, type Peer } from "../policy/forwarded.ts";
 import type { PoolLink } from "./pool-link.ts";
+import { RequestCounts } from "./request-counts.ts";
 import { Router } from "../policy/router.ts";
 import { SpoolAccount } from "../bodies/spool-ledger.ts";
 import { StaticFiles } from "../files/static-files.ts";
@@ -52,6 +53,7 @@ export class Site {
   readonly router: Router;
   readonly files = new StaticFiles();
   readonly answerSpool: OutgoingSpool;
+  readonly counts = new RequestCounts();
   /** A connection is gone. */
   onLeft: (visitor: Visitor) => void = () => {};
   /** Whether each connection ends with the answer at hand. */
@@ -105,7 +107,8 @@ export class Site {
     });
   }
 
-  done(visit: VisitRecord, fields: RequestFields): void {
+  done(visit: VisitRecord, fields: RequestFields, nowMs: number): void {
+    this.counts.over(visit, nowMs);
     this.#options.onDone(visit, fields);
   }
 

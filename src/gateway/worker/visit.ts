@@ -142,6 +142,7 @@ export class Visit implements VisitRecord, Asker {
     const route = router.route(this.#origin.host, target.path);
     if (route === undefined) return this.refuse(this.#site.notServed);
     this.app = route.app;
+    this.#site.counts.begun(route.app);
     const request = { method: this.method, canWait: framing.kind === "none" };
     this.#site.files.whenReady(route, request, (isReady) => {
       if (this.#stage !== "begun" || this.#answerWithFile(route, isReady)) return;
@@ -186,22 +187,23 @@ export class Visit implements VisitRecord, Asker {
   visitorGone(): void {
     if (this.#stage === "over") return;
     this.#asking?.giveUp();
-    if (this.isSwitched) return this.over();
+    const now = performance.now();
+    if (this.isSwitched) return this.over(now);
     const error = new VisitorGoneError("the visitor has left");
     this.noteFailure(error);
     if (!this.hasBegun) {
       this.status = visitorGone.status;
       this.#site.failed(error, this);
     }
-    this.over();
+    this.over(now);
   }
 
-  /** The answer has been taken, or nobody will take it. */
-  over(): void {
+  /** The answer has been taken, or nobody will take it. @param nowMs by performance.now(). */
+  over(nowMs: number): void {
     if (this.#stage === "over") return;
     this.#stage = "over";
     this.#upload?.close();
-    this.#site.done(this, this.fields);
+    this.#site.done(this, this.fields, nowMs);
   }
 
   noteFailure(error: unknown): void {

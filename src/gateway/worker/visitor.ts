@@ -330,9 +330,9 @@ export class Visitor implements OutgoingSocket {
 
   /** The visitor has the whole answer. */
   #completeAnswer(): void {
-    this.#visit?.over();
-    this.#visit = undefined;
     const now = performance.now();
+    this.#visit?.over(now);
+    this.#visit = undefined;
     this.#sinceMs = now;
     const isQuiet = this.connection.isWhole && this.connection.unreadBytes === 0;
     if (this.connection.finish()) {

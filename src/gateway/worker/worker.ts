@@ -99,6 +99,8 @@ export class Worker {
         return this.#requests?.reopenLogs();
       case "ping":
         return this.#control?.send({ kind: "pong" });
+      case "figures":
+        return this.#tellFigures(false);
     }
   }
 
@@ -118,6 +120,11 @@ export class Worker {
     }
   }
 
+  #tellFigures(isLast: boolean): void {
+    const apps = this.#requests?.site.counts.take() ?? [];
+    this.#control?.send({ kind: "figures", apps, isLast });
+  }
+
   async #drain(limitMs: number, keepIdle: boolean): Promise<void> {
     if (this.#requests !== undefined) this.#requests.site.isDraining = true;
     // Nobody else will accept what waits in the queues: let the event loop take it first.
@@ -127,6 +134,8 @@ export class Worker {
     // A second, stricter order overrules the first: its wait ends both.
     this.#visitors?.close();
     await this.#requests?.close();
+    this.#tellFigures(true);
+    this.#control?.close();
     this.#ended.resolve();
   }
 
