@@ -6,6 +6,7 @@
 import type { ApplicationSnapshot, PoolSnapshot } from "../pool/types.ts";
 import { escapeControls, fromText, toText } from "../wire/bytes.ts";
 import type { InspectedInstance } from "../wire/inspection.ts";
+import type { ApplicationFigures } from "../wire/request-figures.ts";
 import { formatTable } from "./text-table.ts";
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
 
@@ -24,6 +25,7 @@ interface ApplicationFacts {
   readonly name: string;
   readonly root: string;
   readonly pause: "wait" | "refuse" | null;
+  readonly figures: ApplicationFigures;
 }
 
 /** What a process uses. */
@@ -91,7 +93,9 @@ const applicationColumns = [
   { title: "PROC", isNumber: true },
   { title: "BUSY", isNumber: true },
   { title: "WAIT", isNumber: true },
-  { title: "REQUESTS", isNumber: true },
+  { title: "REQ/S", isNumber: true },
+  { title: "P50", isNumber: true },
+  { title: "P99", isNumber: true },
   { title: "CPU", isNumber: true },
   { title: "MEMORY", isNumber: true },
   { title: "RESTARTS", isNumber: true },
@@ -110,7 +114,9 @@ function applicationRow(
     String(instances.length),
     String(instances.filter(isBusy).length),
     String(application?.waiting ?? 0),
-    String(instances.reduce((sum, { requests }) => sum + requests, 0)),
+    rate(facts.figures.requestsPerSecond),
+    time(facts.figures.p50Ms),
+    time(facts.figures.p99Ms),
     ...usageOf(pids, usage),
     String(application?.counters.restarts ?? 0),
     notes(facts, application)[0]?.trim() ?? "",
@@ -188,6 +194,19 @@ function notes(facts: ApplicationFacts, application: ApplicationSnapshot | undef
 
 function printable(text: string): string {
   return toText(escapeControls(fromText(text)));
+}
+
+/** `0.05`, `1.2`, `340`. */
+function rate(perSecond: number): string {
+  if (perSecond === 0) return "0";
+  return perSecond >= 10 ? String(Math.round(perSecond)) : String(Number(perSecond.toPrecision(2)));
+}
+
+/** `0.8 ms`, `340 ms`, `1.2 s`. */
+function time(ms: number | null): string {
+  if (ms === null) return "-";
+  if (ms >= 1000) return `${(ms / 1000).toFixed(1)} s`;
+  return `${ms >= 10 ? Math.round(ms) : Number(ms.toPrecision(2))} ms`;
 }
 
 /** `340 ms`, `12 s`, `5 min`, `3 h`, `2 d`. */

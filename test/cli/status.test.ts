@@ -51,7 +51,7 @@ test("a running gateway is found by itself and shown, with its processes", async
   const processes = [gateway.workers[0]?.pid, gateway.poolServer?.pid];
   expect(stdout).toContain(`  workers ${processes[0]}, pool server ${processes[1]}\n`);
   expect(stdout).toContain("  1 of 20 processes, ");
-  expect(stdout).toMatch(/\napp +1 +0 +0 +[01] +[0-9]+ % +[0-9]+ MiB +0\n$/);
+  expect(stdout).toMatch(/\napp +1 +0 +0 +[01] .* [0-9]+ % +[0-9]+ MiB +0\n$/);
   const one = await status("--app", "app");
   expect(one.stdout).toMatch(/\n *[0-9]+ {2}(active|idle) +[01] +[01] +[0-9]+ %/);
   expect((await status("--app", "none")).stderr).toContain("there is no application 'none'");

@@ -6,6 +6,7 @@ import { expect, test } from "bun:test";
 
 import { libc } from "../../src/native/libc.ts";
 import { OwnedFd } from "../../src/native/owned-fd.ts";
+import { figureCount } from "../../src/wire/request-figures.ts";
 import { until } from "../helpers/condition.ts";
 import { gateways, writeApplication } from "../helpers/gateway.ts";
 import { pidOf, untilGone } from "../helpers/processes.ts";
@@ -21,6 +22,9 @@ function takeDescriptor(pid: number, descriptor: number): OwnedFd {
   return new OwnedFd(Number(libc.syscall(438, process.number, descriptor, 0, 0, 0)));
 }
 
+const row = JSON.stringify(Array.from({ length: figureCount }, () => 1));
+const figures = `{"kind":"figures","apps":[["app",${row}]],"isLast":false}`;
+
 const offences: readonly (readonly [string, string])[] = [
   ["what is no JSON", "nonsense\n"],
   ["what is no message", '{"kind":"register"}\n'],
@@ -29,8 +33,12 @@ const offences: readonly (readonly [string, string])[] = [
   ["that it is ready, again", '{"kind":"ready"}\n'],
   ["that it has failed, later", '{"kind":"failed","why":"so"}\n'],
   ["that it leaves, and again", '{"kind":"leaves"}\n{"kind":"leaves"}\n'],
-  ["a message without an end", " ".repeat(8192)],
-  ["a message that is too long", `${" ".repeat(8192)}\n`],
+  ["figures that are no numbers", '{"kind":"figures","apps":[["app",[null]]],"isLast":true}\n'],
+  ["figures of nobody", `{"kind":"figures","apps":[["other",${row}]],"isLast":true}\n`],
+  ["figures that nobody has asked for, a hundred times", `${figures}\n`.repeat(100)],
+  ["last figures twice", '{"kind":"figures","apps":[],"isLast":true}\n'.repeat(2)],
+  ["a message without an end", " ".repeat(5 * 2 ** 20)],
+  ["a message that is too long", `${" ".repeat(5 * 2 ** 20)}\n`],
 ];
 
 test.skipIf(process.geteuid?.() !== 0).each([...offences])(
@@ -45,7 +53,10 @@ test.skipIf(process.geteuid?.() !== 0).each([...offences])(
     const worker = pidOf(gateway.workers[0]);
     {
       using control = takeDescriptor(worker, 4);
-      await sendAll(control.number, Buffer.from(text));
+      // What is too long may be refused before it is all sent.
+      await sendAll(control.number, Buffer.from(text)).catch((error: unknown) => {
+        expect(error).toMatchObject({ code: "EPIPE" });
+      });
     }
     await untilGone(worker);
     const line = `worker ended for what it says pid=${worker}`;

@@ -2,10 +2,16 @@
 import { expect, test } from "bun:test";
 
 import { applicationOverview, gatewayOverview } from "../../src/status/gateway-overview.ts";
-import { applicationWith, instanceWith, poolWith } from "./snapshots.ts";
+import { applicationWith, figuresWith, instanceWith, poolWith } from "./snapshots.ts";
 
 const gateway = { name: "main", pid: 1, listening: ["http://127.0.0.1:80"], workers: [3] };
-const shop = { name: "shop", root: "/a", pause: null } as const;
+const shop = {
+  name: "shop",
+  root: "/a",
+  pause: null,
+  figures: figuresWith({ "2xx": 40, "5xx": 2 }),
+};
+const none = figuresWith({});
 const usage = new Map([
   [7, { cpuPercent: 12.4, residentBytes: 80 * 2 ** 20 }],
   [8, { cpuPercent: 30, residentBytes: 100 * 2 ** 20 }],
@@ -18,13 +24,16 @@ const instances = [
 
 test("a line for each application: a session that is only kept keeps nothing busy", () => {
   const pool = poolWith({ applications: [applicationWith("/a", instances)] });
-  const applications = [shop, { name: "blog", root: "/b", pause: "wait" } as const];
+  const applications = [
+    shop,
+    { ...shop, name: "blog", root: "/b", pause: "wait" as const, figures: none },
+  ];
   const shown = gatewayOverview({ ...gateway, poolServer: 2, applications }, pool, usage, Infinity);
   expect(shown).toStartWith("Gateway main 1: http://127.0.0.1:80\n  workers 3, pool server 2\n  ");
   expect(shown.split("\n").slice(-4)).toEqual([
-    "APPLICATION  PROC  BUSY  WAIT  REQUESTS   CPU   MEMORY  RESTARTS  STATE",
-    "shop            2     1     0        42  42 %  180 MiB         0",
-    "blog            0     0     0         0     -        -         0  paused: requests wait",
+    "APPLICATION  PROC  BUSY  WAIT  REQ/S     P50    P99   CPU   MEMORY  RESTARTS  STATE",
+    "shop            2     1     0    0.7  1.2 ms  2.5 s  42 %  180 MiB         0",
+    "blog            0     0     0      0       -      -     -        -         0  paused: requests wait",
     "",
   ]);
 });
@@ -57,6 +66,6 @@ test("a line that is too long for the terminal is cut", () => {
     applications: [{ ...shop, pause: "refuse" as const }],
   };
   const lines = gatewayOverview(facts, pool, usage, 80).split("\n");
-  expect(lines.at(-2)).toEndWith("paused: reque…");
+  expect(lines.at(-2)).toEndWith("  p…");
   expect(lines.at(-2)).toHaveLength(80);
 });

@@ -1,5 +1,6 @@
 /** Snapshots for the tests of the reports: an empty pool, and what differs from it. */
 
+import { bucketEndsMs, type ApplicationFigures } from "../../src/wire/request-figures.ts";
 import type { ApplicationSnapshot, PoolCounters, PoolSnapshot } from "../../src/pool/types.ts";
 import type { ByteString } from "../../src/wire/bytes.ts";
 import type { InspectedInstance } from "../../src/wire/inspection.ts";
@@ -100,5 +101,25 @@ export function instanceWith(
     ageMs: 5_000,
     unusedMs: 1_000,
     ...changes,
+  };
+}
+
+/** Figures of an application with so many requests a class, 1.2 ms for most. */
+export function figuresWith(statuses: Partial<ApplicationFigures["statuses"]>): ApplicationFigures {
+  const requests = Object.values(statuses).reduce((sum, n) => sum + n, 0);
+  const rest = Array.from({ length: bucketEndsMs.length - 2 }, () => 0);
+  return {
+    statuses: { "1xx": 0, "2xx": 0, "3xx": 0, "4xx": 0, "5xx": 0, ...statuses },
+    times: {
+      counts: [1, requests - 2, 0, ...rest].map((n) => Math.max(0, n)),
+      sumMs: 1.5 * requests,
+    },
+    waits: { counts: [requests, 0, 0, ...rest], sumMs: 0.25 * requests },
+    bytesSent: 100 * requests,
+    underWay: requests === 0 ? 0 : 3,
+    requestsPerSecond: requests / 60,
+    p50Ms: requests === 0 ? null : 1.23,
+    p99Ms: requests === 0 ? null : 2468,
+    waitP99Ms: requests === 0 ? null : 0.5,
   };
 }

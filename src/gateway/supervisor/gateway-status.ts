@@ -1,5 +1,6 @@
 /** What a gateway tells of itself: the answer to `status`. */
 import type { Inspection } from "../../parent/index.ts";
+import type { ApplicationFigures } from "../../wire/request-figures.ts";
 
 export interface GatewayStatus {
   /** What its configuration calls it; empty: nothing. */
@@ -14,7 +15,10 @@ export interface GatewayStatus {
     readonly root: string;
     /** Whether its requests wait or are refused for now. */
     readonly pause: "wait" | "refuse" | null;
+    readonly figures: ApplicationFigures;
   }[];
+  /** Requests that no application was found for. */
+  readonly unrouted: ApplicationFigures;
   /** Null: the pool server did not answer. */
   readonly pool: Inspection | null;
 }

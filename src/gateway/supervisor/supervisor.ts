@@ -1,14 +1,16 @@
 /**
  * The process that `serve` is: it binds the sockets, keeps the pool server and the workers running,
- * and passes on what operators want: reload, log rotation, the end. It serves no request itself and
- * does nothing while nothing happens.
+ * and passes on what operators want: reload, log rotation, the end. It serves no request itself;
+ * once a second it asks workers for what they have counted.
  *
  * It leaves no orphans, however it ends: workers leave when their control channel ends, and the
  * pool server when no worker and no supervisor holds the other end of its wake socket.
  */
 import { causeText } from "../../wire/cause.ts";
+import type { ApplicationFigures } from "../../wire/request-figures.ts";
 import type { AppConfig, GatewayConfig, PoolConfig } from "../config.ts";
 import type { ToWorker } from "../control-channel.ts";
+import { Figures } from "./figures.ts";
 import { Listener, showAddress } from "./listeners.ts";
 import { type PoolDuty, PoolKeeper } from "./pool-keeper.ts";
 import type { Report } from "./report.ts";
@@ -25,6 +27,8 @@ export interface SupervisorOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
+const figuresEveryMs = 1_000;
+
 export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #report: Report;
@@ -38,6 +42,8 @@ export class Supervisor {
   readonly #leaving = new Map<WorkerSet, GatewayConfig>();
   /** By the application's name. */
   readonly #pauses = new Map<string, "wait" | "refuse">();
+  readonly #figures = new Figures(performance.now());
+  readonly #clock: ReturnType<typeof setInterval>;
   #reloading: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -60,6 +66,7 @@ export class Supervisor {
       throw error;
     }
     this.#workers = this.#makeWorkers(this.#config);
+    this.#clock = setInterval(() => this.#tick(), figuresEveryMs);
   }
 
   /** Where it accepts, as people write it. */
@@ -90,7 +97,9 @@ export class Supervisor {
         name: app.name,
         root: app.root,
         pause: this.#pauses.get(app.name) ?? null,
+        figures: this.#figuresOf(app.name),
       })),
+      unrouted: this.#figuresOf(""),
       pool: await this.#pool.inspect().catch(() => null),
     };
   }
@@ -158,6 +167,16 @@ export class Supervisor {
     this.#pool.hurry();
   }
 
+  #tick(): void {
+    this.#figures.tick(performance.now());
+    for (const set of this.#sets) set.askFigures();
+  }
+
+  #figuresOf(app: string): ApplicationFigures {
+    const underWay = this.#sets.reduce((sum, set) => sum + set.underWay(app), 0);
+    return this.#figures.of(app, underWay, performance.now());
+  }
+
   get #pausesNow(): ToWorker {
     return { kind: "pauses", pauses: Object.fromEntries(this.#pauses) };
   }
@@ -182,6 +201,7 @@ export class Supervisor {
   }
 
   #close(): Promise<void> {
+    clearInterval(this.#clock);
     for (const listener of this.#listeners) listener.close();
     this.#closed ??= this.#pool.close();
     return this.#closed;
@@ -272,6 +292,7 @@ export class Supervisor {
           listeners: listeners.flatMap((listener) => listener.forPlace(place, config.workers)),
           env: this.#options.env,
           report: this.#report,
+          figures: this.#figures,
         });
         if (this.#pauses.size > 0) worker.tell(this.#pausesNow);
         return worker;

@@ -11,13 +11,16 @@ import type { OwnedFd } from "../../native/owned-fd.ts";
 import { socketPair } from "../../native/socket.ts";
 import { serverProgram } from "../../parent/pool-server.ts";
 import { causeText } from "../../wire/cause.ts";
+import { figurePlaces } from "../../wire/request-figures.ts";
 import type { GatewayConfig } from "../config.ts";
 import {
   ControlChannel,
   fromWorker,
+  type ToldFigures,
   type ToSupervisor,
   type ToWorker,
 } from "../control-channel.ts";
+import type { Figures } from "./figures.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { openLogFile } from "../log/log-file.ts";
 import type { Report } from "./report.ts";
@@ -40,7 +43,12 @@ export interface WorkerStart {
   readonly listeners: readonly SharedListener[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly report: Report;
+  /** What it tells of its requests goes here. */
+  readonly figures: Figures;
 }
+
+/** What has been written is here when a process has ended; it only waits for the event loop. */
+const lastWordsMs = 1_000;
 
 type StartOutcome = "ready" | { readonly why: string };
 
@@ -49,6 +57,7 @@ export class WorkerProcess {
   readonly #process: Subprocess;
   readonly #report: Report;
   readonly #config: GatewayConfig;
+  readonly #figures: Figures;
   /** Our end of the socket on which it finds the file of the access log. */
   readonly #logs: OwnedFd;
   readonly #ready = Promise.withResolvers<StartOutcome>();
@@ -57,24 +66,42 @@ export class WorkerProcess {
   /** From when it is ready. */
   #heartbeat: Heartbeat | undefined;
   #hasAsked = false;
+  /** When it was asked for figures that it has not told yet. */
+  #askedMs: number | undefined;
+  #hasToldLast = false;
+  readonly #underWay = new Map<string, number>();
   /** It is being ended: what else it says is of no interest. */
   #hasOffended = false;
+  /** Its end of the control channel is closed, and read to its end. */
+  readonly #heardAll = Promise.withResolvers<void>();
   readonly startedMs = performance.now();
+  /** Resolves with how it ended. */
+  readonly ended: Promise<string>;
 
-  private constructor(process: Subprocess, logs: OwnedFd, { config, report }: WorkerStart) {
+  private constructor(
+    process: Subprocess,
+    logs: OwnedFd,
+    { config, report, figures }: WorkerStart,
+  ) {
     this.#process = process;
     this.#logs = logs;
     this.#report = report;
     this.#config = config;
-    void this.#untilEnded();
+    this.#figures = figures;
+    for (const name of ["", ...config.apps.map((app) => app.name)]) this.#underWay.set(name, 0);
+    this.ended = this.#untilEnded();
   }
 
-  async #untilEnded(): Promise<void> {
+  async #untilEnded(): Promise<string> {
     await this.#process.exited;
     this.#heartbeat?.stop();
     this.#logs.close();
+    // Its last figures may not have been read yet.
+    await Promise.race([this.#heardAll.promise, Bun.sleep(lastWordsMs)]);
+    this.#control?.close();
     this.#ready.resolve({ why: `it ended with ${endOf(this.#process)}` });
     this.#leaves.resolve("ended");
+    return endOf(this.#process);
   }
 
   /** @throws Error when the process cannot be started, or its log not be opened. */
@@ -96,7 +123,7 @@ export class WorkerProcess {
     const worker = new WorkerProcess(child, logs, start);
     worker.#control = await ControlChannel.open<ToSupervisor, ToWorker>(ours, fromWorker, {
       message: (message) => worker.#hear(message),
-      closed: (why) => why !== undefined && worker.#offends(why),
+      closed: (why) => worker.#silent(why),
     });
     const listeners = start.listeners.map(({ tls }, index) => ({
       descriptor: workerDescriptors.firstListener + index,
@@ -125,16 +152,20 @@ export class WorkerProcess {
     return this.#process.pid;
   }
 
-  /** Resolves with how it ended. */
-  get ended(): Promise<string> {
-    return this.#process.exited.then(() => {
-      this.#control?.close();
-      return endOf(this.#process);
-    });
-  }
-
   tell(message: ToWorker): void {
     this.#control?.send(message);
+  }
+
+  /** Asks for what it has counted, unless it owes an answer. */
+  askFigures(): void {
+    if (this.#heartbeat === undefined || this.#askedMs !== undefined) return;
+    this.#askedMs = performance.now();
+    this.tell({ kind: "figures" });
+  }
+
+  /** Requests of an application that are under way in it, as it has told last. */
+  underWay(app: string): number {
+    return this.#underWay.get(app) ?? 0;
   }
 
   /** Has it go on in the file that has the log's name now. */
@@ -171,7 +202,22 @@ export class WorkerProcess {
       case "pong":
         if (this.#heartbeat?.isAsked !== true) return this.#offends("it answers unasked");
         return this.#heartbeat.heard();
+      case "figures":
+        return this.#takeFigures(message.apps, message.isLast);
     }
+  }
+
+  #takeFigures(apps: ToldFigures, isLast: boolean): void {
+    if (isLast ? this.#hasToldLast : this.#askedMs === undefined) {
+      return this.#offends("it tells figures unasked");
+    }
+    if (isLast) this.#hasToldLast = true;
+    else this.#askedMs = undefined;
+    if (apps.some(([name]) => !this.#underWay.has(name))) {
+      return this.#offends("it tells figures of an application that it does not serve");
+    }
+    this.#figures.add(apps, performance.now());
+    for (const [name, row] of apps) this.#underWay.set(name, row[figurePlaces.underWay] ?? 0);
   }
 
   /** The kernel is the same for all of them: once is enough. */
@@ -191,6 +237,11 @@ export class WorkerProcess {
         this.kill();
       },
     });
+  }
+
+  #silent(why: string | undefined): void {
+    if (why !== undefined) this.#offends(why);
+    this.#heardAll.resolve();
   }
 
   #offends(why: string): void {

@@ -46,6 +46,15 @@ export class WorkerSet {
     return this.#running.size > 0 && [...this.#running].every(({ answers }) => answers);
   }
 
+  askFigures(): void {
+    for (const worker of this.#running) worker.askFigures();
+  }
+
+  /** Requests of an application that are under way. */
+  underWay(app: string): number {
+    return [...this.#running].reduce((sum, worker) => sum + worker.underWay(app), 0);
+  }
+
   /**
    * Starts all workers. @throws Error when one of them does not become ready: then none is left.
    */
