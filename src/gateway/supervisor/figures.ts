@@ -95,7 +95,7 @@ export class Figures {
     const lastSeconds = Math.min(seconds, Math.max(1, sinceMs / secondMs));
     return {
       statuses: Object.fromEntries(
-        statusClasses.map((name, at) => [name, total[figurePlaces.statuses + at] ?? 0]),
+        statusClasses.map((digit, at) => [digit, total[figurePlaces.statuses + at] ?? 0]),
       ) as ApplicationFigures["statuses"],
       times: histogramAt(total, figurePlaces.times),
       waits: histogramAt(total, figurePlaces.waits),
