@@ -33,7 +33,8 @@ test("a line for each application: a session that is only kept keeps nothing bus
   expect(shown.split("\n").slice(-4)).toEqual([
     "APPLICATION  PROC  BUSY  WAIT  REQ/S     P50    P99   CPU   MEMORY  RESTARTS  STATE",
     "shop            2     1     0    0.7  1.2 ms  2.5 s  42 %  180 MiB         0",
-    "blog            0     0     0      0       -      -     -        -         0  paused: requests wait",
+    "blog            0     0     0      0       -      -     -        -         0  paused: " +
+      "requests wait",
     "",
   ]);
 });
