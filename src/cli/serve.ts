@@ -156,7 +156,7 @@ class Gateway {
   #openControl(operator: Operator): ControlSocket | undefined {
     try {
       const [directory] = runtimeDirectories(process.env);
-      return new ControlSocket(directory, (request) => operator.carryOut(request));
+      return new ControlSocket(directory, operator.carryOut.bind(operator));
     } catch (error) {
       this.#log.event(0, "no control socket", { cause: causeText(error) });
       return undefined;

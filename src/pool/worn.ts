@@ -4,7 +4,9 @@
  * application's code has changed (a rolling restart), or if it has served enough, is old, or large.
  *
  * - A replacement holds no place: it takes that of the instance which leaves for it. It needs a
- *   slot to begin, as any spawn, and there are max of them at most.
+ *   slot to begin, as any spawn. An application has two at most, one of them of code from before
+ *   another restart, and begins none unless it has fewer than are left of twice max: whoever
+ *   restarts again and again what hangs in its start keeps no other from being replaced.
  * - A rolling restart first tries the new code: until an instance of it is ready, nothing else of
  *   the application is begun while there are old ones, who serve on. If it does not start, they
  *   serve on, nothing of it is begun, and only another restart tries again.
@@ -16,6 +18,9 @@
 import type { ApplicationRecord, InstanceRecord } from "./application.ts";
 import type { PoolState } from "./state.ts";
 import type { WornReason } from "./types.ts";
+
+/** Of one application, under way at a time. */
+const MAX_REPLACEMENTS = 2;
 
 /**
  * Instances differ by up to a tenth in how many requests they may serve, lest all that were begun
@@ -71,19 +76,22 @@ export function restartRolling<O>(state: PoolState<O>, application: ApplicationR
 
 /** Begins the replacements that may begin. */
 export function replaceWorn<O>(state: PoolState<O>, now: number): void {
-  const { wearing, replacements, limits } = state;
-  for (const application of wearing) {
+  for (const application of state.wearing) {
     const { worn, replacement, rollout, failures, options } = application;
     if (worn === 0) {
-      wearing.delete(application);
+      state.wearing.delete(application);
       endRollout(state, application);
     } else if (replacement === undefined && rollout !== "refused" && options !== undefined) {
-      const isBlocked = failures.isPaused(now) || replacements.size >= limits.max;
-      if (!isBlocked && state.hasSlotFor(application)) {
-        state.beginReplacement(application, options, now);
-      }
+      const mayBegin = !failures.isPaused(now) && mayReplace(state, application);
+      if (mayBegin) state.beginReplacement(application, options, now);
     }
   }
+}
+
+/** Whether one more replacement of an application may be under way. */
+export function mayReplace<O>(state: PoolState<O>, application: ApplicationRecord<O>): boolean {
+  const left = 2 * state.limits.max - state.replacements.size;
+  return application.replacing < Math.min(MAX_REPLACEMENTS, left) && state.hasSlotFor(application);
 }
 
 /** Nothing of an application is old any more. */

@@ -1,9 +1,10 @@
 /** The commands that change a gateway while it runs: what they do, say, and exit with. */
 import { expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { controlCommandNames } from "../../src/cli/control-commands.ts";
+import { runtimeDirectories } from "../../src/gateway/supervisor/runtime-directory.ts";
 import { binaryPath } from "../helpers/binary-server.ts";
 import { until } from "../helpers/condition.ts";
 import { type Gateway, gatewayEnvironment, gateways, statusOf } from "../helpers/gateway.ts";
@@ -131,6 +132,58 @@ test("stop ends it and waits; several gateways go by name or process", async () 
   expect(await command("stop", "--name", "two")).toEqual([0, "stopped"]);
   expect(await command("stop")).toEqual([0, "stopped"]);
   expect((await command("reload"))[0]).toBe(1);
+});
+
+/** What the socket itself answers: other programs than our commands may ask. */
+async function askSocket({ pid }: Gateway, line: string): Promise<unknown> {
+  const [directory] = runtimeDirectories(gatewayEnvironment());
+  const answer = Promise.withResolvers<string>();
+  let text = "";
+  await Bun.connect({
+    unix: join(directory, `${pid}.sock`),
+    socket: {
+      open: (socket) => void socket.write(`${line}\n`),
+      data: (_, chunk) => void (text += chunk.toString()),
+      close: () => answer.resolve(text),
+    },
+  });
+  return JSON.parse(await answer.promise) as unknown;
+}
+
+const refusals: readonly (readonly [string, string])[] = [
+  ['"change":{"max":100001}', "set: max cannot be 100001"],
+  ['"change":{"max":0}', "set: max cannot be 0"],
+  ['"change":{"max":"3"}', 'set: max cannot be "3"'],
+  ['"change":{"max":3,"maxPerApp":-1}', "set: maxPerApp cannot be -1"],
+  ['"change":{"maxIdleSeconds":2147483648}', "set: maxIdleSeconds cannot be 2147483648"],
+  ['"change":{"globalQueue":1}', "set: globalQueue cannot be 1"],
+  ['"change":{"maximum":3}', "set: 'maximum' cannot be set"],
+  ['"change":{}', "set: there is nothing to change"],
+  ['"pid":1', "set: there is nothing to change"],
+];
+
+test("the socket takes no limit that the pool server would not, and serves on", async () => {
+  const { gateway, ask } = await serving();
+  for (const [change, error] of refusals) {
+    expect(await askSocket(gateway, `{"command":"set",${change}}`)).toEqual({ error });
+  }
+  expect(await askSocket(gateway, '{"command":"set","change":{"max":100000}}')).toEqual({});
+  expect((await statusOf(gateway)).pool?.limits).toMatchObject({ max: 100_000, maxPerApp: 0 });
+  expect(await ask()).toStartWith("one ");
+  await gateway.end();
+});
+
+test("an application that comes back after it was taken out is not paused any more", async () => {
+  const { gateway, file, ask } = await serving();
+  const text = readFileSync(file, "utf8");
+  expect((await command("pause", "shop"))[0]).toBe(0);
+  for (const name of ['name = "other"\n', ""]) {
+    writeFileSync(file, text + name);
+    expect(await command("reload")).toEqual([0, "reloaded"]);
+  }
+  expect((await statusOf(gateway)).applications).toMatchObject([{ name: "shop", pause: null }]);
+  expect(await ask()).toStartWith("one ");
+  await gateway.end();
 });
 
 const mistakes: readonly (readonly [string[], string])[] = [

@@ -173,6 +173,38 @@ describe("a rolling restart", () => {
   });
 });
 
+describe("restarts again and again of what hangs in its start", () => {
+  function restartOften(max: number): Scene {
+    const scene = new Scene({ max }, { spawnsAtOnce: 4, slowSpawnMs: 10 });
+    for (const app of ["/a", "/b"]) {
+      scene.configure(app, { isRolling: true });
+      if (max > 1 || app === "/a") scene.warm(app, 1);
+    }
+    for (let times = 0; times < 10; times++) {
+      scene.restart("/a");
+      scene.now += 100;
+      scene.tick();
+    }
+    return scene;
+  }
+
+  test("make two processes at a time, and hold nobody else up", () => {
+    const scene = restartOften(2);
+    expect(scene.pool.insides.state.replacements.size).toBe(2);
+    expect(scene.restart("/b")).toEqual(["reload /b", "spawn s4 /b"]);
+    // What hung has ended: the last code is tried.
+    expect(scene.spawnFailed(2)).toEqual(["spawn s5 /a"]);
+    expect(scene.spawned(5)).toEqual(["retire i0 restarted", "rolled out /a done"]);
+  });
+
+  test("neither in a pool of one", () => {
+    const scene = restartOften(1);
+    expect(scene.get("/b")).toEqual(["retire i0 evicted", "spawn s2 /b"]);
+    scene.spawned(2);
+    expect(scene.restart("/b")).toEqual(["reload /b", "spawn s3 /b"]);
+  });
+});
+
 describe("an instance is replaced", () => {
   test("after as many requests as it may serve, give or take a tenth", () => {
     const scene = rolling(0);

@@ -3,7 +3,7 @@
 // - Worn instances: each is in the pool; their applications are known, and a replacement that may
 //   begin has begun. A rolling restart is over when nothing of it is left to replace, unless its
 //   code was refused.
-// - Replacements: one for each application, others are of old code; they hold no place.
+// - Replacements: one for each application, and at most one more of old code; they hold no place.
 // - Ages: every instance with a limit on its age, and no other, is known by when it is reached.
 // - Ahead: what an application is to have at least is there or coming, if there are places.
 // - Idle: whoever may have been idle for too long is looked at in time.
@@ -12,10 +12,11 @@ import { unusedSince } from "../../src/pool/ahead.ts";
 import type { ApplicationRecord, InstanceRecord } from "../../src/pool/application.ts";
 import { hasPlace, maySpawn, wantedAhead } from "../../src/pool/places.ts";
 import type { PoolState } from "../../src/pool/state.ts";
+import { mayReplace } from "../../src/pool/worn.ts";
 
 /** Throws if it does not hold. */
 export function checkUpkeep<O>(state: PoolState<O>, now: number): void {
-  const { wearing, replacements, limits } = state;
+  const { wearing, replacements } = state;
   for (const application of state.applications.values()) {
     checkIdle(state, application);
     checkWorn(state, application, now);
@@ -27,7 +28,6 @@ export function checkUpkeep<O>(state: PoolState<O>, now: number): void {
   for (const application of wearing) {
     expect(application.worn > 0, `nothing of ${application.root} is worn`);
   }
-  expect(replacements.size <= Math.max(limits.max, state.options.spawnsAtOnce), "too many");
   for (const { application, isPlaced, id } of replacements.values()) {
     expect(!isPlaced, `replacement ${id} has a place`);
     expect(state.applications.get(application.root) === application, "one is of nothing");
@@ -36,17 +36,18 @@ export function checkUpkeep<O>(state: PoolState<O>, now: number): void {
 
 function checkWorn<O>(state: PoolState<O>, application: ApplicationRecord<O>, now: number): void {
   const { root, worn, replacement, replacing, rollout, failures, options } = application;
-  const { replacements, limits } = state;
+  const { replacements } = state;
   const mine = pooled(application).filter((instance) => instance.worn !== undefined);
   expect(worn === mine.length, `${root} has ${mine.length} worn instances, not ${worn}`);
   expect(state.wearing.has(application) === worn > 0, `${root} is forgotten, or too late`);
   const own = [...replacements.values()].filter((spawn) => spawn.application === application);
   expect(own.length === replacing, `${root} has ${own.length} replacements, not ${replacing}`);
+  expect(replacing <= 2, `${root} has ${replacing} replacements`);
   expect(replacement === undefined || own.includes(replacement), `that of ${root} is over`);
   expect(rollout === undefined || rollout === "refused" || worn > 0, `${root} restarts for ever`);
   if (worn === 0 || replacement !== undefined || rollout === "refused") return;
-  const isBlocked = failures.isPaused(now) || replacements.size >= limits.max;
-  const mayBegin = options !== undefined && !isBlocked && state.hasSlotFor(application);
+  const mayBegin =
+    options !== undefined && !failures.isPaused(now) && mayReplace(state, application);
   expect(!mayBegin, `a replacement of ${root} could begin`);
 }
 

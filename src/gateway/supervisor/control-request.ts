@@ -1,4 +1,5 @@
 /** What may be asked of a gateway that runs: the requests of its control socket. */
+import { MAX_IDLE_SECONDS, MAX_POOL_SIZE } from "../../wire/commands.ts";
 import type { PoolConfig } from "../config.ts";
 
 export type ControlRequest =
@@ -37,17 +38,26 @@ export function parseControlRequest(line: string): ControlRequest {
   throw new Error("the request is not known here");
 }
 
-function parseChange(given: Record<string, unknown>): PoolChange {
-  const { max, maxPerApp, maxIdleSeconds, globalQueue } = given;
-  return {
-    ...(isWhole(max, 1) ? { max } : {}),
-    ...(isWhole(maxPerApp, 0) ? { maxPerApp } : {}),
-    ...(isWhole(maxIdleSeconds, 0) ? { maxIdleSeconds } : {}),
-    ...(typeof globalQueue === "boolean" ? { globalQueue } : {}),
-  };
+/** What each limit may be: what the pool server takes, which ends whoever says more. */
+const limits: { readonly [K in keyof Required<PoolChange>]: (value: unknown) => boolean } = {
+  max: (value) => isWhole(value, 1, MAX_POOL_SIZE),
+  maxPerApp: (value) => isWhole(value, 0, MAX_POOL_SIZE),
+  maxIdleSeconds: (value) => isWhole(value, 0, MAX_IDLE_SECONDS),
+  globalQueue: (value) => typeof value === "boolean",
+};
+
+function parseChange(given: Readonly<Record<string, unknown>>): PoolChange {
+  const entries = Object.entries(given);
+  if (entries.length === 0) throw new Error("set: there is nothing to change");
+  for (const [key, value] of entries) {
+    if (!Object.hasOwn(limits, key)) throw new Error(`set: '${key}' cannot be set`);
+    if (!limits[key as keyof PoolChange](value)) {
+      throw new Error(`set: ${key} cannot be ${JSON.stringify(value)}`);
+    }
+  }
+  return given;
 }
 
-/** Its upper bounds are the command line's, and the pool server's, which refuses what is beyond. */
-function isWhole(value: unknown, least: number): value is number {
-  return Number.isSafeInteger(value) && Number(value) >= least;
+function isWhole(value: unknown, least: number, most: number): boolean {
+  return Number.isSafeInteger(value) && Number(value) >= least && Number(value) <= most;
 }

@@ -16,16 +16,23 @@ import { makeRuntimeDirectory } from "./runtime-directory.ts";
 
 /** Far more than a request needs. */
 const maxRequestBytes = 16 * 1024;
+/** Who sends no request, or takes no answer, for so long is gone; whole seconds, as Bun counts. */
+const silentSeconds = 10;
 
 /** A connection of somebody who asks, and what is left to send of the answer. */
 interface Question {
   request: Buffer;
   rest: Uint8Array;
   isAnswered: boolean;
+  /** Aborted when nobody waits for the answer any more. */
+  readonly asker: AbortController;
 }
 
-/** Carries a request out. @returns what is answered, as JSON. @throws Error: why it cannot be. */
-export type CarryOut = (request: ControlRequest) => Promise<object>;
+/**
+ * Carries a request out. @param asker aborted when nobody waits for it any more. @returns what is
+ * answered, as JSON. @throws Error: why it cannot be.
+ */
+export type CarryOut = (request: ControlRequest, asker: AbortSignal) => Promise<object>;
 
 export class ControlSocket {
   readonly #path: string;
@@ -37,12 +44,22 @@ export class ControlSocket {
     this.#path = join(directory, `${process.pid}.sock`);
     this.#listener = Bun.listen<Question>({
       unix: this.#path,
+      // Who shuts his side down after the request (nc, socat) is answered all the same.
+      allowHalfOpen: true,
       socket: {
         open: (socket) => {
-          socket.data = { request: Buffer.alloc(0), rest: new Uint8Array(), isAnswered: false };
+          const asker = new AbortController();
+          const nothing = { request: Buffer.alloc(0), rest: new Uint8Array(), isAnswered: false };
+          socket.data = { ...nothing, asker };
+          socket.timeout(silentSeconds);
         },
         data: (socket, chunk) => receive(socket, chunk, carryOut),
         drain: (socket) => push(socket),
+        end: (socket) => {
+          if (!socket.data.isAnswered) socket.end();
+        },
+        timeout: (socket) => socket.terminate(),
+        close: ({ data }) => data.asker.abort(),
         error: () => {}, // close follows
       },
     });
@@ -67,6 +84,7 @@ function receive(socket: Socket<Question>, chunk: Buffer, carryOut: CarryOut): v
   const end = question.request.indexOf("\n");
   if (end < 0 && question.request.length <= maxRequestBytes) return;
   question.isAnswered = true;
+  socket.timeout(0);
   void answer(socket, question.request.subarray(0, Math.max(0, end)), carryOut);
 }
 
@@ -75,11 +93,12 @@ async function answer(socket: Socket<Question>, line: Buffer, carryOut: CarryOut
   try {
     const user = peerUser((socket as unknown as { readonly fd: number }).fd);
     if (user !== 0 && user !== process.geteuid?.()) throw new Error("it is another user's gateway");
-    reply = await carryOut(parseControlRequest(line.toString("utf8")));
+    reply = await carryOut(parseControlRequest(line.toString("utf8")), socket.data.asker.signal);
   } catch (error) {
     reply = { error: causeText(error) };
   }
   socket.data.rest = Buffer.from(`${JSON.stringify(reply)}\n`);
+  socket.timeout(silentSeconds);
   push(socket);
 }
 

@@ -27,14 +27,14 @@ export class Operator {
     this.#options = options;
   }
 
-  /** @returns what is answered. @throws Error: why it cannot be done. */
-  async carryOut(request: ControlRequest): Promise<object> {
+  /** As CarryOut (control-socket.ts). */
+  async carryOut(request: ControlRequest, asker: AbortSignal): Promise<object> {
     const { supervisor } = this.#options;
     switch (request.command) {
       case "status":
         return supervisor.status();
       case "restart":
-        return this.#restart(this.#app(request.app));
+        return this.#restart(this.#app(request.app), asker);
       case "detach":
         await supervisor.pool.detach(request.pid);
         return {};
@@ -70,10 +70,10 @@ export class Operator {
   }
 
   /** @returns when it is over. @throws Error when the new version did not start. */
-  async #restart({ name, root }: AppConfig): Promise<object> {
+  async #restart({ name, root }: AppConfig, asker: AbortSignal): Promise<object> {
     const { pool } = this.#options.supervisor;
     await pool.restart(root);
-    for (let waitedMs = 0; waitedMs < restartLimitMs; waitedMs += lookMs) {
+    for (let waitedMs = 0; !asker.aborted && waitedMs < restartLimitMs; waitedMs += lookMs) {
       const { applications } = await pool.inspect();
       const found = applications.find((application) => application.root === root);
       if (found?.rollout === "refused") {

@@ -230,6 +230,8 @@ export class Supervisor {
       this.#coming = undefined;
     }
     this.#config = config;
+    const names = new Set(config.apps.map(({ name }) => name));
+    for (const name of this.#pauses.keys()) if (!names.has(name)) this.#pauses.delete(name);
     this.#workers = workers;
     this.#leaving.set(old.workers, old.config);
     void this.#retire(old.workers, leaveMs(old.config));
