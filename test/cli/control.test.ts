@@ -142,7 +142,10 @@ async function askSocket({ pid }: Gateway, line: string): Promise<unknown> {
   await Bun.connect({
     unix: join(directory, `${pid}.sock`),
     socket: {
-      open: (socket) => void socket.write(`${line}\n`),
+      open: (socket) => {
+        socket.write(`${line}\n`);
+        socket.shutdown(); // as nc(1) does at the end of its input
+      },
       data: (_, chunk) => void (text += chunk.toString()),
       close: () => answer.resolve(text),
     },
