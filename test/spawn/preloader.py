@@ -1,6 +1,7 @@
 """A preloader that does as little as one can, and misbehaves as its first argument says."""
 
 import os
+import signal
 import socket
 import struct
 import sys
@@ -40,6 +41,7 @@ def serve(listener, lifeline, output):
     os.dup2(14, 4)
     os.closerange(5, 64)
     if how == "exit-in-child":
+        signal.sigwait({signal.SIGUSR1})
         os._exit(7)
     os.write(1, b"a line of %d\n" % os.getpid())
     os.write(4, message("ready", "1"))
@@ -58,6 +60,8 @@ if how == "fail":
     os._exit(1)
 if how == "hang":
     time.sleep(60)
+if how == "exit-in-child":  # Once it is told to: then it is known to have been seen alive.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 
 
 def name_children():

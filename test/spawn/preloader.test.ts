@@ -99,6 +99,7 @@ test("an instance that ends before it is ready says with what status", async () 
   await using preloader = start("exit-in-child");
   await preloader.announced;
   const instance = await fork(preloader);
+  sendSignal(instance.pid, signals.SIGUSR1);
   expect(await instance.announced).toBeUndefined();
   expect(await instance.describeEnd()).toBe("exited with status 7");
 });
