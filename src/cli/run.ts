@@ -11,6 +11,7 @@ import { causeText } from "../wire/cause.ts";
 import { argumentBytes, isLogLevel } from "./arguments.ts";
 import { handledSignals } from "./signals.ts";
 import { ConfigurationError, StartError, UsageError } from "./usage-error.ts";
+import { version } from "./version.ts";
 
 const program = "ApplicationPoolServerExecutable";
 
@@ -129,10 +130,4 @@ function say(fd: 1 | 2, text: string): void {
 function exit(status: number): never {
   for (const signal of handledSignals) ignoreSignal(signals[signal]);
   process.exit(status);
-}
-
-declare const POOL_SERVER_VERSION: string;
-
-function version(): string {
-  return typeof POOL_SERVER_VERSION === "string" ? POOL_SERVER_VERSION : "development";
 }

@@ -9,9 +9,9 @@ import type { CommandDef } from "citty";
 import type { GatewayStatus } from "../gateway/supervisor/gateway-status.ts";
 import { applicationOverview, gatewayOverview } from "../status/gateway-overview.ts";
 import { snapshotFromJson } from "../status/json.ts";
-import { openMetrics } from "../status/openmetrics.ts";
 import { findGateway, gatewayOptions } from "./gateway-client.ts";
 import { readArguments } from "./options.ts";
+import { metricsOf } from "./metrics.ts";
 import { usageOf } from "./process-usage.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
@@ -20,7 +20,7 @@ const options = {
   app: { type: "string", valueHint: "APP", description: "its processes, one by one" },
   watch: { type: "boolean", description: "again and again, until Ctrl-C" },
   json: { type: "boolean", description: "everything, as JSON" },
-  openmetrics: { type: "boolean", description: "the pool's figures, as OpenMetrics" },
+  openmetrics: { type: "boolean", description: "its figures, as OpenMetrics" },
 } as const;
 
 /** As citty shows it with --help. */
@@ -46,10 +46,7 @@ export async function runStatus(rawArguments: readonly string[]): Promise<void> 
   const { status } = gateway;
   const [app] = given.get("app") ?? [];
   if (given.has("json")) return say(`${JSON.stringify(status, undefined, 2)}\n`);
-  if (given.has("openmetrics")) {
-    if (status.pool === null) throw new StartError("the pool server does not answer");
-    return say(openMetrics(snapshotFromJson(status.pool)));
-  }
+  if (given.has("openmetrics")) return say(metricsOf(status));
   if (!given.has("watch")) return say(await overview(status, app));
   say("\u001B[2J");
   for (let now = status; ; now = (await gateway.ask({ command: "status" })) as GatewayStatus) {

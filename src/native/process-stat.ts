@@ -52,6 +52,15 @@ export function residentBytesOf(pid: number): number | undefined {
   }
 }
 
+/** How many descriptors a process has open; undefined: it is gone, or not ours to look at. */
+export function descriptorsOf(pid: number): number | undefined {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).length;
+  } catch {
+    return undefined;
+  }
+}
+
 /** The children of a process, whichever of its threads has started them; zombies too. */
 export function childrenOf(pid: number | "self"): number[] {
   try {

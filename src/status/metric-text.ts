@@ -10,20 +10,49 @@ export type Labels = Readonly<Record<string, string>>;
 export interface Sample {
   readonly labels?: Labels;
   readonly value: number;
+  /** Which part of a histogram it is. */
+  readonly part?: "_bucket" | "_count" | "_sum";
 }
 
 /** Samples of one name. Without samples the family is left out. */
 export interface Family {
   /** Without prefix and without `_total` or `_info`. */
   readonly name: string;
-  readonly type: "counter" | "gauge" | "info";
+  readonly type: "counter" | "gauge" | "info" | "histogram";
   readonly unit?: "seconds" | "bytes";
   /** One sentence. */
   readonly help: string;
   readonly samples: readonly Sample[];
 }
 
-const suffixes = { counter: "_total", gauge: "", info: "_info" } as const;
+const suffixes = { counter: "_total", gauge: "", info: "_info", histogram: "" } as const;
+
+/**
+ * A histogram's samples: for each upper end how many lie below, then all of them.
+ * @param counts of each bucket by itself; the last has what is past all ends.
+ */
+export function histogramSamples(
+  labels: Labels,
+  ends: readonly number[],
+  counts: readonly number[],
+  sum: number,
+): Sample[] {
+  let below = 0;
+  const buckets = [...ends, Infinity].map((end, at): Sample => {
+    below += counts[at] ?? 0;
+    return { labels: { ...labels, le: canonical(end) }, value: below, part: "_bucket" };
+  });
+  return [
+    ...buckets,
+    { labels, value: below, part: "_count" },
+    { labels, value: sum, part: "_sum" },
+  ];
+}
+
+/** As the format has a number in a label: a whole one with a point. */
+function canonical(end: number): string {
+  return Number.isInteger(end) ? `${end}.0` : formatNumber(end);
+}
 
 /** The exposition of `families`, each name after `prefix`. */
 export function formatOpenMetrics(prefix: string, families: readonly Family[]): string {
@@ -41,14 +70,15 @@ function* familyLines(prefix: string, family: Family): Generator<string> {
   yield `# TYPE ${name} ${family.type}`;
   if (family.unit !== undefined) yield `# UNIT ${name} ${family.unit}`;
   yield `# HELP ${name} ${escapeText(family.help)}`;
-  for (const { labels, value } of family.samples) {
-    yield `${name}${suffixes[family.type]}${formatLabels(labels)} ${formatNumber(value)}`;
+  for (const { labels, value, part = "" } of family.samples) {
+    yield `${name}${suffixes[family.type]}${part}${formatLabels(labels)} ${formatNumber(value)}`;
   }
 }
 
 function checkName(name: string, family: Family): void {
   const endsRight = family.unit === undefined || name.endsWith(`_${family.unit}`);
-  if (/^[a-z][a-z0-9_]*$/.test(name) && !/_(total|info)$/.test(name) && endsRight) return;
+  if (/^[a-z][a-z0-9_]*$/.test(name) && !/_(total|info|bucket|count|sum)$/.test(name) && endsRight)
+    return;
   throw new Error(`format metric '${name}': not a name for a ${family.type}`);
 }
 

@@ -12,23 +12,22 @@ import type { InspectedInstance } from "../wire/inspection.ts";
 
 export const METRIC_PREFIX = "application_pool_";
 
-/** Figures of the server's process, which the pool knows nothing of. */
-export interface ProcessFigures {
-  readonly version: string;
-  readonly openFds: number;
-  readonly maxFds: number;
-  readonly residentMemoryBytes: number;
+/** What applications are called: by their roots; undefined: they have no name. */
+export type NameOf = (root: ByteString) => string | undefined;
+
+/** The exposition of a snapshot. */
+export function openMetrics(snapshot: PoolSnapshot): string {
+  return formatOpenMetrics(METRIC_PREFIX, poolMetrics(snapshot));
 }
 
-/** The exposition of a snapshot, with the figures of the process where they are known. */
-export function openMetrics(snapshot: PoolSnapshot, figures?: ProcessFigures): string {
-  return formatOpenMetrics(METRIC_PREFIX, [
+/** The families of a pool. An application without a name goes by its root. */
+export function poolMetrics(snapshot: PoolSnapshot, nameOf: NameOf = () => undefined): Family[] {
+  return [
     ...limitFamilies(snapshot),
     ...poolFamilies(snapshot),
-    ...applicationFamilies(snapshot.applications),
+    ...applicationFamilies(snapshot.applications, nameOf),
     ...counterFamilies(snapshot),
-    ...(figures === undefined ? [] : processFamilies(figures)),
-  ]);
+  ];
 }
 
 function limitFamilies({ limits }: PoolSnapshot): Family[] {
@@ -59,10 +58,13 @@ function poolFamilies(snapshot: PoolSnapshot): Family[] {
 
 const states: readonly InspectedInstance["state"][] = ["idle", "active", "busy", "leaving", "dead"];
 
-function applicationFamilies(applications: readonly ApplicationSnapshot[]): Family[] {
+function applicationFamilies(
+  applications: readonly ApplicationSnapshot[],
+  nameOf: NameOf,
+): Family[] {
   const labelled = applications.map((application) => ({
     application,
-    app: labelOf(application.root),
+    app: nameOf(application.root) ?? labelOf(application.root),
   }));
   const perApp = (valueOf: (application: ApplicationSnapshot) => number): Sample[] =>
     labelled.map(({ application, app }) => ({ labels: { app }, value: valueOf(application) }));
@@ -97,6 +99,27 @@ function applicationFamilies(applications: readonly ApplicationSnapshot[]): Fami
       unit: "seconds",
       help: "What is left of the pause after failed spawns; 0: no pause.",
       samples: perApp(({ pauseMs }) => (pauseMs ?? 0) / 1_000),
+    },
+    {
+      name: "app_spawns",
+      type: "counter",
+      help: "Spawns that have ended, by application and result.",
+      samples: labelled.flatMap(({ application: { counters }, app }) => [
+        { labels: { app, result: "ok" }, value: counters.spawnsDone },
+        { labels: { app, result: "failed" }, value: counters.spawnsFailed },
+      ]),
+    },
+    {
+      name: "app_restarts",
+      type: "counter",
+      help: "Restarts by application.",
+      samples: perApp(({ counters }) => counters.restarts),
+    },
+    {
+      name: "app_deaths",
+      type: "counter",
+      help: "Processes that died by themselves, by application.",
+      samples: perApp(({ counters }) => counters.deaths),
     },
   ];
 }
@@ -148,25 +171,7 @@ function counterFamilies({ counters }: PoolSnapshot): Family[] {
   ];
 }
 
-function processFamilies(figures: ProcessFigures): Family[] {
-  const { version, openFds, maxFds, residentMemoryBytes } = figures;
-  return [
-    gauge("open_fds", "Descriptors the server has open.", openFds),
-    gauge("max_fds", "Limit of descriptors of the server.", maxFds),
-    {
-      ...gauge("resident_memory_bytes", "Memory the server occupies.", residentMemoryBytes),
-      unit: "bytes",
-    },
-    {
-      name: "build",
-      type: "info",
-      help: "The server's version.",
-      samples: [{ labels: { version }, value: 1 }],
-    },
-  ];
-}
-
-function gauge(name: string, help: string, value: number): Family {
+export function gauge(name: string, help: string, value: number): Family {
   return { name, type: "gauge", help, samples: [{ value }] };
 }
 

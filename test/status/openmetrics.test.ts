@@ -142,16 +142,6 @@ test.each([
   expect(valueIn(openMetrics(snapshot), sample)).toBe(value);
 });
 
-test("figures of the process are given where they are known", () => {
-  const figures = { version: "1.2.3", openFds: 12, maxFds: 1_024, residentMemoryBytes: 5e7 };
-  const text = openMetrics(poolWith({}), figures);
-  expect(valueIn(text, "open_fds")).toBe("12");
-  expect(valueIn(text, "max_fds")).toBe("1024");
-  expect(valueIn(text, "resident_memory_bytes")).toBe("50000000");
-  expect(valueIn(text, 'build_info{version="1.2.3"}')).toBe("1");
-  expect(openMetrics(poolWith({}))).not.toContain("open_fds");
-});
-
 test("no two roots share a label, whatever their bytes are", () => {
   const roots = ["/\xff", "/\xfe", "/\\xff", "/\\\\xff", "/\xc3\xa9", "/\\xc3\\xa9", "/\n", "/\\n"];
   const pool = poolWith({ applications: roots.map((root) => applicationWith(root, [])) });

@@ -1,4 +1,5 @@
 /** What a gateway tells of itself: the answer to `status`. */
+import { descriptorsOf, residentBytesOf } from "../../native/process-stat.ts";
 import type { Inspection } from "../../parent/index.ts";
 import type { ApplicationFigures } from "../../wire/request-figures.ts";
 
@@ -16,9 +17,39 @@ export interface GatewayStatus {
     /** Whether its requests wait or are refused for now. */
     readonly pause: "wait" | "refuse" | null;
     readonly figures: ApplicationFigures;
+    /** Memory of its processes, shared pages included; null: it has none. */
+    readonly residentBytes: number | null;
   }[];
   /** Requests that no application was found for. */
   readonly unrouted: ApplicationFigures;
+  readonly processes: readonly ProcessStatus[];
   /** Null: the pool server did not answer. */
   readonly pool: Inspection | null;
+}
+
+/** A process of the gateway itself; null: it cannot be looked at. */
+export interface ProcessStatus {
+  readonly kind: "supervisor" | "worker" | "pool server" | "admin";
+  readonly pid: number;
+  readonly residentBytes: number | null;
+  readonly openFds: number | null;
+  /** How long it took to answer last, in milliseconds; of the supervisor, how late its clock was. */
+  readonly lagMs: number | null;
+}
+
+/** Looks at a process now. */
+export function processStatus(
+  kind: ProcessStatus["kind"],
+  pid: number,
+  lagMs: number | undefined,
+): ProcessStatus {
+  const residentBytes = residentBytesOf(pid) ?? null;
+  return { kind, pid, residentBytes, openFds: descriptorsOf(pid) ?? null, lagMs: lagMs ?? null };
+}
+
+/** The memory of an application's processes; null: it has none. */
+export function memoryOf(pool: Inspection | null, root: string): number | null {
+  const found = pool?.applications.find((application) => application.root === root);
+  const sizes = found?.instances.flatMap(({ pid }) => residentBytesOf(pid) ?? []) ?? [];
+  return sizes.length === 0 ? null : sizes.reduce((sum, bytes) => sum + bytes, 0);
 }

@@ -36,6 +36,8 @@ export class Heartbeat {
   #lastTickMs = performance.now();
   #silentMs = 0;
   #isAsked = false;
+  #askedMs = 0;
+  #lagMs: number | undefined;
   /** Its processor time when it fell silent. */
   #processorMs = 0;
 
@@ -58,8 +60,14 @@ export class Heartbeat {
     return this.#isAsked;
   }
 
+  /** How long it took to answer last, in milliseconds: what its event loop was at meanwhile. */
+  get lagMs(): number | undefined {
+    return this.#lagMs;
+  }
+
   /** It has said something. */
   heard(): void {
+    if (this.#isAsked) this.#lagMs = performance.now() - this.#askedMs;
     this.#isAsked = false;
     this.#silentMs = 0;
   }
@@ -85,6 +93,7 @@ export class Heartbeat {
 
   #askAnew(): void {
     this.#isAsked = true;
+    this.#askedMs = performance.now();
     this.#options.ask();
   }
 

@@ -100,6 +100,11 @@ export class PoolKeeper {
     return this.#server?.process.pid;
   }
 
+  /** How long it took to answer last; undefined: it has not yet. */
+  get lagMs(): number | undefined {
+    return this.#server?.heartbeat?.lagMs;
+  }
+
   /** Whether there is a server that takes clients and answers. */
   get answers(): boolean {
     return this.#server?.heartbeat?.answers === true;

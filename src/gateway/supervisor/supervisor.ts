@@ -14,7 +14,12 @@ import { Figures } from "./figures.ts";
 import { Listener, showAddress } from "./listeners.ts";
 import { type PoolDuty, PoolKeeper } from "./pool-keeper.ts";
 import type { Report } from "./report.ts";
-import type { GatewayStatus } from "./gateway-status.ts";
+import {
+  type GatewayStatus,
+  memoryOf,
+  processStatus,
+  type ProcessStatus,
+} from "./gateway-status.ts";
 import { WorkerProcess } from "./worker-process.ts";
 import { WorkerSet } from "./worker-set.ts";
 
@@ -44,6 +49,9 @@ export class Supervisor {
   readonly #pauses = new Map<string, "wait" | "refuse">();
   readonly #figures = new Figures(performance.now());
   readonly #clock: ReturnType<typeof setInterval>;
+  /** When it ticked last, and how late that was. */
+  #tickedMs = performance.now();
+  #lagMs = 0;
   #reloading: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -87,6 +95,7 @@ export class Supervisor {
   /** What it and its pool do. */
   async status(): Promise<GatewayStatus> {
     const { apps, name } = this.#config;
+    const pool = await this.#pool.inspect().catch(() => null);
     return {
       name,
       pid: process.pid,
@@ -98,9 +107,11 @@ export class Supervisor {
         root: app.root,
         pause: this.#pauses.get(app.name) ?? null,
         figures: this.#figuresOf(app.name),
+        residentBytes: memoryOf(pool, app.root),
       })),
       unrouted: this.#figuresOf(""),
-      pool: await this.#pool.inspect().catch(() => null),
+      processes: this.#processes,
+      pool,
     };
   }
 
@@ -167,8 +178,22 @@ export class Supervisor {
     this.#pool.hurry();
   }
 
+  get #processes(): ProcessStatus[] {
+    const pool = this.#pool;
+    return [
+      processStatus("supervisor", process.pid, this.#lagMs),
+      ...(pool.pid === undefined ? [] : [processStatus("pool server", pool.pid, pool.lagMs)]),
+      ...this.#sets.flatMap((set) =>
+        set.lags.map(({ pid, lagMs }) => processStatus("worker", pid, lagMs)),
+      ),
+    ];
+  }
+
   #tick(): void {
-    this.#figures.tick(performance.now());
+    const nowMs = performance.now();
+    this.#lagMs = Math.max(0, nowMs - this.#tickedMs - figuresEveryMs);
+    this.#tickedMs = nowMs;
+    this.#figures.tick(nowMs);
     for (const set of this.#sets) set.askFigures();
   }
 

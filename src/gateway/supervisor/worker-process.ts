@@ -66,8 +66,8 @@ export class WorkerProcess {
   /** From when it is ready. */
   #heartbeat: Heartbeat | undefined;
   #hasAsked = false;
-  /** When it was asked for figures that it has not told yet. */
-  #askedMs: number | undefined;
+  /** Whether it has been asked for figures that it has not told yet. */
+  #owesFigures = false;
   #hasToldLast = false;
   readonly #underWay = new Map<string, number>();
   /** It is being ended: what else it says is of no interest. */
@@ -152,14 +152,19 @@ export class WorkerProcess {
     return this.#process.pid;
   }
 
+  /** How long it took to answer last; undefined: it has not yet. */
+  get lagMs(): number | undefined {
+    return this.#heartbeat?.lagMs;
+  }
+
   tell(message: ToWorker): void {
     this.#control?.send(message);
   }
 
   /** Asks for what it has counted, unless it owes an answer. */
   askFigures(): void {
-    if (this.#heartbeat === undefined || this.#askedMs !== undefined) return;
-    this.#askedMs = performance.now();
+    if (this.#heartbeat === undefined || this.#owesFigures) return;
+    this.#owesFigures = true;
     this.tell({ kind: "figures" });
   }
 
@@ -208,11 +213,11 @@ export class WorkerProcess {
   }
 
   #takeFigures(apps: ToldFigures, isLast: boolean): void {
-    if (isLast ? this.#hasToldLast : this.#askedMs === undefined) {
+    if (isLast ? this.#hasToldLast : !this.#owesFigures) {
       return this.#offends("it tells figures unasked");
     }
     if (isLast) this.#hasToldLast = true;
-    else this.#askedMs = undefined;
+    else this.#owesFigures = false;
     if (apps.some(([name]) => !this.#underWay.has(name))) {
       return this.#offends("it tells figures of an application that it does not serve");
     }

@@ -41,6 +41,11 @@ export class WorkerSet {
     return [...this.#running].map(({ pid }) => pid);
   }
 
+  /** Their processes, each with how long it took to answer last. */
+  get lags(): { readonly pid: number; readonly lagMs: number | undefined }[] {
+    return [...this.#running].map(({ pid, lagMs }) => ({ pid, lagMs }));
+  }
+
   /** Whether there are workers, and all of them answer. */
   get answers(): boolean {
     return this.#running.size > 0 && [...this.#running].every(({ answers }) => answers);

@@ -1,0 +1,152 @@
+/**
+ * A gateway as OpenMetrics: the figures of its pool, those of its requests, and those of its own
+ * processes. Applications go by their names; requests that found none have an empty one.
+ */
+import type { PoolSnapshot } from "../pool/types.ts";
+import { fromText } from "../wire/bytes.ts";
+import { bucketEndsMs, type ApplicationFigures, type Histogram } from "../wire/request-figures.ts";
+import { formatOpenMetrics, histogramSamples, type Family, type Sample } from "./metric-text.ts";
+import { gauge, METRIC_PREFIX, poolMetrics } from "./openmetrics.ts";
+
+/** What of a gateway is shown. */
+export interface MeasuredGateway {
+  readonly applications: readonly {
+    readonly name: string;
+    readonly root: string;
+    readonly figures: ApplicationFigures;
+    /** Of its instances; null: it has none. */
+    readonly residentBytes: number | null;
+  }[];
+  readonly unrouted: ApplicationFigures;
+  readonly processes: readonly MeasuredProcess[];
+}
+
+/** A process of the gateway's own; null: it cannot be looked at. */
+export interface MeasuredProcess {
+  readonly kind: "supervisor" | "worker" | "pool server" | "admin";
+  readonly pid: number;
+  readonly residentBytes: number | null;
+  readonly openFds: number | null;
+  /** How late its event loop was, as far as is known: how long it took to answer last. */
+  readonly lagMs: number | null;
+}
+
+/** @param pool undefined: the pool server does not answer. */
+export function gatewayMetrics(
+  gateway: MeasuredGateway,
+  pool: PoolSnapshot | undefined,
+  version: string,
+): string {
+  const names = new Map(gateway.applications.map(({ name, root }) => [fromText(root), name]));
+  return formatOpenMetrics(METRIC_PREFIX, [
+    gauge("pool_server_answers", "1 if the pool server does.", Number(pool !== undefined)),
+    ...(pool === undefined ? [] : poolMetrics(pool, (root) => names.get(root))),
+    ...requestFamilies(gateway),
+    ...processFamilies(gateway.processes),
+    {
+      name: "build",
+      type: "info",
+      help: "The server's version.",
+      samples: [{ labels: { version }, value: 1 }],
+    },
+  ]);
+}
+
+function requestFamilies({ applications, unrouted }: MeasuredGateway): Family[] {
+  const all = [...applications, { name: "", figures: unrouted, residentBytes: null }];
+  const perApp = (valueOf: (figures: ApplicationFigures) => number): Sample[] =>
+    all.map(({ name, figures }) => ({ labels: { app: name }, value: valueOf(figures) }));
+  const inSeconds = (histogramOf: (figures: ApplicationFigures) => Histogram): Sample[] =>
+    all.flatMap(({ name, figures }) => {
+      const { counts, sumMs } = histogramOf(figures);
+      return histogramSamples({ app: name }, endsSeconds, counts, sumMs / 1_000);
+    });
+  return [
+    {
+      name: "requests",
+      type: "counter",
+      help: "Requests whose answers are over, by application and status.",
+      samples: all.flatMap(({ name, figures }) =>
+        Object.entries(figures.statuses).map(([status, value]) => ({
+          labels: { app: name, status },
+          value,
+        })),
+      ),
+    },
+    {
+      name: "requests_under_way",
+      type: "gauge",
+      help: "Requests that have not been answered yet, by application.",
+      samples: perApp(({ underWay }) => underWay),
+    },
+    {
+      name: "request_seconds",
+      type: "histogram",
+      unit: "seconds",
+      help: "From a request's head to the end of its answer, by application.",
+      samples: inSeconds(({ times }) => times),
+    },
+    {
+      name: "queue_seconds",
+      type: "histogram",
+      unit: "seconds",
+      help: "How long requests waited for a process, by application.",
+      samples: inSeconds(({ waits }) => waits),
+    },
+    {
+      name: "sent_bytes",
+      type: "counter",
+      unit: "bytes",
+      help: "Bytes of answers' bodies, by application.",
+      samples: perApp(({ bytesSent }) => bytesSent),
+    },
+    {
+      name: "app_resident_memory_bytes",
+      type: "gauge",
+      unit: "bytes",
+      help: "Memory of an application's processes, shared pages included.",
+      samples: applications.map(({ name, residentBytes }) => ({
+        labels: { app: name },
+        value: residentBytes ?? 0,
+      })),
+    },
+  ];
+}
+
+const endsSeconds = bucketEndsMs.map((ms) => ms / 1_000);
+
+function processFamilies(processes: readonly MeasuredProcess[]): Family[] {
+  const numbers = new Map<string, number>();
+  const labelled = processes.map((one) => {
+    const number = numbers.get(one.kind) ?? 0;
+    numbers.set(one.kind, number + 1);
+    return { one, labels: { process: one.kind, number: String(number) } };
+  });
+  const samples = (valueOf: (one: MeasuredProcess) => number | null): Sample[] =>
+    labelled.flatMap(({ one, labels }) => {
+      const value = valueOf(one);
+      return value === null ? [] : [{ labels, value }];
+    });
+  return [
+    {
+      name: "resident_memory_bytes",
+      type: "gauge",
+      unit: "bytes",
+      help: "Memory of the server's own processes.",
+      samples: samples(({ residentBytes }) => residentBytes),
+    },
+    {
+      name: "open_fds",
+      type: "gauge",
+      help: "Descriptors that the server's own processes have open.",
+      samples: samples(({ openFds }) => openFds),
+    },
+    {
+      name: "event_loop_lag_seconds",
+      type: "gauge",
+      unit: "seconds",
+      help: "How long each of them took to answer last; for the supervisor, how late its clock was.",
+      samples: samples(({ lagMs }) => (lagMs === null ? null : lagMs / 1_000)),
+    },
+  ];
+}

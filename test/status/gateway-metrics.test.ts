@@ -1,0 +1,44 @@
+/** A gateway's exposition: read back by a reader of its own that knows the format's rules. */
+import { expect, test } from "bun:test";
+
+import { gatewayMetrics } from "../../src/status/gateway-metrics.ts";
+import { readExposition } from "../helpers/exposition.ts";
+import { applicationWith, figuresWith, instanceWith, poolWith } from "./snapshots.ts";
+
+const shop = {
+  name: 'sh"o\\p',
+  root: "/a",
+  figures: figuresWith({ "2xx": 40, "5xx": 2 }),
+  residentBytes: 5e7,
+};
+const processes = [
+  { kind: "worker", pid: 7, residentBytes: 4e7, openFds: 12, lagMs: 2 },
+  { kind: "worker", pid: 8, residentBytes: null, openFds: null, lagMs: null },
+] as const;
+const gateway = { applications: [shop], unrouted: figuresWith({ "4xx": 3 }), processes };
+const pool = poolWith({ applications: [applicationWith("/a", [instanceWith(9)])] });
+
+test("requests, times and waits of each application go by its name, as those of the pool", () => {
+  const { values, families } = readExposition(gatewayMetrics(gateway, pool, "1.2.3"));
+  const app = String.raw`app="sh\"o\\p"`;
+  expect(values.get(`application_pool_requests_total{${app},status="5xx"}`)).toBe(2);
+  expect(values.get('application_pool_requests_total{app="",status="4xx"}')).toBe(3);
+  expect(values.get(`application_pool_request_seconds_bucket{${app},le="0.001"}`)).toBe(1);
+  expect(values.get(`application_pool_request_seconds_bucket{${app},le="1.0"}`)).toBe(41);
+  expect(values.get(`application_pool_request_seconds_bucket{${app},le="+Inf"}`)).toBe(41);
+  expect(values.get(`application_pool_request_seconds_sum{${app}}`)).toBeCloseTo(0.063);
+  expect(values.get(`application_pool_queue_seconds_count{${app}}`)).toBe(42);
+  expect(values.get(`application_pool_processes{${app},state="idle"}`)).toBe(1);
+  expect(values.get(`application_pool_app_resident_memory_bytes{${app}}`)).toBe(5e7);
+  expect(values.get('application_pool_open_fds{process="worker",number="0"}')).toBe(12);
+  expect(values.has('application_pool_open_fds{process="worker",number="1"}')).toBe(false);
+  expect(values.get('application_pool_build_info{version="1.2.3"}')).toBe(1);
+  expect(families.get("application_pool_request_seconds")).toBe("histogram");
+});
+
+test("without a pool server there are the gateway's own figures, and that it does not answer", () => {
+  const { values } = readExposition(gatewayMetrics(gateway, undefined, "1"));
+  expect(values.get("application_pool_pool_server_answers")).toBe(0);
+  expect(values.has("application_pool_gets_total")).toBe(false);
+  expect(values.has('application_pool_requests_total{app="",status="4xx"}')).toBe(true);
+});
