@@ -145,7 +145,7 @@ function processFamilies(processes: readonly MeasuredProcess[]): Family[] {
       name: "event_loop_lag_seconds",
       type: "gauge",
       unit: "seconds",
-      help: "How long each of them took to answer last; for the supervisor, how late its clock was.",
+      help: "How long each took to answer last; of the supervisor, how late its clock was.",
       samples: samples(({ lagMs }) => (lagMs === null ? null : lagMs / 1_000)),
     },
   ];

@@ -33,7 +33,7 @@ export interface ProcessStatus {
   readonly pid: number;
   readonly residentBytes: number | null;
   readonly openFds: number | null;
-  /** How long it took to answer last, in milliseconds; of the supervisor, how late its clock was. */
+  /** How long it took to answer last, in ms; of the supervisor, how late its clock was. */
   readonly lagMs: number | null;
 }
 
