@@ -220,6 +220,7 @@ export class Driver {
   register(app: AppRequest, options: InstanceOptions): void {
     const before = this.applications.of(app.root);
     this.configure(app.root, options, app);
+    this.#spawner.expect(app, options);
     const after = this.applications.of(app.root);
     if (before === undefined || makingOf(before) === makingOf(after)) return;
     this.decide((pool, now) => pool.restart(app.root, now));

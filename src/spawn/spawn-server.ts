@@ -61,6 +61,10 @@ export class SpawnServer implements Spawner {
     // A 2.0 spawn server bounds itself.
   }
 
+  expect(): void {
+    // It has loaded what any application needs.
+  }
+
   start(): void {
     try {
       this.#running();

@@ -114,6 +114,8 @@ export interface Spawner {
    * spawn.
    */
   start(): void;
+  /** An application is registered: what its first spawn needs may be made ready. Never throws. */
+  expect(app: AppRequest, options: InstanceOptions): void;
   /** @throws SpawnFailedError (a rejection), within the request's time limit and a little more. */
   spawn(request: SpawnRequest): Promise<Instance>;
   /** Drops cached code of an application. */

@@ -34,17 +34,43 @@ function contents(directory: string): Record<string, string> {
   );
 }
 
-test("a disk without room leaves no half of a file, and is fit again as soon as there is room", () => {
+test("a disk without room leaves no half of a loader, and is fit again as soon as there is room", () => {
   using mounted = tinyDisk();
   const disk = mounted.path;
   writeFileSync(join(disk, "fill"), "x".repeat(40_000));
   const directory = new LoaderDirectory(disk);
   expect(() => directory.loader("rack", files)).toThrow(/write loader file '.*large.rb': ENOSPC/);
   const [name = ""] = readdirSync(disk).filter((entry) => entry !== "fill");
-  expect(contents(join(disk, name, "rack"))).toEqual({ "small.rb": "one\n" });
+  expect(readdirSync(join(disk, name))).toEqual([]);
   rmSync(join(disk, "fill"));
   expect(contents(directory.loader("rack", files))).toEqual(files);
   directory.remove();
+});
+
+test("a file that there is no room to write anew is whole or not there", () => {
+  using mounted = tinyDisk();
+  const directory = new LoaderDirectory(mounted.path);
+  const path = directory.loader("rack", files);
+  rmSync(join(path, "large.rb"));
+  writeFileSync(join(mounted.path, "fill"), "x".repeat(40_000));
+  expect(() => directory.loader("rack", files)).toThrow(/write loader file '.*large.rb': ENOSPC/);
+  expect(contents(path)).toEqual({ "small.rb": "one\n" });
+  rmSync(join(mounted.path, "fill"));
+  expect(contents(directory.loader("rack", files))).toEqual(files);
+  directory.remove();
+});
+
+test("whatever the umask, all may read it and nobody write it", () => {
+  const before = process.umask(0o077);
+  try {
+    const directory = new LoaderDirectory(temporaryDirectory());
+    const path = directory.loader("rack", files);
+    const modes = [path, join(path, "small.rb")].map((one) => statSync(one).mode & 0o777);
+    expect(modes).toEqual([0o755, 0o444]);
+    directory.remove();
+  } finally {
+    process.umask(before);
+  }
 });
 
 test.each([

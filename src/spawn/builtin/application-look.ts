@@ -3,13 +3,15 @@
  * this moment, and whom it runs as. All looks at those files are here and in what this calls; they
  * may take as long as the file system likes (file-aside.ts). Values in, values out.
  */
+import { mayFilesHang } from "../../native/mounts.ts";
 import { findUserById, type User } from "../../native/process.ts";
 import type { AppRequest, AppType } from "../../wire/app-request.ts";
 import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
+import type { InstanceOptions } from "../../wire/configure.ts";
 import type { ProgramOptions } from "../../wire/program.ts";
 import { AppDirectory } from "./app-directory.ts";
-import { findIn, type LoaderType } from "./app-type.ts";
+import { findApplication, findIn, knownType, type LoaderType } from "./app-type.ts";
 import { readEnvFile } from "./env-file.ts";
 import { interpreterOf } from "./interpreter.ts";
 import { loaders } from "./loaders.ts";
@@ -49,6 +51,16 @@ export interface Looked {
   readonly user?: string;
   readonly facts?: ApplicationFacts;
   readonly why?: string;
+}
+
+/**
+ * What would run an application; undefined: to look at its files could take long.
+ * @throws NoApplicationError.
+ */
+export function kindOf(app: AppRequest, options: InstanceOptions = {}): LoaderType | undefined {
+  const type = knownType(app);
+  if (type !== "auto") return type === "rails" ? "rack" : type;
+  return mayFilesHang() ? undefined : findApplication(app.root, type, hasNode(), options).loader;
 }
 
 /** Never throws: a refusal is an answer. */

@@ -7,7 +7,6 @@
 import { availableParallelism } from "node:os";
 
 import { mayFilesHang } from "../../native/mounts.ts";
-import { prepareStarts } from "../../native/start-program.ts";
 import type { AppRequest } from "../../wire/app-request.ts";
 import { escapeForLog, toText, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
@@ -22,8 +21,7 @@ import {
   type UsualInstances,
 } from "../spawner.ts";
 import { waitForExit } from "../process-end.ts";
-import { findApplication, knownType } from "./app-type.ts";
-import { hasNode, lookAtApplication, type Looked, type LookRequest } from "./application-look.ts";
+import { kindOf, lookAtApplication, type Looked, type LookRequest } from "./application-look.ts";
 import { BuiltinInstance } from "./builtin-instance.ts";
 import { renderErrorPage } from "./error-page.ts";
 import {
@@ -44,13 +42,8 @@ import { failureOfProgram, untilProgramReady, wayTo } from "./program/program-st
 import type { Way } from "./program/way.ts";
 import { Strays } from "./strays.ts";
 import { TimeLimit, untilReady } from "./readiness.ts";
-import {
-  loadTexts,
-  planStart,
-  type Progress,
-  type StartOptions,
-  type StartPlan,
-} from "./start-plan.ts";
+import { planStart, type Progress, type StartOptions, type StartPlan } from "./start-plan.ts";
+import { WarmUp } from "./warm-up.ts";
 
 /** One line (or 8 KiB of one) that an instance wrote, without its line end. */
 export type WriteOutput = (pid: number, root: ByteString, line: ByteString) => void;
@@ -84,9 +77,6 @@ const atOnceMs = 50;
 /** How long programs that have left their instance's group have at the server's end. */
 const straysMs = 100;
 
-/** By then a parent that waits for the server has it, and hardly any application was asked for. */
-const warmUpAfterMs = 100;
-
 const shuttingDown = "the server is shutting down";
 
 const protocolTimes: EndTimes = { retiredMs: 60_000, shutdownMs: 5_000, terminatedMs: 5_000 };
@@ -113,12 +103,12 @@ export class BuiltinSpawner implements Spawner {
   readonly #limits = new Map<TimeLimit, ByteString>();
   readonly #usual = new Map<ByteString, UsualInstances>();
   readonly #allowances = new Map<ByteString, OutputAllowance>();
-  /** So that the first spawn need not wait for what any needs. */
-  #warmUp: ReturnType<typeof setTimeout> | undefined;
+  readonly #warmUp: WarmUp;
 
   constructor(options: BuiltinSpawnerOptions) {
     this.#options = options;
     this.#directory = new LoaderDirectory(options.baseDirectory);
+    this.#warmUp = new WarmUp(this.#directory);
     this.#times = options.endTimes ?? protocolTimes;
     this.#aside = new FilesAside(options.launcher);
   }
@@ -130,10 +120,11 @@ export class BuiltinSpawner implements Spawner {
 
   start(): void {
     this.#directory.sweep();
-    this.#warmUp = setTimeout(() => {
-      prepareStarts();
-      void loadTexts();
-    }, warmUpAfterMs).unref();
+    this.#warmUp.begin();
+  }
+
+  expect(app: AppRequest, options: InstanceOptions): void {
+    this.#warmUp.expect(app, options);
   }
 
   setMax(max: number): void {
@@ -195,14 +186,15 @@ export class BuiltinSpawner implements Spawner {
 
   async close(hurry: AbortSignal): Promise<void> {
     this.#shutdown.abort();
-    clearTimeout(this.#warmUp);
     this.#aside.close();
+    const cooled = this.#warmUp.close();
     const onHurry = () => this.#hurry.abort();
     hurry.addEventListener("abort", onHurry);
     if (hurry.aborted) onHurry();
     const ends = this.#endAll();
     if (!(await this.#isHandedOver(ends, hurry))) {
       await ends;
+      await cooled;
       await this.#strays.close(straysMs);
       for (const process of this.#processes.keys()) process.stopOutput();
       this.#directory.remove();
@@ -362,14 +354,9 @@ export class BuiltinSpawner implements Spawner {
 
 function usualFor(app: AppRequest, options: InstanceOptions): UsualInstances {
   try {
-    const type = knownType(app);
-    // Nobody waits here for files that could take long. One instance tells how many more are
-    // needed; two at once would split the state of a program that was meant to be one process.
-    if (type === "auto" && mayFilesHang()) return usualOf("node", options);
-    if (type === "auto") {
-      return usualOf(findApplication(app.root, type, hasNode(), options).loader, options);
-    }
-    return usualOf(type === "rails" ? "rack" : type, options);
+    // Where nobody waits for its files, one instance tells how many more are needed; two at once
+    // would split the state of a program that was meant to be one process.
+    return usualOf(kindOf(app, options) ?? "node", options);
   } catch {
     return { concurrency: 1, instances: 0 }; // The spawn will say what is wrong.
   }

@@ -8,9 +8,12 @@
  */
 import {
   chmodSync,
+  closeSync,
+  fchmodSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -63,14 +66,15 @@ export class LoaderDirectory {
    */
   loader(name: string, files: Readonly<Record<string, string>>): string {
     const directory = join(this.#ensure(), name);
-    mkdirSync(directory, { recursive: true });
-    chmodSync(directory, 0o755);
+    const isNew = mkdirSync(directory, { recursive: true }) !== undefined;
+    if (isNew) writeAll(directory, files);
     for (const [file, text] of Object.entries(files)) {
       const path = join(directory, file);
       const state = stateOf(path);
       if (state !== undefined && state === this.#good.get(path)) continue;
-      if (state === undefined || readFileSync(path, "utf8") !== text) writeWhole(path, text);
-      this.#good.set(path, stateOf(path) ?? "");
+      const isRight = state !== undefined && (isNew || readFileSync(path, "utf8") === text);
+      if (!isRight) writeWhole(path, text);
+      this.#good.set(path, isRight ? state : (stateOf(path) ?? ""));
     }
     return directory;
   }
@@ -136,13 +140,38 @@ function stateOf(path: string): string | undefined {
   return `${facts.dev} ${facts.ino} ${facts.size} ${facts.ctimeNs}`;
 }
 
+/** Fills a new directory, which nobody knows of yet: it has all of the files, or is not there. */
+function writeAll(directory: string, files: Readonly<Record<string, string>>): void {
+  let path = directory;
+  try {
+    chmodSync(directory, 0o755);
+    for (const [file, text] of Object.entries(files)) {
+      path = join(directory, file);
+      writeOnce(path, text);
+    }
+  } catch (cause) {
+    rmSync(directory, { recursive: true, force: true });
+    throw new Error(`write loader file '${path}': ${causeText(cause)}`, { cause });
+  }
+}
+
+/** For all to read, whatever the umask. */
+function writeOnce(path: string, text: string): void {
+  const fd = openSync(path, "wx", 0o444);
+  try {
+    writeFileSync(fd, text);
+    fchmodSync(fd, 0o444);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** Written aside and renamed: whoever reads it, and whatever goes wrong, it is whole or absent. */
 function writeWhole(path: string, text: string): void {
   const aside = `${path}.new`;
   try {
     rmSync(aside, { force: true });
-    writeFileSync(aside, text);
-    chmodSync(aside, 0o444);
+    writeOnce(aside, text);
     renameSync(aside, path);
   } catch (cause) {
     rmSync(aside, { force: true });

@@ -144,7 +144,7 @@ const virtualenvs = [".venv", "venv"];
 /** @param takes what the application is called with; `either`: what it is seen to take. */
 function python(takes: "wsgi" | "asgi" | "either", usual: UsualInstances): Loader {
   return {
-    folders: ["python", "wsgi", "asgi"],
+    folders: takes === "either" ? ["python", "wsgi", "asgi"] : ["python", takes],
     usual,
     hasThreads: takes === "wsgi",
     isEither: takes === "either",

@@ -1,0 +1,117 @@
+/** What is made ready for applications that are registered, before anybody asks for them. */
+import { expect, test } from "bun:test";
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { LoaderDirectory } from "../../src/spawn/builtin/loader-files.ts";
+import { loaderTexts } from "../../src/spawn/builtin/loader-texts.ts";
+import { WarmUp } from "../../src/spawn/builtin/warm-up.ts";
+import { until } from "../helpers/condition.ts";
+import { countDescriptors } from "../helpers/descriptors.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+import { spawnRequest } from "./support.ts";
+
+countDescriptors();
+const temporaryDirectory = temporaryDirectories();
+
+const usualPath = process.env["PATH"];
+const nobody = 65_534;
+
+/** What a warm-up works on: closed, and PATH as it was, at the end of the test. */
+function scene(path = usualPath) {
+  const base = temporaryDirectory();
+  const directory = new LoaderDirectory(base);
+  const warmUp = new WarmUp(directory);
+  process.env["PATH"] = path;
+  const root = join(base, "app");
+  mkdirSync(root);
+  return {
+    warmUp,
+    root,
+    private: () => readdirSync(base).find((name) => name.startsWith("application-pool-")),
+    folder: (name: string) => join(directory.path, name),
+    expect: (appType: "auto" | "wsgi" | "rack" | "node") =>
+      warmUp.expect(spawnRequest(root, { appType }), {}),
+    async [Symbol.asyncDispose]() {
+      process.env["PATH"] = usualPath;
+      await warmUp.close();
+      directory.remove();
+    },
+  };
+}
+
+function compiledIn(folder: string): string[] {
+  const place = join(folder, "__pycache__");
+  return existsSync(place) ? readdirSync(place).filter((name) => name.endsWith(".pyc")) : [];
+}
+
+test("the files of the kinds that are registered are written, those of others are not", async () => {
+  await using made = scene();
+  writeFileSync(join(made.root, "config.ru"), "");
+  made.expect("auto");
+  made.expect("node");
+  made.expect("auto");
+  const written = () => readdirSync(made.folder("."));
+  await until("both are there", () => ["node", "rack"].every((name) => written().includes(name)));
+  expect(written().toSorted()).toEqual(["node", "rack"]);
+});
+
+test("who comes when the rest is done has his kind made ready too", async () => {
+  await using made = scene();
+  made.expect("node");
+  await until("the first is there", () => existsSync(made.folder("node/preload.cjs")));
+  made.expect("rack");
+  await until("the second is there", () => existsSync(made.folder("rack/loader.rb")));
+});
+
+test("Python's loader is compiled, and whoever runs it takes what was compiled", async () => {
+  // Where everybody may run it, which is not so of one in somebody's home.
+  const path = "/usr/local/bin:/usr/bin:/bin";
+  await using made = scene(path);
+  made.expect("wsgi");
+  const folders = ["python", "wsgi"].map(made.folder);
+  const count = [loaderTexts.python, loaderTexts.wsgi].flatMap((files) =>
+    Object.keys(files),
+  ).length;
+  await until("all are compiled", () => folders.flatMap(compiledIn).length === count);
+  const python = Bun.spawnSync({
+    cmd: [
+      Bun.which("python3", { PATH: path }) ?? "",
+      "-v",
+      "-I",
+      "-c",
+      `import sys; sys.path.insert(0, "${folders[0]}"); import head`,
+    ],
+    ...(process.geteuid?.() === 0 && { uid: nobody, gid: nobody }),
+    cwd: "/",
+  });
+  expect(python.stderr.toString()).toMatch(/# code object from '[^']*\/head\.[^']*\.pyc'/);
+});
+
+test("root runs no Python that somebody else has put onto its PATH", async () => {
+  if (process.geteuid?.() !== 0) return;
+  const place = temporaryDirectory();
+  const traces = join(place, "ran");
+  writeFileSync(join(place, "python3"), `#!/bin/sh\necho >> ${traces}\n`);
+  chmodSync(join(place, "python3"), 0o755);
+  for (const path of [place, join(place, "python3")]) {
+    await using made = scene(`${place}:${usualPath}`);
+    chownSync(path, nobody, nobody);
+    made.expect("wsgi");
+    await until("the files are written", () => existsSync(made.folder("wsgi/session.py")));
+    await Bun.sleep(100);
+    expect([existsSync(traces), compiledIn(made.folder("wsgi"))]).toEqual([false, []]);
+    chownSync(path, 0, 0);
+  }
+});
+
+test("its end waits for nothing, and leaves neither a process nor a file", async () => {
+  for (const pauseMs of [0, 101, 110, 130, 160]) {
+    const made = scene();
+    made.expect("wsgi");
+    await Bun.sleep(pauseMs);
+    await made[Symbol.asyncDispose]();
+    await Bun.sleep(20);
+    expect(made.private()).toBeUndefined();
+  }
+});
