@@ -85,6 +85,11 @@ async function start(
   return { gateway, address, root };
 }
 
+function restart({ root }: Site): void {
+  mkdirSync(join(root, "tmp"));
+  writeFileSync(join(root, "tmp/restart.txt"), "");
+}
+
 interface Visit {
   readonly pid: number;
   /** What the answer sets, with its attributes; null: nothing. */
@@ -152,16 +157,33 @@ test("whose process has gone goes on with another, and so do all of his requests
   await site.gateway.end();
 });
 
-test("after a restart every visitor has a process of the new version", async () => {
-  const site = await start("app.js", "sticky = true");
+test("after a restart at once every visitor has a process of the new version", async () => {
+  const site = await start("app.js", 'sticky = true\nrestart_mode = "at-once"');
   const before = await visit(site);
-  mkdirSync(join(site.root, "tmp"));
-  writeFileSync(join(site.root, "tmp/restart.txt"), "");
+  restart(site);
   const after = await visit(site, before.cookie);
   expect(after.pid).not.toBe(before.pid);
   expect(after.cookie).not.toBe(before.cookie);
   const again = await visit(site, after.cookie);
   expect([again.pid, again.set]).toEqual([after.pid, null]);
+  await site.gateway.end();
+});
+
+test("through a rolling restart every visitor is answered, and in the end by the new version", async () => {
+  const site = await start("app.js", "sticky = true");
+  const { pool } = await statusOf(site.gateway);
+  const old = pool?.applications[0]?.instances.map(({ pid }) => pid) ?? [];
+  let visitor = await visit(site);
+  restart(site);
+  await until("none of the old ones is left", async () => {
+    visitor = await visit(site, visitor.cookie);
+    expect(visitor.pid).toBeGreaterThan(0);
+    return !old.some((pid) => isRunning(pid));
+  });
+  const first = await visit(site, visitor.cookie);
+  expect(old).not.toContain(first.pid);
+  const again = await visit(site, first.cookie);
+  expect([again.pid, again.set]).toEqual([first.pid, null]);
   await site.gateway.end();
 });
 

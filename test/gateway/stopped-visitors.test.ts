@@ -27,6 +27,7 @@ async function serve({ type, file, text }: Echo, more = ""): Promise<Scene> {
   const directory = temporaryDirectory();
   mkdirSync(join(directory, "app"));
   writeFileSync(join(directory, "app", file), text);
+  const atOnce = type === "rack" || type === "wsgi" ? "threads" : "concurrency";
   const config = `listen = ["127.0.0.1:0"]
 ${more}
 [pool]
@@ -34,7 +35,7 @@ max = 1
 [[apps]]
 root = "app"
 type = "${type}"
-concurrency = 1
+${atOnce} = 1
 [apps.env]
 REACHED = "/dev/null"
 `;

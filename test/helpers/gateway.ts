@@ -41,11 +41,14 @@ export class Gateway {
     void this.#readLog();
   }
 
-  /** Resolves with the first address it says it listens on. */
+  /** Resolves with the first address it says it listens on. @throws Error when it ends instead. */
   async address(): Promise<string> {
     return until(
       "the gateway listens",
-      () => this.addresses[0],
+      () => {
+        if (this.#process.exitCode === null) return this.addresses[0];
+        throw new Error(`the gateway ended with ${this.#process.exitCode}: ${this.log}`);
+      },
       () => this.log,
     );
   }
