@@ -42,6 +42,7 @@ class Connection:
         self._has_ended = False  # The client has ended its side.
         self._is_reading = False
         self._is_over = False
+        self.has_switched = False
         # In an instance that serves one at a time, what is due when the application has returned.
         self._due = None
         self._timer = None
@@ -245,8 +246,9 @@ class Connection:
     def switch(self):
         """It is a WebSocket from now on, and takes no place of the instance's concurrency."""
         self.state = "switched"
+        self.has_switched = True
         self.over()
-        self.instance.end_turn(self)
+        self.instance.switched(self)
         data, self._received = self._received, b""
         self.read(True)
         if data:

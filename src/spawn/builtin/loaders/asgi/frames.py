@@ -27,8 +27,7 @@ class FrameReader:
         self._data = bytearray()
         # Of a message of which more fragments are to come.
         self._opcode = None
-        self._fragments = []
-        self._fragment_bytes = 0
+        self._fragments = bytearray()  # Joined as they come: each by itself would take far more.
 
     def feed(self, data):
         self._data += data
@@ -61,7 +60,7 @@ class FrameReader:
             return None
         length = short if start == 2 else int.from_bytes(data[2:start], "big")
         # Before it is received: a length alone must not make us hold anything.
-        if self._fragment_bytes + length > MAX_MESSAGE_BYTES:
+        if len(self._fragments) + length > MAX_MESSAGE_BYTES:
             raise Violation(TOO_BIG, f"a message exceeds {MAX_MESSAGE_BYTES} bytes")
         end = start + 4 + length
         if len(data) < end:
@@ -90,13 +89,11 @@ class FrameReader:
         if opcode != CONTINUATION:
             self._opcode = opcode
         if not is_last:
-            self._fragments.append(payload)
-            # A fragment of no bytes takes memory, too.
-            self._fragment_bytes += max(1, len(payload))
+            self._fragments += payload
             return None
         if self._fragments:
-            payload = b"".join([*self._fragments, payload])
-            self._fragments, self._fragment_bytes = [], 0
+            payload = bytes(self._fragments + payload)
+            self._fragments = bytearray()
         opcode, self._opcode = self._opcode, None
         return opcode, _text_of(payload) if opcode == TEXT else payload
 

@@ -28,7 +28,8 @@ except Exception:  # It is not there, or not for this Python.
 ACCEPTS_AT_ONCE = 32
 
 # Connections held beyond those with a request under way: kept ones, and those whose request is not
-# whole yet. As many again as there may be requests, and some.
+# whole yet. As many again as there may be requests, and some. WebSockets come on top: they last, and
+# visitors who have many open must not keep others out.
 MORE_CONNECTIONS = 256
 
 # How long no connection is accepted when there is no descriptor for it.
@@ -54,6 +55,7 @@ class LoopInstance:
         self._reports = None
         self._lifespan = None
         self._connections = set()
+        self._switched = 0  # Of those, the ones that are WebSockets.
         self._under_way = set()
         self._waiting = {}  # In their order.
         self._running = {}  # Exchanges whose application has not returned, with their tasks.
@@ -72,13 +74,13 @@ class LoopInstance:
 
     @property
     def may_keep(self):
-        return len(self._connections) <= 2 * self._concurrency + MORE_CONNECTIONS // 2
+        return self._short <= 2 * self._concurrency + MORE_CONNECTIONS // 2
 
     def run(self):
         """Announces itself, serves, and returns when it is to leave."""
         lifeline.keep_to_ourselves()
         lifeline.end_with_server()
-        make_room(2 * self._concurrency + 2 * MORE_CONNECTIONS)
+        self._make_room()
         self.loop = uvloop.new_event_loop() if uvloop else asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
         try:
@@ -133,8 +135,13 @@ class LoopInstance:
             self.loop.remove_reader(self._listener.fileno())
 
     @property
+    def _short(self):
+        """Connections that come and go."""
+        return len(self._connections) - self._switched
+
+    @property
     def _has_room(self):
-        return len(self._connections) < 2 * self._concurrency + MORE_CONNECTIONS
+        return self._short < 2 * self._concurrency + MORE_CONNECTIONS
 
     def _accept(self):
         for _ in range(ACCEPTS_AT_ONCE):
@@ -158,8 +165,22 @@ class LoopInstance:
         self._accept_on(False)
         self.loop.call_later(SHORTAGE_SECONDS, self._accept_on, True)
 
+    def switched(self, connection):
+        """It takes no place any more."""
+        self._switched += 1
+        if self._switched % MORE_CONNECTIONS == 0:
+            self._make_room()
+        self.end_turn(connection)
+        if self._has_room:
+            self._accept_on(True)
+
+    def _make_room(self):
+        make_room(2 * self._concurrency + 2 * MORE_CONNECTIONS + self._switched)
+
     def closed(self, connection):
         self._connections.discard(connection)
+        if connection.has_switched:
+            self._switched -= 1
         self.end_turn(connection)
         if self._has_room:
             self._accept_on(True)
