@@ -19,9 +19,6 @@ const functions = loadFunctions({
 const nameOffset = reserve(sockaddrIn.size);
 const optionOffset = reserve(4);
 
-/** 127.0.0.1 (ip(7), INADDR_LOOPBACK). */
-const loopback = 0x7f00_0001;
-
 /**
  * Connects to 127.0.0.1 without waiting: on this machine the kernel has done it when the call is
  * over. @returns a stream in blocking mode, that sends at once (TCP_NODELAY); `full` when there is
@@ -73,7 +70,7 @@ function putInteger(value: number): void {
 function putName(port: number): void {
   arenaView.setUint16(nameOffset, C.AF_INET, true);
   arenaView.setUint16(nameOffset + sockaddrIn.port, port, false);
-  arenaView.setUint32(nameOffset + sockaddrIn.address, loopback, false);
+  arenaView.setUint32(nameOffset + sockaddrIn.address, C.INADDR_LOOPBACK, false);
 }
 
 /** A listening TCP socket. */
@@ -146,8 +143,11 @@ function showHost(host: string): string {
     .join(".");
 }
 
-/** Inodes of the sockets that a process has open; undefined: that may not be seen. */
-export function socketsOf(pid: number): Set<string> | undefined {
+/**
+ * Inodes of the sockets that a process has open. @param most descriptors that are looked at.
+ * @returns undefined: it has more, or they may not be seen.
+ */
+export function socketsOf(pid: number, most = Infinity): Set<string> | undefined {
   const directory = `/proc/${pid}/fd`;
   const inodes = new Set<string>();
   let names: string[];
@@ -157,6 +157,7 @@ export function socketsOf(pid: number): Set<string> | undefined {
     const { code } = error as NodeJS.ErrnoException;
     return code === "EACCES" || code === "EPERM" ? undefined : inodes; // else it has ended
   }
+  if (names.length > most) return undefined;
   for (const name of names) {
     try {
       const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`${directory}/${name}`))?.[1];

@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { createServer } from "node:net";
 
+import { listenerAt } from "../../src/native/listener-lookup.ts";
 import { connectLoopback, isFreePort, socketsOf, tcpListeners } from "../../src/native/loopback.ts";
 import type { OwnedFd } from "../../src/native/owned-fd.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
@@ -71,3 +72,47 @@ test("a listener that accepts nothing is full after a while, and nobody waits fo
 test("the sockets of a process that has ended are none", () => {
   expect(socketsOf(2 ** 22 - 1)).toEqual(new Set());
 });
+
+test.each([
+  ["127.0.0.1", true],
+  ["0.0.0.0", true],
+  ["::", true],
+  ["::ffff:127.0.0.1", true],
+  ["::1", false],
+  ["127.0.0.2", false],
+])("the kernel says who is connected to that listens on %s: %p", (host, isLocal) =>
+  listening(host, (port) => {
+    const inTable = tcpListeners().find((listener) => listener.port === port);
+    const { uid, inode } = inTable ?? {};
+    expect(listenerAt(port)).toEqual(isLocal ? { uid: uid ?? -1, inode: inode ?? "" } : undefined);
+  }),
+);
+
+test("it is found among any number of others, and nobody where nobody listens", async () => {
+  const program = `import resource, socket, time
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+held = []
+for i in range(min(hard - 50, 15_000)):
+    s = socket.socket()
+    s.bind((f"127.1.{i // 250}.{i % 250 + 1}", 0))
+    s.listen(1)
+    held.append(s)
+print("listening", flush=True)
+time.sleep(60)
+`;
+  const children = [0, 1].map(() =>
+    Bun.spawn(["python3", "-c", program], { stdio: ["ignore", "pipe", "ignore"] }),
+  );
+  try {
+    for (const { stdout } of children) await stdout.getReader().read();
+    const free = await listening("127.0.0.1", (port) => {
+      expect(listenerAt(port)).toMatchObject({ uid: process.getuid?.() ?? -1 });
+      return port;
+    });
+    expect(listenerAt(free)).toBe(undefined);
+  } finally {
+    for (const child of children) child.kill("SIGKILL");
+    await Promise.all(children.map((child) => child.exited));
+  }
+}, 60_000);

@@ -105,12 +105,7 @@ async function endAll(left: () => Kin[], terminatedMs: number, hurry: AbortSigna
   }
 }
 
-/** A process and what descends from it. */
-export function familyOf(pid: number): number[] {
-  return [pid, ...descendantsOf(pid).map((kin) => kin.pid)];
-}
-
-/** All of them, children before their children. */
+/** All that descends from a process, children before their children. */
 function descendantsOf(pid: number): Kin[] {
   const family: Kin[] = [];
   const parents = [pid];

@@ -10,16 +10,11 @@
  */
 import { readFileSync } from "node:fs";
 
-import {
-  connectLoopback,
-  isFreePort,
-  socketsOf,
-  tcpListeners,
-  type TcpListener,
-} from "../../../native/loopback.ts";
+import { type FoundListener, listenerAt } from "../../../native/listener-lookup.ts";
+import { connectLoopback, isFreePort, socketsOf, tcpListeners } from "../../../native/loopback.ts";
 import type { OwnedFd } from "../../../native/owned-fd.ts";
+import { childrenOf } from "../../../native/process-stat.ts";
 import { findUserById } from "../../../native/process.ts";
-import { familyOf } from "../strays.ts";
 import type { ProgramOwner, Way } from "./way.ts";
 
 /** How old the knowledge of who listens may be. */
@@ -30,11 +25,15 @@ const lowestPort = 10_000;
 const highestPort = 65_535;
 const maxTries = 200;
 
+/** As many processes of a program, and descriptors of theirs, are looked at: some 30 ms. */
+const maxFamily = 200;
+const maxDescriptors = 10_000;
+
 export class PortWay implements Way {
   readonly listener = undefined;
   readonly #port: number;
-  /** Sockets that were seen in the program's hands. */
-  #known: ReadonlySet<string> = new Set();
+  /** The socket that was seen in the program's hands. */
+  #known: string | undefined;
   #owner: ProgramOwner | undefined;
   #lookedMs = -Infinity;
 
@@ -71,43 +70,52 @@ export class PortWay implements Way {
   close(): void {}
 
   #look(now: number): boolean {
-    const found = tcpListeners().filter(({ port, isLocal }) => port === this.#port && isLocal);
-    const strangers = found.filter(({ inode }) => !this.#known.has(inode));
-    if (strangers.length > 0) this.#meet(found);
+    const found = listenerAt(this.#port);
+    if (found !== undefined && found.inode !== this.#known) this.#meet(found);
     this.#lookedMs = now;
-    return found.length > 0;
+    return found !== undefined;
   }
 
-  /** @throws Error: one of them is not the program's. */
-  #meet(found: readonly TcpListener[]): void {
+  /** @throws Error: it is not the program's. */
+  #meet({ inode, uid }: FoundListener): void {
     const owner = this.#owner;
     if (owner === undefined) return;
-    const held = heldBy(owner.pid);
-    const isIts = ({ inode, uid }: TcpListener) => held?.has(inode) ?? uid === owner.uid;
-    const stranger = found.find((listener) => !isIts(listener));
-    if (stranger !== undefined) {
-      const whose = findUserById(stranger.uid)?.name ?? `user ${stranger.uid}`;
+    if (!(holds(owner.pid, inode) ?? uid === owner.uid)) {
+      const whose = findUserById(uid)?.name ?? `user ${uid}`;
       throw new Error(`on ${this.where} listens another program, of ${whose}`);
     }
-    this.#known = new Set(found.map(({ inode }) => inode));
+    this.#known = inode;
   }
 }
 
-/** Sockets in the hands of a process and its descendants; undefined: one may not be looked at. */
-function heldBy(pid: number): Set<string> | undefined {
-  const all = new Set<string>();
-  for (const member of familyOf(pid)) {
-    const sockets = socketsOf(member);
-    if (sockets === undefined) return undefined;
-    for (const inode of sockets) all.add(inode);
+/** Whether a process or a descendant of it has a socket; undefined: that cannot be told. */
+function holds(pid: number, inode: string): boolean | undefined {
+  for (const sockets of socketsHeld(pid)) {
+    if (sockets === undefined || sockets.has(inode)) return sockets?.has(inode);
   }
-  return all;
+  return false;
+}
+
+/**
+ * Sockets in the hands of a process, then of its descendants. The last is undefined if one may not
+ * be looked at, or they are too many: whoever makes thousands must not have us look at all of them.
+ */
+function* socketsHeld(pid: number): Generator<ReadonlySet<string> | undefined> {
+  const family = [pid];
+  let left = maxDescriptors;
+  for (const member of family) {
+    const sockets = family.length > maxFamily ? undefined : socketsOf(member, left);
+    yield sockets;
+    if (sockets === undefined) return;
+    left -= sockets.size;
+    family.push(...childrenOf(member));
+  }
 }
 
 /** Where else a program listens, for people; empty: nowhere. */
 export function listensOn(pid: number): string {
-  const held = heldBy(pid);
-  const found = tcpListeners().filter(({ inode }) => held?.has(inode) === true);
+  const held = [...socketsHeld(pid)];
+  const found = tcpListeners().filter(({ inode }) => held.some((sockets) => sockets?.has(inode)));
   return found.map(({ shown }) => shown).join(", ");
 }
 

@@ -28,8 +28,8 @@ except Exception:  # It is not there, or not for this Python.
 ACCEPTS_AT_ONCE = 32
 
 # Connections held beyond those with a request under way: kept ones, and those whose request is not
-# whole yet. As many again as there may be requests, and some. WebSockets come on top: they last, and
-# visitors who have many open must not keep others out.
+# whole yet. As many again as there may be requests, and some. WebSockets come on top: they last,
+# and visitors who have many open must not keep others out.
 MORE_CONNECTIONS = 256
 
 # How long no connection is accepted when there is no descriptor for it.
