@@ -12,7 +12,7 @@ module RackLoader
   class Connection
     MAX_HEAD_BYTES = 128 * 1024
     READ_BYTES = 16 * 1024
-    # Where heads arrive; nothing stays in it. One for all, where they are read by one thread.
+    # Where heads arrive; nothing stays in it. One for all, since one thread at a time reads them.
     ARRIVED = String.new(capacity: READ_BYTES)
 
     # When a connection that is only being emptied is closed; nil: it is in use.
@@ -24,10 +24,8 @@ module RackLoader
 
     attr_reader :socket
 
-    # @param arrived what heads are read into: its own where several threads read some.
-    def initialize(socket, arrived = ARRIVED)
+    def initialize(socket)
       @socket = socket
-      @arrived = arrived
       @buffer = String.new
       @closes_at = nil
       @kept = false
@@ -39,7 +37,7 @@ module RackLoader
     def head
       return take_head if !@buffer.empty? && whole_head?
 
-      bytes = @socket.read_nonblock(READ_BYTES, @arrived, exception: false)
+      bytes = @socket.read_nonblock(READ_BYTES, ARRIVED, exception: false)
       return (:end if bytes.nil?) unless bytes.is_a?(String)
       # As a rule a head comes alone and whole.
       return bytes.unpack1("x4a*") if bytes.unpack1("N") == bytes.bytesize - 4 && @buffer.empty?

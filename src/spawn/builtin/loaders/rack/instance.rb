@@ -121,20 +121,30 @@ module RackLoader
 
     # Everybody who is ready gets one turn.
     def round
+      wait.each { |socket| see_to(socket) }
+      tidy_up
+    end
+
+    # Sockets with something to do.
+    def wait
       is_full = full?
       awaited = is_full ? @awaited - [@listener] : @awaited
       ready = IO.select(awaited, nil, nil, patience(is_full))&.first || []
-      ready |= @eager.slice!(0..-1) unless @eager.empty?
-      ready.each do |socket|
-        connection = @held[socket]
-        if connection
-          attend(connection)
-        elsif !socket.equal?(@listener)
-          calm
-        elsif !socket.closed?
-          accept
-        end
+      @eager.empty? ? ready : ready | @eager.slice!(0..-1)
+    end
+
+    def see_to(socket)
+      connection = @held[socket]
+      if connection
+        attend(connection)
+      elsif !socket.equal?(@listener)
+        calm
+      elsif !socket.closed?
+        accept
       end
+    end
+
+    def tidy_up
       close_overdue if @lingering.positive?
       close_idle if @is_leaving
     end
@@ -155,7 +165,7 @@ module RackLoader
       socket = @listener.accept_nonblock(exception: false)
       return (stop_accepting if @is_told_to_leave) if socket == :wait_readable
 
-      attend(hold(connection_on(socket))) # Its request is there as a rule.
+      attend(hold(Connection.new(socket))) # Its request is there as a rule.
     rescue Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM => e
       warn "accepting a session: #{e.message}"
       sleep(SHORTAGE_SECONDS)
@@ -163,10 +173,6 @@ module RackLoader
 
     # What else was waited for has come, or a socket is ready that has been dropped since.
     def calm; end
-
-    def connection_on(socket)
-      Connection.new(socket)
-    end
 
     # Waits for what comes on a connection.
     def hold(connection)

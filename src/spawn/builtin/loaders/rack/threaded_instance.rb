@@ -1,35 +1,36 @@
-# An instance that serves several sessions at a time, each in a thread of its own: the main thread
-# does what Instance does, but it gives requests to serving threads, of which there is a fixed
-# number.
+# An instance that serves several sessions at a time, each in a thread, of which it has a number.
 #
-# A thread that has answered on a kept session waits there for its next request by itself. So where
-# there are as many sessions as threads, the main thread sleeps, and a request costs what it costs
-# with one thread. A request for which no thread is left calls one of those back, whose session the
-# main thread waits for from then on.
+# One thread at a time leads: it does what Instance does, and calls the application itself. While it
+# is in there another may lead; so one that comes back finds that it still leads, and goes on as if
+# it were alone, or that another does, to whom it gives the session back. To wake a thread costs as
+# much as a short request, and two that take turns with Ruby's lock pay at each system call. So
+# nobody is woken for a request, unless the one before was not a short one: the main thread looks
+# now and then whether the application still has the thread that led, and calls another if so.
 #
-# Only the main thread touches what Instance has, and handles signals. The application may raise in
-# a serving thread, kill it or exit there: the others finish what they are at.
+# Only who leads touches what Instance has; the main thread handles signals. The application may
+# raise in a serving thread, kill it or exit there: the others finish what they are at.
 # frozen_string_literal: true
 
 require_relative "instance"
 
 module RackLoader
   class ThreadedInstance < Instance
-    # Wakes those who wait for its other end to become readable.
+    # Wakes the thread that waits for its other end to become readable.
     class Bell
+      MAX_RINGS = 1_024
+
       attr_reader :io
 
       def initialize
         @io, @rope = IO.pipe(binmode: true)
       end
 
-      def ring(times = 1)
-        @rope.write_nonblock("\0" * times, exception: false) # Full: it is ringing.
+      def ring
+        @rope.write_nonblock("\0", exception: false) # Full: it is ringing.
       end
 
-      # Whether it rang; takes that many rings at most away.
-      def rang?(times)
-        @io.read_nonblock(times, exception: false).is_a?(String)
+      def calm
+        @io.read_nonblock(MAX_RINGS, exception: false)
       end
 
       def close
@@ -38,19 +39,37 @@ module RackLoader
       end
     end
 
-    MAX_RINGS = 1_024
+    # How long a request is a short one: a thread that is woken for a longer one costs 5 % more.
+    SHORT_SECONDS = 0.000_2
+    # How often the main thread looks: it costs a hundredth of a processor.
+    TICK_SECONDS = 0.002
+    # After so many ticks without a request the main thread goes to sleep.
+    IDLE_TICKS = 20
 
     def initialize(*)
       super
-      # Connections with their next request.
-      @jobs = Thread::Queue.new
-      # Connections that threads have given back, and what is to become of them.
-      @returned = Thread::Queue.new
-      # The threads by the connections they have.
+      # Who has it leads. It is free while the one that led is in the application.
+      @lead = Mutex.new
+      # Sockets whose turn is to come.
+      @ready = []
+      # The connection for which the one that led is in the application, and its thread.
+      @current = @leader = nil
+      # The threads of those that another has taken the lead from, by their connections.
       @lent = {}.compare_by_identity
-      @calls = Bell.new # One ring takes one thread back from the session it waits on.
-      @returns = Bell.new # For the main thread.
-      @awaited << @returns.io
+      # Connections that such threads have given back, and what is to become of them.
+      @returned = Thread::Queue.new
+      @bell = Bell.new # For who leads.
+      @awaited << @bell.io
+      # How often the application was called, and whether it took long when it returned last.
+      @calls = 0
+      @is_slow = false
+      # Threads that nobody needs, and what they wait for.
+      @resting = {}.compare_by_identity
+      @summons = Thread::Queue.new
+      # Whether the main thread looks each tick, and what it waits for if not.
+      @is_watching = false
+      @idle_ticks = 0
+      @alarm = Thread::Queue.new
       # What ends the process when the others have finished: an exception, and when at the latest.
       @end = @end_by = nil
       @is_over = false
@@ -58,10 +77,11 @@ module RackLoader
 
     private
 
+    # What the main thread does.
     def serve_all
       @threads.times { |number| start_thread("serving #{number + 1}") }
       begin
-        round until over?
+        watch until @is_over || @end_by&.<=(now)
       rescue SignalException
         raise
       rescue Exception => e # rubocop:disable Lint/RescueException
@@ -69,17 +89,46 @@ module RackLoader
         end_with(e)
         retry
       end
-      @is_over = true
-      @jobs.close
       raise @end if @end
     ensure
-      @is_over = true
+      finish
     end
 
-    def over?
-      return true if @end_by&.<=(now)
+    # Lets a tick pass, and calls a thread where the one that led has not come back since. Sleeps
+    # where there are no requests.
+    def watch
+      return @alarm.pop unless @is_watching || @end
 
-      @is_leaving && @held.empty? && @lent.empty? && @returned.empty?
+      calls = @calls
+      sleep(TICK_SECONDS)
+      return @idle_ticks = 0 if calls != @calls
+
+      summon if unled?
+      @idle_ticks += 1
+      return if @idle_ticks < IDLE_TICKS
+
+      @is_watching = false
+      @is_watching = unled? # Looked at behind that: others do it the other way round.
+    end
+
+    def unled?
+      !@lead.locked? && !@resting.empty?
+    end
+
+    def start_watching
+      @is_watching = true
+      @idle_ticks = 0
+      @alarm << true
+    end
+
+    def summon
+      @summons << true if @summons.empty?
+    end
+
+    def finish
+      @is_over = true
+      @threads.times { @summons << true }
+      @alarm << true
     end
 
     # The process is to end so, when the other threads are done.
@@ -87,54 +136,29 @@ module RackLoader
       @end ||= error
       @end_by ||= now + STUCK_SECONDS
       leave unless @listener.closed?
-      @returns.ring
-    end
-
-    def patience(is_full)
-      within = super
-      @end_by ? [[within, @end_by - now].compact.min, 0].max : within
+      @alarm << true
     end
 
     def full?
       @held.length + @lent.length >= MAX_HELD + @threads && !@is_told_to_leave
     end
 
-    def stop_accepting
-      super
-      @calls.ring(@threads)
+    def request_of(thread)
+      connection_of(thread)&.session&.serving
     end
 
-    def request_of(thread)
-      @lent.to_a.find { |_, its| its.equal?(thread) }&.first&.session&.serving
+    def connection_of(thread)
+      current = @current
+      return current if current && @leader.equal?(thread)
+
+      @lent.to_a.find { |_, its| its.equal?(thread) }&.first
     end
 
     def forget
       super
       @lent.keys.reject(&:given_away?).each { |connection| connection.socket.close }
       @lent.clear
-      [@calls, @returns].each(&:close)
-    end
-
-    def connection_on(socket)
-      Connection.new(socket, String.new(capacity: Connection::READ_BYTES))
-    end
-
-    def serve(connection, payload)
-      forget_about(connection)
-      @lent[connection] = nil
-      @jobs << [connection, payload]
-      @calls.ring if @jobs.length > @jobs.num_waiting
-    end
-
-    # Takes back what threads have given back.
-    def calm
-      @returns.rang?(MAX_RINGS)
-      until @returned.empty?
-        connection, fate = @returned.pop
-        @lent.delete(connection)
-        hold(connection)
-        settle(connection, fate)
-      end
+      @bell.close
     end
 
     def start_thread(name)
@@ -143,72 +167,126 @@ module RackLoader
 
     def work
       has_ended = false
-      while (connection, payload = @jobs.pop)
-        @lent[connection] = Thread.current
-        fate = serve_on(connection, payload)
-        break if @lifeline.let_go? # A fork of the application's has come back.
-
-        give_back(connection, fate)
-        connection = nil
-      end
+      take_part until @is_over || @lifeline.let_go? # The latter: a fork has come back.
       has_ended = true
-    rescue SystemExit => e
+    rescue Exception => e # rubocop:disable Lint/RescueException
       has_ended = true
       @lifeline.let_go? ? raise : end_with(e)
     ensure
-      replace(connection) unless has_ended || @is_over || @lifeline.let_go?
+      @resting.delete(Thread.current)
+      replace unless has_ended || @is_over || @lifeline.let_go?
     end
 
     # The application has ended the thread.
-    def replace(connection)
+    def replace
+      connection = connection_of(Thread.current)
+      take_back(connection, connection.session.cut_off ? :given_away : :close) if connection
+      @lead.unlock if @lead.owned?
       start_thread(Thread.current.name)
-      return if connection.nil? || !@lent.key?(connection)
-
-      give_back(connection, connection.session&.cut_off ? :given_away : :close)
     end
 
-    # Serves a connection for as long as a request follows and no other connection needs the thread.
-    def serve_on(connection, payload)
-      fate = :keep
-      while payload && fate == :keep
-        return :close if payload == :end
+    def take_part
+      @resting[Thread.current] = true
+      @summons.pop until @lead.try_lock || @is_over
+      @resting.delete(Thread.current)
+      lead if @lead.owned?
+    end
 
-        session = connection.session ||= Session.new(@app, connection, true)
-        fate = session.serve(payload, !@is_leaving)
-        payload = next_request(connection) if fate == :keep
+    # Until another leads, or all is over.
+    def lead
+      depose
+      tidy_up
+      until over?
+        @ready = wait if @ready.empty?
+        while (socket = @ready.shift)
+          see_to(socket)
+          return unless @lead.owned?
+        end
+        tidy_up
       end
-      fate
+      finish
+    ensure
+      @lead.unlock if @lead.owned?
+    end
+
+    # The connection of the one that led is its own affair from now on.
+    def depose
+      connection = @current or return
+      forget_about(connection)
+      @lent[connection] = @leader
+      @current = nil
+    end
+
+    def tidy_up
+      take_back_all unless @returned.empty?
+      super
+    end
+
+    def over?
+      @is_leaving && @held.empty? && @lent.empty?
+    end
+
+    # Calls the application, with the lead for others to take.
+    def serve(connection, payload)
+      session = connection.session ||= Session.new(@app, connection, true)
+      may_keep = !@is_leaving && @awaited.length <= MAX_HELD
+      @current = connection
+      @leader = Thread.current
+      @calls += 1
+      @lead.unlock
+      offer_lead unless @resting.empty?
+      begun = now
+      fate = session.serve(payload, may_keep)
+      @is_slow = now - begun > SHORT_SECONDS
+      take_back(connection, fate) unless @lifeline.let_go?
     rescue SystemExit
-      give_back(connection, :close) unless @lifeline.let_go?
+      take_back(connection, :close) unless @lifeline.let_go?
       raise
-    rescue BadRequest => e
-      Session.refuse(connection, e.message)
     end
 
-    # The next request of a kept connection, or `:end`; nil: the main thread is to wait for it.
-    def next_request(connection)
-      connection.kept = true
-      until connection.buffered? || @is_leaving || !@jobs.empty?
-        readable, = IO.select([connection.socket, @calls.io])
-        return connection.head if readable.include?(connection.socket)
+    def offer_lead
+      @is_slow ? summon : @is_watching || start_watching
+    end
 
-        return if !@is_leaving && @calls.rang?(1)
+    # What becomes of a connection that a thread has served.
+    def take_back(connection, fate)
+      return give_back(connection, fate) unless @lead.try_lock
+
+      if @current.equal?(connection) # Nobody has led since.
+        @current = nil
+      else
+        depose
+        @lent.delete(connection)
+        hold(connection)
       end
+      settle(connection, fate)
     end
 
     def give_back(connection, fate)
-      return close_here(connection) if fate == :close
-
-      @returned << [connection, fate]
-      @returns.ring
+      if fate == :close # The client need not wait for who leads.
+        @lifeline.tell_done
+        connection.close
+        @returned << [connection, :closed]
+        @bell.ring if @is_leaving || !@lifeline.told_all?
+      else
+        @returned << [connection, fate]
+        @bell.ring
+      end
     end
 
-    # The client need not wait for the main thread.
-    def close_here(connection)
-      @lifeline.tell_done
-      connection.close
-      @lent.delete(connection)
-      @returns.ring if @is_leaving || !@lifeline.told_all?
+    def calm
+      @bell.calm
+    end
+
+    def take_back_all
+      until @returned.empty?
+        connection, fate = @returned.pop
+        @lent.delete(connection)
+        next if fate == :closed
+
+        hold(connection)
+        settle(connection, fate)
+      end
     end
   end
 end
