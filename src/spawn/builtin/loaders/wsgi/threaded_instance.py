@@ -1,103 +1,138 @@
 """An instance that serves several sessions at a time, each in a thread of a fixed number of them.
 
-The threads wait together, in one epoll(7), on the listener and on all sessions. Each of these is
-armed for one event: it wakes one thread, which alone has the session until it arms it again. So
-nobody hands anything on, and nothing of a session needs a lock. The main thread waits for signals
-and for the lifeline's end, and sees to what is rare.
+One thread at a time leads: it does what Instance does, and calls the application itself. While it
+is in there another may lead; so one that comes back finds that it still leads, and goes on as if it
+were alone, or that another does, to whom it gives the session back. To wake a thread costs as much
+as a short request, and two that take turns with the interpreter's lock pay at each system call. So
+nobody is woken for a request, unless the one before was not a short one: the main thread looks now
+and then whether the application still has the thread that led, and calls another if so.
 
+Only who leads touches what Instance has; the main thread waits for signals and the lifeline's end.
 It leaves as Instance does, when all threads are done with the sessions at hand.
 """
 import os
 import sys
-from _socket import SHUT_RD, SHUT_RDWR
+from _queue import SimpleQueue
+from _socket import SHUT_RDWR
 from _thread import allocate_lock, get_ident, start_new_thread
-from select import EPOLLIN, EPOLLONESHOT, EPOLLOUT, epoll
-from time import monotonic, sleep
+from select import POLLIN, POLLRDHUP, poll
+from time import monotonic
 
 from pool_loader import environ, lifeline, startup
-from pool_loader.instance import (
-    LIFELINE,
-    LISTENER,
-    MAX_HELD,
-    MAX_KEPT,
-    SHORTAGE_SECONDS,
-    Instance,
-    name_of,
-)
-from pool_loader.reports import RETRY_SECONDS
+from pool_loader.instance import LIFELINE, LISTENER, MAX_KEPT, Instance, name_of
 from pool_loader.session import Session
 
-ARMED = EPOLLIN | EPOLLONESHOT
-# For a session whose next request is here already: it can be written to, so it comes at once, but
-# behind others that are ready.
-READY = EPOLLIN | EPOLLOUT | EPOLLONESHOT
+# How long a request is a short one: a thread that is woken for a longer one costs 5 % more.
+SHORT_SECONDS = 0.000_2
+# How often the main thread looks: it costs a hundredth of a processor.
+TICK_SECONDS = 0.002
+# After so many ticks without a request it goes to sleep.
+IDLE_TICKS = 20
+
+MAX_READ_BYTES = 1_024
 
 
 class ThreadedInstance(Instance):
     def __init__(self, application, sessions):
         super().__init__(application, sessions)
         environ.CONSTANT["wsgi.multithread"] = True
-        self._poller.unregister(LISTENER)
-        with epoll() as made:
-            descriptor = lifeline.moved_up(os.dup(made.fileno()))
-        self._events = epoll.fromfd(descriptor)
-        self._events.register(LISTENER, ARMED)
-        # Its end becomes readable for all when they are to leave.
-        ends = [lifeline.moved_up(end) for end in os.pipe()]
-        self._bell, self._rope = ends
-        self._events.register(self._bell, EPOLLIN)
-        # For what the main thread needs of what others change.
-        self._lock = allocate_lock()
-        # Threads that have not ended, and the sessions that they serve.
+        # Who has it leads. It is free while the one that led is in the application, for `_current`,
+        # whose descriptor is that.
+        self._lead = allocate_lock()
+        self._leader = self._descriptor = None
+        # The threads of those that another has taken the lead from, by their sessions.
+        self._lent = {}
+        # Sessions that such threads have given back, and what they are then; None: over.
+        self._returned = SimpleQueue()
+        # For who leads.
+        self._bell, self._rope = [lifeline.moved_up(end) for end in os.pipe()]
+        for end in (self._bell, self._rope):
+            os.set_blocking(end, False)
+        self._poller.register(self._bell, POLLIN)
+        # How often the application was called, and whether it took long when it returned last.
+        self._calls = 0
+        self._is_slow = False
+        # Threads that nobody needs, and what they wait for.
+        self._resting = set()
+        self._summons = SimpleQueue()
+        # What the main thread waits for, and whether it looks each tick.
+        self._told = poll()
+        for descriptor, event in ((LIFELINE, POLLRDHUP), (self._waker.descriptor, POLLIN)):
+            self._poller.unregister(descriptor)
+            self._told.register(descriptor, event)
+        self._is_watching = False
+        self._idle_ticks = 0
+        # Threads that have not ended.
         self._threads = set()
-        self._serving = {}
         # What a thread has ended with; the process is to end so.
         self._failure = None
         self._is_child = False
+
+    # What the main thread does.
 
     def _serve_until_told(self):
         for number in range(1, self._sessions_at_once + 1):
             self._threads.add(number)
             start_new_thread(self._work, (number,))
         while not self._is_leaving:
-            self._serve_ready()
+            self._watch()
+        self._end_idle()
         self._wait_for_threads()
         if self._failure is not None:
             raise self._failure
 
-    def _serve_ready(self):
-        for descriptor, _ in self._wait():
+    def _watch(self):
+        """Lets a tick pass, and calls a thread where the one that led has not come back since.
+        Sleeps where there are no requests.
+        """
+        calls = self._calls
+        self._hear(TICK_SECONDS if self._is_watching else None)
+        if calls != self._calls:
+            self._idle_ticks = 0
+            return
+        if self._is_unled():
+            self._summons.put(None)
+        self._idle_ticks += 1
+        if self._idle_ticks >= IDLE_TICKS:
+            self._is_watching = False
+            # Looked at behind that: others do it the other way round.
+            self._is_watching = self._is_unled()
+
+    def _hear(self, seconds):
+        for descriptor, _ in self._told.poll(None if seconds is None else seconds * 1_000):
             if descriptor == LIFELINE:
                 self._is_leaving = True
-                self._poller.unregister(LIFELINE)  # It stays so.
+                self._told.unregister(LIFELINE)  # It stays so.
             else:
                 self._waker.calm()
-        self._end_lingering()
 
-    def _patience(self):
-        with self._lock:
-            if not self._reports.told_all():
-                return RETRY_SECONDS * 1_000
-            first = min((each.deadline for each in self._lingering.values()), default=None)
-        return None if first is None else max(0, first - monotonic()) * 1_000 + 1
+    def _is_unled(self):
+        return bool(self._resting) and not self._lead.locked()
+
+    def _end_idle(self):
+        """Takes the lead for good, and ends what no thread has."""
+        try:
+            self._listener.shutdown(SHUT_RDWR)  # Those who come now are to go elsewhere.
+        except OSError:
+            pass
+        self._ring()
+        for _ in range(self._sessions_at_once):
+            self._summons.put(None)
+        # Nobody has it for long; one that has failed may have it for ever.
+        self._lead.acquire(True, 1)
+        self._depose()
+        for session in list(self._held.values()):
+            self._end(session)
 
     def _wait_for_threads(self):
         """They finish what they are at; of those that are stuck the watch of the lifeline ends
         them all, or, where one has failed, we do.
         """
-        try:
-            self._listener.shutdown(SHUT_RDWR)  # Those who come now are to go elsewhere.
-        except OSError:
-            pass
-        os.write(self._rope, b"\0")
-        self._end_idle()
         deadline = monotonic() + lifeline.STUCK_SECONDS
         while self._threads and (self._failure is None or monotonic() < deadline):
-            for descriptor, _ in self._poller.poll(1_000):
-                if descriptor == LIFELINE:
-                    self._poller.unregister(LIFELINE)
-                else:
-                    self._waker.calm()
+            self._hear(1)
+
+    # What the others do.
 
     def _work(self, number):
         """What each thread does until the end."""
@@ -107,7 +142,7 @@ class ThreadedInstance(Instance):
         error = None
         try:
             while not self._is_leaving:
-                self._serve_one()
+                self._take_part()
         except BaseException as reason:
             error = reason
         if self._is_child:
@@ -118,121 +153,158 @@ class ThreadedInstance(Instance):
         self._threads.discard(number)
         self._waker.wake()
 
-    def _serve_one(self):
-        for descriptor, _ in self._events.poll(None, 1):
-            if self._is_leaving:
-                return
-            if descriptor == LISTENER:
-                self._accept()
-                continue
-            session = self._held.get(descriptor)
-            if session is not None:
-                self._take_turn(session, descriptor)
-
-    def _take_turn(self, session, descriptor, is_first=False):
+    def _take_part(self):
+        """Rests until it can lead, and leads until another does."""
         thread = get_ident()
-        self._serving[thread] = session
-        try:
-            outcome = self._outcome(session)
-            if self._is_child:
-                return
-            if is_first:
-                self._events.register(descriptor, 0)
-            self._settle(session, descriptor, outcome)
-        finally:
-            del self._serving[thread]
+        self._resting.add(thread)
+        leads = self._lead.acquire(False)
+        while not (leads or self._is_leaving):
+            self._summons.get()
+            leads = self._lead.acquire(False)
+        self._resting.discard(thread)
+        if leads:
+            self._depose()
+        while leads and not self._is_leaving:
+            leads = self._serve_ready()
+        if leads:
+            self._lead.release()
 
-    def _outcome(self, session):
-        if self._is_leaving:  # Looked at behind `_serving`: _end_idle does it the other way round.
-            return "over"
-        try:
-            outcome = session.turn(self._application)
-        except BaseException:
-            if not self._is_child:
-                self._end(session)
-            raise
-        has_room = outcome != "kept" or len(self._held) <= MAX_KEPT + self._sessions_at_once
-        return outcome if has_room else "over"
+    def _serve_ready(self):
+        """Whether it still leads."""
+        self._take_back_all()
+        for descriptor, _ in self._wait():
+            session = self._held.get(descriptor)  # It may have been ended in this round.
+            if session is not None:
+                leads = self._take_turn(session, descriptor)
+            elif descriptor == LISTENER:
+                leads = self._accept()
+            else:
+                leads = self._calm()
+            if not leads or self._is_leaving:
+                return leads
+        if self._lingering:
+            self._end_lingering()
+        return not self._ready or self._serve_rest()
 
-    def _end_idle(self):
-        """Ends what no thread has: nobody will look at it any more."""
-        served = list(self._serving.values())
-        for session in list(self._held.values()):
-            if session not in served:
-                session.connection.close()
+    def _serve_rest(self):
+        for _ in range(len(self._ready)):
+            descriptor, session = next(iter(self._ready.items()))
+            del self._ready[descriptor]
+            if not self._take_turn(session, descriptor):
+                return False
+        return True
 
     def _accept(self):
         connection = self._accepted()
         if connection is None:
-            return self._await_listener()
-        session = Session(connection, self._tell_done)
-        descriptor = connection.fileno()
+            return True
+        session = Session(connection, self._reports.tell_done)
+        self._hold(session)
+        return self._take_turn(session, connection.fileno())
+
+    def _hold(self, session):
+        descriptor = session.connection.fileno()
         self._held[descriptor] = session
-        self._await_listener()
-        self._take_turn(session, descriptor, is_first=True)
+        self._poller.register(descriptor, POLLIN)
+        self._accept_if_room()
+
+    def _take_turn(self, session, descriptor):
+        """Calls the application, with the lead for others to take. Whether it leads then."""
+        self._leader = get_ident()
+        self._descriptor = descriptor
+        self._current = session
+        self._calls += 1
+        self._lead.release()
+        if self._resting:
+            self._offer_lead()
+        begun = monotonic()
+        try:
+            outcome = session.turn(self._application)
+        except BaseException:
+            if not self._is_child and self._take_back(session, "over"):
+                self._lead.release()
+            raise
+        self._is_slow = monotonic() - begun > SHORT_SECONDS
+        return not self._is_child and self._take_back(session, outcome)
+
+    def _offer_lead(self):
+        if self._is_slow:
+            self._summons.put(None)
+        elif not self._is_watching:
+            self._is_watching = True
+            self._idle_ticks = 0
+            self._waker.wake()
+
+    def _take_back(self, session, outcome):
+        """What becomes of a session that a thread has served. Whether the thread leads then."""
+        if not self._lead.acquire(False):
+            self._give_back(session, outcome)
+            return False
+        if self._current is session:  # Nobody has led since.
+            self._current = None
+        else:
+            self._depose()
+            del self._lent[session]
+            self._hold(session)
+        self._settle(session, session.connection.fileno(), outcome)
+        return True
 
     def _settle(self, session, descriptor, outcome):
-        if outcome == "over":
-            return self._end(session)
-        if outcome == "lingering":
-            with self._lock:
-                self._lingering[descriptor] = session
-            self._waker.wake()
-        self._events.modify(descriptor, READY if outcome == "ready" else ARMED)
+        is_one_too_many = outcome == "kept" and len(self._held) > MAX_KEPT
+        super()._settle(session, descriptor, "over" if is_one_too_many else outcome)
 
-    def _end(self, session):
-        descriptor = session.connection.fileno()
-        with self._lock:
-            self._lingering.pop(descriptor, None)
-        del self._held[descriptor]
-        session.close()  # With which the kernel forgets that it was waited for.
-        if not self._is_accepting:
-            self._await_listener()
+    def _give_back(self, session, outcome):
+        if outcome == "over" or self._is_leaving:  # The client need not wait for who leads.
+            session.close()
+            outcome = None
+        self._returned.put((session, outcome))
+        if outcome or self._reports.untold:
+            self._ring()
 
-    def _await_listener(self):
-        """Arms the listener, unless too many connections are held."""
-        with self._lock:
-            self._is_accepting = len(self._held) < MAX_HELD + self._sessions_at_once
-            if self._is_accepting and not self._is_leaving:
-                self._events.modify(LISTENER, ARMED)
+    def _take_back_all(self):
+        while not self._returned.empty():
+            session, outcome = self._returned.get()
+            del self._lent[session]
+            if outcome:
+                self._hold(session)
+                self._settle(session, session.connection.fileno(), outcome)
 
-    def _tell_done(self):
-        with self._lock:
-            self._reports.tell_done()
-        if self._reports.untold:
-            self._waker.wake()
+    def _depose(self):
+        """The session of the one that led is its own affair from now on."""
+        session, self._current = self._current, None
+        if session is None:
+            return
+        self._poller.unregister(self._descriptor)
+        for sessions in (self._held, self._lingering, self._ready):
+            sessions.pop(self._descriptor, None)
+        self._lent[session] = self._leader
 
-    def _relieve(self):
-        """As in Instance. Whoever has such a session answers what has come on it, and ends it."""
-        for session in list(self._held.values()):
-            if session.is_kept:
-                _shut(session, SHUT_RD)
-        sleep(SHORTAGE_SECONDS)
+    def _ring(self):
+        try:
+            os.write(self._rope, b"\0")
+        except BlockingIOError:
+            pass  # It is full, so it rings.
 
-    def _end_lingering(self):
-        now = monotonic()
-        with self._lock:
-            late = [key for key, each in self._lingering.items() if each.deadline <= now]
-            for session in [self._lingering.pop(key) for key in late]:
-                _shut(session, SHUT_RDWR)  # Which is an event for the thread that ends it.
+    def _calm(self):
+        try:
+            os.read(self._bell, MAX_READ_BYTES)
+        except BlockingIOError:
+            pass
+        return True
 
     def _request_of(self, thread):
-        return name_of(self._serving.get(thread))
+        if thread == self._leader and self._current is not None:
+            return name_of(self._current)
+        return next((name_of(key) for key, its in list(self._lent.items()) if its == thread), None)
 
     def _let_go_in_child(self):
         self._is_child = True
-        self._lock = allocate_lock()
+        self._lead = allocate_lock()
         super()._let_go_in_child()
-        self._events.close()
+        for session in self._lent:
+            session.connection.close()
         for descriptor in (self._bell, self._rope):
             os.close(descriptor)
-
-
-def _shut(session, how):
-    try:
-        session.connection.shutdown(how)
-    except OSError:
-        pass  # It has ended.
 
 
 def _end_process(error):
