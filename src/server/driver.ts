@@ -76,7 +76,7 @@ export class Driver {
       died: (id) => this.#perform(this.#pool.instanceDied(id, this.#now())),
       grown: (id, isHard) => this.#perform(this.#pool.instanceGrown(id, isHard, this.#now())),
     });
-    this.#restarts = new RestartLooks(options.log, this.#serve.bind(this));
+    this.#restarts = new RestartLooks(options.log, this.#serve.bind(this), options.spawner.aside);
     this.#connector = new Connector({
       now: options.now,
       instance: (id) => this.#instances.get(id),

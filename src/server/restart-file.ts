@@ -42,7 +42,7 @@ export class RestartFiles {
       if (this.#seen.get(root) === found.changedNs) return false;
       if (found.diskBytes <= maxDeletedHere && !mayFilesHang()) return this.#deleteHere(root);
     }
-    return this.#aside.hangs(root) ? false : "unknown";
+    return this.#aside.hangs(root, "restart") ? false : "unknown";
   }
 
   /** Whether it must restart, found out aside. @throws FilesHangError (as a rejection). */

@@ -14,8 +14,8 @@ import { RestartFiles } from "./restart-file.ts";
 type Serve<Get> = (get: Get, restart: boolean, now?: number) => boolean;
 
 export class RestartLooks<Get extends { readonly app: AppRequest }> {
-  readonly #aside = new FilesAside();
-  readonly #files = new RestartFiles(this.#aside);
+  readonly #aside: FilesAside;
+  readonly #files: RestartFiles;
   readonly #log: Log;
   readonly #serve: Serve<Get>;
   /** Applications that are being looked at, for whom, and who has come since that look began. */
@@ -26,7 +26,10 @@ export class RestartLooks<Get extends { readonly app: AppRequest }> {
   /** Those that are to restart, but whoever asked has been withdrawn. */
   readonly #due = new Set<ByteString>();
 
-  constructor(log: Log, serve: Serve<Get>) {
+  /** @param aside who looks where that may take long; closed with this. */
+  constructor(log: Log, serve: Serve<Get>, aside = new FilesAside()) {
+    this.#aside = aside;
+    this.#files = new RestartFiles(aside);
     this.#log = log;
     this.#serve = serve;
   }

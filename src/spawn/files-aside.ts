@@ -41,8 +41,8 @@ type Process = Subprocess<"pipe", "pipe", "ignore">;
 export class FilesAside {
   readonly #idle: Helper[] = [];
   readonly #all = new Set<Helper>();
-  /** Roots whose files do not answer, and until when they are not asked again. */
-  readonly #hanging = new Map<ByteString, number>();
+  /** Questions (as keyOf names them) that are not answered, and until when none is asked again. */
+  readonly #hanging = new Map<string, number>();
   /** Those who wait until a helper is free. */
   readonly #waiting = new Set<() => void>();
   readonly #launcher: readonly string[];
@@ -52,13 +52,17 @@ export class FilesAside {
     this.#launcher = launcher;
   }
 
-  /** Whether the application's files have not answered just now: it is not worth asking again. */
-  hangs(root: ByteString): boolean {
+  /**
+   * Whether the application's files have not answered just now: it is not worth asking again. The
+   * kinds are apart, since what is too late for the one may be in time for the other.
+   */
+  hangs(root: ByteString, kind: Question["kind"]): boolean {
     if (this.#hanging.size === 0) return false;
-    const untilMs = this.#hanging.get(root);
+    const key = keyOf(root, kind);
+    const untilMs = this.#hanging.get(key);
     if (untilMs === undefined) return false;
     if (performance.now() < untilMs) return true;
-    this.#hanging.delete(root);
+    this.#hanging.delete(key);
     return false;
   }
 
@@ -84,7 +88,8 @@ export class FilesAside {
   }
 
   async #ask(root: ByteString, question: Question, limitMs: number): Promise<Answers> {
-    if (this.hangs(root)) throw new FilesHangError("its files do not answer");
+    const key = keyOf(root, question.kind);
+    if (this.hangs(root, question.kind)) throw new FilesHangError("its files do not answer");
     const helper = await this.#take(limitMs);
     const answer = helper.ask(question);
     // All of the time: that others' files hang says nothing about these.
@@ -94,18 +99,18 @@ export class FilesAside {
       this.#giveBack(helper);
       return answers;
     }
-    this.#hanging.set(root, Infinity);
+    this.#hanging.set(key, Infinity);
     helper.kill();
-    void helper.ended.then(() => this.#pause(root));
+    void helper.ended.then(() => this.#pause(key));
     throw new FilesHangError(`its files did not answer within ${Math.round(limitMs / 1000)} s`);
   }
 
-  #pause(root: ByteString): void {
+  #pause(key: string): void {
     const now = performance.now();
     for (const [other, untilMs] of this.#hanging) {
       if (untilMs <= now) this.#hanging.delete(other);
     }
-    this.#hanging.set(root, now + pauseMs);
+    this.#hanging.set(key, now + pauseMs);
   }
 
   async #take(limitMs: number): Promise<Helper> {
@@ -150,6 +155,10 @@ export class FilesAside {
     if (!helper.hasEnded) this.#idle.push(helper);
     this.#wakeOne();
   }
+}
+
+function keyOf(root: ByteString, kind: Question["kind"]): string {
+  return `${kind} ${root}`;
 }
 
 /** One process; asked one question at a time. */

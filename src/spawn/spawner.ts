@@ -8,6 +8,7 @@ import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
 import type { InstanceOptions } from "../wire/configure.ts";
 import type { ProgramOptions } from "../wire/program.ts";
+import type { FilesAside } from "./files-aside.ts";
 
 /** Everything a new instance is made from: the six elements of `get`, and what `configure` said. */
 export interface SpawnRequest extends AppRequest {
@@ -105,6 +106,8 @@ export interface Spawner {
   readonly spawnsAtOnce: number;
   /** Whether repeated failures of an application earn it a pause (PROTOCOL section 10). */
   readonly pausesAfterFailures: boolean;
+  /** Who looks at files for it, which the server may share: each helper is a process to start. */
+  readonly aside?: FilesAside;
   /** How an application of this kind is probably served, configured so. */
   usualInstances(app: AppRequest, options?: InstanceOptions): UsualInstances;
   /** How many instances the pool may have: a bound for whatever is kept to make them of. */

@@ -58,6 +58,19 @@ faultTest("a mount that hangs stops the gets of its application, and no others",
 });
 
 faultTest(
+  "a first get on a mount that may hang needs one helper for both looks",
+  async (server) => {
+    await using files = await mountHangingFiles(placeFor(server));
+    writeFileSync(join(files.source, file), programs.serves);
+    const client = await server.connect();
+    await request(client, files.mounted, options);
+    const helpers = childrenOf(server.pid).filter(({ command }) => / files$/.test(command));
+    expect(helpers).toHaveLength(1);
+    client.close();
+  },
+);
+
+faultTest(
   "an application on a mount that hangs is refused after a while, and nobody waits with it",
   async (server) => {
     await checkNobodyWaits(server);

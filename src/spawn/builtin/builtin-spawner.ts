@@ -96,7 +96,7 @@ export class BuiltinSpawner implements Spawner {
   /** With the roots of their applications. */
   readonly #processes = new Map<InstanceProcess, ByteString>();
   readonly #preloaders = new Preloaders();
-  readonly #aside: FilesAside;
+  readonly aside: FilesAside;
   readonly #strays = new Strays();
   readonly #leftOutputs = new LeftOutputs();
   /** Of the starts that are under way. */
@@ -110,7 +110,7 @@ export class BuiltinSpawner implements Spawner {
     this.#directory = new LoaderDirectory(options.baseDirectory);
     this.#warmUp = new WarmUp(this.#directory);
     this.#times = options.endTimes ?? protocolTimes;
-    this.#aside = new FilesAside(options.launcher);
+    this.aside = new FilesAside(options.launcher);
   }
 
   usualInstances(app: AppRequest, options: InstanceOptions = {}): UsualInstances {
@@ -171,7 +171,7 @@ export class BuiltinSpawner implements Spawner {
   /** Where the files could keep us waiting, aside. */
   #look(request: LookRequest, { remainingMs }: TimeLimit): Looked | Promise<Looked> {
     if (!mayFilesHang()) return lookAtApplication(request);
-    return this.#aside.look(request, Math.min(remainingMs, maxLookMs));
+    return this.aside.look(request, Math.min(remainingMs, maxLookMs));
   }
 
   reload(root: ByteString): void {
@@ -186,7 +186,7 @@ export class BuiltinSpawner implements Spawner {
 
   async close(hurry: AbortSignal): Promise<void> {
     this.#shutdown.abort();
-    this.#aside.close();
+    this.aside.close();
     const cooled = this.#warmUp.close();
     const onHurry = () => this.#hurry.abort();
     hurry.addEventListener("abort", onHurry);
