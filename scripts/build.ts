@@ -14,6 +14,7 @@ import { chmodSync, constants, copyFileSync, mkdirSync, renameSync, rmSync } fro
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import manifest from "../package.json";
+import { readVersion } from "./version.ts";
 import { workDirectory } from "./work-directory.ts";
 
 const ROOT = resolve(import.meta.dir, "..");
@@ -78,7 +79,7 @@ async function compile(options: Options, outfile: string): Promise<void> {
     env: "disable",
     define: {
       "process.env.NODE_ENV": JSON.stringify("production"),
-      POOL_SERVER_VERSION: JSON.stringify(manifest.version),
+      POOL_SERVER_VERSION: JSON.stringify(readVersion().text),
     },
     compile: {
       target: `bun-${options.target}`,

@@ -9,11 +9,10 @@ import { ignoreSignal, signals } from "../native/process.ts";
 import { ascii, toText } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import { argumentBytes, isLogLevel } from "./arguments.ts";
+import { historicName, programName } from "./program-name.ts";
 import { handledSignals } from "./signals.ts";
 import { ConfigurationError, StartError, UsageError } from "./usage-error.ts";
 import { version } from "./version.ts";
-
-const program = "ApplicationPoolServerExecutable";
 
 /** Those of control-commands.ts, which is loaded when one is chosen. */
 const controlCommands: ReadonlySet<string> = new Set(
@@ -39,7 +38,7 @@ async function dispatch(): Promise<void> {
   const args = argumentBytes();
   const first = toText(args[0] ?? ascii(""));
   if (first === "--version" || first === "-v") {
-    say(1, `${program} ${version()}`);
+    say(1, `${programName()} ${version()}`);
     return;
   }
   if (isLogLevel(first)) {
@@ -109,12 +108,12 @@ async function control(name: string, args: readonly string[]): Promise<void> {
 async function showUsage(command: CommandDef, arrange: (usage: string) => string): Promise<void> {
   const { renderUsage } = await import("citty");
   const { isatty } = await import("node:tty");
-  const usage = arrange(await renderUsage(command));
+  const usage = arrange(await renderUsage(command)).replaceAll(historicName, programName());
   say(1, isatty(1) ? usage : Bun.stripANSI(usage));
 }
 
 function fail(status: 1 | 2, ...messages: readonly string[]): never {
-  for (const message of messages) say(2, `${program}: ${message}`);
+  for (const message of messages) say(2, `${programName()}: ${message}`);
   return exit(status);
 }
 

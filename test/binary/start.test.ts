@@ -137,13 +137,23 @@ test("an unusable LOG_FILE or an unknown USER: exit 1, and nothing was started",
   expect(await Bun.file(marker).exists()).toBe(false);
 });
 
+test("called by its short name, it says that name, in usage and in errors", async () => {
+  const wrapper = ["bash", "-c", 'exec -a /usr/bin/poolserver "$0" "$@"'];
+  const { stdout } = await runBinary(["status", "--help"], { wrapper });
+  expect(stdout).toContain("USAGE poolserver status");
+  expect(stdout).not.toContain(program);
+  const { stderr, status } = await runBinary(["statsu"], { wrapper });
+  expect(stderr).toStartWith("poolserver: 'statsu' is neither");
+  expect(status).toBe(2);
+});
+
 test("--version and --help are answered on stdout, exit 0", async () => {
   const version = await runBinary(["--version"]);
-  expect(version).toMatchObject({
-    status: 0,
-    stderr: "",
-    stdout: `${program} ${manifest.version}\n`,
-  });
+  expect(version).toMatchObject({ status: 0, stderr: "" });
+  const commit = String.raw`[0-9a-f]{7}(, changed)?|built without git`;
+  expect(version.stdout).toMatch(
+    new RegExp(`^${program} ${RegExp.escape(manifest.version)} \\((${commit})\\)\n$`),
+  );
   const help = await runBinary(["--help"]);
   expect(help).toMatchObject({ status: 0, stderr: "" });
   for (const word of ["LOGLEVEL", "SPAWN_SERVER", "STATUS_FIFO", "--max-wait"]) {

@@ -1,0 +1,13 @@
+/**
+ * What the program calls itself: by its historic name, or by the short one beside it that packages
+ * install, if it was called by that.
+ */
+import { basename } from "node:path";
+
+export const historicName = "ApplicationPoolServerExecutable";
+export const shortName = "poolserver";
+
+/** A parent may start it under any other name, and finds the historic one in messages. */
+export function programName(): string {
+  return basename(process.argv0) === shortName ? shortName : historicName;
+}
