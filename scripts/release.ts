@@ -1,0 +1,110 @@
+/**
+ * Makes what is published, into dist/release, for each architecture:
+ *
+ *     bun scripts/release.ts [--target linux-x64|linux-arm64 ...] [--out DIRECTORY]
+ *
+ * a tarball laid out as below /usr/local, a Debian package, an npm package, a bill of materials; and
+ * SHA256SUMS of all. From one commit the same files come, byte for byte, on one version of the
+ * tools. The other architecture's Bun is fetched from the package registry, as scripts/build.ts
+ * says: where it cannot be had, nothing is made, and `--target` makes the others.
+ */
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+
+import { architectures, type Build, packageName, putContents, ROOT } from "./packages/contents.ts";
+import type { Target } from "./packages/contents.ts";
+import { packDebian, putDebianTree } from "./packages/debian.ts";
+import { packNpm, putNpmTree } from "./packages/npm.ts";
+import { runTool } from "./packages/run-tool.ts";
+import { billOfMaterials } from "./packages/sbom.ts";
+import { readVersion } from "./version.ts";
+import { workDirectory } from "./work-directory.ts";
+
+const all = Object.keys(architectures) as Target[];
+
+function readTargets(given: readonly string[]): Target[] {
+  return given.map((name) => {
+    const target = all.find((known) => known === name);
+    if (target === undefined) throw new Error(`--target ${name}: not one of ${all.join(", ")}`);
+    return target;
+  });
+}
+
+function build(target: Target, directory: string): Build {
+  const executable = join(directory, target);
+  runTool([
+    process.execPath,
+    join(ROOT, "scripts/build.ts"),
+    ...["--target", target, "--outfile", executable],
+  ]);
+  return { target, version: readVersion(), executable };
+}
+
+/** @returns the file's name in the directory `out`. */
+function packTarball(work: string, out: string, made: Build): string {
+  const { number, epochSeconds } = made.version;
+  const name = `${packageName}-${number}-${made.target}`;
+  putContents(join(work, name), made);
+  const same = ["--sort=name", `--mtime=@${epochSeconds}`, "--owner=0", "--group=0"];
+  runTool([
+    ...["tar", ...same, "--numeric-owner", "--format=gnu", "--use-compress-program=gzip -n"],
+    ...["-cf", join(out, `${name}.tar.gz`), "-C", work, name],
+  ]);
+  return `${name}.tar.gz`;
+}
+
+/** All packages of one build. @returns the files' names in the directory `out`. */
+function pack(work: string, out: string, made: Build): string[] {
+  const place = (name: string): string => {
+    const path = join(work, `${made.target}-${name}`);
+    mkdirSync(path, { mode: 0o755 });
+    return path;
+  };
+  const [debian, npm] = [place("debian"), place("npm")];
+  putDebianTree(debian, made);
+  putNpmTree(npm, made);
+  const bill = `${packageName}-${made.version.number}-${made.target}.cdx.json`;
+  writeFileSync(join(out, bill), billOfMaterials(made));
+  return [
+    packTarball(work, out, made),
+    packDebian(debian, out, made),
+    packNpm(npm, out, made),
+    bill,
+  ];
+}
+
+function main(): void {
+  const { values } = parseArgs({
+    options: { target: { type: "string", multiple: true }, out: { type: "string" } },
+  });
+  const targets = values.target === undefined ? all : readTargets(values.target);
+  const out = resolve(values.out ?? join(ROOT, "dist/release"));
+  process.umask(0o022);
+  rmSync(out, { recursive: true, force: true });
+  mkdirSync(out, { recursive: true });
+  const work = workDirectory(".release-", undefined, join(ROOT, "dist"));
+  try {
+    const names = targets
+      .map((target) => build(target, work))
+      .flatMap((made) => pack(work, out, made));
+    const sums = names.toSorted().map((name) => {
+      const sum = createHash("sha256")
+        .update(readFileSync(join(out, name)))
+        .digest("hex");
+      return `${sum}  ${name}\n`;
+    });
+    writeFileSync(join(out, "SHA256SUMS"), sums.join(""));
+    console.log(`made ${readVersion().text} in ${out}:\n${names.join("\n")}\nSHA256SUMS`);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+try {
+  main();
+} catch (error) {
+  console.error(`release: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+}
