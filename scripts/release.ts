@@ -3,8 +3,8 @@
  *
  *     bun scripts/release.ts [--target linux-x64|linux-arm64 ...] [--out DIRECTORY]
  *
- * a tarball laid out as below /usr/local, a Debian package, an npm package, a bill of materials; and
- * SHA256SUMS of all. From one commit the same files come, byte for byte, on one version of the
+ * a tarball laid out as below /usr/local, a Debian package, an npm package, a bill of materials;
+ * and SHA256SUMS of all. From one commit the same files come, byte for byte, on one version of the
  * tools. The other architecture's Bun is fetched from the package registry, as scripts/build.ts
  * says: where it cannot be had, nothing is made, and `--target` makes the others.
  */
@@ -37,21 +37,25 @@ function build(target: Target, directory: string): Build {
   runTool([
     process.execPath,
     join(ROOT, "scripts/build.ts"),
-    ...["--target", target, "--outfile", executable],
+    "--target",
+    target,
+    "--outfile",
+    executable,
   ]);
   return { target, version: readVersion(), executable };
 }
+
+/** Without the time. */
+const compress = "--use-compress-program=gzip -n";
 
 /** @returns the file's name in the directory `out`. */
 function packTarball(work: string, out: string, made: Build): string {
   const { number, epochSeconds } = made.version;
   const name = `${packageName}-${number}-${made.target}`;
   putContents(join(work, name), made);
-  const same = ["--sort=name", `--mtime=@${epochSeconds}`, "--owner=0", "--group=0"];
-  runTool([
-    ...["tar", ...same, "--numeric-owner", "--format=gnu", "--use-compress-program=gzip -n"],
-    ...["-cf", join(out, `${name}.tar.gz`), "-C", work, name],
-  ]);
+  const owner = ["--owner=0", "--group=0", "--numeric-owner"];
+  const same = ["--sort=name", `--mtime=@${epochSeconds}`, ...owner, "--format=gnu", compress];
+  runTool(["tar", ...same, "-cf", join(out, `${name}.tar.gz`), "-C", work, name]);
   return `${name}.tar.gz`;
 }
 

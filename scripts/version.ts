@@ -16,7 +16,7 @@ export interface Version {
 
 const root = resolve(import.meta.dir, "..");
 
-/** What git says of this very tree; undefined: there is none, or it is of a tree around this one. */
+/** What git says of this tree; undefined: there is none. */
 function git(...words: string[]): string | undefined {
   if (Bun.which("git") === null) return undefined;
   const { success, stdout } = Bun.spawnSync(["git", "-C", root, ...words], { stderr: "ignore" });

@@ -5,6 +5,7 @@
 import type { ArgDef, ArgsDef, CommandDef } from "citty";
 
 import { daemonCommand } from "../../src/cli/config.ts";
+import { controlCommand, controlCommandNames } from "../../src/cli/control-commands.ts";
 import { historicName, shortName } from "../../src/cli/program-name.ts";
 import { serveCommand } from "../../src/cli/serve-options.ts";
 import { statusCommand } from "../../src/cli/status.ts";
@@ -34,7 +35,8 @@ export interface Command {
 
 /** All of them; what a parent starts is the last. */
 export function commands(): Command[] {
-  return [serveCommand, statusCommand, daemonCommand].map(read);
+  const control = controlCommandNames.map(controlCommand);
+  return [serveCommand, statusCommand, ...control, daemonCommand].map(read);
 }
 
 function read({ meta, args }: CommandDef): Command {
@@ -43,9 +45,9 @@ function read({ meta, args }: CommandDef): Command {
   return {
     name: name.slice(historicName.length).trim(),
     description: description.replaceAll(historicName, shortName),
-    words: all.flatMap(([word, { type, description = "", ...rest }]) => {
+    words: all.flatMap(([word, { type, description: what = "", ...rest }]) => {
       const isRequired = (rest as { required?: boolean }).required !== false;
-      return type === "positional" ? [{ name: word, description, isRequired }] : [];
+      return type === "positional" ? [{ name: word, description: what, isRequired }] : [];
     }),
     options: all.flatMap(([option, definition]) => readOption(option, definition)),
   };

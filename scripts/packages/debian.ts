@@ -21,6 +21,12 @@ const settings = {
   "etc/logrotate.d/application-pool": "examples/serve/logrotate.conf",
 } as const;
 
+const description = [
+  "Rack, WSGI, ASGI, Node and Bun applications, and any program that speaks",
+  "HTTP/1.1: started, kept running, restarted without losing a request, each",
+  "under a user of its own.",
+];
+
 /** Puts the package's tree into an empty directory. */
 export function putDebianTree(directory: string, build: Build): void {
   putContents(join(directory, "usr"), build);
@@ -62,7 +68,7 @@ function putControl(directory: string, build: Build): void {
     Suggests: "logrotate",
     Section: "web",
     Priority: "optional",
-    Description: `${summary}\n Rack, WSGI, ASGI, Node and Bun applications, and any program that speaks\n HTTP/1.1: started, kept running, restarted without losing a request, each\n under a user of its own.`,
+    Description: [summary, ...description].join("\n "),
   };
   const sums = files.map((path) => {
     const sum = createHash("md5").update(readFileSync(path)).digest("hex");
@@ -100,16 +106,16 @@ export function neededGlibc(executable: Buffer): string {
   return `2.${Math.max(...minors)}`;
 }
 
+/** A text as lines that go on a field. */
+function indented(text: string): string {
+  const lines = text.trimEnd().split("\n");
+  return lines.map((line) => ` ${line === "" ? "." : line}`).join("\n");
+}
+
 /** In the machine-readable form (copyright-format 1.0). */
 function copyright(libraries: readonly LinkedLibrary[]): string {
   const licence = fileOf("LICENSE");
   const [, holder = ""] = /^Copyright \(c\) (.*)$/m.exec(licence) ?? [];
-  const indented = (text: string) =>
-    text
-      .trimEnd()
-      .split("\n")
-      .map((line) => ` ${line === "" ? "." : line}`)
-      .join("\n");
   const terms = licence.slice(licence.indexOf("Permission"));
   const list = libraries.map(({ name, licence: its, url }) => `${name} (${its}): ${url}`);
   return `Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
@@ -132,8 +138,8 @@ ${indented(list.join("\n"))}
 }
 
 /**
- * dpkg knows zstd from Debian 12 on; xz takes minutes for a tenth less. One thread, so that the file
- * is the same wherever it is made.
+ * dpkg knows zstd from Debian 12 on; xz takes minutes for a tenth less. One thread, so that the
+ * file is the same wherever it is made.
  */
 const compression = ["-Zzstd", "-z9", "--threads-max=1"];
 

@@ -1,6 +1,6 @@
 /**
- * Manual pages (man(7)): those of commands are made of their tables of options, with the sections of
- * the documents that belong to them; that of the configuration file is made of its document. So
+ * Manual pages (man(7)): those of commands are made of their tables of options, with the sections
+ * of the document that belong to them; that of the configuration file is made of that document. So
  * there is no second text.
  */
 import { historicName, shortName } from "../../src/cli/program-name.ts";
@@ -26,7 +26,9 @@ function macro(name: string, argument = ""): string {
 /** A table as a list: its first column has the words, the others say what they are. */
 function row(cells: readonly string[]): string {
   const [first = "", ...rest] = cells.map((cell) => cell.trim());
-  return `${macro("TP")}${first}\n${rest.filter((cell) => cell !== "").join("; ")}\n`;
+  // Without a first word it goes on with the row before.
+  const tag = first === "" ? "" : `${macro("TP")}${first}\n`;
+  return `${tag}${rest.filter((cell) => cell !== "").join("; ")}\n`;
 }
 
 const cellEnd = "\u0002";
@@ -80,7 +82,7 @@ function page({ name, section: number, about, body }: Page, date: string): strin
     .filter((line) => line.trim() !== "")
     .filter((line, at, lines) => {
       // A section begins with a paragraph anyway.
-      return line !== `${request}PP` || !/^\u0001S[HS] /.test(lines[at - 1] ?? "");
+      return line !== `${request}PP` || lines[at - 1]?.startsWith(`${request}S`) !== true;
     })
     .map((line) => {
       if (line === emptyLine) return "";
@@ -118,10 +120,10 @@ function seeAlso(names: readonly string[]): string {
   return `${macro("SH", "SEE ALSO")}${list.join(",\n")}\n`;
 }
 
-/** What of docs/serve.md stands with which command; all else is about the configuration. */
+/** What of docs/serve.md stands with which command; what is about the configuration is below. */
 const ofCommands: Readonly<Record<string, readonly string[]>> = {
-  serve: ["Signals", "Logs", "systemd", "When something dies", "Processes and memory"],
-  status: ["status"],
+  serve: ["Signals", "Logs", "On a Debian system", "When something dies", "Processes and memory"],
+  "": ["Commands", "Figures"],
 };
 const ofFile = [
   "The configuration file",
@@ -132,6 +134,12 @@ const ofFile = [
   "Processes that keep state",
   "Deploying",
 ];
+
+/** @param command empty for the program. */
+function sectionsOf(document: string, command: string): string {
+  const headings = ofCommands[command] ?? [];
+  return headings.map((heading) => fromMarkdown(section(document, heading))).join("");
+}
 
 /**
  * All pages, by the name of their file.
@@ -153,12 +161,12 @@ export function manualPages(
       `${macro("SH", "SYNOPSIS")}${synopsis(command)}\n`,
       `${macro("SH", "DESCRIPTION")}${escape(command.description)}\n`,
       `${macro("SH", "OPTIONS")}${optionList(command)}`,
-      ...(ofCommands[command.name] ?? []).map((one) => fromMarkdown(section(document, one))),
+      sectionsOf(document, command.name),
       seeAlso([shortName, configuration]),
     ].join("");
     pages.set(`${name}.1`, page({ name, section: 1, about, body }, date));
   }
-  pages.set(`${shortName}.1`, overview(commands, date));
+  pages.set(`${shortName}.1`, overview(commands, document, date));
   pages.set(`${historicName}.1`, `.so man1/${shortName}.1\n`);
   const about = "what the application pool serves, and how";
   const body = ofFile.map((one) => fromMarkdown(section(document, one))).join("");
@@ -168,7 +176,7 @@ export function manualPages(
 }
 
 /** The page of the program: its commands, and what a parent of the old kind says. */
-function overview(commands: readonly Command[], date: string): string {
+function overview(commands: readonly Command[], document: string, date: string): string {
   const named = commands.filter(({ name }) => name !== "");
   const list = named.map(({ name, description }) =>
     row([bold(escape(`${shortName} ${name}`)), escape(description)]),
@@ -187,6 +195,7 @@ function overview(commands: readonly Command[], date: string): string {
     `keeps them running, and shares their processes among requests.\n`,
     `${macro("SH", "COMMANDS")}${list.join("")}`,
     `${macro("PP")}Each command shows its options with ${bold(escape("--help"))}.\n`,
+    sectionsOf(document, ""),
     ...forParents,
     seeAlso([...named.map(({ name }) => `${shortName}-${name}`), configuration]),
   ].join("");

@@ -13,6 +13,6 @@ export function runTool(
     ...(directory === undefined ? {} : { cwd: directory }),
   });
   if (success) return;
-  const said = signalCode === undefined ? `${stderr.toString()}${stdout.toString()}` : signalCode;
+  const said = `${signalCode ?? ""} ${stderr.toString()}${stdout.toString()}`;
   throw new Error(`run ${command.join(" ")}: ${said.trim()}`);
 }

@@ -32,7 +32,8 @@ const mit = [{ license: { id: "MIT" } }];
 export function billOfMaterials({ target, version, executable }: Build): string {
   const runtime = pinned(architectures[target].runtime);
   const libraries = Object.keys(manifest.dependencies).map(pinned);
-  const self = `pkg:generic/${packageName}@${version.number}?arch=${architectures[target].npm}&os=linux`;
+  const { npm } = architectures[target];
+  const self = `pkg:generic/${packageName}@${version.number}?arch=${npm}&os=linux`;
   const sha256 = createHash("sha256").update(readFileSync(executable)).digest("hex");
   const linked = [
     { name: "JavaScriptCore", url: "https://github.com/oven-sh/WebKit", licence: "LGPL-2.0" },
