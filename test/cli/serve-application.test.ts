@@ -129,7 +129,7 @@ test("one root of several that is gone is a warning, and served when it comes", 
   const address = await gateway.address();
   expect((await fetch(`${address}/late/x`)).status).toBe(500);
   expect(await (await fetch(`${address}/here/x`)).text()).toStartWith("here /here/x ");
-  expect(gateway.log).toContain("warning no application found app=late");
+  await gateway.logged("warning no application found app=late");
   writeApplication(directory, "late");
   const answer = async () => (await fetch(`${address}/late/x`)).text();
   expect(await answer()).toStartWith("late /late/x ");

@@ -155,7 +155,7 @@ test("bun: a program of node:cluster is its only worker", async () => {
   const answer = await ask(site);
   expect(answer).toBe(`${(await instanceOf(site)).pid},false,true,1`);
   expect(await ask(site)).toBe(answer);
-  expect(site.gateway.log).toContain("the program is its only worker here");
+  await site.gateway.logged("the program is its only worker here");
   await site.gateway.end();
 });
 

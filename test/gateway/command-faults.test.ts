@@ -109,7 +109,9 @@ test.each(failures)("one that %s is refused with a page that says so", async (_,
   const shown = why === "cannot run" ? "./nothing" : why;
   expect(page).toContain(shown);
   expect(page).toContain(command.split(" ")[0] ?? "");
-  const line = gateway.log.split("\n").find((text) => text.includes("spawn failed")) ?? "";
+  const line = await until("it is logged", () =>
+    gateway.log.split("\n").find((text) => text.includes("spawn failed")),
+  );
   expect(line).toContain(command.split(" ")[0] ?? "");
   if (command.includes("no luck")) expect(line).toContain("'no luck'");
   await gateway.end();

@@ -7,6 +7,7 @@ import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 import { countDescriptors } from "../helpers/descriptors.ts";
+import { until } from "../helpers/condition.ts";
 import { gateways } from "../helpers/gateway.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
@@ -60,7 +61,9 @@ test("who may not read a file of its own is told which, as whom, and what to do"
     const name = closed === "own" ? "own/bin/node" : closed;
     expect(said).toContain(name === "" ? `app${index}` : name);
     expect(said).toContain("it runs as nobody: let that user have it (chmod, chown)");
-    const line = gateway.log.split("\n").find((one) => one.includes(`app${index} cause=`));
+    const line = await until("it is logged", () =>
+      gateway.log.split("\n").find((one) => one.includes(`app${index} cause=`)),
+    );
     expect(line).toContain("it runs as nobody: let that user have it (chmod, chown)");
   }
   await gateway.end();

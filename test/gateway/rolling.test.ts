@@ -171,7 +171,7 @@ test("one that grows is replaced, one that grows too much ended; others serve", 
   const ask = async (mib = 0): Promise<string> => (await fetch(`${address}?mib=${mib}`)).text();
   const first = await ask(220);
   await until("another serves", async () => (await ask()) !== first);
-  expect(gateway.log).toContain("reason=memory");
+  await gateway.logged("reason=memory");
   await ask(620);
   const patience = 20_000;
   const isEnded = () => gateway.log.includes("it uses more memory than it may");

@@ -25,6 +25,8 @@ export interface GatewayOptions {
 export class Gateway {
   readonly #process: Bun.Subprocess<"ignore", "pipe", "pipe">;
   readonly #mark: string;
+  /** Resolves when both its outputs are read to their ends. */
+  readonly #isRead: Promise<unknown>;
   /** Lines on stdout so far. */
   readonly lines: string[] = [];
   /** stderr so far. */
@@ -37,8 +39,7 @@ export class Gateway {
       stdio: ["ignore", "pipe", "pipe", ...(options.descriptors ?? [])],
     });
     started.push(this);
-    void this.#readLines();
-    void this.#readLog();
+    this.#isRead = Promise.all([this.#readLines(), this.#readLog()]);
   }
 
   /** Resolves with the first address it says it listens on. @throws Error when it ends instead. */
@@ -86,7 +87,19 @@ export class Gateway {
     this.#process.kill(signal);
   }
 
-  /** Ends it, however it fares. @throws Error when something it has started outlives it. */
+  /** Waits until the log holds all of these. What it says of an answer may come after that. */
+  async logged(...texts: readonly string[]): Promise<void> {
+    await until(
+      `it is logged: ${texts.join(", ")}`,
+      () => texts.every((text) => this.log.includes(text)),
+      () => this.log,
+    );
+  }
+
+  /**
+   * Ends it, however it fares; then its log is whole. @throws Error when something it has started
+   * outlives it.
+   */
   async end(): Promise<void> {
     this.#process.kill("SIGTERM");
     await this.ended;
@@ -95,6 +108,7 @@ export class Gateway {
       () => this.processes.length === 0,
       () => this.processes,
     );
+    await within("the ends of its outputs", this.#isRead);
   }
 
   /** Makes sure that nothing is left, by force. */
