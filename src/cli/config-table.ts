@@ -78,6 +78,14 @@ export class Table {
     });
   }
 
+  /** Of a file, in octal. */
+  permissions(key: string, fallback: string): number {
+    const text = this.text(key, fallback);
+    if (/^0?[0-7]{3}$/.test(text)) return Number.parseInt(text, 8);
+    this.wrong(key, `is '${text}', not permissions such as "${fallback}"`);
+    return 0;
+  }
+
   whole(key: string, { min, max }: Bounds, fallback: number): number {
     return this.#read(key, fallback, (value) =>
       Number.isInteger(value) && Number(value) >= min && Number(value) <= max

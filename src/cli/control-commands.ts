@@ -16,8 +16,8 @@ interface ControlCommand {
   readonly words: readonly string[];
   readonly options?: ArgsDef;
   request(words: readonly string[], flags: ReadonlySet<string>): ControlRequest;
-  /** What is said when it is done. */
-  done(words: readonly string[]): string;
+  /** What is said when it is done. @param answer of the gateway. */
+  done(words: readonly string[], answer: object): string;
 }
 
 const refuse = {
@@ -68,6 +68,15 @@ const commands: Readonly<Record<string, ControlCommand>> = {
     request: () => ({ command: "reopen-logs" }),
     done: () => "logs reopened",
   },
+  dashboard: {
+    description: "Tells the dashboard's address, with the token that opens it.",
+    words: [],
+    request: () => ({ command: "dashboard" }),
+    done: (_, answer) => {
+      const { url, token } = answer as { readonly url: string; readonly token: string };
+      return url.startsWith("unix:") ? `${url}\ntoken ${token}` : `${url}/#token=${token}`;
+    },
+  },
   stop: {
     description: "Ends the gateway as SIGTERM does, and waits until it has ended.",
     words: [],
@@ -101,9 +110,9 @@ export async function runControl(name: string, rawArguments: readonly string[]):
   if (extra !== undefined) throw new UsageError(`unexpected argument '${extra}'`);
   const request = command.request(words, new Set(given.keys()));
   const gateway = await findGateway(given);
-  await gateway.ask(request);
+  const answer = await gateway.ask(request);
   if (name === "stop") await untilGone(gateway.status.pid);
-  writeSync(1, `${command.done(words)}\n`);
+  writeSync(1, `${command.done(words, answer)}\n`);
 }
 
 function commandOf(name: string): ControlCommand {

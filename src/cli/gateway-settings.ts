@@ -39,6 +39,7 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
     name: readGatewayName(top),
     listen,
     tls,
+    admin: readAdmin(top, directory),
     workers,
     workerUser: readWorkerUser(top),
     limits: readLimits(top.table("limits")),
@@ -87,10 +88,7 @@ function readAddresses(
   top: Table,
   directory: string,
 ): { listen: ListenAddress[]; tls: TlsConfig | undefined } {
-  const modeText = top.text("unix_mode", "0660");
-  const isMode = /^0?[0-7]{3}$/.test(modeText);
-  if (!isMode) top.wrong("unix_mode", `is '${modeText}', not permissions such as "0660"`);
-  const context = { directory, tls: false, unixMode: isMode ? Number.parseInt(modeText, 8) : 0 };
+  const context = { directory, tls: false, unixMode: top.permissions("unix_mode", "0660") };
   const listen = parseAll(top, "listen", context);
   const section = top.table("tls");
   const secure = parseAll(section, "listen", { ...context, tls: true });
@@ -99,6 +97,23 @@ function readAddresses(
   const all = [...listen, ...secure];
   const isDefault = !top.has("listen") && secure.length === 0;
   return { listen: isDefault ? [defaultAddress] : all, tls };
+}
+
+/** Whoever reaches it sees figures: so it is for this machine alone. */
+function readAdmin(top: Table, directory: string): ListenAddress | undefined {
+  const section = top.table("admin");
+  const text = section.text("listen");
+  const unixMode = section.permissions("unix_mode", "0600");
+  section.finish();
+  if (text === undefined) return undefined;
+  const address = parseListenAddress(text, { directory, tls: false, unixMode });
+  if (typeof address === "string") {
+    section.wrong("listen", address);
+    return undefined;
+  }
+  const isOwn = address.kind === "unix" || /^127\.|^::1$/.test(address.host);
+  if (!isOwn) section.wrong("listen", `'${text}' is not of this machine alone, as 127.0.0.1 is`);
+  return address;
 }
 
 const defaultAddress: ListenAddress = { kind: "tcp", host: "127.0.0.1", port: 8080, tls: false };

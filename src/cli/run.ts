@@ -16,7 +16,7 @@ import { version } from "./version.ts";
 
 /** Those of control-commands.ts, which is loaded when one is chosen. */
 const controlCommands: ReadonlySet<string> = new Set(
-  "restart detach pause resume set reload reopen-logs stop".split(" "),
+  "restart detach pause resume set reload reopen-logs dashboard stop".split(" "),
 );
 
 /** Runs the command the arguments name and exits. */
@@ -61,6 +61,10 @@ async function dispatch(): Promise<void> {
   if (first === "gateway-worker") {
     const { runWorker } = await import("./gateway-worker.ts");
     return runWorker();
+  }
+  if (first === "gateway-admin") {
+    const { runAdmin } = await import("./gateway-admin.ts");
+    return runAdmin();
   }
   if (first === "--help" || first === "-h") {
     const { daemonCommand } = await import("./config.ts");

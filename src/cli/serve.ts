@@ -7,6 +7,7 @@ import { existsSync, writeSync } from "node:fs";
 import type { GatewayConfig } from "../gateway/config.ts";
 import { ControlSocket } from "../gateway/supervisor/control-socket.ts";
 import { Operator } from "../gateway/supervisor/operator.ts";
+import { type AdminChange, AdminKeeper } from "../gateway/supervisor/admin-keeper.ts";
 import type { Report } from "../gateway/supervisor/report.ts";
 import { runtimeDirectories } from "../gateway/supervisor/runtime-directory.ts";
 import { Notifier } from "../gateway/supervisor/sd-notify.ts";
@@ -23,6 +24,7 @@ import { FilesAside } from "../spawn/files-aside.ts";
 import { ascii, fromText } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import { childEnvironment } from "./child-environment.ts";
+import { metricsOf } from "./metrics.ts";
 import { reportMistakes } from "./mistakes.ts";
 import { readServeArguments, type ServeRequest } from "./serve-options.ts";
 import { onSignal } from "./signals.ts";
@@ -59,6 +61,10 @@ class Gateway {
     () => this.#supervisor.isStopping || this.#supervisor.answers,
   );
   readonly #supervisor: Supervisor;
+  readonly #admin: AdminKeeper;
+  /** What the start asks for. */
+  readonly #adminChange: AdminChange;
+  #operator: Operator | undefined;
   readonly #stderr = new LineWriter(undefined);
   #log: Log;
   /** The last reload that was begun, and the one that follows it. */
@@ -70,12 +76,26 @@ class Gateway {
     this.#log = this.#makeLog(config);
     reportMistakes({ error: (event, fields) => this.#log.error(event, fields) });
     const report: Report = (level, event, fields) => this.#log.event(level, event, fields);
-    this.#supervisor = orStartError(() => {
-      const inherited = passedListeners(process.env, config.tls !== undefined);
-      const env = childEnvironment(process.env);
-      void warnOfMissing(config, this.#log);
-      return new Supervisor({ config, inherited, report, env });
+    const env = childEnvironment(process.env);
+    this.#admin = new AdminKeeper({
+      report,
+      env,
+      metrics: metricsOf,
+      supervisor: () => this.#supervisor,
+      carryOut: (asked, asker) => {
+        if (this.#operator === undefined) throw new Error("the gateway has not started yet");
+        return this.#operator.carryOut(asked, asker);
+      },
     });
+    this.#adminChange = orStartError(() => this.#admin.prepare(config));
+    try {
+      const inherited = passedListeners(process.env, config.tls !== undefined);
+      void warnOfMissing(config, this.#log);
+      this.#supervisor = new Supervisor({ config, inherited, report, env });
+    } catch (error) {
+      this.#adminChange.undo();
+      throw asStartError(error);
+    }
   }
 
   async run(): Promise<void> {
@@ -100,20 +120,26 @@ class Gateway {
           return;
       }
     });
+    const admin = this.#admin;
     try {
       await supervisor.start();
+      this.#adminChange.commit();
     } catch (error) {
+      this.#adminChange.undo();
       if (!supervisor.isStopping) throw asStartError(error);
     }
     const reload = (): Promise<readonly string[]> => this.#reloadSoon();
-    const operator = new Operator({ supervisor, reload, stop: () => stop("stop") });
+    const operator = new Operator({ supervisor, reload, admin, stop: () => stop("stop") });
+    this.#operator = operator;
     const control = this.#openControl(operator);
     if (!supervisor.isStopping) {
       for (const url of supervisor.urls) say(`listening on ${url}`);
+      this.#sayAdmin();
       this.#notifier.ready(summary(supervisor.config));
     }
     await ended.promise;
     control?.close();
+    await admin.close();
     this.#notifier.close();
   }
 
@@ -135,7 +161,16 @@ class Gateway {
     let problems: readonly string[] = [];
     try {
       const config = this.#request.readConfig();
-      await supervisor.reload(config);
+      const admin = this.#admin.prepare(config);
+      try {
+        await supervisor.reload(config);
+      } catch (error) {
+        admin.undo();
+        throw error;
+      }
+      const known = this.#admin.dashboard?.url;
+      admin.commit();
+      if (this.#admin.dashboard?.url !== known) this.#sayAdmin();
       this.#log = this.#makeLog(config);
       void warnOfMissing(config, this.#log);
       this.#log.event(1, "configuration reloaded");
@@ -150,6 +185,11 @@ class Gateway {
       this.#notifier.ready(isGood ? summary(supervisor.config) : status);
     }
     return problems;
+  }
+
+  #sayAdmin(): void {
+    const { dashboard } = this.#admin;
+    if (dashboard !== undefined) say(`admin address ${dashboard.url}`);
   }
 
   /** One can do without it: what stands in its way is a warning. */

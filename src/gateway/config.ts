@@ -137,6 +137,8 @@ export interface GatewayConfig {
   readonly name: string;
   readonly listen: readonly ListenAddress[];
   readonly tls: TlsConfig | undefined;
+  /** Where figures and the dashboard are: of this machine only. Undefined: nowhere. */
+  readonly admin: ListenAddress | undefined;
   readonly workers: number;
   /** Whom workers run as, if the gateway is root; undefined: as it is. */
   readonly workerUser: string | undefined;

@@ -45,6 +45,7 @@ test("a directory alone: one application, with every default", () => {
     name: "",
     listen: [{ kind: "tcp", host: "127.0.0.1", port: 8080, tls: false }],
     tls: undefined,
+    admin: undefined,
     workers: 1,
     workerUser: process.geteuid?.() === 0 ? "www-data" : undefined,
     apps: [

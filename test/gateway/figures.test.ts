@@ -60,14 +60,22 @@ test("sums last, the last minute is by the second, the last hour by the minute",
   expect(figures.of("shop", 0, 60_500).requestsPerSecond).toBe(1);
   for (let minute = 1; minute <= 90; minute += 1) {
     figures.tick(minute * 60_000);
+    figures.noteMemory("shop", minute);
     if (minute % 2 === 0) figures.add([["shop", one]], minute * 60_000);
   }
-  expect(figures.lastHour("shop").map(({ minute }) => minute)).toEqual(
+  expect(figures.lastHour("shop").minutes.map(({ minute }) => minute)).toEqual(
     Array.from({ length: 30 }, (_, at) => 30 + 2 * at),
   );
-  expect(figures.lastHour("shop")[0]).toMatchObject({ requests: 60, failed: 0, p50Ms: 0.5 });
+  expect(figures.lastHour("shop").minutes[0]).toMatchObject({
+    requests: 60,
+    failed: 0,
+    p50Ms: 0.5,
+  });
+  expect(figures.lastHour("shop").memory.map(({ bytes }) => bytes)).toEqual(
+    Array.from({ length: 61 }, (_, at) => 30 + at),
+  );
   figures.tick(200 * 60_000);
-  expect(figures.lastHour("shop")).toEqual([]);
+  expect(figures.lastHour("shop")).toEqual({ minute: 200, minutes: [], memory: [] });
   expect(figures.of("shop", 0, 200 * 60_000)).toMatchObject({
     statuses: { "2xx": 60 * 47 },
     requestsPerSecond: 0,

@@ -61,6 +61,7 @@ export function configOf(changes: Partial<GatewayConfig> = {}): GatewayConfig {
     name: "",
     listen: [],
     tls: undefined,
+    admin: undefined,
     workers: 1,
     workerUser: undefined,
     apps: [app("main")],

@@ -4,23 +4,15 @@
  */
 import { expect, test } from "bun:test";
 
-import { libc } from "../../src/native/libc.ts";
-import { OwnedFd } from "../../src/native/owned-fd.ts";
 import { figureCount } from "../../src/wire/request-figures.ts";
 import { until } from "../helpers/condition.ts";
 import { gateways, writeApplication } from "../helpers/gateway.ts";
 import { pidOf, untilGone } from "../helpers/processes.ts";
-import { sendAll } from "../helpers/raw-client.ts";
+import { sendAll, takeDescriptor } from "../helpers/raw-client.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
 const startGateway = gateways();
-
-/** A duplicate of another process's descriptor (pidfd_open(2), pidfd_getfd(2)). */
-function takeDescriptor(pid: number, descriptor: number): OwnedFd {
-  using process = new OwnedFd(Number(libc.syscall(434, pid, 0, 0, 0, 0)));
-  return new OwnedFd(Number(libc.syscall(438, process.number, descriptor, 0, 0, 0)));
-}
 
 const row = JSON.stringify(Array.from({ length: figureCount }, () => 1));
 const figures = `{"kind":"figures","apps":[["app",${row}]],"isLast":false}`;

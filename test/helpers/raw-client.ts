@@ -5,7 +5,7 @@
  */
 import { receiveDescriptor } from "../../src/native/descriptors.ts";
 import { libc } from "../../src/native/libc.ts";
-import type { OwnedFd } from "../../src/native/owned-fd.ts";
+import { OwnedFd } from "../../src/native/owned-fd.ts";
 import { receive, send } from "../../src/native/socket.ts";
 import { encodeArray } from "../../src/wire/array-message.ts";
 import type { ByteString } from "../../src/wire/bytes.ts";
@@ -247,4 +247,10 @@ export class RawClient {
 export async function exchange(session: RawSession, text: string): Promise<string> {
   await sendAll(session.stream.number, Buffer.from(text, "latin1"));
   return readExactly(session.stream.number, `${session.pid} ${text}`.length);
+}
+
+/** A duplicate of another process's descriptor (pidfd_open(2), pidfd_getfd(2)). */
+export function takeDescriptor(pid: number, descriptor: number): OwnedFd {
+  using process = new OwnedFd(Number(libc.syscall(434, pid, 0, 0, 0, 0)));
+  return new OwnedFd(Number(libc.syscall(438, process.number, descriptor, 0, 0, 0)));
 }

@@ -3,7 +3,7 @@ import { MAX_IDLE_SECONDS, MAX_POOL_SIZE } from "../../wire/commands.ts";
 import type { PoolConfig } from "../config.ts";
 
 export type ControlRequest =
-  | { readonly command: "status" | "reload" | "stop" | "reopen-logs" }
+  | { readonly command: "status" | "reload" | "stop" | "reopen-logs" | "dashboard" }
   /** Applications go by their names. */
   | { readonly command: "restart" | "resume"; readonly app: string }
   /** `refuse`: requests are answered 503 meanwhile, rather than wait. */
@@ -14,7 +14,7 @@ export type ControlRequest =
 
 export type PoolChange = Partial<Omit<PoolConfig, "maxQueue">>;
 
-const alone = ["status", "reload", "stop", "reopen-logs"] as const;
+const alone = ["status", "reload", "stop", "reopen-logs", "dashboard"] as const;
 
 /** @throws Error when the line is no request. */
 export function parseControlRequest(line: string): ControlRequest {

@@ -30,6 +30,14 @@ export interface MinuteFigures {
   readonly waitP99Ms: number | null;
 }
 
+export interface HourFigures {
+  /** The one at hand. */
+  readonly minute: number;
+  /** Whole ones with requests. */
+  readonly minutes: readonly MinuteFigures[];
+  readonly memory: readonly { readonly minute: number; readonly bytes: number }[];
+}
+
 interface Summed {
   readonly total: Float64Array;
   /** Of the last minute, those with requests, oldest first. */
@@ -38,6 +46,8 @@ interface Summed {
   readonly minute: Float64Array;
   /** Whole minutes with requests, oldest first. */
   hour: MinuteFigures[];
+  /** At the beginning of minutes, as far as it was looked at. */
+  memory: { readonly minute: number; readonly bytes: number }[];
 }
 
 export class Figures {
@@ -51,24 +61,26 @@ export class Figures {
     this.#startMs = nowMs;
   }
 
-  /** Minutes that have passed since the start. */
-  get minute(): number {
-    return this.#minute;
-  }
-
-  /** To be called every second. */
-  tick(nowMs: number): void {
+  /** To be called every second. @returns whether another minute has begun. */
+  tick(nowMs: number): boolean {
     const minute = Math.floor((nowMs - this.#startMs) / minuteMs);
-    if (minute === this.#minute) return;
+    if (minute === this.#minute) return false;
     const second = Math.floor((nowMs - this.#startMs) / secondMs);
     for (const summed of this.#apps.values()) {
       const last = minuteFigures(this.#minute, summed.minute);
       const hour = last.requests === 0 ? summed.hour : [...summed.hour, last];
       summed.hour = hour.filter((one) => minute - one.minute <= minutes);
       summed.minute.fill(0);
+      summed.memory = summed.memory.filter((one) => minute - one.minute <= minutes);
       summed.seconds = summed.seconds.filter((one) => second - one.second < seconds);
     }
     this.#minute = minute;
+    return true;
+  }
+
+  /** The memory of an application's processes at the beginning of this minute. */
+  noteMemory(name: string, bytes: number): void {
+    this.#summedOf(name).memory.push({ minute: this.#minute, bytes });
   }
 
   /** A worker has told this. */
@@ -108,9 +120,10 @@ export class Figures {
     };
   }
 
-  /** Whole minutes of the last hour, oldest first; those without requests are left out. */
-  lastHour(name: string): readonly MinuteFigures[] {
-    return this.#apps.get(name)?.hour ?? [];
+  /** The last hour, oldest first; what was not looked at is left out. */
+  lastHour(name: string): HourFigures {
+    const { hour = [], memory = [] } = this.#apps.get(name) ?? {};
+    return { minute: this.#minute, minutes: hour, memory };
   }
 
   /** The sum of the last 60 seconds, that at hand included. */
@@ -127,7 +140,7 @@ export class Figures {
     const known = this.#apps.get(name);
     if (known !== undefined) return known;
     const [total, minute] = [new Float64Array(figureCount), new Float64Array(figureCount)];
-    const summed: Summed = { total, seconds: [], minute, hour: [] };
+    const summed: Summed = { total, seconds: [], minute, hour: [], memory: [] };
     this.#apps.set(name, summed);
     return summed;
   }

@@ -3,7 +3,9 @@
  * is wrong, and what there is instead.
  */
 import type { AppConfig } from "../config.ts";
+import type { AdminKeeper } from "./admin-keeper.ts";
 import type { ControlRequest } from "./control-request.ts";
+import type { GatewayStatus } from "./gateway-status.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 /** What of the gateway is not the supervisor's. */
@@ -11,6 +13,8 @@ export interface OperatorOptions {
   readonly supervisor: Supervisor;
   /** Reads the configuration anew. @returns what is wrong with it, if anything is. */
   reload(): Promise<readonly string[]>;
+  /** Where the dashboard is; the processes that serve it. */
+  readonly admin: Pick<AdminKeeper, "dashboard" | "processes">;
   /** Begins the end. */
   stop(): void;
 }
@@ -32,7 +36,7 @@ export class Operator {
     const { supervisor } = this.#options;
     switch (request.command) {
       case "status":
-        return supervisor.status();
+        return this.#status();
       case "restart":
         return this.#restart(this.#app(request.app), asker);
       case "detach":
@@ -58,7 +62,19 @@ export class Operator {
       case "reopen-logs":
         supervisor.reopenLogs();
         return {};
+      case "dashboard": {
+        const { dashboard } = this.#options.admin;
+        if (dashboard === undefined)
+          throw new Error("there is no dashboard: set listen in [admin]");
+        return dashboard;
+      }
     }
+  }
+
+  async #status(): Promise<GatewayStatus> {
+    const { supervisor, admin } = this.#options;
+    const status = await supervisor.status();
+    return { ...status, processes: [...status.processes, ...admin.processes] };
   }
 
   #app(name: string): AppConfig {

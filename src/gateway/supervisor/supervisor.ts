@@ -10,7 +10,7 @@ import { causeText } from "../../wire/cause.ts";
 import type { ApplicationFigures } from "../../wire/request-figures.ts";
 import type { AppConfig, GatewayConfig, PoolConfig } from "../config.ts";
 import type { ToWorker } from "../control-channel.ts";
-import { Figures } from "./figures.ts";
+import { Figures, type HourFigures } from "./figures.ts";
 import { Listener, showAddress } from "./listeners.ts";
 import { type PoolDuty, PoolKeeper } from "./pool-keeper.ts";
 import type { Report } from "./report.ts";
@@ -115,6 +115,11 @@ export class Supervisor {
     };
   }
 
+  /** An application's last hour, by the minute. Memory is known while there is an admin address. */
+  lastHour(app: string): HourFigures {
+    return this.#figures.lastHour(app);
+  }
+
   /** Whether all its processes answer: the pool server, and the workers that serve. */
   get answers(): boolean {
     return this.#pool.answers && this.#workers.answers;
@@ -193,13 +198,22 @@ export class Supervisor {
     const nowMs = performance.now();
     this.#lagMs = Math.max(0, nowMs - this.#tickedMs - figuresEveryMs);
     this.#tickedMs = nowMs;
-    this.#figures.tick(nowMs);
+    const isNewMinute = this.#figures.tick(nowMs);
+    if (isNewMinute && this.#config.admin !== undefined) void this.#noteMemory();
     for (const set of this.#sets) set.askFigures();
   }
 
   #figuresOf(app: string): ApplicationFigures {
     const underWay = this.#sets.reduce((sum, set) => sum + set.underWay(app), 0);
     return this.#figures.of(app, underWay, performance.now());
+  }
+
+  async #noteMemory(): Promise<void> {
+    const pool = await this.#pool.inspect().catch(() => null);
+    for (const { name, root } of this.#config.apps) {
+      const bytes = memoryOf(pool, root);
+      if (bytes !== null) this.#figures.noteMemory(name, bytes);
+    }
   }
 
   get #pausesNow(): ToWorker {

@@ -1,0 +1,183 @@
+/**
+ * The process that serves the admin address, as the supervisor sees it: the same binary, with its
+ * end of a control channel (3) and the listening socket (4), as a user that owns nothing. One that
+ * dies, hangs, or says what it may not, is replaced; nothing else ends with it.
+ */
+import type { Subprocess } from "bun";
+
+import type { OwnedFd } from "../../native/owned-fd.ts";
+import { socketPair } from "../../native/socket.ts";
+import { serverProgram } from "../../parent/pool-server.ts";
+import { causeText } from "../../wire/cause.ts";
+import {
+  type AdminAnswer,
+  type AdminQuestion,
+  fromAdmin,
+  type FromAdmin,
+  maxQuestions,
+  type ToAdmin,
+} from "../admin/admin-messages.ts";
+import { ControlChannel } from "../control-channel.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import type { Report } from "./report.ts";
+import { RestartPause } from "./restart-pause.ts";
+import { endOf } from "./worker-process.ts";
+
+/** The hidden command of the binary. */
+export const adminCommand = "gateway-admin";
+
+export const adminDescriptors = { control: 3, listener: 4 } as const;
+
+export interface AdminProcessOptions {
+  /** Our descriptor of the listening socket. */
+  readonly listener: number;
+  readonly isTcp: boolean;
+  /** Whom it runs as; undefined: as we do. */
+  readonly user: string | undefined;
+  readonly silenceMs: number;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly report: Report;
+  answer(question: AdminQuestion): Promise<AdminAnswer>;
+}
+
+export class AdminProcess {
+  readonly #options: AdminProcessOptions;
+  readonly #pause = new RestartPause();
+  #process: Subprocess | undefined;
+  #control: ControlChannel<FromAdmin, ToAdmin> | undefined;
+  #heartbeat: Heartbeat | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #isClosed = false;
+  /** Questions that have no answer yet. */
+  #asked = 0;
+  /** It is being ended: what else it says is of no interest. */
+  #hasOffended = false;
+
+  constructor(options: AdminProcessOptions) {
+    this.#options = options;
+    void this.#start();
+  }
+
+  /** Undefined between two of them. */
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
+  get lagMs(): number | undefined {
+    return this.#heartbeat?.lagMs;
+  }
+
+  /** Ends it at once: it has nothing that could be lost. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    this.#process?.kill("SIGKILL");
+    await this.#process?.exited;
+  }
+
+  async #start(): Promise<void> {
+    const startedMs = performance.now();
+    try {
+      const [ours, theirs] = socketPair();
+      const child = this.#spawn(ours, theirs);
+      this.#process = child;
+      await this.#introduce(child, ours);
+      await child.exited;
+      if (!this.#isClosed) {
+        this.#options.report(0, "admin process died", { pid: child.pid, end: endOf(child) });
+      }
+    } catch (error) {
+      this.#options.report(0, "admin process not started", { cause: causeText(error) });
+    }
+    this.#heartbeat?.stop();
+    this.#heartbeat = undefined;
+    this.#control?.close();
+    this.#process = undefined;
+    if (this.#isClosed) return;
+    const pauseMs = this.#pause.after(performance.now() - startedMs);
+    this.#timer = setTimeout(() => void this.#start(), pauseMs);
+  }
+
+  #spawn(ours: OwnedFd, theirs: OwnedFd): Subprocess {
+    const { file, argv0 } = serverProgram();
+    try {
+      return Bun.spawn([file, adminCommand], {
+        argv0,
+        stdio: ["ignore", "inherit", "inherit", theirs.number, this.#options.listener],
+        env: this.#options.env,
+        // A session of its own: Ctrl-C on a terminal is for the supervisor.
+        detached: true,
+      });
+    } catch (error) {
+      ours.close();
+      throw error;
+    } finally {
+      theirs.close();
+    }
+  }
+
+  async #introduce(child: Subprocess, ours: OwnedFd): Promise<void> {
+    const { user, isTcp } = this.#options;
+    this.#asked = 0;
+    this.#hasOffended = false;
+    const control = await ControlChannel.open<FromAdmin, ToAdmin>(ours, fromAdmin, {
+      message: (message) => this.#hear(message, child, control),
+      closed: (why) => why !== undefined && this.#offends(child, why),
+    });
+    this.#control = control;
+    control.send({ kind: "serve", user, isTcp });
+  }
+
+  /** Each message has its time; at another it is an offence. */
+  #hear(message: FromAdmin, child: Subprocess, control: ControlChannel<FromAdmin, ToAdmin>): void {
+    if (this.#hasOffended) return;
+    switch (message.kind) {
+      case "ready":
+        if (this.#heartbeat !== undefined) return this.#offends(child, "it is ready again");
+        this.#heartbeat = this.#watch(child, control);
+        return;
+      case "failed":
+        this.#options.report(0, "admin address not served", { cause: message.why });
+        return;
+      case "pong":
+        if (this.#heartbeat?.isAsked !== true) return this.#offends(child, "it answers unasked");
+        return this.#heartbeat.heard();
+      case "ask":
+        if (this.#asked >= maxQuestions) return this.#offends(child, "it asks too much");
+        this.#asked += 1;
+        return void this.#answer(message.id, message.question, control);
+    }
+  }
+
+  async #answer(
+    id: number,
+    question: AdminQuestion,
+    control: ControlChannel<FromAdmin, ToAdmin>,
+  ): Promise<void> {
+    const answer = await this.#options.answer(question).catch((error: unknown) => {
+      return { status: 500, type: "text/plain", body: `${causeText(error)}\n` };
+    });
+    if (control !== this.#control) return;
+    this.#asked -= 1;
+    control.send({ kind: "answer", id, answer });
+  }
+
+  #watch(child: Subprocess, control: ControlChannel<FromAdmin, ToAdmin>): Heartbeat {
+    return new Heartbeat({
+      pid: child.pid,
+      limitMs: this.#options.silenceMs,
+      ask: () => control.send({ kind: "ping" }),
+      dead: (silentMs) => {
+        this.#options.report(0, "admin process does not answer", { pid: child.pid, silentMs });
+        child.kill("SIGKILL");
+      },
+    });
+  }
+
+  #offends(child: Subprocess, cause: string): void {
+    if (this.#hasOffended) return;
+    this.#hasOffended = true;
+    this.#options.report(0, "admin process ended for what it says", { pid: child.pid, cause });
+    child.kill("SIGKILL");
+  }
+}
