@@ -37,6 +37,7 @@ function problemsOf(text: string | Uint8Array, ...more: string[]): string[] {
 const words = (text: string): string[] => text.split(" ");
 
 const times = { spawnTimeoutMs: 90_000, abandonTimeoutMs: 30_000, requestTimeoutMs: 0 };
+const nothing = { tls: undefined, admin: undefined, accessLogFile: undefined };
 const noLimits = { maxInstances: 0, concurrency: 0, threads: 0, maxQueue: 0, weight: 1, ...times };
 
 test("a directory alone: one application, with every default", () => {
@@ -44,8 +45,7 @@ test("a directory alone: one application, with every default", () => {
   expect(read(root)).toEqual({
     name: "",
     listen: [{ kind: "tcp", host: "127.0.0.1", port: 8080, tls: false }],
-    tls: undefined,
-    admin: undefined,
+    ...nothing,
     workers: 1,
     workerUser: process.geteuid?.() === 0 ? "www-data" : undefined,
     apps: [
@@ -79,7 +79,6 @@ test("a directory alone: one application, with every default", () => {
     pool: { max: 20, maxPerApp: 0, maxIdleSeconds: 120, maxQueue: 0, globalQueue: true },
     trustedProxies: [],
     accessLog: "common",
-    accessLogFile: undefined,
     drainMs: 30_000,
     silenceMs: 10_000,
     upgradedMs: 60_000,

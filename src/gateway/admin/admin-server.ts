@@ -5,7 +5,7 @@
  *   come, how long an answer may wait to be taken, listeners of events.
  * - A listener that does not take an event in time misses the next ones.
  */
-import type { Socket, SocketListener } from "bun";
+import type { Socket } from "bun";
 
 import { Connection } from "../../http/connection.ts";
 import type { RequestHead } from "../../http/request-head.ts";
@@ -49,8 +49,8 @@ export class AdminServer {
     setInterval(() => this.#tick(), tickMs).unref();
   }
 
-  /** Accepts on a listening socket, which it takes over. */
-  listen(fd: number): SocketListener<AdminConnection> {
+  /** Accepts on a listening socket, which it takes over. @throws Error. */
+  listen(fd: number): void {
     const socket = {
       open: (opened: Socket<AdminConnection>) => this.#opened(opened),
       data: (from: Socket<AdminConnection>, bytes: Buffer) => from.data?.received(bytes),
@@ -62,11 +62,14 @@ export class AdminServer {
       error: () => {}, // close follows
     };
     // Bun's types know no listener on a descriptor; Bun does.
-    return Bun.listen<AdminConnection>({ fd, socket } as never) as never;
+    Bun.listen<AdminConnection>({ fd, socket } as never);
   }
 
   #opened(socket: Socket<AdminConnection>): void {
-    if (this.#all.size >= maxConnections) return void socket.terminate();
+    if (this.#all.size >= maxConnections) {
+      socket.terminate();
+      return;
+    }
     const connection = new AdminConnection(socket, this.#respond);
     socket.data = connection;
     this.#all.add(connection);
@@ -165,7 +168,8 @@ export class AdminConnection {
     this.#state = isStream && !isHead ? "streaming" : "answering";
     const bytes = Buffer.from(body);
     const length = isStream ? "" : `Content-Length: ${bytes.length}\r\n`;
-    const head = `HTTP/1.1 ${status} ${reasonOf(status)}\r\n${lines}${length}Connection: close\r\n\r\n`;
+    const line = `HTTP/1.1 ${status} ${reasonOf(status)}\r\n`;
+    const head = `${line}${lines}${length}Connection: close\r\n\r\n`;
     this.#deadlineMs = performance.now() + answerMs;
     this.#rest = isHead ? Buffer.from(head) : Buffer.concat([Buffer.from(head), bytes]);
     this.flush();
