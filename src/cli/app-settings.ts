@@ -1,6 +1,6 @@
 /** The applications of a gateway's configuration: each by itself, and that they get along. */
 import { statSync } from "node:fs";
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 
 import type { AppConfig } from "../gateway/config.ts";
 import { isSurelyAbsent, lookCached } from "../native/look.ts";
@@ -16,12 +16,15 @@ import {
   MAX_WEIGHT,
 } from "../wire/configure.ts";
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
+import type { OutputPlace } from "../wire/output-place.ts";
 import type { Table } from "./config-table.ts";
 import { readFilePlaces } from "./file-places.ts";
 import { readHosts } from "./host-names.ts";
 import { readProgram } from "./program-settings.ts";
 import { readUpkeep } from "./upkeep-settings.ts";
 
+/** sun_path (unix(7)). */
+const maxSocketPath = 107;
 const requestTime = { min: 0, max: MAX_REQUEST_TIMEOUT_MS };
 
 const appTypes: readonly AppConfig["type"][] = [
@@ -96,9 +99,33 @@ function readApp(
     bufferAnswers: table.flag("buffer_answers", true),
     // Backtraces are for whoever can act on them, not for visitors.
     showErrors: table.flag("show_errors", environment === "development"),
+    log: readLog(table, place.name, directory),
   };
   table.finish();
   return app;
+}
+
+/** systemd-journald.service(8); namespaces have sockets of their own. */
+const journalSocket = "/run/systemd/journal/socket";
+
+/** `journald`, `journald:SOCKET`, or a file. */
+function readLog(table: Table, identifier: string, directory: string): OutputPlace | undefined {
+  const text = table.text("log");
+  if (text === undefined) return undefined;
+  const [, journal] = /^journald(?::(.*))?$/s.exec(text) ?? [];
+  if (text === "journald" || journal !== undefined) {
+    const socket = resolve(directory, journal ?? journalSocket);
+    if (Buffer.byteLength(socket) > maxSocketPath || whatIsAt(socket) !== "socket") {
+      table.wrong("log", `is ${text}, and there is no socket '${socket}'`);
+    }
+    return { journal: socket, identifier };
+  }
+  const file = resolve(directory, text);
+  const above = dirname(file);
+  if (["nothing", "file"].includes(whatIsAt(above)) || text === "") {
+    table.wrong("log", `is '${text}', and '${above}' is no directory`);
+  }
+  return { file };
 }
 
 /** A command needs no type beside it, but for one that contradicts it. */
@@ -178,10 +205,11 @@ function refuseIfNoneIsThere(tables: readonly Table[], apps: readonly AppConfig[
   }
 }
 
-function whatIsAt(root: string): "directory" | "file" | "nothing" | "unknown" {
+function whatIsAt(root: string): "directory" | "socket" | "file" | "nothing" | "unknown" {
   if (mayWait(fromText(root))) return "unknown";
   const found = statSync(root, { throwIfNoEntry: false });
   if (found === undefined) return "nothing";
+  if (found.isSocket()) return "socket";
   return found.isDirectory() ? "directory" : "file";
 }
 
@@ -268,13 +296,16 @@ function refuseDuplicates(tables: readonly Table[], apps: readonly AppConfig[]):
 }
 
 /** What decides how an application's processes are started. */
-function ofProcesses(app: AppConfig): Partial<AppConfig> {
+function ofProcesses(app: AppConfig): object {
   const { type, environment, spawnMethod, user, env, program, upkeep } = app;
   const { maxInstances, concurrency, threads, spawnTimeoutMs } = app;
-  const { abandonTimeoutMs, requestTimeoutMs, maxQueue, weight } = app;
+  const { abandonTimeoutMs, requestTimeoutMs, maxQueue, weight, log } = app;
   const times = { spawnTimeoutMs, abandonTimeoutMs, requestTimeoutMs };
   const limits = { maxInstances, concurrency, threads, maxQueue, weight, ...times };
   const who = user === undefined ? {} : { user };
   const shared = app.instances === undefined ? {} : { instances: app.instances };
-  return { type, environment, spawnMethod, env, program, upkeep, ...who, ...limits, ...shared };
+  const how = { type, environment, spawnMethod, env, program, upkeep };
+  // Names differ, and so would identifiers.
+  const place = log === undefined || "file" in log ? log : log.journal;
+  return { ...how, place, ...who, ...limits, ...shared };
 }

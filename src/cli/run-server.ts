@@ -6,7 +6,8 @@ import { giveUpStart } from "../native/own-text.ts";
 import { Pool } from "../pool/pool.ts";
 import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
 import { LineWriter } from "../server/line-writer.ts";
-import { Log, outputWriter } from "../server/log.ts";
+import { Log } from "../server/log.ts";
+import { OutputLogs } from "../server/output-logs.ts";
 import { Server } from "../server/server.ts";
 import type { WakeLoop } from "../server/wake.ts";
 import type { BuiltinSpawnerOptions } from "../spawn/builtin/builtin-spawner.ts";
@@ -40,10 +41,16 @@ export async function runServer(
   const output = config.logFile === undefined ? stderr : openLog(config.logFile);
   const log = new Log(config.logLevel, config.logFormat, (line) => stderr.write(line));
   reportMistakes(log);
+  const outputs = new OutputLogs({
+    common: output,
+    format: config.logFormat,
+    log,
+    keepsRecent: supervisor !== undefined,
+  });
   const spawner = await chooseSpawner(config, {
     notify: log.event.bind(log),
     originalDescriptorLimit,
-    writeOutput: outputWriter(output, config.logFormat),
+    writeOutput: outputs.write,
     ...(config.ruby === "" ? {} : { ruby: config.ruby }),
     ...(config.exitsEarly ? { heirsLog: { file: config.logFile, format: config.logFormat } } : {}),
   });
@@ -69,13 +76,14 @@ export async function runServer(
     spawner,
     pool,
     log,
+    outputs,
     spawnTimeoutMs,
     statusFifo,
   });
-  obeySignals(server, output);
+  obeySignals(server, outputs);
   await server.start();
   await server.ended;
-  await Promise.all([stderr.close(lastLinesMs), output.close(lastLinesMs)]);
+  await Promise.all([stderr.close(lastLinesMs), outputs.close(lastLinesMs)]);
 }
 
 function openLog(path: ByteString): LineWriter {
@@ -111,7 +119,7 @@ async function chooseSpawner(config: Config, options: BuiltinSpawnerOptions): Pr
 /**
  * SIGINT and SIGTERM end the server; a storm of SIGINT is one; a second SIGTERM skips the waits.
  */
-function obeySignals(server: Server, output: LineWriter): void {
+function obeySignals(server: Server, outputs: OutputLogs): void {
   let terms = 0;
   onSignal((signal) => {
     switch (signal) {
@@ -125,7 +133,7 @@ function obeySignals(server: Server, output: LineWriter): void {
         break;
       case "SIGHUP":
       case "SIGUSR1":
-        output.reopen();
+        outputs.reopen();
         break;
       case "SIGUSR2":
         break;

@@ -115,7 +115,7 @@ class Gateway {
         case "SIGHUP":
           return void this.#reloadSoon();
         case "SIGUSR1":
-          return supervisor.reopenLogs();
+          return void supervisor.reopenLogs();
         case "SIGUSR2":
           return;
       }

@@ -4,6 +4,7 @@
  */
 import type { AppType, SpawnMethod } from "../wire/app-request.ts";
 import type { UpkeepOptions } from "../wire/configure.ts";
+import type { OutputPlace } from "../wire/output-place.ts";
 import type { ProgramOptions } from "../wire/program.ts";
 
 /** Where requests are accepted. Sockets that systemd passes take the place of all of them. */
@@ -82,6 +83,8 @@ export interface AppConfig {
   readonly bufferAnswers: boolean;
   /** Whether visitors see why it could not be started. */
   readonly showErrors: boolean;
+  /** Where its output goes; undefined: with that of all others. */
+  readonly log?: OutputPlace | undefined;
 }
 
 /**

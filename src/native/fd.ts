@@ -68,10 +68,11 @@ const openFlags: Readonly<Record<OpenMode, number>> = {
  * not hold us). `create` is `append` to a file that there must not be, nor a link. `path` opens the
  * name itself (O_PATH, no symbolic link) and gives no access to the content; `directory` opens the
  * directory that the name means, links followed, for use in paths below /proc/self/fd.
+ * @param permissions of a file that is made.
  */
-export function open(path: string, mode: OpenMode): OwnedFd {
+export function open(path: string, mode: OpenMode, permissions = 0o644): OwnedFd {
   const nonBlocking = mode === "path" || mode === "directory" ? 0 : C.O_NONBLOCK;
-  const fd = libc.open(cPath(path), openFlags[mode] | C.O_CLOEXEC | nonBlocking, 0o644);
+  const fd = libc.open(cPath(path), openFlags[mode] | C.O_CLOEXEC | nonBlocking, permissions);
   if (fd < 0) throw new SyscallError("open", path, errno());
   return new OwnedFd(fd);
 }

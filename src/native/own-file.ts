@@ -8,6 +8,7 @@ import { readlinkSync } from "node:fs";
 
 import { errnos, SyscallError } from "./errno.ts";
 import { open } from "./fd.ts";
+import type { MountKind } from "./mounts.ts";
 import type { OwnedFd } from "./owned-fd.ts";
 import { last, PathWalk, type Step } from "./path-walk.ts";
 import { descriptorPath } from "./pinned-socket.ts";
@@ -20,19 +21,38 @@ export class ForeignLinkError extends Error {
   override readonly name = "ForeignLinkError";
 }
 
+export interface OpenRules {
+  /** Of a file that is made; absent: 0644. */
+  readonly permissions?: number;
+  /** As of PathWalk. */
+  readonly mayEnter?: (mount: MountKind) => boolean;
+}
+
+/** As many links to nothing as are followed to make a file. */
+const maxLinks = 10;
+
 /**
  * @param mode `append` makes the file if there is none, also where a link of ours leads to.
  * @returns a non-blocking descriptor.
  * @throws SyscallError, ForeignLinkError.
  */
-export function openOwn(path: string, mode: "read" | "append", linksLeft = 10): OwnedFd {
+export function openOwn(path: string, mode: "read" | "append", rules: OpenRules = {}): OwnedFd {
+  return openBy(path, mode, rules, maxLinks);
+}
+
+function openBy(
+  path: string,
+  mode: "read" | "append",
+  rules: OpenRules,
+  linksLeft: number,
+): OwnedFd {
   if (ownDescriptors.test(path)) return open(path, mode);
   const whole = path.startsWith("/")
     ? path
     : `${Buffer.from(process.cwd()).toString("latin1")}/${path}`;
   const slash = whole.lastIndexOf("/");
   const name = whole.slice(slash + 1);
-  using walk = new PathWalk();
+  using walk = new PathWalk(rules.mayEnter);
   const directory = walk.absolute(whole.slice(0, slash + 1));
   checkLinks(walk);
   const before = walk.steps.length;
@@ -42,8 +62,9 @@ export function openOwn(path: string, mode: "read" | "append", linksLeft = 10): 
     const link = walk.steps[before]; // One that leads nowhere.
     const isOurs = link === undefined || isTrusted(link);
     if (!isOurs || mode === "read") throw new SyscallError("open", path, errnos.ENOENT);
-    if (link !== undefined) return makeWhereItLeads(link, last(directory), linksLeft);
-    return open(`${descriptorPath(last(directory).fd.number)}/${name}`, "create");
+    if (link !== undefined) return makeWhereItLeads(link, last(directory), rules, linksLeft);
+    const fresh = `${descriptorPath(last(directory).fd.number)}/${name}`;
+    return open(fresh, "create", rules.permissions);
   }
   checkFile(
     found,
@@ -53,11 +74,16 @@ export function openOwn(path: string, mode: "read" | "append", linksLeft = 10): 
   return open(descriptorPath(found.fd.number), mode);
 }
 
-function makeWhereItLeads(link: Step, directory: Step, linksLeft: number): OwnedFd {
+function makeWhereItLeads(
+  link: Step,
+  directory: Step,
+  rules: OpenRules,
+  linksLeft: number,
+): OwnedFd {
   if (linksLeft === 0) throw new SyscallError("open", link.path, errnos.ELOOP);
   const target = readlinkSync(Buffer.from(link.path, "latin1"), "latin1");
   const whole = target.startsWith("/") ? target : `${directory.path}/${target}`;
-  return openOwn(whole, "append", linksLeft - 1);
+  return openBy(whole, "append", rules, linksLeft - 1);
 }
 
 function checkLinks(walk: PathWalk): void {

@@ -24,21 +24,17 @@ import {
   type ChannelOwner,
   type DescriptorChannel,
 } from "./descriptor-channel.ts";
-import type { Driver } from "./driver.ts";
 import type { Log } from "./log.ts";
-import { carryOutOrder } from "./orders.ts";
+import { carryOutOrder, type OrderContext } from "./orders.ts";
 import { Outbox } from "./outbox.ts";
 import { encodeRefused } from "./refused.ts";
 import type { Rights } from "./rights.ts";
 
 /** What a client needs from the server around it. */
-export interface ClientContext {
-  readonly driver: Driver;
+export interface ClientContext extends OrderContext {
   readonly log: Log;
   /** What its clients may say. */
   readonly rights: Rights;
-  /** The supervisor has registered all there is: clients may come. */
-  readonly admit: () => void;
   /** The client is over: forget it. */
   readonly ended: (client: Client) => void;
 }
@@ -249,7 +245,6 @@ export class Client {
     if (this.#context.log.writes(4)) {
       this.#context.log.event(4, "command", { client: this.number, command: command.kind });
     }
-    const { driver } = this.#context;
     switch (command.kind) {
       case "get":
         return this.#get(command.app);
@@ -275,7 +270,7 @@ export class Client {
         this.end(command.error.message);
         return undefined;
       default: {
-        const reply = carryOutOrder(command, driver, this.#context.admit);
+        const reply = carryOutOrder(command, this.#context);
         if (reply !== undefined) this.#outbox.reply(reply);
         return undefined;
       }

@@ -7,7 +7,14 @@
  * cut, so no value can end a line or reach a terminal.
  */
 import type { LogLevel } from "../spawn/spawner.ts";
-import { escapeForLog, toText, type ByteString } from "../wire/bytes.ts";
+import {
+  escapeControls,
+  escapeForLog,
+  fromText,
+  toBytes,
+  toText,
+  type ByteString,
+} from "../wire/bytes.ts";
 import type { LineWriter } from "./line-writer.ts";
 
 export type LogFormat = "text" | "json";
@@ -85,22 +92,43 @@ function quoteIfNeeded(value: string | number | boolean): string {
 }
 
 /**
- * How a line that an instance wrote gets to LOG_FILE: `<time> [<root> <pid>] <line>`, or an event
- * in JSON. The text form keeps the line's bytes as they are: it is the application's log.
+ * How a line that an instance wrote stands in a log, with its line end: `<time> [<root> <pid>]
+ * <line>`, or an event in JSON. The text form keeps the line's bytes, it is the application's log,
+ * but for those that a terminal obeys: else a line could look like another application's.
  */
-export function outputWriter(
-  writer: LineWriter,
+export function outputLine(
   format: LogFormat,
-): (pid: number, root: ByteString, line: ByteString) => void {
+): (pid: number, root: ByteString, line: ByteString) => ByteString {
   if (format === "text") {
     return (pid, root, line) => {
       const start = `${new Date().toISOString()} [${escapeForLog(root)} ${pid}]`;
-      writer.gather(Buffer.from(`${start} ${line}\n`, "latin1"));
+      return `${start} ${withoutControls(line)}\n` as ByteString;
     };
   }
   return (pid, root, line) => {
     const time = new Date().toISOString();
     const event = { time, level: "output", app: toText(root), pid, line: toText(line) };
-    writer.gather(Buffer.from(`${JSON.stringify(event)}\n`));
+    return fromText(`${JSON.stringify(event)}\n`);
   };
+}
+
+/** Colours (ECMA-48, SGR) move nothing, and a tab is a blank; a CR at the end is a line's end. */
+// oxlint-disable-next-line no-control-regex -- control characters are what it is for
+const obeyed = /\r$|\x1b\[[0-9;]{0,20}m|[\x00-\x08\x0a-\x1f\x7f]|\xc2[\x80-\x9f]/g;
+
+function withoutControls(line: ByteString): string {
+  return line.replace(obeyed, (bytes, at: number) => {
+    if (bytes.length > 2) return bytes;
+    const isEnd = bytes === "\r" && at === line.length - 1;
+    return isEnd ? "" : escapeControls(bytes as ByteString);
+  });
+}
+
+/** Writes lines of instances to one log. */
+export function outputWriter(
+  writer: LineWriter,
+  format: LogFormat,
+): (pid: number, root: ByteString, line: ByteString) => void {
+  const lineOf = outputLine(format);
+  return (pid, root, line) => writer.gather(toBytes(lineOf(pid, root, line)));
 }

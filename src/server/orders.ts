@@ -10,6 +10,7 @@ import { encodeDecimal, encodeError, encodePlainOk } from "../wire/replies.ts";
 import { encodeScalar } from "../wire/scalar-message.ts";
 import type { Arrival } from "./command-reader.ts";
 import type { Driver } from "./driver.ts";
+import type { OutputLogs } from "./output-logs.ts";
 
 type OrderKind =
   | "clear"
@@ -28,18 +29,28 @@ type OrderKind =
   | "retire"
   | "unregister"
   | "admit"
+  | "reopenLogs"
+  | "recentOutput"
   | "ping";
 
 export type Order = Extract<Arrival, { readonly kind: OrderKind }>;
 
+/** What orders are about. */
+export interface OrderContext {
+  readonly driver: Driver;
+  /** The supervisor has registered all there is: clients may come. */
+  readonly admit: () => void;
+  /** Undefined where nobody registers. */
+  readonly outputs: OutputLogs | undefined;
+}
+
 /**
- * @param admit has the server take clients. @returns the reply, if there is one to the command.
+ * @returns the reply, if there is one to the command.
  * @throws ProtocolError when a registration makes no sense.
  */
 export function carryOutOrder(
   order: Order,
-  driver: Driver,
-  admit: () => void,
+  { driver, admit, outputs }: OrderContext,
 ): Uint8Array | undefined {
   switch (order.kind) {
     case "clear":
@@ -69,8 +80,9 @@ export function carryOutOrder(
       return answerOf(() => driver.configure(order.root, parseConfigureOptions(order.options)));
     case "register":
       return answerOf(() => {
-        const { app, options } = parseRegistration(order.root, order.options);
+        const { app, options, log } = parseRegistration(order.root, order.options);
         driver.register(app, options);
+        outputs?.set(order.root, log);
       });
     case "restart":
       return answerOf(() => driver.decide((pool, now) => pool.restart(order.root, now)));
@@ -79,9 +91,16 @@ export function carryOutOrder(
     case "retire":
       return answerOf(() => driver.clear(order.root));
     case "unregister":
-      return answerOf(() => driver.unregister(order.root));
+      return answerOf(() => {
+        driver.unregister(order.root);
+        outputs?.forget(order.root);
+      });
     case "admit":
       return answerOf(admit);
+    case "reopenLogs":
+      return answerOf(() => outputs?.reopen());
+    case "recentOutput":
+      return encodeScalar(outputs?.recentJson(order.root, order.after) ?? noOutput);
     case "ping":
       return encodePlainOk();
   }
@@ -93,6 +112,8 @@ function detach(pid: number, driver: Driver): void {
   if (instance === undefined) throw new OptionsError(`no instance has the process ${pid}`);
   driver.decide((pool, now) => pool.detach(instance, now));
 }
+
+const noOutput = Buffer.from("{}");
 
 /** `ok` to what can be taken, and why to what cannot. */
 function answerOf(action: () => void): Uint8Array {

@@ -38,6 +38,8 @@ const ofSupervisor: ReadonlySet<Kind> = new Set<Kind>([
   "retire",
   "unregister",
   "admit",
+  "reopenLogs",
+  "recentOutput",
   "ping",
 ]);
 

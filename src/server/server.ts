@@ -20,6 +20,7 @@ import { Client, type ClientContext } from "./client.ts";
 import { drain } from "./drain.ts";
 import { Driver } from "./driver.ts";
 import type { Log } from "./log.ts";
+import type { OutputLogs } from "./output-logs.ts";
 import type { WakeLoop } from "./wake.ts";
 
 export interface ServerOptions {
@@ -30,6 +31,8 @@ export interface ServerOptions {
   readonly spawner: Spawner;
   readonly pool: Pool<AppRequest>;
   readonly log: Log;
+  /** Where what instances write goes; undefined where nobody registers. */
+  readonly outputs?: OutputLogs | undefined;
   readonly spawnTimeoutMs: number;
   /** An existing FIFO; undefined: no report. */
   readonly statusFifo: ByteString | undefined;
@@ -58,6 +61,7 @@ export class Server {
     this.#context = {
       driver: this.#driver,
       log,
+      outputs: options.outputs,
       rights: options.supervisor === undefined ? "parent" : "worker",
       admit: () => this.#admitted.resolve(),
       ended: (client) => this.#clients.delete(client),

@@ -39,6 +39,7 @@ type PlainKind =
   | "openDescriptorChannel"
   | "inspect"
   | "admit"
+  | "reopenLogs"
   | "ping";
 
 export type Command =
@@ -77,6 +78,8 @@ export type Command =
   | { readonly kind: "detach"; readonly pid: number }
   | { readonly kind: "retire"; readonly root: ByteString }
   | { readonly kind: "unregister"; readonly root: ByteString }
+  /** The last output of an application after a line, by its number. */
+  | { readonly kind: "recentOutput"; readonly root: ByteString; readonly after: number }
   | { readonly [K in PlainKind]: { readonly kind: K } }[PlainKind];
 
 type Kind = Command["kind"];
@@ -170,6 +173,15 @@ const table: { readonly [K in Kind]: Entry<K> } = {
   },
   retire: aboutApplication("retire"),
   unregister: aboutApplication("unregister"),
+  recentOutput: {
+    arity: 2,
+    parse: (elements) => ({
+      kind: "recentOutput",
+      root: elementAt(elements, 1),
+      after: parseNumberIn(elementAt(elements, 2), "after", 0, Number.MAX_SAFE_INTEGER),
+    }),
+    write: ({ root, after }) => [root, decimal(after)],
+  },
   clear: plain("clear"),
   getActive: plain("getActive"),
   getCount: plain("getCount"),
@@ -177,6 +189,7 @@ const table: { readonly [K in Kind]: Entry<K> } = {
   openDescriptorChannel: plain("openDescriptorChannel"),
   inspect: plain("inspect"),
   admit: plain("admit"),
+  reopenLogs: plain("reopenLogs"),
   ping: plain("ping"),
 };
 

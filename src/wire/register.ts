@@ -1,12 +1,14 @@
 /**
  * The scalar that follows `register` (PROTOCOL section 12): how the instances of an application are
  * made, in both directions. `get` holds the words of a get after its root, `options` is what
- * `configure` takes. The one who says it is the supervisor, which has checked what it says.
+ * `configure` takes, `log` says where their output goes. The one who says it is the supervisor,
+ * which has checked what it says.
  */
 import { parseAppRequest, type AppRequest } from "./app-request.ts";
 import { fromText, type ByteString } from "./bytes.ts";
 import { OptionsError, instanceOptions, object, parseObject } from "./configure.ts";
 import type { InstanceOptions } from "./configure.ts";
+import { type OutputPlace, parseOutputPlace } from "./output-place.ts";
 import { encodeScalar } from "./scalar-message.ts";
 
 /**
@@ -23,13 +25,15 @@ export interface Registration {
   readonly spawnMethod: AppRequest["spawnMethod"];
   readonly appType: AppRequest["appType"];
   readonly options: InstanceOptions;
+  /** Absent: with the output of all others. */
+  readonly log?: OutputPlace | undefined;
 }
 
 /** The JSON of the scalar; equal registrations are equal texts. */
 export function registrationJson(registration: Registration): string {
-  const { lowerPrivilege, lowestUser, environment, spawnMethod, appType } = registration;
+  const { lowerPrivilege, lowestUser, environment, spawnMethod, appType, log } = registration;
   const get = [String(lowerPrivilege), lowestUser, environment, spawnMethod, appType];
-  return JSON.stringify({ get, options: registration.options });
+  return JSON.stringify({ get, options: registration.options, log });
 }
 
 /** The scalar of `register`. */
@@ -41,8 +45,12 @@ export function encodeRegistration(json: string): Uint8Array {
 export function parseRegistration(
   root: ByteString,
   json: Uint8Array,
-): { readonly app: AppRequest; readonly options: InstanceOptions } {
-  const given = parseObject(json) as { readonly get?: unknown; readonly options?: unknown };
+): {
+  readonly app: AppRequest;
+  readonly options: InstanceOptions;
+  readonly log: OutputPlace | undefined;
+} {
+  const given = parseObject(json) as Record<"get" | "options" | "log", unknown>;
   const words: unknown = given.get;
   if (!Array.isArray(words) || !words.every((word) => typeof word === "string")) {
     throw new OptionsError("register: get must be a list of strings");
@@ -50,5 +58,6 @@ export function parseRegistration(
   return {
     app: parseAppRequest([root, ...words.map((word) => fromText(word))], 0),
     options: instanceOptions(object("options", given.options)),
+    log: parseOutputPlace(given.log),
   };
 }

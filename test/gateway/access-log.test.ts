@@ -4,7 +4,7 @@ import { readFileSync, renameSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 
 import { commonLine, jsonLine } from "../../src/gateway/log/access-lines.ts";
-import { BufferedLog } from "../../src/gateway/log/buffered-log.ts";
+import { BufferedLog } from "../../src/native/buffered-log.ts";
 import { openLogFile } from "../../src/gateway/log/log-file.ts";
 import type { VisitRecord } from "../../src/gateway/worker/visit-record.ts";
 import { until } from "../helpers/condition.ts";
@@ -97,7 +97,7 @@ test("a long value is cut", () => {
 });
 
 function logTo(path: string): BufferedLog {
-  return new BufferedLog(() => openLogFile(path).take());
+  return new BufferedLog("requests", () => openLogFile(path).take());
 }
 
 test("lines are gathered, and all of them arrive in their order", async () => {

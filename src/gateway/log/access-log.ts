@@ -1,6 +1,6 @@
 /** The access log: which form its lines have, and where they go. */
 import { commonLine, jsonLine, type LineMaker } from "./access-lines.ts";
-import { BufferedLog } from "./buffered-log.ts";
+import { BufferedLog } from "../../native/buffered-log.ts";
 import type { GatewayConfig } from "../config.ts";
 import type { RequestFields } from "../files/conditions.ts";
 import type { VisitRecord } from "../worker/visit-record.ts";
@@ -11,7 +11,7 @@ export class AccessLog {
 
   private constructor(lineOf: LineMaker, open: (() => number) | undefined) {
     this.#lineOf = lineOf;
-    this.#log = new BufferedLog(open);
+    this.#log = new BufferedLog("requests", open);
   }
 
   /**

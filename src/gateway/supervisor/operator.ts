@@ -60,7 +60,7 @@ export class Operator {
         await supervisor.setPool(request.change);
         return {};
       case "reopen-logs":
-        supervisor.reopenLogs();
+        await supervisor.reopenLogs();
         return {};
       case "dashboard": {
         const { dashboard } = this.#options.admin;

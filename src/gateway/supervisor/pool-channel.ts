@@ -28,6 +28,19 @@ import type { AppConfig, PoolConfig } from "../config.ts";
 const batchSize = 100;
 const batchBytes = 256 * 1024;
 
+/** What is answered with JSON. */
+const jsonKinds: ReadonlySet<Command["kind"]> = new Set(["inspect", "recentOutput"]);
+
+/** The last lines of an application. */
+export interface RecentOutput {
+  /** Each with its line end. */
+  readonly lines: readonly string[];
+  /** The number of the last: to ask with next. */
+  readonly last: number;
+  /** Lines between those asked for and these are not there any more. */
+  readonly isGap: boolean;
+}
+
 export class PoolChannel {
   readonly #replies = new ReplyStream();
   readonly #answers = new AwaitedAnswers();
@@ -110,11 +123,20 @@ export class PoolChannel {
     return this.#ask({ kind: "ping" });
   }
 
+  /** Has the server open the logs of applications anew. */
+  reopenLogs(): Promise<void> {
+    return this.#ask({ kind: "reopenLogs" });
+  }
+
   /** The pool at this moment. */
   inspect(): Promise<Inspection> {
-    return this.#await({ kind: "inspect" }, encodeCommand({ kind: "inspect" }), (reply) =>
-      reply.kind === "snapshot" ? { value: parseInspection(reply.json) } : undefined,
-    );
+    return this.#askForJson({ kind: "inspect" }, parseInspection);
+  }
+
+  /** What an application has written last, after a line by its number. */
+  recentOutput(root: string, after: number): Promise<RecentOutput> {
+    const parse = (json: Uint8Array) => JSON.parse(Buffer.from(json).toString()) as RecentOutput;
+    return this.#askForJson({ kind: "recentOutput", root: fromText(root), after }, parse);
   }
 
   close(): void {
@@ -136,12 +158,18 @@ export class PoolChannel {
     });
   }
 
+  #askForJson<T>(command: Command, parse: (json: Uint8Array) => T): Promise<T> {
+    return this.#await(command, encodeCommand(command), (reply) =>
+      reply.kind === "snapshot" ? { value: parse(reply.json) } : undefined,
+    );
+  }
+
   #await<T>({ kind }: Command, frame: Uint8Array, read: ReadAnswer<T>): Promise<T> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended(kind));
     if (!this.#answers.hasRoom) {
       return Promise.reject(new BusyError(`${kind}: too many questions wait already`));
     }
-    const answer = this.#answers.next(kind, kind === "inspect", read);
+    const answer = this.#answers.next(kind, jsonKinds.has(kind), read);
     this.#send(frame);
     return answer;
   }
@@ -217,5 +245,6 @@ function registrationOf(app: AppConfig, appType: AppType, prefix: string): Regis
       ...(app.instances === undefined ? {} : { instances: app.instances }),
       ...(app.maxInstances === 0 ? {} : { maxInstances: app.maxInstances }),
     },
+    log: app.log,
   };
 }

@@ -16,7 +16,7 @@ import { serverProgram } from "../../parent/pool-server.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { AppConfig, PoolConfig } from "../config.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import { PoolChannel, registrationsOf } from "./pool-channel.ts";
+import { PoolChannel, type RecentOutput, registrationsOf } from "./pool-channel.ts";
 import type { Report } from "./report.ts";
 import { RestartPause } from "./restart-pause.ts";
 import { endOf } from "./worker-process.ts";
@@ -153,6 +153,18 @@ export class PoolKeeper {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** Has the logs of applications opened anew; a server that starts meanwhile opens them anyway. */
+  async reopenLogs(): Promise<void> {
+    await this.#server?.channel?.reopenLogs().catch(() => {});
+  }
+
+  /** What an application has written last, after a line by its number. @throws Error. */
+  recentOutput(root: string, after: number): Promise<RecentOutput> {
+    const channel = this.#server?.channel;
+    if (channel === undefined) throw new Error("read the output: no pool server is there now");
+    return channel.recentOutput(root, after);
   }
 
   /** Lets the server end, once all workers are gone, and waits for it; with force if need be. */

@@ -6,6 +6,7 @@
  * It leaves no orphans, however it ends: workers leave when their control channel ends, and the
  * pool server when no worker and no supervisor holds the other end of its wake socket.
  */
+import { openOutputFile } from "../../native/output-file.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { ApplicationFigures } from "../../wire/request-figures.ts";
 import type { AppConfig, GatewayConfig, PoolConfig } from "../config.ts";
@@ -61,6 +62,7 @@ export class Supervisor {
     this.#options = options;
     this.#report = options.report;
     this.#config = options.config;
+    tryLogs(options.config.apps);
     this.#listeners = this.#open(options.config, []);
     try {
       this.#pool = new PoolKeeper({
@@ -163,9 +165,10 @@ export class Supervisor {
     await this.#pool.use(this.#duty());
   }
 
-  /** Has workers open their logs anew. */
-  reopenLogs(): void {
+  /** Has workers and the pool server open their logs anew. */
+  async reopenLogs(): Promise<void> {
     for (const set of this.#sets) set.reopenLogs();
+    await this.#pool.reopenLogs();
   }
 
   /**
@@ -248,6 +251,7 @@ export class Supervisor {
 
   async #change(config: GatewayConfig): Promise<void> {
     if (this.#stopping !== undefined) return;
+    tryLogs(config.apps);
     const old = { config: this.#config, listeners: this.#listeners, workers: this.#workers };
     const listeners = this.#open(config, old.listeners);
     this.#listeners = listeners;
@@ -340,6 +344,12 @@ export class Supervisor {
       },
     });
   }
+}
+
+/** The pool server opens them: whoever has mistyped one learns it before. @throws Error. */
+function tryLogs(apps: readonly AppConfig[]): void {
+  for (const { log } of apps)
+    if (log !== undefined && "file" in log) openOutputFile(log.file).close();
 }
 
 function closeAllBut(kept: readonly Listener[], listeners: readonly Listener[]): void {

@@ -1,5 +1,5 @@
 /**
- * Lines to a file or to stdout, gathered and written together: a system call for each request would
+ * Lines to a log file or to stdout, gathered and written together: a system call for each request would
  * be felt. Writes are Bun's own, on its threads: neither a slow disk nor a pipe that nobody reads
  * holds the event loop. What finds no room, in the buffer or on the disk, is dropped, counted, and
  * mentioned when there is room again.
@@ -16,12 +16,16 @@ const pieceBytes = 64 * 1024;
 const pipePieceBytes = 4096;
 /** What may wait to be written: at 300 bytes a line, some 14,000 requests. */
 const maxWaitingBytes = 4 * 1024 * 1024;
+/** The same of all logs of this process, where each has a little whatever becomes of the others. */
+const maxWaitingOfAll = 32 * 1024 * 1024;
 /** How long the end waits for what is left. */
 const closeLimitMs = 1000;
 
 const stdout = 1;
 
 export class BufferedLog {
+  static #waitingOfAll = 0;
+  readonly #what: string;
   readonly #open: (() => number) | undefined;
   #fd: number;
   #isPipe: boolean;
@@ -34,8 +38,12 @@ export class BufferedLog {
   #writing: Promise<void> | undefined;
   #isClosing = false;
 
-  /** @param open opens the file, now and anew; undefined: stdout. @throws Error of it. */
-  constructor(open: (() => number) | undefined) {
+  /**
+   * @param what its lines are of, in the plural. @param open opens the file, now and anew;
+   * undefined: stdout. @throws Error of it.
+   */
+  constructor(what: string, open: (() => number) | undefined) {
+    this.#what = what;
     this.#open = open;
     this.#fd = open === undefined ? stdout : open();
     this.#isPipe = isPipe(this.#fd);
@@ -43,14 +51,29 @@ export class BufferedLog {
 
   /** A line with its line end. */
   write(line: string): void {
-    const bytes = Buffer.from(line);
-    if (this.#waitingBytes + bytes.length > maxWaitingBytes) {
+    this.writeBytes(Buffer.from(line));
+  }
+
+  /** The same as bytes. */
+  writeBytes(line: Buffer): void {
+    if (!this.#hasRoom(line.length)) {
       this.#dropped += 1;
       return;
     }
-    this.#lines.push(bytes);
-    this.#waitingBytes += bytes.length;
+    this.#lines.push(line);
+    this.#waits(line.length);
     this.#schedule();
+  }
+
+  #hasRoom(bytes: number): boolean {
+    const waiting = this.#waitingBytes + bytes;
+    if (waiting > maxWaitingBytes) return false;
+    return waiting <= pieceBytes || BufferedLog.#waitingOfAll + bytes <= maxWaitingOfAll;
+  }
+
+  #waits(bytes: number): void {
+    this.#waitingBytes += bytes;
+    BufferedLog.#waitingOfAll += bytes;
   }
 
   /** Opens the file anew. @throws Error: then the old one stays in use. */
@@ -66,8 +89,13 @@ export class BufferedLog {
   async close(): Promise<void> {
     this.#isClosing = true;
     this.#schedule();
-    await Promise.race([this.#untilWritten(), Bun.sleep(closeLimitMs)]);
-    if (this.#open !== undefined && this.#writing === undefined) close(this.#fd);
+    await Promise.race([this.#end(), Bun.sleep(closeLimitMs)]);
+  }
+
+  /** However long it takes to write what is left. */
+  async #end(): Promise<void> {
+    await this.#untilWritten();
+    if (this.#open !== undefined) close(this.#fd);
   }
 
   async #untilWritten(): Promise<void> {
@@ -104,7 +132,7 @@ export class BufferedLog {
   async #writePiece(): Promise<void> {
     const lost = this.#dropped;
     this.#dropped = 0;
-    const note = lost === 0 ? "" : `(${lost} requests were not logged: no room)\n`;
+    const note = lost === 0 ? "" : `(${lost} ${this.#what} were not logged: no room)\n`;
     const lines = this.#take(note.length);
     const piece = Buffer.concat([Buffer.from(note), ...lines]);
     for (let start = 0; start < piece.length;) {
@@ -127,7 +155,7 @@ export class BufferedLog {
       count += 1;
       bytes += line.length;
     }
-    this.#waitingBytes -= bytes;
+    this.#waits(-bytes);
     return this.#lines.splice(0, count);
   }
 
