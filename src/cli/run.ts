@@ -48,6 +48,7 @@ async function dispatch(): Promise<void> {
   }
   if (first === "serve") return serve(args.slice(1).map((argument) => toText(argument)));
   if (first === "status") return showStatus(args.slice(1).map((argument) => toText(argument)));
+  if (first === "logs") return showLogs(args.slice(1).map((argument) => toText(argument)));
   if (controlCommands.has(first)) {
     return control(
       first,
@@ -79,7 +80,7 @@ async function dispatch(): Promise<void> {
     args.length === 0
       ? "no arguments: 'serve DIRECTORY' serves an application; else a parent such as a web " +
           "server starts it, with a socket on descriptor 3"
-      : `'${first}' is neither a command (${["serve", "status", ...controlCommands].join(", ")}) ` +
+      : `'${first}' is neither a command (${["serve", "status", "logs", ...controlCommands].join(", ")}) ` +
           "nor a LOGLEVEL, a whole number",
   );
 }
@@ -99,6 +100,14 @@ async function showStatus(args: readonly string[]): Promise<void> {
     return showUsage(statusCommand, (usage) => usage);
   }
   await runStatus(args);
+}
+
+async function showLogs(args: readonly string[]): Promise<void> {
+  const { logsCommand, runLogs } = await import("./logs.ts");
+  if (args.includes("--help") || args.includes("-h")) {
+    return showUsage(logsCommand, (usage) => usage);
+  }
+  await runLogs(args);
 }
 
 async function control(name: string, args: readonly string[]): Promise<void> {

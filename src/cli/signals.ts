@@ -28,3 +28,10 @@ export function onSignal(listen: (signal: HandledSignal) => void): void {
   listener = listen;
   for (const signal of early.splice(0)) listen(signal);
 }
+
+/** Has Ctrl-C, or SIGTERM, end a command that would go on for ever. */
+export function endOnSignal(): void {
+  onSignal((signal) => {
+    if (signal === "SIGINT" || signal === "SIGTERM") process.exit(0);
+  });
+}

@@ -13,6 +13,7 @@ import { findGateway, gatewayOptions } from "./gateway-client.ts";
 import { readArguments } from "./options.ts";
 import { metricsOf } from "./metrics.ts";
 import { usageOf } from "./process-usage.ts";
+import { endOnSignal } from "./signals.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
 const options = {
@@ -48,6 +49,7 @@ export async function runStatus(rawArguments: readonly string[]): Promise<void> 
   if (given.has("json")) return say(`${JSON.stringify(status, undefined, 2)}\n`);
   if (given.has("openmetrics")) return say(metricsOf(status));
   if (!given.has("watch")) return say(await overview(status, app));
+  endOnSignal();
   say("\u001B[2J");
   for (let now = status; ; now = (await gateway.ask({ command: "status" })) as GatewayStatus) {
     say(`${clearScreen}${await overview(now, app)}`);

@@ -116,7 +116,8 @@ export function outputLine(
 // oxlint-disable-next-line no-control-regex -- control characters are what it is for
 const obeyed = /\r$|\x1b\[[0-9;]{0,20}m|[\x00-\x08\x0a-\x1f\x7f]|\xc2[\x80-\x9f]/g;
 
-function withoutControls(line: ByteString): string {
+/** A line as a terminal shows it without obeying it. */
+export function withoutControls(line: ByteString): string {
   return line.replace(obeyed, (bytes, at: number) => {
     if (bytes.length > 2) return bytes;
     const isEnd = bytes === "\r" && at === line.length - 1;

@@ -8,6 +8,8 @@ export type ControlRequest =
   | { readonly command: "restart" | "resume"; readonly app: string }
   /** `refuse`: requests are answered 503 meanwhile, rather than wait. */
   | { readonly command: "pause"; readonly app: string; readonly refuse: boolean }
+  /** What it has written after a line by its number; 0: all that is remembered. */
+  | { readonly command: "logs"; readonly app: string; readonly after: number }
   | { readonly command: "detach"; readonly pid: number }
   /** Limits of the pool, as far as they are to change. */
   | { readonly command: "set"; readonly change: PoolChange };
@@ -24,7 +26,7 @@ export function parseControlRequest(line: string): ControlRequest {
   } catch (cause) {
     throw new Error("the request is not JSON", { cause });
   }
-  const { command, app, refuse, pid, change } = Object(given) as Record<string, unknown>;
+  const { command, app, refuse, pid, change, after } = Object(given) as Record<string, unknown>;
   const word = alone.find((known) => known === command);
   if (word !== undefined) return { command: word };
   if ((command === "restart" || command === "resume") && typeof app === "string") {
@@ -32,6 +34,9 @@ export function parseControlRequest(line: string): ControlRequest {
   }
   if (command === "pause" && typeof app === "string") {
     return { command, app, refuse: refuse === true };
+  }
+  if (command === "logs" && typeof app === "string" && isWhole(after, 0, Number.MAX_SAFE_INTEGER)) {
+    return { command, app, after: Number(after) };
   }
   if (command === "detach" && Number.isSafeInteger(pid)) return { command, pid: Number(pid) };
   if (command === "set") return { command, change: parseChange(Object(change)) };

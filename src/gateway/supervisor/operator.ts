@@ -4,6 +4,7 @@
  */
 import type { AppConfig } from "../config.ts";
 import type { AdminKeeper } from "./admin-keeper.ts";
+import type { RecentOutput } from "./pool-channel.ts";
 import type { ControlRequest } from "./control-request.ts";
 import type { GatewayStatus } from "./gateway-status.ts";
 import type { Supervisor } from "./supervisor.ts";
@@ -18,6 +19,9 @@ export interface OperatorOptions {
   /** Begins the end. */
   stop(): void;
 }
+
+/** Where the output of an application is to be read, or its last lines. */
+export type LoggedOutput = { readonly file: string } | RecentOutput;
 
 /** Between two looks whether a restart is over. */
 const lookMs = 100;
@@ -39,6 +43,8 @@ export class Operator {
         return this.#status();
       case "restart":
         return this.#restart(this.#app(request.app), asker);
+      case "logs":
+        return this.#logs(this.#app(request.app), request.after);
       case "detach":
         await supervisor.pool.detach(request.pid);
         return {};
@@ -83,6 +89,12 @@ export class Operator {
     if (app !== undefined) return app;
     const names = apps.map((one) => one.name).join(", ");
     throw new Error(`there is no application '${name}'; there are ${names}`);
+  }
+
+  async #logs({ name, root, type, log }: AppConfig, after: number): Promise<LoggedOutput> {
+    if (type === "static") throw new Error(`'${name}' has no processes that could write anything`);
+    if (log !== undefined && "file" in log) return { file: log.file };
+    return this.#options.supervisor.pool.recentOutput(root, after);
   }
 
   /** @returns when it is over. @throws Error when the new version did not start. */

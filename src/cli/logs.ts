@@ -1,0 +1,98 @@
+/**
+ * `logs APP`: the last lines that an application has written, and those to come: from its file if it
+ * has one, else from what the pool server remembers.
+ */
+import { writeSync } from "node:fs";
+import type { CommandDef } from "citty";
+
+import type { LoggedOutput } from "../gateway/supervisor/operator.ts";
+import { withoutControls } from "../server/log.ts";
+import { fromText, toBytes, type ByteString } from "../wire/bytes.ts";
+import { causeText } from "../wire/cause.ts";
+import { findGateway, type FoundGateway, gatewayOptions } from "./gateway-client.ts";
+import { LogTail } from "./log-tail.ts";
+import { readArguments } from "./options.ts";
+import { endOnSignal } from "./signals.ts";
+import { StartError, UsageError } from "./usage-error.ts";
+
+const defaultLines = 20;
+const lookMs = 250;
+
+const options = {
+  ...gatewayOptions,
+  follow: { type: "boolean", description: "go on with what is written, until Ctrl-C" },
+  lines: { type: "string", valueHint: "N", description: `at first (default ${defaultLines})` },
+} as const;
+
+/** As citty shows it with --help. */
+export const logsCommand: CommandDef = {
+  meta: {
+    name: "ApplicationPoolServerExecutable logs",
+    description: "Shows the last lines that an application has written.",
+  },
+  args: { APP: { type: "positional", required: true, description: "" }, ...options },
+};
+
+/** @throws UsageError, StartError. */
+export async function runLogs(rawArguments: readonly string[]): Promise<void> {
+  const { words, given } = readArguments(rawArguments, options);
+  const [app, extra] = words;
+  if (app === undefined) throw new UsageError("logs: APP is missing");
+  if (extra !== undefined) throw new UsageError(`unexpected argument '${extra}'`);
+  const count = lineCount(given.get("lines")?.[0]);
+  endOnSignal();
+  const gateway = await findGateway(given);
+  const output = await ask(gateway, app, 0);
+  const follows = given.has("follow");
+  if ("file" in output) return showFile(output.file, count, follows);
+  show(output.lines.slice(count === 0 ? output.lines.length : -count).map(withoutEnd));
+  if (follows) await follow(gateway, app, output.last);
+}
+
+async function follow(gateway: FoundGateway, app: string, after: number): Promise<void> {
+  for (let last = after, isOpen = true; isOpen;) {
+    await Bun.sleep(lookMs);
+    const output = await ask(gateway, app, last);
+    if ("file" in output) return showFile(output.file, 0, true); // It has one since a reload.
+    if (output.isGap) writeSync(2, "(lines are missing here: too many at once)\n");
+    isOpen = show(output.lines.map(withoutEnd));
+    last = output.last;
+  }
+}
+
+async function showFile(path: string, count: number, follows: boolean): Promise<void> {
+  using tail = new LogTail(path);
+  try {
+    for (let isOpen = show(tail.last(count)) && follows; isOpen; isOpen = show(tail.more())) {
+      await Bun.sleep(lookMs);
+    }
+  } catch (error) {
+    throw new StartError(`read '${path}': ${causeText(error)}`, { cause: error });
+  }
+}
+
+async function ask(gateway: FoundGateway, app: string, after: number): Promise<LoggedOutput> {
+  return (await gateway.ask({ command: "logs", app, after })) as LoggedOutput;
+}
+
+function lineCount(text = String(defaultLines)): number {
+  if (/^[0-9]{1,6}$/.test(text)) return Number(text);
+  throw new UsageError(`--lines is '${text}', not a whole number from 0 to 999999`);
+}
+
+function withoutEnd(line: string): ByteString {
+  return fromText(line.slice(0, -1));
+}
+
+/** Whoever can write to the file could have put anything there. @returns false: nobody reads. */
+function show(lines: readonly ByteString[]): boolean {
+  const text = lines.map((line) => `${withoutControls(line)}\n`).join("");
+  const bytes = toBytes(text as ByteString);
+  try {
+    for (let at = 0; at < bytes.length;) at += writeSync(1, bytes, at);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EPIPE") return false;
+    throw error;
+  }
+}
