@@ -113,17 +113,21 @@ test("as JSON every line is one object with the same fields, numbers as numbers"
   expect(lines.every((line) => line.indexOf("\n") === line.length - 1)).toBe(true);
 });
 
-test("an instance's output keeps its bytes behind its application and process id", async () => {
+test("an instance's output keeps its bytes but for what a terminal obeys, behind application and process", async () => {
   const path = `${temporaryDirectory()}/log`;
   using held = lineWriter(path);
   const { writer } = held;
   const root = "/srv/\xff\n" as ByteString;
-  outputWriter(writer, "text")(7, root, "caf\xe9 \x1b" as ByteString);
+  outputWriter(writer, "text")(
+    7,
+    root,
+    "caf\xe9\t\x1b[31mred\x1b[0m \x1b[2K\r\xc2\x9b1A\r" as ByteString,
+  );
   outputWriter(writer, "json")(7, fromText("/srv/é"), fromText("größe"));
   await turn(2);
   const [text = "", json = ""] = readFileSync(path, "latin1").split("\n");
   expect(text).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z \[/);
-  expect(text).toEndWith(" [/srv/\\xff\\n 7] caf\xe9 \x1b");
+  expect(text).toEndWith(" [/srv/\\xff\\n 7] caf\xe9\t\x1b[31mred\x1b[0m \\x1b[2K\\r\\xc2\\x9b1A");
   const parsed = JSON.parse(Buffer.from(json, "latin1").toString()) as Record<string, unknown>;
   expect(parsed).toMatchObject({ level: "output", app: "/srv/é", pid: 7, line: "größe" });
 });
