@@ -1,6 +1,6 @@
 /**
- * `logs APP`: the last lines that an application has written, and those to come: from its file if it
- * has one, else from what the pool server remembers.
+ * `logs APP`: the last lines that an application has written, and those to come: from its file if
+ * it has one, else from what the pool server remembers.
  */
 import { writeSync } from "node:fs";
 import type { CommandDef } from "citty";

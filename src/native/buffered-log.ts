@@ -1,8 +1,8 @@
 /**
- * Lines to a log file or to stdout, gathered and written together: a system call for each request would
- * be felt. Writes are Bun's own, on its threads: neither a slow disk nor a pipe that nobody reads
- * holds the event loop. What finds no room, in the buffer or on the disk, is dropped, counted, and
- * mentioned when there is room again.
+ * Lines to a log file or to stdout, gathered and written together: a system call for each request
+ * would be felt. Writes are Bun's own, on its threads: neither a slow disk nor a pipe that nobody
+ * reads holds the event loop. What finds no room, in the buffer or on the disk, is dropped,
+ * counted, and mentioned when there is room again.
  */
 import { close, fstatSync, write } from "node:fs";
 

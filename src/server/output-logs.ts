@@ -11,7 +11,7 @@ import type { OutputPlace } from "../wire/output-place.ts";
 import { JournalLog } from "./journal-log.ts";
 import type { LineWriter } from "./line-writer.ts";
 import { outputLine, type Log, type LogFormat } from "./log.ts";
-import { RecentOutput } from "./recent-output.ts";
+import { RecentLines } from "./recent-lines.ts";
 
 /** Files open at a time; the one unused longest is closed for another. */
 const maxFiles = 1000;
@@ -35,12 +35,12 @@ export class OutputLogs {
   readonly #files = new Map<string, BufferedLog>();
   readonly #unopened = new Set<string>();
   readonly #journals = new Map<string, JournalLog>();
-  readonly #recent: RecentOutput | undefined;
+  readonly #recent: RecentLines | undefined;
 
   constructor(options: OutputLogsOptions) {
     this.#options = options;
     this.#lineOf = outputLine(options.format);
-    if (options.keepsRecent) this.#recent = new RecentOutput();
+    if (options.keepsRecent) this.#recent = new RecentLines();
   }
 
   /** Where lines of an application go from now on; undefined: to the log of all. */
@@ -69,9 +69,9 @@ export class OutputLogs {
     else this.#journalOf(place.journal).write(place.identifier, pid, line);
   };
 
-  /** The last lines of an application after one, as JSON (recent-output.ts). */
+  /** The last lines of an application after one, as JSON (recent-lines.ts). */
   recentJson(root: ByteString, after: number): Uint8Array {
-    return (this.#recent ?? new RecentOutput()).json(root, after);
+    return (this.#recent ?? new RecentLines()).json(root, after);
   }
 
   /** Opens all files anew, as after a rotation; what cannot be keeps its old one. */

@@ -20,7 +20,7 @@ interface Recent {
   last: number;
 }
 
-export class RecentOutput {
+export class RecentLines {
   /** Those that have written last are last. */
   readonly #ofRoots = new Map<ByteString, Recent>();
   #bytes = 0;
