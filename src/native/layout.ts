@@ -150,6 +150,8 @@ export const C = {
   PR_SET_NO_NEW_PRIVS: 38,
   SYS_MADVISE: isArm ? 233 : 28,
   MADV_DONTNEED: 4,
+  SYS_GETGROUPS: isArm ? 158 : 115,
+  SYS_SETGROUPS: isArm ? 159 : 116,
   SYS_FSTAT: isArm ? 80 : 5,
   SYS_MEMFD_CREATE: isArm ? 279 : 319,
   MFD_CLOEXEC: 1,

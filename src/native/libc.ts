@@ -66,8 +66,6 @@ const functions = {
   initgroups: { args: [pointer, "u32"], returns: int },
   setgid: { args: ["u32"], returns: int },
   setuid: { args: ["u32"], returns: int },
-  setfsgid: { args: ["u32"], returns: int },
-  setfsuid: { args: ["u32"], returns: int },
   getpwnam: { args: [pointer], returns: pointer },
   getpwuid: { args: ["u32"], returns: pointer },
   execve: { args: [pointer, pointer, pointer], returns: int },

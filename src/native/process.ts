@@ -142,23 +142,6 @@ export function becomeUser(user: User): void {
   if (libc.setuid(user.uid) < 0) throw new SyscallError("setuid", `user ${user.name}`, errno());
 }
 
-/**
- * Calls `access` with the rights that a user has to files, if this process is root; other processes
- * keep their own (setfsuid(2)). Only this thread is meant: `access` must not wait for anything.
- */
-export function withFileRightsOf<T>(uid: number, gid: number, access: () => T): T {
-  if (process.geteuid?.() !== 0) return access();
-  // The group first and last: it takes root's rights to change it.
-  const group = libc.setfsgid(gid);
-  const user = libc.setfsuid(uid);
-  try {
-    return access();
-  } finally {
-    libc.setfsuid(user);
-    libc.setfsgid(group);
-  }
-}
-
 /** Changes the working directory, given as bytes. */
 export function changeDirectory(path: string): void {
   if (libc.chdir(cPath(path)) < 0) throw new SyscallError("chdir", path, errno());

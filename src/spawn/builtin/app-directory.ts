@@ -2,15 +2,15 @@
  * The root directory of an application, opened, and looks at files from there. Its files belong to
  * its owner, who need not be trusted: each component of a path is opened before anything is decided
  * about it, so what was judged is what is used (native/path-walk.ts), and a content is read
- * bounded, without waiting, with no more rights than the owner of the directory has.
+ * bounded, without waiting, with no more rights than those have who have made the way to it.
  */
 import { fstatSync, readSync } from "node:fs";
 
 import { SyscallError } from "../../native/errno.ts";
 import { identityOf, open } from "../../native/fd.ts";
+import { withFileRightsOf } from "../../native/file-rights.ts";
 import { last, PathWalk, type Place, type Step } from "../../native/path-walk.ts";
 import { descriptorPath } from "../../native/pinned-socket.ts";
-import { withFileRightsOf } from "../../native/process.ts";
 import { toText, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
 
@@ -70,14 +70,17 @@ export class AppDirectory implements Disposable {
 
   /** The whole of a file as text, without a byte order mark; an Error: why not. */
   read(file: ByteString, maxBytes: number): string | Error {
-    const { found } = this.look(file);
+    const { found, steps } = this.look(file);
     if (typeof found === "string") {
       return new Error(found === absent ? absent : "it cannot be read");
     }
     if (!found.facts.isFile()) return new Error("not a file");
-    const { uid, gid } = this.itself.facts;
+    // A directory of root's may have one of somebody else's in it, and that a link to anything.
+    const own = this.itself.facts.uid;
+    const isOthers = ({ facts: { uid } }: Step) => uid !== 0 && uid !== own;
+    const other = steps.find((step) => step !== found && isOthers(step));
     try {
-      return withFileRightsOf(uid, gid, () => readBounded(found, maxBytes));
+      return withFileRightsOf(other?.facts.uid ?? own, () => readBounded(found, maxBytes));
     } catch (error) {
       return new Error(error instanceof SyscallError ? "it cannot be read" : causeText(error));
     }

@@ -1,0 +1,83 @@
+/**
+ * The rights that another user has to files, for a moment: his own, those of his groups, and none
+ * besides. A directory's group is not asked: `chown shop directory` leaves it root's.
+ */
+import {
+  errno,
+  address,
+  allocate,
+  arenaView,
+  cPath,
+  libc,
+  loadFunctions,
+  reserve,
+} from "./libc.ts";
+import { SyscallError } from "./errno.ts";
+import { C } from "./layout.ts";
+import { findUserById } from "./process.ts";
+
+/** NGROUPS_MAX (limits.h): the kernel takes no more. */
+const maxGroups = 65_536;
+/** Of a user that the system does not know: a group that nobody is in. */
+const noGroup = 65_534;
+/** An unsigned 32-bit number for each. */
+const idBytes = 4;
+
+const countOffset = reserve(idBytes);
+
+function load() {
+  const functions = loadFunctions({
+    getgrouplist: { args: ["ptr", "u32", "ptr", "ptr"], returns: "i32" },
+    setfsgid: { args: ["u32"], returns: "i32" },
+    setfsuid: { args: ["u32"], returns: "i32" },
+  });
+  const room = () => allocate(maxGroups * idBytes);
+  return { ...functions, ours: room(), theirs: room() };
+}
+
+/** Few processes ever need them. */
+let loaded: ReturnType<typeof load> | undefined;
+
+/**
+ * Calls `access` with the rights that a user has to files, if this process is root; other processes
+ * keep their own (setfsuid(2)). Only this thread is meant: `access` must not wait for anything.
+ * @throws SyscallError when root's groups cannot be laid down; then nothing has been called.
+ */
+export function withFileRightsOf<T>(uid: number, access: () => T): T {
+  if (process.geteuid?.() !== 0 || uid === 0) return access();
+  loaded ??= load();
+  const { setfsgid, setfsuid, ours, theirs } = loaded;
+  const ourCount = Number(libc.syscall(C.SYS_GETGROUPS, maxGroups, Number(ours.address), 0, 0, 0));
+  if (ourCount < 0) throw new SyscallError("getgroups", "", errno());
+  const { gid, count } = putGroupsOf(uid, loaded);
+  // Of this thread alone: the C library's function would change all.
+  setGroups(count, theirs.address);
+  // The group first and last: it takes root's rights to change it.
+  const group = setfsgid(gid);
+  const user = setfsuid(uid);
+  try {
+    return access();
+  } finally {
+    setfsuid(user);
+    setfsgid(group);
+    setGroups(ourCount, ours.address);
+  }
+}
+
+/** Puts a user's groups into `theirs`. @returns his main group, and how many they are. */
+function putGroupsOf(
+  uid: number,
+  { getgrouplist, theirs }: NonNullable<typeof loaded>,
+): { gid: number; count: number } {
+  const user = findUserById(uid);
+  if (user === undefined) return { gid: noGroup, count: 0 };
+  arenaView.setInt32(countOffset, maxGroups, true);
+  const all = getgrouplist(cPath(user.name), user.gid, theirs.address, address(countOffset));
+  return { gid: user.gid, count: Math.max(0, all) };
+}
+
+function setGroups(count: number, groups: number | bigint): void {
+  if (libc.syscall(C.SYS_SETGROUPS, count, Number(groups), 0, 0, 0) < 0) {
+    throw new SyscallError("setgroups", `${count} groups`, errno());
+  }
+}
