@@ -31,8 +31,8 @@ function load() {
     setfsgid: { args: ["u32"], returns: "i32" },
     setfsuid: { args: ["u32"], returns: "i32" },
   });
-  const room = () => allocate(maxGroups * idBytes);
-  return { ...functions, ours: room(), theirs: room() };
+  const bytes = maxGroups * idBytes;
+  return { ...functions, ours: allocate(bytes), theirs: allocate(bytes) };
 }
 
 /** Few processes ever need them. */

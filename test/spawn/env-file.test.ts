@@ -1,6 +1,14 @@
 /** Files of variables: what is taken, what each mistake is called, and with whose rights. */
 import { expect, test } from "bun:test";
-import { chownSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  lchownSync,
+  mkdirSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 
 import { AppDirectory } from "../../src/spawn/builtin/app-directory.ts";
 import { parseEnvText, readEnvFile } from "../../src/spawn/builtin/env-file.ts";
@@ -69,4 +77,29 @@ test("a link to what the root's owner may not read is not followed for him", () 
   expect(errorOf(() => readEnvFile(directory, ".env")).message).toBe(
     "its env_file '.env' cannot be used: it cannot be read",
   );
+});
+
+/** Whose they are: the root, a directory in it, and what a link in that leads to. */
+const linked: readonly (readonly [string, root: number, within: number, mode: number])[] = [
+  ["in a directory of his in root's", 0, 65_534, 0o600],
+  ["in a directory of his that was left to root's group", 65_534, 65_534, 0o640],
+];
+
+test.each(linked)("nobody has variables of root's by a link %s", (_what, owner, within, mode) => {
+  if (process.geteuid?.() !== 0) throw new Error("this test needs root");
+  const root = temporaryDirectory();
+  writeFileSync(`${root}/secret`, "SECRET=1\n");
+  chmodSync(`${root}/secret`, mode);
+  mkdirSync(`${root}/app/own`, { recursive: true });
+  symlinkSync(`${root}/secret`, `${root}/app/own/.env`);
+  chownSync(`${root}/app`, owner, 0);
+  for (const name of ["own", "own/.env"]) lchownSync(`${root}/app/${name}`, within, 0);
+  using directory = new AppDirectory(fromText(`${root}/app`));
+  expect(errorOf(() => readEnvFile(directory, "own/.env")).message).toBe(
+    "its env_file 'own/.env' cannot be used: it cannot be read",
+  );
+  // What is root's all the way is an operator's.
+  for (const name of ["", "own", "own/.env"]) lchownSync(`${root}/app/${name}`, 0, 0);
+  using whole = new AppDirectory(fromText(`${root}/app`));
+  expect(readEnvFile(whole, "own/.env")).toEqual({ SECRET: "1" });
 });

@@ -95,13 +95,6 @@ function whole(cases: readonly Case[]): (readonly [...Required<Case>])[] {
   return cases.map(([what, build, expected, changed = {}]) => [what, build, expected, changed]);
 }
 
-/** Bob has a directory in root's application, and a link to a file of root's there. */
-const linkedVariables = () => {
-  const tree = new Tree().directory("app", root).file("app/wsgi.py", bob);
-  tree.directory("app/own", bob).file("secret", root, 0o600);
-  return tree.link("app/own/.env", "@/secret", bob);
-};
-
 const attacks: readonly Case[] = [
   [
     "her link to his startup file",
@@ -268,27 +261,6 @@ const attacks: readonly Case[] = [
     "variables of hers",
     () => new Tree().directory("app", root).file("app/wsgi.py", bob).file("app/.env", alice),
     "'$/app/.env' belongs to daemon, and the application would run as bin",
-    { program: { envFile: ".env" } },
-  ],
-  [
-    "variables of root's by a link of his, in a directory of his in root's",
-    linkedVariables,
-    "its env_file 'own/.env' cannot be used: it cannot be read",
-    { program: { envFile: "own/.env" } },
-  ],
-  [
-    "those where the user is configured",
-    linkedVariables,
-    "its env_file 'own/.env' cannot be used: it cannot be read",
-    { program: { envFile: "own/.env" }, user: ascii(bob.name) },
-  ],
-  [
-    "those that root's group may read, where his directory was left to that group",
-    () => {
-      const tree = new Tree().directory("app", { uid: bob.uid, gid: 0 }).file("app/wsgi.py", bob);
-      return tree.file("secret", root, 0o640).link("app/.env", "@/secret", bob);
-    },
-    "its env_file '.env' cannot be used: it cannot be read",
     { program: { envFile: ".env" } },
   ],
   [
