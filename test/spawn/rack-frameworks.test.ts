@@ -104,17 +104,26 @@ run lambda { |env|
 `,
 };
 
-let apps: Record<"sinatra" | "rails" | "bundled", Instance>;
+const threads = [1, 4] as const;
+const apps = new Map<string, Instance>();
 
 beforeAll(async () => {
   const smart = { spawnMethod: "smart" } as const;
-  const [first, second, third] = await Promise.all([
-    start("sinatra", sinatra, smart),
-    start("rails", rails, { ...smart, appType: "rails" }),
-    start("bundled", bundled, smart),
-  ]);
-  apps = { sinatra: first, rails: second, bundled: third };
+  for (const number of threads) {
+    const settings = { ...smart, threads: number };
+    const [first, second] = await Promise.all([
+      start(`sinatra-${number}`, sinatra, settings),
+      start(`rails-${number}`, rails, { ...settings, appType: "rails" }),
+    ]);
+    apps.set(`sinatra-${number}`, first).set(`rails-${number}`, second);
+  }
 });
+
+function app(name: string): Instance {
+  const instance = apps.get(name);
+  if (instance === undefined) throw new Error(`there is no ${name}`);
+  return instance;
+}
 
 const form = (body: string, type: string) =>
   post(body, { REQUEST_URI: "/form", CONTENT_TYPE: type, HTTP_HOST: "app.test" });
@@ -132,46 +141,58 @@ const upload = [
   "",
 ].join("\r\n");
 
-test("Sinatra: routes, parameters, forms, uploads, streams, files, errors", async () => {
-  const app = apps.sinatra;
-  expect((await ask(app, to("/hello/you%20there"))).body).toBe("Hello you there from production");
-  expect((await ask(app, form("a=b%26c", "application/x-www-form-urlencoded"))).body).toBe(
-    "got b&c, ",
-  );
-  const { body } = await ask(app, form(upload, "multipart/form-data; boundary=xyz"));
-  expect(body).toBe("got 1, 300000");
-  expect((await ask(app, to("/stream"))).body).toBe("piece 0 piece 1 piece 2 ");
-  expect((await ask(app, to("/fail"))).status).toBe("Status: 500 Internal Server Error");
-  expect((await ask(app, to("/download"))).body).toBe(sinatra["app.rb"]);
-  const { status, headers } = await ask(app, to("/go", { HTTP_HOST: "app.test", HTTPS: "on" }));
-  expect(status).toBe("Status: 302 Found");
-  expect(headers).toContain("Location: https://app.test/hello/there");
-  expect((await ask(app, to("/nowhere"))).status).toBe("Status: 404 Not Found");
-});
+test.each(threads)(
+  "Sinatra, threads: %d: routes, forms, uploads, streams, errors",
+  async (number) => {
+    const instance = app(`sinatra-${number}`);
+    expect((await ask(instance, to("/hello/you%20there"))).body).toBe(
+      "Hello you there from production",
+    );
+    expect((await ask(instance, form("a=b%26c", "application/x-www-form-urlencoded"))).body).toBe(
+      "got b&c, ",
+    );
+    const { body } = await ask(instance, form(upload, "multipart/form-data; boundary=xyz"));
+    expect(body).toBe("got 1, 300000");
+    expect((await ask(instance, to("/stream"))).body).toBe("piece 0 piece 1 piece 2 ");
+    expect((await ask(instance, to("/fail"))).status).toBe("Status: 500 Internal Server Error");
+    expect((await ask(instance, to("/download"))).body).toBe(sinatra["app.rb"]);
+    const { status, headers } = await ask(
+      instance,
+      to("/go", { HTTP_HOST: "app.test", HTTPS: "on" }),
+    );
+    expect(status).toBe("Status: 302 Found");
+    expect(headers).toContain("Location: https://app.test/hello/there");
+    expect((await ask(instance, to("/nowhere"))).status).toBe("Status: 404 Not Found");
+  },
+);
 
-test("Rails: routes, JSON, sessions, raw bodies, live streams, errors", async () => {
-  const app = apps.rails;
-  const host = { HTTP_HOST: "app.test", REMOTE_ADDR: "192.0.2.7" };
-  const { status, headers, body } = await ask(app, to("/hello/you?x=1", host));
-  expect(status).toBe("Status: 200 OK");
-  expect(JSON.parse(body)).toEqual({
-    name: "you",
-    env: "production",
-    ip: "192.0.2.7",
-    url: "http://app.test/hello/you?x=1",
-  });
-  expect(headers.some((line) => /^set-cookie: _\w*session=/i.test(line))).toBe(true);
-  const posted = await ask(app, form("a=b", "application/x-www-form-urlencoded"));
-  expect(posted.body).toBe("got b of 3 bytes");
-  expect((await ask(app, to("/live", host))).body).toBe("piece 0 piece 1 piece 2 ");
-  expect((await ask(app, to("/fail", host))).status).toBe("Status: 500 Internal Server Error");
-  expect((await ask(app, to("/nowhere", host))).status).toBe("Status: 404 Not Found");
-});
+test.each(threads)(
+  "Rails, threads: %d: routes, JSON, sessions, streams, errors",
+  async (number) => {
+    const instance = app(`rails-${number}`);
+    const host = { HTTP_HOST: "app.test", REMOTE_ADDR: "192.0.2.7" };
+    const { status, headers, body } = await ask(instance, to("/hello/you?x=1", host));
+    expect(status).toBe("Status: 200 OK");
+    expect(JSON.parse(body)).toEqual({
+      name: "you",
+      env: "production",
+      ip: "192.0.2.7",
+      url: "http://app.test/hello/you?x=1",
+    });
+    expect(headers.some((line) => /^set-cookie: _\w*session=/i.test(line))).toBe(true);
+    const posted = await ask(instance, form("a=b", "application/x-www-form-urlencoded"));
+    expect(posted.body).toBe("got b of 3 bytes");
+    expect((await ask(instance, to("/live", host))).body).toBe("piece 0 piece 1 piece 2 ");
+    expect((await ask(instance, to("/fail", host))).status).toBe(
+      "Status: 500 Internal Server Error",
+    );
+    expect((await ask(instance, to("/nowhere", host))).status).toBe("Status: 404 Not Found");
+  },
+);
 
 test("a bundle: its gems and no others, in the children of the application too", async () => {
-  expect((await ask(apps.bundled, to("/"))).body).toBe(
-    "from the bundle|from the bundle|1.2.3|hidden",
-  );
+  const instance = await start("bundled", bundled, { spawnMethod: "smart" });
+  expect((await ask(instance, to("/"))).body).toBe("from the bundle|from the bundle|1.2.3|hidden");
 });
 
 /** A text frame as browsers send it (RFC 6455, 5.2), with a mask of zeros. */

@@ -3,7 +3,7 @@
  * chooses what one does:
  *
  * `/facts` says whether there are several threads and processes, and what its thread is called;
- * `/meet` answers when four requests are in it at once; `/wait` when there is a file `go-on`, and
+ * `/process` says its number; `/meet` answers when four requests are in it at once; `/wait` when there is a file `go-on`, and
  * `/stuck` never, both of which say that they are there; `/raise` raises; `/exit` exits with
  * status 3; `/fork` has a child that comes back from it, and says how that ended; `/body` has a
  * body that notes in which thread it is closed, and `/closed` says what was noted; `/echo` answers
@@ -37,7 +37,7 @@ def meet
   end
 end
 def wait_in_here
-  puts "waits"
+  puts "waits in #{$$}"
   sleep 0.005 until File.exist?("go-on")
 end
 run lambda { |env|
@@ -45,6 +45,7 @@ run lambda { |env|
   case env["PATH_INFO"]
   when "/facts"
     text = [env["rack.multithread"], env["rack.multiprocess"], Thread.current.name[0, 7]].inspect
+  when "/process" then text = $$.to_s
   when "/meet" then meet
   when "/wait" then wait_in_here
   when "/stuck"
@@ -90,7 +91,7 @@ class Noted:
     def close(self):
         closed.append(threading.get_ident() == self.thread)
 def wait_in_here():
-    sys.stdout.write("waits\\n")
+    sys.stdout.write(f"waits in {os.getpid()}\\n")
     while not os.path.exists("go-on"):
         time.sleep(0.005)
 def application(environ, start):
@@ -98,6 +99,8 @@ def application(environ, start):
     if path == "/facts":
         several = [environ["wsgi.multithread"], environ["wsgi.multiprocess"]]
         text = str([*several, threading.current_thread().name[:7]]).encode()
+    elif path == "/process":
+        text = b"%d" % os.getpid()
     elif path == "/meet":
         four.wait()
     elif path == "/wait":

@@ -98,15 +98,17 @@ function upload(path: string, body: string, type: string): Uint8Array {
 }
 
 describe.each([
-  ["Flask", flask],
-  ["Django", django],
-])("%s", (name, source) => {
+  ["Flask", 1, flask],
+  ["Flask", 4, flask],
+  ["Django", 1, django],
+  ["Django", 4, django],
+] as const)("%s, threads: %d:", (name, threads, source) => {
   const { directory, spawner } = spawnerScene();
   let instance: Instance;
 
   beforeAll(async () => {
     const root = writeApp(directory, name, { "wsgi.py": source });
-    instance = await spawner.spawn(wsgiRequest(root, { spawnMethod: "smart" }));
+    instance = await spawner.spawn(wsgiRequest(root, { spawnMethod: "smart", threads }));
   });
 
   async function ask(bytes: Uint8Array) {
