@@ -23,6 +23,7 @@ export interface Extent {
 
 const APPS = join(import.meta.dir, "apps");
 const BODY_CONNECTIONS = 16;
+const THREADS_CONNECTIONS = 64;
 const MEGABYTES_EACH = 1.048576;
 /** Until compilers have seen enough, and pools have grown to the load. */
 const FIRST_WARM_SECONDS = 5;
@@ -154,6 +155,7 @@ async function measureLoads(
   servers: readonly HttpServer[],
   type: HttpType,
   extent: Extent,
+  loads: readonly Column[],
   notes: Notes,
 ): Promise<void> {
   await using stack = new AsyncDisposableStack();
@@ -163,7 +165,7 @@ async function measureLoads(
     started.push({ name: server.name, running });
     await askOnce(running, server.name);
   }
-  for (const [at, { load, read }] of columns(extent.connections).entries()) {
+  for (const [at, { load, read }] of loads.entries()) {
     const warmSeconds = at === 0 ? FIRST_WARM_SECONDS : WARM_SECONDS;
     for (const { running } of started) await runWrk(running.url, load, warmSeconds);
     for (let round = 0; round < extent.rounds; round++) {
@@ -186,7 +188,26 @@ export async function measureType(
   const notes = new Notes(type);
   await measureFirst(servers, type, extent, notes);
   extent.say(`measured ${type}, first requests`);
-  await measureLoads(servers, type, extent, notes);
+  await measureLoads(servers, type, extent, columns(extent.connections), notes);
+  return notes.figures();
+}
+
+/** An application that waits, and one that does not, by servers with threads. */
+export async function measureThreads(
+  type: HttpType,
+  servers: readonly HttpServer[],
+  extent: Extent,
+): Promise<Figure[]> {
+  const notes = new Notes(type);
+  const sleeping: Column = {
+    load: { title: "sleeping", connections: THREADS_CONNECTIONS, path: "/sleep" },
+    read: ({ perSecond, p99Ms }) => ({ "sleeping/s": perSecond, "sleeping, p99": p99Ms }),
+  };
+  const hello: Column = {
+    load: { title: "hello", connections: THREADS_CONNECTIONS, path: "/" },
+    read: ({ perSecond }) => ({ "hello/s": perSecond }),
+  };
+  await measureLoads(servers, type, extent, [sleeping, hello], notes);
   return notes.figures();
 }
 

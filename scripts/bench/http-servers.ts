@@ -54,8 +54,11 @@ function command(cwd: string, argv: readonly string[], env: Record<string, strin
   return { cwd, argv, env: { ...ENVIRONMENT, ...env } };
 }
 
-/** The gateway of this project with one worker. */
-export function gateway(executable: string): HttpServer {
+/** The gateway of this project with one worker, and processes of one thread, or as many as said. */
+export function gateway(
+  executable: string,
+  size: readonly string[] = ["--max", `${MAX_INSTANCES}`],
+): HttpServer {
   return {
     name: "serve",
     types: HTTP_TYPES,
@@ -63,7 +66,7 @@ export function gateway(executable: string): HttpServer {
     lazy: true,
     commands: ({ type, root, port }) => {
       const listen = ["--listen", `127.0.0.1:${port}`, "--workers", "1", "--access-log", "off"];
-      const pool = ["--type", type, "--environment", "production", "--max", `${MAX_INSTANCES}`];
+      const pool = ["--type", type, "--environment", "production", ...size];
       return [command(root, [executable, "serve", root, ...listen, ...pool])];
     },
   };
@@ -242,6 +245,11 @@ export const PEERS: readonly HttpServer[] = [
   nginxBun,
   bun,
 ];
+
+/** The gateway and its peers with as many processes and threads as each other, of one type. */
+export function threaded(executable: string): HttpServer[] {
+  return [gateway(executable, ["--max", "2", "--threads", "5"]), puma, gunicorn];
+}
 
 function isThere(what: string): boolean {
   if (what.startsWith("/")) return existsSync(what);

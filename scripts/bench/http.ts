@@ -1,8 +1,9 @@
 /**
  * The gateway and its peers under HTTP load, in turn on this machine.
  *
- *     bun scripts/bench.ts http [--only rack,wsgi,node,bun,asgi,many] [--connections 1,16,64]
- *                               [--rounds 3] [--seconds 2] [--server PATH] [--write FILE]
+ *     bun scripts/bench.ts http [--only rack,wsgi,node,bun,asgi,threads,many]
+ *                               [--connections 1,16,64] [--rounds 3] [--seconds 2]
+ *                               [--server PATH] [--write FILE]
  *
  * `--write` puts the tables into a document, between the lines `<!-- bench http -->` and
  * `<!-- end -->`. Peers that are not installed are left out and named. The load comes from wrk.
@@ -15,14 +16,14 @@ import { parseArgs } from "node:util";
 import { wholeNumber, wordOf } from "./flags.ts";
 import { insertTables, machineLine } from "./document.ts";
 import { MANY_PEERS, manyGateways } from "./http-many.ts";
-import { type Extent, measureMany, measureType } from "./http-measure.ts";
-import { HTTP_TYPES, gateway, missingPackages, PEERS } from "./http-servers.ts";
+import { type Extent, measureMany, measureThreads, measureType } from "./http-measure.ts";
+import { HTTP_TYPES, gateway, missingPackages, PEERS, threaded } from "./http-servers.ts";
 import { type Figure, type Section, sectionTable } from "./http-table.ts";
 import { StartedServer } from "./started-server.ts";
 import { workDirectory } from "../work-directory.ts";
 
 const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
-const KINDS = [...HTTP_TYPES, "many"] as const;
+const KINDS = [...HTTP_TYPES, "threads", "many"] as const;
 type Kind = (typeof KINDS)[number];
 
 interface Options {
@@ -73,8 +74,18 @@ async function measure(kind: Kind, options: Options, extent: Extent): Promise<Fi
     const servers = [...manyGateways(options.server), ...present(MANY_PEERS)];
     return await measureMany(servers, extent);
   }
+  if (kind === "threads") return await measureThreaded(options.server, extent);
   const peers = PEERS.filter(({ types }) => types.includes(kind));
   return await measureType(kind, [gateway(options.server), ...present(peers)], extent);
+}
+
+async function measureThreaded(executable: string, extent: Extent): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  for (const type of ["rack", "wsgi"] as const) {
+    const servers = threaded(executable).filter(({ types }) => types.includes(type));
+    figures.push(...(await measureThreads(type, present(servers), extent)));
+  }
+  return figures;
 }
 
 function sections(connections: readonly number[]): Section[] {
@@ -86,6 +97,11 @@ function sections(connections: readonly number[]): Section[] {
     {
       title: "99th percentile, ms; first request, ms; memory idle",
       columns: [...connections.map((count) => `p99 at ${count}`), "first, ms", "idle, MiB"],
+    },
+    {
+      title:
+        "2 processes of 5 threads, 64 connections: an application that sleeps 10 ms, and hello",
+      columns: ["sleeping/s", "sleeping, p99", "hello/s"],
     },
     {
       title: "Many applications, 16 connections",

@@ -1,4 +1,8 @@
-"""GET / says hello, GET /mebibyte is 1 MiB, GET /large 4 MiB, POST / counts what it is sent."""
+"""GET / says hello, GET /mebibyte is 1 MiB, GET /large 4 MiB, POST / counts what it is sent,
+and GET /sleep waits for 10 ms, as for a database.
+"""
+
+import time
 
 HELLO = b"Hello from WSGI\n"
 MEBIBYTE = b"x" * 1_048_576
@@ -19,6 +23,8 @@ def count(environ):
 def body_for(environ):
     if environ["REQUEST_METHOD"] == "POST":
         return count(environ)
+    if environ["PATH_INFO"] == "/sleep":
+        time.sleep(0.01)
     return PAGES.get(environ["PATH_INFO"], HELLO)
 
 
