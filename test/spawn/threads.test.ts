@@ -1,6 +1,6 @@
 /** Instances that serve several sessions at once, each in a thread: Rack and WSGI, both ways. */
 import { afterEach, describe, expect, test } from "bun:test";
-import { rmSync, writeFileSync } from "node:fs";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
 
 import type { OwnedFd } from "../../src/native/owned-fd.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
@@ -283,6 +283,20 @@ describe.each(["conservative", "smart"] as const)("rack, %s:", (method) => {
     await until("they are over", () => done() === THREADS, done);
     await expectAll(instance);
     expect(taken.length).toBe(THREADS);
+  });
+
+  test("is told to leave a second time when its listener is gone", async () => {
+    const { instance, goOn } = await start("rack", method);
+    const others = await waiting(instance, 2);
+    process.kill(instance.pid, "SIGUSR1");
+    await until("it has closed its listener", () => !existsSync(`/proc/${instance.pid}/fd/3`));
+    process.kill(instance.pid, "SIGUSR1");
+    instance.release();
+    goOn();
+    for (const other of others) expect((await rest(other)).body).toBe("ok");
+    await until("it is gone", () => !isRunning(instance.pid));
+    expect(await instance.describeEnd()).toBe("exited with status 0");
+    expect(lines.join("\n")).not.toContain("IOError");
   });
 
   test("a thread of the application that is to end the process does, after the others", async () => {

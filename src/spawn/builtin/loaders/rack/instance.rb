@@ -113,10 +113,12 @@ module RackLoader
       Signal.trap("TERM", usual)
     end
 
-    # Called by a signal's handler and by another thread.
+    # Called by a signal's handler and by another thread, perhaps after the listener's end.
     def leave
       @is_told_to_leave = true
       @listener.shutdown(Socket::SHUT_RDWR)
+    rescue IOError
+      nil
     end
 
     # Everybody who is ready gets one turn.

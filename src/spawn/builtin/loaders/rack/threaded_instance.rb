@@ -44,7 +44,7 @@ module RackLoader
     # How often the main thread looks: it costs a hundredth of a processor.
     TICK_SECONDS = 0.002
     # After so many ticks without a request the main thread goes to sleep.
-    IDLE_TICKS = 20
+    IDLE_TICKS = 3
 
     def initialize(*)
       super
@@ -135,7 +135,7 @@ module RackLoader
     def end_with(error)
       @end ||= error
       @end_by ||= now + STUCK_SECONDS
-      leave unless @listener.closed?
+      leave
       @alarm << true
     end
 

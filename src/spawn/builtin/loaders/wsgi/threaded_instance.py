@@ -27,7 +27,7 @@ SHORT_SECONDS = 0.000_2
 # How often the main thread looks: it costs a hundredth of a processor.
 TICK_SECONDS = 0.002
 # After so many ticks without a request it goes to sleep.
-IDLE_TICKS = 20
+IDLE_TICKS = 3
 
 MAX_READ_BYTES = 1_024
 
@@ -268,6 +268,8 @@ class ThreadedInstance(Instance):
             if outcome:
                 self._hold(session)
                 self._settle(session, session.connection.fileno(), outcome)
+            else:
+                self._accept_if_room()
 
     def _depose(self):
         """The session of the one that led is its own affair from now on."""
