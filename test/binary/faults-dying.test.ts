@@ -15,7 +15,7 @@ import {
 } from "../helpers/builtin-apps.ts";
 import { until, within } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
-import { languages, type Language } from "../helpers/languages.ts";
+import { bothWays, languages, type Language } from "../helpers/languages.ts";
 import { ServerUnderTest, withEndingServer } from "../helpers/pool-server.ts";
 import {
   isRunning,
@@ -52,9 +52,8 @@ async function startDaemon(server: ServerUnderTest, client: RawClient, language:
   return { root, pid, daemon };
 }
 
-describe.each(languages)("$name:", (language) => {
-  const { file, options, programs } = language;
-
+// No language has a say in these.
+describe.each(bothWays)("$name:", ({ file, options, programs }) => {
   faultTest("one killed while idle is noticed without a request", async (server) => {
     const client = await server.connect();
     const root = writeFiles(server, "idle", { [file]: programs.serves });
@@ -111,6 +110,21 @@ describe.each(languages)("$name:", (language) => {
     },
   );
 
+  test("killed outright in a request, a spawn and idleness, the server leaves nothing", async () => {
+    const server = await ServerUnderTest.start("binary", builtin);
+    const client = await server.connect();
+    const idle = writeFiles(server, "idle", { [file]: programs.serves });
+    await client.get(idle, options);
+    const hanging = writeFiles(server, "hanging", { [file]: programs.hangs });
+    await client.sendGet(hanging, options);
+    await until("a spawn is under way", () => markedProcesses(server.mark).length > 2);
+    await server.checkKilled();
+  });
+});
+
+describe.each(languages)("$name:", (language) => {
+  const { file, options, programs } = language;
+
   faultTest("a daemon that holds all its descriptors does not hide its death", async (server) => {
     const client = await server.connect();
     const { root, pid, daemon } = await startDaemon(server, client, language);
@@ -163,17 +177,6 @@ describe.each(languages)("$name:", (language) => {
     await server.checkKilled();
     // One that is ending has no environment any more, and runs nevertheless.
     await untilGone(Number(helper));
-  });
-
-  test("killed outright in a request, a spawn and idleness, the server leaves nothing", async () => {
-    const server = await ServerUnderTest.start("binary", builtin);
-    const client = await server.connect();
-    const idle = writeFiles(server, "idle", { [file]: programs.serves });
-    await client.get(idle, options);
-    const hanging = writeFiles(server, "hanging", { [file]: programs.hangs });
-    await client.sendGet(hanging, options);
-    await until("a spawn is under way", () => markedProcesses(server.mark).length > 2);
-    await server.checkKilled();
   });
 });
 

@@ -16,26 +16,42 @@ export interface ProcessFacts {
 
 /** What there is to know of a process; undefined when there is none. */
 export function processFacts(pid: number): ProcessFacts | undefined {
+  const own = stateOf(pid);
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    // The name is in parentheses and may hold anything, parentheses too.
-    const [state = "?", parent = "0"] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     const command = readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ").trim();
-    return { pid, parent: Number(parent), state, command };
+    return own && { pid, ...own, command };
   } catch {
     return undefined;
   }
 }
 
+function stateOf(pid: number): Pick<ProcessFacts, "state" | "parent"> | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    // The name is in parentheses and may hold anything, parentheses too.
+    const [state = "?", parent = "0"] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return { state, parent: Number(parent) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Those for which this holds. Tests look again and again: of others nothing more is read. */
+function processesThat(holds: (pid: number) => boolean): ProcessFacts[] {
+  const pids = readdirSync("/proc").filter((name) => /^[0-9]+$/.test(name));
+  return pids
+    .map(Number)
+    .filter(holds)
+    .flatMap((pid) => processFacts(pid) ?? []);
+}
+
 export function allProcesses(): ProcessFacts[] {
-  return readdirSync("/proc")
-    .filter((name) => /^[0-9]+$/.test(name))
-    .flatMap((name) => processFacts(Number(name)) ?? []);
+  return processesThat(() => true);
 }
 
 /** Children of a process, zombies too. */
 export function childrenOf(pid: number): ProcessFacts[] {
-  return allProcesses().filter(({ parent }) => parent === pid);
+  return processesThat((child) => stateOf(child)?.parent === pid);
 }
 
 /**
@@ -97,7 +113,7 @@ export const markVariable = "POOL_TEST_MARK";
 /** Processes whose environment says they descend from the server of that mark. */
 export function markedProcesses(mark: string): ProcessFacts[] {
   const wanted = `${markVariable}=${mark}\0`;
-  return allProcesses().filter(({ pid }) => {
+  return processesThat((pid) => {
     if (pid === process.pid) return false;
     try {
       return readFileSync(`/proc/${pid}/environ`, "latin1").includes(wanted);
