@@ -4,7 +4,8 @@
  */
 import { resolve } from "node:path";
 
-import type { GatewayConfig, ListenAddress, TlsConfig } from "../gateway/config.ts";
+import type { AccessForm, GatewayConfig, ListenAddress, TlsConfig } from "../gateway/config.ts";
+import { lineMaker } from "../gateway/log/access-log.ts";
 import { TrustedProxies } from "../gateway/policy/trusted-proxies.ts";
 import { findUser } from "../native/process.ts";
 import { causeText } from "../wire/cause.ts";
@@ -45,7 +46,7 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
     limits: readLimits(top.table("limits")),
     pool,
     trustedProxies: readProxies(top),
-    accessLog: log.word("access", ["common", "json", "off"], "common"),
+    accessLog: readAccessForm(log),
     accessLogFile: logFile === undefined ? undefined : resolve(directory, logFile),
     drainMs: top.time("drain_time", { min: 0, max: hourMs }, 30_000),
     silenceMs: top.time("silence_time", { min: 0, max: hourMs }, 10_000),
@@ -65,6 +66,20 @@ function readGatewayName(top: Table): string {
   if (name === "" || /^[A-Za-z][A-Za-z0-9_.-]{0,63}$/.test(name)) return name;
   top.wrong("name", `'${name}' must be a letter, then letters, digits and . _ -`);
   return "";
+}
+
+/** `access`, or in its place `access_format` or `access_fields`. */
+function readAccessForm(log: Table): AccessForm {
+  const form = log.word("access", ["common", "json", "off"], "common");
+  const format = log.text("access_format");
+  const fields = log.texts("access_fields", 1);
+  const given = ["access", "access_format", "access_fields"].filter((key) => log.has(key));
+  const [key = "", other] = given;
+  if (other !== undefined) log.wrong(other, `is given beside '${key}': leave one out`);
+  const chosen = format !== undefined ? { format } : log.has("access_fields") ? { fields } : form;
+  const mistake = mistakeIn(() => lineMaker(chosen));
+  if (mistake !== undefined) log.wrong(given.at(-1) ?? "", mistake);
+  return chosen;
 }
 
 /** Whom workers run as if nobody says: users that own nothing, the first there is. */

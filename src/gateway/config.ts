@@ -135,6 +135,10 @@ export interface PoolConfig {
   readonly globalQueue: boolean;
 }
 
+/** What a line of the access log is: one of ours, or with fields of one's own. */
+export type AccessForm =
+  "common" | "json" | "off" | { readonly format: string } | { readonly fields: readonly string[] };
+
 export interface GatewayConfig {
   /** How commands call this gateway, where several run; empty: by its process alone. */
   readonly name: string;
@@ -151,7 +155,7 @@ export interface GatewayConfig {
   readonly pool: PoolConfig;
   /** Addresses or CIDR ranges of proxies whose X-Forwarded-* headers are believed. */
   readonly trustedProxies: readonly string[];
-  readonly accessLog: "common" | "json" | "off";
+  readonly accessLog: AccessForm;
   /** Undefined: stdout. */
   readonly accessLogFile: string | undefined;
   /** How long requests under way may take when the gateway ends. */

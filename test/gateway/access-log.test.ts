@@ -1,8 +1,9 @@
 /** The access log: its lines, what visitors cannot do to them, and that nothing waits for it. */
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { readFileSync, renameSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 
+import { compileFields, compileFormat } from "../../src/gateway/log/access-format.ts";
 import { commonLine, jsonLine } from "../../src/gateway/log/access-lines.ts";
 import { BufferedLog } from "../../src/native/buffered-log.ts";
 import { openLogFile } from "../../src/gateway/log/log-file.ts";
@@ -186,4 +187,43 @@ test("a pipe that nobody reads: the buffer is bounded, and what was lost is coun
 
 test("a file that cannot be opened is named", () => {
   expect(() => logTo("/nonexistent/log")).toThrow("open the access log '/nonexistent/log': ENOENT");
+});
+
+describe("fields of one's own", () => {
+  test("stand where the format says, whether it is text or JSON", () => {
+    const format =
+      '{{x} {commonTime} {remote} "{method} {path}" {status} {queueMs} {header:X-A} {pid}';
+    const headers = new Headers({ "x-a": "b" });
+    expect(compileFormat(format)(visit(), headers, time)).toBe(
+      '{x} 25/Nov/2026:19:04:15 +0000 192.0.2.7 "GET /cart" 200 0.1 b 4711\n',
+    );
+    expect(
+      compileFields(["status", "header:X-A", "app", "userAgent"])(visit(), headers, time),
+    ).toBe('{"status":200,"header:X-A":"b","app":"shop","userAgent":null}\n');
+  });
+
+  test("no value ends a line, a quotation or, without one, a field; nothing is -", () => {
+    const line = compileFormat('"{target}" {target} {header:referer} "{userAgent}" {host} {pid}');
+    const evil = { target: '/a" 200\n192.0.2.9 \u009b\u2028\\', host: "", pid: 0 };
+    const text = line(visit(evil), new Headers({ "user-agent": "é x" }), time);
+    expect(text).toBe(
+      String.raw`"/a\" 200\x0a192.0.2.9 \xc2\x9b\xe2\x80\xa8\\" ` +
+        String.raw`/a\"\x20200\x0a192.0.2.9\x20\xc2\x9b\xe2\x80\xa8\\ - "\xc3\xa9 x" - -` +
+        "\n",
+    );
+    const long = line(visit({ target: "x".repeat(10_000) }), new Headers(), time);
+    expect(long.length).toBeLessThan(4_100);
+    const json = compileFields(["target"])(visit(evil), new Headers(), time);
+    expect(json).toBe(String.raw`{"target":"/a\" 200\n192.0.2.9 \u009b\u2028\\"}` + "\n");
+  });
+
+  test("a field that there is not, or a brace alone, is a mistake that names what there is", () => {
+    expect(() => compileFormat("{nothing}")).toThrow(
+      /'nothing' is no field; there are time, .*app,/,
+    );
+    expect(() => compileFields(["constructor"])).toThrow("'constructor' is no field");
+    expect(() => compileFields(["header:"])).toThrow("is no field");
+    expect(() => compileFormat("a { b")).toThrow("has no }");
+    expect(() => compileFormat("{status}\n")).toThrow("control character");
+  });
 });

@@ -260,6 +260,23 @@ test("a reload moves the log to another file, and a wrong one changes nothing", 
   await gateway.end();
 });
 
+test("the access log has the fields that the configuration chooses", async () => {
+  const scene = serving();
+  const { config, gateway } = scene;
+  const format = `access_format = '{status} "{method} {path}" {app} {header:X-Who}'`;
+  writeFileSync(config, readFileSync(config, "utf8").replace(`access = "off"`, format));
+  gateway.signal("SIGHUP");
+  const headers = { "X-Who": 'me "and\u00e9 you' };
+  await until("the new form is in use", async () => {
+    await (await fetch(`${await gateway.address()}/shop/a?secret=1`, { headers })).text();
+    return gateway.lines.some((line) => line.startsWith("200 "));
+  });
+  expect(gateway.lines.find((line) => line.startsWith("200 "))).toMatch(
+    /^200 "GET \/shop\/a" shop me\\x20\\"and(\\x[0-9a-f]{2})+\\x20you$/,
+  );
+  await gateway.end();
+});
+
 test("journald gets each line as a message, also after it was away", async () => {
   const received = join(temporaryDirectory(), "received");
   const socket = join(temporaryDirectory(), "journal");

@@ -30,7 +30,7 @@ export const commonLine: LineMaker = (visit, headers, nowMs) => {
 };
 
 export const jsonLine: LineMaker = (visit, headers, nowMs) => {
-  const line = JSON.stringify({
+  return oneLineJson({
     time: new Date(nowMs).toISOString(),
     remote: visit.remoteAddress,
     scheme: visit.scheme,
@@ -48,9 +48,12 @@ export const jsonLine: LineMaker = (visit, headers, nowMs) => {
     userAgent: optional(headers.get("user-agent")),
     ...(visit.failure === "" ? {} : { failure: cut(visit.failure) }),
   });
-  // JSON leaves DEL and the C1 controls as they are, which a terminal may obey.
-  return `${line.replace(/[\x7f-\x9f\u2028\u2029]/g, unicodeEscape)}\n`;
 };
+
+export function oneLineJson(value: object): string {
+  // JSON leaves DEL and the C1 controls as they are, which a terminal may obey.
+  return `${JSON.stringify(value).replace(/[\x7f-\x9f\u2028\u2029]/g, unicodeEscape)}\n`;
+}
 
 const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun"].concat([
   "Jul",
@@ -64,7 +67,7 @@ let second = 0;
 let secondText = "";
 
 /** `25/Nov/2026:19:04:15 +0000`, always in UTC; made once a second. */
-function commonTime(nowMs: number): string {
+export function commonTime(nowMs: number): string {
   const now = Math.floor(nowMs / 1000);
   if (now !== second) {
     const iso = new Date(now * 1000).toISOString();
@@ -76,13 +79,13 @@ function commonTime(nowMs: number): string {
 }
 
 /** A value between quotation marks. */
-function quoted(value: string): string {
+export function quoted(value: string): string {
   const shown = cut(value);
   return /^[ !#-[\]-~]*$/.test(shown) ? shown : shown.replace(/[^ !#-[\]-~]/gu, escape);
 }
 
 /** A value without quotation marks: no blank either; `-` for nothing. */
-function word(value: string): string {
+export function word(value: string): string {
   if (value === "") return "-";
   const shown = cut(value);
   return /^[!#-[\]-~]*$/.test(shown) ? shown : shown.replace(/[^!#-[\]-~]/gu, escape);
@@ -101,14 +104,14 @@ function unicodeEscape(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
-function cut(value: string): string {
+export function cut(value: string): string {
   return value.length > maxValueLength ? `${value.slice(0, maxValueLength)}...` : value;
 }
 
-function optional(value: string | null): string | null {
+export function optional(value: string | null): string | null {
   return value === null ? null : cut(value);
 }
 
-function tenths(ms: number): number {
+export function tenths(ms: number): number {
   return Math.round(ms * 10) / 10;
 }

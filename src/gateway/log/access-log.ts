@@ -1,7 +1,8 @@
 /** The access log: which form its lines have, and where they go. */
 import { commonLine, jsonLine, type LineMaker } from "./access-lines.ts";
 import { BufferedLog } from "../../native/buffered-log.ts";
-import type { GatewayConfig } from "../config.ts";
+import { compileFields, compileFormat } from "./access-format.ts";
+import type { AccessForm, GatewayConfig } from "../config.ts";
 import type { RequestFields } from "../files/conditions.ts";
 import type { VisitRecord } from "../worker/visit-record.ts";
 
@@ -19,15 +20,9 @@ export class AccessLog {
    * be no log. @throws Error of `openFile`.
    */
   static open(config: GatewayConfig, openFile: () => number): AccessLog | undefined {
-    const open = config.accessLogFile === undefined ? undefined : openFile;
-    switch (config.accessLog) {
-      case "common":
-        return new AccessLog(commonLine, open);
-      case "json":
-        return new AccessLog(jsonLine, open);
-      case "off":
-        return undefined;
-    }
+    const lineOf = lineMaker(config.accessLog);
+    if (lineOf === undefined) return undefined;
+    return new AccessLog(lineOf, config.accessLogFile === undefined ? undefined : openFile);
   }
 
   readonly record = (visit: VisitRecord, headers: RequestFields): void => {
@@ -42,4 +37,12 @@ export class AccessLog {
   close(): Promise<void> {
     return this.#log.close();
   }
+}
+
+/** @returns undefined: there is to be no log. @throws Error: why the form is none. */
+export function lineMaker(form: AccessForm): LineMaker | undefined {
+  if (typeof form === "object") {
+    return "format" in form ? compileFormat(form.format) : compileFields(form.fields);
+  }
+  return form === "off" ? undefined : form === "json" ? jsonLine : commonLine;
 }
