@@ -328,23 +328,6 @@ const badFiles: [string, string, string[]][] = [
     ["apps[1].root: apps[0] has it too, but other settings for its processes"],
   ],
   [
-    "forms of the access log",
-    `${app}[log]\naccess = "json"\naccess_format = "{stat}"\n`,
-    [
-      "log.access_format: is given beside 'access'",
-      "log.access_format: 'stat' is no field; there are time, ",
-    ],
-  ],
-  [
-    "logs of applications",
-    `${app}log = "none/x.log"\n${app}name = "two"\nprefix = "/x"\nlog = "journald:/none"\n`,
-    [
-      "apps[0].log: is 'none/x.log', and '…none' is no directory",
-      "apps[1].log: is journald:/none, and there is no socket '/none'",
-      "apps[1].root: apps[0] has it too, but other settings for its processes",
-    ],
-  ],
-  [
     "TLS without a key",
     `${app}[tls]\nlisten = ["*:443"]\ncertificate_file = "no.pem"\n`,
     ["tls.key_file: is missing"],
