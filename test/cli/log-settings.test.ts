@@ -43,8 +43,9 @@ test("what cannot be an application's log is refused; twins have to agree", () =
   expect(read(`${app}log = ""\n`).problems).toHaveLength(1);
 });
 
+const form = (log: string) => read(`[log]\n${log}\n${app}`);
+
 test("the access log has one of our forms, or fields of one's own, not both", () => {
-  const form = (log: string) => read(`[log]\n${log}\n${app}`);
   expect(form("").config?.accessLog).toBe("common");
   expect(form('access_format = "{status}"').config?.accessLog).toEqual({ format: "{status}" });
   expect(form('access_fields = ["id"]').config?.accessLog).toEqual({ fields: ["id"] });
