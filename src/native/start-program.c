@@ -121,21 +121,22 @@ static int prepare(struct start *start) {
 }
 
 /* As when the user may have no more processes: that counts from execve(2) on. */
-static void give_up(struct start *start, unsigned error) {
+static void give_up(struct start *start, int descriptor) {
+  unsigned error = *__errno_location();
   char *room = start->failure + start->failure_length - NAME_ROOM;
   if (error < start->error_count) {
     char *name = start->error_names[error];
     int i;
     for (i = 0; i < NAME_ROOM && name[i]; i++) room[i] = name[i];
   }
-  write(COUNT - 1, start->failure, start->failure_length);
+  write(descriptor, start->failure, start->failure_length);
   _exit(FAILED);
 }
 
 static void become(struct start *start) {
   char **place;
   reset_signals();
-  if (place_descriptors(start) != 0) _exit(FAILED);
+  if (place_descriptors(start) != 0) give_up(start, start->descriptors[COUNT - 2]);
   if (prepare(start) == 0) {
     for (place = start->places; *place; place++) {
       int error;
@@ -145,7 +146,7 @@ static void become(struct start *start) {
     }
   }
   execve(start->launcher[0], start->launcher, start->launcher_environment);
-  give_up(start, *__errno_location());
+  give_up(start, COUNT - 1);
 }
 
 /* The process id, or -1 and errno. */

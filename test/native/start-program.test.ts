@@ -148,6 +148,23 @@ test("what keeps even that from running is said on the last descriptor", async (
   expect(await run(nowhere)).toEqual({ status: 127, output: "failure: EACCES??????????" });
 });
 
+test("what keeps its descriptors from their places is said on the last of those it was given", async () => {
+  const script = `
+    const { prepareStarts, startProgram, takeEnd } = await import("${source}");
+    const process = await import("${join(source, "../process.ts")}");
+    prepareStarts();
+    const failure = new TextEncoder().encode("failure: ????????????????");
+    const program = { argv: ["sh"], environment: [], places: ["/bin/sh"], failure };
+    const limit = process.getDescriptorLimit();
+    process.setDescriptorLimit({ ...limit, soft: 5n });
+    const pid = startProgram({ ...program, launcher: program }, [2, 1, 0, 1]);
+    process.setDescriptorLimit(limit);
+    while (takeEnd(pid) === undefined) await Bun.sleep(5);`;
+  const child = Bun.spawn([process.execPath, "-e", script], { stdio: ["ignore", "pipe", "pipe"] });
+  const said = [await child.stdout.text(), await child.stderr.text()];
+  expect(said).toEqual(["failure: EINVAL??????????", ""]);
+});
+
 test("what no string can hold is not started", () => {
   const start = { ...shell(""), environment: ["A=\0"] };
   expect(startProgram(start, [2, 2, 2, 2])).toBeUndefined();
