@@ -13,6 +13,7 @@ import { loadavg } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
+import { withoutAutogroup } from "./autogroup.ts";
 import { wholeNumber, wordOf } from "./flags.ts";
 import { insertTables, machineLine } from "./document.ts";
 import { MANY_PEERS, manyGateways } from "./http-many.ts";
@@ -138,7 +139,7 @@ export async function benchHttp(args: string[]): Promise<void> {
   const directory = workDirectory("pool-bench-", () => StartedServer.stopAll());
   const before = loadavg()[0] ?? 0;
   if (before > 1) say(`load average ${before}: other work blurs what follows`);
-  const tables = await measureAll(options, directory);
+  const tables = await withoutAutogroup(say, () => measureAll(options, directory));
   console.log(tables);
   if (options.write !== undefined) insertTables(options.write, "http", tables);
 }
