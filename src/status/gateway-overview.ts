@@ -112,7 +112,8 @@ function applicationRow(
   return [
     printable(facts.name),
     String(instances.length),
-    String(instances.filter(isBusy).length),
+    // Whose visitor has left is under way in its process alone.
+    String(facts.figures.underWay + instances.reduce((sum, { closing }) => sum + closing, 0)),
     String(application?.waiting ?? 0),
     rate(facts.figures.requestsPerSecond),
     time(facts.figures.p50Ms),
@@ -121,11 +122,6 @@ function applicationRow(
     String(application?.counters.restarts ?? 0),
     notes(facts, application)[0]?.trim() ?? "",
   ];
-}
-
-/** An instance is busy while a request is under way: a session that is only kept is none. */
-function isBusy({ sessions, keptSessions, closing }: InspectedInstance): boolean {
-  return sessions - keptSessions + closing > 0;
 }
 
 const instanceColumns = [

@@ -52,8 +52,13 @@ test("a running gateway is found by itself and shown, with its processes", async
   expect(stdout).toContain(`  workers ${processes[0]}, pool server ${processes[1]}\n`);
   expect(stdout).toContain("  1 of 20 processes, ");
   expect(stdout).toMatch(/\napp +1 +0 +0 +[01] .* [0-9]+ % +[0-9]+ MiB +0\n$/);
+  const slow = fetch(`${await gateway.address()}/slow?ms=4000`);
+  await until("it is under way", async () => /\napp +1 +1 +0 /.test((await status()).stdout));
+  await (await slow).text();
+  // Once a request's end is known to its visitor, nothing says that it is under way.
+  expect((await status()).stdout).toMatch(/\napp +1 +0 +0 /);
   const one = await status("--app", "app");
-  expect(one.stdout).toMatch(/\n *[0-9]+ {2}(active|idle) +[01] +[01] +[0-9]+ %/);
+  expect(one.stdout).toMatch(/\n *[0-9]+ {2}(active|idle) +[01] +[0-2] +[0-9]+ %/);
   expect((await status("--app", "none")).stderr).toContain("there is no application 'none'");
   await gateway.end();
 });

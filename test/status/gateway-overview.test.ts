@@ -22,7 +22,7 @@ const instances = [
   instanceWith(8, { state: "active", sessions: 1, keptSessions: 1, concurrency: 5, requests: 2 }),
 ];
 
-test("a line for each application: a session that is only kept keeps nothing busy", () => {
+test("a line for each application: what is under way, and how long requests took", () => {
   const pool = poolWith({ applications: [applicationWith("/a", instances)] });
   const applications = [
     shop,
@@ -32,7 +32,7 @@ test("a line for each application: a session that is only kept keeps nothing bus
   expect(shown).toStartWith("Gateway main 1: http://127.0.0.1:80\n  workers 3, pool server 2\n  ");
   expect(shown.split("\n").slice(-4)).toEqual([
     "APPLICATION  PROC  BUSY  WAIT  REQ/S     P50    P99   CPU   MEMORY  RESTARTS  STATE",
-    "shop            2     1     0    0.7  1.2 ms  2.5 s  42 %  180 MiB         0",
+    "shop            2     3     0    0.7  1.2 ms  2.5 s  42 %  180 MiB         0",
     "blog            0     0     0      0       -      -     -        -         0  paused: " +
       "requests wait",
     "",

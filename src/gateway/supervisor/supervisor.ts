@@ -34,6 +34,8 @@ export interface SupervisorOptions {
 }
 
 const figuresEveryMs = 1_000;
+/** How long a look waits for workers to tell theirs. */
+const figuresLimitMs = 200;
 
 export class Supervisor {
   readonly #options: SupervisorOptions;
@@ -97,6 +99,8 @@ export class Supervisor {
   /** What it and its pool do. */
   async status(): Promise<GatewayStatus> {
     const { apps, name } = this.#config;
+    // One that hangs is known as it was.
+    await Promise.race([this.#askFigures(), Bun.sleep(figuresLimitMs)]);
     const pool = await this.#pool.inspect().catch(() => null);
     return {
       name,
@@ -203,7 +207,12 @@ export class Supervisor {
     this.#tickedMs = nowMs;
     const isNewMinute = this.#figures.tick(nowMs);
     if (isNewMinute && this.#config.admin !== undefined) void this.#noteMemory();
-    for (const set of this.#sets) set.askFigures();
+    void this.#askFigures();
+  }
+
+  /** Asks all workers what they have counted. @returns when they have told it. */
+  async #askFigures(): Promise<void> {
+    await Promise.all(this.#sets.map((set) => set.askFigures()));
   }
 
   #figuresOf(app: string): ApplicationFigures {

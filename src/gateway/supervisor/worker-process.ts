@@ -66,8 +66,8 @@ export class WorkerProcess {
   /** From when it is ready. */
   #heartbeat: Heartbeat | undefined;
   #hasAsked = false;
-  /** Whether it has been asked for figures that it has not told yet. */
-  #owesFigures = false;
+  /** Resolves when it has told the figures that it was asked for. */
+  #owedFigures: PromiseWithResolvers<void> | undefined;
   #hasToldLast = false;
   readonly #underWay = new Map<string, number>();
   /** It is being ended: what else it says is of no interest. */
@@ -161,11 +161,14 @@ export class WorkerProcess {
     this.#control?.send(message);
   }
 
-  /** Asks for what it has counted, unless it owes an answer. */
-  askFigures(): void {
-    if (this.#heartbeat === undefined || this.#owesFigures) return;
-    this.#owesFigures = true;
-    this.tell({ kind: "figures" });
+  /** Asks for what it has counted, unless it owes that. @returns when it is told, or never. */
+  async askFigures(): Promise<void> {
+    if (this.#heartbeat === undefined) return;
+    if (this.#owedFigures === undefined) {
+      this.#owedFigures = Promise.withResolvers();
+      this.tell({ kind: "figures" });
+    }
+    await this.#owedFigures.promise;
   }
 
   /** Requests of an application that are under way in it, as it has told last. */
@@ -213,16 +216,18 @@ export class WorkerProcess {
   }
 
   #takeFigures(apps: ToldFigures, isLast: boolean): void {
-    if (isLast ? this.#hasToldLast : !this.#owesFigures) {
+    if (isLast ? this.#hasToldLast : this.#owedFigures === undefined) {
       return this.#offends("it tells figures unasked");
     }
     if (isLast) this.#hasToldLast = true;
-    else this.#owesFigures = false;
     if (apps.some(([name]) => !this.#underWay.has(name))) {
       return this.#offends("it tells figures of an application that it does not serve");
     }
     this.#figures.add(apps, performance.now());
     for (const [name, row] of apps) this.#underWay.set(name, row[figurePlaces.underWay] ?? 0);
+    if (isLast) return;
+    this.#owedFigures?.resolve();
+    this.#owedFigures = undefined;
   }
 
   /** The kernel is the same for all of them: once is enough. */

@@ -51,8 +51,9 @@ export class WorkerSet {
     return this.#running.size > 0 && [...this.#running].every(({ answers }) => answers);
   }
 
-  askFigures(): void {
-    for (const worker of this.#running) worker.askFigures();
+  /** @returns when all have told what they have counted, or never. */
+  async askFigures(): Promise<void> {
+    await Promise.all(Array.from(this.#running, (worker) => worker.askFigures()));
   }
 
   /** Requests of an application that are under way. */
