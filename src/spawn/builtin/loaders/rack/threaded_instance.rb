@@ -162,7 +162,10 @@ module RackLoader
     end
 
     def start_thread(name)
-      Thread.new { work }.name = name
+      Thread.new do
+        Thread.current.name = name
+        work
+      end
     end
 
     def work
