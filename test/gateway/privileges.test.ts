@@ -161,6 +161,8 @@ test.skipIf(process.geteuid?.() !== 0)(
     expect(memoryHas(pidOf(gateway.workers[0]), secret)).toBe(false);
     await gateway.end();
   },
+  // JavaScript sets gigabytes aside, and all of them are read.
+  120_000,
 );
 
 /** Whether a text is anywhere in what a process has written to its memory (proc(5) maps, mem). */
