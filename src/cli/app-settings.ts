@@ -91,6 +91,7 @@ function readApp(
     ...readConcurrency(table, type, defaults.threads),
     abandonTimeoutMs: table.time("abandon_timeout", requestTime, 30_000),
     requestTimeoutMs: table.time("request_timeout", requestTime, 0),
+    ...readSlowRequest(table),
     maxQueue: table.whole("max_queue", { min: 0, max: MAX_QUEUE }, defaults.maxQueue),
     weight: table.whole("weight", { min: 1, max: MAX_WEIGHT }, 1),
     spawnTimeoutMs: table.time("spawn_timeout", { min: 1, max: MAX_SPAWN_TIMEOUT_MS }, 90_000),
@@ -126,6 +127,12 @@ function readLog(table: Table, identifier: string, directory: string): OutputPla
     table.wrong("log", `is '${text}', and '${above}' is no directory`);
   }
   return { file };
+}
+
+/** 0s is off. */
+function readSlowRequest(table: Table): Pick<AppConfig, "slowRequestMs"> {
+  const slowRequestMs = table.time("slow_request", requestTime, 0);
+  return slowRequestMs === 0 ? {} : { slowRequestMs };
 }
 
 /** A command needs no type beside it, but for one that contradicts it. */

@@ -57,7 +57,11 @@ function makeServer(config: GatewayConfig): RequestServer {
     const hint = `programs see the whole path, but in Ruby and Python: name '${prefix}' in it`;
     log.notice("not found below a prefix", { app: name, path, hint });
   };
-  const site = new Site({ config, link, onDone, onFailure, onMissing });
+  const onSlow: SiteOptions["onSlow"] = ({ app, ms, queueMs, ...slow }) => {
+    const times = { ms: Math.round(ms), queueMs: Math.round(queueMs) };
+    log.event(0, "slow request", { app: app.name, ...slow, ...times });
+  };
+  const site = new Site({ config, link, onDone, onFailure, onMissing, onSlow });
   return {
     site,
     pause: (pauses) => link.pause(pauses),

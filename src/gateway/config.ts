@@ -71,6 +71,8 @@ export interface AppConfig {
   readonly abandonTimeoutMs: number;
   /** How long a request may take in all; 0: no limit. */
   readonly requestTimeoutMs: number;
+  /** How long a process may be at a request before that is said; absent: any time. */
+  readonly slowRequestMs?: number;
   /** Requests that may wait; 0: any number. */
   readonly maxQueue: number;
   /** Its share of the processes where they are short. */

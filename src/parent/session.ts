@@ -79,6 +79,11 @@ export class Session implements Disposable {
     this.#tellPool?.({ kind: "long", sessionId: this.id });
   }
 
+  /** Tells the pool that a request takes long: its instance shows its stacks, if it can. */
+  slow(): void {
+    this.#tellPool?.({ kind: "slow", sessionId: this.id });
+  }
+
   /** Tells the pool that so many more requests have been sent over it, if it is kept. */
   served(requests: number): void {
     this.#tellPool?.({ kind: "served", sessionId: this.id, requests });

@@ -66,7 +66,7 @@ export class ClientGet implements Connecting {
     this.#owner.refused(this, refusal);
   }
 
-  /** The session is wanted back: `closeSession` or `keepSession` is due. */
+  /** The session is wanted back: it is to be closed, or kept for the request at hand. */
   recalled(): void {
     this.#owner.recalled(this);
   }

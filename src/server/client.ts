@@ -210,10 +210,13 @@ export class Client {
     const { driver } = this.#context;
     switch (command.kind) {
       case "keep":
-        driver.keepSession(session);
+        driver.decide((pool, now) => pool.sessionKept(session, now));
         return true;
       case "long":
-        driver.lengthenSession(session);
+        driver.decide((pool, now) => pool.sessionLong(session, now));
+        return true;
+      case "slow":
+        driver.showStack(session);
         return true;
       case "served":
         driver.decide((pool, now) => pool.sessionServed(session, command.requests, now));
@@ -255,6 +258,7 @@ export class Client {
         return undefined;
       case "keep":
       case "long":
+      case "slow":
       case "served":
       case "close":
       case "abandon":

@@ -172,14 +172,10 @@ export class Driver {
     this.#perform(this.#pool.sessionUnused(session, this.#now()));
   }
 
-  /** The session has become one that lasts. */
-  lengthenSession(session: SessionId): void {
-    if (!this.#closed) this.#perform(this.#pool.sessionLong(session, this.#now()));
-  }
-
-  /** The answer `keep` to a recall. */
-  keepSession(session: SessionId): void {
-    if (!this.#closed) this.#perform(this.#pool.sessionKept(session, this.#now()));
+  /** A request of the session takes long: its instance is to show what it is at, if it can. */
+  showStack(session: SessionId): void {
+    const reporter = this.#pool.reporterOf(session);
+    if (reporter !== undefined) this.#instances.showStack(reporter, this.#now());
   }
 
   /** Has the pool decide on an event, and performs what follows. */

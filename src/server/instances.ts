@@ -12,6 +12,9 @@ import type { Log } from "./log.ts";
 /** How often memory is looked at: an instance that leaks takes minutes or more. */
 const lookEveryMs = 5_000;
 
+/** Between two looks at the stacks of an instance: each is some screens of its log. */
+const stackEveryMs = 10_000;
+
 /** How much memory each instance of an application may use, in bytes; absent or 0: any. */
 export interface MemoryLimits {
   /** Above it, it is replaced. */
@@ -32,6 +35,8 @@ export interface InstancesOptions {
 interface Living {
   readonly instance: Instance;
   readonly root: ByteString;
+  /** When its stacks were asked for last. */
+  shownMs: number;
 }
 
 export class Instances {
@@ -71,7 +76,7 @@ export class Instances {
 
   /** It is known to the pool from now on. */
   add(id: InstanceId, instance: Instance, root: ByteString): void {
-    this.#living.set(id, { instance, root });
+    this.#living.set(id, { instance, root, shownMs: -Infinity });
     const { reports } = instance;
     if (reports !== undefined) {
       reports.onDone = (sessions) => {
@@ -87,6 +92,14 @@ export class Instances {
     if (this.#timer !== undefined || ![...this.#limited()].length) return;
     this.#timer = setInterval(() => this.#look(), lookEveryMs);
     this.#timer.unref();
+  }
+
+  /** Has it write its stacks, if it can; once in a while only. */
+  showStack(id: InstanceId, nowMs: number): void {
+    const living = this.#living.get(id);
+    if (living === undefined || nowMs - living.shownMs < stackEveryMs) return;
+    living.shownMs = nowMs;
+    living.instance.showStack();
   }
 
   giveUp(id: InstanceId, overrun: Overrun, what: string | undefined): void {

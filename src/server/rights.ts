@@ -24,6 +24,7 @@ const ofWorkers: ReadonlySet<Kind> = new Set<Kind>([
   "abandon",
   "overdue",
   "long",
+  "slow",
   "served",
   "openDescriptorChannel",
   "getActive",

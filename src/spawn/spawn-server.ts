@@ -231,6 +231,8 @@ class SpawnServerInstance implements Instance {
     this.release();
   }
 
+  showStack(): void {} // It could not be asked.
+
   release(): void {
     if (this.#released) return;
     this.#released = true;

@@ -60,6 +60,8 @@ export interface Instance {
    * with threads has a time in which the others may finish, until `release` says that they have.
    */
   giveUp(): void;
+  /** Has it write the stacks of what is running to its output, if it can. */
+  showStack(): void;
   /**
    * Lets it go: closes its owner pipe or lifeline. It leaves by itself (or is made to). Safe to
    * call twice.

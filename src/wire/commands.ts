@@ -67,6 +67,8 @@ export type Command =
   | { readonly kind: "served"; readonly sessionId: number; readonly requests: number }
   /** The session takes no place of its instance's concurrency any more (PROTOCOL section 9). */
   | { readonly kind: "long"; readonly sessionId: number }
+  /** A request of the session takes long: its instance is to show its stacks. */
+  | { readonly kind: "slow"; readonly sessionId: number }
   | { readonly kind: "setMax"; readonly max: number }
   | { readonly kind: "setMaxPerApp"; readonly maxPerApp: number }
   | { readonly kind: "setMaxIdleTime"; readonly seconds: number }
@@ -120,6 +122,7 @@ const table: { readonly [K in Kind]: Entry<K> } = {
   close: aboutSession("close"),
   keep: aboutSession("keep"),
   long: aboutSession("long"),
+  slow: aboutSession("slow"),
   abandon: aboutRequest("abandon"),
   overdue: aboutRequest("overdue"),
   served: {
@@ -238,7 +241,7 @@ function writeTagged({ tag, app }: TaggedGet): ByteString[] {
   return [tag, ...appRequestElements(app)];
 }
 
-type AboutSession = CommandOf<"close"> | CommandOf<"keep"> | CommandOf<"long">;
+type AboutSession = CommandOf<"close" | "keep" | "long" | "slow">;
 
 function aboutSession<K extends AboutSession["kind"]>(kind: K): Entry<K> {
   const parse = (elements: readonly ByteString[]) => ({

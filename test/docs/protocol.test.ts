@@ -95,6 +95,7 @@ const examples: Readonly<Record<string, Example>> = {
   keep: command({ kind: "keep", sessionId: 0 }),
   abandon: command({ kind: "abandon", sessionId: 0, what: fromText("GET /slow") }),
   long: command({ kind: "long", sessionId: 0 }),
+  slow: command({ kind: "slow", sessionId: 0 }),
   served: command({ kind: "served", sessionId: 0, requests: 17 }),
   recall: reply(replies.encodeRecall(0), { kind: "recall", sessionId: 0 }),
   configure: {

@@ -15,6 +15,7 @@ const instance: Instance = {
   describeEnd: () => Promise.resolve("was ended by SIGKILL"),
   connect: () => "full",
   giveUp: () => {},
+  showStack: () => {},
   release: () => {},
 };
 

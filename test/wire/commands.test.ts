@@ -26,6 +26,7 @@ const golden: readonly (readonly [string, Command])[] = [
   ["\0\x09close\x0012\0", { kind: "close", sessionId: 12 }],
   ["\0\x07keep\x003\0", { kind: "keep", sessionId: 3 }],
   ["\0\x07long\x003\0", { kind: "long", sessionId: 3 }],
+  ["\0\x07slow\x003\0", { kind: "slow", sessionId: 3 }],
   ["\0\x10abandon\x003\0GET /\0", { kind: "abandon", sessionId: 3, what: b("GET /") }],
   ["\0\x10overdue\x003\0GET /\0", { kind: "overdue", sessionId: 3, what: b("GET /") }],
   ["\0\x06clear\0", { kind: "clear" }],

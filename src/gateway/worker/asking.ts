@@ -36,6 +36,7 @@ import type { Upload } from "../bodies/upload.ts";
 
 /** Who asks. */
 export interface Asker extends Omit<AnswerSink, "end"> {
+  readonly id: string;
   readonly method: string;
   readonly path: string;
   readonly fields: RequestFields;
@@ -94,6 +95,8 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   /** Whether an instance has failed it on a fresh session. */
   #hasFailed = false;
   #isPaused = false;
+  /** Whether it was said that it takes long. */
+  #isSlow = false;
   /** Whether the instance keeps its side open behind the answer. */
   #persists = true;
   /** Whether the answer came to its end. */
@@ -234,7 +237,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   /** Ends it if its time is up. */
   tick(nowMs: number): void {
     const { queueMs, responseMs } = this.#site.config.limits;
-    const { requestTimeoutMs } = this.#asked.app;
+    const { requestTimeoutMs, slowRequestMs = Infinity } = this.#asked.app;
     if (this.#state === "waiting") {
       if (queueMs > 0 && nowMs - this.#beganMs >= queueMs) {
         const what = `get '${this.#asked.app.root}'`;
@@ -247,7 +250,9 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     const waitsForVisitor = this.#isPaused || this.#sender?.awaitsInstance !== true;
     if (waitsForVisitor) this.#servedMs += nowMs - this.#tickedMs;
     this.#tickedMs = nowMs;
-    const isLate = requestTimeoutMs > 0 && nowMs - this.#servedMs >= requestTimeoutMs;
+    const tookMs = nowMs - this.#servedMs;
+    if (isWorking && tookMs >= slowRequestMs && !this.#isSlow) this.#noteSlow(tookMs);
+    const isLate = requestTimeoutMs > 0 && tookMs >= requestTimeoutMs;
     if (isLate && isWorking) {
       const text = `${this.#what}: no whole answer within ${requestTimeoutMs} ms`;
       return this.#giveUpWith(new AnswerTimeoutError(text), true);
@@ -260,6 +265,15 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     } else if (responseMs > 0 && nowMs - this.#sinceMs >= responseMs) {
       this.#giveUpWith(new AnswerTimeoutError(`${this.#what}: no answer within ${responseMs} ms`));
     }
+  }
+
+  #noteSlow(ms: number): void {
+    this.#isSlow = true;
+    const { id, method, path } = this.#asker;
+    const request = `${method} ${path}`;
+    const { app } = this.#asked;
+    this.#site.slow({ id, app, request, ms, queueMs: this.#waitedMs, pid: this.#pid });
+    this.#stream?.session.slow();
   }
 
   /** For the reader. */

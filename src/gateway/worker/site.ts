@@ -32,6 +32,19 @@ const maxDiskBytes = 16 * 1024 * 1024 * 1024;
 /** Where sessions come from; PoolLink is one. */
 export type SessionSource = Pick<PoolLink, "take" | "leave" | "isClosed">;
 
+/** A request that an instance has been at for longer than `slow_request`. */
+export interface SlowRequest {
+  readonly id: string;
+  readonly app: AppConfig;
+  /** Method and path. */
+  readonly request: string;
+  /** How long the instance has had it. */
+  readonly ms: number;
+  /** How long it waited before. */
+  readonly queueMs: number;
+  readonly pid: number;
+}
+
 export interface SiteOptions {
   readonly config: GatewayConfig;
   readonly link: SessionSource;
@@ -39,6 +52,8 @@ export interface SiteOptions {
   readonly onDone: (visit: VisitRecord, fields: RequestFields) => void;
   /** Why a visitor is answered with an error. Without a visit: a mistake of ours. */
   readonly onFailure: (error: unknown, visit: VisitRecord | undefined) => void;
+  /** Once for a request, while it is under way. */
+  readonly onSlow?: (slow: SlowRequest) => void;
   /** Once for an application in development: a page is missing below its prefix. */
   readonly onMissing?: (app: AppConfig, path: string) => void;
 }
@@ -110,6 +125,10 @@ export class Site {
   done(visit: VisitRecord, fields: RequestFields, nowMs: number): void {
     this.counts.over(visit, nowMs);
     this.#options.onDone(visit, fields);
+  }
+
+  slow(slow: SlowRequest): void {
+    this.#options.onSlow?.(slow);
   }
 
   failed(error: unknown, visit: VisitRecord): void {

@@ -53,6 +53,10 @@ export class BuiltinInstance implements Instance {
     void this.#process.giveUp(this.#hasThreads ? this.#released.promise : undefined);
   }
 
+  showStack(): void {
+    this.#process.showStack();
+  }
+
   release(): void {
     this.#isReleased = true;
     this.#released.resolve();

@@ -232,6 +232,11 @@ export class InstanceProcess implements SessionReports {
     return this.#ending;
   }
 
+  /** Asks for its stack; it goes on. */
+  showStack(): void {
+    if (this.#ending === undefined) this.#lifeline.tell(encodeStack());
+  }
+
   async #giveUp(others: Promise<void> | undefined): Promise<void> {
     const { exited } = this.#process;
     const { hurry, shutdown } = this.#urgency;
