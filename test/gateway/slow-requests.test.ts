@@ -97,7 +97,7 @@ test("many slow requests are a line each, and one look at the stacks", async () 
   await until("it shows its stacks", () => gateway.log.includes("wait_for_it"));
   writeFileSync(join(root, "go"), "");
   expect(await Promise.all(slow)).toEqual(Array.from({ length: 5 }, () => "done"));
-  const shown = Array.from(gateway.log.matchAll(/serving \S+ \/slow\/(\d)/g), ([, n]) => n);
+  const shown = Array.from(gateway.log.matchAll(/serving \S+ "\/slow\/(\d)"/g), ([, n]) => n);
   expect(shown.length).toBeGreaterThan(0);
   expect(new Set(shown).size).toBe(shown.length);
   await gateway.end();
