@@ -3,9 +3,10 @@ import { writeSync } from "node:fs";
 import type { ArgsDef, CommandDef } from "citty";
 
 import type { ControlRequest } from "../gateway/supervisor/control-request.ts";
+import type { GatewayStatus } from "../gateway/supervisor/gateway-status.ts";
 import type { PoolChange } from "../gateway/supervisor/control-request.ts";
 import { Table, type Problem } from "./config-table.ts";
-import { findGateway, gatewayOptions } from "./gateway-client.ts";
+import { findGateway, gatewayOptions, type FoundGateway } from "./gateway-client.ts";
 import { readPool } from "./gateway-settings.ts";
 import { readArguments } from "./options.ts";
 import { StartError, UsageError } from "./usage-error.ts";
@@ -111,6 +112,7 @@ export async function runControl(name: string, rawArguments: readonly string[]):
   const request = command.request(words, new Set(given.keys()));
   const gateway = await findGateway(given);
   const answer = await gateway.ask(request);
+  if ("generation" in answer) await untilServes(Number(answer.generation), gateway);
   if (name === "stop") await untilGone(gateway.status.pid);
   writeSync(1, `${command.done(words, answer)}\n`);
 }
@@ -146,6 +148,20 @@ function poolChange(key: string, text: string): PoolChange {
   const [problem] = problems;
   if (problem !== undefined) throw new UsageError(`${problem.key} ${problem.why}`);
   return change;
+}
+
+/** How long a new program may take until it serves. */
+const successionLimitMs = 60_000;
+
+/** Waits for a program that has come in the place of another. @throws StartError. */
+async function untilServes(generation: number, gateway: FoundGateway): Promise<void> {
+  const { status } = gateway;
+  for (let waitedMs = 0; waitedMs < successionLimitMs; waitedMs += lookMs) {
+    const now = (await gateway.ask({ command: "status" }).catch(() => status)) as GatewayStatus;
+    if (now.generation >= generation) return;
+    await Bun.sleep(lookMs);
+  }
+  throw new StartError(`gateway ${status.pid} has not gone on as the new program: see its log`);
 }
 
 /** How long an end may take: longer than any drain_time. */

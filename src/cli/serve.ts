@@ -2,33 +2,45 @@
  * `serve`: an HTTP gateway in front of a pool server of its own, in one command. The parts are put
  * together here: configuration, systemd, supervisor, signals, log.
  */
-import { existsSync, writeSync } from "node:fs";
+import { existsSync, readFileSync, writeSync } from "node:fs";
 
 import type { GatewayConfig } from "../gateway/config.ts";
 import { ControlSocket } from "../gateway/supervisor/control-socket.ts";
 import { Operator } from "../gateway/supervisor/operator.ts";
 import { type AdminChange, AdminKeeper } from "../gateway/supervisor/admin-keeper.ts";
 import type { Report } from "../gateway/supervisor/report.ts";
+import {
+  goodConfiguration,
+  ignoreHints,
+  keepOpen,
+  newProgram,
+  successionVariable,
+  takeSuccession,
+  whyNotUsed,
+} from "../gateway/supervisor/succession.ts";
+import type { Succession } from "../gateway/supervisor/succession.ts";
 import { runtimeDirectories } from "../gateway/supervisor/runtime-directory.ts";
 import { Notifier } from "../gateway/supervisor/sd-notify.ts";
 import { passedListeners } from "../gateway/supervisor/socket-activation.ts";
 import { Supervisor } from "../gateway/supervisor/supervisor.ts";
+import { nextTurn } from "../native/event-loop.ts";
 import { mayFilesHang } from "../native/mounts.ts";
 import { giveUpStart } from "../native/own-text.ts";
-import { ignoreSignal, setDescriptorLimit, signals } from "../native/process.ts";
+import { execute, ignoreSignal, setDescriptorLimit, signals } from "../native/process.ts";
 import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
 import { LineWriter } from "../server/line-writer.ts";
 import { Log } from "../server/log.ts";
 import { lookAtApplication } from "../spawn/builtin/application-look.ts";
 import { FilesAside } from "../spawn/files-aside.ts";
-import { ascii, fromText } from "../wire/bytes.ts";
+import { ascii, fromBytes, fromText } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import { childEnvironment } from "./child-environment.ts";
 import { metricsOf } from "./metrics.ts";
 import { reportMistakes } from "./mistakes.ts";
 import { readServeArguments, type ServeRequest } from "./serve-options.ts";
-import { onSignal } from "./signals.ts";
+import { onSignal, watchSignals } from "./signals.ts";
 import { ConfigurationError, StartError } from "./usage-error.ts";
+import { version } from "./version.ts";
 
 /** Only whether there is an application is asked, not whom it would run as. */
 const anybody = { lowerPrivilege: false, lowestUser: ascii(""), ruby: ascii("") };
@@ -44,17 +56,19 @@ export async function runServe(rawArguments: readonly string[]): Promise<void> {
   const config = request.readConfig();
   if (request.check) {
     await warnOfMissing(config, new Log(config.logLevel, config.logFormat, complain));
-    return say(`the configuration is good: ${summary(config)}`);
+    return say(`${goodConfiguration}: ${summary(config)}`);
   }
   ignoreSignal(signals.SIGPIPE);
   giveUpStart();
   // The pool server takes what its parent has for what applications are to have.
   setDescriptorLimit(raiseDescriptorLimit());
-  await new Gateway(request, config).run();
+  const succession = takeSuccession(process.env);
+  await new Gateway(request, config, rawArguments, succession).run();
 }
 
 class Gateway {
   readonly #request: ServeRequest;
+  readonly #args: readonly string[];
   // While it ends, what is silent is on its way out.
   readonly #notifier = new Notifier(
     process.env,
@@ -65,14 +79,23 @@ class Gateway {
   /** What the start asks for. */
   readonly #adminChange: AdminChange;
   #operator: Operator | undefined;
+  #control: ControlSocket | undefined;
+  /** The program that comes in the place of this one, now that the last answers are given. */
+  #successor: string | undefined;
   readonly #stderr = new LineWriter(undefined);
   #log: Log;
   /** The last reload that was begun, and the one that follows it. */
   #reloading: Promise<unknown> = Promise.resolve();
   #nextReload: Promise<readonly string[]> | undefined;
 
-  constructor(request: ServeRequest, config: GatewayConfig) {
+  constructor(
+    request: ServeRequest,
+    config: GatewayConfig,
+    args: readonly string[],
+    succession: Succession | undefined,
+  ) {
     this.#request = request;
+    this.#args = args;
     this.#log = this.#makeLog(config);
     reportMistakes({ error: (event, fields) => this.#log.error(event, fields) });
     const report: Report = (level, event, fields) => this.#log.event(level, event, fields);
@@ -91,7 +114,14 @@ class Gateway {
     try {
       const inherited = passedListeners(process.env, config.tls !== undefined);
       void warnOfMissing(config, this.#log);
-      this.#supervisor = new Supervisor({ config, inherited, report, env });
+      this.#supervisor = new Supervisor({
+        config,
+        inherited,
+        report,
+        env,
+        succession,
+        version: version(),
+      });
     } catch (error) {
       this.#adminChange.undo();
       throw asStartError(error);
@@ -129,16 +159,19 @@ class Gateway {
       if (!supervisor.isStopping) throw asStartError(error);
     }
     const reload = (): Promise<readonly string[]> => this.#reloadSoon();
-    const operator = new Operator({ supervisor, reload, admin, stop: () => stop("stop") });
+    const generation = (): number =>
+      supervisor.generation + (this.#successor === undefined ? 0 : 1);
+    const end = (): void => stop("stop");
+    const operator = new Operator({ supervisor, reload, generation, admin, stop: end });
     this.#operator = operator;
-    const control = this.#openControl(operator);
+    this.#control = this.#openControl(operator);
     if (!supervisor.isStopping) {
       for (const url of supervisor.urls) say(`listening on ${url}`);
       this.#sayAdmin();
       this.#notifier.ready(summary(supervisor.config));
     }
     await ended.promise;
-    control?.close();
+    this.#control?.close();
     await admin.close();
     this.#notifier.close();
   }
@@ -157,6 +190,8 @@ class Gateway {
   async #reload(): Promise<readonly string[]> {
     const supervisor = this.#supervisor;
     this.#notifier.reloading();
+    const program = newProgram(process.argv0);
+    if (program !== undefined) return this.#goOnAs(program);
     const before = new Set(supervisor.urls);
     let problems: readonly string[] = [];
     try {
@@ -185,6 +220,62 @@ class Gateway {
       this.#notifier.ready(isGood ? summary(supervisor.config) : status);
     }
     return problems;
+  }
+
+  /** Has another program come in the place of this one. @returns why it does not. */
+  async #goOnAs(program: string): Promise<readonly string[]> {
+    const supervisor = this.#supervisor;
+    const env = childEnvironment(process.env);
+    const why =
+      supervisor.predecessors.length > 0
+        ? "processes of the program before are still leaving; try again when they have"
+        : await whyNotUsed(program, this.#args, env);
+    if (supervisor.isStopping) return [];
+    if (why === undefined) {
+      this.#log.event(0, "goes on as a new program", { program });
+      this.#successor = program;
+      // Whoever has asked for it is answered first.
+      void nextTurn().then(() => this.#become(program));
+      return [];
+    }
+    return [this.#staysBecause(program, why)];
+  }
+
+  #staysBecause(program: string, why: string): string {
+    const cause = `the new program '${program}' is not used, this one serves on: ${why}`;
+    this.#log.error("not gone on as a new program", { cause });
+    this.#notifier.ready(cause);
+    return cause;
+  }
+
+  /** Executes it. What is not passed on ends with this program, or is ended before. */
+  async #become(program: string): Promise<void> {
+    const supervisor = this.#supervisor;
+    this.#control?.close();
+    await this.#admin.close();
+    if (supervisor.isStopping) return;
+    const succession = supervisor.passOn;
+    const [words = [], variables = []] = ["cmdline", "environ"].map((name) =>
+      fromBytes(readFileSync(`/proc/self/${name}`))
+        .split("\0")
+        .slice(0, -1),
+    );
+    const news = fromText(`${successionVariable}=${JSON.stringify(succession)}`);
+    try {
+      keepOpen(succession, true);
+      ignoreHints();
+      execute(fromText(program), words, [
+        ...variables.filter((one) => !one.startsWith(`${successionVariable}=`)),
+        news,
+      ]);
+    } catch (error) {
+      keepOpen(succession, false);
+      watchSignals();
+      this.#successor = undefined;
+      this.#admin.prepare(supervisor.config).commit();
+      if (this.#operator !== undefined) this.#control = this.#openControl(this.#operator);
+      this.#staysBecause(program, causeText(error));
+    }
   }
 
   #sayAdmin(): void {

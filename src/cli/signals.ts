@@ -20,7 +20,10 @@ function handle(signal: HandledSignal): void {
 
 /** Installs the handlers; what comes before somebody listens is kept. */
 export function watchSignals(): void {
-  for (const signal of handledSignals) process.on(signal, () => handle(signal));
+  for (const signal of handledSignals) {
+    process.removeAllListeners(signal);
+    process.on(signal, () => handle(signal));
+  }
 }
 
 /** Hands every signal to `listen`, those that came earlier at once. */

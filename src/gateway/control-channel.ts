@@ -159,6 +159,12 @@ export class ControlChannel<In, Out> {
     this.#unsent.push(Buffer.from(`${JSON.stringify(message)}\n`), this.#socket);
   }
 
+  /** The descriptor, which stays the event loop's; undefined: the channel has ended. */
+  get descriptor(): number | undefined {
+    if (this.#socket === undefined || this.#closed) return undefined;
+    return (this.#socket as unknown as { readonly fd: number }).fd;
+  }
+
   close(): void {
     if (this.#socket === undefined) return;
     this.#unsent.flush(this.#socket);

@@ -15,6 +15,7 @@ export interface GatewayFacts {
   /** Empty: it has none. */
   readonly name: string;
   readonly pid: number;
+  readonly version: string;
   readonly listening: readonly string[];
   readonly workers: readonly number[];
   readonly poolServer: number | null;
@@ -66,10 +67,12 @@ export function applicationOverview(
   return `${lines.join("\n")}\n${table}`;
 }
 
-function head({ name, pid, listening, workers, poolServer }: GatewayFacts): string {
+function head(facts: GatewayFacts): string {
+  const { name, pid, version, listening, workers, poolServer } = facts;
   const who = name === "" ? String(pid) : `${name} ${pid}`;
   const processes = `workers ${workers.join(" ") || "none"}, pool server ${poolServer ?? "none"}`;
-  return `Gateway ${who}: ${listening.join(", ")}\n  ${processes}\n`;
+  const all = `${processes}, version ${version}`;
+  return `Gateway ${who}: ${listening.join(", ")}\n  ${all}\n`;
 }
 
 function poolLine({ limits, count, active, spawning, leaving, waiting }: PoolSnapshot): string {

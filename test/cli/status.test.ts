@@ -49,7 +49,7 @@ test("a running gateway is found by itself and shown, with its processes", async
   expect(code).toBe(0);
   expect(stdout).toContain(`Gateway ${gateway.pid}: ${await gateway.address()}\n`);
   const processes = [gateway.workers[0]?.pid, gateway.poolServer?.pid];
-  expect(stdout).toContain(`  workers ${processes[0]}, pool server ${processes[1]}\n`);
+  expect(stdout).toContain(`  workers ${processes[0]}, pool server ${processes[1]}, version `);
   expect(stdout).toContain("  1 of 20 processes, ");
   expect(stdout).toMatch(/\napp +1 +0 +0 +[01] .* [0-9]+ % +[0-9]+ MiB +0\n$/);
   const slow = fetch(`${await gateway.address()}/slow?ms=4000`);

@@ -16,6 +16,8 @@ import { markedProcesses, markVariable, type ProcessFacts } from "./processes.ts
 
 export interface GatewayOptions {
   readonly environment?: Readonly<Record<string, string>>;
+  /** The program's file; default: the binary that was built. */
+  readonly program?: string;
   /** What is put in front of the command. */
   readonly wrapper?: readonly string[];
   /** What it finds on descriptors from 3 on. */
@@ -34,7 +36,8 @@ export class Gateway {
 
   constructor(args: readonly string[], options: GatewayOptions = {}) {
     this.#mark = randomUUID();
-    this.#process = Bun.spawn([...(options.wrapper ?? []), binaryPath, "serve", ...args], {
+    const { wrapper = [], program = binaryPath } = options;
+    this.#process = Bun.spawn([...wrapper, program, "serve", ...args], {
       env: { ...gatewayEnvironment(), ...options.environment, [markVariable]: this.#mark },
       stdio: ["ignore", "pipe", "pipe", ...(options.descriptors ?? [])],
     });

@@ -4,7 +4,13 @@ import { expect, test } from "bun:test";
 import { applicationOverview, gatewayOverview } from "../../src/status/gateway-overview.ts";
 import { applicationWith, figuresWith, instanceWith, poolWith } from "./snapshots.ts";
 
-const gateway = { name: "main", pid: 1, listening: ["http://127.0.0.1:80"], workers: [3] };
+const gateway = {
+  name: "main",
+  pid: 1,
+  version: "1.2",
+  listening: ["http://127.0.0.1:80"],
+  workers: [3],
+};
 const shop = {
   name: "shop",
   root: "/a",
@@ -29,7 +35,9 @@ test("a line for each application: what is under way, and how long requests took
     { ...shop, name: "blog", root: "/b", pause: "wait" as const, figures: none },
   ];
   const shown = gatewayOverview({ ...gateway, poolServer: 2, applications }, pool, usage, Infinity);
-  expect(shown).toStartWith("Gateway main 1: http://127.0.0.1:80\n  workers 3, pool server 2\n  ");
+  expect(shown).toStartWith(
+    "Gateway main 1: http://127.0.0.1:80\n  workers 3, pool server 2, version 1.2\n  ",
+  );
   expect(shown.split("\n").slice(-4)).toEqual([
     "APPLICATION  PROC  BUSY  WAIT  REQ/S     P50    P99   CPU   MEMORY  RESTARTS  STATE",
     "shop            2     3     0    0.7  1.2 ms  2.5 s  42 %  180 MiB         0",

@@ -7,6 +7,10 @@ export interface GatewayStatus {
   /** What its configuration calls it; empty: nothing. */
   readonly name: string;
   readonly pid: number;
+  /** Of the program that runs. */
+  readonly version: string;
+  /** How many programs the process was before: a reload goes on as a new one. */
+  readonly generation: number;
   readonly listening: readonly string[];
   readonly workers: readonly number[];
   /** Null: there is none at the moment. */

@@ -26,7 +26,8 @@ import { descriptorPath } from "../../native/pinned-socket.ts";
 import { holderOfPort, showProcess } from "../../native/port-holder.ts";
 import { connectUnix, pathAddress } from "../../native/socket.ts";
 import { fromText } from "../../wire/bytes.ts";
-import type { ListenAddress } from "../config.ts";
+import type { GatewayConfig, ListenAddress } from "../config.ts";
+import type { PassedOnListener, SocketFile } from "./succession.ts";
 import type { SharedListener } from "./worker-process.ts";
 
 /** An address that cannot be listened on; the message says which and why. */
@@ -45,12 +46,12 @@ export class Listener {
   readonly #shared: TcpAddress | undefined;
   readonly #sockets: OwnedFd[];
   /** The file of a Unix socket of ours, as it was made. */
-  #file: { readonly path: string; readonly dev: number; readonly ino: number } | undefined;
+  #file: SocketFile | undefined;
 
   private constructor(
     key: string,
     url: string,
-    how: { tls: boolean; shared?: TcpAddress; file?: string },
+    how: { tls: boolean; shared?: TcpAddress; file?: SocketFile },
     sockets: OwnedFd[],
   ) {
     this.key = key;
@@ -58,10 +59,7 @@ export class Listener {
     this.#tls = how.tls;
     this.#shared = how.shared;
     this.#sockets = sockets;
-    if (how.file !== undefined) {
-      const { dev, ino } = lstatSync(how.file);
-      this.#file = { path: how.file, dev, ino };
-    }
+    this.#file = how.file;
   }
 
   /** @throws ListenError. */
@@ -96,7 +94,21 @@ export class Listener {
   }
 
   static unix(key: string, path: string, socket: OwnedFd): Listener {
-    return new Listener(key, `unix:${path}`, { tls: false, file: path }, [socket]);
+    const { dev, ino } = lstatSync(path);
+    return new Listener(key, `unix:${path}`, { tls: false, file: { path, dev, ino } }, [socket]);
+  }
+
+  /** One of the program that this process was before. @throws Error when it is none any more. */
+  static passedOn({ key, tls, descriptors, file }: PassedOnListener): Listener {
+    const sockets = descriptors.map((number) => new OwnedFd(number));
+    if (file === null) return Listener.tcp(key, tls, sockets);
+    return new Listener(key, `unix:${file.path}`, { tls, file }, sockets);
+  }
+
+  /** What the next program in this process has to know of it. */
+  get passOn(): PassedOnListener {
+    const descriptors = this.#sockets.map(({ number }) => number);
+    return { key: this.key, tls: this.#tls, descriptors, file: this.#file ?? null };
   }
 
   /**
@@ -134,12 +146,37 @@ export class Listener {
   }
 }
 
+/**
+ * The listeners of a configuration; those of `present` that it has too are kept. @throws ListenError:
+ * then no other than those is open.
+ */
+export function openListeners(
+  { listen, workers }: Pick<GatewayConfig, "listen" | "workers">,
+  present: readonly Listener[],
+): Listener[] {
+  const kept = new Map(present.map((listener) => [listener.key, listener]));
+  const listeners: Listener[] = [];
+  try {
+    for (const address of listen) {
+      listeners.push(kept.get(showAddress(address)) ?? Listener.open(address, workers));
+    }
+    return listeners;
+  } catch (error) {
+    closeAllBut(present, listeners);
+    throw error;
+  }
+}
+
+export function closeAllBut(kept: readonly Listener[], listeners: readonly Listener[]): void {
+  for (const listener of listeners) if (!kept.includes(listener)) listener.close();
+}
+
 function holderOf({ host, port }: { host: string; port: number }): string {
   const holder = holderOfPort({ kind: "tcp", host, port });
   return holder === undefined ? "" : `: ${holder} listens there`;
 }
 
-function isSameFile(file: { readonly path: string; readonly dev: number; readonly ino: number }) {
+function isSameFile(file: SocketFile): boolean {
   const found = lstatSync(file.path, { throwIfNoEntry: false });
   return found !== undefined && found.dev === file.dev && found.ino === file.ino;
 }

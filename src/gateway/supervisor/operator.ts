@@ -16,6 +16,8 @@ export interface OperatorOptions {
   reload(): Promise<readonly string[]>;
   /** Where the dashboard is; the processes that serve it. */
   readonly admin: Pick<AdminKeeper, "dashboard" | "processes">;
+  /** That of the program that serves after the last reload (GatewayStatus). */
+  generation(): number;
   /** Begins the end. */
   stop(): void;
 }
@@ -54,7 +56,7 @@ export class Operator {
       case "reload": {
         const problems = await this.#options.reload();
         if (problems.length > 0) throw new Error(problems.join("\n"));
-        return {};
+        return { generation: this.#options.generation() };
       }
       case "pause":
         supervisor.pause(this.#app(request.app).name, request.refuse ? "refuse" : "wait");

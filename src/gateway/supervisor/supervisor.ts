@@ -12,9 +12,12 @@ import type { ApplicationFigures } from "../../wire/request-figures.ts";
 import type { AppConfig, GatewayConfig, PoolConfig } from "../config.ts";
 import type { ToWorker } from "../control-channel.ts";
 import { Figures, type HourFigures } from "./figures.ts";
-import { Listener, showAddress } from "./listeners.ts";
+import { closeAllBut, Listener, openListeners } from "./listeners.ts";
 import { type PoolDuty, PoolKeeper } from "./pool-keeper.ts";
+import { poolServerArguments } from "./pool-server-arguments.ts";
+import { Predecessors } from "./predecessors.ts";
 import type { Report } from "./report.ts";
+import type { Succession } from "./succession.ts";
 import {
   type GatewayStatus,
   memoryOf,
@@ -31,6 +34,10 @@ export interface SupervisorOptions {
   readonly report: Report;
   /** The environment of workers and pool server. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** What the program before this one in this process has left. */
+  readonly succession?: Succession | undefined;
+  /** This program's version. */
+  readonly version: string;
 }
 
 const figuresEveryMs = 1_000;
@@ -55,6 +62,7 @@ export class Supervisor {
   /** When it ticked last, and how late that was. */
   #tickedMs = performance.now();
   #lagMs = 0;
+  readonly #predecessors: Predecessors;
   #reloading: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -65,7 +73,13 @@ export class Supervisor {
     this.#report = options.report;
     this.#config = options.config;
     tryLogs(options.config.apps);
-    this.#listeners = this.#open(options.config, []);
+    const { succession } = options;
+    const present = succession?.listeners.map((listener) => Listener.passedOn(listener)) ?? [];
+    this.#listeners = this.#open(options.config, present);
+    closeAllBut(this.#listeners, present);
+    for (const listener of this.#listeners) listener.growTo(options.config.workers);
+    this.#predecessors = new Predecessors(succession);
+    for (const [app, how] of Object.entries(succession?.pauses ?? {})) this.#pauses.set(app, how);
     try {
       this.#pool = new PoolKeeper({
         commandLine: () => poolServerArguments(this.#config),
@@ -105,6 +119,8 @@ export class Supervisor {
     return {
       name,
       pid: process.pid,
+      version: this.#options.version,
+      generation: this.generation,
       listening: this.urls,
       workers: this.#sets.flatMap((set) => set.pids),
       poolServer: this.#pool.pid ?? null,
@@ -126,6 +142,36 @@ export class Supervisor {
     return this.#figures.lastHour(app);
   }
 
+  /** How many programs this process was before. */
+  get generation(): number {
+    return this.#options.succession?.generation ?? 0;
+  }
+
+  /** Processes of the program before that have not left yet. */
+  get predecessors(): readonly number[] {
+    return this.#predecessors.pids;
+  }
+
+  /**
+   * What the next program in this process has to know. What has not been told to leave is told so
+   * by it, when it serves.
+   */
+  get passOn(): Succession {
+    const drain: ToWorker = { kind: "drain", limitMs: leaveMs(this.#config), keepIdle: true };
+    const { inherited } = this.#options;
+    const own = inherited.length === 0 ? this.#listeners : [];
+    return {
+      generation: this.generation + 1,
+      listeners: own.map((listener) => listener.passOn),
+      inherited: inherited.flatMap((listener) => listener.passOn.descriptors),
+      pauses: Object.fromEntries(this.#pauses),
+      workers: this.#sets.flatMap((set) => set.passOn),
+      poolServer: this.#pool.pid ?? null,
+      farewell: `${JSON.stringify(drain)}\n`,
+      limitMs: drain.limitMs,
+    };
+  }
+
   /** Whether all its processes answer: the pool server, and the workers that serve. */
   get answers(): boolean {
     return this.#pool.answers && this.#workers.answers;
@@ -140,6 +186,7 @@ export class Supervisor {
   async start(): Promise<void> {
     try {
       await this.#workers.start();
+      this.#predecessors.dismiss();
     } catch (error) {
       await this.#close();
       throw error;
@@ -188,6 +235,7 @@ export class Supervisor {
   hurry(): void {
     for (const set of this.#sets) set.kill();
     this.#pool.hurry();
+    void this.#predecessors.hurry(0);
   }
 
   get #processes(): ProcessStatus[] {
@@ -247,7 +295,7 @@ export class Supervisor {
     const drained = this.#sets.map((set) => set.drain(this.#config.drainMs, false));
     // Workers accept what waits in the queues before they close theirs; then nobody has them.
     for (const listener of this.#listeners) listener.close();
-    await Promise.all(drained);
+    await Promise.all([...drained, this.#predecessors.hurry(this.#config.drainMs)]);
     await this.#close();
   }
 
@@ -316,21 +364,9 @@ export class Supervisor {
     return { apps: all, leaving, pool, silenceMs };
   }
 
-  /** The listeners of a configuration; those of `present` that it has too are kept. */
   #open(config: GatewayConfig, present: readonly Listener[]): Listener[] {
-    if (this.#options.inherited.length > 0) return [...this.#options.inherited];
-    const kept = new Map(present.map((listener) => [listener.key, listener]));
-    const listeners: Listener[] = [];
-    try {
-      for (const address of config.listen) {
-        const known = kept.get(showAddress(address));
-        listeners.push(known ?? Listener.open(address, config.workers));
-      }
-      return listeners;
-    } catch (error) {
-      closeAllBut(present, listeners);
-      throw error;
-    }
+    const { inherited } = this.#options;
+    return inherited.length > 0 ? [...inherited] : openListeners(config, present);
   }
 
   #makeWorkers(config: GatewayConfig): WorkerSet {
@@ -359,34 +395,6 @@ export class Supervisor {
 function tryLogs(apps: readonly AppConfig[]): void {
   for (const { log } of apps)
     if (log !== undefined && "file" in log) openOutputFile(log.file).close();
-}
-
-function closeAllBut(kept: readonly Listener[], listeners: readonly Listener[]): void {
-  for (const listener of listeners) if (!kept.includes(listener)) listener.close();
-}
-
-/** With a look ten times a second, and its own start, whoever has no process has one in 2 s. */
-const shareAfterSeconds = 1;
-
-/** The pool server's command line: what can be set later is set at the start too. */
-function poolServerArguments(config: GatewayConfig): string[] {
-  const { pool } = config;
-  const options = {
-    "log-format": config.logFormat,
-    max: pool.max,
-    "max-per-app": pool.maxPerApp,
-    "max-idle-time": pool.maxIdleSeconds,
-    "share-after": shareAfterSeconds,
-    // When we exit, nothing is left.
-    exit: "last",
-  };
-  const defaults = ["", "", "", ""]; // LOG_FILE: our stderr; RUBY; USER; STATUS_FIFO
-  return [
-    String(config.logLevel),
-    "builtin",
-    ...defaults,
-    ...Object.entries(options).map(([name, value]) => `--${name}=${value}`),
-  ];
 }
 
 /** How long a worker with a successor may take: for requests, or for upgraded connections. */

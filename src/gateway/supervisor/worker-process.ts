@@ -24,6 +24,7 @@ import type { Figures } from "./figures.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { openLogFile } from "../log/log-file.ts";
 import type { Report } from "./report.ts";
+import type { PassedOnWorker } from "./succession.ts";
 
 /** The hidden command of the binary. */
 export const workerCommand = "gateway-worker";
@@ -155,6 +156,12 @@ export class WorkerProcess {
   /** How long it took to answer last; undefined: it has not yet. */
   get lagMs(): number | undefined {
     return this.#heartbeat?.lagMs;
+  }
+
+  /** What the next program in this process has to know of it; undefined: it ends. */
+  get passOn(): PassedOnWorker | undefined {
+    const control = this.#control?.descriptor;
+    return control === undefined ? undefined : { pid: this.pid, control };
   }
 
   tell(message: ToWorker): void {

@@ -7,6 +7,7 @@ import { causeText } from "../../wire/cause.ts";
 import type { ToWorker } from "../control-channel.ts";
 import type { Report } from "./report.ts";
 import { RestartPause } from "./restart-pause.ts";
+import type { PassedOnWorker } from "./succession.ts";
 import type { WorkerProcess } from "./worker-process.ts";
 
 /** A worker that is not ready by then is given up. */
@@ -44,6 +45,11 @@ export class WorkerSet {
   /** Their processes, each with how long it took to answer last. */
   get lags(): { readonly pid: number; readonly lagMs: number | undefined }[] {
     return [...this.#running].map(({ pid, lagMs }) => ({ pid, lagMs }));
+  }
+
+  /** What the next program in this process has to know of them. */
+  get passOn(): PassedOnWorker[] {
+    return [...this.#running].flatMap((worker) => worker.passOn ?? []);
   }
 
   /** Whether there are workers, and all of them answer. */
