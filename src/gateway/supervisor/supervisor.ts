@@ -152,10 +152,7 @@ export class Supervisor {
     return this.#predecessors.pids;
   }
 
-  /**
-   * What the next program in this process has to know. What has not been told to leave is told so
-   * by it, when it serves.
-   */
+  /** What the next program in this process has to know. */
   get passOn(): Succession {
     const drain: ToWorker = { kind: "drain", limitMs: leaveMs(this.#config), keepIdle: true };
     const { inherited } = this.#options;
