@@ -147,8 +147,8 @@ export class Listener {
 }
 
 /**
- * The listeners of a configuration; those of `present` that it has too are kept. @throws ListenError:
- * then no other than those is open.
+ * The listeners of a configuration; those of `present` that it has too are kept.
+ * @throws ListenError: then no other than those is open.
  */
 export function openListeners(
   { listen, workers }: Pick<GatewayConfig, "listen" | "workers">,
