@@ -3,6 +3,7 @@ import { beforeAll, afterAll, describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { statOf } from "../../src/native/process-stat.ts";
 import { until } from "../helpers/condition.ts";
 import { gateways, type Gateway } from "../helpers/gateway.ts";
 import { isRunning } from "../helpers/processes.ts";
@@ -37,6 +38,9 @@ async def http(scope, receive, send):
         for _ in range(1_000):
             await piece(send, b"d" * 64_000, True)
         await piece(send)
+    elif path == "/whole":
+        await start(send)
+        await piece(send, b"w" * 128_000_000)
     elif path == "/events":
         await start(send, 200, (b"content-type", b"text/event-stream"))
         try:
@@ -118,6 +122,16 @@ test("64 MB go up and down, and take little memory in the process", async () => 
   const answer = await fetch(`${url}/download`);
   expect((await answer.arrayBuffer()).byteLength).toBe(64_000_000);
   expect(peakKiB(pid) - before).toBeLessThan(16_000);
+  await gateway.end();
+});
+
+test("a body of 128 MB in one piece costs the process what its bytes do", async () => {
+  const { gateway, text, url } = await start();
+  const pid = Number(await text("/"));
+  const before = statOf(pid)?.processorMs ?? 0;
+  expect((await (await fetch(`${url}/whole`)).arrayBuffer()).byteLength).toBe(128_000_000);
+  // Some 200 ms. If all that is left were moved with each write, it would be 10 s and more.
+  expect((statOf(pid)?.processorMs ?? Infinity) - before).toBeLessThan(3_000);
   await gateway.end();
 });
 
