@@ -16,8 +16,6 @@ interface Mount {
   readonly prefix: ByteString;
 }
 
-/** Longest prefixes first. */
-
 /** Where a path leads. */
 export interface Route {
   readonly app: AppConfig;

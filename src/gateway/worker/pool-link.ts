@@ -127,11 +127,16 @@ export class PoolLink {
   #hold(app: AppConfig, waiter: SessionWaiter, waitMs: number, how: "wait" | "refuse"): void {
     if (how === "refuse") return waiter.fail(new PausedError(`get '${app.name}': it is paused`));
     const { maxWaiting } = waiter;
-    const waiting = [...this.#held.values()].filter((held) => held.app.name === app.name).length;
-    if (maxWaiting > 0 && waiting >= maxWaiting) {
-      return waiter.fail(new BusyError(`get '${app.name}': ${waiting} requests wait already`));
+    if (maxWaiting > 0 && this.#heldOf(app) >= maxWaiting) {
+      return waiter.fail(new BusyError(`get '${app.name}': ${maxWaiting} requests wait already`));
     }
     this.#held.set(waiter, { app, waitMs });
+  }
+
+  #heldOf({ name }: AppConfig): number {
+    let count = 0;
+    for (const { app } of this.#held.values()) if (app.name === name) count += 1;
+    return count;
   }
 
   async #takeLater(app: AppConfig, waiter: SessionWaiter, waitMs: number): Promise<void> {
