@@ -88,6 +88,24 @@ told.serve()
   await gateway.end();
 });
 
+test("one that listens, ends that, and listens again is waited for where a path is asked", async () => {
+  const again = `import os, socket, time
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("127.0.0.1", int(os.environ["PORT"])))
+s.listen()
+time.sleep(0.3)
+s.close()
+time.sleep(0.3)
+import told
+told.serve()
+`;
+  const files = { ...programs, "again.py": again };
+  const { gateway } = start('command = "/usr/bin/python3 again.py"\nready_path = "/"', files);
+  expect((await see(gateway, "/first")).path).toBe("/first");
+  await gateway.end();
+});
+
 const failures: readonly (readonly [string, string, string])[] = [
   ["ends at once", "sh -c 'echo no luck; exit 7'", "it exited with status 7 and did not listen on"],
   ["is not there", "./nothing", "cannot run"],

@@ -3,6 +3,7 @@
  * at. Ready is what listens where it was told to; with a path to ask, what answers that with
  * success.
  */
+import { SyscallError } from "../../../native/errno.ts";
 import { putOnEventLoop } from "../../../native/event-loop.ts";
 import { causeText } from "../../../wire/cause.ts";
 import { waitForExit } from "../../process-end.ts";
@@ -102,9 +103,21 @@ async function repeat(
   }
 }
 
+/** Undefined: nobody listens. Programs that load themselves anew do so again in a moment. */
+function connectTo(way: Way): ReturnType<Way["connect"]> | undefined {
+  try {
+    return way.connect();
+  } catch (error) {
+    const isGone = error instanceof SyscallError && ["ECONNREFUSED", "ENOENT"].includes(error.code);
+    if (isGone) return undefined;
+    throw error;
+  }
+}
+
 /** Asks for the path once. @returns true, or why it is not ready. */
 async function ask(way: Way, path: string): Promise<true | string> {
-  const stream = way.connect();
+  const stream = connectTo(way);
+  if (stream === undefined) return "it does not listen any more";
   if (stream === "full") return "it accepts nothing";
   const { promise, resolve } = Promise.withResolvers<true | string>();
   let text = "";
