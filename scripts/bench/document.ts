@@ -1,6 +1,6 @@
 /**
- * Tables in a document: they stand between the lines `<!-- bench NAME -->` and `<!-- end -->`, and
- * are put in anew by the measurement of that name.
+ * Tables in a document: they stand between the lines `<!-- NAME -->` and `<!-- end -->`, and are
+ * put in anew by what has that name, as the measurement `bench http`.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
@@ -15,7 +15,7 @@ export function machineLine(): string {
 /** Replaces the text of that name. @throws Error when the document has no place for it. */
 export function insertTables(file: string, name: string, text: string): void {
   const before = readFileSync(file, "utf8");
-  const mark = `<!-- bench ${name} -->`;
+  const mark = `<!-- ${name} -->`;
   const begin = before.indexOf(mark);
   const end = before.indexOf(END, begin);
   if (begin < 0 || end < 0) throw new Error(`${file} has no lines ${mark} and ${END}`);

@@ -200,7 +200,7 @@ export async function benchFaults(args: string[]): Promise<void> {
     const table = markdownTable(["what happens, twice", ...options.only], rows);
     const text = `${machineLine()}\n\n${table}\n`;
     console.log(text);
-    if (options.write !== undefined) insertTables(options.write, "faults", text);
+    if (options.write !== undefined) insertTables(options.write, "bench faults", text);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

@@ -40,20 +40,24 @@ function cell(figure: Figure | undefined, first: Figure | undefined): string {
   return ratios.length === 0 ? value : `${value} (${median(ratios).toFixed(2)})`;
 }
 
-/** Lines of equal width, the first column to the left and the others to the right. */
-export function markdownTable(head: readonly string[], body: readonly (readonly string[])[]) {
+/** Lines of equal width, the first columns (as a rule two) to the left, the others to the right. */
+export function markdownTable(
+  head: readonly string[],
+  body: readonly (readonly string[])[],
+  toTheLeft = 2,
+): string {
   const widths = head.map((name, column) =>
     Math.max(3, name.length, ...body.map((row) => row[column]?.length ?? 0)),
   );
   const line = (row: readonly string[]): string => {
     const padded = widths.map((width, column) => {
       const text = row[column] ?? "";
-      return column < 2 ? text.padEnd(width) : text.padStart(width);
+      return column < toTheLeft ? text.padEnd(width) : text.padStart(width);
     });
     return `| ${padded.join(" | ")} |`;
   };
   const rule = widths.map((width, column) => {
-    return column < 2 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`;
+    return column < toTheLeft ? "-".repeat(width) : `${"-".repeat(width - 1)}:`;
   });
   return [line(head), `| ${rule.join(" | ")} |`, ...body.map(line)].join("\n");
 }

@@ -141,5 +141,5 @@ export async function benchHttp(args: string[]): Promise<void> {
   if (before > 1) say(`load average ${before}: other work blurs what follows`);
   const tables = await withoutAutogroup(say, () => measureAll(options, directory));
   console.log(tables);
-  if (options.write !== undefined) insertTables(options.write, "http", tables);
+  if (options.write !== undefined) insertTables(options.write, "bench http", tables);
 }

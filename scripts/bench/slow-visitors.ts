@@ -221,7 +221,7 @@ export async function benchSlow(args: string[]): Promise<void> {
       `${markdownTable(["idle connections", "of them open", "KiB each"], idle)}\n`,
     ].join("\n");
     console.log(text);
-    if (options.write !== undefined) insertTables(options.write, "slow", text);
+    if (options.write !== undefined) insertTables(options.write, "bench slow", text);
   } finally {
     await StartedServer.stopAll();
     rmSync(directory, { recursive: true, force: true });

@@ -170,7 +170,7 @@ export async function benchSpawn(args: string[]): Promise<void> {
     ];
     const text = `${machineLine()}\n\n${markdownTable(head, rows)}\n`;
     console.log(text);
-    if (options.write !== undefined) insertTables(options.write, "spawn", text);
+    if (options.write !== undefined) insertTables(options.write, "bench spawn", text);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

@@ -3,9 +3,10 @@
  * whichever worker they come to, and with another when it has gone.
  */
 import { expect, test } from "bun:test";
-import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { copyPackages } from "../../scripts/real-apps/install.ts";
 import { until } from "../helpers/condition.ts";
 import { type Gateway, gateways, statusOf } from "../helpers/gateway.ts";
 import { isRunning } from "../helpers/processes.ts";
@@ -13,9 +14,6 @@ import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
 const startGateway = gateways();
-
-const ours = join(import.meta.dir, "../../node_modules");
-const copied = { recursive: true };
 
 /** All answer with their process's id, where they can also over a WebSocket. */
 const programs = {
@@ -50,16 +48,6 @@ interface Site {
   readonly root: string;
 }
 
-/** A package and all that it needs. Types are of no use here. */
-function withDependencies(name: string, known = new Set<string>()): Set<string> {
-  if (known.has(name) || name.startsWith("@types/") || !existsSync(join(ours, name))) return known;
-  known.add(name);
-  const described = readFileSync(join(ours, name, "package.json"), "utf8");
-  const { dependencies = {} } = JSON.parse(described) as { dependencies?: Record<string, string> };
-  for (const dependency of Object.keys(dependencies)) withDependencies(dependency, known);
-  return known;
-}
-
 async function start(
   file: keyof typeof programs,
   settings: string,
@@ -70,8 +58,7 @@ async function start(
   mkdirSync(root);
   writeFileSync(join(root, file), programs[file]);
   // A copy: it runs as a user who may not see this directory.
-  const packages = withDependencies(file === "server.js" ? "socket.io" : "ws");
-  for (const name of packages) cpSync(join(ours, name), join(root, "node_modules", name), copied);
+  copyPackages([file === "server.js" ? "socket.io" : "ws"], root);
   const config = join(directory, "pool.toml");
   const apps = `[[apps]]\nroot = "app"\ninstances = 4\n${settings}\n`;
   writeFileSync(
