@@ -15,12 +15,12 @@ const INSTALL_LIMIT_MS = 300_000;
 
 /** Runs a program. @returns its standard output. @throws Error with its last words. */
 export async function run(argv: readonly string[], cwd: string, limitMs: number): Promise<string> {
-  const [priority, level] = ["nice", "-n10"];
-  await using child = Bun.spawn([priority, level, ...argv], {
+  // timeout(1) ends what the program has started as well.
+  const bounded = ["timeout", "-k5", String(limitMs / 1000), "nice", "-n10", ...argv];
+  await using child = Bun.spawn(bounded, {
     cwd,
     env: { ...ENVIRONMENT, DEBIAN_FRONTEND: "noninteractive" },
     stdio: ["ignore", "pipe", "pipe"],
-    timeout: limitMs,
   });
   const [out, errors] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   const status = await child.exited;

@@ -31,7 +31,7 @@ export interface RealApp {
   /** Whether it costs no more than a few seconds, with what scripts/test installs. */
   readonly isQuick?: boolean;
   /** Visits it. @throws Error that says what does not work. */
-  drive(visitor: Visitor): Promise<void>;
+  readonly drive: (visitor: Visitor) => Promise<void>;
 }
 
 /** Where the application lies, in the texts of a table; in its place comes the real directory. */
