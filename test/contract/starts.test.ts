@@ -21,7 +21,8 @@ async function spawnsOf(client: RawClient, root: string) {
 }
 
 builtinTest("an application that hangs in every spawn delays no other's", async (server) => {
-  const options = { spawnTimeoutMs: 300, concurrency: 1 };
+  // Longer than the other's start takes.
+  const options = { spawnTimeoutMs: 2_000, concurrency: 1 };
   const [hanging, other] = [
     await bunApplication(server, "hangs", hangs, options),
     await bunApplication(server, "works", works),
@@ -38,7 +39,7 @@ builtinTest("an application that hangs in every spawn delays no other's", async 
   expect(spawns.filter(({ state }) => state === "begun")).toHaveLength(slots / 2);
   for (let i = 0; i < slots; i += 1) {
     const [name, , message] = await client.receive();
-    expect([name, message?.includes("300 ms")]).toEqual(["SpawnException", true]);
+    expect([name, message?.includes("2000 ms")]).toEqual(["SpawnException", true]);
     await client.receiveScalar();
   }
 });

@@ -8,6 +8,7 @@ import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
 import { gateways, statusOf, writeApplication, type Gateway } from "../helpers/gateway.ts";
+import { isRunning } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -38,7 +39,7 @@ function startSite(text: string): Site {
 }
 
 async function ask(address: string, init: RequestInit = {}): Promise<string> {
-  const answer = await fetch(`${address}/`, init);
+  const answer = await fetch(address, init);
   if (answer.status !== 200) throw new Error(`status ${answer.status}: ${await answer.text()}`);
   return answer.text();
 }
@@ -77,6 +78,30 @@ test("a reload changes what is served on the same port; not one request is lost"
   expect(asked).toBeGreaterThan(50);
   expect(gateway.addresses).toHaveLength(1);
   await until("the old workers have left", () => gateway.workers.length === 1);
+  await gateway.end();
+});
+
+test("workers that leave while others come take no application with them that comes with those", async () => {
+  const top = `workers = 2\n${head}`;
+  const { gateway, change } = startSite(top + one);
+  const address = await gateway.address();
+  const slow = ask(`${address}/slow?ms=1500`);
+  await until("it is under way", () => gateway.log.includes("slow request begins"));
+  const first = gateway.workers.map(({ pid }) => pid);
+  change(top + two);
+  await until("it is reloaded", () => count(gateway, "configuration reloaded") === 1);
+  const before = new Set(gateway.workers.map(({ pid }) => pid));
+  change(top + one);
+  const newest = await until("one more comes", () =>
+    gateway.workers.findLast(({ pid }) => !before.has(pid)),
+  );
+  process.kill(newest.pid, "SIGSTOP");
+  await slow;
+  await until("the first have gone", () => first.every((pid) => !isRunning(pid)));
+  for (let i = 0; i < 20; i += 1) await ask(address, { keepalive: false });
+  process.kill(newest.pid, "SIGCONT");
+  await until("it is reloaded again", () => count(gateway, "configuration reloaded") === 2);
+  expect(await ask(address, { keepalive: false })).toStartWith("one ");
   await gateway.end();
 });
 

@@ -53,6 +53,8 @@ export class Supervisor {
   #workers: WorkerSet;
   /** The set of a reload that is not ready yet. */
   #coming: WorkerSet | undefined;
+  /** Applications of a configuration that is not in use yet. */
+  #comingApps: readonly AppConfig[] = [];
   /** Sets of earlier configurations that still have requests to finish, and what they serve. */
   readonly #leaving = new Map<WorkerSet, GatewayConfig>();
   /** By the application's name. */
@@ -210,7 +212,7 @@ export class Supervisor {
   /** Changes limits of the pool until the next reload. @throws Error when they are not taken. */
   async setPool(change: Partial<PoolConfig>): Promise<void> {
     this.#config = { ...this.#config, pool: { ...this.#config.pool, ...change } };
-    await this.#pool.use(this.#duty());
+    await this.#pool.use(this.#duty);
   }
 
   /** Has workers and the pool server open their logs anew. */
@@ -311,22 +313,25 @@ export class Supervisor {
     this.#listeners = listeners;
     const workers = this.#makeWorkers(config);
     this.#coming = workers;
+    this.#comingApps = config.apps;
     const undo: (() => void)[] = [];
     try {
       // What only the new ones serve is there before they accept; nothing else changes until then.
-      await this.#pool.use(this.#duty(config.apps));
+      await this.#pool.use(this.#duty);
       for (const listener of listeners) undo.push(listener.growTo(config.workers));
       await workers.start();
     } catch (error) {
       this.#listeners = old.listeners;
       for (const shrink of undo) shrink();
       closeAllBut(old.listeners, listeners);
-      await this.#pool.use(this.#duty());
+      this.#comingApps = [];
+      await this.#pool.use(this.#duty);
       throw error;
     } finally {
       this.#coming = undefined;
     }
     this.#config = config;
+    this.#comingApps = [];
     const names = new Set(config.apps.map(({ name }) => name));
     for (const name of this.#pauses.keys()) if (!names.has(name)) this.#pauses.delete(name);
     this.#workers = workers;
@@ -339,7 +344,7 @@ export class Supervisor {
   /** A pool server that is not there now is started with all of it. */
   async #changePool(old: GatewayConfig): Promise<void> {
     const { logLevel, logFormat } = this.#config;
-    await this.#pool.use(this.#duty());
+    await this.#pool.use(this.#duty);
     if (logLevel === old.logLevel && logFormat === old.logFormat) return;
     this.#report(0, "holds from the next start on", { what: "log of the pool" });
   }
@@ -347,17 +352,17 @@ export class Supervisor {
   async #retire(workers: WorkerSet, limitMs: number): Promise<void> {
     await workers.drain(limitMs, true);
     this.#leaving.delete(workers);
-    await this.#pool.use(this.#duty()).catch((error: unknown) => {
+    await this.#pool.use(this.#duty).catch((error: unknown) => {
       this.#report(0, "applications not removed", { cause: causeText(error) });
     });
   }
 
-  /** What the pool serves. @param coming applications of a configuration that is not in use yet. */
-  #duty(coming: readonly AppConfig[] = []): PoolDuty {
+  /** What the pool serves: also what comes with a reload under way, whoever leaves meanwhile. */
+  get #duty(): PoolDuty {
     const { apps, pool, silenceMs } = this.#config;
     const roots = new Set(apps.map(({ root }) => root));
     const leaving = [...this.#leaving.values()].flatMap((config) => config.apps);
-    const all = [...apps, ...coming.filter(({ root }) => !roots.has(root))];
+    const all = [...apps, ...this.#comingApps.filter(({ root }) => !roots.has(root))];
     return { apps: all, leaving, pool, silenceMs };
   }
 
