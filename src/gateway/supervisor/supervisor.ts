@@ -52,9 +52,7 @@ export class Supervisor {
   readonly #pool: PoolKeeper;
   #workers: WorkerSet;
   /** The set of a reload that is not ready yet. */
-  #coming: WorkerSet | undefined;
-  /** Applications of a configuration that is not in use yet. */
-  #comingApps: readonly AppConfig[] = [];
+  #coming: { readonly workers: WorkerSet; readonly apps: readonly AppConfig[] } | undefined;
   /** Sets of earlier configurations that still have requests to finish, and what they serve. */
   readonly #leaving = new Map<WorkerSet, GatewayConfig>();
   /** By the application's name. */
@@ -283,13 +281,13 @@ export class Supervisor {
   get #sets(): WorkerSet[] {
     return [
       this.#workers,
-      ...(this.#coming === undefined ? [] : [this.#coming]),
+      ...(this.#coming === undefined ? [] : [this.#coming.workers]),
       ...this.#leaving.keys(),
     ];
   }
 
   async #drain(): Promise<void> {
-    this.#coming?.kill();
+    this.#coming?.workers.kill();
     await this.#reloading;
     const drained = this.#sets.map((set) => set.drain(this.#config.drainMs, false));
     // Workers accept what waits in the queues before they close theirs; then nobody has them.
@@ -312,8 +310,7 @@ export class Supervisor {
     const listeners = this.#open(config, old.listeners);
     this.#listeners = listeners;
     const workers = this.#makeWorkers(config);
-    this.#coming = workers;
-    this.#comingApps = config.apps;
+    this.#coming = { workers, apps: config.apps };
     const undo: (() => void)[] = [];
     try {
       // What only the new ones serve is there before they accept; nothing else changes until then.
@@ -324,14 +321,12 @@ export class Supervisor {
       this.#listeners = old.listeners;
       for (const shrink of undo) shrink();
       closeAllBut(old.listeners, listeners);
-      this.#comingApps = [];
+      this.#coming = undefined;
       await this.#pool.use(this.#duty);
       throw error;
-    } finally {
-      this.#coming = undefined;
     }
+    this.#coming = undefined;
     this.#config = config;
-    this.#comingApps = [];
     const names = new Set(config.apps.map(({ name }) => name));
     for (const name of this.#pauses.keys()) if (!names.has(name)) this.#pauses.delete(name);
     this.#workers = workers;
@@ -362,8 +357,8 @@ export class Supervisor {
     const { apps, pool, silenceMs } = this.#config;
     const roots = new Set(apps.map(({ root }) => root));
     const leaving = [...this.#leaving.values()].flatMap((config) => config.apps);
-    const all = [...apps, ...this.#comingApps.filter(({ root }) => !roots.has(root))];
-    return { apps: all, leaving, pool, silenceMs };
+    const coming = this.#coming?.apps.filter(({ root }) => !roots.has(root)) ?? [];
+    return { apps: [...apps, ...coming], leaving, pool, silenceMs };
   }
 
   #open(config: GatewayConfig, present: readonly Listener[]): Listener[] {
