@@ -238,13 +238,36 @@ module RackLoader
       @calls += 1
       @lead.unlock
       offer_lead unless @resting.empty?
-      begun = now
-      fate = session.serve(payload, may_keep)
-      @is_slow = now - begun > SHORT_SECONDS
+      fate = stay(connection, call(session, payload, may_keep))
       take_back(connection, fate) unless @lifeline.let_go?
     rescue SystemExit
       take_back(connection, :close) unless @lifeline.let_go?
       raise
+    end
+
+    def call(session, payload, may_keep)
+      begun = now
+      fate = session.serve(payload, may_keep)
+      @is_slow = now - begun > SHORT_SECONDS
+      fate
+    end
+
+    # Serves what follows on a connection within a tick, if another leads and requests are long
+    # ones: to give it back, and be called again, would wake two threads more.
+    def stay(connection, fate)
+      arrived = nil
+      while fate == :keep && @is_slow && @lead.locked? && !@is_leaving && !connection.buffered?
+        break unless IO.select([connection.socket], nil, nil, TICK_SECONDS)
+
+        payload = connection.head(arrived ||= String.new(capacity: Connection::READ_BYTES))
+        break if payload.nil?
+        return :close if payload == :end
+
+        fate = call(connection.session, payload, !@is_leaving)
+      end
+      fate
+    rescue BadRequest => e
+      Session.refuse(connection, e.message)
     end
 
     def offer_lead
