@@ -217,15 +217,31 @@ class ThreadedInstance(Instance):
         self._lead.release()
         if self._resting:
             self._offer_lead()
-        begun = monotonic()
         try:
-            outcome = session.turn(self._application)
+            outcome = self._turn(session)
+            while outcome == "kept" and self._stays(descriptor):
+                outcome = self._turn(session)
         except BaseException:
             if not self._is_child and self._take_back(session, "over"):
                 self._lead.release()
             raise
-        self._is_slow = monotonic() - begun > SHORT_SECONDS
         return not self._is_child and self._take_back(session, outcome)
+
+    def _turn(self, session):
+        begun = monotonic()
+        outcome = session.turn(self._application)
+        self._is_slow = monotonic() - begun > SHORT_SECONDS
+        return outcome
+
+    def _stays(self, descriptor):
+        """Whether the next request is here within a tick, where another leads and requests are long
+        ones: to give the session back, and be called again, would wake two threads more.
+        """
+        if not (self._is_slow and self._lead.locked()) or self._is_leaving:
+            return False
+        poller = poll()
+        poller.register(descriptor, POLLIN)
+        return bool(poller.poll(TICK_SECONDS * 1_000))
 
     def _offer_lead(self):
         if self._is_slow:
