@@ -120,6 +120,20 @@ test("the maintainer scripts are shell, and do nothing where systemd does not ru
   }
 });
 
+test("systemd takes the units", () => {
+  if (Bun.which("systemd-analyze") === null) return;
+  const units = join(tree("units", putDebianTree), "usr/lib/systemd/system");
+  for (const kind of ["service", "socket"]) {
+    const path = join(units, `application-pool.${kind}`);
+    // It looks for the program, and for the service of a socket.
+    writeFileSync(
+      path,
+      readFileSync(path, "utf8").replaceAll(/\/usr\/bin\/\w+/g, process.execPath),
+    );
+    expect(complaints(["systemd-analyze", "verify", "--man=no"], path)).toBe("");
+  }
+});
+
 test("the settings that are installed serve nothing, say so, and serve what is uncommented", () => {
   const text = readFileSync(
     join(tree("settings", putDebianTree), "etc/application-pool/pool.toml"),
