@@ -47,12 +47,12 @@ export function frame(...elements: string[]): Uint8Array {
 const eagerTurns = 20;
 
 /** Waits until `attempt` answers something other than `empty`. */
-async function ready<T>(what: string, attempt: () => T | "empty"): Promise<T> {
+async function ready<T>(what: () => string, attempt: () => T | "empty"): Promise<T> {
   const end = performance.now() + patienceMs;
   for (let tries = 0; ; tries += 1) {
     const answer = attempt();
     if (answer !== "empty") return answer;
-    if (performance.now() > end) throw new Error(`waited ${patienceMs} ms for ${what}`);
+    if (performance.now() > end) throw new Error(`waited ${patienceMs} ms for ${what()}`);
     if (tries < eagerTurns) await new Promise((resolve) => setImmediate(resolve));
     else await Bun.sleep(1);
   }
@@ -62,9 +62,8 @@ async function ready<T>(what: string, attempt: () => T | "empty"): Promise<T> {
 export async function readExactly(stream: number, length: number): Promise<string> {
   let text = "";
   while (text.length < length) {
-    const piece = await ready(`${length} bytes (so far: ${JSON.stringify(text)})`, () =>
-      receive(stream, length - text.length),
-    );
+    const missing = () => `${length} bytes (so far: ${JSON.stringify(text.slice(-1000))})`;
+    const piece = await ready(missing, () => receive(stream, length - text.length));
     if (piece === "end") throw new Error(`the end came after ${JSON.stringify(text)}`);
     text += Buffer.from(piece).toString("latin1");
   }
@@ -75,7 +74,10 @@ export async function readExactly(stream: number, length: number): Promise<strin
 export async function readToEnd(stream: number): Promise<string> {
   let text = "";
   for (;;) {
-    const piece = await ready("the end of a stream", () => receive(stream, 65_536));
+    const piece = await ready(
+      () => "the end of a stream",
+      () => receive(stream, 65_536),
+    );
     if (piece === "end") return text;
     text += Buffer.from(piece).toString("latin1");
   }
@@ -92,7 +94,10 @@ export async function sendAll(socket: number, data: Uint8Array): Promise<void> {
 
 /** The next descriptor on a socket. */
 export async function nextDescriptor(socket: number): Promise<OwnedFd> {
-  const got = await ready("a descriptor", () => receiveDescriptor(socket));
+  const got = await ready(
+    () => "a descriptor",
+    () => receiveDescriptor(socket),
+  );
   if (got === "end") throw new Error("the end came instead of a descriptor");
   return got;
 }

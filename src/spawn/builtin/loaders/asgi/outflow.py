@@ -75,7 +75,8 @@ class Outflow:
         except OSError:
             self.break_off()
             return
-        del self._unsent[:sent]  # Which moves nothing of a bytearray.
+        if sent:
+            del self._unsent[:sent]  # Which moves nothing of a bytearray.
         if not self._unsent:
             self._unsent = b""
             self._loop.remove_writer(self._descriptor)
