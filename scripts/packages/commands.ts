@@ -6,6 +6,7 @@ import type { ArgDef, ArgsDef, CommandDef } from "citty";
 
 import { daemonCommand } from "../../src/cli/config.ts";
 import { controlCommand, controlCommandNames } from "../../src/cli/control-commands.ts";
+import { logsCommand } from "../../src/cli/logs.ts";
 import { historicName, shortName } from "../../src/cli/program-name.ts";
 import { serveCommand } from "../../src/cli/serve-options.ts";
 import { statusCommand } from "../../src/cli/status.ts";
@@ -36,7 +37,7 @@ export interface Command {
 /** All of them; what a parent starts is the last. */
 export function commands(): Command[] {
   const control = controlCommandNames.map(controlCommand);
-  return [serveCommand, statusCommand, ...control, daemonCommand].map(read);
+  return [serveCommand, statusCommand, logsCommand, ...control, daemonCommand].map(read);
 }
 
 function read({ meta, args }: CommandDef): Command {
