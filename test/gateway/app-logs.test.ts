@@ -223,7 +223,7 @@ test.skipIf(!isRoot)(
       await say(scene, "blog", "the other goes on\n");
       for (let round = 0; round < 3; round += 1) await say(scene, "shop", text);
       await until("there is room, and it is said what there was none for", async () => {
-        truncateSync(scene.file);
+        if (statSync(scene.file).size > 200_000) truncateSync(scene.file);
         await say(scene, "shop", "there is room again\n");
         const log = readFileSync(scene.file, "utf8");
         return log.includes("room again") && /^\(\d+ lines were not logged: no room\)$/m.test(log);
@@ -264,6 +264,7 @@ test("the access log has the fields that the configuration chooses", async () =>
   const scene = serving();
   const { config, gateway } = scene;
   const format = `access_format = '{status} "{method} {path}" {app} {header:X-Who}'`;
+  await gateway.address();
   writeFileSync(config, readFileSync(config, "utf8").replace(`access = "off"`, format));
   gateway.signal("SIGHUP");
   const headers = { "X-Who": 'me "and\u00e9 you' };
