@@ -22,6 +22,7 @@ const maxWaitingOfAll = 32 * 1024 * 1024;
 const closeLimitMs = 1000;
 
 const stdout = 1;
+const newline = 0x0a;
 
 export class BufferedLog {
   static #waitingOfAll = 0;
@@ -34,6 +35,8 @@ export class BufferedLog {
   #lines: Buffer[] = [];
   #waitingBytes = 0;
   #dropped = 0;
+  /** The start of a line went out, and the rest never will. */
+  #isCut = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #writing: Promise<void> | undefined;
   #isClosing = false;
@@ -132,18 +135,21 @@ export class BufferedLog {
   async #writePiece(): Promise<void> {
     const lost = this.#dropped;
     this.#dropped = 0;
-    const note = lost === 0 ? "" : `(${lost} ${this.#what} were not logged: no room)\n`;
+    const end = this.#isCut ? "\n" : "";
+    const note = lost === 0 ? end : end + `(${lost} ${this.#what} were not logged: no room)\n`;
     const lines = this.#take(note.length);
     const piece = Buffer.concat([Buffer.from(note), ...lines]);
     for (let start = 0; start < piece.length;) {
       const count = await writeSome(this.#fd, piece.subarray(start));
       if (count === "broken") {
+        if (start > 0) this.#isCut = piece[start - 1] !== newline;
         this.#dropped += lost + lines.length; // a full disk: said when there is room again
         return;
       }
       if (count === "full") await Bun.sleep(retryMs);
       else start += count;
     }
+    this.#isCut = false;
   }
 
   #take(noteBytes: number): Buffer[] {
@@ -165,6 +171,7 @@ export class BufferedLog {
     this.#fd = this.#freshFd;
     this.#isPipe = isPipe(this.#fd);
     this.#freshFd = undefined;
+    this.#isCut = false;
   }
 }
 

@@ -222,11 +222,16 @@ test.skipIf(!isRoot)(
       await until("it is full", () => statSync(scene.file).size > 250_000);
       await say(scene, "blog", "the other goes on\n");
       for (let round = 0; round < 3; round += 1) await say(scene, "shop", text);
+      let before = "";
       await until("there is room, and it is said what there was none for", async () => {
-        if (statSync(scene.file).size > 200_000) truncateSync(scene.file);
+        const text = readFileSync(scene.file, "latin1");
+        const all = before + text;
+        if (text.length > 200_000) {
+          before = all;
+          truncateSync(scene.file);
+        }
         await say(scene, "shop", "there is room again\n");
-        const log = readFileSync(scene.file, "utf8");
-        return log.includes("room again") && /^\(\d+ lines were not logged: no room\)$/m.test(log);
+        return text.includes("room again") && /^\(\d+ lines were not logged: no room\)$/m.test(all);
       });
       await scene.gateway.end();
     } finally {
