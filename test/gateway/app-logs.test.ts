@@ -224,14 +224,14 @@ test.skipIf(!isRoot)(
       for (let round = 0; round < 3; round += 1) await say(scene, "shop", text);
       let before = "";
       await until("there is room, and it is said what there was none for", async () => {
-        const text = readFileSync(scene.file, "latin1");
-        const all = before + text;
-        if (text.length > 200_000) {
+        const now = readFileSync(scene.file, "latin1");
+        const all = before + now;
+        if (now.length > 200_000) {
           before = all;
           truncateSync(scene.file);
         }
         await say(scene, "shop", "there is room again\n");
-        return text.includes("room again") && /^\(\d+ lines were not logged: no room\)$/m.test(all);
+        return now.includes("room again") && /^\(\d+ lines were not logged: no room\)$/m.test(all);
       });
       await scene.gateway.end();
     } finally {
