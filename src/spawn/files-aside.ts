@@ -102,7 +102,7 @@ export class FilesAside {
     this.#hanging.set(key, Infinity);
     helper.kill();
     void helper.ended.then(() => this.#pause(key));
-    throw new FilesHangError(`its files did not answer within ${Math.round(limitMs / 1000)} s`);
+    throw new FilesHangError(`its files did not answer within ${Math.round(limitMs / 100) / 10} s`);
   }
 
   #pause(key: string): void {
