@@ -7,10 +7,10 @@
  *
  * Names are those that `--list` shows, in any case; without one, all are tried, one by one.
  * `--write` puts the table into a document, between the lines `<!-- real-apps -->` and
- * `<!-- end -->`. `--lock` makes the lock files of what is named anew. The server is the one in
+ * `<!-- end -->`; rows of those that were not tried stay. `--lock` makes the lock files of what is named anew. The server is the one in
  * dist. Exit status 0 only if all work.
  */
-import { rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 
@@ -60,10 +60,39 @@ async function outcomeOf(app: RealApp, directory: string, makeLock: boolean): Pr
 /** Rows of the table: a line for each setting. */
 function rowsOf({ app, version, failure }: Outcome): string[][] {
   const set = [...(app.settings ?? []), ...(app.variables ?? []).map((line) => `env.${line}`)];
-  const lines = set.length === 0 ? [""] : set.map((line) => `\`${line}\``);
-  const tried = failure === undefined ? app.tried : "fails";
+  const works = set.length === 0 ? [""] : set.map((line) => `\`${line}\``);
+  const lines = failure === undefined ? works : ["it fails"];
   return lines.map((line, at) =>
-    at === 0 ? [app.name, version, app.type, tried, line] : ["", "", "", "", line],
+    at === 0 ? [app.name, version, app.type, line] : ["", "", "", line],
+  );
+}
+
+/** The rows that a document's table has for each application. */
+function writtenRows(file: string): Map<string, string[][]> {
+  const rows = new Map<string, string[][]>();
+  const [, text = ""] = readFileSync(file, "utf8").split("<!-- real-apps -->");
+  const [table = ""] = text.split("<!-- end -->");
+  let name = "";
+  for (const line of table.split("\n").filter((each) => each.startsWith("|"))) {
+    const row = line
+      .split("|")
+      .slice(1, -1)
+      .map((cell) => cell.trim());
+    name = row[0] || name;
+    rows.set(name, [...(rows.get(name) ?? []), row]);
+  }
+  return rows;
+}
+
+/** All rows that there are, in the order of the applications. */
+function tableOf(document: string | undefined, outcomes: readonly Outcome[]): string {
+  const rows = document === undefined ? new Map<string, string[][]>() : writtenRows(document);
+  for (const outcome of outcomes) rows.set(outcome.app.name, rowsOf(outcome));
+  const head = ["Application", "Version", "Type", "What had to be set"];
+  return markdownTable(
+    head,
+    realApps.flatMap(({ name }) => rows.get(name) ?? []),
+    head.length,
   );
 }
 
@@ -82,19 +111,18 @@ async function main(args: string[]): Promise<void> {
     for (const { name, type, tried } of apps) console.log(`${name}  (${type}): ${tried}`);
     return;
   }
-  if (values.write !== undefined && apps !== realApps)
-    throw new Error("--write is for all of them");
   const directory = workDirectory("real-apps-", () => StartedServer.stopAll());
+  const document = values.write === undefined ? undefined : resolve(values.write);
   const outcomes: Outcome[] = [];
   try {
-    for (const app of apps) outcomes.push(await outcomeOf(app, directory, values.lock));
+    for (const app of apps) {
+      outcomes.push(await outcomeOf(app, directory, values.lock));
+      if (document !== undefined) insertTables(document, "real-apps", tableOf(document, outcomes));
+    }
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
-  const head = ["Application", "Version", "Type", "Tried", "What had to be set"];
-  const table = markdownTable(head, outcomes.flatMap(rowsOf), head.length);
-  if (values.write === undefined) console.log(`\n${table}`);
-  else insertTables(resolve(values.write), "real-apps", table);
+  if (document === undefined) console.log(`\n${tableOf(undefined, outcomes)}`);
   const failed = outcomes.filter(({ failure }) => failure !== undefined);
   console.log(`${outcomes.length - failed.length} work, ${failed.length} fail`);
   if (failed.length > 0) process.exitCode = 1;

@@ -1,5 +1,6 @@
 /** All real applications, in the order of their table. */
 import { asgiApps } from "./asgi.ts";
+import { builtApps } from "./built.ts";
 import { javaScriptApps } from "./javascript.ts";
 import { programs } from "./programs.ts";
 import type { RealApp } from "./real-app.ts";
@@ -11,5 +12,6 @@ export const realApps: readonly RealApp[] = [
   ...wsgiApps,
   ...asgiApps,
   ...javaScriptApps,
+  ...builtApps,
   ...programs,
 ];

@@ -36,3 +36,5 @@ export interface RealApp {
 
 /** Where the application lies, in the texts of a table; in its place comes the real directory. */
 export const ROOT = "/srv/app";
+/** Likewise where visitors find it. */
+export const URL_OF = "http://shop.example";
