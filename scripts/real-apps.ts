@@ -7,8 +7,8 @@
  *
  * Names are those that `--list` shows, in any case; without one, all are tried, one by one.
  * `--write` puts the table into a document, between the lines `<!-- real-apps -->` and
- * `<!-- end -->`; rows of those that were not tried stay. `--lock` makes the lock files of what is named anew. The server is the one in
- * dist. Exit status 0 only if all work.
+ * `<!-- end -->`; rows of those that were not tried stay. `--lock` makes the lock files of what is
+ * named anew. The server is the one in dist. Exit status 0 only if all work.
  */
 import { readFileSync, rmSync } from "node:fs";
 import { resolve } from "node:path";

@@ -1,5 +1,5 @@
 /** Real applications for Node that are built first, or are programs of their own. */
-import { type RealApp, ROOT, URL_OF } from "./real-app.ts";
+import { type RealApp, ROOT } from "./real-app.ts";
 import { check, contains, type Visitor } from "./visitor.ts";
 
 /** Node as a package of npm, for what wants a newer one than the machine may have. */
@@ -46,7 +46,8 @@ const nest: RealApp = {
     }),
     "src/main.ts": `
 import "reflect-metadata";
-import { Body, Controller, Get, Injectable, Module, NotFoundException, Post, Sse } from "@nestjs/common";
+import { Body, Controller, Get, Injectable, Module } from "@nestjs/common";
+import { NotFoundException, Post, Sse } from "@nestjs/common";
 import { NestFactory } from "@nestjs/core";
 import { from } from "rxjs";
 
@@ -155,30 +156,28 @@ export default { plugins: [sveltekit({ adapter: adapter() })] };
       "<!doctype html><html><head>%sveltekit.head%</head><body>%sveltekit.body%</body></html>\n",
     "src/routes/+page.svelte": `
 <script>
-  let { data, form } = $props();
+  let { data } = $props();
 </script>
 <h1>Hello {data.name}</h1>
-{#if form}<p>saved {form.text}</p>{/if}
-<form method="POST"><input name="text" /></form>
 `,
     "src/routes/+page.server.js": `
 export const load = ({ url }) => ({ name: url.searchParams.get("name") });
-export const actions = {
-  default: async ({ request }) => ({ text: (await request.formData()).get("text") }),
-};
+`,
+    "src/routes/items/+server.js": `
+import { json } from "@sveltejs/kit";
+export const POST = async ({ request }) => json({ length: (await request.json()).name.length });
 `,
   },
   build: `${pathWithNewerNode}; node_modules/.bin/vite build`,
   settings: ['startup_file = "build/index.js"', withNewerNode],
-  variables: [`ORIGIN = "${URL_OF}"`],
-  tried: "page, scripts, form",
+  tried: "page, scripts, JSON",
   drive: async (visitor) => {
     const page = await visitor.page("/?name=Ann");
     contains(page, "Hello Ann</h1>");
     await scriptOf(visitor, page);
-    const headers = { origin: visitor.url, accept: "text/html" };
-    const body = new URLSearchParams({ text: "to all" });
-    contains(await visitor.page("/", { method: "POST", headers, body }), "saved to all");
+    const headers = { "content-type": "application/json" };
+    const body = JSON.stringify({ name: "x".repeat(80_000) });
+    contains(await visitor.page("/items", { method: "POST", headers, body }), '{"length":80000}');
     await visitor.page("/none", {}, 404);
   },
 };

@@ -36,5 +36,3 @@ export interface RealApp {
 
 /** Where the application lies, in the texts of a table; in its place comes the real directory. */
 export const ROOT = "/srv/app";
-/** Likewise where visitors find it. */
-export const URL_OF = "http://shop.example";

@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { ENVIRONMENT } from "../bench/http-servers.ts";
 import { freePort, StartedServer } from "../bench/started-server.ts";
 import { installNpm, run } from "./install.ts";
-import { type RealApp, ROOT, URL_OF } from "./real-app.ts";
+import { type RealApp, ROOT } from "./real-app.ts";
 import { Visitor, within } from "./visitor.ts";
 
 const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
@@ -63,8 +63,7 @@ async function serveAndDrive(app: RealApp, directory: string, root: string): Pro
   mkdirSync(runtime, { recursive: true });
   chmodSync(runtime, 0o700);
   writeFileSync(log, "");
-  const text = configuration(app, port).replaceAll(URL_OF, `http://127.0.0.1:${port}`);
-  writeFileSync(file, text.replaceAll(ROOT, root));
+  writeFileSync(file, configuration(app, port).replaceAll(ROOT, root));
   const command = {
     argv: [SERVER, "serve", "--config", file],
     cwd: directory,
