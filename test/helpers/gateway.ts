@@ -53,7 +53,7 @@ export class Gateway {
         if (this.#process.exitCode === null) return this.addresses[0];
         throw new Error(`the gateway ended with ${this.#process.exitCode}: ${this.log}`);
       },
-      () => this.log,
+      () => ({ lines: this.lines, log: this.log, processes: this.processes }),
     );
   }
 
