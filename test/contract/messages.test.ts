@@ -241,7 +241,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     const flood = Buffer.concat(Array.from({ length: 500 }, () => frame("inspect")));
     let ended = false;
     const sending = (async () => {
-      for (let i = 0; i < 100; i += 1) await deaf.sendBytes(flood);
+      for (let i = 0; i < 10_000; i += 1) await deaf.sendBytes(flood);
     })().catch(() => {
       ended = true;
     });

@@ -5,7 +5,7 @@ import { mkdirSync } from "node:fs";
 import { launchInstance, type InstanceProcess } from "../../src/spawn/builtin/instance-process.ts";
 import { launchCommand, launcherCommand } from "../../src/spawn/launch-plan.ts";
 import { fromText, type ByteString } from "../../src/wire/bytes.ts";
-import { within } from "../helpers/condition.ts";
+import { until, within } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { isRunning } from "../helpers/processes.ts";
 import { readToEnd, sendAll } from "../helpers/raw-client.ts";
@@ -62,6 +62,7 @@ test("the Perl loader serves sessions, survives a failing one, and leaves with i
   expect((await ask(instance, get({ REQUEST_METHOD: "HEAD" }))).body).toBe("");
   await within("its end", instance.end(5_000));
   expect(isRunning(instance.pid)).toBe(false);
+  await until("what it said is read", () => lines.length > 0);
   expect(lines.map(String)).toEqual(["no luck today"]);
 });
 
