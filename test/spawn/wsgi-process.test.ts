@@ -148,7 +148,7 @@ paths["forked_at_load"] = forked_at_load
 `;
   const { instance } = await scene({ "wsgi.py": application + source });
   const child = Number(await bodyOf(instance, "/forked_at_load"));
-  const held = () => [...openDescriptors(child).keys()].toSorted().join();
+  const held = () => [...openDescriptors(child).keys()].toSorted((a, b) => a - b).join();
   await until("it holds nothing of the instance's", () => held() === "0,1,2", held);
   process.kill(child, "SIGKILL");
 });
