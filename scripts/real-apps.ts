@@ -18,7 +18,7 @@ import { insertTables } from "./bench/document.ts";
 import { markdownTable } from "./bench/http-table.ts";
 import { StartedServer } from "./bench/started-server.ts";
 import { realApps } from "./real-apps/all.ts";
-import { installDebian, versionOf } from "./real-apps/install.ts";
+import { endRuns, installDebian, versionOf } from "./real-apps/install.ts";
 import type { RealApp } from "./real-apps/real-app.ts";
 import { tryApp } from "./real-apps/trial.ts";
 import { workDirectory } from "./work-directory.ts";
@@ -111,7 +111,9 @@ async function main(args: string[]): Promise<void> {
     for (const { name, type, tried } of apps) console.log(`${name}  (${type}): ${tried}`);
     return;
   }
-  const directory = workDirectory("real-apps-", () => StartedServer.stopAll());
+  const directory = workDirectory("real-apps-", async () => {
+    await Promise.all([endRuns(), StartedServer.stopAll()]);
+  });
   const document = values.write === undefined ? undefined : resolve(values.write);
   const outcomes: Outcome[] = [];
   try {

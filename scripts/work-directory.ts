@@ -21,8 +21,12 @@ export function workDirectory(
   parent: string = tmpdir(),
 ): string {
   let directory: string | undefined;
+  let isEnding = false;
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => {
+    process.on(signal, () => {
+      // timeout(1), for one, sends it twice: the second is not to end us amid the removal.
+      if (isEnding) return;
+      isEnding = true;
       void end().finally(() => {
         if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
         process.exit(statuses[signal]);

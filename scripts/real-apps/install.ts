@@ -12,18 +12,52 @@ import type { RealApp } from "./real-app.ts";
 const LOCKS = join(import.meta.dir, "locks");
 const OURS = join(import.meta.dir, "../../node_modules");
 const INSTALL_LIMIT_MS = 300_000;
+/** Between SIGTERM and SIGKILL. */
+const END_LIMIT_MS = 5_000;
+
+/** What runs now. */
+const running = new Set<Bun.Subprocess>();
+let isInterrupted = false;
+
+/** @throws Error once all is being ended: nothing may be started any more. */
+export function refuseIfInterrupted(): void {
+  if (isInterrupted) throw new Error("it is interrupted");
+}
+
+/** Ends what runs now, for a program that is being ended itself. */
+export async function endRuns(): Promise<void> {
+  isInterrupted = true;
+  await Promise.all([...running].map(endGroup));
+}
+
+/** Ends what `run` has started, and what that has. */
+async function endGroup({ pid, exited }: Bun.Subprocess): Promise<void> {
+  for (const signal of ["SIGTERM", "SIGKILL"] as const) {
+    try {
+      process.kill(-pid, signal);
+    } catch {
+      // None of them is left.
+    }
+    if (signal === "SIGTERM") await Promise.race([exited, Bun.sleep(END_LIMIT_MS)]);
+  }
+  await exited;
+}
 
 /** Runs a program. @returns its standard output. @throws Error with its last words. */
 export async function run(argv: readonly string[], cwd: string, limitMs: number): Promise<string> {
-  // timeout(1) ends what the program has started as well.
-  const bounded = ["timeout", "-k5", String(limitMs / 1000), "nice", "-n10", ...argv];
-  await using child = Bun.spawn(bounded, {
+  refuseIfInterrupted();
+  await using child = Bun.spawn(["nice", "-n10", ...argv], {
     cwd,
     env: { ...ENVIRONMENT, DEBIAN_FRONTEND: "noninteractive" },
     stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
   });
+  running.add(child);
+  const timer = setTimeout(() => void endGroup(child), limitMs);
   const [out, errors] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   const status = await child.exited;
+  clearTimeout(timer);
+  running.delete(child);
   if (status === 0) return out;
   const words = `${out}\n${errors}`.trim().split("\n").slice(-12).join("\n");
   throw new Error(`run ${argv.join(" ").slice(0, 200)}: exit status ${status}\n${words}`);
@@ -108,7 +142,8 @@ export async function installNpm(app: RealApp, root: string, makeLock: boolean):
   const lock = join(root, "bun.lock");
   if (!makeLock) cpSync(lockOf(app), lock);
   const frozen = makeLock ? [] : ["--frozen-lockfile"];
-  const install = ["install", "--ignore-scripts", "--backend=copyfile", ...frozen];
+  const cache = `--cache-dir=${join(root, "../cache")}`;
+  const install = ["install", "--ignore-scripts", "--backend=copyfile", cache, ...frozen];
   await run([process.execPath, ...install], root, INSTALL_LIMIT_MS);
   if (makeLock) {
     mkdirSync(LOCKS, { recursive: true });

@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 
 import { ENVIRONMENT } from "../bench/http-servers.ts";
 import { freePort, StartedServer } from "../bench/started-server.ts";
-import { installNpm, run } from "./install.ts";
+import { installNpm, refuseIfInterrupted, run } from "./install.ts";
 import { type RealApp, ROOT } from "./real-app.ts";
 import { Visitor, within } from "./visitor.ts";
 
@@ -20,6 +20,7 @@ const SHOWN_LINES = 40;
 
 /** Makes it, serves it, visits it. @throws Error that says what went wrong, and the log's end. */
 export async function tryApp(app: RealApp, directory: string, makeLock = false): Promise<void> {
+  refuseIfInterrupted();
   const root = join(directory, "app");
   try {
     await make(app, root, makeLock);
@@ -69,6 +70,7 @@ async function serveAndDrive(app: RealApp, directory: string, root: string): Pro
     cwd: directory,
     env: { ...ENVIRONMENT, APPLICATION_POOL_RUNTIME_DIRECTORY: runtime },
   };
+  refuseIfInterrupted();
   const server = await StartedServer.start(app.name, [command], port, log);
   let left: unknown[] = [];
   try {
