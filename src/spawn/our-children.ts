@@ -11,6 +11,8 @@ const ours = new Set<number>();
 /** Of ours those that Bun knows nothing of, and who is told how each has ended. */
 const unreaped = new Map<number, (status: number) => void>();
 
+let isListening = false;
+
 /** To be called in the turn of the event loop in which it was started. */
 export function noteChild(child: Subprocess): void {
   const { pid } = child;
@@ -23,9 +25,13 @@ export function noteChild(child: Subprocess): void {
  * @param onEnd is told its exit code, or minus the number of the signal that ended it.
  */
 export function reapChild(pid: number, onEnd: (status: number) => void): void {
-  if (unreaped.size === 0) process.on("SIGCHLD", takeEnds);
   ours.add(pid);
   unreaped.set(pid, onEnd);
+  if (isListening) return;
+  // For good: an end that comes while a handler is taken away and set again would be lost.
+  isListening = true;
+  process.on("SIGCHLD", takeEnds);
+  setImmediate(takeEnds); // It may have ended before.
 }
 
 /** Takes the ends that have come by now. Signals merge: each may stand for several. */
@@ -37,7 +43,6 @@ export function takeEnds(): void {
     unreaped.delete(pid);
     onEnd(status);
   }
-  if (unreaped.size === 0) process.off("SIGCHLD", takeEnds);
 }
 
 export function isOurChild(pid: number): boolean {
