@@ -54,7 +54,8 @@ describe.each(bothWays)("$name:", ({ file, options, programs }) => {
       const client = await server.connect();
       const root = writeFiles(server, "limited", files);
       const lowered = { ...options, lowerPrivilege: "true", lowestUser: "nobody" };
-      // The limit binds nobody's processes, not root's own.
+      // It binds nobody's processes, not root's; and none is above it until there is one.
+      await using _ = Bun.spawn(["setpriv", "--reuid=nobody", "--clear-groups", "sleep", "60"]);
       const before = processLimit(server.pid);
       setProcessLimit(server.pid, "0");
       for (let i = 0; i < 20; i += 1) {

@@ -96,7 +96,7 @@ export class WarmUp {
 
   /** Python takes it from there whose version is the same, whoever it runs as. */
   #compile(files: readonly string[]): void {
-    const python = Bun.which("python3");
+    const python = Bun.which("python3", { PATH: process.env["PATH"] ?? "" });
     if (python === null || this.#compiler?.exitCode === null || !isOurs(python)) return;
     // Isolated from its user's modules, and from those of the working directory.
     this.#compiler = Bun.spawn([python, "-I", "-S", "-c", compileFiles, ...files], {
