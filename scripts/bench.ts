@@ -7,6 +7,7 @@
  *                          [--clients 1,8,64] [--idle-clients 0,1000] [--repeats 3] [--seconds 2]
  *     bun scripts/bench.ts http [...]      the gateway and its peers: scripts/bench/http.ts
  *     bun scripts/bench.ts faults [...]    what visitors notice: scripts/bench/http-faults.ts
+ *     bun scripts/bench.ts restarts [...]  rolling restarts: scripts/bench/restarts.ts
  *     bun scripts/bench.ts slow [...]      slow and idle visitors: scripts/bench/slow-visitors.ts
  *     bun scripts/bench.ts spawn [...]     starting instances: scripts/bench/spawn.ts
  *     bun scripts/bench.ts tenants [...]   a good one beside bad ones: scripts/bench/tenants.ts
@@ -23,6 +24,7 @@ import { benchFaults } from "./bench/http-faults.ts";
 import { LoadTools } from "./bench/load-tools.ts";
 import { KINDS, type Kind, plan } from "./bench/measurements.ts";
 import { compare, type Row, type Runs, table } from "./bench/rows.ts";
+import { benchRestarts } from "./bench/restarts.ts";
 import { benchSlow } from "./bench/slow-visitors.ts";
 import { benchSpawn } from "./bench/spawn.ts";
 import { benchTenants } from "./bench/tenants.ts";
@@ -102,6 +104,7 @@ async function measureAll(options: Options, tools: LoadTools): Promise<Row[]> {
 async function main(args: string[]): Promise<void> {
   if (args[0] === "http") return await benchHttp(args.slice(1));
   if (args[0] === "faults") return await benchFaults(args.slice(1));
+  if (args[0] === "restarts") return await benchRestarts(args.slice(1));
   if (args[0] === "slow") return await benchSlow(args.slice(1));
   if (args[0] === "spawn") return await benchSpawn(args.slice(1));
   if (args[0] === "tenants") return await benchTenants(args.slice(1));

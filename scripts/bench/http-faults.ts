@@ -14,7 +14,7 @@ import { parseArgs } from "node:util";
 
 import { wholeNumber, wordOf } from "./flags.ts";
 import { insertTables, machineLine } from "./document.ts";
-import { APP_TYPES, type AppType, ENVIRONMENT } from "./http-servers.ts";
+import { APP_TYPES, type AppType, ENVIRONMENT, GREETING } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { load, type Question, type Tally } from "./load-connection.ts";
 import { commandOf, withDescendants } from "./process-tree.ts";
@@ -119,13 +119,6 @@ const FAULTS: readonly Fault[] = [
     happen: (scene) => process.kill(pidOf(scene, isPoolServer), "SIGKILL"),
   },
 ];
-
-const GREETING: Readonly<Record<AppType, string>> = {
-  rack: "Hello from Rack\n",
-  wsgi: "Hello from WSGI\n",
-  node: "Hello from Node\n",
-  bun: "Hello from Bun\n",
-};
 
 function questions(type: AppType, posts: boolean): Question[] {
   const get: Question = { method: "GET", path: "/", body: "", answer: GREETING[type] };

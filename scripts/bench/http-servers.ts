@@ -10,6 +10,13 @@ import type { Command } from "./started-server.ts";
 
 export const APP_TYPES = ["rack", "wsgi", "node", "bun"] as const;
 export type AppType = (typeof APP_TYPES)[number];
+/** What the applications in apps/ answer to GET /. */
+export const GREETING: Readonly<Record<AppType, string>> = {
+  rack: "Hello from Rack\n",
+  wsgi: "Hello from WSGI\n",
+  node: "Hello from Node\n",
+  bun: "Hello from Bun\n",
+};
 /** What `bench http` compares; the other measurements have enough with one kind of Python. */
 export const HTTP_TYPES = [...APP_TYPES, "asgi"] as const;
 export type HttpType = (typeof HTTP_TYPES)[number];

@@ -55,9 +55,9 @@ export class LoadConnection {
     this.#port = port;
   }
 
-  /** Asks one question after the other, round and round, until the time is over. */
-  async run(questions: readonly Question[], untilMs: number, tally: Tally): Promise<void> {
-    for (let turn = 0; performance.now() < untilMs; turn++) {
+  /** Asks one question after the other, round and round, until it is over. */
+  async run(questions: readonly Question[], isOver: () => boolean, tally: Tally): Promise<void> {
+    for (let turn = 0; !isOver(); turn++) {
       const question = questions[turn % questions.length];
       if (question === undefined) break;
       const failure = await this.askOnce(question, tally);
@@ -143,18 +143,22 @@ export class LoadConnection {
   }
 }
 
-/** Loads a port by so many connections. @returns what their requests came to. */
+/**
+ * Loads a port by so many connections for a time, or until it is aborted. @returns what their
+ * requests came to.
+ */
 export async function load(
   port: number,
   connections: number,
   questions: readonly Question[],
-  forMs: number,
+  time: number | AbortSignal,
+  tally = new Tally(),
 ): Promise<Tally> {
-  const tally = new Tally();
-  const untilMs = performance.now() + forMs;
+  const endMs = performance.now() + (typeof time === "number" ? time : Infinity);
+  const isOver = () => (typeof time === "number" ? performance.now() >= endMs : time.aborted);
   await Promise.all(
     Array.from({ length: connections }, () =>
-      new LoadConnection(port).run(questions, untilMs, tally),
+      new LoadConnection(port).run(questions, isOver, tally),
     ),
   );
   return tally;

@@ -25,7 +25,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
 import { wholeNumber, wordOf } from "./flags.ts";
-import { APP_TYPES, type AppType, ENVIRONMENT } from "./http-servers.ts";
+import { APP_TYPES, type AppType, ENVIRONMENT, GREETING } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { LoadConnection, Tally } from "./load-connection.ts";
 import { commandOf, type ProcessFacts, pssKiB, withDescendants } from "./process-tree.ts";
@@ -49,13 +49,6 @@ const REST_MS = 8;
 const FAULT_EVERY_MS = 10_000;
 /** So long after a fault a failure is put down to it: the watchdog's silence and a new start. */
 const AFTERMATH_MS = 15_000;
-const GREETING: Readonly<Record<AppType, string>> = {
-  rack: "Hello from Rack\n",
-  wsgi: "Hello from WSGI\n",
-  node: "Hello from Node\n",
-  bun: "Hello from Bun\n",
-};
-
 interface Options {
   readonly server: string;
   readonly seconds: number;
