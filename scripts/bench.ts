@@ -9,6 +9,7 @@
  *     bun scripts/bench.ts faults [...]    what visitors notice: scripts/bench/http-faults.ts
  *     bun scripts/bench.ts restarts [...]  rolling restarts: scripts/bench/restarts.ts
  *     bun scripts/bench.ts slow [...]      slow and idle visitors: scripts/bench/slow-visitors.ts
+ *     bun scripts/bench.ts websockets [...] open ones, and echo: scripts/bench/websockets.ts
  *     bun scripts/bench.ts spawn [...]     starting instances: scripts/bench/spawn.ts
  *     bun scripts/bench.ts tenants [...]   a good one beside bad ones: scripts/bench/tenants.ts
  *
@@ -28,6 +29,7 @@ import { benchRestarts } from "./bench/restarts.ts";
 import { benchSlow } from "./bench/slow-visitors.ts";
 import { benchSpawn } from "./bench/spawn.ts";
 import { benchTenants } from "./bench/tenants.ts";
+import { benchWebsockets } from "./bench/websockets.ts";
 
 interface Options {
   readonly server: string;
@@ -108,6 +110,7 @@ async function main(args: string[]): Promise<void> {
   if (args[0] === "slow") return await benchSlow(args.slice(1));
   if (args[0] === "spawn") return await benchSpawn(args.slice(1));
   if (args[0] === "tenants") return await benchTenants(args.slice(1));
+  if (args[0] === "websockets") return await benchWebsockets(args.slice(1));
   const options = readOptions(args);
   for (const path of [options.server, options.baseline]) {
     if (path !== undefined && !(await Bun.file(path).exists())) {

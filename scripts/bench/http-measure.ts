@@ -23,6 +23,7 @@ export interface Extent {
 
 const APPS = join(import.meta.dir, "apps");
 const BODY_CONNECTIONS = 16;
+const BROWSER_CONNECTIONS = 16;
 const THREADS_CONNECTIONS = 64;
 const MEGABYTES_EACH = 1.048576;
 /** Until compilers have seen enough, and pools have grown to the load. */
@@ -63,7 +64,12 @@ class Notes {
 
 let starts = 0;
 
-async function start(server: HttpServer, type: HttpType, extent: Extent): Promise<StartedServer> {
+async function start(
+  server: HttpServer,
+  type: HttpType,
+  extent: Extent,
+  logs = false,
+): Promise<StartedServer> {
   starts += 1;
   const directory = join(extent.directory, String(starts));
   const root = join(directory, "app");
@@ -71,7 +77,7 @@ async function start(server: HttpServer, type: HttpType, extent: Extent): Promis
   const own = join(directory, "own");
   mkdirSync(own);
   const [port, innerPort] = [await freePort(), await freePort()];
-  const commands = server.commands({ type, root, directory: own, port, innerPort });
+  const commands = server.commands({ type, root, directory: own, port, innerPort, logs });
   const started = await StartedServer.start(server.name, commands, port, join(directory, "log"));
   if (!server.lazy) await untilAnswered(started, server.name);
   return started;
@@ -151,17 +157,28 @@ function columns(connections: readonly number[]): Column[] {
   return [...hello, down, bodies("up", { path: "/", script: "upload.lua" })];
 }
 
+const browser: Column = {
+  load: {
+    title: "a browser's headers, access logs",
+    connections: BROWSER_CONNECTIONS,
+    path: "/",
+    script: "browser.lua",
+  },
+  read: ({ perSecond, p99Ms }) => ({ "logged/s": perSecond, "logged, p99": p99Ms }),
+};
+
 async function measureLoads(
   servers: readonly HttpServer[],
   type: HttpType,
   extent: Extent,
   loads: readonly Column[],
   notes: Notes,
+  logs = false,
 ): Promise<void> {
   await using stack = new AsyncDisposableStack();
   const started: { name: string; running: StartedServer }[] = [];
   for (const server of servers) {
-    const running = stack.use(await start(server, type, extent));
+    const running = stack.use(await start(server, type, extent, logs));
     started.push({ name: server.name, running });
     await askOnce(running, server.name);
   }
@@ -189,6 +206,17 @@ export async function measureType(
   await measureFirst(servers, type, extent, notes);
   extent.say(`measured ${type}, first requests`);
   await measureLoads(servers, type, extent, columns(extent.connections), notes);
+  return notes.figures();
+}
+
+/** What a browser asks for, by servers that write it down. */
+export async function measureLogged(
+  type: HttpType,
+  servers: readonly HttpServer[],
+  extent: Extent,
+): Promise<Figure[]> {
+  const notes = new Notes(type);
+  await measureLoads(servers, type, extent, [browser], notes, true);
   return notes.figures();
 }
 

@@ -1,7 +1,7 @@
 /**
  * The servers that `bench http` compares: what each needs, and how it is started for one of the
- * applications in apps/. All answer on one port of 127.0.0.1, write no access log, and run in the
- * foreground; their own files lie in a directory of the measurement's.
+ * applications in apps/. All answer on one port of 127.0.0.1 and run in the foreground; their own
+ * files lie in a directory of the measurement's.
  */
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -31,6 +31,8 @@ export interface Place {
   readonly port: number;
   /** A second free port, for what is behind a proxy. */
   readonly innerPort: number;
+  /** Whether it writes an access log, into a file, if it can. */
+  readonly logs: boolean;
 }
 
 export interface HttpServer {
@@ -71,10 +73,11 @@ export function gateway(
     types: HTTP_TYPES,
     needs: {},
     lazy: true,
-    commands: ({ type, root, port }) => {
-      const listen = ["--listen", `127.0.0.1:${port}`, "--workers", "1", "--access-log", "off"];
+    commands: ({ type, root, port, directory, logs }) => {
+      const listen = ["--listen", `127.0.0.1:${port}`, "--workers", "1"];
+      const log = logs ? ["--access-log-file", `${directory}/access.log`] : ["--access-log", "off"];
       const pool = ["--type", type, "--environment", "production", ...size];
-      return [command(root, [executable, "serve", root, ...listen, ...pool])];
+      return [command(root, [executable, "serve", root, ...listen, ...log, ...pool])];
     },
   };
 }
@@ -121,10 +124,11 @@ const puma: HttpServer = {
   types: ["rack"],
   needs: { puma: "puma" },
   lazy: false,
-  commands: ({ root, port }) => {
+  commands: ({ root, port, logs }) => {
     const size = ["-w", "2", "-t", "5:5", "-e", "production"];
     const bind = ["-b", `tcp://127.0.0.1:${port}`];
-    return [command(root, ["puma", "-q", "-C", "-", ...size, ...bind, "config.ru"])];
+    const log = logs ? "--log-requests" : "-q";
+    return [command(root, ["puma", log, "-C", "-", ...size, ...bind, "config.ru"])];
   },
 };
 
@@ -133,9 +137,10 @@ const gunicorn: HttpServer = {
   types: ["wsgi"],
   needs: { gunicorn: "gunicorn" },
   lazy: false,
-  commands: ({ root, port }) => {
+  commands: ({ root, port, directory, logs }) => {
+    const log = logs ? ["--access-logfile", `${directory}/access.log`] : [];
     const size = ["-w", "2", "--threads", "5", "-b", `127.0.0.1:${port}`];
-    return [command(root, ["gunicorn", ...size, "passenger_wsgi:application"])];
+    return [command(root, ["gunicorn", ...size, ...log, "passenger_wsgi:application"])];
   },
 };
 
@@ -144,9 +149,9 @@ const uvicorn: HttpServer = {
   types: ["asgi"],
   needs: { uvicorn: "uvicorn" },
   lazy: false,
-  commands: ({ root, port }) => {
-    const quiet = ["--no-access-log", "--log-level", "warning"];
-    return [command(root, ["uvicorn", "--port", `${port}`, ...quiet, "asgi:application"])];
+  commands: ({ root, port, logs }) => {
+    const log = logs ? [] : ["--no-access-log", "--log-level", "warning"];
+    return [command(root, ["uvicorn", "--port", `${port}`, ...log, "asgi:application"])];
   },
 };
 
@@ -156,20 +161,22 @@ const hypercorn: HttpServer = {
   types: ["asgi"],
   needs: { hypercorn: "python3-hypercorn" },
   lazy: false,
-  commands: ({ root, port }) => {
+  commands: ({ root, port, directory, logs }) => {
+    const log = logs ? ["--access-logfile", `${directory}/access.log`] : [];
     const listen = ["--bind", `127.0.0.1:${port}`, "--worker-class", "uvloop"];
-    return [command(root, ["hypercorn", ...listen, "asgi:application"])];
+    return [command(root, ["hypercorn", ...listen, ...log, "asgi:application"])];
   },
 };
 
 /** A proxy with as many workers as processors, whose temporary files are in its own directory. */
-function nginx({ directory }: Place, servers: string): Command {
+function nginx({ directory, logs }: Place, servers: string): Command {
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
     (kind) => `${kind}_temp_path ${directory}/${kind};`,
   );
   const main = ["daemon off;", "worker_processes auto;", `pid ${directory}/nginx.pid;`];
   if (process.getuid?.() === 0) main.push(`user ${USER};`);
-  const http = ["access_log off;", "client_max_body_size 0;", "keepalive_requests 1000000;"];
+  const log = `access_log ${logs ? `${directory}/access.log` : "off"};`;
+  const http = [log, "client_max_body_size 0;", "keepalive_requests 1000000;"];
   const file = join(directory, "nginx.conf");
   const blocks = `events {} http { ${[...http, ...temporary].join(" ")} ${servers} }`;
   writeFileSync(file, `${main.join(" ")} ${blocks}\n`);

@@ -1,8 +1,8 @@
 /**
  * The gateway and its peers under HTTP load, in turn on this machine.
  *
- *     bun scripts/bench.ts http [--only rack,wsgi,node,bun,asgi,threads,many]
- *                               [--connections 1,16,64] [--rounds 3] [--seconds 2]
+ *     bun scripts/bench.ts http [--only rack,wsgi,node,bun,asgi,logged,threads,many]
+ *                               [--connections 1,16,64,1000] [--rounds 3] [--seconds 2]
  *                               [--server PATH] [--write FILE]
  *
  * `--write` puts the tables into a document, between the lines `<!-- bench http -->` and
@@ -17,14 +17,28 @@ import { withoutAutogroup } from "./autogroup.ts";
 import { wholeNumber, wordOf } from "./flags.ts";
 import { insertTables, machineLine } from "./document.ts";
 import { MANY_PEERS, manyGateways } from "./http-many.ts";
-import { type Extent, measureMany, measureThreads, measureType } from "./http-measure.ts";
-import { HTTP_TYPES, gateway, missingPackages, PEERS, threaded } from "./http-servers.ts";
+import {
+  type Extent,
+  measureLogged,
+  measureMany,
+  measureThreads,
+  measureType,
+} from "./http-measure.ts";
+import {
+  gateway,
+  HTTP_TYPES,
+  type HttpServer,
+  type HttpType,
+  missingPackages,
+  PEERS,
+  threaded,
+} from "./http-servers.ts";
 import { type Figure, type Section, sectionTable } from "./http-table.ts";
 import { StartedServer } from "./started-server.ts";
 import { workDirectory } from "../work-directory.ts";
 
 const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
-const KINDS = [...HTTP_TYPES, "threads", "many"] as const;
+const KINDS = [...HTTP_TYPES, "logged", "threads", "many"] as const;
 type Kind = (typeof KINDS)[number];
 
 interface Options {
@@ -42,7 +56,7 @@ function readOptions(args: string[]): Options {
     options: {
       server: { type: "string", default: SERVER },
       only: { type: "string", default: KINDS.join(",") },
-      connections: { type: "string", default: "1,16,64" },
+      connections: { type: "string", default: "1,16,64,1000" },
       rounds: { type: "string", default: "3" },
       seconds: { type: "string", default: "2" },
       write: { type: "string" },
@@ -76,8 +90,18 @@ async function measure(kind: Kind, options: Options, extent: Extent): Promise<Fi
     return await measureMany(servers, extent);
   }
   if (kind === "threads") return await measureThreaded(options.server, extent);
-  const peers = PEERS.filter(({ types }) => types.includes(kind));
-  return await measureType(kind, [gateway(options.server), ...present(peers)], extent);
+  if (kind === "logged") {
+    const figures: Figure[] = [];
+    for (const type of HTTP_TYPES) {
+      figures.push(...(await measureLogged(type, serversFor(type, options.server), extent)));
+    }
+    return figures;
+  }
+  return await measureType(kind, serversFor(kind, options.server), extent);
+}
+
+function serversFor(type: HttpType, executable: string): HttpServer[] {
+  return [gateway(executable), ...present(PEERS.filter(({ types }) => types.includes(type)))];
 }
 
 async function measureThreaded(executable: string, extent: Extent): Promise<Figure[]> {
@@ -98,6 +122,10 @@ function sections(connections: readonly number[]): Section[] {
     {
       title: "99th percentile, ms; first request, ms; memory idle",
       columns: [...connections.map((count) => `p99 at ${count}`), "first, ms", "idle, MiB"],
+    },
+    {
+      title: "A browser's twelve headers, access logs on, 16 connections",
+      columns: ["logged/s", "logged, p99"],
     },
     {
       title:
