@@ -8,7 +8,7 @@ import { isLocalDevice, mayFilesHang } from "../native/mounts.ts";
 import { findUser } from "../native/process.ts";
 import { fromText, type ByteString } from "../wire/bytes.ts";
 import {
-  MAX_INSTANCES,
+  type InstanceOptions,
   MAX_QUEUE,
   MAX_REQUEST_TIMEOUT_MS,
   MAX_SPAWN_TIMEOUT_MS,
@@ -59,48 +59,49 @@ export function readApps(top: Table, directory: string, maxQueue: number): AppCo
   return apps;
 }
 
-function readApp(
-  table: Table,
-  directory: string,
-  defaults: Pick<AppConfig, "environment" | "type" | "threads" | "maxQueue">,
-): AppConfig {
+/** What holds for an application that does not say otherwise. */
+interface Defaults {
+  readonly environment: string;
+  readonly type: AppConfig["type"];
+  /** 0: as is usual. */
+  readonly threads: number;
+  readonly maxQueue: number;
+}
+
+function readApp(table: Table, directory: string, defaults: Defaults): AppConfig {
   const root = readRoot(table, directory);
   const environment = readEnvironment(table, defaults.environment);
-  const user = table.text("user");
-  if (user !== undefined && findUser(user) === undefined)
-    table.wrong("user", `'${user}' is not known on this system`);
-  const place = {
-    name: readName(table, root),
+  const name = readName(table, root);
+  const program = readProgram(table, root);
+  const type = readType(table, defaults.type, program.command !== undefined);
+  const app: AppConfig = {
+    name,
     root,
     hosts: readHosts(table),
     prefix: readPrefix(table),
-  };
-  const program = readProgram(table, root);
-  const type = readType(table, defaults.type, program.command !== undefined);
-  const counts = readInstances(table);
-  const app: AppConfig = {
-    ...place,
     type,
     environment,
     spawnMethod: table.word("spawn_method", ["smart", "conservative"], "smart"),
-    ...(user === undefined ? {} : { user }),
-    env: readVariables(table),
-    program,
-    ...counts,
-    upkeep: readUpkeep(table, counts.instances ?? counts.maxInstances),
-    ...readConcurrency(table, type, defaults.threads),
-    abandonTimeoutMs: table.time("abandon_timeout", requestTime, 30_000),
-    requestTimeoutMs: table.time("request_timeout", requestTime, 0),
+    options: {
+      user: readUser(table),
+      env: readVariables(table),
+      ...program,
+      ...readUpkeep(table),
+      ...readConcurrency(table, type, defaults.threads),
+      abandonTimeoutMs: table.time("abandon_timeout", requestTime, 30_000),
+      requestTimeoutMs: table.time("request_timeout", requestTime, 0),
+      maxQueue: table.whole("max_queue", { min: 0, max: MAX_QUEUE }, defaults.maxQueue),
+      weight: table.whole("weight", { min: 1, max: MAX_WEIGHT }, 1),
+      spawnTimeoutMs: table.time("spawn_timeout", { min: 1, max: MAX_SPAWN_TIMEOUT_MS }, 90_000),
+    },
+    sticky: readSticky(table),
     ...readSlowRequest(table),
-    maxQueue: table.whole("max_queue", { min: 0, max: MAX_QUEUE }, defaults.maxQueue),
-    weight: table.whole("weight", { min: 1, max: MAX_WEIGHT }, 1),
-    spawnTimeoutMs: table.time("spawn_timeout", { min: 1, max: MAX_SPAWN_TIMEOUT_MS }, 90_000),
     files: readFilePlaces(table, root, type !== "static" || hasPublic(root)),
     bufferRequests: table.flag("buffer_requests", true),
     bufferAnswers: table.flag("buffer_answers", true),
     // Backtraces are for whoever can act on them, not for visitors.
     showErrors: table.flag("show_errors", environment === "development"),
-    log: readLog(table, place.name, directory),
+    log: readLog(table, name, directory),
   };
   table.finish();
   return app;
@@ -159,7 +160,7 @@ function readConcurrency(
   table: Table,
   type: AppConfig["type"],
   threadsOfAll: number,
-): Pick<AppConfig, "concurrency" | "threads"> {
+): Pick<InstanceOptions, "concurrency" | "threads"> {
   const concurrency = table.whole("concurrency", { min: 0, max: MAX_CONCURRENCY }, 0);
   const usual = concurrency === 0 ? threadsOfAll : 0;
   const threads = table.whole("threads", { min: 0, max: MAX_THREADS }, usual);
@@ -172,20 +173,23 @@ function readConcurrency(
   if (concurrency > 0 && threads > 0) {
     table.wrong("threads", "is given beside 'concurrency': leave one out");
   }
-  return { concurrency, threads };
+  return {
+    concurrency: concurrency === 0 ? undefined : concurrency,
+    threads: threads === 0 ? undefined : threads,
+  };
 }
 
-/** How its requests are shared by processes, and by what visitors go on with one of them. */
-function readInstances(table: Table): Pick<AppConfig, "maxInstances" | "instances" | "sticky"> {
-  const bounds = { min: 0, max: MAX_INSTANCES };
-  const maxInstances = table.whole("max_instances", bounds, 0);
-  const instances = table.has("instances") ? table.whole("instances", bounds, 0) : undefined;
-  if (maxInstances > 0 && instances !== undefined && instances > maxInstances) {
-    table.wrong("instances", `is ${instances}, more than max_instances, ${maxInstances}`);
-  }
+function readSticky(table: Table): AppConfig["sticky"] {
   const word = table.flagOrWord("sticky", ["cookie", "address"]);
-  const sticky = word === true ? "cookie" : word === false ? "off" : word;
-  return { maxInstances, ...(instances === undefined ? {} : { instances }), sticky };
+  return word === true ? "cookie" : word === false ? "off" : word;
+}
+
+function readUser(table: Table): string | undefined {
+  const user = table.text("user");
+  if (user !== undefined && findUser(user) === undefined) {
+    table.wrong("user", `'${user}' is not known on this system`);
+  }
+  return user;
 }
 
 function readRoot(table: Table, directory: string): string {
@@ -304,15 +308,8 @@ function refuseDuplicates(tables: readonly Table[], apps: readonly AppConfig[]):
 
 /** What decides how an application's processes are started. */
 function ofProcesses(app: AppConfig): object {
-  const { type, environment, spawnMethod, user, env, program, upkeep } = app;
-  const { maxInstances, concurrency, threads, spawnTimeoutMs } = app;
-  const { abandonTimeoutMs, requestTimeoutMs, maxQueue, weight, log } = app;
-  const times = { spawnTimeoutMs, abandonTimeoutMs, requestTimeoutMs };
-  const limits = { maxInstances, concurrency, threads, maxQueue, weight, ...times };
-  const who = user === undefined ? {} : { user };
-  const shared = app.instances === undefined ? {} : { instances: app.instances };
-  const how = { type, environment, spawnMethod, env, program, upkeep };
+  const { type, environment, spawnMethod, options, log } = app;
   // Names differ, and so would identifiers.
   const place = log === undefined || "file" in log ? log : log.journal;
-  return { ...how, place, ...who, ...limits, ...shared };
+  return { type, environment, spawnMethod, options, place };
 }

@@ -6,20 +6,16 @@ import type { Table } from "./config-table.ts";
 /** @param root of the application; where paths start from. */
 export function readProgram(table: Table, root: string): ProgramOptions {
   const startupFile = readText(table, "startup_file");
-  const args = readArgs(table);
-  const umask = readUmask(table);
-  const program = {
+  return {
     startupFile: startupFile === undefined ? undefined : belowRoot(table, root, startupFile),
     app: readText(table, "app"),
-    args,
+    args: readArgs(table),
     cwd: readText(table, "cwd"),
     interpreter: readText(table, "interpreter"),
-    umask,
+    umask: readUmask(table),
     envFile: readText(table, "env_file"),
     ...readCommand(table),
   };
-  // What is not said is not there: registrations are compared as texts.
-  return Object.fromEntries(Object.entries(program).filter(([, value]) => value !== undefined));
 }
 
 /** What only a program of any kind has: it is of type `command`. */

@@ -305,7 +305,7 @@ class Gateway {
  */
 async function warnOfMissing({ apps }: GatewayConfig, log: Log): Promise<void> {
   const aside = mayFilesHang() ? new FilesAside() : undefined;
-  for (const { name, root, type, program, files } of apps) {
+  for (const { name, root, type, options, files } of apps) {
     for (const { path, directory } of files) {
       if (path === "/" && type !== "static") continue;
       if (!mayFilesHang() && !existsSync(directory)) {
@@ -313,7 +313,7 @@ async function warnOfMissing({ apps }: GatewayConfig, log: Log): Promise<void> {
       }
     }
     if (type === "static") continue;
-    const request = { ...anybody, root: fromText(root), appType: type, program };
+    const request = { ...anybody, root: fromText(root), appType: type, ...options };
     const looked = aside?.look(request, lookLimitMs) ?? lookAtApplication(request);
     const { why } = await Promise.resolve(looked).catch((error: unknown) => {
       return { why: causeText(error) };

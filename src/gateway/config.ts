@@ -3,9 +3,8 @@
  * They come from the command line or a TOML file (cli/), and go to the supervisor and its workers.
  */
 import type { AppType, SpawnMethod } from "../wire/app-request.ts";
-import type { UpkeepOptions } from "../wire/configure.ts";
+import type { InstanceOptions } from "../wire/configure.ts";
 import type { OutputPlace } from "../wire/output-place.ts";
-import type { ProgramOptions } from "../wire/program.ts";
 
 /** Where requests are accepted. Sockets that systemd passes take the place of all of them. */
 export type ListenAddress =
@@ -48,35 +47,12 @@ export interface AppConfig {
   readonly type: AppType | "static";
   readonly environment: string;
   readonly spawnMethod: SpawnMethod;
-  /** Whom it runs as; absent: as its owner. */
-  readonly user?: string;
-  /** Variables of its environment. */
-  readonly env: Readonly<Record<string, string>>;
-  /** Which program it is, where its files do not say so by their names. */
-  readonly program: ProgramOptions;
-  /** 0: no limit of its own. */
-  readonly maxInstances: number;
-  /** So many processes share its requests; 0: as many as are needed; absent: as its kind says. */
-  readonly instances?: number;
+  /** How its processes are made, how many there may be, and what they may take. */
+  readonly options: InstanceOptions;
   /** By what visitors go on with the process they had. */
   readonly sticky: "cookie" | "address" | "off";
-  /** Sessions at once of each instance; 0: as its loader says. */
-  readonly concurrency: number;
-  /** The same for Rack and WSGI, each with a thread; one of the two is 0. */
-  readonly threads: number;
-  /** When processes are started ahead, and replaced. */
-  readonly upkeep: UpkeepOptions;
-  readonly spawnTimeoutMs: number;
-  /** How long a process may go on with a request whose visitor has left; 0: no limit. */
-  readonly abandonTimeoutMs: number;
-  /** How long a request may take in all; 0: no limit. */
-  readonly requestTimeoutMs: number;
   /** How long a process may be at a request before that is said; absent: any time. */
   readonly slowRequestMs?: number;
-  /** Requests that may wait; 0: any number. */
-  readonly maxQueue: number;
-  /** Its share of the processes where they are short. */
-  readonly weight: number;
   /** Longest paths first; `public/` among them, if it is served. */
   readonly files: readonly FilePlace[];
   /** Whether a request's body is whole before an instance is asked for. */

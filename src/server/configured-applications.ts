@@ -5,9 +5,8 @@
 import type { ApplicationSettings } from "../pool/types.ts";
 import type { Spawner, SpawnRequest } from "../spawn/spawner.ts";
 import type { AppRequest } from "../wire/app-request.ts";
-import { fromText, type ByteString } from "../wire/bytes.ts";
+import type { ByteString } from "../wire/bytes.ts";
 import { OptionsError, type InstanceOptions } from "../wire/configure.ts";
-import { programOf } from "../wire/program.ts";
 
 /** What may be configured at once: more than anybody has seen, and little enough to keep. */
 const maxApplications = 10_000;
@@ -41,12 +40,19 @@ export function poolSettings(options: InstanceOptions, isBuiltin: boolean): Appl
   };
 }
 
+/** Options that hold for instances that are there already. */
+const notOfMaking: ReadonlySet<string> = new Set<keyof InstanceOptions>([
+  ...(["maxInstances", "minInstances", "instances", "maxQueue", "weight"] as const),
+  ...(["spawnTimeoutMs", "abandonTimeoutMs", "requestTimeoutMs", "restartMode"] as const),
+  ...(["maxIdleMs", "maxRequests", "maxAgeMs", "maxMemory", "hardMemory"] as const),
+]);
+
 /** How instances are made, as a text that differs where they are made otherwise. */
 export function makingOf(application: ConfiguredApplication | undefined): string {
   if (application === undefined) return "";
   const { options, request } = application;
-  const { env, user, concurrency } = options;
-  return JSON.stringify([request, env, user, concurrency, programOf(options)]);
+  const making = Object.entries(options).filter(([key]) => !notOfMaking.has(key));
+  return JSON.stringify([request, making]);
 }
 
 export class ConfiguredApplications {
@@ -58,18 +64,8 @@ export class ConfiguredApplications {
 
   /** All that an instance of the application a get names is made from. */
   spawnRequest(app: AppRequest, timeoutMs: number): SpawnRequest {
-    const configured = this.#applications.get(app.root);
-    if (configured === undefined) return { ...app, timeoutMs };
-    const { options, request } = configured;
-    return {
-      ...(request ?? app),
-      ...(options.env === undefined ? {} : { variables: options.env }),
-      ...(options.concurrency === undefined ? {} : { concurrency: options.concurrency }),
-      ...(options.threads === undefined ? {} : { threads: options.threads }),
-      ...(options.user === undefined ? {} : { user: fromText(options.user) }),
-      program: programOf(options),
-      timeoutMs: options.spawnTimeoutMs ?? timeoutMs,
-    };
+    const { options, request = app } = this.#applications.get(app.root) ?? {};
+    return { ...request, ...options, timeoutMs: options?.spawnTimeoutMs ?? timeoutMs };
   }
 
   /**

@@ -7,21 +7,13 @@ import type { OwnedFd } from "../native/owned-fd.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
 import type { InstanceOptions } from "../wire/configure.ts";
-import type { ProgramOptions } from "../wire/program.ts";
 import type { FilesAside } from "./files-aside.ts";
 
-/** Everything a new instance is made from: the six elements of `get`, and what `configure` said. */
-export interface SpawnRequest extends AppRequest {
-  /** Environment variables of `configure`; only the built-in spawner heeds them. */
-  readonly variables?: Readonly<Record<string, string>>;
-  /** Sessions at once as `configure` wants it; only the built-in spawner heeds it. */
-  readonly concurrency?: number;
-  /** The same of one that needs a thread for each. */
-  readonly threads?: number;
-  /** Whom it runs as, whoever owns its files; only the built-in spawner heeds it. */
-  readonly user?: ByteString;
-  /** What `configure` said of the program; only the built-in spawner heeds it. */
-  readonly program?: ProgramOptions;
+/**
+ * Everything a new instance is made from: the six elements of `get`, and what `configure` said,
+ * which only the built-in spawner heeds.
+ */
+export interface SpawnRequest extends AppRequest, InstanceOptions {
   /** Time limit of this spawn in milliseconds. */
   readonly timeoutMs: number;
 }

@@ -37,44 +37,44 @@ export const MAX_WEIGHT = 100;
  */
 export interface InstanceOptions extends ProgramOptions, UpkeepOptions {
   /** Environment variables on top of the usual ones. */
-  readonly env?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>> | undefined;
   /** Sessions an instance serves at once, 1 to 100,000. */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /** The same for programs that need a thread for each; there is one of the two at most. */
-  readonly threads?: number;
+  readonly threads?: number | undefined;
   /** 0: no limit but the pool's. */
-  readonly maxInstances?: number;
+  readonly maxInstances?: number | undefined;
   /** So many share the application's requests; 0: as many as are needed. */
-  readonly instances?: number;
-  readonly spawnTimeoutMs?: number;
+  readonly instances?: number | undefined;
+  readonly spawnTimeoutMs?: number | undefined;
   /** Whom they run as where privileges are lowered, whoever owns the files. */
-  readonly user?: string;
+  readonly user?: string | undefined;
   /** How long one may go on with a request whose client has left; 0: no limit. */
-  readonly abandonTimeoutMs?: number;
+  readonly abandonTimeoutMs?: number | undefined;
   /** How long a session that is not kept may be open; 0: no limit. */
-  readonly requestTimeoutMs?: number;
+  readonly requestTimeoutMs?: number | undefined;
   /** Gets of it that may wait; 0: any number. */
-  readonly maxQueue?: number;
+  readonly maxQueue?: number | undefined;
   /** Its share of the pool where places are short, beside those of others. */
-  readonly weight?: number;
+  readonly weight?: number | undefined;
 }
 
 /** When instances are started ahead of need, and replaced. */
 export interface UpkeepOptions {
   /** So many are started without anybody asking, where there are places. */
-  readonly minInstances?: number;
+  readonly minInstances?: number | undefined;
   /** How long one may be idle; 0: for ever. */
-  readonly maxIdleMs?: number;
+  readonly maxIdleMs?: number | undefined;
   /** Requests after which one is replaced, give or take a tenth; 0: any number. */
-  readonly maxRequests?: number;
+  readonly maxRequests?: number | undefined;
   /** Bytes of memory (RSS) above which one is replaced; 0: any number. */
-  readonly maxMemory?: number;
+  readonly maxMemory?: number | undefined;
   /** The same above which it is ended. */
-  readonly hardMemory?: number;
+  readonly hardMemory?: number | undefined;
   /** How old one may be before it is replaced; 0: any age. */
-  readonly maxAgeMs?: number;
+  readonly maxAgeMs?: number | undefined;
   /** What a restart does; absent: `atOnce`. */
-  readonly restartMode?: RestartMode;
+  readonly restartMode?: RestartMode | undefined;
 }
 
 /**

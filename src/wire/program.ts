@@ -38,14 +38,6 @@ export type ListenWay = "port" | "socket" | "inherit";
 
 export const listenWays: readonly ListenWay[] = ["port", "socket", "inherit"];
 
-/** Of options those that are the program's. */
-export function programOf(options: ProgramOptions): ProgramOptions {
-  const { startupFile, app, args, cwd, interpreter, umask, envFile } = options;
-  const { command, listen, readyPath } = options;
-  const program = { command, listen, readyPath };
-  return { startupFile, app, args, cwd, interpreter, umask, envFile, ...program };
-}
-
 /** As long as a path may be (PATH_MAX of limits.h, with its NUL). */
 export const MAX_PROGRAM_TEXT_BYTES = 4095;
 /** Arguments, and their bytes in all: a shell's command line is shorter. */

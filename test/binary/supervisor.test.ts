@@ -287,6 +287,26 @@ test("what is registered anew holds for what is spawned from then on", async () 
   expect((await facts(worker, await worker.get(root)))[2]).toBe("red");
 });
 
+test("an application whose processes are made otherwise restarts, and no other", async () => {
+  const root = application();
+  await using server = await admitted(root);
+  const worker = await server.workers.connect();
+  let [before] = await facts(worker, await worker.get(root));
+  const registered = [
+    [{ weight: 2, maxRequests: 9, requestTimeoutMs: 9_000 }, "stays"],
+    [{ threads: 2 }, "restarts"],
+    [{ threads: 2, maxInstances: 3 }, "stays"],
+    [{ concurrency: 2 }, "restarts"],
+    [{ concurrency: 2, umask: 7 }, "restarts"],
+  ] as const;
+  for (const [options, what] of registered) {
+    await server.register(root, options);
+    const [now] = await facts(worker, await worker.get(root));
+    expect([options, now === before ? "stays" : "restarts"]).toEqual([options, what]);
+    before = now;
+  }
+});
+
 test("a registration that is too much or wrong is an error, and the rest goes on", async () => {
   await using server = await admitted();
   await server.send("register", "/a", { get: words, options: { concurrency: 0 } });

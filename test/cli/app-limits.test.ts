@@ -18,13 +18,12 @@ function applicationOf(lines: string): AppConfig | undefined {
 }
 
 test("how processes share requests, and how visitors keep theirs, is said together", () => {
-  expect(applicationOf("")).toMatchObject({ sticky: "off" });
-  expect(applicationOf("")).not.toHaveProperty("instances");
+  expect(applicationOf("")).toMatchObject({ sticky: "off", options: { instances: undefined } });
   const one = applicationOf("instances = 0\nsticky = true");
-  expect(one).toMatchObject({ instances: 0, sticky: "cookie" });
+  expect(one).toMatchObject({ options: { instances: 0 }, sticky: "cookie" });
   expect(applicationOf('sticky = "address"')).toMatchObject({ sticky: "address" });
   const all = applicationOf("sticky = false\ninstances = 4\nmax_instances = 4");
-  expect(all).toMatchObject({ instances: 4, maxInstances: 4, sticky: "off" });
+  expect(all).toMatchObject({ options: { instances: 4, maxInstances: 4 }, sticky: "off" });
   const refused = [
     ['sticky = "ip"', 'apps[0].sticky: is "ip", none of true, false, cookie, address'],
     ["sticky = 1", "apps[0].sticky: is 1, none of true, false, cookie, address"],
@@ -36,12 +35,12 @@ test("how processes share requests, and how visitors keep theirs, is said togeth
 
 test("when processes are started ahead and replaced is said of each application", () => {
   const none = { minInstances: 0, maxRequests: 0, maxMemory: 0, hardMemory: 0, maxAgeMs: 0 };
-  expect(applicationOf("")?.upkeep).toEqual({ ...none, restartMode: "rolling" });
+  expect(applicationOf("")?.options).toMatchObject({ ...none, restartMode: "rolling" });
   const lines = [
     'min_instances = 2\nidle_time = "0s"\nmax_requests = 1000\nmax_age = "1d"',
     'max_memory = "300m"\nhard_memory = "1g"\nrestart_mode = "at-once"',
   ];
-  expect(applicationOf(lines.join("\n"))?.upkeep).toEqual({
+  expect(applicationOf(lines.join("\n"))?.options).toMatchObject({
     minInstances: 2,
     maxIdleMs: 0,
     maxRequests: 1000,
@@ -76,7 +75,7 @@ prefix = "/blog"
 `;
   writeFileSync(join(directory, "pool.toml"), text);
   const config = readServeArguments(["--config", join(directory, "pool.toml")]).readConfig();
-  expect(config.apps).toMatchObject([
+  expect(config.apps.map(({ options }) => options)).toMatchObject([
     { abandonTimeoutMs: 5_000, requestTimeoutMs: 60_000, maxQueue: 7, weight: 3 },
     { abandonTimeoutMs: 30_000, requestTimeoutMs: 0, maxQueue: 100, weight: 1 },
   ]);

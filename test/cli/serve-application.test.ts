@@ -60,9 +60,9 @@ test("options say of the application what its table would", () => {
   expect(apps).toMatchObject([
     {
       prefix: "/shop",
-      user: "nobody",
-      env: { A: "1=2", B: "" },
-      program: {
+      options: {
+        user: "nobody",
+        env: { A: "1=2", B: "" },
         app: "shop.web:app",
         envFile: join(process.cwd(), "some/env"),
         interpreter: join(process.cwd(), "env"),
@@ -73,7 +73,7 @@ test("options say of the application what its table would", () => {
     root,
     ...words(`--startup-file ${root}/web/start.js --interpreter node22`),
   ]).readConfig();
-  expect(others[0]?.program).toEqual({ startupFile: "web/start.js", interpreter: "node22" });
+  expect(others[0]?.options).toMatchObject({ startupFile: "web/start.js", interpreter: "node22" });
 });
 
 test("what is wrong with the application is blamed on the option", () => {
@@ -87,9 +87,9 @@ test("what is wrong with the application is blamed on the option", () => {
   } catch (error) {
     if (!(error instanceof ConfigurationError)) throw error;
     expect(error.problems).toEqual([
-      "--user: 'nobodys' is not known on this system",
-      "--prefix: 'shop' must begin with / and not end with one, as in '/shop'",
       "--startup-file: '../x.js' is not below the root",
+      "--prefix: 'shop' must begin with / and not end with one, as in '/shop'",
+      "--user: 'nobodys' is not known on this system",
     ]);
   }
 });

@@ -38,7 +38,7 @@ const words = (text: string): string[] => text.split(" ");
 
 const times = { spawnTimeoutMs: 90_000, abandonTimeoutMs: 30_000, requestTimeoutMs: 0 };
 const nothing = { tls: undefined, admin: undefined, accessLogFile: undefined };
-const noLimits = { maxInstances: 0, concurrency: 0, threads: 0, maxQueue: 0, weight: 1, ...times };
+const usual = { maxInstances: 0, maxQueue: 0, weight: 1, restartMode: "rolling", ...times };
 
 test("a directory alone: one application, with every default", () => {
   const root = join(withFile(""), "one");
@@ -57,10 +57,7 @@ test("a directory alone: one application, with every default", () => {
         type: "auto",
         environment: "production",
         spawnMethod: "smart",
-        env: {},
-        program: {},
-        upkeep: expect.objectContaining({ restartMode: "rolling" }) as object,
-        ...noLimits,
+        options: expect.objectContaining({ env: {}, ...usual }) as object,
         sticky: "off",
         files: [{ path: "/", directory: join(root, "public"), within: root }],
         bufferRequests: true,
@@ -185,23 +182,21 @@ test("a file: every key, paths relative to where it lies", () => {
     accessLogFile: join(directory, "log/access.log"),
   });
   const [shop, two] = config.apps;
+  const limits = { spawnTimeoutMs: 30_000, requestTimeoutMs: 9_000 };
   expect(shop).toMatchObject({
     name: "shop",
     root: join(directory, "one"),
     hosts: ["shop.example.com", "*.shop.example.com"],
     environment: "staging",
     spawnMethod: "conservative",
-    maxInstances: 3,
-    concurrency: 5,
-    spawnTimeoutMs: 30_000,
+    options: { maxInstances: 3, concurrency: 5, env: { KEY: "value" }, ...limits },
     files: [],
-    requestTimeoutMs: 9_000,
     bufferRequests: false,
     bufferAnswers: false,
     showErrors: true,
-    env: { KEY: "value" },
   });
-  expect(two).toMatchObject({ name: "two", prefix: "/two", type: "bun", user: "root" });
+  expect(two).toMatchObject({ name: "two", prefix: "/two", type: "bun" });
+  expect(two?.options.user).toBe("root");
 });
 
 test("one root may be served twice, with the same processes", () => {

@@ -27,14 +27,17 @@ test("what holds for all applications is for those that do not say otherwise", (
     app("two", "threads = 2"),
     app("three", "concurrency = 7"),
   ].join("\n");
-  const atOnce = (options: readonly string[]) =>
-    read(settings, options).apps.map(({ threads, concurrency }) => [threads, concurrency]);
+  const atOnce = (given: readonly string[]) =>
+    read(settings, given).apps.map(({ options: { threads, concurrency } }) => [
+      threads,
+      concurrency,
+    ]);
   expect(atOnce([])).toEqual([
-    [5, 0],
-    [2, 0],
-    [0, 7],
+    [5, undefined],
+    [2, undefined],
+    [undefined, 7],
   ]);
-  expect(atOnce(["--threads", "9"])[0]).toEqual([9, 0]);
+  expect(atOnce(["--threads", "9"])[0]).toEqual([9, undefined]);
 });
 
 test.each([

@@ -37,7 +37,7 @@ async function visit(
 
 test("the pool server killed under load: no request fails, and instances are configured anew", async () => {
   await using gateway = ProxiedGateway.start(temporaryDirectory(), { main: program }, {}, [], {
-    env: { COLOR: "blue" },
+    options: { env: { COLOR: "blue" } },
   });
   expect(await (await gateway.fetch("/color")).text()).toBe("blue");
   const first = pidOf(gateway.keeper);
@@ -97,7 +97,7 @@ test("a duty that is more than a server takes is refused as a whole, and the nex
   // Some 2 MiB each, and 16 MiB are possible.
   const env = { A: "x".repeat(1_900_000) };
   const many = Array.from({ length: 12 }, (_, index) =>
-    app(`m${index}`, { root: `/m${index}`, env }),
+    app(`m${index}`, { root: `/m${index}`, options: { env } }),
   );
   expect(await rejection(keeper.use(configOf({ apps: many })))).toBeInstanceOf(ConfigureError);
   await keeper.use(configOf({ apps: [app("next", { root: "/next" })] }));
@@ -131,7 +131,7 @@ describe("a request whose application has one process, which is busy", () => {
 
   async function statusBesides(globalQueue: boolean): Promise<number> {
     const changes = { limits, pool: { ...pool, globalQueue } };
-    const one = { maxInstances: 1, concurrency: 1 };
+    const one = { options: { maxInstances: 1, concurrency: 1 } };
     const apps = { main: gate };
     await using gateway = ProxiedGateway.start(temporaryDirectory(), apps, changes, [], one);
     // An instance may take longer to start than a request waits.

@@ -24,7 +24,7 @@ const program = `
 `;
 
 /** One process, one request at a time. */
-const single = { maxInstances: 1, concurrency: 1 };
+const single = { options: { maxInstances: 1, concurrency: 1 } };
 
 async function withApp(body: (gateway: ProxiedGateway) => Promise<void>): Promise<void> {
   const apps = { main: program };

@@ -37,7 +37,7 @@ const program = `
 `;
 
 async function withApp(body: (gateway: ProxiedGateway) => Promise<void>): Promise<void> {
-  const changes = { type: "node", maxInstances: 1 } as const;
+  const changes = { type: "node", options: { maxInstances: 1 } } as const;
   const apps = { main: program };
   await using gateway = ProxiedGateway.start(temporaryDirectory(), apps, {}, [], changes);
   await body(gateway);
@@ -165,7 +165,7 @@ run lambda { |env|
 test.each(["/full", "/partial", "/streaming"])(
   "rack: a session that %s takes over is bytes both ways, and its process serves others",
   async (path) => {
-    const changes = { type: "rack", maxInstances: 1 } as const;
+    const changes = { type: "rack", options: { maxInstances: 1 } } as const;
     const apps = { main: rackProgram };
     await using gateway = ProxiedGateway.start(temporaryDirectory(), apps, {}, [], changes);
     const visitors = [];

@@ -215,7 +215,7 @@ test("what was gathered of an answer that turns out to be broken goes to nobody 
 });
 
 test("a request has so long, and no longer; a visitor who is slow does not use it up", async () => {
-  const main = app("main", { requestTimeoutMs: 300, bufferRequests: false });
+  const main = app("main", { options: { requestTimeoutMs: 300 }, bufferRequests: false });
   const site = gateway({ apps: [main] });
   site.behave = ({ target }) => (target === "/hang" ? new Promise(() => {}) : undefined);
   const { answered } = await exchange(site.port, [lastGet("/hang")]);

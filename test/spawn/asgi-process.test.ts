@@ -119,7 +119,7 @@ describe("a start", () => {
     const variables = { PYTHONPATH: "hidden" };
     const hidden = { "hidden/uvloop.py": "raise ImportError('not for you')" };
     const root = newRoot({ "asgi.py": application, ...hidden });
-    const plain = await spawner.spawn(asgiRequest(root, { variables }));
+    const plain = await spawner.spawn(asgiRequest(root, { env: variables }));
     expect((await ask(to("/loop"), plain)).body).toStartWith("asyncio");
   });
 

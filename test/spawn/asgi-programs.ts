@@ -10,7 +10,7 @@ export function asgiRequest(root: string, changed: Partial<SpawnRequest> = {}): 
     ...spawnRequest(root, { appType: "asgi", spawnMethod: "conservative" }),
     ...changed,
     root: fromText(root),
-    variables: { PATH: debianPath, ...changed.variables },
+    env: { PATH: debianPath, ...changed.env },
   };
 }
 

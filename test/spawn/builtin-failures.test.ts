@@ -110,7 +110,7 @@ test("escapes everything an application says about itself", async () => {
 test("shows no value of the environment", async () => {
   const error = await failing(
     { "server.ts": "throw new Error('x')" },
-    { variables: { PASSWORD: "correct horse" } },
+    { env: { PASSWORD: "correct horse" } },
   );
   expect(pageOf(error)).not.toContain("correct horse");
 });
@@ -142,9 +142,9 @@ test.each(["\xff", "what?", "back\\slash"])(
 );
 
 test("refuses variables that do not fit, or hold what no variable can", async () => {
-  const big = { variables: { BIG: "x".repeat(200_000) } };
+  const big = { env: { BIG: "x".repeat(200_000) } };
   expect((await failing({ "server.ts": "" }, big)).message).toContain("E2BIG");
-  const nul = { variables: { NUL: "a\0b" } };
+  const nul = { env: { NUL: "a\0b" } };
   expect((await failing({ "server.ts": "" }, nul)).message).toContain("a string contains a NUL");
 });
 

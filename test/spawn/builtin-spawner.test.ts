@@ -122,7 +122,7 @@ test("works below a temporary directory whose path is longer than a socket's add
 test("tells the application its environment by all its names, and what configure added", async () => {
   const names = ["RACK_ENV", "RAILS_ENV", "NODE_ENV", "WSGI_ENV", "APP_ENV", "CONFIGURED"];
   const source = answering(`${JSON.stringify(names)}.map((name) => process.env[name]).join()`);
-  const changed = { environment: ascii("staging"), variables: { CONFIGURED: "yes ü" } };
+  const changed = { environment: ascii("staging"), env: { CONFIGURED: "yes ü" } };
   expect(await answerOf(source, changed)).toContain(
     Buffer.from("staging,staging,staging,staging,staging,yes ü").toString("latin1"),
   );

@@ -29,7 +29,7 @@ let routed: Instance;
 /** Its temporary files lie in `directory`. */
 function started(name: string, source: string): Promise<Instance> {
   const root = writeApp(directory, name, { "server.ts": source });
-  const changed = { appType: "bun", concurrency: 32, variables: { TMPDIR: directory } } as const;
+  const changed = { appType: "bun", concurrency: 32, env: { TMPDIR: directory } } as const;
   return spawner.spawn(spawnRequest(root, changed));
 }
 

@@ -42,7 +42,7 @@ test.each(surroundings)("%s keeps bytes with %j", async (appType, variables) => 
   for (const threads of [1, 4]) {
     const more = { spawnMethod: "conservative" as const, threads };
     const given = { PATH: debianPath, ...variables };
-    const request = spawnRequest(root, { appType, ...more, variables: given });
+    const request = spawnRequest(root, { appType, ...more, env: given });
     const instance = await spawner.spawn(request);
     const answer = parseAnswer(await exchange(instance, post(bytes)));
     expect(answer.body === bytes).toBe(true);

@@ -77,7 +77,7 @@ function lookAt(tree: Tree, changed: Partial<LookRequest> & { at?: string } = {}
     appType: "auto",
     lowerPrivilege: true,
     lowestUser: ascii("nobody"),
-    path: ascii("/usr/bin:/bin"),
+    env: { PATH: "/usr/bin:/bin" },
     ruby: ascii("ruby"),
     ...rest,
   });
@@ -186,7 +186,7 @@ const attacks: readonly Case[] = [
       return tree.directory("app/bin", root).file("app/bin/python3", alice, 0o755);
     },
     "'$/app/bin/python3' belongs to daemon",
-    { path: ascii("bin:/usr/bin") },
+    { env: { PATH: "bin:/usr/bin" } },
   ],
   [
     "her file beside root's, to become the lowest user",
@@ -249,25 +249,25 @@ const attacks: readonly Case[] = [
     "her startup file in his project, where the configuration names it",
     () => new Tree().directory("app", root).directory("app/lib", bob).file("app/lib/x.js", alice),
     "'$/app/lib' belongs to bin, and the application would run as daemon",
-    { program: { startupFile: "lib/x.js" } },
+    { startupFile: "lib/x.js" },
   ],
   [
     "his module in her package",
     () => new Tree().directory("app", root).directory("app/web", alice).file("app/web/x.py", bob),
     "'$/app/web' belongs to daemon, and the application would run as bin",
-    { program: { app: "web.x:application" } },
+    { app: "web.x:application" },
   ],
   [
     "variables of hers",
     () => new Tree().directory("app", root).file("app/wsgi.py", bob).file("app/.env", alice),
     "'$/app/.env' belongs to daemon, and the application would run as bin",
-    { program: { envFile: ".env" } },
+    { envFile: ".env" },
   ],
   [
     "a working directory of hers",
     () => new Tree().directory("app", root).file("app/wsgi.py", bob).directory("app/var", alice),
     "'$/app/var' belongs to daemon",
-    { program: { cwd: "var" } },
+    { cwd: "var" },
   ],
   [
     "an interpreter of hers",
@@ -277,7 +277,7 @@ const attacks: readonly Case[] = [
       return tree.file("app/own/bin/node", alice, 0o755);
     },
     "'$/app/own/bin/node' belongs to daemon",
-    { program: { interpreter: "own" } },
+    { interpreter: "own" },
   ],
 ];
 

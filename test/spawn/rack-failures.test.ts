@@ -77,7 +77,7 @@ test.each([
 
 test("shows what it wrote before, and no value of the environment", async () => {
   const source = "puts 'connecting'; warn 'to <db>'; raise 'x'";
-  const error = await failing({ "config.ru": source }, { variables: { PASSWORD: "sesame" } });
+  const error = await failing({ "config.ru": source }, { env: { PASSWORD: "sesame" } });
   expect(pageOf(error)).toContain("connecting\nto &lt;db&gt;\n");
   expect(pageOf(error)).not.toContain("sesame");
 });

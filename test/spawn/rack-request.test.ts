@@ -152,7 +152,7 @@ test.each(["", "C", "de_DE.ISO-8859-1"])(
   async (locale) => {
     const variables = locale === "" ? {} : { LC_ALL: locale };
     const files = { "config.ru": unchecked };
-    const uploaded = await start(`bytes-${locale}`, files, { variables });
+    const uploaded = await start(`bytes-${locale}`, files, { env: variables });
     const { bytes, digest } = manyBytes();
     const { body } = await ask(uploaded, post(bytes, { REQUEST_URI: "/upload" }));
     expect(body).toBe(`${digest} true nil`);

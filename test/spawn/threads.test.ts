@@ -48,7 +48,7 @@ countDescriptors();
 
 async function start(kind: ThreadedKind, spawnMethod: "smart" | "conservative"): Promise<Started> {
   const root = writeApp(directory, `${kind}-${spawnMethod}`, threadPrograms[kind]);
-  const request = { appType: kind, spawnMethod, threads: THREADS, variables: { PATH: debianPath } };
+  const request = { appType: kind, spawnMethod, threads: THREADS, env: { PATH: debianPath } };
   const instance = await spawner.spawn(spawnRequest(root, request));
   started.push({ instance, root });
   let done = 0;

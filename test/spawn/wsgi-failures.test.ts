@@ -68,7 +68,7 @@ test("shows the way to an error through the application's own modules", async ()
 
 test("shows what the program wrote, and no value of its environment", async () => {
   const error = await failing("print('so far so good')\nraise ValueError('x')", {
-    variables: { PASSWORD: "correct horse" },
+    env: { PASSWORD: "correct horse" },
   });
   expect(pageOf(error)).toContain("so far so good");
   expect(pageOf(error)).not.toContain("correct horse");
@@ -81,7 +81,7 @@ test("shows an error whose text has no form", async () => {
 });
 
 test("says that there is no Python", async () => {
-  const error = await failing("", { variables: { PATH: "/nowhere" } });
+  const error = await failing("", { env: { PATH: "/nowhere" } });
   expect(error.message).toContain("cannot find 'python3' on PATH /nowhere");
 });
 

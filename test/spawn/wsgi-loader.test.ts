@@ -105,7 +105,7 @@ test.each(["C", "de_DE.ISO-8859-1"])(
   "keeps the bytes of a body as they are, whatever the locale (%s)",
   async (locale) => {
     const root = writeApp(directory, `bytes-${locale}`, { "wsgi.py": application });
-    const uploaded = await spawner.spawn(wsgiRequest(root, { variables: { LC_ALL: locale } }));
+    const uploaded = await spawner.spawn(wsgiRequest(root, { env: { LC_ALL: locale } }));
     const { bytes, digest } = manyBytes();
     const answer = await ask(post(bytes, { PATH_INFO: "/digest" }), uploaded);
     expect(answer.body).toBe(digest);

@@ -169,7 +169,7 @@ test("runs in the virtual environment that PATH leads to", async () => {
   const virtualenv = `${temporaryDirectory()}/env`;
   makeVirtualenv(virtualenv);
   const variables = { PATH: `${virtualenv}/bin:${debianPath}` };
-  expect((await told("sys.prefix", { variables })).atLoad).toBe(`'${virtualenv}'`);
+  expect((await told("sys.prefix", { env: variables })).atLoad).toBe(`'${virtualenv}'`);
 });
 
 test.each([".venv", "venv"])("runs in the virtual environment %s of the root", async (name) => {

@@ -15,7 +15,7 @@ export function wsgiRequest(root: string, changed: Partial<SpawnRequest> = {}): 
     ...spawnRequest(root, { appType: "wsgi", spawnMethod: "conservative" }),
     ...changed,
     root: fromText(root),
-    variables: { PATH: debianPath, ...unset, ...changed.variables },
+    env: { PATH: debianPath, ...unset, ...changed.env },
   };
 }
 

@@ -222,6 +222,7 @@ export function registrationsOf(apps: readonly AppConfig[]): Map<string, string>
 }
 
 function registrationOf(app: AppConfig, appType: AppType, prefix: string): Registration {
+  const { options } = app;
   // Rails does not take the paths of its assets from SCRIPT_NAME.
   const rails = prefix === "/" ? {} : { RAILS_RELATIVE_URL_ROOT: prefix };
   return {
@@ -231,19 +232,8 @@ function registrationOf(app: AppConfig, appType: AppType, prefix: string): Regis
     spawnMethod: app.spawnMethod,
     appType,
     options: {
-      env: { ...(mayBeRails.has(app.type) ? rails : {}), ...app.env },
-      ...app.program,
-      ...app.upkeep,
-      spawnTimeoutMs: app.spawnTimeoutMs,
-      abandonTimeoutMs: app.abandonTimeoutMs,
-      requestTimeoutMs: app.requestTimeoutMs,
-      maxQueue: app.maxQueue,
-      weight: app.weight,
-      ...(app.user === undefined ? {} : { user: app.user }),
-      ...(app.concurrency === 0 ? {} : { concurrency: app.concurrency }),
-      ...(app.threads === 0 ? {} : { threads: app.threads }),
-      ...(app.instances === undefined ? {} : { instances: app.instances }),
-      ...(app.maxInstances === 0 ? {} : { maxInstances: app.maxInstances }),
+      ...options,
+      env: { ...(mayBeRails.has(app.type) ? rails : {}), ...options.env },
     },
     log: app.log,
   };

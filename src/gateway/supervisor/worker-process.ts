@@ -278,7 +278,10 @@ function passLogFile({ accessLog, accessLogFile }: GatewayConfig, to: OwnedFd): 
 
 /** What is for instances alone stays out of the processes that parse HTTP: secrets, as a rule. */
 function configForWorkers(config: GatewayConfig): GatewayConfig {
-  return { ...config, apps: config.apps.map((app) => ({ ...app, env: {} })) };
+  return {
+    ...config,
+    apps: config.apps.map((app) => ({ ...app, options: { ...app.options, env: {} } })),
+  };
 }
 
 /** `status 1`, `SIGKILL`. */

@@ -237,7 +237,8 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   /** Ends it if its time is up. */
   tick(nowMs: number): void {
     const { queueMs, responseMs } = this.#site.config.limits;
-    const { requestTimeoutMs, slowRequestMs = Infinity } = this.#asked.app;
+    const { options, slowRequestMs = Infinity } = this.#asked.app;
+    const { requestTimeoutMs = 0 } = options;
     if (this.#state === "waiting") {
       if (queueMs > 0 && nowMs - this.#beganMs >= queueMs) {
         const what = `get '${this.#asked.app.root}'`;

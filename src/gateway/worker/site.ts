@@ -93,7 +93,7 @@ export class Site {
   }
 
   /** Its requests that may wait in this worker: each worker has its share. 0: any number. */
-  maxWaitingOf({ maxQueue }: AppConfig): number {
+  maxWaitingOf({ options: { maxQueue = 0 } }: AppConfig): number {
     return Math.ceil(maxQueue / this.config.workers);
   }
 

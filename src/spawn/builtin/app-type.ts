@@ -54,7 +54,7 @@ function candidates(loader: LoaderType, ...files: string[]): Candidate[] {
 }
 
 /** @throws NoApplicationError: applications of that type are unknown here. */
-export function knownType({ appType }: AppRequest): AppType {
+export function knownType({ appType }: Pick<AppRequest, "appType">): AppType {
   const word: string = appType;
   switch (word) {
     case "rails":

@@ -5,7 +5,7 @@
  */
 import { mayFilesHang } from "../../native/mounts.ts";
 import { findUserById, type User } from "../../native/process.ts";
-import type { AppRequest, AppType } from "../../wire/app-request.ts";
+import type { AppRequest } from "../../wire/app-request.ts";
 import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { InstanceOptions } from "../../wire/configure.ts";
@@ -18,14 +18,9 @@ import { loaders } from "./loaders.ts";
 import { below, checkOwners, programsBelow } from "./ownership.ts";
 import { chooseUser } from "./privileges.ts";
 
-export interface LookRequest extends Pick<AppRequest, "root" | "lowerPrivilege" | "lowestUser"> {
-  readonly appType: AppType;
-  /** Whom the configuration wants it to run as, whoever owns its files. */
-  readonly user?: ByteString;
-  /** PATH of the application's own variables, if they have one. */
-  readonly path?: ByteString;
+export interface LookRequest
+  extends InstanceOptions, Pick<AppRequest, "root" | "appType" | "lowerPrivilege" | "lowestUser"> {
   readonly ruby: ByteString;
-  readonly program?: ProgramOptions;
 }
 
 /** Of an application that can be started. */
@@ -66,26 +61,25 @@ export function kindOf(app: AppRequest, options: InstanceOptions = {}): LoaderTy
 /** Never throws: a refusal is an answer. */
 export function lookAtApplication(request: LookRequest): Looked {
   const seen: { -readonly [Key in keyof Looked]: Looked[Key] } = {};
-  const { root, ruby, program: wanted = {} } = request;
-  const { interpreter, envFile } = wanted;
+  const { root, ruby, interpreter, envFile } = request;
   try {
     using directory = new AppDirectory(root);
-    const found = findIn(directory, toText(root), request.appType, hasNode(), wanted);
+    const found = findIn(directory, toText(root), knownType(request), hasNode(), request);
     const { loader, startupFile, owner, app } = found;
     if (loader !== "command") seen.startup = `${app ?? toText(startupFile)} (${loader})`;
     const user = chooseUser(request, owner);
     seen.user = user?.name ?? ownName();
-    const usual = loaders[loader].runFrom(ruby, wanted);
+    const usual = loaders[loader].runFrom(ruby, request);
     const program =
       interpreter === undefined
         ? usual.program
         : interpreterOf(directory, root, interpreter, loader);
     const run = user === undefined || request.user !== undefined ? undefined : { user, owner };
-    const files = [...usual.files.map(fromText), ...namedFiles(root, wanted)];
+    const files = [...usual.files.map(fromText), ...namedFiles(root, request)];
     if (run !== undefined) checkOwners(directory, { ...run, startupFile, files });
     const variables = envFile === undefined ? undefined : readEnvFile(directory, envFile);
     if (run !== undefined) {
-      const path = request.path ?? pathOf(variables) ?? pathOf(process.env) ?? usualPath;
+      const path = pathOf(request.env) ?? pathOf(variables) ?? pathOf(process.env) ?? usualPath;
       checkOwners(directory, { ...run, startupFile, files: programsBelow(root, program, path) });
     }
     seen.facts = {
@@ -128,7 +122,7 @@ function ownName(): string {
 const usualPath = ascii("/bin:/usr/bin");
 
 /** The PATH of variables, if they have one. */
-export function pathOf(
+function pathOf(
   variables: Readonly<Record<string, string | undefined>> | undefined,
 ): ByteString | undefined {
   const path = variables?.["PATH"];

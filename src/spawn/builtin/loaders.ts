@@ -9,7 +9,7 @@ import { ownProgram } from "../../native/process.ts";
 import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import type { InstanceOptions } from "../../wire/configure.ts";
 import { MAX_CONCURRENCY } from "../../wire/instance-protocol.ts";
-import type { UsualInstances } from "../spawner.ts";
+import type { SpawnRequest, UsualInstances } from "../spawner.ts";
 import { NoApplicationError } from "./app-directory.ts";
 import type { ProgramOptions } from "../../wire/program.ts";
 import type { LoaderType } from "./app-type.ts";
@@ -28,15 +28,9 @@ export interface LoaderCommand {
 /** What a loader's command is made from. */
 export interface LoaderStart {
   readonly app: Pick<ApplicationFacts, "startupFile" | "app" | "program">;
-  readonly root: ByteString;
-  /** As configured. */
-  readonly options: ProgramOptions;
+  readonly request: Pick<SpawnRequest, "root"> & InstanceOptions;
   /** Where the first of the loader's folders lies; the others are beside it. */
   readonly directory: string;
-  /** Sessions at once that the instance is to serve; absent: as its kind usually does. */
-  readonly concurrency?: number;
-  /** The same if each has a thread. */
-  readonly threads?: number;
   /** Not an instance but the process that loads the code and forks instances. */
   readonly isPreloader: boolean;
   /** Of type `command`: how it is reached. */
@@ -70,11 +64,11 @@ export interface Loader {
 }
 
 /** Its startup file as the program finds it: from the root, or from anywhere. */
-function startupPath({ app: { startupFile }, root, options }: LoaderStart): string {
-  return options.cwd === undefined ? `./${startupFile}` : `${root}/${startupFile}`;
+function startupPath({ app: { startupFile }, request: { root, cwd } }: LoaderStart): string {
+  return cwd === undefined ? `./${startupFile}` : `${root}/${startupFile}`;
 }
 
-function argsOf({ options: { args = [] } }: LoaderStart): ByteString[] {
+function argsOf({ request: { args = [] } }: LoaderStart): ByteString[] {
   return args.map((text) => fromText(text));
 }
 
@@ -84,14 +78,13 @@ function argsOf({ options: { args = [] } }: LoaderStart): ByteString[] {
  * directory.
  */
 function loaderArguments(start: LoaderStart, file: string, more: string[]): ByteString[] {
-  const { app, root, directory, options, isPreloader } = start;
-  const { startupFile } = app;
+  const { app, request, directory, isPreloader } = start;
   const loader = [`${directory}/${file}`, isPreloader ? "preloader" : "instance"].map(fromText);
   const settings = more.map(fromText);
-  if (options.cwd !== undefined) settings.push(ascii(`root=${root}`));
+  if (request.cwd !== undefined) settings.push(ascii(`root=${request.root}`));
   const args = argsOf(start);
   const end = args.length === 0 ? [] : [ascii("--"), ...args];
-  return [...loader, startupFile, ...settings, ...end];
+  return [...loader, app.startupFile, ...settings, ...end];
 }
 
 const javaScriptFiles = ["package.json", "node_modules"];
@@ -114,7 +107,7 @@ const bun: Loader = {
     files: [...javaScriptFiles, "tsconfig.json", "jsconfig.json"],
   }),
   command(start) {
-    const { root, directory, concurrency = MAX_CONCURRENCY } = start;
+    const { root, concurrency = MAX_CONCURRENCY } = start.request;
     if (/[?\\]/.test(root) || toText(root).includes("\ufffd")) {
       throw new NoApplicationError(
         `Bun cannot load a program from '${toText(root)}': ` +
@@ -124,7 +117,7 @@ const bun: Loader = {
     // Neither the application's bunfig.toml nor its .env have a say in how it is run, and what is
     // not installed is not fetched from the network.
     const isolated = ["--config=/dev/null", "--no-env-file", "--no-install"];
-    const options = [...isolated, "--preload", `${directory}/preload.js`];
+    const options = [...isolated, "--preload", `${start.directory}/preload.js`];
     const program = [process.execPath, ...options].map(fromText);
     return {
       argv: [...program, ascii(startupPath(start)), ...argsOf(start)],
@@ -154,13 +147,14 @@ function python(takes: "wsgi" | "asgi" | "either", usual: UsualInstances): Loade
       files: virtualenvs.flatMap((name) => [`${name}/pyvenv.cfg`, `${name}/bin/python3`]),
     }),
     command(start) {
-      const { app, options, concurrency = MAX_CONCURRENCY, threads = 1 } = start;
+      const { app, request } = start;
+      const { interpreter, concurrency = MAX_CONCURRENCY, threads = 1 } = request;
       const settings = [
         takes,
         `concurrency=${concurrency}`,
         `threads=${threads}`,
         ...(app.app === undefined ? [] : [`app=${app.app}`]),
-        ...(options.interpreter === undefined ? [] : ["interpreter=chosen"]),
+        ...(interpreter === undefined ? [] : ["interpreter=chosen"]),
       ];
       return {
         argv: [app.program, ...loaderArguments(start, "loader.py", settings)],
@@ -176,7 +170,8 @@ const node: Loader = {
   canPreload: false,
   runFrom: () => ({ program: ascii("node"), files: javaScriptFiles }),
   command(start) {
-    const { app, directory, concurrency = MAX_CONCURRENCY } = start;
+    const { app, directory, request } = start;
+    const { concurrency = MAX_CONCURRENCY } = request;
     const preload = ["--require", `${directory}/preload.cjs`].map(fromText);
     return {
       argv: [app.program, ...preload, ascii(startupPath(start)), ...argsOf(start)],
@@ -195,7 +190,8 @@ const rack: Loader = {
     files: ["Gemfile", "Gemfile.lock", "gems.rb", "gems.locked", ".bundle/config"],
   }),
   command(start) {
-    const { app, threads = 1 } = start;
+    const { app, request } = start;
+    const { threads = 1 } = request;
     const words = loaderArguments(start, "loader.rb", [`threads=${threads}`]);
     return { argv: [app.program, ...words], variables: [] };
   },
@@ -212,8 +208,8 @@ const program: Loader = {
     files: words.filter((word) => !word.startsWith("/") && !word.split("/").includes("..")),
   }),
   command(start) {
-    const { way, options } = start;
-    const words = options.command ?? [];
+    const { way, request } = start;
+    const { command: words = [] } = request;
     if (way === undefined || words.length === 0) {
       throw new NoApplicationError("it is of type command, and no command is configured");
     }

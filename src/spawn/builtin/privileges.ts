@@ -4,7 +4,7 @@
  * it refuses.
  */
 import { findUser, findUserById, type User } from "../../native/process.ts";
-import { toText, type ByteString } from "../../wire/bytes.ts";
+import { fromText, toText, type ByteString } from "../../wire/bytes.ts";
 
 /** The rights asked for cannot be lowered; the message says why. */
 export class PrivilegeError extends Error {
@@ -31,7 +31,7 @@ export interface UserChoice {
   readonly lowerPrivilege: boolean;
   readonly lowestUser: ByteString;
   /** Whom the configuration wants it to run as, whoever owns its files. */
-  readonly user?: ByteString;
+  readonly user?: string | undefined;
 }
 
 /**
@@ -63,9 +63,8 @@ export function chooseUser(
   return lowest;
 }
 
-function configuredUser(wanted: ByteString, users: UserDatabase): User {
-  const user = users.byName(wanted);
-  const name = toText(wanted);
+function configuredUser(name: string, users: UserDatabase): User {
+  const user = users.byName(fromText(name));
   if (user === undefined) throw new PrivilegeError(`the configured user '${name}' does not exist`);
   if (user.uid === 0) throw new PrivilegeError(`the configured user '${name}' is root`);
   return user;

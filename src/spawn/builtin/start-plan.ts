@@ -5,7 +5,6 @@
 import type { DescriptorLimit, User } from "../../native/process.ts";
 import { ascii, escapeForLog, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import { MAX_CONCURRENCY } from "../../wire/instance-protocol.ts";
-import type { ProgramOptions } from "../../wire/program.ts";
 import {
   encodePlan,
   launchCommand,
@@ -14,10 +13,8 @@ import {
   type LaunchPlan,
 } from "../launch-plan.ts";
 import type { SpawnRequest, UsualInstances } from "../spawner.ts";
-import { knownType } from "./app-type.ts";
 import {
   lookAtApplication,
-  pathOf,
   type ApplicationFacts,
   type Looked,
   type LookRequest,
@@ -71,17 +68,14 @@ export async function planStart(
   look: (request: LookRequest) => Looked | Promise<Looked> = lookAtApplication,
 ): Promise<StartPlan> {
   const isSmart = wantsSmart(request);
-  const { root, lowerPrivilege, lowestUser, user } = request;
-  const who = { lowerPrivilege, lowestUser, ...(user !== undefined && { user }) };
-  const path = pathOf(request.variables);
-  const what = {
-    root,
-    appType: knownType(request),
-    ...(path !== undefined && { path }),
+  const {
+    facts: app,
+    why = "",
+    ...seen
+  } = await look({
+    ...request,
     ruby: options.ruby ?? ascii("ruby"),
-    ...(request.program && { program: request.program }),
-  };
-  const { facts: app, why = "", ...seen } = await look({ ...what, ...who });
+  });
   Object.assign(progress, seen);
   if (app === undefined) throw new Error(why);
   const loader = loaders[app.loader];
@@ -144,21 +138,16 @@ interface PlanParts {
 
 function launchPlan(parts: PlanParts): LaunchPlan {
   const { request, options, app, loader, files, isPreloader, way } = parts;
-  const { root, environment, concurrency, threads, program = {} } = request;
+  const { root, environment, umask } = request;
   const { originalDescriptorLimit: descriptorLimit } = options;
   const { user, identity } = app;
-  const asked = {
-    ...(concurrency === undefined ? {} : { concurrency }),
-    ...(threads === undefined ? {} : { threads }),
-  };
-  const start = { app, root, options: program, directory: files, isPreloader, way, ...asked };
-  const command = loader.command(start);
-  const cwd = cwdOf(root, program);
+  const command = loader.command({ app, request, directory: files, isPreloader, way });
+  const cwd = cwdOf(request);
   const variables = [
     ...environmentNames.map((name) => `${name}=${environment}` as ByteString),
     `PWD=${cwd ?? root}` as ByteString,
     ...asEntries(app.variables),
-    ...asEntries(request.variables),
+    ...asEntries(request.env),
     ...command.variables.map(fromText),
   ];
   return {
@@ -166,7 +155,7 @@ function launchPlan(parts: PlanParts): LaunchPlan {
     isOwnProgram: command.isOwnProgram === true,
     directory: { path: root, identity },
     ...(cwd !== undefined && { cwd }),
-    ...(program.umask !== undefined && { umask: program.umask }),
+    ...(umask !== undefined && { umask }),
     variables,
     isInstance: true,
     ...(way && { program: way.listener === undefined ? "alone" : "with a listener" }),
@@ -180,7 +169,7 @@ function asEntries(variables: Readonly<Record<string, string>> = {}): ByteString
 }
 
 /** The working directory, if it is another than the root. */
-function cwdOf(root: ByteString, { cwd }: ProgramOptions): ByteString | undefined {
+function cwdOf({ root, cwd }: SpawnRequest): ByteString | undefined {
   if (cwd === undefined || cwd === ".") return undefined;
   return cwd.startsWith("/") ? fromText(cwd) : (`${root}/${fromText(cwd)}` as ByteString);
 }

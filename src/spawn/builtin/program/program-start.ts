@@ -36,12 +36,11 @@ export interface ProgramStart {
 
 /** How an instance of a program will be reached; undefined: it is none. @throws Error. */
 export function wayTo(
-  { appType, program }: SpawnRequest,
+  { appType, command = [], listen }: SpawnRequest,
   { become }: StartPlan,
   directory: LoaderDirectory,
 ): Way | undefined {
   if (appType !== "command") return undefined;
-  const { command = [], listen } = program ?? {};
   const hasSocket = command.some((word) => word.includes("{socket}"));
   switch (listen ?? (hasSocket ? "socket" : "port")) {
     case "inherit":
@@ -56,7 +55,7 @@ export function wayTo(
 /** @throws Error (as a rejection): it ended, took too long, or another listens in its place. */
 export async function untilProgramReady(start: ProgramStart): Promise<Ready> {
   const { process, way, request, plan, limit, progress } = start;
-  const { concurrency = loaders.command.usual.concurrency } = request;
+  const { readyPath, concurrency = loaders.command.usual.concurrency } = request;
   const ready: Ready = { kind: "ready", concurrency, reportsDone: false };
   const owner = { pid: process.pid, uid: plan.user };
   const said = await limit.keep(process.announced);
@@ -64,7 +63,6 @@ export async function untilProgramReady(start: ProgramStart): Promise<Ready> {
   if (said?.kind === "failed") throw refusalIn(said, progress);
   const listens = () => Promise.resolve(way.isListening(owner) || "it does not listen");
   await repeat(start, `did not listen on ${way.where}`, listens);
-  const readyPath = request.program?.readyPath;
   if (readyPath === undefined) return ready;
   await repeat(start, `did not answer ${readyPath} with success`, () => ask(way, readyPath));
   return ready;
