@@ -20,7 +20,7 @@ import type { OutputPlace } from "../wire/output-place.ts";
 import type { Table } from "./config-table.ts";
 import { readFilePlaces } from "./file-places.ts";
 import { readHosts } from "./host-names.ts";
-import { readProgram } from "./program-settings.ts";
+import { readProgram, readReadiness } from "./program-settings.ts";
 import { readUpkeep } from "./upkeep-settings.ts";
 
 /** sun_path (unix(7)). */
@@ -86,6 +86,7 @@ function readApp(table: Table, directory: string, defaults: Defaults): AppConfig
       user: readUser(table),
       env: readVariables(table),
       ...program,
+      ...readReadiness(table, type !== "static"),
       ...readUpkeep(table),
       ...readConcurrency(table, type, defaults.threads),
       abandonTimeoutMs: table.time("abandon_timeout", requestTime, 30_000),

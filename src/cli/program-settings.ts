@@ -1,4 +1,5 @@
 /** Which program an application is, and how it is started: some keys of `[[apps]]`. */
+import { MAX_SPAWN_TIMEOUT_MS, type ReadinessOptions } from "../wire/configure.ts";
 import { listenWays, whyNotArgs, whyNotProgramText, type ProgramOptions } from "../wire/program.ts";
 import { commandWords } from "./command-words.ts";
 import type { Table } from "./config-table.ts";
@@ -18,18 +19,27 @@ export function readProgram(table: Table, root: string): ProgramOptions {
   };
 }
 
-/** What only a program of any kind has: it is of type `command`. */
-function readCommand(table: Table): Pick<ProgramOptions, "command" | "listen" | "readyPath"> {
-  const command = readWords(table);
-  const listen = table.has("listen") ? table.word("listen", listenWays, "port") : undefined;
+/** When a process is ready. */
+export function readReadiness(table: Table, hasProcesses: boolean): ReadinessOptions {
   const readyPath = readText(table, "ready_path");
-  if (readyPath !== undefined && !/^\/[!-~]*$/.test(readyPath)) {
+  const readyTimeoutMs = table.time("ready_timeout", { min: 1, max: MAX_SPAWN_TIMEOUT_MS }, 0);
+  if (readyPath === undefined) {
+    if (table.has("ready_timeout")) table.wrong("ready_timeout", "is for a 'ready_path'");
+    return {};
+  }
+  if (!hasProcesses) table.wrong("ready_path", "is for processes, and type static has none");
+  if (!/^\/[!-~]*$/.test(readyPath)) {
     table.wrong("ready_path", `is '${readyPath}', not a path such as "/health"`);
   }
+  return { readyPath, readyTimeoutMs: readyTimeoutMs === 0 ? undefined : readyTimeoutMs };
+}
+
+/** What only a program of any kind has: it is of type `command`. */
+function readCommand(table: Table): Pick<ProgramOptions, "command" | "listen"> {
+  const command = readWords(table);
+  const listen = table.has("listen") ? table.word("listen", listenWays, "port") : undefined;
   if (command === undefined) {
-    for (const key of ["listen", "ready_path"]) {
-      if (table.has(key)) table.wrong(key, "is for a command, and none is given");
-    }
+    if (table.has("listen")) table.wrong("listen", "is for a command, and none is given");
     return {};
   }
   for (const key of ["startup_file", "app", "interpreter"]) {
@@ -44,7 +54,7 @@ function readCommand(table: Table): Pick<ProgramOptions, "command" | "listen" | 
   if (listen === "socket" && used.length === 0) {
     table.wrong("listen", "is socket, and no {socket} in the command says where it is");
   }
-  return { command, listen, readyPath };
+  return { command, listen };
 }
 
 /** A list of words, or a text that is split. */

@@ -44,6 +44,7 @@ export function poolSettings(options: InstanceOptions, isBuiltin: boolean): Appl
 const notOfMaking: ReadonlySet<string> = new Set<keyof InstanceOptions>([
   ...(["maxInstances", "minInstances", "instances", "maxQueue", "weight"] as const),
   ...(["spawnTimeoutMs", "abandonTimeoutMs", "requestTimeoutMs", "restartMode"] as const),
+  ...(["readyPath", "readyHost", "readyTimeoutMs"] as const),
   ...(["maxIdleMs", "maxRequests", "maxAgeMs", "maxMemory", "hardMemory"] as const),
 ]);
 

@@ -35,7 +35,7 @@ export const MAX_WEIGHT = 100;
 /**
  * Options for the instances of one application that are spawned from now on; absent: the default.
  */
-export interface InstanceOptions extends ProgramOptions, UpkeepOptions {
+export interface InstanceOptions extends ProgramOptions, ReadinessOptions, UpkeepOptions {
   /** Environment variables on top of the usual ones. */
   readonly env?: Readonly<Record<string, string>> | undefined;
   /** Sessions an instance serves at once, 1 to 100,000. */
@@ -57,6 +57,16 @@ export interface InstanceOptions extends ProgramOptions, UpkeepOptions {
   readonly maxQueue?: number | undefined;
   /** Its share of the pool where places are short, beside those of others. */
   readonly weight?: number | undefined;
+}
+
+/** What an instance is asked before it counts as ready, beyond that it says so or listens. */
+export interface ReadinessOptions {
+  /** This path is to be answered with success. */
+  readonly readyPath?: string | undefined;
+  /** The host that is asked for it; absent: localhost. */
+  readonly readyHost?: string | undefined;
+  /** How long that may take, within the limit of the spawn; absent: as long as that. */
+  readonly readyTimeoutMs?: number | undefined;
 }
 
 /** When instances are started ahead of need, and replaced. */
@@ -129,7 +139,9 @@ const readers: { readonly [K in keyof Required<InstanceOptions>]: Reader<K> } = 
   envFile: programText,
   command: programArgs,
   listen: word(listenWays),
-  readyPath: programText,
+  readyPath: plainText,
+  readyHost: plainText,
+  readyTimeoutMs: whole(1, MAX_SPAWN_TIMEOUT_MS),
 };
 
 /** Checks what claims to be options. @throws OptionsError. */
@@ -196,6 +208,13 @@ function word<Word extends string>(words: readonly Word[]) {
 function userName(value: unknown): string {
   if (typeof value === "string" && value !== "" && !value.includes("\0")) return value;
   throw new OptionsError(`configure: user is ${show(value)}, not the name of a user`);
+}
+
+/** What stands in the head of a request: printable ASCII without blanks. */
+function plainText(key: string, value: unknown): string {
+  const text = programText(key, value);
+  if (/^[!-~]+$/.test(text)) return text;
+  throw new OptionsError(`configure: ${key} is ${show(value)}, which holds more than plain ASCII`);
 }
 
 function programText(key: string, value: unknown): string {

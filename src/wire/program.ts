@@ -29,8 +29,6 @@ export interface ProgramOptions {
   readonly command?: readonly string[] | undefined;
   /** Where it is to listen; absent: on a socket if `{socket}` is in its command, else on a port. */
   readonly listen?: ListenWay | undefined;
-  /** It is ready when this path is answered with success; absent: when it listens. */
-  readonly readyPath?: string | undefined;
 }
 
 /** How a program is told where to listen: PORT and HOST, a path, or a socket that it inherits. */

@@ -57,6 +57,21 @@ test("when processes are started ahead and replaced is said of each application"
   for (const [text, why] of refused) expect(() => applicationOf(text)).toThrow(why);
 });
 
+test("what is asked before a process is ready is said of each application", () => {
+  expect(applicationOf("")?.options).not.toHaveProperty("readyPath");
+  expect(applicationOf('ready_path = "/up"\nready_timeout = "2s"')?.options).toMatchObject({
+    readyPath: "/up",
+    readyTimeoutMs: 2_000,
+  });
+  const refused = [
+    ['ready_path = "up"', "ready_path: is 'up', not a path"],
+    ['ready_path = "/a b"', "ready_path: is '/a b', not a path"],
+    ['ready_timeout = "2s"', "ready_timeout: is for a 'ready_path'"],
+    ['type = "static"\nready_path = "/up"', "ready_path: is for processes"],
+  ] as const;
+  for (const [text, why] of refused) expect(() => applicationOf(text)).toThrow(why);
+});
+
 test("an application has limits of its own, or those of the whole", () => {
   const directory = temporaryDirectory();
   for (const name of ["shop", "blog"]) mkdirSync(join(directory, name));

@@ -233,6 +233,7 @@ function registrationOf(app: AppConfig, appType: AppType, prefix: string): Regis
     appType,
     options: {
       ...options,
+      readyHost: app.hosts.find((host) => !host.startsWith("*")),
       env: { ...(mayBeRails.has(app.type) ? rails : {}), ...options.env },
     },
     log: app.log,

@@ -42,6 +42,7 @@ import { failureOfProgram, untilProgramReady, wayTo } from "./program/program-st
 import type { Way } from "./program/way.ts";
 import { Strays } from "./strays.ts";
 import { TimeLimit, untilReady } from "./readiness.ts";
+import { untilAnswered } from "./ready-path.ts";
 import { planStart, type Progress, type StartOptions, type StartPlan } from "./start-plan.ts";
 import { WarmUp } from "./warm-up.ts";
 
@@ -151,6 +152,7 @@ export class BuiltinSpawner implements Spawner {
         way === undefined
           ? await untilReady(started, limit, progress)
           : await untilProgramReady({ process: started, way, request, plan, limit, progress });
+      await untilAnswered({ process: started, limit }, ready, request);
       this.#remember(request.root, plan.usualAfter(ready.concurrency));
       const { user } = progress;
       const hasThreads = plan.hasThreads(ready.concurrency);

@@ -147,6 +147,11 @@ export class InstanceProcess implements SessionReports {
     return this.#lifeline.misbehaved;
   }
 
+  /** Whether it has said to be done with all sessions that were connected. */
+  get isDone(): boolean {
+    return this.#undone === 0;
+  }
+
   hear(): void {
     if (this.#undone > 0) this.#lifeline.hear();
   }

@@ -30,10 +30,15 @@ export class TimeLimit {
     const error = new Error(`it was not ready within ${this.limitMs} ms`);
     const timer = setTimeout(() => late.reject(error), this.remainingMs);
     try {
-      return await Promise.race([value, late.promise, this.#cut.promise]);
+      return await this.unlessCut(Promise.race([value, late.promise]));
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** The value of what keeps to the time itself. @throws Error (as a rejection): it was cut. */
+  unlessCut<T>(value: Promise<T>): Promise<T> {
+    return Promise.race([value, this.#cut.promise]);
   }
 }
 
