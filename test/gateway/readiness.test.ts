@@ -149,10 +149,12 @@ test("one that hangs at the path is refused", async () => {
   await gateway.end();
 });
 
-test("a version whose path is not answered with success leaves the old one serving", async () => {
-  const says = (version: string, status: number) =>
-    `export default { fetch: ({ url }: Request) => new Response("${version}", {
+/** Says its version, and answers the path that is asked with a status. */
+const says = (version: string, status: number) =>
+  `export default { fetch: ({ url }: Request) => new Response("${version}", {
   status: url.includes("/up") ? ${status} : 200 }) };\n`;
+
+test("a version whose path is not answered with success leaves the old one serving", async () => {
   const limits = 'ready_timeout = "500ms"\n';
   const { gateway, app } = start("server.ts", says("old", 204), limits);
   const address = await gateway.address();
