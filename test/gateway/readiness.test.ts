@@ -95,8 +95,8 @@ function start(file: string, program: string, settings: string): { gateway: Gate
   mkdirSync(app);
   writeFileSync(join(app, file), program);
   const config = join(directory, "pool.toml");
-  const lines = `listen = ["127.0.0.1:0"]\n[[apps]]\nroot = "app"\nready_path = "/up?a=b"\n${settings}`;
-  writeFileSync(config, lines);
+  const lines = ['listen = ["127.0.0.1:0"]', "[[apps]]", 'root = "app"', 'ready_path = "/up?a=b"'];
+  writeFileSync(config, [...lines, settings].join("\n"));
   return { gateway: startGateway(["--config", config]), app };
 }
 
