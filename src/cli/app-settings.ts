@@ -44,8 +44,11 @@ const maxApps = 10_000;
 /** The kinds that need a thread for each request. */
 const withThreads: readonly AppConfig["type"][] = ["rack", "rails", "wsgi"];
 
-/** Reads `[[apps]]`, with `environment`, `type` and `threads` of the whole as defaults. */
-export function readApps(top: Table, directory: string, maxQueue: number): AppConfig[] {
+/**
+ * Reads `[[apps]]`, with `environment`, `type` and `threads` of the whole as defaults, and those of
+ * `[log]`.
+ */
+export function readApps(top: Table, log: Table, directory: string, maxQueue: number): AppConfig[] {
   const environment = readEnvironment(top, "production");
   const type = top.word("type", appTypes, "auto");
   if (!top.has("apps")) top.wrong("apps", "is missing: there is no application");
@@ -56,7 +59,29 @@ export function readApps(top: Table, directory: string, maxQueue: number): AppCo
   const apps = tables.map((table) => readApp(table, directory, defaults));
   refuseIfNoneIsThere(tables, apps);
   refuseDuplicates(tables, apps);
-  return apps;
+  return withUsualLogs(log, tables, apps, directory);
+}
+
+/** Those without a log of their own have that of `[log]`; what shares processes shares it. */
+function withUsualLogs(
+  log: Table,
+  tables: readonly Table[],
+  apps: readonly AppConfig[],
+  directory: string,
+): AppConfig[] {
+  const usual = log.text("applications") ?? "stderr";
+  if (usual !== "stderr" && !/^journald(:|$)|\{app\}/.test(usual)) {
+    log.wrong("applications", `is '${usual}', neither journald nor a file with {app} in its name`);
+    return [...apps];
+  }
+  const names = new Map(apps.toReversed().map(({ root, name }) => [root, name]));
+  return apps.map((app, index) => {
+    if (app.type === "static" || tables[index]?.has("log") === true) return app;
+    // No name leads to another directory.
+    const name = names.get(app.root)?.replaceAll("/", "_") ?? app.name;
+    const place = usual.replaceAll("{app}", name);
+    return { ...app, log: readLog(log, "applications", place, app.name, directory) };
+  });
 }
 
 /** What holds for an application that does not say otherwise. */
@@ -102,7 +127,7 @@ function readApp(table: Table, directory: string, defaults: Defaults): AppConfig
     bufferAnswers: table.flag("buffer_answers", true),
     // Backtraces are for whoever can act on them, not for visitors.
     showErrors: table.flag("show_errors", environment === "development"),
-    log: readLog(table, name, directory),
+    log: readLog(table, "log", table.text("log") ?? "stderr", name, directory),
   };
   table.finish();
   return app;
@@ -111,22 +136,27 @@ function readApp(table: Table, directory: string, defaults: Defaults): AppConfig
 /** systemd-journald.service(8); namespaces have sockets of their own. */
 const journalSocket = "/run/systemd/journal/socket";
 
-/** `journald`, `journald:SOCKET`, or a file. */
-function readLog(table: Table, identifier: string, directory: string): OutputPlace | undefined {
-  const text = table.text("log");
-  if (text === undefined) return undefined;
+/** `stderr`, `journald`, `journald:SOCKET`, or a file. */
+function readLog(
+  table: Table,
+  key: string,
+  text: string,
+  identifier: string,
+  directory: string,
+): OutputPlace | undefined {
+  if (text === "stderr") return undefined;
   const [, journal] = /^journald(?::(.*))?$/s.exec(text) ?? [];
   if (text === "journald" || journal !== undefined) {
     const socket = resolve(directory, journal ?? journalSocket);
     if (Buffer.byteLength(socket) > maxSocketPath || whatIsAt(socket) !== "socket") {
-      table.wrong("log", `is ${text}, and there is no socket '${socket}'`);
+      table.wrong(key, `is ${text}, and there is no socket '${socket}'`);
     }
     return { journal: socket, identifier };
   }
   const file = resolve(directory, text);
   const above = dirname(file);
   if (["nothing", "file"].includes(whatIsAt(above)) || text === "") {
-    table.wrong("log", `is '${text}', and '${above}' is no directory`);
+    table.wrong(key, `is '${text}', and '${above}' is no directory`);
   }
   return { file };
 }

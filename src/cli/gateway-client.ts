@@ -36,11 +36,17 @@ export async function findGateway(given: Arguments["given"]): Promise<FoundGatew
   );
   const wanted = paths.filter((path) => pid === undefined || basename(path) === `${pid}.sock`);
   const answers = await Promise.all(wanted.map((path) => look(path)));
-  const found = answers.filter((answer) => answer !== undefined);
+  const found = answers.filter((answer) => typeof answer === "object");
   const [gateway, ...others] = found.filter(
     ({ status }) => name === undefined || status.name === name,
   );
   if (gateway === undefined) {
+    const silent = wanted.find((_, at) => answers[at] === "silent");
+    if (silent !== undefined) {
+      const seconds = statusLimitMs / 1000;
+      const who = `gateway ${basename(silent, ".sock")}`;
+      throw new StartError(`${who} runs, and does not answer within ${seconds} s`);
+    }
     const which = [pid, name].filter((word) => word !== undefined).join(" ");
     const what = which === "" ? "no gateway of this user runs" : `no gateway ${which} runs`;
     throw new StartError(`${what} (looked in ${directories.join(" and ")})`);
@@ -52,38 +58,44 @@ export async function findGateway(given: Arguments["given"]): Promise<FoundGatew
   );
 }
 
-async function look(path: string): Promise<FoundGateway | undefined> {
+/** @returns undefined: nobody is there. */
+async function look(path: string): Promise<FoundGateway | "silent" | undefined> {
   const status = await send<GatewayStatus>(path, { command: "status" }, statusLimitMs);
-  if (status === undefined) return undefined;
+  if (status === undefined || status === "silent") return status;
   const ask = async (request: ControlRequest): Promise<object> => {
     const answer = await send<{ readonly error?: string }>(path, request, Infinity);
-    if (answer === undefined) throw new StartError(`gateway ${status.pid} has not answered`);
+    if (answer === undefined || answer === "silent")
+      throw new StartError(`gateway ${status.pid} has not answered`);
     if (answer.error !== undefined) throw new StartError(answer.error);
     return answer;
   };
   return { status, ask };
 }
 
-/** @returns the answer; undefined when nobody is there: then the socket's file is removed. */
+/**
+ * @returns the answer; undefined when nobody is there: then the socket's file is removed; "silent":
+ * somebody is, and does not answer in time.
+ */
 async function send<Answer>(
   path: string,
   request: ControlRequest,
   limitMs: number,
-): Promise<Answer | undefined> {
+): Promise<Answer | "silent" | undefined> {
   const chunks: Buffer[] = [];
-  const ended = Promise.withResolvers<void>();
-  const timer = limitMs === Infinity ? undefined : setTimeout(ended.resolve, limitMs);
+  const ended = Promise.withResolvers<"silent" | undefined>();
+  const late = () => ended.resolve("silent");
+  const timer = limitMs === Infinity ? undefined : setTimeout(late, limitMs);
   try {
     await Bun.connect({
       unix: path,
       socket: {
         open: (socket) => void socket.write(`${JSON.stringify(request)}\n`),
         data: (_, chunk) => void chunks.push(Buffer.from(chunk)),
-        close: () => ended.resolve(),
-        error: () => ended.resolve(),
+        close: () => ended.resolve(undefined),
+        error: () => ended.resolve(undefined),
       },
     });
-    await ended.promise;
+    if ((await ended.promise) === "silent") return "silent";
     return JSON.parse(Buffer.concat(chunks).toString("utf8")) as Answer;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ECONNREFUSED") removeStale(path);

@@ -53,7 +53,7 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
     upgradedMs: top.time("upgraded_time", { min: 0, max: 24 * hourMs }, 60_000),
     logLevel: log.whole("level", { min: 0, max: 4 }, 0),
     logFormat: log.word("format", ["text", "json"], "text"),
-    apps: readApps(top, directory, pool.maxQueue),
+    apps: readApps(top, log, directory, pool.maxQueue),
   };
   log.finish();
   top.finish();

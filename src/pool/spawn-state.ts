@@ -158,8 +158,12 @@ export class SpawnState<O> {
     this.fallShort(spawn.application);
   }
 
-  /** Spawns that have begun no longer count for later gets. */
+  /** Spawns that have begun no longer count for later gets, and no get waits for a replacement. */
   outdateSpawns(application: ApplicationRecord<O>): void {
+    const { replacement } = application;
+    if (replacement?.id !== undefined) {
+      this.effects.push({ kind: "endSpawn", spawn: replacement.id });
+    }
     application.replacement = undefined;
     this.fallShort(application);
     for (const spawn of application.begun) {

@@ -156,6 +156,8 @@ export type Effect<O> =
       readonly root: ByteString;
       readonly options: O;
     }
+  /** Nobody has a use for the spawn any more: end it. Its `spawned` or `spawnFailed` is still due. */
+  | { readonly kind: "endSpawn"; readonly spawn: SpawnId }
   /** Connect to the instance; `sessionClosed`, `sessionUnused` or `connectFailed` is due. */
   | {
       readonly kind: "grant";

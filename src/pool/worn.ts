@@ -4,9 +4,9 @@
  * application's code has changed (a rolling restart), or if it has served enough, is old, or large.
  *
  * - A replacement holds no place: it takes that of the instance which leaves for it. It needs a
- *   slot to begin, as any spawn. An application has two at most, one of them of code from before
- *   another restart, and begins none unless it has fewer than are left of twice max: whoever
- *   restarts again and again what hangs in its start keeps no other from being replaced.
+ *   slot to begin, as any spawn. Another restart ends it, whether it hangs or not. An application
+ *   has two at most, one of them such that has not ended yet, and begins none unless it has fewer
+ *   than are left of twice max: who restarts again and again keeps no other from being replaced.
  * - A rolling restart first tries the new code: until an instance of it is ready, nothing else of
  *   the application is begun while there are old ones, who serve on. If it does not start, they
  *   serve on, nothing of it is begun, and only another restart tries again.

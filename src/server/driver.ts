@@ -50,6 +50,8 @@ export class Driver {
   readonly #restarts: RestartLooks<ClientGet>;
   readonly #connector: Connector<ClientGet>;
   readonly #instances: Instances;
+  /** Spawns under way; aborted when nobody has a use for one any more. */
+  readonly #spawns = new Map<SpawnId, AbortController>();
   /** The get at hand. Most are answered at once, and then never enter the map of the others. */
   #atHand: ClientGet | undefined;
   readonly #waiting = new Map<WaiterId, ClientGet>();
@@ -290,6 +292,9 @@ export class Driver {
       case "spawn":
         void this.#spawn(effect.spawn, effect.options);
         break;
+      case "endSpawn":
+        this.#spawns.get(effect.spawn)?.abort();
+        break;
       case "giveUp":
         this.#instances.giveUp(effect.instance, effect.overrun, effect.what);
         break;
@@ -302,7 +307,7 @@ export class Driver {
         this.#spawner.reload(effect.root);
         break;
       case "rolledOut":
-        this.#rolledOut(escapeForLog(effect.root), effect.outcome);
+        this.#instances.rolledOut(effect.root, effect.outcome);
         break;
     }
   }
@@ -368,9 +373,11 @@ export class Driver {
     const name = escapeForLog(app.root);
     this.#log.event(2, "spawning", { app: name, type: escapeForLog(ascii(app.appType)) });
     const request = this.applications.spawnRequest(app, this.#spawnTimeoutMs);
+    const ending = new AbortController();
+    this.#spawns.set(spawn, ending);
     let instance: Instance;
     try {
-      instance = await this.#spawner.spawn(request);
+      instance = await this.#spawner.spawn({ ...request, useless: ending.signal });
     } catch (error) {
       if (this.#closed) return;
       const message = causeText(error);
@@ -378,6 +385,8 @@ export class Driver {
       const page = error instanceof SpawnFailedError ? error.page : undefined;
       this.#perform(this.#pool.spawnFailed(spawn, { message, page }, this.#now()));
       return;
+    } finally {
+      this.#spawns.delete(spawn);
     }
     if (this.#closed) return instance.release();
     this.#instances.spawned(instance, app.root, Math.round(this.#now() - began));
@@ -386,10 +395,5 @@ export class Driver {
     const { instance: id, effects } = this.#pool.spawned(spawn, ready, this.#now());
     this.#instances.add(id, instance, app.root);
     this.#perform(effects);
-  }
-
-  #rolledOut(app: string, outcome: "done" | "refused"): void {
-    if (outcome === "done") this.#log.event(1, "application restarted", { app });
-    else this.#log.event(0, "restart given up: the old instances serve on", { app });
   }
 }

@@ -58,6 +58,11 @@ export class InstanceLog {
     this.#log.event(0, "spawn failed", { app, cause });
   }
 
+  rolledOut(app: string, outcome: "done" | "refused"): void {
+    if (outcome === "done") this.#log.event(1, "application restarted", { app });
+    else this.#log.event(0, "restart given up: the old instances serve on", { app });
+  }
+
   /** Nobody asked it to. */
   died(instance: Instance): Promise<void> {
     return this.#sayEnd("instance died", instance);

@@ -70,6 +70,11 @@ export class Instances {
     this.#log.restarts(escapeForLog(root));
   }
 
+  /** A rolling restart is over. */
+  rolledOut(root: ByteString, outcome: "done" | "refused"): void {
+    this.#log.rolledOut(escapeForLog(root), outcome);
+  }
+
   spawnFailed(root: ByteString, cause: string): void {
     this.#log.spawnFailed(escapeForLog(root), cause);
   }

@@ -16,6 +16,8 @@ import type { FilesAside } from "./files-aside.ts";
 export interface SpawnRequest extends AppRequest, InstanceOptions {
   /** Time limit of this spawn in milliseconds. */
   readonly timeoutMs: number;
+  /** Aborted when nobody has a use for it any more, which a 2.0 spawn server cannot be told. */
+  readonly useless?: AbortSignal;
 }
 
 /** What an instance says of the sessions that were connected to it: once for each. */

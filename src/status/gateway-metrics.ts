@@ -6,7 +6,7 @@ import type { PoolSnapshot } from "../pool/types.ts";
 import { fromText } from "../wire/bytes.ts";
 import { bucketEndsMs, type ApplicationFigures, type Histogram } from "../wire/request-figures.ts";
 import { formatOpenMetrics, histogramSamples, type Family, type Sample } from "./metric-text.ts";
-import { gauge, METRIC_PREFIX, poolMetrics } from "./openmetrics.ts";
+import { gauge, labelledCounter, METRIC_PREFIX, poolMetrics } from "./openmetrics.ts";
 
 /** What of a gateway is shown. */
 export interface MeasuredGateway {
@@ -19,6 +19,8 @@ export interface MeasuredGateway {
   }[];
   readonly unrouted: ApplicationFigures;
   readonly processes: readonly MeasuredProcess[];
+  /** How many of each kind have taken the place of another. */
+  readonly restarts: Readonly<Record<string, number>>;
 }
 
 /** A process of the gateway's own; null: it cannot be looked at. */
@@ -43,6 +45,12 @@ export function gatewayMetrics(
     ...(pool === undefined ? [] : poolMetrics(pool, (root) => names.get(root))),
     ...requestFamilies(gateway),
     ...processFamilies(gateway.processes),
+    labelledCounter(
+      "process_restarts",
+      "The server's own processes that have taken the place of one that ended.",
+      "process",
+      gateway.restarts,
+    ),
     {
       name: "build",
       type: "info",

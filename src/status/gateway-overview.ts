@@ -19,6 +19,8 @@ export interface GatewayFacts {
   readonly listening: readonly string[];
   readonly workers: readonly number[];
   readonly poolServer: number | null;
+  /** By kind: how many have taken the place of one that ended. */
+  readonly restarts: Readonly<Record<string, number>>;
   readonly applications: readonly ApplicationFacts[];
 }
 
@@ -68,11 +70,15 @@ export function applicationOverview(
 }
 
 function head(facts: GatewayFacts): string {
-  const { name, pid, version, listening, workers, poolServer } = facts;
+  const { name, pid, version, listening, workers, poolServer, restarts } = facts;
   const who = name === "" ? String(pid) : `${name} ${pid}`;
   const processes = `workers ${workers.join(" ") || "none"}, pool server ${poolServer ?? "none"}`;
+  const again = Object.entries(restarts).filter(([, count]) => count > 0);
+  const replaced = again
+    .map(([kind, count]) => `, ${kind} replaced ${count === 1 ? "once" : `${count} times`}`)
+    .join("");
   const all = `${processes}, version ${version}`;
-  return `Gateway ${who}: ${listening.join(", ")}\n  ${all}\n`;
+  return `Gateway ${who}: ${listening.join(", ")}\n  ${all}${replaced}\n`;
 }
 
 function poolLine({ limits, count, active, spawning, leaving, waiting }: PoolSnapshot): string {

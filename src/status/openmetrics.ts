@@ -183,7 +183,7 @@ function counter(name: string, help: string, value: number): Family {
   return { name, type: "counter", help, samples: [{ value }] };
 }
 
-function labelledCounter(
+export function labelledCounter(
   name: string,
   help: string,
   label: string,

@@ -43,6 +43,27 @@ test("what cannot be an application's log is refused; twins have to agree", () =
   expect(read(`${app}log = ""\n`).problems).toHaveLength(1);
 });
 
+test("[log] says where the output of all applications goes that have no log of their own", () => {
+  const apps = `${app}[[apps]]\nroot = "one"\nname = "a/b"\nprefix = "/x"\n`;
+  const other = `[[apps]]\nroot = "two"\nprefix = "/y"\n`;
+  const usual = (text: string, more = "") =>
+    read(`[log]\napplications = "${text}"\n${apps}${other}${more}`);
+  const { directory, config } = usual("{app}.log");
+  // Two of one root share processes, and so one log.
+  expect(config?.apps.map(({ log }) => log)).toEqual([
+    { file: join(directory, "one.log") },
+    { file: join(directory, "one.log") },
+    { file: join(directory, "two.log") },
+  ]);
+  expect(usual("{app}.log", 'log = "stderr"\n').config?.apps[2]?.log).toBeUndefined();
+  expect(usual("stderr").config?.apps[2]?.log).toBeUndefined();
+  expect(usual("all.log").problems).toEqual([
+    "log.applications: is 'all.log', neither journald nor a file with {app} in its name",
+  ]);
+  expect(usual("none/{app}.log").problems?.[0]).toMatch(/^log\.applications: is 'none\/one\.log'/);
+  expect(usual("journald:/none").problems?.[0]).toContain("there is no socket '/none'");
+});
+
 const form = (log: string) => read(`[log]\n${log}\n${app}`);
 
 test("the access log has one of our forms, or fields of one's own, not both", () => {

@@ -90,7 +90,7 @@ test("options: addresses, numbers, words and times", () => {
     root,
     ...words("--listen [::1]:80 --listen=unix:/run/x --listen *:0 --workers 3 --max=7"),
     ...words("--environment development --type bun --drain-time 1.5s"),
-    ...words("--max-idle-time 5m --access-log off"),
+    ...words("--max-idle-time 5m --access-log off --admin 9100"),
   );
   expect(config).toMatchObject({
     listen: [
@@ -102,6 +102,7 @@ test("options: addresses, numbers, words and times", () => {
     pool: { max: 7, maxIdleSeconds: 300 },
     drainMs: 1500,
     accessLog: "off",
+    admin: { kind: "tcp", host: "127.0.0.1", port: 9100 },
     apps: [{ type: "bun", environment: "development", showErrors: true }],
   });
 });

@@ -85,6 +85,16 @@ test("none runs: exit 1; several: they are named, exit 2; one of them by its pro
   await Promise.all([first.end(), second.end()]);
 });
 
+test("one that runs and does not answer is not called one that does not run", async () => {
+  const gateway = await serving();
+  gateway.signal("SIGSTOP");
+  const silent = await status();
+  gateway.signal("SIGCONT");
+  expect(silent).toMatchObject({ code: 1, stdout: "" });
+  expect(silent.stderr).toContain(`gateway ${gateway.pid} runs, and does not answer within 5 s`);
+  await gateway.end();
+});
+
 test("its socket is for its user only, leaves with it, and one left behind is cleared away", async () => {
   const directory = join(
     gatewayEnvironment()[runtimeVariable] ?? "",

@@ -121,6 +121,38 @@ test.each(kinds)("$name: under load a restart costs nothing, good or broken", as
   await gateway.end();
 });
 
+test("a version that hangs in its start is ended as soon as a newer one comes", async () => {
+  const root = join(temporaryDirectory(), "app");
+  mkdirSync(join(root, "tmp"), { recursive: true });
+  const deploy = (text: string): void => {
+    writeFileSync(join(root, "server.ts"), text);
+    writeFileSync(join(root, "tmp/restart.txt"), "");
+  };
+  const says = (version: string) => `export default { fetch: () => new Response("${version}") };\n`;
+  writeFileSync(join(root, "server.ts"), says("one"));
+  const gateway = startGateway([root, "--type", "bun", "--log-level", "1", "--port", "0"]);
+  const address = await gateway.address();
+  const ask = async (): Promise<string> => (await fetch(address)).text();
+  expect(await ask()).toBe("one");
+  deploy("await Bun.sleep(1e9);\nexport default {};\n");
+  const starting = await until("it hangs in its start", async () => {
+    expect(await ask()).toBe("one");
+    const { pool } = await statusOf(gateway);
+    const { spawns = [], instances = [] } = pool?.applications[0] ?? {};
+    const serving = instances.map(({ pid }) => pid);
+    const started = gateway.processes.filter(({ command }) => command.includes("preload.js"));
+    return spawns.length > 0 && started.find(({ pid }) => !serving.includes(pid));
+  });
+  deploy(says("two"));
+  await until("two serves", async () => (await ask()) === "two");
+  await until(
+    "what hung is gone",
+    () => !gateway.processes.some(({ pid }) => pid === starting.pid),
+  );
+  await gateway.logged("there is newer code to be started");
+  await gateway.end();
+});
+
 test("processes are there before anybody asks, and one that has served enough is replaced", async () => {
   const directory = temporaryDirectory();
   mkdirSync(join(directory, "app"));

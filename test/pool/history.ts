@@ -328,6 +328,8 @@ export class History {
       }
       case "spawn":
         return `spawn ${effect.spawn} ${effect.root} ${effect.options}`;
+      case "endSpawn":
+        return `endSpawn ${effect.spawn}`;
       case "recall":
         return `recall ${this.#getOf(effect.session)}`;
       case "giveUp":

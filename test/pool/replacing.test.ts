@@ -136,7 +136,7 @@ describe("a rolling restart", () => {
   test("asked for twice is of the last code", () => {
     const scene = rolling(1);
     scene.restart("/a");
-    expect(scene.restart("/a")).toEqual(["reload /a", "spawn s2 /a"]);
+    expect(scene.restart("/a")).toEqual(["end s1", "reload /a", "spawn s2 /a"]);
     expect(scene.spawned(1)).toEqual(["retire i1 outdated"]);
     expect(scene.spawned(2)).toEqual(["retire i0 restarted", "rolled out /a done"]);
   });
@@ -144,7 +144,7 @@ describe("a rolling restart", () => {
   test("is overtaken by a clear", () => {
     const scene = rolling(1);
     scene.restart("/a");
-    expect(scene.clear()).toEqual(["retire i0 cleared"]);
+    expect(scene.clear()).toEqual(["retire i0 cleared", "end s1"]);
     expect(scene.spawned(1)).toEqual(["retire i1 outdated"]);
     expect(scene.sums()).toEqual([0, 0, 0, 0, 0]);
   });
@@ -189,6 +189,22 @@ function restartOften(max: number): Scene {
 }
 
 describe("restarts again and again of what hangs in its start", () => {
+  test("end each start at once, and so does a clear; the last code is tried when one has ended", () => {
+    const scene = rolling(1);
+    scene.restart("/a");
+    expect(scene.restart("/a")).toEqual(["end s1", "reload /a", "spawn s2 /a"]);
+    expect(scene.restart("/a")).toEqual(["end s2", "reload /a"]);
+    // What ends so says nothing of the code there is now.
+    expect(scene.spawnFailed(1)).toEqual(["spawn s3 /a"]);
+    expect(scene.spawnFailed(2)).toEqual([]);
+    expect(rollout(scene)).toBe("trying");
+    expect(scene.spawned(3)).toEqual(["retire i0 restarted", "rolled out /a done"]);
+    scene.restart("/a");
+    expect(scene.clear()).toContain("end s4");
+    // It was ready before it heard of it.
+    expect(scene.spawned(4)).toEqual(["retire i2 outdated"]);
+  });
+
   test("make two processes at a time, and hold nobody else up", () => {
     const scene = restartOften(2);
     expect(scene.pool.insides.state.replacements.size).toBe(2);

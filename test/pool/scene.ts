@@ -200,6 +200,8 @@ export class Scene {
         return `grant g${effect.waiter} i${effect.instance}`;
       case "refuse":
         return `refuse g${effect.waiter} ${why(effect.refusal)}`;
+      case "endSpawn":
+        return `end s${effect.spawn}`;
       case "recall":
         return `recall g${this.#getOf(effect.session)}`;
       case "giveUp":

@@ -15,7 +15,9 @@ const processes = [
   { kind: "worker", pid: 7, residentBytes: 4e7, openFds: 12, lagMs: 2 },
   { kind: "worker", pid: 8, residentBytes: null, openFds: null, lagMs: null },
 ] as const;
-const gateway = { applications: [shop], unrouted: figuresWith({ "4xx": 3 }), processes };
+const restarts = { worker: 3, "pool server": 0, admin: 1 };
+const unrouted = figuresWith({ "4xx": 3 });
+const gateway = { applications: [shop], unrouted, processes, restarts };
 const pool = poolWith({ applications: [applicationWith("/a", [instanceWith(9)])] });
 
 test("requests, times and waits of each application go by its name, as those of the pool", () => {
@@ -32,6 +34,8 @@ test("requests, times and waits of each application go by its name, as those of 
   expect(values.get(`application_pool_app_resident_memory_bytes{${app}}`)).toBe(5e7);
   expect(values.get('application_pool_open_fds{process="worker",number="0"}')).toBe(12);
   expect(values.has('application_pool_open_fds{process="worker",number="1"}')).toBe(false);
+  const replaced = 'application_pool_process_restarts_total{process="worker"}';
+  expect(values.get(replaced)).toBe(3);
   expect(values.get('application_pool_build_info{version="1.2.3"}')).toBe(1);
   expect(families.get("application_pool_request_seconds")).toBe("histogram");
 });

@@ -34,9 +34,11 @@ test("a line for each application: what is under way, and how long requests took
     shop,
     { ...shop, name: "blog", root: "/b", pause: "wait" as const, figures: none },
   ];
-  const shown = gatewayOverview({ ...gateway, poolServer: 2, applications }, pool, usage, Infinity);
+  const facts = { ...gateway, poolServer: 2, applications, restarts: { worker: 2, admin: 0 } };
+  const shown = gatewayOverview(facts, pool, usage, Infinity);
   expect(shown).toStartWith(
-    "Gateway main 1: http://127.0.0.1:80\n  workers 3, pool server 2, version 1.2\n  ",
+    "Gateway main 1: http://127.0.0.1:80\n" +
+      "  workers 3, pool server 2, version 1.2, worker replaced 2 times\n  ",
   );
   expect(shown.split("\n").slice(-4)).toEqual([
     "APPLICATION  PROC  BUSY  WAIT  REQ/S     P50    P99   CPU   MEMORY  RESTARTS  STATE",
@@ -73,6 +75,7 @@ test("a line that is too long for the terminal is cut", () => {
     ...gateway,
     poolServer: 2,
     applications: [{ ...shop, pause: "refuse" as const }],
+    restarts: {},
   };
   const lines = gatewayOverview(facts, pool, usage, 80).split("\n");
   expect(lines.at(-2)).toEndWith("  p…");

@@ -57,6 +57,7 @@ export class AdminKeeper {
   readonly #options: AdminKeeperOptions;
   readonly #token = randomBytes(32).toString("base64url");
   #served: Served | undefined;
+  #restarts = 0;
   #looked: { readonly sinceMs: number; readonly status: Promise<GatewayStatus> } | undefined;
 
   constructor(options: AdminKeeperOptions) {
@@ -67,6 +68,11 @@ export class AdminKeeper {
   get dashboard(): { readonly url: string; readonly token: string } | undefined {
     const served = this.#served;
     return served === undefined ? undefined : { url: served.listener.url, token: this.#token };
+  }
+
+  /** How many processes have taken the place of one that ended. */
+  get restarts(): number {
+    return this.#restarts;
   }
 
   get processes(): ProcessStatus[] {
@@ -119,6 +125,7 @@ export class AdminKeeper {
       env,
       report,
       answer: (question) => this.#answer(question),
+      replaced: () => (this.#restarts += 1),
     });
   }
 

@@ -38,6 +38,8 @@ export interface AdminProcessOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly report: Report;
   answer(question: AdminQuestion): Promise<AdminAnswer>;
+  /** Another takes the place of one that has ended. */
+  replaced(): void;
 }
 
 export class AdminProcess {
@@ -95,7 +97,10 @@ export class AdminProcess {
     this.#process = undefined;
     if (this.#isClosed) return;
     const pauseMs = this.#pause.after(performance.now() - startedMs);
-    this.#timer = setTimeout(() => void this.#start(), pauseMs);
+    this.#timer = setTimeout(() => {
+      this.#options.replaced();
+      void this.#start();
+    }, pauseMs);
   }
 
   #spawn(ours: OwnedFd, theirs: OwnedFd): Subprocess {

@@ -27,9 +27,14 @@ export interface GatewayStatus {
   /** Requests that no application was found for. */
   readonly unrouted: ApplicationFigures;
   readonly processes: readonly ProcessStatus[];
+  /** How many have taken the place of one that died, hung, or was told to leave by itself. */
+  readonly restarts: Restarts;
   /** Null: the pool server did not answer. */
   readonly pool: Inspection | null;
 }
+
+/** Of processes of the gateway itself, by what they are, since its program began. */
+export type Restarts = Readonly<Record<Exclude<ProcessStatus["kind"], "supervisor">, number>>;
 
 /** A process of the gateway itself; null: it cannot be looked at. */
 export interface ProcessStatus {

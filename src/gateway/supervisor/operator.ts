@@ -14,8 +14,8 @@ export interface OperatorOptions {
   readonly supervisor: Supervisor;
   /** Reads the configuration anew. @returns what is wrong with it, if anything is. */
   reload(): Promise<readonly string[]>;
-  /** Where the dashboard is; the processes that serve it. */
-  readonly admin: Pick<AdminKeeper, "dashboard" | "processes">;
+  /** Where the dashboard is; the processes that serve it, and how many have ended. */
+  readonly admin: Pick<AdminKeeper, "dashboard" | "processes" | "restarts">;
   /** That of the program that serves after the last reload (GatewayStatus). */
   generation(): number;
   /** Begins the end. */
@@ -82,7 +82,8 @@ export class Operator {
   async #status(): Promise<GatewayStatus> {
     const { supervisor, admin } = this.#options;
     const status = await supervisor.status();
-    return { ...status, processes: [...status.processes, ...admin.processes] };
+    const restarts = { ...status.restarts, admin: admin.restarts };
+    return { ...status, processes: [...status.processes, ...admin.processes], restarts };
   }
 
   #app(name: string): AppConfig {

@@ -75,6 +75,7 @@ export class PoolKeeper {
   #server: RunningServer | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closing = false;
+  #restarts = 0;
 
   /** Starts the first server. @throws Error when it cannot be started. */
   constructor(options: PoolKeeperOptions) {
@@ -98,6 +99,11 @@ export class PoolKeeper {
   /** The server's process; undefined between two of them. */
   get pid(): number | undefined {
     return this.#server?.process.pid;
+  }
+
+  /** How many servers have taken the place of another. */
+  get restarts(): number {
+    return this.#restarts;
   }
 
   /** How long it took to answer last; undefined: it has not yet. */
@@ -299,6 +305,7 @@ export class PoolKeeper {
     const triedMs = performance.now();
     try {
       this.#start();
+      this.#restarts += 1;
     } catch (error) {
       const pauseMs = Math.max(1, this.#pause.after(performance.now() - triedMs));
       this.#options.report(0, "pool server not started", { cause: String(error), pauseMs });

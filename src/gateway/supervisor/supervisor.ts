@@ -58,6 +58,8 @@ export class Supervisor {
   /** By the application's name. */
   readonly #pauses = new Map<string, "wait" | "refuse">();
   readonly #figures = new Figures(performance.now());
+  /** Workers that have taken the place of another. */
+  #workerRestarts = 0;
   readonly #clock: ReturnType<typeof setInterval>;
   /** When it ticked last, and how late that was. */
   #tickedMs = performance.now();
@@ -133,6 +135,7 @@ export class Supervisor {
       })),
       unrouted: this.#figuresOf(""),
       processes: this.#processes,
+      restarts: { worker: this.#workerRestarts, "pool server": this.#pool.restarts, admin: 0 },
       pool,
     };
   }
@@ -333,14 +336,10 @@ export class Supervisor {
     this.#leaving.set(old.workers, old.config);
     void this.#retire(old.workers, leaveMs(old.config));
     closeAllBut(listeners, old.listeners);
-    await this.#changePool(old.config);
-  }
-
-  /** A pool server that is not there now is started with all of it. */
-  async #changePool(old: GatewayConfig): Promise<void> {
-    const { logLevel, logFormat } = this.#config;
+    // A pool server that is not there now is started with all of it.
     await this.#pool.use(this.#duty);
-    if (logLevel === old.logLevel && logFormat === old.logFormat) return;
+    const { logLevel, logFormat } = old.config;
+    if (logLevel === config.logLevel && logFormat === config.logFormat) return;
     this.#report(0, "holds from the next start on", { what: "log of the pool" });
   }
 
@@ -372,6 +371,7 @@ export class Supervisor {
       count: config.workers,
       drainMs: leaveMs(config),
       report: this.#report,
+      replaced: () => (this.#workerRestarts += 1),
       launch: async (place) => {
         const worker = await WorkerProcess.start({
           config,

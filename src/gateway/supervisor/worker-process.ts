@@ -278,10 +278,12 @@ function passLogFile({ accessLog, accessLogFile }: GatewayConfig, to: OwnedFd): 
 
 /** What is for instances alone stays out of the processes that parse HTTP: secrets, as a rule. */
 function configForWorkers(config: GatewayConfig): GatewayConfig {
-  return {
-    ...config,
-    apps: config.apps.map((app) => ({ ...app, options: { ...app.options, env: {} } })),
-  };
+  const apps = config.apps.map((app) => {
+    // All that a worker goes by.
+    const { maxQueue, requestTimeoutMs } = app.options;
+    return { ...app, options: { maxQueue, requestTimeoutMs }, log: undefined };
+  });
+  return { ...config, apps };
 }
 
 /** `status 1`, `SIGKILL`. */

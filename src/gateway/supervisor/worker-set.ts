@@ -21,6 +21,8 @@ export interface WorkerSetOptions {
   readonly drainMs: number;
   /** Starts the worker of one place, 0 to count - 1. */
   launch(place: number): Promise<WorkerProcess>;
+  /** One has taken the place of another. */
+  replaced(): void;
   readonly report: Report;
 }
 
@@ -129,6 +131,7 @@ export class WorkerSet {
       const why = await worker.leaves;
       const successor = await this.#replace(place, pause, worker.startedMs);
       if (successor === undefined) return;
+      this.#options.replaced();
       if (why === "asks") this.#retire(worker);
       worker = successor;
     }

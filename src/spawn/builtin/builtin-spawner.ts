@@ -136,6 +136,9 @@ export class BuiltinSpawner implements Spawner {
     const progress: Progress = {};
     const limit = new TimeLimit(request.timeoutMs);
     this.#limits.set(limit, request.root);
+    request.useless?.addEventListener("abort", () =>
+      limit.cut("there is newer code to be started"),
+    );
     let started: InstanceProcess | undefined;
     let way: Way | undefined;
     try {
