@@ -20,6 +20,9 @@ interface Kind {
   readonly broken: string;
 }
 
+const ofBun = (version: string): string =>
+  `export default { fetch: () => new Response("${version}") };\n`;
+
 const kinds: readonly Kind[] = [
   {
     name: "rack",
@@ -46,7 +49,7 @@ const kinds: readonly Kind[] = [
   {
     name: "bun",
     file: "server.ts",
-    says: (version) => `export default { fetch: () => new Response("${version}") };\n`,
+    says: ofBun,
     broken: 'throw new Error("this version is broken");\n',
   },
 ];
@@ -84,7 +87,7 @@ test.each(kinds)("$name: under load a restart costs nothing, good or broken", as
     writeFileSync(join(root, kind.file), text);
     writeFileSync(join(root, "tmp/restart.txt"), "");
   };
-  writeFileSync(join(root, kind.file), kind.says("one"));
+  writeFileSync(join(root, kind.file), kind.ofBun("one"));
   const args = ["--max", "4", "--log-level", "1", "--access-log", "off", "--port", "0"];
   const gateway = startGateway([root, "--type", kind.name, ...args]);
   const address = await gateway.address();
@@ -128,8 +131,7 @@ test("a version that hangs in its start is ended as soon as a newer one comes", 
     writeFileSync(join(root, "server.ts"), text);
     writeFileSync(join(root, "tmp/restart.txt"), "");
   };
-  const says = (version: string) => `export default { fetch: () => new Response("${version}") };\n`;
-  writeFileSync(join(root, "server.ts"), says("one"));
+  writeFileSync(join(root, "server.ts"), ofBun("one"));
   const gateway = startGateway([root, "--type", "bun", "--log-level", "1", "--port", "0"]);
   const address = await gateway.address();
   const ask = async (): Promise<string> => (await fetch(address)).text();
@@ -143,7 +145,7 @@ test("a version that hangs in its start is ended as soon as a newer one comes", 
     const started = gateway.processes.filter(({ command }) => command.includes("preload.js"));
     return spawns.length > 0 && started.find(({ pid }) => !serving.includes(pid));
   });
-  deploy(says("two"));
+  deploy(ofBun("two"));
   await until("two serves", async () => (await ask()) === "two");
   await until(
     "what hung is gone",
