@@ -87,7 +87,7 @@ test.each(kinds)("$name: under load a restart costs nothing, good or broken", as
     writeFileSync(join(root, kind.file), text);
     writeFileSync(join(root, "tmp/restart.txt"), "");
   };
-  writeFileSync(join(root, kind.file), kind.ofBun("one"));
+  writeFileSync(join(root, kind.file), kind.says("one"));
   const args = ["--max", "4", "--log-level", "1", "--access-log", "off", "--port", "0"];
   const gateway = startGateway([root, "--type", kind.name, ...args]);
   const address = await gateway.address();
