@@ -156,7 +156,7 @@ export type Effect<O> =
       readonly root: ByteString;
       readonly options: O;
     }
-  /** Nobody has a use for the spawn any more: end it. Its `spawned` or `spawnFailed` is still due. */
+  /** Nobody has a use for the spawn any more: end it; `spawned` or `spawnFailed` is still due. */
   | { readonly kind: "endSpawn"; readonly spawn: SpawnId }
   /** Connect to the instance; `sessionClosed`, `sessionUnused` or `connectFailed` is due. */
   | {
