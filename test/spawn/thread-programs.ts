@@ -4,11 +4,11 @@
  *
  * `/facts` says whether there are several threads and processes, and what its thread is called;
  * `/process` says its number; `/meet` answers when four requests are in it at once; `/wait` when
- * there is a file `go-on`, and `/stuck` never, both of which say that they are there; `/raise`
- * raises; `/exit` exits with status 3; `/fork` has a child that comes back from it, and says how
+ * there is a file `go-on`, and `/stuck` never, both of which say that they are there; `/pause`
+ * answers after a millisecond; `/raise` raises; `/exit` exits with status 3; `/fork` has a child that comes back from it, and says how
  * that ended; `/body` has a body that notes in which thread it is closed, and `/closed` says what
  * was noted; `/echo` answers the request's body, in two readings; `/left` leaves a thread; in Ruby
- * `/kill` ends its thread, `/throw` throws what nobody catches, `/abort` raises in a thread of its
+ * `/signal` raises as a signal would, `/kill` ends its thread, `/throw` throws what nobody catches, `/abort` raises in a thread of its
  * own that is to end the process, and `/hijack` keeps its connection.
  */
 export type ThreadedKind = "rack" | "wsgi";
@@ -51,7 +51,9 @@ run lambda { |env|
   when "/stuck"
     puts "is stuck"
     sleep
+  when "/pause" then sleep 0.001
   when "/raise" then raise "raised"
+  when "/signal" then raise SignalException, "TERM"
   when "/exit" then exit 3
   when "/fork"
     child = fork
@@ -108,6 +110,8 @@ def application(environ, start):
     elif path == "/stuck":
         sys.stdout.write("is stuck\\n")
         threading.Event().wait()
+    elif path == "/pause":
+        time.sleep(0.001)
     elif path == "/raise":
         raise RuntimeError("raised")
     elif path == "/exit":

@@ -150,6 +150,16 @@ describe.each(ways)("%s, %s:", (kind, method) => {
     expect(bodies).toEqual(["[]", "noted", kind === "rack" ? "[true]" : "[True]"]);
   });
 
+  test("answers what came at once on several of them, whoever leads", async () => {
+    const { instance } = await start(kind, method);
+    const many = Buffer.concat(times(20, () => kept("/pause")));
+    const sessions = await Promise.all(times(2 * THREADS, () => open(instance, many)));
+    for (let turn = 0; turn < 20; turn += 1) {
+      const answers = await Promise.all(sessions.map((session) => nextAnswer(session)));
+      expect(answers.map(({ body }) => body)).toEqual(times(2 * THREADS, () => "ok"));
+    }
+  });
+
   test("waits for nobody who is slow with a head", async () => {
     const { instance } = await start(kind, method);
     const half = to("/facts").subarray(0, 20);
@@ -175,7 +185,7 @@ describe.each(ways)("%s, %s:", (kind, method) => {
 
   test("goes on with all threads after requests that fail", async () => {
     const { instance, done } = await start(kind, method);
-    const failing = kind === "rack" ? ["/raise", "/throw", "/kill"] : ["/raise"];
+    const failing = kind === "rack" ? ["/raise", "/signal", "/throw", "/kill"] : ["/raise"];
     const all = times(2 * THREADS, () => failing).flat();
     const answers = await Promise.all(all.map((path) => ask(instance, path)));
     const failed = "Status: 500 Internal Server Error: Internal Server Error\n";

@@ -96,9 +96,10 @@ module RackLoader
       return :given_away if @connection.given_away?
 
       @response.begun? ? :close : Session.refuse(@connection, "the body ended early")
-    rescue SignalException
-      raise
     rescue Exception => e # rubocop:disable Lint/RescueException
+      # Signals come to the main thread: in another one it is the application that raises.
+      raise if e.is_a?(SignalException) && Thread.current == Thread.main
+
       fail_with(e)
     end
 

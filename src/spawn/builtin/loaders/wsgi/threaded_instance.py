@@ -187,11 +187,12 @@ class ThreadedInstance(Instance):
         return not self._ready or self._serve_rest()
 
     def _serve_rest(self):
-        for _ in range(len(self._ready)):
-            descriptor, session = next(iter(self._ready.items()))
-            del self._ready[descriptor]
-            if not self._take_turn(session, descriptor):
-                return False
+        for descriptor, session in list(self._ready.items()):
+            # Whoever has led meanwhile may have served it.
+            if self._ready.get(descriptor) is session:
+                del self._ready[descriptor]
+                if not self._take_turn(session, descriptor):
+                    return False
         return True
 
     def _accept(self):
