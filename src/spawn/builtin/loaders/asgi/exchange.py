@@ -40,7 +40,26 @@ class SpecificationError(RuntimeError):
     """The application has sent what it may not; the message names it."""
 
 
-class Exchange:
+class Conversation:
+    """What an application is called for: runs it. Whatever it does, the session goes on or ends by
+    it.
+    """
+
+    async def run(self, application):
+        try:
+            await application(self.scope, self.receive, self.send)
+            self._returned()
+        except (SystemExit, KeyboardInterrupt) as error:
+            self._fail(error)
+            self.connection.instance.leave()
+        except BaseException as error:  # CancelledError too: we are to leave.
+            self._fail(error)
+        finally:
+            self.is_running = False
+            self.connection.returned(self)
+
+
+class Exchange(Conversation):
     def __init__(self, connection, head, body):
         self.connection = connection
         self.scope = head.scope
@@ -229,20 +248,9 @@ class Exchange:
             self._written += sent or 0
             await self._outflow.room()
 
-    async def run(self, application):
-        """Calls the application. Whatever it does, the session goes on or ends by it."""
-        try:
-            await application(self.scope, self.receive, self.send)
-            if self.expected != "nothing" and not self._has_left:
-                self._fail(SpecificationError("the application returned: " + LACKS[self.expected]))
-        except (SystemExit, KeyboardInterrupt) as error:
-            self._fail(error)
-            self.connection.instance.leave()
-        except BaseException as error:  # CancelledError too: we are to leave.
-            self._fail(error)
-        finally:
-            self.is_running = False
-            self.connection.returned(self)
+    def _returned(self):
+        if self.expected != "nothing" and not self._has_left:
+            self._fail(SpecificationError("the application returned: " + LACKS[self.expected]))
 
     def _fail(self, error):
         if self._has_left:

@@ -1,12 +1,7 @@
 """The body of a request as it comes in: bytes go in, the body's own come out, and what is behind
 it is given back. It never waits; who feeds it stops at `MAX_HELD_BYTES`.
 """
-from pool_loader.head import (
-    MAX_LINE_BYTES,
-    MAX_TRAILER_LINES,
-    BadRequest,
-    chunk_size,
-)
+from pool_loader.head import MAX_LINE_BYTES, BadRequest, ChunkLines
 
 # Of a body that the application has not asked for yet; what is read at once comes on top.
 MAX_HELD_BYTES = 65_536
@@ -60,27 +55,27 @@ class RequestBody:
 
 
 class ChunkedBody(RequestBody):
-    """Chunks as in HTTP/1.1 (RFC 9112, 7.1), decoded; extensions and trailers are dropped."""
-
     is_to_the_end = False
-    is_whole = False
 
     def __init__(self):
         super().__init__(0)
         self._line = b""
-        # What comes when no byte of a chunk is left: "size", "data end" or "trailer".
-        self._next = "size"
-        self._trailer_lines = 0
+        self._chunks = ChunkLines()
+
+    @property
+    def is_whole(self):
+        return self._chunks.next == "nothing"
 
     def feed(self, data):
         data = self._line + data
         self._line = b""
         at = 0
-        while not self.is_whole and at < len(data):
-            if self._left:
-                end = min(at + self._left, len(data))
+        chunks = self._chunks
+        while chunks.next != "nothing" and at < len(data):
+            if chunks.left:
+                end = min(at + chunks.left, len(data))
                 self._add(data[at:end])
-                self._left -= end - at
+                chunks.left -= end - at
                 at = end
                 continue
             end = data.find(b"\n", at)
@@ -91,24 +86,9 @@ class ChunkedBody(RequestBody):
                 return b""
             if end == at or data[end - 1 : end] != b"\r":
                 raise BadRequest("a line between chunks lacks its CR")
-            self._take_line(data[at : end - 1])
+            chunks.take(data[at : end - 1])
             at = end + 1
         return data[at:]
-
-    def _take_line(self, line):
-        if self._next == "size":
-            self._left = chunk_size(line)
-            self._next = "data end" if self._left else "trailer"
-        elif self._next == "data end":
-            if line:
-                raise BadRequest("a chunk is longer than its size")
-            self._next = "size"
-        elif line:
-            self._trailer_lines += 1
-            if self._trailer_lines > MAX_TRAILER_LINES:
-                raise BadRequest(f"more than {MAX_TRAILER_LINES} trailers")
-        else:
-            self.is_whole = True
 
 
 def body_of(head):

@@ -9,6 +9,7 @@ from hashlib import sha1
 
 from pool_loader.change import Change
 from pool_loader.exchange import (
+    Conversation,
     SpecificationError,
     is_cancelled,
     is_of_the_client,
@@ -45,7 +46,7 @@ MAX_HELD_BYTES = 65_536
 CLOSE_SECONDS = 2
 
 
-class WebSocket:
+class WebSocket(Conversation):
     """`expected`: "accept" first; then "messages", or "refusal" where it is refused in so many
     words; "nothing" once it is closed.
     """
@@ -245,22 +246,12 @@ class WebSocket:
 
     # The application's call.
 
-    async def run(self, application):
-        try:
-            await application(self.scope, self.receive, self.send)
-            if self.expected == "messages":
-                self._say_close(NORMAL, "")
-            elif self.expected != "nothing":
-                what = "the application returned: it has neither accepted nor refused"
-                self._fail(SpecificationError(what))
-        except (SystemExit, KeyboardInterrupt) as error:
-            self._fail(error)
-            self.connection.instance.leave()
-        except BaseException as error:  # CancelledError too: we are to leave.
-            self._fail(error)
-        finally:
-            self.is_running = False
-            self.connection.returned(self)
+    def _returned(self):
+        if self.expected == "messages":
+            self._say_close(NORMAL, "")
+        elif self.expected != "nothing":
+            what = "the application returned: it has neither accepted nor refused"
+            self._fail(SpecificationError(what))
 
     def _fail(self, error):
         has_left = self._end is not None and is_of_the_client(error)

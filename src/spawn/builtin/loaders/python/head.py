@@ -57,7 +57,36 @@ def has_head(data):
     return len(data) >= 4 + size or size > MAX_HEAD_BYTES
 
 
-def chunk_size(line):
+class ChunkLines:
+    """The lines between the chunks of a body (RFC 9112, 7.1): how many bytes follow, and where it
+    ends. Extensions and trailers are dropped.
+    """
+
+    def __init__(self):
+        # Bytes of the chunk at hand that are still to come.
+        self.left = 0
+        # What comes when there are none: "size", "data end", "trailer" or "nothing".
+        self.next = "size"
+        self._trailer_lines = 0
+
+    def take(self, line):
+        """Raises BadRequest."""
+        if self.next == "size":
+            self.left = _chunk_size(line)
+            self.next = "data end" if self.left else "trailer"
+        elif self.next == "data end":
+            if line:
+                raise BadRequest("a chunk is longer than its size")
+            self.next = "size"
+        elif line:
+            self._trailer_lines += 1
+            if self._trailer_lines > MAX_TRAILER_LINES:
+                raise BadRequest(f"more than {MAX_TRAILER_LINES} trailers")
+        else:
+            self.next = "nothing"
+
+
+def _chunk_size(line):
     digits = line.partition(b";")[0].rstrip(b" \t")
     if not 0 < len(digits) <= 15 or digits.strip(b"0123456789abcdefABCDEF"):
         raise BadRequest("a chunk's size is no number")

@@ -1,4 +1,5 @@
-"""Ends a wait in poll(2) when a signal has come, also one that came just before the wait began.
+"""What ends a wait in poll(2): what another thread does, or a signal, also one that came just before
+the wait began.
 
 Python runs handlers between two of its own instructions. A signal that comes after the last of
 them, while poll() gives the lock of the interpreter away, is noted and does not interrupt the wait.
@@ -12,33 +13,47 @@ from pool_loader import lifeline
 MAX_READ_BYTES = 1_024
 
 
-class Waker:
+class Bell:
+    """Wakes who waits for its descriptor to become readable."""
+
     def __init__(self):
-        """In the main thread. OSError: there are no descriptors."""
+        """OSError: there are no descriptors."""
         ends = [lifeline.moved_up(descriptor) for descriptor in os.pipe()]
         for descriptor in ends:
             os.set_blocking(descriptor, False)
         self.descriptor, self._end = ends
-        _signal.set_wakeup_fd(self._end, warn_on_full_buffer=False)
 
     def wake(self):
-        """For handlers: an application that sets a pipe of its own has taken ours out of use."""
         try:
             os.write(self._end, b"\0")
         except BlockingIOError:
             pass  # It is full, so it wakes.
 
     def calm(self):
-        """What has woken us is seen; its handler has run."""
+        """What it was rung for is seen."""
         try:
             os.read(self.descriptor, MAX_READ_BYTES)
         except BlockingIOError:
             pass
 
     def close(self):
+        os.close(self.descriptor)
+        os.close(self._end)
+
+
+class Waker(Bell):
+    """Rung by signals; by their handlers too, since an application that sets a pipe of its own has
+    taken ours out of use.
+    """
+
+    def __init__(self):
+        """In the main thread."""
+        super().__init__()
+        _signal.set_wakeup_fd(self._end, warn_on_full_buffer=False)
+
+    def close(self):
         """In a child, of which signals of its own are none of our business."""
         current = _signal.set_wakeup_fd(-1)
         if current != self._end:
             _signal.set_wakeup_fd(current)  # The application's.
-        os.close(self.descriptor)
-        os.close(self._end)
+        super().close()

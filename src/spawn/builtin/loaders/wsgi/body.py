@@ -5,13 +5,7 @@ it ends differs: after CONTENT_LENGTH bytes, at the last chunk, or where the cli
 """
 from _socket import MSG_DONTWAIT
 
-from pool_loader.head import (
-    MAX_LINE_BYTES,
-    MAX_TRAILER_LINES,
-    BadRequest,
-    ClientGone,
-    chunk_size,
-)
+from pool_loader.head import MAX_LINE_BYTES, BadRequest, ChunkLines, ClientGone
 
 PIECE_BYTES = 65_536
 
@@ -161,51 +155,35 @@ class LengthBody(Body):
 
 
 class ChunkedBody(Body):
-    """Chunks as in HTTP/1.1 (RFC 9112, 7.1), decoded; extensions and trailers are dropped."""
-
     def __init__(self, connection, start):
         super().__init__(connection)
         self._raw = start
         self._raw_at = 0
-        self._left = 0
-        # What comes when `_left` is 0: "size", "data end", "trailer" or "nothing".
-        self._next = "size"
-        self._trailer_lines = 0
+        self._chunks = ChunkLines()
 
     def _fill(self):
-        while self._left == 0:
+        chunks = self._chunks
+        while chunks.left == 0:
             if not self._advance():
                 return b""
         if self._raw_at == len(self._raw):
             self._raw = self._receive_more()
             self._raw_at = 0
-        end = min(self._raw_at + self._left, len(self._raw))
+        end = min(self._raw_at + chunks.left, len(self._raw))
         piece = self._raw[self._raw_at : end]
         self._raw_at = end
-        self._left -= len(piece)
+        chunks.left -= len(piece)
         return piece
 
     def _advance(self):
         """Reads the next line between chunks; False: there is none. What waits can be repeated."""
-        if self._next == "nothing":
+        if self._chunks.next == "nothing":
             return False
-        line = self._line()
-        if self._next == "size":
-            self._left = chunk_size(line)
-            self._next = "data end" if self._left else "trailer"
-        elif self._next == "data end":
-            if line:
-                raise BadRequest("a chunk is longer than its size")
-            self._next = "size"
-        elif line:
-            self._trailer_lines += 1
-            if self._trailer_lines > MAX_TRAILER_LINES:
-                raise BadRequest(f"more than {MAX_TRAILER_LINES} trailers")
-        else:
-            self._next = "nothing"
-            self.rest = self._raw[self._raw_at :]
-            return False
-        return True
+        self._chunks.take(self._line())
+        if self._chunks.next != "nothing":
+            return True
+        self.rest = self._raw[self._raw_at :]
+        return False
 
     def _line(self):
         while True:

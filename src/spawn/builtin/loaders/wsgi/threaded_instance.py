@@ -21,6 +21,7 @@ from time import monotonic
 from pool_loader import environ, lifeline, startup
 from pool_loader.instance import LIFELINE, LISTENER, MAX_KEPT, Instance, name_of
 from pool_loader.session import Session
+from pool_loader.waker import Bell
 
 # How long a request is a short one: a thread that is woken for a longer one costs 5 % more.
 SHORT_SECONDS = 0.000_2
@@ -28,8 +29,6 @@ SHORT_SECONDS = 0.000_2
 TICK_SECONDS = 0.002
 # After so many ticks without a request it goes to sleep.
 IDLE_TICKS = 3
-
-MAX_READ_BYTES = 1_024
 
 
 class ThreadedInstance(Instance):
@@ -45,10 +44,8 @@ class ThreadedInstance(Instance):
         # Sessions that such threads have given back, and what they are then; None: over.
         self._returned = SimpleQueue()
         # For who leads.
-        self._bell, self._rope = [lifeline.moved_up(end) for end in os.pipe()]
-        for end in (self._bell, self._rope):
-            os.set_blocking(end, False)
-        self._poller.register(self._bell, POLLIN)
+        self._bell = Bell()
+        self._poller.register(self._bell.descriptor, POLLIN)
         # How often the application was called, and whether it took long when it returned last.
         self._calls = 0
         self._is_slow = False
@@ -115,7 +112,7 @@ class ThreadedInstance(Instance):
             self._listener.shutdown(SHUT_RDWR)  # Those who come now are to go elsewhere.
         except OSError:
             pass
-        self._ring()
+        self._bell.wake()
         for _ in range(self._sessions_at_once):
             self._summons.put(None)
         # Nobody has it for long; one that has failed may have it for ever.
@@ -172,6 +169,7 @@ class ThreadedInstance(Instance):
     def _serve_ready(self):
         """Whether it still leads."""
         self._take_back_all()
+        leads = True
         for descriptor, _ in self._wait():
             session = self._held.get(descriptor)  # It may have been ended in this round.
             if session is not None:
@@ -179,7 +177,7 @@ class ThreadedInstance(Instance):
             elif descriptor == LISTENER:
                 leads = self._accept()
             else:
-                leads = self._calm()
+                self._bell.calm()
             if not leads or self._is_leaving:
                 return leads
         if self._lingering:
@@ -276,7 +274,7 @@ class ThreadedInstance(Instance):
             outcome = None
         self._returned.put((session, outcome))
         if outcome or self._reports.untold:
-            self._ring()
+            self._bell.wake()
 
     def _take_back_all(self):
         while not self._returned.empty():
@@ -298,19 +296,6 @@ class ThreadedInstance(Instance):
             sessions.pop(self._descriptor, None)
         self._lent[session] = self._leader
 
-    def _ring(self):
-        try:
-            os.write(self._rope, b"\0")
-        except BlockingIOError:
-            pass  # It is full, so it rings.
-
-    def _calm(self):
-        try:
-            os.read(self._bell, MAX_READ_BYTES)
-        except BlockingIOError:
-            pass
-        return True
-
     def _request_of(self, thread):
         if thread == self._leader and self._current is not None:
             return name_of(self._current)
@@ -322,8 +307,7 @@ class ThreadedInstance(Instance):
         super()._let_go_in_child()
         for session in self._lent:
             session.connection.close()
-        for descriptor in (self._bell, self._rope):
-            os.close(descriptor)
+        self._bell.close()
 
 
 def _end_process(error):
