@@ -5,7 +5,8 @@
 import type { ArgDef, ArgsDef, CommandDef } from "citty";
 
 import { daemonCommand } from "../../src/cli/config.ts";
-import { controlCommand, controlCommandNames } from "../../src/cli/control-commands.ts";
+import { controlCommandNames } from "../../src/cli/arguments.ts";
+import { controlCommand } from "../../src/cli/control-commands.ts";
 import { logsCommand } from "../../src/cli/logs.ts";
 import { historicName, shortName } from "../../src/cli/program-name.ts";
 import { serveCommand } from "../../src/cli/serve-options.ts";

@@ -21,3 +21,10 @@ export function argumentBytes(): ByteString[] {
 export function isLogLevel(argument: string): boolean {
   return /^-?[0-9]+$/.test(argument);
 }
+
+/** The commands that change a gateway while it runs (control-commands.ts). */
+export const controlCommandNames = [
+  ...(["restart", "detach", "pause", "resume", "set"] as const),
+  ...(["reload", "reopen-logs", "dashboard", "stop"] as const),
+];
+export type ControlCommandName = (typeof controlCommandNames)[number];

@@ -5,6 +5,7 @@ import type { ArgsDef, CommandDef } from "citty";
 import type { ControlRequest } from "../gateway/supervisor/control-request.ts";
 import type { GatewayStatus } from "../gateway/supervisor/gateway-status.ts";
 import type { PoolChange } from "../gateway/supervisor/control-request.ts";
+import type { ControlCommandName } from "./arguments.ts";
 import { Table, type Problem } from "./config-table.ts";
 import { findGateway, gatewayOptions, type FoundGateway } from "./gateway-client.ts";
 import { readPool } from "./gateway-settings.ts";
@@ -25,7 +26,7 @@ const refuse = {
   refuse: { type: "boolean", description: "answer 503 meanwhile, rather than have requests wait" },
 } as const;
 
-const commands: Readonly<Record<string, ControlCommand>> = {
+const commands: Readonly<Record<ControlCommandName, ControlCommand>> = {
   restart: {
     description: "Restarts an application and waits until that is over; 1 if it does not start.",
     words: ["APP"],
@@ -86,11 +87,9 @@ const commands: Readonly<Record<string, ControlCommand>> = {
   },
 };
 
-export const controlCommandNames: readonly string[] = Object.keys(commands);
-
 /** As citty shows it with --help. */
-export function controlCommand(name: string): CommandDef {
-  const { description, words, options } = commandOf(name);
+export function controlCommand(name: ControlCommandName): CommandDef {
+  const { description, words, options } = commands[name];
   const positions = words.map(
     (word) => [word, { type: "positional", required: true, description: "" }] as const,
   );
@@ -101,8 +100,11 @@ export function controlCommand(name: string): CommandDef {
 }
 
 /** @throws UsageError, StartError. */
-export async function runControl(name: string, rawArguments: readonly string[]): Promise<void> {
-  const command = commandOf(name);
+export async function runControl(
+  name: ControlCommandName,
+  rawArguments: readonly string[],
+): Promise<void> {
+  const command: ControlCommand = commands[name];
   const definition = { ...command.options, ...gatewayOptions };
   const { words, given } = readArguments(rawArguments, definition);
   const missing = command.words[words.length];
@@ -115,12 +117,6 @@ export async function runControl(name: string, rawArguments: readonly string[]):
   if ("generation" in answer) await untilServes(Number(answer.generation), gateway);
   if (name === "stop") await untilGone(gateway.status.pid);
   writeSync(1, `${command.done(words, answer)}\n`);
-}
-
-function commandOf(name: string): ControlCommand {
-  const command = commands[name];
-  if (command === undefined) throw new UsageError(`'${name}' is no command`);
-  return command;
 }
 
 function processOf(text: string): number {

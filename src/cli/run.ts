@@ -8,16 +8,17 @@ import type { CommandDef } from "citty";
 import { ignoreSignal, signals } from "../native/process.ts";
 import { ascii, toText } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
-import { argumentBytes, isLogLevel } from "./arguments.ts";
+import { argumentBytes, controlCommandNames, isLogLevel } from "./arguments.ts";
 import { historicName, programName } from "./program-name.ts";
 import { handledSignals } from "./signals.ts";
 import { ConfigurationError, StartError, UsageError } from "./usage-error.ts";
 import { version } from "./version.ts";
 
-/** Those of control-commands.ts, which is loaded when one is chosen. */
-const controlCommands: ReadonlySet<string> = new Set(
-  "restart detach pause resume set reload reopen-logs dashboard stop".split(" "),
-);
+/** A command for people. */
+interface Command {
+  readonly definition: CommandDef;
+  run(args: readonly string[]): Promise<void>;
+}
 
 /** Runs the command the arguments name and exits. */
 export async function run(): Promise<never> {
@@ -46,14 +47,11 @@ async function dispatch(): Promise<void> {
     await runDaemon(args);
     return;
   }
-  if (first === "serve") return serve(args.slice(1).map((argument) => toText(argument)));
-  if (first === "status") return showStatus(args.slice(1).map((argument) => toText(argument)));
-  if (first === "logs") return showLogs(args.slice(1).map((argument) => toText(argument)));
-  if (controlCommands.has(first)) {
-    return control(
-      first,
-      args.slice(1).map((argument) => toText(argument)),
-    );
+  const command = await load(first);
+  if (command !== undefined) {
+    const rest = args.slice(1).map((argument) => toText(argument));
+    const asksForHelp = rest.includes("--help") || rest.includes("-h");
+    return asksForHelp ? showUsage(command.definition) : command.run(rest);
   }
   if (first === "undertaker") {
     const { runUndertaker } = await import("./undertaker.ts");
@@ -76,7 +74,7 @@ async function dispatch(): Promise<void> {
         .replace("<STATUS_FIFO>", "<STATUS_FIFO> [OPTIONS]"),
     );
   }
-  const known = ["serve", "status", "logs", ...controlCommands].join(", ");
+  const known = ["serve", "status", "logs", ...controlCommandNames].join(", ");
   throw new UsageError(
     args.length === 0
       ? "no arguments: 'serve DIRECTORY' serves an application; else a parent such as a web " +
@@ -85,40 +83,30 @@ async function dispatch(): Promise<void> {
   );
 }
 
-async function serve(args: readonly string[]): Promise<void> {
-  if (args.includes("--help") || args.includes("-h")) {
-    const { serveCommand } = await import("./serve-options.ts");
-    return showUsage(serveCommand, (usage) => usage);
+/** Undefined: there is no command of that name. */
+async function load(name: string): Promise<Command | undefined> {
+  switch (name) {
+    case "serve": {
+      const { serveCommand } = await import("./serve-options.ts");
+      const { runServe } = await import("./serve.ts");
+      return { definition: serveCommand, run: runServe };
+    }
+    case "status": {
+      const { runStatus, statusCommand } = await import("./status.ts");
+      return { definition: statusCommand, run: runStatus };
+    }
+    case "logs": {
+      const { logsCommand, runLogs } = await import("./logs.ts");
+      return { definition: logsCommand, run: runLogs };
+    }
   }
-  const { runServe } = await import("./serve.ts");
-  await runServe(args);
-}
-
-async function showStatus(args: readonly string[]): Promise<void> {
-  const { runStatus, statusCommand } = await import("./status.ts");
-  if (args.includes("--help") || args.includes("-h")) {
-    return showUsage(statusCommand, (usage) => usage);
-  }
-  await runStatus(args);
-}
-
-async function showLogs(args: readonly string[]): Promise<void> {
-  const { logsCommand, runLogs } = await import("./logs.ts");
-  if (args.includes("--help") || args.includes("-h")) {
-    return showUsage(logsCommand, (usage) => usage);
-  }
-  await runLogs(args);
-}
-
-async function control(name: string, args: readonly string[]): Promise<void> {
+  const known = controlCommandNames.find((command) => command === name);
+  if (known === undefined) return undefined;
   const { controlCommand, runControl } = await import("./control-commands.ts");
-  if (args.includes("--help") || args.includes("-h")) {
-    return showUsage(controlCommand(name), (usage) => usage);
-  }
-  await runControl(name, args);
+  return { definition: controlCommand(known), run: (args) => runControl(known, args) };
 }
 
-async function showUsage(command: CommandDef, arrange: (usage: string) => string): Promise<void> {
+async function showUsage(command: CommandDef, arrange = (usage: string) => usage): Promise<void> {
   const { renderUsage } = await import("citty");
   const { isatty } = await import("node:tty");
   const usage = arrange(await renderUsage(command)).replaceAll(historicName, programName());

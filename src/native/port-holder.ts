@@ -11,10 +11,10 @@ import { findUserById } from "./process.ts";
 
 /** `process 12 (nginx)`, or `a process of www-data`; undefined: it does not show. */
 export function holderOfPort({ host, port }: TcpAddress): string | undefined {
-  const isAny = /^[0.:]+$/.test(host);
-  const start = host.includes(":") ? "[" : `${host}:`;
+  // Any address is in the way of any other.
+  const starts = /^[0.:]+$/.test(host) ? [""] : ["*", host.includes(":") ? "[" : `${host}:`];
   const listener = tcpListeners().find(
-    (one) => one.port === port && (isAny || /^\*/.test(one.shown) || one.shown.startsWith(start)),
+    (one) => one.port === port && starts.some((start) => one.shown.startsWith(start)),
   );
   if (listener === undefined) return undefined;
   const { inode, uid } = listener;

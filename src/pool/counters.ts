@@ -1,6 +1,6 @@
 /** The pool's counters: plain numbers that the pool counts up and a snapshot copies. */
 
-import type { PoolCounters, RetireReason } from "./types.ts";
+import { retireReasons, type PoolCounters } from "./types.ts";
 
 type Writable<T> = {
   -readonly [K in keyof T]: T[K] extends number ? number : Record<keyof T[K], number>;
@@ -9,21 +9,8 @@ type Writable<T> = {
 export type Counters = Writable<PoolCounters>;
 
 export function newCounters(): Counters {
-  const retirements: Record<RetireReason, number> = {
-    idle: 0,
-    evicted: 0,
-    excess: 0,
-    restarted: 0,
-    requests: 0,
-    age: 0,
-    memory: 0,
-    cleared: 0,
-    detached: 0,
-    outdated: 0,
-    unreachable: 0,
-    overdue: 0,
-    died: 0,
-  };
+  const none = retireReasons.map((reason) => [reason, 0] as const);
+  const retirements = Object.fromEntries(none) as Counters["retirements"];
   return {
     gets: 0,
     grants: 0,
@@ -47,14 +34,5 @@ export function newCounters(): Counters {
     peakCount: 0,
     peakActive: 0,
     peakWaiting: 0,
-  };
-}
-
-export function copyCounters(counters: Counters): PoolCounters {
-  return {
-    ...counters,
-    refusals: { ...counters.refusals },
-    retirements: { ...counters.retirements },
-    recalls: { ...counters.recalls },
   };
 }

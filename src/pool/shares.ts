@@ -74,14 +74,9 @@ function takeUseless<O>(state: PoolState<O>, now: number): ApplicationRecord<O> 
 /** What an application can give its place up of. */
 interface Offer<O> {
   readonly from: ApplicationRecord<O>;
-  readonly part: Part<O>;
   readonly usedMs: number;
+  readonly give: () => void;
 }
-
-type Part<O> =
-  | { readonly kind: "planned"; readonly spawn: Spawn<O> }
-  | { readonly kind: "begun"; readonly spawn: Spawn<O> }
-  | { readonly kind: "instance"; readonly instance: InstanceRecord<O> };
 
 /** Frees a place that is another's. @returns whose it was, if there is one. */
 function takeFrom<O>(
@@ -103,12 +98,8 @@ function takeFrom<O>(
     if (isOnly && waitedMs < shareAfterMs * IN_USE_FACTOR) continue;
     if (best === undefined || comesBefore(offer, best)) best = offer;
   }
-  if (best === undefined) return undefined;
-  const { part } = best;
-  if (part.kind === "planned") state.drop(part.spawn);
-  else if (part.kind === "begun") state.unplace(part.spawn);
-  else evict(state, part.instance, now);
-  return best.from;
+  best?.give();
+  return best?.from;
 }
 
 /** Whoever has most for its weight; among equals, who has used his place longest ago. */
@@ -126,16 +117,16 @@ function offerOf<O>(
   const { max } = state.limits;
   const planned = from.planned.last;
   if (planned !== undefined && planned.sinceMs <= sinceMs) {
-    return { from, part: { kind: "planned", spawn: planned }, usedMs: planned.sinceMs };
+    return { from, usedMs: planned.sinceMs, give: () => state.drop(planned) };
   }
   const instance = leastUseful(from, sinceMs);
   const spawn = state.unplaced < max ? oldestPlaced(from, sinceMs) : undefined;
   if (spawn !== undefined && instance?.sessions !== 0) {
-    return { from, part: { kind: "begun", spawn }, usedMs: spawn.sinceMs };
+    return { from, usedMs: spawn.sinceMs, give: () => state.unplace(spawn) };
   }
   if (instance === undefined || (instance.sessions > 0 && !mayLeave(state))) return undefined;
   const usedMs = isInUse(instance, now) ? now : instance.lastUsedMs;
-  return { from, part: { kind: "instance", instance }, usedMs };
+  return { from, usedMs, give: () => evict(state, instance, now) };
 }
 
 /** Of an application's instances that have had their time, the one with the fewest sessions. */

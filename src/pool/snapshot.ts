@@ -6,7 +6,6 @@
 
 import type { InspectedInstance } from "../wire/inspection.ts";
 import type { ApplicationRecord, InstanceRecord, Spawn, Waiter } from "./application.ts";
-import { copyCounters } from "./counters.ts";
 import type { PoolState } from "./state.ts";
 import type { ApplicationSnapshot, InstanceId, PoolSnapshot } from "./types.ts";
 
@@ -32,7 +31,7 @@ export function takeSnapshot<O>(state: PoolState<O>, now: number): PoolSnapshot 
     waiting: state.waiters.size,
     waitingOnGlobalQueue: state.waiters.size,
     oldestWaiterMs: oldestWaiter === undefined ? null : now - oldestWaiter.arrivedMs,
-    counters: copyCounters(state.counters),
+    counters: structuredClone(state.counters),
     applications,
   };
 }

@@ -118,34 +118,38 @@ export type GetRefusal =
 export type Overrun = "abandoned" | "crowded" | "overdue" | "large";
 
 /** Why an instance is replaced. */
-export type WornReason =
-  | "restarted"
+const wornReasons = [
+  "restarted",
   /** It has served as many requests as it may. */
-  | "requests"
+  "requests",
   /** It is as old as it may be. */
-  | "age"
+  "age",
   /** Its memory has grown as much as it may. */
-  | "memory";
+  "memory",
+] as const;
+export type WornReason = (typeof wornReasons)[number];
 
 /** Why an instance left the pool. */
-export type RetireReason =
+export const retireReasons = [
   /** It was idle for longer than maxIdleMs. */
-  | "idle"
+  "idle",
   /** Another application needed its place. */
-  | "evicted"
+  "evicted",
   /** max was lowered. */
-  | "excess"
-  | WornReason
-  | "cleared"
+  "excess",
+  ...wornReasons,
+  "cleared",
   /** Somebody had it leave. */
-  | "detached"
+  "detached",
   /** A restart or clear came while it was being spawned. */
-  | "outdated"
+  "outdated",
   /** It could not be connected to. */
-  | "unreachable"
+  "unreachable",
   /** A request took too long. */
-  | "overdue"
-  | "died";
+  "overdue",
+  "died",
+] as const;
+export type RetireReason = (typeof retireReasons)[number];
 
 /** What the driver has to do, in the order given. */
 export type Effect<O> =

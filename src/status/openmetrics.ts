@@ -7,18 +7,13 @@
 
 import type { ApplicationSnapshot, PoolSnapshot } from "../pool/types.ts";
 import { escapeForLog, fromText, toText, type ByteString } from "../wire/bytes.ts";
-import { formatOpenMetrics, type Family, type Sample } from "./metric-text.ts";
+import type { Family, Sample } from "./metric-text.ts";
 import type { InspectedInstance } from "../wire/inspection.ts";
 
 export const METRIC_PREFIX = "application_pool_";
 
 /** What applications are called: by their roots; undefined: they have no name. */
 export type NameOf = (root: ByteString) => string | undefined;
-
-/** The exposition of a snapshot. */
-export function openMetrics(snapshot: PoolSnapshot): string {
-  return formatOpenMetrics(METRIC_PREFIX, poolMetrics(snapshot));
-}
 
 /** The families of a pool. An application without a name goes by its root. */
 export function poolMetrics(snapshot: PoolSnapshot, nameOf: NameOf = () => undefined): Family[] {

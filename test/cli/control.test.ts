@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { controlCommandNames } from "../../src/cli/control-commands.ts";
+import { controlCommandNames } from "../../src/cli/arguments.ts";
 import { runtimeDirectories } from "../../src/gateway/supervisor/runtime-directory.ts";
 import { binaryPath } from "../helpers/binary-server.ts";
 import { until } from "../helpers/condition.ts";

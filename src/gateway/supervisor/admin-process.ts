@@ -6,8 +6,6 @@
 import type { Subprocess } from "bun";
 
 import type { OwnedFd } from "../../native/owned-fd.ts";
-import { socketPair } from "../../native/socket.ts";
-import { serverProgram } from "../../parent/pool-server.ts";
 import { causeText } from "../../wire/cause.ts";
 import {
   type AdminAnswer,
@@ -18,10 +16,10 @@ import {
   type ToAdmin,
 } from "../admin/admin-messages.ts";
 import { ControlChannel } from "../control-channel.ts";
-import { Heartbeat } from "./heartbeat.ts";
+import type { Heartbeat } from "./heartbeat.ts";
+import { endOf, startOwn, watchOwn, withChannel } from "./own-process.ts";
 import type { Report } from "./report.ts";
 import { RestartPause } from "./restart-pause.ts";
-import { endOf } from "./worker-process.ts";
 
 /** The hidden command of the binary. */
 export const adminCommand = "gateway-admin";
@@ -80,8 +78,10 @@ export class AdminProcess {
   async #start(): Promise<void> {
     const startedMs = performance.now();
     try {
-      const [ours, theirs] = socketPair();
-      const child = this.#spawn(ours, theirs);
+      const { env, listener } = this.#options;
+      const [child, ours] = withChannel((control) =>
+        startOwn([adminCommand], env, [control, listener]),
+      );
       this.#process = child;
       await this.#introduce(child, ours);
       await child.exited;
@@ -101,24 +101,6 @@ export class AdminProcess {
       this.#options.replaced();
       void this.#start();
     }, pauseMs);
-  }
-
-  #spawn(ours: OwnedFd, theirs: OwnedFd): Subprocess {
-    const { file, argv0 } = serverProgram();
-    try {
-      return Bun.spawn([file, adminCommand], {
-        argv0,
-        stdio: ["ignore", "inherit", "inherit", theirs.number, this.#options.listener],
-        env: this.#options.env,
-        // A session of its own: Ctrl-C on a terminal is for the supervisor.
-        detached: true,
-      });
-    } catch (error) {
-      ours.close();
-      throw error;
-    } finally {
-      theirs.close();
-    }
   }
 
   async #introduce(child: Subprocess, ours: OwnedFd): Promise<void> {
@@ -168,15 +150,9 @@ export class AdminProcess {
   }
 
   #watch(child: Subprocess, control: ControlChannel<FromAdmin, ToAdmin>): Heartbeat {
-    return new Heartbeat({
-      pid: child.pid,
-      limitMs: this.#options.silenceMs,
-      ask: () => control.send({ kind: "ping" }),
-      dead: (silentMs) => {
-        this.#options.report(0, "admin process does not answer", { pid: child.pid, silentMs });
-        child.kill("SIGKILL");
-      },
-    });
+    const { silenceMs, report } = this.#options;
+    const ask = () => control.send({ kind: "ping" });
+    return watchOwn("admin process", child, silenceMs, report, ask);
   }
 
   #offends(child: Subprocess, cause: string): void {

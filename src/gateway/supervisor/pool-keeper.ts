@@ -12,14 +12,13 @@ import type { Subprocess } from "bun";
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import { socketPair } from "../../native/socket.ts";
 import { ConfigureError, type Inspection } from "../../parent/index.ts";
-import { serverProgram } from "../../parent/pool-server.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { AppConfig, PoolConfig } from "../config.ts";
-import { Heartbeat } from "./heartbeat.ts";
+import type { Heartbeat } from "./heartbeat.ts";
+import { endOf, startOwn, watchOwn, withChannel } from "./own-process.ts";
 import { PoolChannel, type RecentOutput, registrationsOf } from "./pool-channel.ts";
 import type { Report } from "./report.ts";
 import { RestartPause } from "./restart-pause.ts";
-import { endOf } from "./worker-process.ts";
 
 /** What a pool server is to serve. */
 export interface PoolDuty {
@@ -197,16 +196,10 @@ export class PoolKeeper {
 
   #start(): void {
     const startedMs = performance.now();
-    const [ours, theirs] = socketPair();
-    let process: Subprocess;
-    try {
-      process = this.#spawn(theirs.number);
-    } catch (error) {
-      ours.close();
-      throw error;
-    } finally {
-      theirs.close();
-    }
+    const command = [...this.#options.commandLine(), `--supervisor-channel=${channelDescriptor}`];
+    const [process, ours] = withChannel((channel) =>
+      startOwn(command, this.#options.env, [this.#serversEnd.number, channel]),
+    );
     const server: RunningServer = {
       process,
       told: Promise.resolve(),
@@ -222,18 +215,6 @@ export class PoolKeeper {
     void process.exited.then(() => this.#ended(server, performance.now() - startedMs));
   }
 
-  #spawn(channel: number): Subprocess {
-    const command = [...this.#options.commandLine(), `--supervisor-channel=${channelDescriptor}`];
-    const { file, argv0 } = serverProgram();
-    return Bun.spawn([file, ...command], {
-      argv0,
-      stdio: ["ignore", "inherit", "inherit", this.#serversEnd.number, channel],
-      env: this.#options.env,
-      // A session of its own: Ctrl-C on a terminal is for the supervisor, which drains first.
-      detached: true,
-    });
-  }
-
   /** Tells a new server what it may serve, then has it take clients; else it is ended. */
   async #introduce(server: RunningServer, fd: OwnedFd): Promise<void> {
     const { process } = server;
@@ -242,7 +223,11 @@ export class PoolKeeper {
       server.channel = await PoolChannel.open(fd, () => server.heartbeat?.heard());
       await this.#tell(server);
       await server.channel.admit();
-      server.heartbeat = this.#watch(server, server.channel);
+      const { channel } = server;
+      // Its end rejects the question, and is seen elsewhere.
+      const ask = () => void channel.ping().catch(() => {});
+      const { silenceMs } = this.#duty;
+      server.heartbeat = watchOwn("pool server", process, silenceMs, this.#options.report, ask);
     } catch (error) {
       if (!this.#closing && process.exitCode === null) {
         const cause = causeText(error);
@@ -252,20 +237,6 @@ export class PoolKeeper {
     } finally {
       clearTimeout(timer);
     }
-  }
-
-  #watch({ process }: RunningServer, channel: PoolChannel): Heartbeat {
-    const { pid } = process;
-    return new Heartbeat({
-      pid,
-      limitMs: this.#duty.silenceMs,
-      // Its end rejects the question, and is seen elsewhere.
-      ask: () => void channel.ping().catch(() => {}),
-      dead: (silentMs) => {
-        this.#options.report(0, "pool server does not answer", { pid, silentMs });
-        process.kill("SIGKILL");
-      },
-    });
   }
 
   /** Tells a server how what it is to serve differs from what it has been told. */

@@ -8,8 +8,6 @@ import type { Subprocess } from "bun";
 
 import { sendDescriptor } from "../../native/descriptors.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
-import { socketPair } from "../../native/socket.ts";
-import { serverProgram } from "../../parent/pool-server.ts";
 import { causeText } from "../../wire/cause.ts";
 import { figurePlaces } from "../../wire/request-figures.ts";
 import type { GatewayConfig } from "../config.ts";
@@ -21,8 +19,9 @@ import {
   type ToWorker,
 } from "../control-channel.ts";
 import type { Figures } from "./figures.ts";
-import { Heartbeat } from "./heartbeat.ts";
+import type { Heartbeat } from "./heartbeat.ts";
 import { openLogFile } from "../log/log-file.ts";
+import { endOf, startOwn, watchOwn, withChannel } from "./own-process.ts";
 import type { Report } from "./report.ts";
 import type { PassedOnWorker } from "./succession.ts";
 
@@ -107,20 +106,14 @@ export class WorkerProcess {
 
   /** @throws Error when the process cannot be started, or its log not be opened. */
   static async start(start: WorkerStart): Promise<WorkerProcess> {
-    const [ours, theirs] = socketPair();
-    const [logs, theirLogs] = socketPair();
-    let child: Subprocess;
-    try {
-      passLogFile(start.config, logs);
-      child = spawn(start, theirs.number, theirLogs.number);
-    } catch (error) {
-      ours.close();
-      logs.close();
-      throw error;
-    } finally {
-      theirs.close();
-      theirLogs.close();
-    }
+    const { config, env, wakeFd } = start;
+    const fds = start.listeners.map(({ fd }) => fd);
+    const [[child, logs], ours] = withChannel((control) =>
+      withChannel((theirLogs, ourLogs) => {
+        passLogFile(config, ourLogs);
+        return startOwn([workerCommand], env, [wakeFd, control, theirLogs, ...fds]);
+      }),
+    );
     const worker = new WorkerProcess(child, logs, start);
     worker.#control = await ControlChannel.open<ToSupervisor, ToWorker>(ours, fromWorker, {
       message: (message) => worker.#hear(message),
@@ -130,7 +123,7 @@ export class WorkerProcess {
       descriptor: workerDescriptors.firstListener + index,
       tls,
     }));
-    worker.tell({ kind: "serve", config: configForWorkers(start.config), listeners });
+    worker.tell({ kind: "serve", config: configForWorkers(config), listeners });
     return worker;
   }
 
@@ -244,16 +237,8 @@ export class WorkerProcess {
   }
 
   #watch(): Heartbeat {
-    const { pid } = this;
-    return new Heartbeat({
-      pid,
-      limitMs: this.#config.silenceMs,
-      ask: () => this.tell({ kind: "ping" }),
-      dead: (silentMs) => {
-        this.#report(0, "worker does not answer", { pid, silentMs });
-        this.kill();
-      },
-    });
+    const ask = () => this.tell({ kind: "ping" });
+    return watchOwn("worker", this.#process, this.#config.silenceMs, this.#report, ask);
   }
 
   #silent(why: string | undefined): void {
@@ -284,21 +269,4 @@ function configForWorkers(config: GatewayConfig): GatewayConfig {
     return { ...app, options: { maxQueue, requestTimeoutMs }, log: undefined };
   });
   return { ...config, apps };
-}
-
-/** `status 1`, `SIGKILL`. */
-export function endOf(process: Subprocess): string {
-  return process.signalCode?.toString() ?? `status ${process.exitCode}`;
-}
-
-function spawn(start: WorkerStart, control: number, logs: number): Subprocess {
-  const listeners = start.listeners.map(({ fd }) => fd);
-  const { file, argv0 } = serverProgram();
-  return Bun.spawn([file, workerCommand], {
-    argv0,
-    stdio: ["ignore", "inherit", "inherit", start.wakeFd, control, logs, ...listeners],
-    env: start.env,
-    // A session of its own: Ctrl-C on a terminal is for the supervisor, which drains.
-    detached: true,
-  });
 }

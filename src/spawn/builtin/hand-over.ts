@@ -38,10 +38,7 @@ export interface LogPlace {
 }
 
 /** A process in the plan; descriptors are by their numbers in the undertaker. */
-export interface Charge {
-  readonly pid: number;
-  readonly root: ByteString;
-  readonly isPreloader: boolean;
+export interface Charge extends Omit<Heir, "leader" | "output"> {
   readonly leader: number;
   readonly output: number | undefined;
   readonly rest: string;
@@ -66,10 +63,8 @@ export function planFor(
 ): { plan: Plan; descriptors: number[] } {
   const descriptors: number[] = [];
   const add = (fd: OwnedFd): number => firstDescriptor - 1 + descriptors.push(fd.number);
-  const charges = heirs.map(({ pid, root, isPreloader, leader, output }): Charge => ({
-    pid,
-    root,
-    isPreloader,
+  const charges = heirs.map(({ leader, output, ...known }) => ({
+    ...known,
     leader: add(leader),
     output: output && add(output.readEnd),
     rest: output?.rest ?? "",

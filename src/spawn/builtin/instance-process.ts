@@ -261,7 +261,6 @@ export class InstanceProcess implements SessionReports {
     const { times, hurry } = this.#urgency;
     const { group } = this.#process;
     await group?.end(times.terminatedMs, hurry);
-    group?.close();
     this.#isOver = true;
   }
 

@@ -11,18 +11,14 @@ import { readdirSync } from "node:fs";
 import { SyscallError } from "../../native/errno.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import { hasEnded, openPidfd, sendPidfdGroupSignal } from "../../native/pidfd.ts";
-import { signals } from "../../native/process.ts";
 import { statOf } from "../../native/process-stat.ts";
+import { endRemnant, type Remnant } from "../process-end.ts";
 
-/** How often it is looked whether they have gone, in milliseconds. */
-const lookEveryMs = 50;
 /** How many processes are looked at in one turn of the event loop: about a millisecond. */
 const batch = 50;
-/** For how long SIGKILL is sent: a process that cannot be ended must not hold us up for ever. */
-const killedMs = 2_000;
 
 /** The process group of an instance or preloader, by the pidfd of its leader. */
-export class ProcessGroup {
+export class ProcessGroup implements Remnant {
   readonly #number: number;
   readonly #leader: OwnedFd;
   /** A member that runs, when it was looked last. */
@@ -39,45 +35,23 @@ export class ProcessGroup {
     return this.#leader.number;
   }
 
-  /**
-   * Ends what is left of the group once its leader has ended: SIGTERM, and SIGKILL to what is there
-   * after `terminatedMs`, or as soon as there is a hurry. Costs one system call when nothing is
-   * left, as nearly always.
-   */
-  async end(terminatedMs: number, hurry: AbortSignal): Promise<void> {
-    if (!(await this.isThere())) return;
-    this.#signal(signals.SIGTERM);
-    await this.#untilGone(terminatedMs, hurry);
-    // Again and again: one that is being forked just now may come after the first.
-    const until = performance.now() + killedMs;
-    while ((await this.isThere()) && performance.now() < until) {
-      this.#signal(signals.SIGKILL);
-      await Bun.sleep(lookEveryMs);
-    }
-  }
-
-  /** Whether a member runs. */
+  /** Whether a member runs. Costs one system call when none does, as nearly always. */
   async isThere(): Promise<boolean> {
     if (this.#held !== undefined && !hasEnded(this.#held.number)) return true;
     this.#held?.close();
-    this.#held = this.#signal(0) ? await findMember(this.#number) : undefined;
+    this.#held = this.signal(0) ? await findMember(this.#number) : undefined;
     return this.#held !== undefined;
   }
 
-  close(): void {
+  /** Ends what is left of it once its leader has ended (endRemnant), and is closed. */
+  async end(terminatedMs: number, hurry: AbortSignal): Promise<void> {
+    await endRemnant(this, terminatedMs, hurry);
     this.#held?.close();
     this.#leader.close();
   }
 
-  async #untilGone(ms: number, hurry: AbortSignal): Promise<void> {
-    const until = performance.now() + ms;
-    while ((await this.isThere()) && performance.now() < until && !hurry.aborted) {
-      await Bun.sleep(lookEveryMs);
-    }
-  }
-
   /** @returns whether there is anybody, zombies among them. */
-  #signal(signal: number): boolean {
+  signal(signal: number): boolean {
     try {
       return sendPidfdGroupSignal(this.#leader.number, this.#number, signal);
     } catch (error) {

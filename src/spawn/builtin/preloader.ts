@@ -21,10 +21,9 @@ import type { Survivor } from "./hand-over.ts";
 import { openOutput, type InheritedEnds } from "./instance-ends.ts";
 import { launch, survivorOf, untilWritten, type Urgency } from "./instance-process.ts";
 import { Lifeline, type Announcement } from "./lifeline.ts";
-import { lookAfter } from "./orphans.ts";
 import type { OutputReader } from "./output.ts";
 import { statOf } from "../../native/process-stat.ts";
-import { ForkedProcess, type RunningProcess } from "./running-process.ts";
+import { ForkedProcess, lookAfter, type RunningProcess } from "./running-process.ts";
 
 /** It leaves at once when its descriptor 4 ends; one that does not is killed after this long. */
 const endMs = 1_000;
@@ -270,7 +269,6 @@ export class Preloader {
       if (await waitForExit(ends, lookEveryMs, shutdown)) break;
     }
     await group?.end(times.terminatedMs, hurry);
-    group?.close();
     await untilWritten(this.#output);
     this.#output.stop();
     this.#isOver = true;

@@ -143,6 +143,29 @@ export class ForkedProcess implements RunningProcess {
   }
 }
 
+/** How often it is looked for the end of one that nobody reports. */
+const lookEveryMs = 500;
+
+const unreported = new Set<ForkedProcess>();
+let timer: ReturnType<typeof setInterval> | undefined;
+
+/**
+ * Looks for the end of a process whose preloader is gone until it has come. (Most ends show sooner,
+ * by the lifeline.)
+ */
+export function lookAfter(forked: ForkedProcess): void {
+  if (forked.hasEnded()) return;
+  unreported.add(forked);
+  timer ??= setInterval(look, lookEveryMs);
+}
+
+function look(): void {
+  for (const one of unreported) if (one.hasEnded()) unreported.delete(one);
+  if (unreported.size > 0) return;
+  clearInterval(timer);
+  timer = undefined;
+}
+
 function groupOf(pid: number, open: () => OwnedFd | undefined): ProcessGroup | undefined {
   try {
     const leader = open();

@@ -13,12 +13,10 @@ import { readFileSync } from "node:fs";
 import { SyscallError } from "../../native/errno.ts";
 import { openPidfd, sendPidfdSignal } from "../../native/pidfd.ts";
 import { childrenOf, statOf } from "../../native/process-stat.ts";
-import { adoptsOrphans, reap, signals } from "../../native/process.ts";
+import { adoptsOrphans, reap } from "../../native/process.ts";
 import { isOurChild } from "../our-children.ts";
+import { endRemnant } from "../process-end.ts";
 
-const lookEveryMs = 50;
-/** For how long SIGKILL is sent: a process that cannot be ended must not hold us up for ever. */
-const killedMs = 1_000;
 /** More of one instance are looked for in vain: it forks faster than it can be followed. */
 const maxFamily = 10_000;
 
@@ -53,7 +51,7 @@ export class Strays {
     // Asked at each look: another of that user may have started meanwhile.
     const isLast = () => user !== undefined && ![...this.#users.values()].includes(user);
     const left = () => [
-      ...family.filter(isThere),
+      ...family.filter(isRunning),
       ...(isLast() ? this.#orphans().filter((orphan) => userOf(orphan.pid) === user) : []),
     ];
     await endAll(left, terminatedMs, hurry);
@@ -66,7 +64,7 @@ export class Strays {
 
   /** All that is known now: for who ends them when the server has gone. */
   get all(): Kin[] {
-    return [...this.#orphans(), ...[...this.#families.values()].flat().filter(isThere)];
+    return [...this.#orphans(), ...[...this.#families.values()].flat().filter(isRunning)];
   }
 
   /**
@@ -86,23 +84,13 @@ export async function endStrays(
   terminatedMs: number,
   hurry: AbortSignal,
 ): Promise<void> {
-  await endAll(() => strays.filter(isThere), terminatedMs, hurry);
+  await endAll(() => strays.filter(isRunning), terminatedMs, hurry);
 }
 
 async function endAll(left: () => Kin[], terminatedMs: number, hurry: AbortSignal): Promise<void> {
-  let there = left();
-  signalAll(there, signals.SIGTERM);
-  const untilMs = performance.now() + terminatedMs;
-  while (there.length > 0 && performance.now() < untilMs && !hurry.aborted) {
-    await Bun.sleep(lookEveryMs);
-    there = left();
-  }
-  const killUntilMs = performance.now() + killedMs;
-  while (there.length > 0 && performance.now() < killUntilMs) {
-    signalAll(there, signals.SIGKILL);
-    await Bun.sleep(lookEveryMs);
-    there = left();
-  }
+  let there: Kin[] = [];
+  const isThere = () => (there = left()).length > 0;
+  await endRemnant({ isThere, signal: (signal) => signalAll(there, signal) }, terminatedMs, hurry);
 }
 
 /** All that descends from a process, children before their children. */
@@ -128,7 +116,7 @@ function kinOf(pid: number): Kin | undefined {
   return stat === undefined || stat.hasEnded ? undefined : { pid, startedTicks: stat.startedTicks };
 }
 
-function isThere({ pid, startedTicks }: Kin): boolean {
+function isRunning({ pid, startedTicks }: Kin): boolean {
   return kinOf(pid)?.startedTicks === startedTicks;
 }
 
@@ -147,7 +135,7 @@ function signalAll(all: readonly Kin[], signal: number): void {
     try {
       using pidfd = openPidfd(kin.pid);
       // It may have ended since it was seen, and another have its number.
-      if (pidfd !== undefined && isThere(kin)) sendPidfdSignal(pidfd.number, signal);
+      if (pidfd !== undefined && isRunning(kin)) sendPidfdSignal(pidfd.number, signal);
     } catch (error) {
       // Of a user that we may not signal, or no descriptor is free.
       if (!(error instanceof SyscallError)) throw error;

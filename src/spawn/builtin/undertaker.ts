@@ -6,9 +6,8 @@ import { OwnedFd } from "../../native/owned-fd.ts";
 import type { WriteOutput } from "./builtin-spawner.ts";
 import type { Charge, Plan } from "./hand-over.ts";
 import { endRunning, untilWritten, type Urgency } from "./instance-process.ts";
-import { lookAfter } from "./orphans.ts";
 import { OutputReader } from "./output.ts";
-import { ForkedProcess } from "./running-process.ts";
+import { ForkedProcess, lookAfter } from "./running-process.ts";
 import { endStrays } from "./strays.ts";
 
 /** @param hurry aborts when there is no time left. @returns when nothing of them is left. */
@@ -42,7 +41,6 @@ function watch(charge: Charge, write: WriteOutput, urgency: Urgency): () => Prom
   return async () => {
     await endRunning(running, urgency, 0);
     await running.group?.end(urgency.times.terminatedMs, urgency.hurry);
-    running.group?.close();
     if (output === undefined) return;
     await untilWritten(output);
     output.stop();

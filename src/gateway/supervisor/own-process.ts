@@ -1,0 +1,63 @@
+/**
+ * Processes of our own binary that the supervisor starts: each with a channel to it, watched, and
+ * ended when it does not answer.
+ */
+import type { Subprocess } from "bun";
+
+import type { OwnedFd } from "../../native/owned-fd.ts";
+import { socketPair } from "../../native/socket.ts";
+import { serverProgram } from "../../parent/pool-server.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import type { Report } from "./report.ts";
+
+/** @param descriptors what it has from 3 on. @throws Error: it cannot be started. */
+export function startOwn(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+  descriptors: readonly number[],
+): Subprocess {
+  const { file, argv0 } = serverProgram();
+  return Bun.spawn([file, ...args], {
+    argv0,
+    stdio: ["ignore", "inherit", "inherit", ...descriptors],
+    env,
+    // A session of its own: Ctrl-C on a terminal is for the supervisor, which drains first.
+    detached: true,
+  });
+}
+
+/** Starts something that has the other end of a socket pair. @returns it, and our end. */
+export function withChannel<T>(
+  start: (theirs: number, ours: OwnedFd) => T,
+): readonly [started: T, ours: OwnedFd] {
+  const [ours, theirs] = socketPair();
+  try {
+    return [start(theirs.number, ours), ours];
+  } catch (error) {
+    ours.close();
+    throw error;
+  } finally {
+    theirs.close();
+  }
+}
+
+/** @param limitMs how long it may be silent; 0: for ever. @param ask what it answers at once. */
+export function watchOwn(
+  what: string,
+  process: Subprocess,
+  limitMs: number,
+  report: Report,
+  ask: () => void,
+): Heartbeat {
+  const { pid } = process;
+  const dead = (silentMs: number) => {
+    report(0, `${what} does not answer`, { pid, silentMs });
+    process.kill("SIGKILL");
+  };
+  return new Heartbeat({ pid, limitMs, ask, dead });
+}
+
+/** `status 1`, `SIGKILL`. */
+export function endOf(process: Subprocess): string {
+  return process.signalCode?.toString() ?? `status ${process.exitCode}`;
+}
