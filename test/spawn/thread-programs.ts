@@ -5,11 +5,12 @@
  * `/facts` says whether there are several threads and processes, and what its thread is called;
  * `/process` says its number; `/meet` answers when four requests are in it at once; `/wait` when
  * there is a file `go-on`, and `/stuck` never, both of which say that they are there; `/pause`
- * answers after a millisecond; `/raise` raises; `/exit` exits with status 3; `/fork` has a child that comes back from it, and says how
- * that ended; `/body` has a body that notes in which thread it is closed, and `/closed` says what
- * was noted; `/echo` answers the request's body, in two readings; `/left` leaves a thread; in Ruby
- * `/signal` raises as a signal would, `/kill` ends its thread, `/throw` throws what nobody catches, `/abort` raises in a thread of its
- * own that is to end the process, and `/hijack` keeps its connection.
+ * answers after a millisecond; `/raise` raises; `/exit` exits with status 3; `/fork` has a child
+ * that comes back from it, and says how that ended; `/body` has a body that notes in which thread
+ * it is closed, and `/closed` says what was noted; `/echo` answers the request's body, in two
+ * readings; `/left` leaves a thread; in Ruby `/signal` raises as a signal would, `/kill` ends its
+ * thread, `/throw` throws what nobody catches, `/abort` raises in a thread of its own that is to
+ * end the process, and `/hijack` keeps its connection.
  */
 export type ThreadedKind = "rack" | "wsgi";
 

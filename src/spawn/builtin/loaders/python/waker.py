@@ -1,5 +1,5 @@
-"""What ends a wait in poll(2): what another thread does, or a signal, also one that came just before
-the wait began.
+"""What ends a wait in poll(2): what another thread does, or a signal, also one that came just
+before the wait began.
 
 Python runs handlers between two of its own instructions. A signal that comes after the last of
 them, while poll() gives the lock of the interpreter away, is noted and does not interrupt the wait.
