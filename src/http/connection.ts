@@ -171,6 +171,8 @@ export class Connection {
     }
     this.#stepVisitor("again");
     this.#stepAnswer("again");
+    // What was read may be large, and the connection may be idle for long.
+    if (this.unreadBytes === 0) this.#forget();
     return true;
   }
 
@@ -196,10 +198,14 @@ export class Connection {
   close(): void {
     this.#stepAnswer("close");
     this.#stepVisitor("close");
+    this.#forget();
+    this.#parts = [];
+  }
+
+  #forget(): void {
     this.#bytes = nothing;
     this.#text = "";
     this.#at = 0;
-    this.#parts = [];
   }
 
   #nextHead(): VisitorEvent | undefined {
@@ -277,9 +283,7 @@ export class Connection {
   #nextBytes(): VisitorEvent | undefined {
     if (this.unreadBytes === 0) return this.#hasEnded ? this.#leave("switched") : undefined;
     const bytes = this.#bytes.subarray(this.#at);
-    this.#bytes = nothing;
-    this.#text = "";
-    this.#at = 0;
+    this.#forget();
     return { kind: "data", bytes };
   }
 

@@ -137,10 +137,11 @@ test("visitors who stop and leave leave no file and no descriptor behind", async
   const before = openDescriptors(worker.pid).size;
   const files = (): string[] =>
     [...openDescriptors(worker.pid).values()].filter((name) => name.includes("(deleted)"));
-  const half = "y".repeat(1_000_000);
+  // More than what a first body may have of the memory for all.
+  const half = "y".repeat(5_000_000);
   const visitors = await Promise.all([
     ...Array.from({ length: 10 }, () =>
-      stopped(scene, `${post}Content-Length: 2000000\r\n\r\n${half}`),
+      stopped(scene, `${post}Content-Length: 10000000\r\n\r\n${half}`),
     ),
     ...Array.from({ length: 10 }, () =>
       stopped(scene, `GET /big?n=${bytes} HTTP/1.1\r\nHost: a\r\n\r\n`),

@@ -7,7 +7,7 @@ import { Upload } from "../../src/gateway/bodies/upload.ts";
 
 test("one that is passed on is full at its bound, in however many pieces, until some is sent", () => {
   for (const pieceBytes of [1, 7, 4096, requestMemoryBytes]) {
-    const spool = { account: new SpoolAccount(0, 0) };
+    const spool = { account: new SpoolAccount(1024 * 1024, 1024 * 1024) };
     const upload = new Upload({ maxBytes: 0, isBuffered: false, spool });
     const piece = new Uint8Array(pieceBytes);
     let pieces = 0;
@@ -19,6 +19,28 @@ test("one that is passed on is full at its bound, in however many pieces, until 
     upload.end();
     expect(upload.isSent).toBe(true);
   }
+});
+
+test("what has come is sent as it came, again and again, from memory and a file", () => {
+  const spool = { account: new SpoolAccount(256 * 1024, 1024 * 1024) };
+  const upload = new Upload({ maxBytes: 0, isBuffered: true, spool });
+  const pieces = [10, 20_000, 5, 5000, 30_000, 1, 70_000, 3].map((length, index) =>
+    Buffer.alloc(length, index + 1),
+  );
+  for (const piece of pieces) upload.add(Buffer.from(piece));
+  upload.end();
+  expect(spool.account.diskBytes).toBe(70_003);
+  for (const _ of [1, 2]) {
+    const sent: Buffer[] = [];
+    upload.rewind();
+    while (!upload.isSent) {
+      const piece = upload.peek().subarray(0, 17_000);
+      sent.push(Buffer.from(piece));
+      upload.skip(piece.length);
+    }
+    expect(Buffer.concat(sent).equals(Buffer.concat(pieces))).toBe(true);
+  }
+  upload.close();
 });
 
 test("what is kept of a buffered one counts, once, until it is closed", () => {

@@ -184,11 +184,14 @@ test("streams a body that is larger than every buffer", async () => {
   expect(parseAnswer(await readToEnd(session.number)).body).toBe(String(size));
 });
 
-test.each([1_000, 200_000])("rewinds a body of %d lines, as Rack 2 promises", async (count) => {
-  const text = `${"line of ten\n".repeat(count)}last`;
-  const { body } = await ask(instance, post(text, { REQUEST_URI: "/lines" }));
-  expect(JSON.parse(body)).toEqual([count + 1, "last", 12, text.length - 12]);
-});
+test.each([1_000, 20_000, 200_000])(
+  "rewinds a body of %d lines, as Rack 2 promises",
+  async (count) => {
+    const text = `${"line of ten\n".repeat(count)}last`;
+    const { body } = await ask(instance, post(text, { REQUEST_URI: "/lines" }));
+    expect(JSON.parse(body)).toEqual([count + 1, "last", 12, text.length - 12]);
+  },
+);
 
 test("holds no body in memory", async () => {
   const size = 40_000_000;

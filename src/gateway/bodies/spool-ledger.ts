@@ -9,6 +9,12 @@
 /** Why a spool takes no more: its own limit, the worker's total, no space, any other error. */
 export type SpoolRefusal = "limit" | "total" | "space" | "failed";
 
+/**
+ * A spool may hold a part of the memory that is left: a quick body stays there, and the more of
+ * them wait, the less each may have. Of 64 MiB it is 4 MiB for the first, 0.3 MiB each for 200.
+ */
+const shareOfFree = 16;
+
 /** What all spools of a worker hold together, in bytes. */
 export class SpoolAccount {
   readonly #maxMemoryBytes: number;
@@ -27,6 +33,11 @@ export class SpoolAccount {
 
   get diskBytes(): number {
     return this.#diskBytes;
+  }
+
+  /** What one spool may hold in memory of what no other does. */
+  get shareBytes(): number {
+    return (this.#maxMemoryBytes - this.#memoryBytes) / shareOfFree;
   }
 
   memoryFits(bytes: number): boolean {
@@ -48,7 +59,7 @@ export class SpoolAccount {
 }
 
 export interface SpoolLimits {
-  /** What it may hold in memory. */
+  /** What it may hold in memory however little is left for a share. */
   readonly memoryBytes: number;
   /** Most bytes appended in all; Infinity: as many as the worker's total allows. */
   readonly maxBytes: number;
@@ -61,9 +72,6 @@ export type Placing =
   | { readonly to: SpoolRefusal };
 
 const toFile: Placing = { to: "file" };
-
-/** Memory is taken in pieces of this size at least: single bytes cost no object each. */
-export const minBlockBytes = 4096;
 
 /** The counts of one spool. */
 export class SpoolLedger {
@@ -88,13 +96,16 @@ export class SpoolLedger {
     return this.#fileBytes;
   }
 
-  /** Where `bytes` would go; changes nothing. @param roomBytes unused in the memory it holds. */
-  place(bytes: number, roomBytes: number): Placing {
+  /**
+   * Where `bytes` would go; changes nothing. @param roomBytes unused in the memory it holds.
+   * @param minNewBytes what new memory has at least.
+   */
+  place(bytes: number, roomBytes: number, minNewBytes: number): Placing {
     if (this.#appendedBytes + bytes > this.#limits.maxBytes) return { to: "limit" };
     if (this.#fileBytes === 0) {
-      const newBytes = bytes <= roomBytes ? 0 : Math.max(minBlockBytes, bytes - roomBytes);
-      const held = this.#memoryBytes + newBytes;
-      if (held <= this.#limits.memoryBytes && this.#account.memoryFits(newBytes)) {
+      const newBytes = bytes <= roomBytes ? 0 : Math.max(minNewBytes, bytes - roomBytes);
+      const most = Math.max(this.#limits.memoryBytes, this.#account.shareBytes);
+      if (this.#memoryBytes + newBytes <= most && this.#account.memoryFits(newBytes)) {
         return { to: "memory", newBytes };
       }
     }

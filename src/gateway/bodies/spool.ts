@@ -1,6 +1,6 @@
 /**
- * A spool: bytes in, the same bytes out, for a body that comes faster than it is taken. Up to a
- * threshold they are in memory, then in a file without a name.
+ * A spool: bytes in, the same bytes out, for a body that comes faster than it is taken. As many as
+ * the ledger allows are in memory, the rest is in a file without a name.
  *
  * Rules: appending and reading may alternate in any order. A file is written and read in calls of
  * at most 64 KiB, by position, on the event loop: on a local file system that is a copy to or from
@@ -21,10 +21,14 @@ import {
   type SpoolRefusal,
 } from "./spool-ledger.ts";
 
-/** Thresholds of memory: a form is in one read; an answer is a page with its scripts. */
+/** What may be in memory at any time: a form is in one read; an answer is a page with its scripts. */
 export const requestMemoryBytes = 64 * 1024;
 export const answerMemoryBytes = 256 * 1024;
 
+/** A piece of this size is kept as it came: to copy it costs more than an object. */
+const minKeptBytes = 16 * 1024;
+/** Memory is taken in pieces of this size at least: single bytes cost no object each. */
+const minBlockBytes = 4096;
 /** Bytes of a file that one call moves. */
 const fileStepBytes = 64 * 1024;
 /** Freeing a file costs 0.1 ms a MiB: what is larger is closed in a thread of Bun's pool. */
@@ -86,15 +90,21 @@ export class Spool implements Disposable {
     return this.#ledger.appendedBytes - this.#readBytes;
   }
 
-  /** Copies the bytes, all of them. @throws SpoolError when none was taken. */
-  append(bytes: Uint8Array): void {
+  /**
+   * Takes all of the bytes. @param whose `ours`: nobody else uses them, so they may be kept as they
+   * are, where that is not dearer than a copy. @throws SpoolError when none was taken.
+   */
+  append(bytes: Uint8Array, whose: "lent" | "ours" = "lent"): void {
     this.#mustBeOpen();
     if (bytes.length === 0) return;
     const last = this.#blocks.at(-1);
-    const room = last === undefined ? 0 : last.bytes.length - last.used;
-    const placing = this.#ledger.place(bytes.length, room);
+    // Small pieces would cost an object each, and may hold on to all that came with them.
+    const keeps = whose === "ours" && (last === undefined || bytes.length >= minKeptBytes);
+    const room = last === undefined || keeps ? 0 : last.bytes.length - last.used;
+    const placing = this.#ledger.place(bytes.length, room, keeps ? bytes.length : minBlockBytes);
     if (placing.to === "memory") {
-      this.#toMemory(bytes, room, placing.newBytes);
+      if (keeps) this.#blocks.push({ bytes, used: bytes.length });
+      else this.#toMemory(bytes, room, placing.newBytes);
       this.#ledger.tookMemory(bytes.length, placing.newBytes);
     } else if (placing.to === "file") {
       this.#toFile(bytes);
@@ -109,7 +119,7 @@ export class Spool implements Disposable {
    * The next unread bytes, without moving on; empty: there are none now. To be used, or copied,
    * before the next `peek` of any spool. @throws SpoolError when the file cannot be read.
    */
-  peek(maxBytes: number = fileStepBytes): Uint8Array {
+  peek(maxBytes = Number.POSITIVE_INFINITY): Uint8Array {
     this.#mustBeOpen();
     const block = this.#unreadBlock();
     if (block !== undefined) {

@@ -1,7 +1,7 @@
 /**
- * A request's body on its way to an instance. Rules:
+ * A request's body on its way to an instance, in a spool. Rules:
  * - A buffered one is whole before an instance is asked for, so that a slow visitor holds none; it
- *   can be sent again. What came in one piece is kept as it came, more in a spool.
+ *   can be sent again.
  * - One that is passed on as it comes is bounded: `isFull` tells the visitor's connection to wait.
  * - Neither is ever more than it may be.
  */
@@ -11,29 +11,24 @@ export interface UploadOptions {
   /** 0: no limit. */
   readonly maxBytes: number;
   readonly isBuffered: boolean;
-  readonly spool: Omit<SpoolOptions, "rewinds" | "memoryBytes" | "maxBytes">;
+  readonly spool: Pick<SpoolOptions, "account" | "directory">;
 }
-
-const nothing = new Uint8Array(0);
 
 export class Upload {
   readonly isBuffered: boolean;
-  readonly #options: UploadOptions;
-  /** The only piece, or those that wait to be passed on. */
-  #pieces: Uint8Array[] = [];
-  #spool: Spool | undefined;
-  /** Bytes of #pieces that have been sent. */
-  #skipped = 0;
+  readonly #maxBytes: number;
+  readonly #spool: Spool;
   #isWhole = false;
-  #bytes = 0;
-  /** Of one that is passed on: bytes that are sent. */
-  #sentBytes = 0;
-  /** Of a piece that is kept as it came: bytes of the worker's memory for bodies. */
-  #keptBytes = 0;
 
-  constructor(options: UploadOptions) {
-    this.#options = options;
-    this.isBuffered = options.isBuffered;
+  constructor({ maxBytes, isBuffered, spool }: UploadOptions) {
+    this.isBuffered = isBuffered;
+    this.#maxBytes = maxBytes === 0 ? Number.POSITIVE_INFINITY : maxBytes;
+    this.#spool = new Spool({
+      ...spool,
+      rewinds: isBuffered,
+      memoryBytes: requestMemoryBytes,
+      maxBytes: Number.POSITIVE_INFINITY,
+    });
   }
 
   get isWhole(): boolean {
@@ -42,21 +37,18 @@ export class Upload {
 
   /** Bytes that have come. */
   get length(): number {
-    return this.#bytes;
+    return this.#spool.appendedBytes;
   }
 
   /** Whether the visitor should wait until some of it is passed on. */
   get isFull(): boolean {
-    return !this.isBuffered && this.#bytes - this.#sentBytes >= requestMemoryBytes;
+    return !this.isBuffered && this.#spool.unreadBytes >= requestMemoryBytes;
   }
 
-  /** @returns whether it is no more than it may be. @throws SpoolError. */
+  /** Takes the bytes over. @returns whether it is no more than it may be. @throws SpoolError. */
   add(bytes: Uint8Array): boolean {
-    const { maxBytes } = this.#options;
-    this.#bytes += bytes.length;
-    if (maxBytes > 0 && this.#bytes > maxBytes) return false;
-    if (!this.isBuffered || this.#keeps(bytes)) this.#pieces.push(bytes);
-    else this.#store(bytes);
+    if (this.length + bytes.length > this.#maxBytes) return false;
+    this.#spool.append(bytes, "ours");
     return true;
   }
 
@@ -66,67 +58,25 @@ export class Upload {
 
   /** The next bytes to be sent, to be used before the next call; empty: there are none now. */
   peek(): Uint8Array {
-    if (this.#spool !== undefined) return this.#spool.peek();
-    const [first = nothing] = this.#pieces;
-    return this.#skipped === 0 ? first : first.subarray(this.#skipped);
+    return this.#spool.peek();
   }
 
   /** Bytes that `peek` has shown are sent. */
   skip(bytes: number): void {
-    if (this.#spool !== undefined) return this.#spool.skip(bytes);
-    this.#skipped += bytes;
-    this.#sentBytes += bytes;
-    const [first] = this.#pieces;
-    if (this.isBuffered || first === undefined || this.#skipped < first.length) return;
-    this.#pieces.shift();
-    this.#skipped = 0;
+    this.#spool.skip(bytes);
   }
 
   /** Whether all of it is sent. */
   get isSent(): boolean {
-    if (!this.#isWhole) return false;
-    if (this.#spool !== undefined) return this.#spool.unreadBytes === 0;
-    return this.isBuffered ? this.#skipped === this.#bytes : this.#pieces.length === 0;
+    return this.#isWhole && this.#spool.unreadBytes === 0;
   }
 
   /** From its beginning again. */
   rewind(): void {
-    this.#spool?.rewind();
-    this.#skipped = 0;
+    this.#spool.rewind();
   }
 
   close(): void {
-    this.#spool?.close();
-    this.#spool = undefined;
-    this.#pieces = [];
-    this.#keep(0);
-  }
-
-  /** A first piece stays as it came, if it is a small one. @returns whether it does. */
-  #keeps({ length }: Uint8Array): boolean {
-    const isFirst = this.#spool === undefined && this.#pieces.length === 0;
-    const { account } = this.#options.spool;
-    if (!isFirst || length > requestMemoryBytes || !account.memoryFits(length)) return false;
-    this.#keep(length);
-    return true;
-  }
-
-  #keep(bytes: number): void {
-    this.#options.spool.account.addMemory(bytes - this.#keptBytes);
-    this.#keptBytes = bytes;
-  }
-
-  #store(bytes: Uint8Array): void {
-    if (this.#spool === undefined) {
-      this.#spool = new Spool({
-        ...this.#options.spool,
-        rewinds: true,
-        memoryBytes: requestMemoryBytes,
-        maxBytes: Number.POSITIVE_INFINITY,
-      });
-      this.#keep(0);
-      for (const piece of this.#pieces.splice(0)) this.#spool.append(piece);
-    }
-    this.#spool.append(bytes);
+    this.#spool.close();
   }
 }

@@ -23,8 +23,10 @@ export class RequestSender {
   readonly #framing: UploadFraming;
   /** Until it is sent. */
   #head: string;
-  /** What the kernel has not taken. */
+  /** What the kernel has not taken, beside the body. */
   #rest: Uint8Array | undefined;
+  /** Whether the kernel took less than there was. */
+  #isFull = false;
   #state: "under way" | "gathered" | "sent" = "under way";
   /** Bytes that the kernel has taken. */
   sentBytes = 0;
@@ -49,17 +51,30 @@ export class RequestSender {
 
   /** Whether it is the instance that has to go on, not the visitor who sends the body. */
   get awaitsInstance(): boolean {
-    return this.#state === "sent" || this.#rest !== undefined;
+    return this.#state === "sent" || this.#isFull;
   }
 
   /** Sends what there is; to be called when there is more, or the kernel takes bytes again. */
   goOn(): void {
-    while (this.#state !== "sent" && this.#sendRest()) {
+    this.#isFull = false;
+    while (this.#state !== "sent" && this.#sendRest() && this.#sendPieces()) {
       this.#gatherWhole();
       if (arena.isEmpty && this.#state === "under way") return;
       if (!arena.isEmpty && !this.#write(arena.take())) return;
       if (this.#state === "gathered") this.#end();
     }
+  }
+
+  /** Large pieces, from where they are. @returns whether the kernel took all of them. */
+  #sendPieces(): boolean {
+    const upload = this.#upload;
+    if (upload === undefined || this.#head !== "" || this.#framing === "chunked") return true;
+    for (let piece = upload.peek(); piece.length >= stepBytes; piece = upload.peek()) {
+      const sent = this.#push(piece);
+      upload.skip(sent);
+      if (sent < piece.length) return false;
+    }
+    return true;
   }
 
   /** @throws SpoolError; then nothing is left in the arena, which belongs to all. */
@@ -86,10 +101,12 @@ export class RequestSender {
 
   #gatherBody(upload: Upload): void {
     while (arena.hasRoom(stepBytes + frameBytes)) {
-      const piece = upload.peek().subarray(0, stepBytes);
+      const piece = upload.peek();
       if (piece.length === 0) return;
-      this.#gatherPiece(piece);
-      upload.skip(piece.length);
+      this.#gatherPiece(piece.subarray(0, stepBytes));
+      upload.skip(Math.min(piece.length, stepBytes));
+      // Behind the head a first step; the rest goes out from where it is.
+      if (piece.length > stepBytes && this.#framing !== "chunked") return;
     }
   }
 
@@ -110,14 +127,21 @@ export class RequestSender {
 
   /** @returns whether the kernel took all of it. */
   #write(bytes: Uint8Array): boolean {
-    const sent = this.#stream.write(bytes);
-    // It is closed: what could not be written does not matter, and its end is on its way.
-    if (sent < 0) return true;
-    this.sentBytes += sent;
+    const sent = this.#push(bytes);
     if (sent === bytes.length) return true;
     // A copy: `slice` of a Buffer is none, and the arena belongs to all.
     this.#rest = new Uint8Array(bytes.subarray(sent));
     return false;
+  }
+
+  /** @returns how many bytes the kernel took. */
+  #push(bytes: Uint8Array): number {
+    const sent = this.#stream.write(bytes);
+    // It is closed: what could not be written does not matter, and its end is on its way.
+    if (sent < 0) return bytes.length;
+    this.sentBytes += sent;
+    this.#isFull = sent < bytes.length;
+    return sent;
   }
 
   #end(): void {

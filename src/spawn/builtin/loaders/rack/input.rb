@@ -81,15 +81,20 @@ module RackLoader
     end
   end
 
-  # Keeps what was read, and reads it again after `rewind`.
+  # Keeps what was read, and reads it again after `rewind`, which hardly anybody does.
   class RewindableInput
     include LineByLine
 
-    MAX_MEMORY_BYTES = 128 * 1024
+    # To write a file costs three times what all else of such a body does.
+    MAX_MEMORY_BYTES = 1024 * 1024
+    MIN_PIECE_BYTES = 4096
 
     def initialize(input)
       @input = input
-      @kept = StringIO.new(String.new)
+      # In memory; copies that share it with what was given out.
+      @pieces = []
+      # What is to be read again, or does not fit into memory.
+      @kept = nil
       @kept_bytes = 0
       # Of what is kept, what is to be read again; the position of `@kept` is where that begins.
       @again_bytes = 0
@@ -116,6 +121,7 @@ module RackLoader
     end
 
     def rewind
+      @kept ||= StringIO.new(@pieces.join.b)
       @kept.rewind
       @again_bytes = @kept_bytes
       0
@@ -123,7 +129,7 @@ module RackLoader
 
     # Lets go of what it holds; the request is over.
     def release
-      @kept.close
+      @kept&.close
     end
 
     private
@@ -138,15 +144,22 @@ module RackLoader
       return bytes if bytes.nil? || bytes.empty?
 
       @kept_bytes += bytes.bytesize
-      move_to_file if @kept.is_a?(StringIO) && @kept_bytes > MAX_MEMORY_BYTES
-      @kept.write(bytes)
+      move_to_file if @pieces && @kept_bytes > MAX_MEMORY_BYTES
+      @kept ? @kept.write(bytes) : keep_piece(bytes)
       bytes
+    end
+
+    # A line is too small for an object of its own.
+    def keep_piece(bytes)
+      last = @pieces.last
+      last && last.bytesize < MIN_PIECE_BYTES ? last << bytes : @pieces << bytes.dup
     end
 
     def move_to_file
       file = nameless_file
-      file.write(@kept.string)
+      file.write(@kept ? @kept.string : @pieces.join)
       @kept = file
+      @pieces = nil
     end
 
     def nameless_file
