@@ -21,7 +21,10 @@ const account = new SpoolAccount(512 * kib, 64 * 1024 * kib);
 const noMemory = new SpoolAccount(0, 64 * 1024 * kib);
 
 afterEach(async () => {
-  await until("all is given back", () => account.memoryBytes === 0 && account.diskBytes + noMemory.diskBytes === 0);
+  await until(
+    "all is given back",
+    () => account.memoryBytes === 0 && account.diskBytes + noMemory.diskBytes === 0,
+  );
 });
 
 function spool(options: { memory?: number; max?: number; rewinds?: boolean; in?: string } = {}) {

@@ -91,15 +91,15 @@ export class Spool implements Disposable {
   }
 
   /**
-   * Takes all of the bytes. @param whose `ours`: nobody else uses them, so they may be kept as they
+   * Takes all of the bytes. @param owner `ours`: nobody else uses them, so they may be kept as they
    * are, where that is not dearer than a copy. @throws SpoolError when none was taken.
    */
-  append(bytes: Uint8Array, whose: "lent" | "ours" = "lent"): void {
+  append(bytes: Uint8Array, owner: "theirs" | "ours" = "theirs"): void {
     this.#mustBeOpen();
     if (bytes.length === 0) return;
     const last = this.#blocks.at(-1);
     // Small pieces would cost an object each, and may hold on to all that came with them.
-    const keeps = whose === "ours" && (last === undefined || bytes.length >= minKeptBytes);
+    const keeps = owner === "ours" && (last === undefined || bytes.length >= minKeptBytes);
     const room = last === undefined || keeps ? 0 : last.bytes.length - last.used;
     const placing = this.#ledger.place(bytes.length, room, keeps ? bytes.length : minBlockBytes);
     if (placing.to === "memory") {
