@@ -21,7 +21,7 @@ import {
   type SpoolRefusal,
 } from "./spool-ledger.ts";
 
-/** What may be in memory at any time: a form is in one read; an answer is a page with its scripts. */
+/** What may be in memory at any time: a form is one read, an answer a page with its scripts. */
 export const requestMemoryBytes = 64 * 1024;
 export const answerMemoryBytes = 256 * 1024;
 
