@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import { until, within } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { serverTests, ServerUnderTest } from "../helpers/pool-server.ts";
-import { isRunning, markedProcesses } from "../helpers/processes.ts";
+import { isRunning, markedProcesses, stop } from "../helpers/processes.ts";
 import { exchange } from "../helpers/raw-client.ts";
 
 countDescriptors();
@@ -71,7 +71,7 @@ binaryTest(
     const client = await server.connect();
     const warm = await client.get(server.app("padded"));
     const stopped = [await server.spawnServerPid(), warm.pid];
-    for (const pid of stopped) process.kill(pid, "SIGSTOP");
+    for (const pid of stopped) await stop(pid);
     await client.closeSession(warm);
     const again = await client.get(server.app("padded"));
     expect(again.pid).toBe(warm.pid);

@@ -23,6 +23,7 @@ import {
   looksAtFiles,
   markedProcesses,
   pidOf,
+  stop,
   untilGone,
 } from "../helpers/processes.ts";
 import { readToEnd, type RawClient } from "../helpers/raw-client.ts";
@@ -82,7 +83,7 @@ describe.each(bothWays)("$name:", ({ file, options, programs }) => {
     const client = await server.connect();
     const root = writeFiles(server, "stopped", { [file]: programs.serves });
     const session = await client.get(root, options);
-    process.kill(session.pid, "SIGSTOP");
+    await stop(session.pid);
     await sendRequest(session);
     process.kill(session.pid, "SIGKILL");
     const answer = await readToEnd(session.stream.number).catch((error: unknown) => String(error));
@@ -97,7 +98,7 @@ describe.each(bothWays)("$name:", ({ file, options, programs }) => {
       const client = await server.connect();
       const root = writeFiles(server, "stopped", { [file]: programs.serves });
       const { pid } = await request(client, root, options);
-      process.kill(pid, "SIGSTOP");
+      await stop(pid);
       const session = await client.get(root, options);
       expect(session.pid).toBe(pid);
       await until("its session has an age", async () => {
@@ -234,7 +235,7 @@ describe.each(languages.filter(({ options }) => options.spawnMethod === "smart")
       await configure(client, root, { concurrency: 1 });
       await client.get(root, options);
       const [preloader = 0] = preloadersOf(server);
-      process.kill(preloader, "SIGSTOP");
+      await stop(preloader);
       const other = await server.connect();
       expect((await request(other, root, options)).head).toStartWith("Status: 200");
       await untilGone(preloader);
@@ -247,7 +248,7 @@ describe.each(languages.filter(({ options }) => options.spawnMethod === "smart")
       );
       await client.get(slow ?? "", options);
       const [preloader = 0] = preloadersOf(server);
-      process.kill(preloader, "SIGSTOP");
+      await stop(preloader);
       const waiting = await server.connect();
       await waiting.sendGet(slow ?? "", options);
       expect((await request(client, other ?? "", options)).head).toStartWith("Status: 200");

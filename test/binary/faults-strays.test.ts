@@ -12,7 +12,7 @@ import { until } from "../helpers/condition.ts";
 import { countDescriptors, openDescriptors } from "../helpers/descriptors.ts";
 import { languages } from "../helpers/languages.ts";
 import type { ServerUnderTest } from "../helpers/pool-server.ts";
-import { childrenOf, isRunning, untilGone } from "../helpers/processes.ts";
+import { childrenOf, isRunning, stop, untilGone } from "../helpers/processes.ts";
 import type { RawClient } from "../helpers/raw-client.ts";
 
 countDescriptors();
@@ -68,7 +68,7 @@ faultTest(
     ) as [string, string];
     const first = await request(client, one, options);
     const second = await request(client, two, options);
-    process.kill(second.pid, "SIGSTOP"); // It shall not notice anything.
+    await stop(second.pid); // It shall not notice anything.
     const inspected = await client.inspect();
     expect(inspected.count).toBe(2);
     // As a restart does it: the one is let go, the other serves on.

@@ -8,7 +8,7 @@ import { connectUnix, listenUnix, pathAddress, receive } from "../../src/native/
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { serverKinds, serverTests, type ServerUnderTest } from "../helpers/pool-server.ts";
-import { isRunning, kill, untilGone } from "../helpers/processes.ts";
+import { isRunning, kill, stop, untilGone } from "../helpers/processes.ts";
 import { appElements, exchange } from "../helpers/raw-client.ts";
 
 /** The sockets in the directory where the applications are. */
@@ -22,8 +22,8 @@ function sockets(server: ServerUnderTest): string[] {
 /**
  * Stops the process of an instance and fills the backlog of its socket, behind the server's back.
  */
-function stopAndFill(pid: number, path: string): Disposable {
-  process.kill(pid, "SIGSTOP");
+async function stopAndFill(pid: number, path: string): Promise<Disposable> {
+  await stop(pid);
   const streams: OwnedFd[] = [];
   for (;;) {
     const stream = connectUnix(pathAddress(path));
@@ -86,7 +86,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     const first = await client.get(server.app("file"));
     const other = await server.connect();
     {
-      using full = stopAndFill(first.pid, sockets(server)[0] ?? "");
+      using full = await stopAndFill(first.pid, sockets(server)[0] ?? "");
       void full;
       await client.sendGet(server.app("file"));
       for (let i = 0; i < 20; i += 1) {
@@ -105,7 +105,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     const full = await client.get(root);
     const [path = ""] = sockets(server);
     const spare = await client.get(root);
-    using filled = stopAndFill(full.pid, path);
+    using filled = await stopAndFill(full.pid, path);
     void filled;
     // The full one is used first: it was used most recently.
     await client.closeSession(spare);
@@ -119,7 +119,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     const client = await server.connect();
     await client.send("setMaxPerApp", "1");
     const session = await client.get(server.app("file"));
-    using full = stopAndFill(session.pid, sockets(server)[0] ?? "");
+    using full = await stopAndFill(session.pid, sockets(server)[0] ?? "");
     void full;
     const leaver = await server.connect();
     await leaver.sendGet(server.app("file"));
@@ -132,7 +132,7 @@ describe.each([...serverKinds])("%s", (kind) => {
     const client = await server.connect();
     await client.send("setMaxPerApp", "1");
     const session = await client.get(server.app("file"));
-    using full = stopAndFill(session.pid, sockets(server)[0] ?? "");
+    using full = await stopAndFill(session.pid, sockets(server)[0] ?? "");
     void full;
     const waiter = await server.connect();
     await waiter.sendGet(server.app("file"));

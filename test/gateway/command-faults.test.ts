@@ -5,6 +5,7 @@ import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
 import { gateways, type Gateway } from "../helpers/gateway.ts";
+import { stop } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { commandConfig, isThere, programRoot, programs, see } from "./command-programs.ts";
 
@@ -62,7 +63,7 @@ test("restart.txt under load costs no request, and ends the old process", async 
 test("one that hangs is ended when the time of a request is over and nothing is answered", async () => {
   const { gateway } = start(`command = "${told}"\nrequest_timeout = "1s"`);
   const { pid } = await see(gateway, "/");
-  process.kill(pid, "SIGSTOP");
+  await stop(pid);
   const late = await fetch(await gateway.address());
   expect(late.status).toBe(504);
   expect((await see(gateway, "/")).pid).not.toBe(pid);

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { Heartbeat } from "../../src/gateway/supervisor/heartbeat.ts";
 import { until } from "../helpers/condition.ts";
 import { type Gateway, gateways, statusOf, writeApplication } from "../helpers/gateway.ts";
-import { isRunning, pidOf } from "../helpers/processes.ts";
+import { isRunning, pidOf, stop } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -41,7 +41,7 @@ test("a worker that is stopped is replaced, and who asks meanwhile is answered",
   const address = await gateway.address();
   expect(await ask(address, "/app/")).toBe(200);
   const worker = pidOf(gateway.workers[0]);
-  process.kill(worker, "SIGSTOP");
+  await stop(worker);
   await until("the kernel has stopped it", () => gateway.workers[0]?.state === "T");
   const statuses = await Promise.all(Array.from({ length: 6 }, () => ask(address, "/app/")));
   expect(new Set(statuses)).toEqual(new Set([200]));
@@ -56,7 +56,7 @@ test("a pool server that is stopped is replaced, and who asks meanwhile is answe
   const address = await gateway.address();
   expect(await ask(address, "/app/")).toBe(200);
   const server = pidOf(gateway.poolServer);
-  process.kill(server, "SIGSTOP");
+  await stop(server);
   const paths = ["/app/", "/cold/", "/cold/", "/app/"];
   const statuses = await Promise.all(paths.map((path) => ask(address, path)));
   expect(new Set(statuses)).toEqual(new Set([200]));
@@ -110,14 +110,14 @@ test("who was late himself kills nobody: what he has not seen is no silence", as
     await until("it answers again", () => seen.heard > before + 2);
   }
   expect(seen.dead).toBe(0);
-  process.kill(child.pid, "SIGSTOP");
+  await stop(child.pid);
   await until("it is taken for dead", () => seen.dead > 0);
   expect(seen.dead).toBe(1);
 });
 
 test("without a limit nobody is ended, however long he is silent", async () => {
   await using child = watched(0);
-  process.kill(child.pid, "SIGSTOP");
+  await stop(child.pid);
   await Bun.sleep(500);
   expect(child.seen.dead).toBe(0);
 });

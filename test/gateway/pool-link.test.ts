@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import type { PoolKeeper } from "../../src/gateway/supervisor/pool-keeper.ts";
 import { BusyError, ConfigureError } from "../../src/parent/index.ts";
 import { until } from "../helpers/condition.ts";
-import { pidOf } from "../helpers/processes.ts";
+import { pidOf, stop } from "../helpers/processes.ts";
 import { rejection } from "../parent/rejection.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { ProxiedGateway } from "./proxied.ts";
@@ -59,7 +59,7 @@ test("the pool server killed under load: no request fails, and instances are con
 test("each request waits as long as it may itself, also where several share one connection", async () => {
   await using gateway = ProxiedGateway.start(temporaryDirectory(), { main: program });
   const server = pidOf(gateway.keeper);
-  process.kill(server, "SIGSTOP");
+  await stop(server);
   const patient = gateway.link.connection(60_000);
   expect(await rejection(gateway.link.connection(100))).toBeInstanceOf(BusyError);
   process.kill(server, "SIGCONT");
@@ -79,7 +79,7 @@ test("a request waits for a server no longer than for an instance, and then is b
   // An instance may take longer to start than a request waits.
   await until("it is served", async () => (await gateway.fetch("/")).status === 200);
   const first = pidOf(gateway.keeper);
-  process.kill(first, "SIGSTOP");
+  await stop(first);
   const statuses = await Promise.all(
     Array.from({ length: 3 }, async () => (await gateway.fetch("/slow")).status),
   );

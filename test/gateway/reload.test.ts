@@ -8,7 +8,7 @@ import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
 import { gateways, statusOf, writeApplication, type Gateway } from "../helpers/gateway.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { isRunning, stop } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -95,7 +95,7 @@ test("workers that leave while others come take no application with them that co
   const newest = await until("one more comes", () =>
     gateway.workers.findLast(({ pid }) => !before.has(pid)),
   );
-  process.kill(newest.pid, "SIGSTOP");
+  await stop(newest.pid);
   await slow;
   await until("the first have gone", () => first.every((pid) => !isRunning(pid)));
   for (let i = 0; i < 20; i += 1) await ask(address, { keepalive: false });

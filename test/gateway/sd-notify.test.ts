@@ -5,7 +5,7 @@ import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
 import { type Gateway, gateways, writeApplication } from "../helpers/gateway.ts";
-import { pidOf, type ProcessFacts } from "../helpers/processes.ts";
+import { pidOf, type ProcessFacts, stop } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -140,7 +140,7 @@ async function showsNothingWhileStopped(find: (gateway: Gateway) => ProcessFacts
   const who = pidOf(find(gateway));
   const beats = (): number => systemd.messages.filter((text) => text === "WATCHDOG=1").length;
   await until("it shows that it lives", beatsAgain(beats));
-  process.kill(who, "SIGSTOP");
+  await stop(who);
   await until("it shows nothing any more", () => isQuiet(beats), undefined, 20_000);
   process.kill(who, "SIGCONT");
   await until("it shows that it lives again", beatsAgain(beats));

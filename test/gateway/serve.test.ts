@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { until, within } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 import { gateways, statusOf, writeApplication, type Gateway } from "../helpers/gateway.ts";
-import { pidOf, untilGone } from "../helpers/processes.ts";
+import { pidOf, stop, untilGone } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -190,7 +190,7 @@ test("at the end, what waits to be accepted is answered too", async () => {
   const gateway = serveApp();
   await ask(gateway, "/");
   const [worker] = gateway.workers;
-  process.kill(pidOf(worker), "SIGSTOP");
+  await stop(pidOf(worker));
   const port = Number(new URL(await gateway.address()).port);
   const answers = await Promise.all(Array.from({ length: 30 }, () => sendRequest(port)));
   const descriptors = openDescriptors(gateway.pid).size;
@@ -259,7 +259,7 @@ test("a worker that does nothing any more does not hold up the end", async () =>
   const gateway = serveApp("--drain-time", "0s");
   await gateway.address();
   const [worker] = gateway.workers;
-  process.kill(pidOf(worker), "SIGSTOP");
+  await stop(pidOf(worker));
   await gateway.end();
   expect(await gateway.ended).toBe(0);
   await gateway.logged("worker died");

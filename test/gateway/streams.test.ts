@@ -16,13 +16,14 @@ const heldMegabytes = 16;
 
 const program = `
   let count = 0;
-  let gate = Promise.withResolvers();
+  let [arrived, gate] = [Promise.withResolvers(), Promise.withResolvers()];
   const megabyte = new Uint8Array(${megabyte});
   const paths = {
     "/count": () => new Response(String(count)),
-    "/open": () => {
+    "/open": async () => {
+      await arrived.promise; // An upload may stand still for want of a process, too.
       gate.resolve();
-      gate = Promise.withResolvers();
+      [arrived, gate] = [Promise.withResolvers(), Promise.withResolvers()];
       return new Response("open");
     },
     "/down": () => new Response(new ReadableStream({
@@ -32,6 +33,7 @@ const program = `
         if (count === 64) controller.close();
       } }, { highWaterMark: 0 })),
     "/up": async (request) => {
+      arrived.resolve();
       await gate.promise;
       let size = 0;
       for await (const chunk of request.body) size += chunk.length;

@@ -36,6 +36,12 @@ function stateOf(pid: number): Pick<ProcessFacts, "state" | "parent"> | undefine
   }
 }
 
+/** Stops a process. @returns when it is: until then it goes on, on a busy machine for a while. */
+export async function stop(pid: number): Promise<void> {
+  process.kill(pid, "SIGSTOP");
+  await until("it is stopped", () => stateOf(pid)?.state === "T");
+}
+
 /** Those for which this holds. Tests look again and again: of others nothing more is read. */
 function processesThat(holds: (pid: number) => boolean): ProcessFacts[] {
   const pids = readdirSync("/proc").filter((name) => /^[0-9]+$/.test(name));

@@ -31,6 +31,12 @@ def descriptor():
     return struct.unpack("i", control_data[0][2][:4])[0]
 
 
+def refuse(send):
+    page = b"NoLuckError: no luck today"
+    send(message("error_page") + struct.pack(">I", len(page)) + page)
+    os._exit(1)
+
+
 def serve(listener, lifeline, output):
     os.setpgid(0, 0)
     os.dup2(output, 1)
@@ -44,6 +50,8 @@ def serve(listener, lifeline, output):
         signal.sigwait({signal.SIGUSR1})
         os._exit(7)
     os.write(1, b"a line of %d\n" % os.getpid())
+    if how == "buries first":
+        refuse(lambda data: os.write(4, data))
     os.write(4, message("ready", "1"))
     if how == "linger":
         if os.fork() == 0:
@@ -55,9 +63,7 @@ def serve(listener, lifeline, output):
 
 
 if how == "fail":
-    page = b"NoLuckError: no luck today"
-    control.sendall(message("error_page") + struct.pack(">I", len(page)) + page)
-    os._exit(1)
+    refuse(control.sendall)
 if how == "hang":
     time.sleep(60)
 if how == "exit-in-child":  # Once it is told to: then it is known to have been seen alive.
@@ -119,6 +125,9 @@ while True:
         if child == 0:
             serve(*ends)
         children.add(child)
+        if how == "buries first":
+            os.waitpid(child, 0)
+            children.clear()
         control.sendall(message("forked", fork, str(child)))
         if how == "names children":
             name_children()

@@ -104,6 +104,17 @@ test("an instance that ends before it is ready says with what status", async () 
   expect(await instance.describeEnd()).toBe("exited with status 7");
 });
 
+test("an instance that has ended before it is named says why all the same", async () => {
+  await using preloader = start("buries first");
+  await preloader.announced;
+  const instance = await fork(preloader);
+  const said = await instance.announced;
+  expect(said?.kind === "failed" && Buffer.from(said.text).toString()).toContain("no luck today");
+  expect(await instance.lastOutput()).toContain("a line of");
+  expect(await instance.describeEnd()).toBe("ended");
+  await instance.end(0);
+});
+
 test("instances live on when their preloader is killed, and are still made to go", async () => {
   await using preloader = start();
   await preloader.announced;

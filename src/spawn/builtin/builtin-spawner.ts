@@ -147,7 +147,7 @@ export class BuiltinSpawner implements Spawner {
       const plan = await planStart(request, this.#options, this.#directory, progress, look);
       way = wayTo(request, plan, this.#directory);
       started = await this.#start(request, plan, limit, progress, way);
-      this.#strays.enter(started.pid, plan.user);
+      if (!started.hasEnded) this.#strays.enter(started.pid, plan.user);
       void this.#keep(started, request.root);
       void this.#watch("instance", request.root, started);
       if (this.#shutdown.signal.aborted) throw new Error(shuttingDown);

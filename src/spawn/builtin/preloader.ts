@@ -23,7 +23,7 @@ import { launch, survivorOf, untilWritten, type Urgency } from "./instance-proce
 import { Lifeline, type Announcement } from "./lifeline.ts";
 import type { OutputReader } from "./output.ts";
 import { statOf } from "../../native/process-stat.ts";
-import { ForkedProcess, lookAfter, type RunningProcess } from "./running-process.ts";
+import { endedProcess, ForkedProcess, lookAfter, type RunningProcess } from "./running-process.ts";
 
 /** It leaves at once when its descriptor 4 ends; one that does not is killed after this long. */
 const endMs = 1_000;
@@ -33,7 +33,7 @@ const lookEveryMs = 500;
 
 /** A fork that has been ordered. */
 interface PendingFork {
-  readonly resolve: (forked: ForkedProcess) => void;
+  readonly resolve: (forked: RunningProcess) => void;
   readonly reject: (error: unknown) => void;
   readonly timer: ReturnType<typeof setTimeout>;
 }
@@ -118,10 +118,10 @@ export class Preloader {
    * @throws PreloaderGoneError (as a rejection): it does not answer, or is gone. Error: it could
    * not.
    */
-  fork(inherited: InheritedEnds, ms: number): Promise<ForkedProcess> {
+  fork(inherited: InheritedEnds, ms: number): Promise<RunningProcess> {
     this.#lastFork += 1;
     const fork = this.#lastFork;
-    const { promise, resolve, reject } = Promise.withResolvers<ForkedProcess>();
+    const { promise, resolve, reject } = Promise.withResolvers<RunningProcess>();
     const timer = setTimeout(() => {
       this.#pending.delete(fork);
       reject(new PreloaderGoneError("its preloader does not answer"));
@@ -193,7 +193,7 @@ export class Preloader {
     // It may have been reaped by now, and its number be another's.
     if (pidfd === undefined || statOf(pid)?.parent !== this.pid) {
       pidfd?.close();
-      pending.reject(new Error("it ended before it was ready"));
+      pending.resolve(endedProcess(pid));
       return;
     }
     const forked = new ForkedProcess(pid, pidfd);

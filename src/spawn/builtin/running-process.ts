@@ -143,6 +143,15 @@ export class ForkedProcess implements RunningProcess {
   }
 }
 
+/**
+ * One that was forked and has ended before it could be got hold of: what it has said and written is
+ * still to be read. Its number may be another's.
+ */
+export function endedProcess(pid: number): RunningProcess {
+  const exited = Promise.resolve();
+  return { pid, exited, ending: "ended", group: undefined, signal: () => {} };
+}
+
 /** How often it is looked for the end of one that nobody reports. */
 const lookEveryMs = 500;
 
