@@ -5,8 +5,16 @@
 import type { PoolSnapshot } from "../pool/types.ts";
 import { fromText } from "../wire/bytes.ts";
 import { bucketEndsMs, type ApplicationFigures, type Histogram } from "../wire/request-figures.ts";
-import { formatOpenMetrics, histogramSamples, type Family, type Sample } from "./metric-text.ts";
-import { gauge, labelledCounter, METRIC_PREFIX, poolMetrics } from "./openmetrics.ts";
+import {
+  byLabel,
+  counter,
+  formatOpenMetrics,
+  gauge,
+  histogramSamples,
+  type Family,
+  type Sample,
+} from "./metric-text.ts";
+import { METRIC_PREFIX, poolMetrics } from "./openmetrics.ts";
 
 /** What of a gateway is shown. */
 export interface MeasuredGateway {
@@ -45,11 +53,10 @@ export function gatewayMetrics(
     ...(pool === undefined ? [] : poolMetrics(pool, (root) => names.get(root))),
     ...requestFamilies(gateway),
     ...processFamilies(gateway.processes),
-    labelledCounter(
+    counter(
       "process_restarts",
       "The server's own processes that have taken the place of one that ended.",
-      "process",
-      gateway.restarts,
+      byLabel("process", gateway.restarts),
     ),
     {
       name: "build",
@@ -69,55 +76,42 @@ function requestFamilies({ applications, unrouted }: MeasuredGateway): Family[] 
       const { counts, sumMs } = histogramOf(figures);
       return histogramSamples({ app: name }, endsSeconds, counts, sumMs / 1_000);
     });
+  const statuses = all.flatMap(({ name, figures }) =>
+    Object.entries(figures.statuses).map(([status, value]) => {
+      return { labels: { app: name, status }, value };
+    }),
+  );
   return [
-    {
-      name: "requests",
-      type: "counter",
-      help: "Requests whose answers are over, by application and status.",
-      samples: all.flatMap(({ name, figures }) =>
-        Object.entries(figures.statuses).map(([status, value]) => ({
-          labels: { app: name, status },
-          value,
-        })),
-      ),
-    },
-    {
-      name: "requests_under_way",
-      type: "gauge",
-      help: "Requests that have not been answered yet, by application.",
-      samples: perApp(({ underWay }) => underWay),
-    },
+    counter("requests", "Requests whose answers are over, by application and status.", statuses),
+    gauge(
+      "requests_under_way",
+      "Requests that have not been answered yet, by application.",
+      perApp(({ underWay }) => underWay),
+    ),
     {
       name: "request_seconds",
       type: "histogram",
-      unit: "seconds",
       help: "From a request's head to the end of its answer, by application.",
       samples: inSeconds(({ times }) => times),
     },
     {
       name: "queue_seconds",
       type: "histogram",
-      unit: "seconds",
       help: "How long requests waited for a process, by application.",
       samples: inSeconds(({ waits }) => waits),
     },
-    {
-      name: "sent_bytes",
-      type: "counter",
-      unit: "bytes",
-      help: "Bytes of answers' bodies, by application.",
-      samples: perApp(({ bytesSent }) => bytesSent),
-    },
-    {
-      name: "app_resident_memory_bytes",
-      type: "gauge",
-      unit: "bytes",
-      help: "Memory of an application's processes, shared pages included.",
-      samples: applications.map(({ name, residentBytes }) => ({
-        labels: { app: name },
-        value: residentBytes ?? 0,
-      })),
-    },
+    counter(
+      "sent_bytes",
+      "Bytes of answers' bodies, by application.",
+      perApp(({ bytesSent }) => bytesSent),
+    ),
+    gauge(
+      "app_resident_memory_bytes",
+      "Memory of an application's processes, shared pages included.",
+      applications.map(({ name, residentBytes }) => {
+        return { labels: { app: name }, value: residentBytes ?? 0 };
+      }),
+    ),
   ];
 }
 
@@ -136,25 +130,20 @@ function processFamilies(processes: readonly MeasuredProcess[]): Family[] {
       return value === null ? [] : [{ labels, value }];
     });
   return [
-    {
-      name: "resident_memory_bytes",
-      type: "gauge",
-      unit: "bytes",
-      help: "Memory of the server's own processes.",
-      samples: samples(({ residentBytes }) => residentBytes),
-    },
-    {
-      name: "open_fds",
-      type: "gauge",
-      help: "Descriptors that the server's own processes have open.",
-      samples: samples(({ openFds }) => openFds),
-    },
-    {
-      name: "event_loop_lag_seconds",
-      type: "gauge",
-      unit: "seconds",
-      help: "How long each took to answer last; of the supervisor, how late its clock was.",
-      samples: samples(({ lagMs }) => (lagMs === null ? null : lagMs / 1_000)),
-    },
+    gauge(
+      "resident_memory_bytes",
+      "Memory of the server's own processes.",
+      samples(({ residentBytes }) => residentBytes),
+    ),
+    gauge(
+      "open_fds",
+      "Descriptors that the server's own processes have open.",
+      samples(({ openFds }) => openFds),
+    ),
+    gauge(
+      "event_loop_lag_seconds",
+      "How long each took to answer last; of the supervisor, how late its clock was.",
+      samples(({ lagMs }) => (lagMs === null ? null : lagMs / 1_000)),
+    ),
   ];
 }

@@ -1,8 +1,8 @@
 /**
  * The OpenMetrics text format, version 1.0.0: families of samples in, lines out. It knows the
  * format's rules (suffixes, units, escapes, `# EOF`) and nothing of what is measured. Counters end
- * in `_total`, infos in `_info`; a family with a unit ends in the unit. Breaking such a rule is a
- * mistake of ours and throws.
+ * in `_total`, infos in `_info`; the end of a name is its unit. Breaking such a rule is a mistake
+ * of ours and throws.
  */
 
 export type Labels = Readonly<Record<string, string>>;
@@ -16,13 +16,31 @@ export interface Sample {
 
 /** Samples of one name. Without samples the family is left out. */
 export interface Family {
-  /** Without prefix and without `_total` or `_info`. */
+  /** Without prefix and without `_total` or `_info`; ends in its unit, if it has one. */
   readonly name: string;
   readonly type: "counter" | "gauge" | "info" | "histogram";
-  readonly unit?: "seconds" | "bytes";
   /** One sentence. */
   readonly help: string;
   readonly samples: readonly Sample[];
+}
+
+/** @param of one value without labels, or samples. */
+export function gauge(name: string, help: string, of: number | readonly Sample[]): Family {
+  return { name, type: "gauge", help, samples: samplesOf(of) };
+}
+
+/** As `gauge`. */
+export function counter(name: string, help: string, of: number | readonly Sample[]): Family {
+  return { name, type: "counter", help, samples: samplesOf(of) };
+}
+
+function samplesOf(of: number | readonly Sample[]): readonly Sample[] {
+  return typeof of === "number" ? [{ value: of }] : of;
+}
+
+/** A sample for each value of a label. */
+export function byLabel(label: string, values: Readonly<Record<string, number>>): Sample[] {
+  return Object.entries(values).map(([of, value]) => ({ labels: { [label]: of }, value }));
 }
 
 const suffixes = { counter: "_total", gauge: "", info: "_info", histogram: "" } as const;
@@ -68,7 +86,8 @@ function* familyLines(prefix: string, family: Family): Generator<string> {
   const name = prefix + family.name;
   checkName(name, family);
   yield `# TYPE ${name} ${family.type}`;
-  if (family.unit !== undefined) yield `# UNIT ${name} ${family.unit}`;
+  const unit = /_(seconds|bytes)$/.exec(name)?.[1];
+  if (unit !== undefined) yield `# UNIT ${name} ${unit}`;
   yield `# HELP ${name} ${escapeText(family.help)}`;
   for (const { labels, value, part = "" } of family.samples) {
     yield `${name}${suffixes[family.type]}${part}${formatLabels(labels)} ${formatNumber(value)}`;
@@ -76,9 +95,7 @@ function* familyLines(prefix: string, family: Family): Generator<string> {
 }
 
 function checkName(name: string, family: Family): void {
-  const endsRight = family.unit === undefined || name.endsWith(`_${family.unit}`);
-  if (/^[a-z][a-z0-9_]*$/.test(name) && !/_(total|info|bucket|count|sum)$/.test(name) && endsRight)
-    return;
+  if (/^[a-z][a-z0-9_]*$/.test(name) && !/_(total|info|bucket|count|sum)$/.test(name)) return;
   throw new Error(`format metric '${name}': not a name for a ${family.type}`);
 }
 

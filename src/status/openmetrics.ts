@@ -7,7 +7,7 @@
 
 import type { ApplicationSnapshot, PoolSnapshot } from "../pool/types.ts";
 import { escapeForLog, fromText, toText, type ByteString } from "../wire/bytes.ts";
-import type { Family, Sample } from "./metric-text.ts";
+import { byLabel, counter, gauge, type Family, type Sample } from "./metric-text.ts";
 import type { InspectedInstance } from "../wire/inspection.ts";
 
 export const METRIC_PREFIX = "application_pool_";
@@ -29,7 +29,7 @@ function limitFamilies({ limits }: PoolSnapshot): Family[] {
   return [
     gauge("max_processes", "Limit of processes in the pool.", limits.max),
     gauge("max_processes_per_app", "The same for one application; 0: none.", limits.maxPerApp),
-    seconds("max_idle_seconds", "Processes idle for longer are let go.", limits.maxIdleMs),
+    gauge("max_idle_seconds", "Processes idle for longer are let go.", limits.maxIdleMs / 1_000),
     gauge("global_queue", "1 if requests wait in the pool only.", Number(limits.useGlobalQueue)),
   ];
 }
@@ -40,10 +40,10 @@ function poolFamilies(snapshot: PoolSnapshot): Family[] {
     gauge("current_processes", "Processes in the pool.", snapshot.count),
     gauge("active_processes", "Processes in the pool that have a session.", snapshot.active),
     gauge("top_level_queue", "Gets that wait, of all applications.", snapshot.waiting),
-    seconds(
+    gauge(
       "oldest_waiter_seconds",
       "How long the first get in line has waited; 0: none waits.",
-      snapshot.oldestWaiterMs ?? 0,
+      (snapshot.oldestWaiterMs ?? 0) / 1_000,
     ),
     gauge("peak_processes", "Most processes so far.", counters.peakCount),
     gauge("peak_active_processes", "Most processes with a session so far.", counters.peakActive),
@@ -63,59 +63,47 @@ function applicationFamilies(
   }));
   const perApp = (valueOf: (application: ApplicationSnapshot) => number): Sample[] =>
     labelled.map(({ application, app }) => ({ labels: { app }, value: valueOf(application) }));
+  const spawned = labelled.flatMap(({ application: { counters }, app }) => [
+    { labels: { app, result: "ok" }, value: counters.spawnsDone },
+    { labels: { app, result: "failed" }, value: counters.spawnsFailed },
+  ]);
   return [
-    {
-      name: "processes",
-      type: "gauge",
-      help: "Processes by application and state; spawning: a place held by a spawn.",
-      samples: labelled.flatMap(({ application, app }) => processSamples(application, app)),
-    },
-    {
-      name: "sessions",
-      type: "gauge",
-      help: "Open sessions by application.",
-      samples: perApp(({ instances }) => instances.reduce((sum, one) => sum + one.sessions, 0)),
-    },
-    {
-      name: "kept_sessions",
-      type: "gauge",
-      help: "Those of them that clients may keep for further requests.",
-      samples: perApp(({ instances }) => instances.reduce((sum, one) => sum + one.keptSessions, 0)),
-    },
-    {
-      name: "waiters",
-      type: "gauge",
-      help: "Waiting gets by application.",
-      samples: perApp(({ waiting }) => waiting),
-    },
-    {
-      name: "spawn_pause_seconds",
-      type: "gauge",
-      unit: "seconds",
-      help: "What is left of the pause after failed spawns; 0: no pause.",
-      samples: perApp(({ pauseMs }) => (pauseMs ?? 0) / 1_000),
-    },
-    {
-      name: "app_spawns",
-      type: "counter",
-      help: "Spawns that have ended, by application and result.",
-      samples: labelled.flatMap(({ application: { counters }, app }) => [
-        { labels: { app, result: "ok" }, value: counters.spawnsDone },
-        { labels: { app, result: "failed" }, value: counters.spawnsFailed },
-      ]),
-    },
-    {
-      name: "app_restarts",
-      type: "counter",
-      help: "Restarts by application.",
-      samples: perApp(({ counters }) => counters.restarts),
-    },
-    {
-      name: "app_deaths",
-      type: "counter",
-      help: "Processes that died by themselves, by application.",
-      samples: perApp(({ counters }) => counters.deaths),
-    },
+    gauge(
+      "processes",
+      "Processes by application and state; spawning: a place held by a spawn.",
+      labelled.flatMap(({ application, app }) => processSamples(application, app)),
+    ),
+    gauge(
+      "sessions",
+      "Open sessions by application.",
+      perApp(({ instances }) => instances.reduce((sum, one) => sum + one.sessions, 0)),
+    ),
+    gauge(
+      "kept_sessions",
+      "Those of them that clients may keep for further requests.",
+      perApp(({ instances }) => instances.reduce((sum, one) => sum + one.keptSessions, 0)),
+    ),
+    gauge(
+      "waiters",
+      "Waiting gets by application.",
+      perApp(({ waiting }) => waiting),
+    ),
+    gauge(
+      "spawn_pause_seconds",
+      "What is left of the pause after failed spawns; 0: no pause.",
+      perApp(({ pauseMs }) => (pauseMs ?? 0) / 1_000),
+    ),
+    counter("app_spawns", "Spawns that have ended, by application and result.", spawned),
+    counter(
+      "app_restarts",
+      "Restarts by application.",
+      perApp(({ counters }) => counters.restarts),
+    ),
+    counter(
+      "app_deaths",
+      "Processes that died by themselves, by application.",
+      perApp(({ counters }) => counters.deaths),
+    ),
   ];
 }
 
@@ -133,59 +121,53 @@ function counterFamilies({ counters }: PoolSnapshot): Family[] {
   const { refusals, recalls } = counters;
   return [
     counter("gets", "Gets received.", counters.gets),
-    labelledCounter("grants", "Gets that got a session, by the process's state.", "process", {
-      idle: counters.grants - counters.grantsOfBusy,
-      busy: counters.grantsOfBusy,
-    }),
+    counter(
+      "grants",
+      "Gets that got a session, by the process's state.",
+      byLabel("process", {
+        idle: counters.grants - counters.grantsOfBusy,
+        busy: counters.grantsOfBusy,
+      }),
+    ),
     counter("waits", "Gets that had to wait.", counters.waits),
     counter("cancels", "Waiting gets that were withdrawn.", counters.cancels),
-    labelledCounter("rejected", "Gets refused, by reason.", "reason", {
-      queue_full: refusals.queueFull,
-      timed_out: refusals.timedOut,
-      spawn_failed: refusals.spawnFailed,
-      cannot_connect: refusals.cannotConnect,
-    }),
+    counter(
+      "rejected",
+      "Gets refused, by reason.",
+      byLabel("reason", {
+        queue_full: refusals.queueFull,
+        timed_out: refusals.timedOut,
+        spawn_failed: refusals.spawnFailed,
+        cannot_connect: refusals.cannotConnect,
+      }),
+    ),
     counter("sessions_closed", "Sessions that have ended.", counters.sessionsClosed),
     counter("spawns_begun", "Spawns begun.", counters.spawnsBegun),
-    labelledCounter("spawns", "Spawns that have ended, by result.", "result", {
-      ok: counters.spawnsDone,
-      failed: counters.spawnsFailed,
-    }),
+    counter(
+      "spawns",
+      "Spawns that have ended, by result.",
+      byLabel("result", {
+        ok: counters.spawnsDone,
+        failed: counters.spawnsFailed,
+      }),
+    ),
     counter("restarts", "Restarts of an application.", counters.restarts),
     counter("clears", "Clears of the pool.", counters.clears),
-    labelledCounter("exits", "Processes let go, by reason.", "reason", counters.retirements),
+    counter("exits", "Processes let go, by reason.", byLabel("reason", counters.retirements)),
     counter("deaths", "Processes that died by themselves.", counters.deaths),
     counter("connect_failures", "Connects to a process that failed.", counters.connectFailures),
     counter("moves", "Sessions moved away from a full backlog.", counters.moves),
     counter("recalls", "Kept sessions asked for.", recalls.sent),
-    labelledCounter("recalls_answered", "Recalls that have ended, by answer.", "answer", {
-      close: recalls.closed,
-      keep: recalls.kept,
-      none: recalls.timedOut,
-    }),
+    counter(
+      "recalls_answered",
+      "Recalls that have ended, by answer.",
+      byLabel("answer", {
+        close: recalls.closed,
+        keep: recalls.kept,
+        none: recalls.timedOut,
+      }),
+    ),
   ];
-}
-
-export function gauge(name: string, help: string, value: number): Family {
-  return { name, type: "gauge", help, samples: [{ value }] };
-}
-
-function seconds(name: string, help: string, valueMs: number): Family {
-  return { ...gauge(name, help, valueMs / 1_000), unit: "seconds" };
-}
-
-function counter(name: string, help: string, value: number): Family {
-  return { name, type: "counter", help, samples: [{ value }] };
-}
-
-export function labelledCounter(
-  name: string,
-  help: string,
-  label: string,
-  values: Readonly<Record<string, number>>,
-): Family {
-  const samples = Object.entries(values).map(([of, value]) => ({ labels: { [label]: of }, value }));
-  return { name, type: "counter", help, samples };
 }
 
 /**
