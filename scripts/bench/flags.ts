@@ -1,4 +1,51 @@
-/** Values of the measurements' flags: what is wrong with one is said by its name. */
+/** The measurements' flags: what is wrong with the value of one is said by its name. */
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+
+/** A flag: its text where none is given, and what a text comes to. */
+export interface Flag<Value> {
+  readonly usual?: string;
+  read(name: string, text: string): Value;
+}
+
+/** @throws Error: a flag is not known, or its value is none. */
+export function readFlags<Flags extends Readonly<Record<string, Flag<unknown>>>>(
+  args: string[],
+  flags: Flags,
+): { readonly [Name in keyof Flags]: ReturnType<Flags[Name]["read"]> } {
+  const entries = Object.entries(flags);
+  const options = entries.map(([name]) => [name, { type: "string" }] as const);
+  const { values } = parseArgs({ args, options: Object.fromEntries(options) });
+  const read = entries.map(([name, flag]) => {
+    const text = values[name] ?? flag.usual;
+    return [name, typeof text === "string" ? flag.read(name, text) : undefined] as const;
+  });
+  return Object.fromEntries(read) as ReturnType<typeof readFlags<Flags>>;
+}
+
+export const pathFlag = (usual: string): Flag<string> => ({
+  usual,
+  read: (_, text) => resolve(text),
+});
+
+export const optionalPath: Flag<string | undefined> = { read: (_, text) => resolve(text) };
+
+export const textFlag = (usual: string): Flag<string> => ({ usual, read: (_, given) => given });
+
+export const numberFlag = (usual: number): Flag<number> => {
+  return { usual: String(usual), read: wholeNumber };
+};
+
+export const numbersFlag = (...usual: readonly number[]): Flag<readonly number[]> => ({
+  usual: usual.join(","),
+  read: (name, list) => list.split(",").map((one) => wholeNumber(name, one)),
+});
+
+/** Some of these, all of them if none is given. */
+export const wordsFlag = <Word extends string>(known: readonly Word[]): Flag<readonly Word[]> => ({
+  usual: known.join(","),
+  read: (name, list) => list.split(",").map((one) => wordOf(name, one, known)),
+});
 
 /** A whole number of at least 1. @throws Error. */
 export function wholeNumber(flag: string, text: string): number {

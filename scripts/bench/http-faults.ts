@@ -9,10 +9,9 @@
  * `--match` leaves out those whose names do not have these words.
  */
 import { chmodSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
+import { join } from "node:path";
 
-import { wholeNumber, wordOf } from "./flags.ts";
+import { numberFlag, optionalPath, pathFlag, readFlags, textFlag, wordsFlag } from "./flags.ts";
 import { insertTables, machineLine } from "./document.ts";
 import { APP_TYPES, type AppType, ENVIRONMENT, GREETING } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
@@ -24,39 +23,17 @@ import { workDirectory } from "../work-directory.ts";
 const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
 const APPS = join(import.meta.dir, "apps");
 
-interface Options {
-  readonly server: string;
-  readonly only: readonly AppType[];
-  readonly connections: number;
-  readonly seconds: number;
-  readonly workers: number;
-  readonly match: string;
-  readonly write: string | undefined;
-}
-
-function readOptions(args: string[]): Options {
-  const { values } = parseArgs({
-    args,
-    options: {
-      server: { type: "string", default: SERVER },
-      only: { type: "string", default: APP_TYPES.join(",") },
-      connections: { type: "string", default: "16" },
-      seconds: { type: "string", default: "3" },
-      workers: { type: "string", default: "1" },
-      match: { type: "string", default: "" },
-      write: { type: "string" },
-    },
+const readOptions = (args: string[]) =>
+  readFlags(args, {
+    server: pathFlag(SERVER),
+    only: wordsFlag(APP_TYPES),
+    connections: numberFlag(16),
+    seconds: numberFlag(3),
+    workers: numberFlag(1),
+    match: textFlag(""),
+    write: optionalPath,
   });
-  return {
-    server: resolve(values.server),
-    only: values.only.split(",").map((name) => wordOf("only", name, APP_TYPES)),
-    connections: wholeNumber("connections", values.connections),
-    seconds: wholeNumber("seconds", values.seconds),
-    workers: wholeNumber("workers", values.workers),
-    match: values.match,
-    write: values.write === undefined ? undefined : resolve(values.write),
-  };
-}
+type Options = ReturnType<typeof readOptions>;
 
 /** A gateway that runs, and where its application lies. */
 interface Scene {

@@ -10,11 +10,10 @@
  */
 import { existsSync, rmSync } from "node:fs";
 import { loadavg } from "node:os";
-import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
+import { join } from "node:path";
 
+import { numberFlag, numbersFlag, optionalPath, pathFlag, readFlags, wordsFlag } from "./flags.ts";
 import { withoutAutogroup } from "./autogroup.ts";
-import { wholeNumber, wordOf } from "./flags.ts";
 import { insertTables, machineLine } from "./document.ts";
 import { MANY_PEERS, manyGateways } from "./http-many.ts";
 import {
@@ -41,36 +40,16 @@ const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerE
 const KINDS = [...HTTP_TYPES, "logged", "threads", "many"] as const;
 type Kind = (typeof KINDS)[number];
 
-interface Options {
-  readonly server: string;
-  readonly only: readonly Kind[];
-  readonly connections: readonly number[];
-  readonly rounds: number;
-  readonly seconds: number;
-  readonly write: string | undefined;
-}
-
-function readOptions(args: string[]): Options {
-  const { values } = parseArgs({
-    args,
-    options: {
-      server: { type: "string", default: SERVER },
-      only: { type: "string", default: KINDS.join(",") },
-      connections: { type: "string", default: "1,16,64,1000" },
-      rounds: { type: "string", default: "3" },
-      seconds: { type: "string", default: "2" },
-      write: { type: "string" },
-    },
+const readOptions = (args: string[]) =>
+  readFlags(args, {
+    server: pathFlag(SERVER),
+    only: wordsFlag(KINDS),
+    connections: numbersFlag(1, 16, 64, 1000),
+    rounds: numberFlag(3),
+    seconds: numberFlag(2),
+    write: optionalPath,
   });
-  return {
-    server: resolve(values.server),
-    only: values.only.split(",").map((name) => wordOf("only", name, KINDS)),
-    connections: values.connections.split(",").map((n) => wholeNumber("connections", n)),
-    rounds: wholeNumber("rounds", values.rounds),
-    seconds: wholeNumber("seconds", values.seconds),
-    write: values.write === undefined ? undefined : resolve(values.write),
-  };
-}
+type Options = ReturnType<typeof readOptions>;
 
 /** The servers that can be measured here; says which cannot, and what would bring them. */
 function present<T extends { name: string; needs: Readonly<Record<string, string>> }>(

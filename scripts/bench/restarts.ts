@@ -10,14 +10,13 @@
  * became of it. How long the longest request took is the machine's as well: it only says so.
  */
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
+import { join } from "node:path";
 
 import { runtimeVariable } from "../../src/gateway/supervisor/runtime-directory.ts";
 import type { GatewayStatus } from "../../src/gateway/supervisor/gateway-status.ts";
 import { workDirectory } from "../work-directory.ts";
+import { numberFlag, optionalPath, pathFlag, readFlags, wordsFlag } from "./flags.ts";
 import { insertTables, machineLine } from "./document.ts";
-import { wholeNumber, wordOf } from "./flags.ts";
 import { APP_TYPES, type AppType, ENVIRONMENT, GREETING } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { type Failure, load, Tally } from "./load-connection.ts";
@@ -41,36 +40,16 @@ const BEGINNING: Readonly<Record<AppType, { readonly file: string; readonly faul
 const KINDS = ["none", "good", "broken"] as const;
 type Kind = (typeof KINDS)[number];
 
-interface Options {
-  readonly server: string;
-  readonly only: readonly AppType[];
-  readonly connections: number;
-  readonly rounds: number;
-  readonly seconds: number;
-  readonly write: string | undefined;
-}
-
-function readOptions(args: string[]): Options {
-  const { values } = parseArgs({
-    args,
-    options: {
-      server: { type: "string", default: SERVER },
-      only: { type: "string", default: APP_TYPES.join(",") },
-      connections: { type: "string", default: "16" },
-      rounds: { type: "string", default: "5" },
-      seconds: { type: "string", default: "2" },
-      write: { type: "string" },
-    },
+const readOptions = (args: string[]) =>
+  readFlags(args, {
+    server: pathFlag(SERVER),
+    only: wordsFlag(APP_TYPES),
+    connections: numberFlag(16),
+    rounds: numberFlag(5),
+    seconds: numberFlag(2),
+    write: optionalPath,
   });
-  return {
-    server: resolve(values.server),
-    only: values.only.split(",").map((name) => wordOf("only", name, APP_TYPES)),
-    connections: wholeNumber("connections", values.connections),
-    rounds: wholeNumber("rounds", values.rounds),
-    seconds: wholeNumber("seconds", values.seconds),
-    write: values.write === undefined ? undefined : resolve(values.write),
-  };
-}
+type Options = ReturnType<typeof readOptions>;
 
 /** Counts for the window at hand; a request belongs to that in which it ends. */
 class Windows extends Tally {

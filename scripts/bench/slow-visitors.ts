@@ -9,13 +9,12 @@
  * with the same 16 alone. There are two processes of the application, fewer than slow visitors.
  */
 import { cpSync, existsSync, mkdirSync, rmSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
+import { join } from "node:path";
 import type { Socket } from "bun";
 
 import { workDirectory } from "../work-directory.ts";
+import { numberFlag, numbersFlag, optionalPath, pathFlag, readFlags, wordsFlag } from "./flags.ts";
 import { insertTables, machineLine } from "./document.ts";
-import { wholeNumber, wordOf } from "./flags.ts";
 import { APP_TYPES, type AppType, ENVIRONMENT } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { load, type Question, type Tally } from "./load-connection.ts";
@@ -37,39 +36,17 @@ const SETTLE_MS = 500;
 /** Connections opened at once: no more than wait to be accepted. */
 const CONNECTING = 500;
 
-interface Options {
-  readonly server: string;
-  readonly only: readonly AppType[];
-  readonly visitors: number;
-  readonly idle: readonly number[];
-  readonly rounds: number;
-  readonly seconds: number;
-  readonly write: string | undefined;
-}
-
-function readOptions(args: string[]): Options {
-  const { values } = parseArgs({
-    args,
-    options: {
-      server: { type: "string", default: SERVER },
-      only: { type: "string", default: APP_TYPES.join(",") },
-      visitors: { type: "string", default: "200" },
-      idle: { type: "string", default: "1000,10000" },
-      rounds: { type: "string", default: "3" },
-      seconds: { type: "string", default: "2" },
-      write: { type: "string" },
-    },
+const readOptions = (args: string[]) =>
+  readFlags(args, {
+    server: pathFlag(SERVER),
+    only: wordsFlag(APP_TYPES),
+    visitors: numberFlag(200),
+    idle: numbersFlag(1000, 10000),
+    rounds: numberFlag(3),
+    seconds: numberFlag(2),
+    write: optionalPath,
   });
-  return {
-    server: resolve(values.server),
-    only: values.only.split(",").map((name) => wordOf("only", name, APP_TYPES)),
-    visitors: wholeNumber("visitors", values.visitors),
-    idle: values.idle.split(",").map((text) => wholeNumber("idle", text)),
-    rounds: wholeNumber("rounds", values.rounds),
-    seconds: wholeNumber("seconds", values.seconds),
-    write: values.write === undefined ? undefined : resolve(values.write),
-  };
-}
+type Options = ReturnType<typeof readOptions>;
 
 interface Scene {
   readonly server: StartedServer;

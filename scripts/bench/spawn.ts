@@ -5,10 +5,10 @@
  *     bun scripts/bench.ts spawn [--rounds 5] [--server PATH] [--write FILE]
  */
 import { cpSync, existsSync, rmSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
+import { join } from "node:path";
 
 import { startPoolServer } from "../../src/parent/index.ts";
+import { numberFlag, optionalPath, pathFlag, readFlags } from "./flags.ts";
 import { insertTables, machineLine } from "./document.ts";
 import { APP_TYPES, type AppType, ENVIRONMENT } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
@@ -38,28 +38,13 @@ function methodsOf(type: AppType): SpawnMethod[] {
   return type === "rack" || type === "wsgi" ? ["smart", "conservative"] : ["conservative"];
 }
 
-interface Options {
-  readonly server: string;
-  readonly rounds: number;
-  readonly write: string | undefined;
-}
-
-function readOptions(args: string[]): Options {
-  const { values } = parseArgs({
-    args,
-    options: {
-      server: { type: "string", default: SERVER },
-      rounds: { type: "string", default: "5" },
-      write: { type: "string" },
-    },
+const readOptions = (args: string[]) =>
+  readFlags(args, {
+    server: pathFlag(SERVER),
+    rounds: numberFlag(5),
+    write: optionalPath,
   });
-  const rounds = Number(values.rounds);
-  if (!Number.isInteger(rounds) || rounds < 1) {
-    throw new Error(`--rounds ${values.rounds}: not a whole number of at least 1`);
-  }
-  const write = values.write === undefined ? undefined : resolve(values.write);
-  return { server: resolve(values.server), rounds, write };
-}
+type Options = ReturnType<typeof readOptions>;
 
 async function timed(work: () => Promise<unknown>): Promise<number> {
   const began = performance.now();

@@ -8,14 +8,13 @@
  * send messages, each as soon as the last has come back, to the gateway and to Node in turn.
  */
 import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
+import { join } from "node:path";
 import type { Socket } from "bun";
 
 import { workDirectory } from "../work-directory.ts";
+import { numberFlag, optionalPath, pathFlag, readFlags } from "./flags.ts";
 import { withoutAutogroup } from "./autogroup.ts";
 import { insertTables, machineLine } from "./document.ts";
-import { wholeNumber } from "./flags.ts";
 import { ENVIRONMENT } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { commandOf, pssKiB, withDescendants } from "./process-tree.ts";
@@ -51,36 +50,16 @@ const UPGRADE = [
   "\r\n",
 ].join("\r\n");
 
-interface Options {
-  readonly server: string;
-  readonly open: number;
-  readonly connections: number;
-  readonly rounds: number;
-  readonly seconds: number;
-  readonly write: string | undefined;
-}
-
-function readOptions(args: string[]): Options {
-  const { values } = parseArgs({
-    args,
-    options: {
-      server: { type: "string", default: SERVER },
-      open: { type: "string", default: "5000" },
-      connections: { type: "string", default: "16" },
-      rounds: { type: "string", default: "3" },
-      seconds: { type: "string", default: "2" },
-      write: { type: "string" },
-    },
+const readOptions = (args: string[]) =>
+  readFlags(args, {
+    server: pathFlag(SERVER),
+    open: numberFlag(5000),
+    connections: numberFlag(16),
+    rounds: numberFlag(3),
+    seconds: numberFlag(2),
+    write: optionalPath,
   });
-  return {
-    server: resolve(values.server),
-    open: wholeNumber("open", values.open),
-    connections: wholeNumber("connections", values.connections),
-    rounds: wholeNumber("rounds", values.rounds),
-    seconds: wholeNumber("seconds", values.seconds),
-    write: values.write === undefined ? undefined : resolve(values.write),
-  };
-}
+type Options = ReturnType<typeof readOptions>;
 
 /** A binary message of a client (RFC 6455, 5.2), masked with zeros. */
 function maskedMessage(bytes: number): Buffer {
