@@ -8,7 +8,8 @@
  *   same, because the pool recalls sessions for everybody who waits there.
  * - A recall says that instances are short. One get that waits has the pool ask for all sessions
  *   that are busy, each of which is closed after its request. For a moment after it gets are sent
- *   only in place of those: more would cost us what they get us, over and over.
+ *   only in place of those: more would cost us what they get us, over and over. The moment becomes
+ *   longer each time that we have as many sessions as the time before.
  * - An idle session is given back after a short time, or when it is recalled. A busy one that is
  *   recalled is closed after its request.
  * - A get that nobody waits for any more is withdrawn at the next tick, not at once: under load the
@@ -39,9 +40,11 @@ const maxGets = 100;
  */
 const getsBesides = 1;
 const maxGetsBesides = 4;
-/** For how long instances are taken to be short after a recall: a few ticks. */
+/** For how long instances are taken to be short after a recall, at first: a few ticks. */
 const shortMs = 100;
-/** As long, in ticks. */
+/** And at most: with a tick or two it is less than `askEveryMs`. */
+const maxShortMs = 800;
+/** As long as the shortest, in ticks. */
 const shortTicks = 4;
 
 /** How often the pool is told how many requests were sent. */
@@ -100,6 +103,9 @@ export class SessionLine implements StreamKeeper {
   #toldMs = 0;
   /** When the pool asked for a session back last, by performance.now(). */
   #recalledMs = -Infinity;
+  /** For how long instances are taken to be short after that, and how many sessions we had then. */
+  #shortMs = shortMs;
+  #openThen = 0;
   /** Sessions that were closed because of recalls, while requests waited, and not made up for. */
   #owed = 0;
   /** Ticks in a row at which instances were short and a get waited. */
@@ -172,13 +178,15 @@ export class SessionLine implements StreamKeeper {
     const at = this.#idle.indexOf(stream);
     if (at >= 0) this.#idle.splice(at, 1);
     this.#host.closed(stream);
-    if (stream.isRecalled && this.#waiting.size > 0) this.#owed += 1;
+    if (!stream.isRecalled) this.#shortMs = shortMs;
+    else if (this.#waiting.size > 0) this.#owed += 1;
     this.#ask();
   }
 
   /** The pool wants the session back. @returns whether a request is under way on it. */
   recall(stream: SessionStream): boolean {
     stream.isRecalled = true;
+    if (!this.#isShort) this.#becomeShort();
     this.#recalledMs = performance.now();
     if (!this.#idle.includes(stream)) return true;
     stream.close();
@@ -194,7 +202,8 @@ export class SessionLine implements StreamKeeper {
       this.#toldMs = nowMs;
       for (const stream of this.#open) stream.tell();
     }
-    const isStuck = this.#isShort && this.#open.size > 0 && this.#gets.size > 0;
+    const isStuck =
+      nowMs - this.#recalledMs < shortMs && this.#open.size > 0 && this.#gets.size > 0;
     this.#stuckTicks = isStuck ? this.#stuckTicks + 1 : 0;
     // Others have our places now: as long as a get of ours waits, no session lasts.
     const most = this.#stuckTicks > shortTicks ? this.#gets.size - 1 : this.#waiting.size;
@@ -274,7 +283,13 @@ export class SessionLine implements StreamKeeper {
   }
 
   get #isShort(): boolean {
-    return performance.now() - this.#recalledMs < shortMs;
+    return performance.now() - this.#recalledMs < this.#shortMs;
+  }
+
+  #becomeShort(): void {
+    const isAsBefore = this.#open.size === this.#openThen;
+    this.#shortMs = isAsBefore ? Math.min(2 * this.#shortMs, maxShortMs) : shortMs;
+    this.#openThen = this.#open.size;
   }
 
   async #granted(get: PendingGet, session: Session): Promise<void> {
@@ -284,6 +299,7 @@ export class SessionLine implements StreamKeeper {
     // The next visitor without an instance is given another one.
     if (this.#token === "") stream.isRecalled = true;
     this.#open.add(stream);
+    if (this.#open.size > this.#openThen) this.#shortMs = shortMs;
     this.#host.opened(stream, this);
     try {
       await stream.open();

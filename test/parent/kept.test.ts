@@ -217,6 +217,31 @@ describe("a session that is kept", () => {
       }
       for (let i = 0; i < 4; i += 1) await scene.peer.take("cancel");
     }));
+
+  test("asks less and less often for more sessions than it is given", () =>
+    Scene.with(async (scene) => {
+      let instance = await scene.first();
+      const answers = Array.from({ length: 7 }, () => scene.pool.request(app, get));
+      let { tag } = await scene.peer.take("getKept");
+      for (const [session, pauseMs] of [100, 200, 400, 800, 800].entries()) {
+        await instance.next();
+        const beganMs = performance.now();
+        scene.peer.reply(encodeRecall(session));
+        await scene.peer.take("keep");
+        await instance.write(framedAnswer);
+        await scene.peer.take("close");
+        instance = await ScriptedInstance.on(scene.peer.grant(tag, 100, session + 1));
+        ({ tag } = await scene.peer.take("getKept"));
+        expect(performance.now() - beganMs).toBeGreaterThanOrEqual(pauseMs);
+      }
+      for (const answer of answers) {
+        if (answer === answers.at(-1) || answer === answers.at(-2)) {
+          await instance.next();
+          await instance.write(framedAnswer);
+        }
+        expect(await (await answer).text()).toBe("hi");
+      }
+    }));
 });
 
 describe("a session is not kept", () => {
