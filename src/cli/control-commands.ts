@@ -154,6 +154,10 @@ async function untilServes(generation: number, gateway: FoundGateway): Promise<v
   const { status } = gateway;
   for (let waitedMs = 0; waitedMs < successionLimitMs; waitedMs += lookMs) {
     const now = (await gateway.ask({ command: "status" }).catch(() => status)) as GatewayStatus;
+    const { failedSuccessor: why } = now;
+    if (now.generation > generation && why !== null) {
+      throw new StartError(`the new program did not start, the one before serves on: ${why}`);
+    }
     if (now.generation >= generation) return;
     await Bun.sleep(lookMs);
   }

@@ -2,7 +2,7 @@
  * `serve`: an HTTP gateway in front of a pool server of its own, in one command. The parts are put
  * together here: configuration, systemd, supervisor, signals, log.
  */
-import { existsSync, readFileSync, writeSync } from "node:fs";
+import { existsSync, writeSync } from "node:fs";
 
 import type { GatewayConfig } from "../gateway/config.ts";
 import { ControlSocket } from "../gateway/supervisor/control-socket.ts";
@@ -10,11 +10,12 @@ import { Operator } from "../gateway/supervisor/operator.ts";
 import { type AdminChange, AdminKeeper } from "../gateway/supervisor/admin-keeper.ts";
 import type { Report } from "../gateway/supervisor/report.ts";
 import {
+  comeBack,
+  forgetBefore,
   goodConfiguration,
-  ignoreHints,
-  keepOpen,
+  goOnAs,
   newProgram,
-  successionVariable,
+  takeServed,
   takeSuccession,
   whyNotUsed,
 } from "../gateway/supervisor/succession.ts";
@@ -26,13 +27,13 @@ import { Supervisor } from "../gateway/supervisor/supervisor.ts";
 import { nextTurn } from "../native/event-loop.ts";
 import { mayFilesHang } from "../native/mounts.ts";
 import { giveUpStart } from "../native/own-text.ts";
-import { execute, ignoreSignal, setDescriptorLimit, signals } from "../native/process.ts";
+import { ignoreSignal, setDescriptorLimit, signals } from "../native/process.ts";
 import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
 import { LineWriter } from "../server/line-writer.ts";
 import { Log } from "../server/log.ts";
 import { lookAtApplication } from "../spawn/builtin/application-look.ts";
 import { FilesAside } from "../spawn/files-aside.ts";
-import { ascii, fromBytes, fromText } from "../wire/bytes.ts";
+import { ascii, fromText } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import { childEnvironment } from "./child-environment.ts";
 import { metricsOf } from "./metrics.ts";
@@ -53,8 +54,8 @@ const lookLimitMs = 1_000;
  */
 export async function runServe(rawArguments: readonly string[]): Promise<void> {
   const request = readServeArguments(rawArguments);
-  const config = request.readConfig();
   if (request.check) {
+    const config = request.readConfig();
     await warnOfMissing(config, new Log(config.logLevel, config.logFormat, complain));
     return say(`${goodConfiguration}: ${summary(config)}`);
   }
@@ -63,7 +64,17 @@ export async function runServe(rawArguments: readonly string[]): Promise<void> {
   // The pool server takes what its parent has for what applications are to have.
   setDescriptorLimit(raiseDescriptorLimit());
   const succession = takeSuccession(process.env);
-  await new Gateway(request, config, rawArguments, succession).run();
+  let gateway: Gateway | undefined;
+  try {
+    const config = (succession && takeServed(succession)) ?? request.readConfig();
+    gateway = new Gateway(request, config, rawArguments, succession);
+    await gateway.start();
+  } catch (error) {
+    if (succession !== undefined) comeBack(succession, causeText(error));
+    throw error;
+  }
+  if (succession !== undefined) forgetBefore(succession);
+  await gateway.run(succession?.failure);
 }
 
 class Gateway {
@@ -78,6 +89,7 @@ class Gateway {
   readonly #admin: AdminKeeper;
   /** What the start asks for. */
   readonly #adminChange: AdminChange;
+  readonly #ended = Promise.withResolvers<void>();
   #operator: Operator | undefined;
   #control: ControlSocket | undefined;
   /** The program that comes in the place of this one, now that the last answers are given. */
@@ -128,20 +140,15 @@ class Gateway {
     }
   }
 
-  async run(): Promise<void> {
+  /** @throws StartError when it does not come up; then nothing of it is left running. */
+  async start(): Promise<void> {
     const supervisor = this.#supervisor;
-    const ended = Promise.withResolvers<void>();
-    const stop = (reason: string): void => {
-      this.#notifier.stopping();
-      this.#log.event(1, "gateway ends", { reason });
-      ended.resolve(supervisor.stop());
-    };
     onSignal((signal) => {
       switch (signal) {
         case "SIGTERM":
         case "SIGINT":
           if (supervisor.isStopping) return supervisor.hurry();
-          return stop(signal);
+          return this.#stop(signal);
         case "SIGHUP":
           return void this.#reloadSoon();
         case "SIGUSR1":
@@ -150,7 +157,6 @@ class Gateway {
           return;
       }
     });
-    const admin = this.#admin;
     try {
       await supervisor.start();
       this.#adminChange.commit();
@@ -158,10 +164,16 @@ class Gateway {
       this.#adminChange.undo();
       if (!supervisor.isStopping) throw asStartError(error);
     }
+  }
+
+  /** Serves until it ends. @param failure why the program after this one is not used. */
+  async run(failure: string | undefined): Promise<void> {
+    const supervisor = this.#supervisor;
+    const admin = this.#admin;
     const reload = (): Promise<readonly string[]> => this.#reloadSoon();
     const generation = (): number =>
       supervisor.generation + (this.#successor === undefined ? 0 : 1);
-    const end = (): void => stop("stop");
+    const end = (): void => this.#stop("stop");
     const operator = new Operator({ supervisor, reload, generation, admin, stop: end });
     this.#operator = operator;
     this.#control = this.#openControl(operator);
@@ -169,11 +181,20 @@ class Gateway {
       for (const url of supervisor.urls) say(`listening on ${url}`);
       this.#sayAdmin();
       this.#notifier.ready(summary(supervisor.config));
+      if (failure !== undefined) {
+        this.#staysBecause(newProgram(process.argv0) ?? process.argv0, failure);
+      }
     }
-    await ended.promise;
+    await this.#ended.promise;
     this.#control?.close();
     await admin.close();
     this.#notifier.close();
+  }
+
+  #stop(reason: string): void {
+    this.#notifier.stopping();
+    this.#log.event(1, "gateway ends", { reason });
+    this.#ended.resolve(this.#supervisor.stop());
   }
 
   /** However many ask for one during a reload, one more follows it. @returns what is wrong. */
@@ -248,28 +269,15 @@ class Gateway {
     return cause;
   }
 
-  /** Executes it. What is not passed on ends with this program, or is ended before. */
+  /** What is not passed on ends with this program, or is ended before. */
   async #become(program: string): Promise<void> {
     const supervisor = this.#supervisor;
     this.#control?.close();
     await this.#admin.close();
     if (supervisor.isStopping) return;
-    const succession = supervisor.passOn;
-    const [words = [], variables = []] = ["cmdline", "environ"].map((name) =>
-      fromBytes(readFileSync(`/proc/self/${name}`))
-        .split("\0")
-        .slice(0, -1),
-    );
-    const news = fromText(`${successionVariable}=${JSON.stringify(succession)}`);
     try {
-      keepOpen(succession, true);
-      ignoreHints();
-      execute(fromText(program), words, [
-        ...variables.filter((one) => !one.startsWith(`${successionVariable}=`)),
-        news,
-      ]);
+      goOnAs(program, supervisor.passOn, supervisor.config);
     } catch (error) {
-      keepOpen(succession, false);
       watchSignals();
       this.#successor = undefined;
       this.#admin.prepare(supervisor.config).commit();

@@ -5,19 +5,10 @@
  */
 import { cc, type Pointer } from "bun:ffi";
 
-import { errnoName, SyscallError } from "./errno.ts";
+import { errnoName } from "./errno.ts";
 import { C } from "./layout.ts";
-import {
-  address,
-  allocate,
-  arenaView,
-  cPath,
-  errno,
-  libc,
-  loadFunctions,
-  reserve,
-} from "./libc.ts";
-import { OwnedFd } from "./owned-fd.ts";
+import { address, allocate, arenaView, libc, loadFunctions, reserve } from "./libc.ts";
+import { fileInMemory } from "./memory-file.ts";
 import { stringVectors, type DescriptorLimit, type User } from "./process.ts";
 import source from "./start-program.c" with { type: "text" };
 
@@ -87,14 +78,6 @@ function compile(): StartFunction | "impossible" {
   } finally {
     environment.unsetenv(variable);
   }
-}
-
-function fileInMemory(text: string): OwnedFd {
-  const fd = Number(libc.syscall(C.SYS_MEMFD_CREATE, Number(cPath("")), C.MFD_CLOEXEC, 0, 0, 0));
-  if (fd < 0) throw new SyscallError("memfd_create", "", errno());
-  const { writeSync } = process.getBuiltinModule("node:fs");
-  writeSync(fd, text);
-  return new OwnedFd(fd);
 }
 
 /**

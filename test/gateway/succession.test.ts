@@ -237,6 +237,59 @@ test("a program that is gone once it was tried changes nothing: signals and comm
   await gateway.end();
 });
 
+test("a program that takes the configuration and cannot serve it leaves the process to the one before", async () => {
+  const { directory, program, config } = install();
+  const path = join(directory, "http.sock");
+  const good = readFileSync(config, "utf8").replace(
+    '"127.0.0.1:0"',
+    `"127.0.0.1:0", "unix:${path}"`,
+  );
+  writeFileSync(config, good);
+  const gateway = start(["--config", config], { program });
+  const address = await gateway.address();
+  const { version } = await statusOf(gateway);
+  const visitors = Array.from({ length: 8 }, () => new Visitor(address));
+  const answers = (): number => visitors.reduce((sum, visitor) => sum + visitor.answers, 0);
+  await until("they are served", () => answers() > 100);
+
+  using taken = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  const wrong = [
+    // Neither is looked at before: by the supervisor's constructor, and by its workers.
+    [good.replace("unix:", `127.0.0.1:${taken.port}", "unix:`), "EADDRINUSE"],
+    [good.replace("[log]", `[log]\naccess_file = "${directory}/none/access.log"`), "ENOENT"],
+  ] as const;
+  let generation = 0;
+  let descriptors = 0;
+  for (const [text, cause] of wrong) {
+    writeFileSync(config, text);
+    replace(program, otherVersion());
+    const { status, said } = reload(gateway);
+    expect(said).toContain("the new program did not start, the one before serves on: ");
+    expect(said).toContain(cause);
+    expect(status).toBe(1);
+    const served = answers();
+    await until("they are served again", () => answers() > served + 100);
+    generation += 2;
+    expect(await statusOf(gateway)).toMatchObject({ generation, version, pid: gateway.pid });
+    expect(await (await fetch("http://localhost/", { unix: path })).text()).toStartWith("app / ");
+    await until("only its own are left", () => childrenOf(gateway.pid).length === 2);
+    const open = readdirSync(`/proc/${gateway.pid}/fd`).length;
+    if (descriptors !== 0) expect(open).toBe(descriptors);
+    descriptors = open;
+  }
+  expect(gateway.log).toContain("not gone on as a new program");
+
+  writeFileSync(config, good);
+  expect(reload(gateway)).toEqual({ status: 0, said: "reloaded\n" });
+  expect(await statusOf(gateway)).toMatchObject({ generation: generation + 1 });
+  expect((await statusOf(gateway)).version).toBe(version.replace(/^./, "9"));
+  const served = answers();
+  await until("they are served by the next", () => answers() > served + 100);
+  await Promise.all(visitors.map((visitor) => visitor.leave()));
+  expect(visitors.flatMap(({ failures }) => failures)).toEqual([]);
+  await gateway.end();
+});
+
 test("no descriptor and no ended child is left of the programs before", async () => {
   const { program, config } = install();
   const gateway = start(["--config", config], { program });

@@ -11,6 +11,8 @@ export interface GatewayStatus {
   readonly version: string;
   /** How many programs the process was before: a reload goes on as a new one. */
   readonly generation: number;
+  /** Why the program that was to come after this one has left it the process again. */
+  readonly failedSuccessor: string | null;
   readonly listening: readonly string[];
   readonly workers: readonly number[];
   /** Null: there is none at the moment. */

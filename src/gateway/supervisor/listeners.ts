@@ -167,6 +167,46 @@ export function openListeners(
   }
 }
 
+/**
+ * The listeners that a program starts with. Those of the one before it in this process are as that
+ * has left them until this one serves: it may have to leave them to that again.
+ */
+export class FirstListeners {
+  readonly all: readonly Listener[];
+  #before: readonly Listener[];
+  /** Takes back what they have got beyond those. */
+  readonly #grown: (() => void)[] = [];
+
+  /** @param passedOn undefined: there was no program before. @throws ListenError, Error. */
+  constructor(
+    config: Pick<GatewayConfig, "listen" | "workers">,
+    inherited: readonly Listener[],
+    passedOn: readonly PassedOnListener[] | undefined,
+  ) {
+    const present = passedOn?.map((listener) => Listener.passedOn(listener)) ?? [];
+    this.#before = passedOn === undefined ? [] : [...present, ...inherited];
+    this.all = inherited.length > 0 ? inherited : openListeners(config, present);
+    try {
+      for (const listener of this.all) this.#grown.push(listener.growTo(config.workers));
+    } catch (error) {
+      this.failed();
+      throw error;
+    }
+  }
+
+  serves(): void {
+    closeAllBut(this.all, this.#before);
+    this.#before = [];
+    this.#grown.length = 0;
+  }
+
+  /** Closes all that the program before had not. */
+  failed(): void {
+    for (const shrink of this.#grown) shrink();
+    closeAllBut(this.#before, this.all);
+  }
+}
+
 export function closeAllBut(kept: readonly Listener[], listeners: readonly Listener[]): void {
   for (const listener of listeners) if (!kept.includes(listener)) listener.close();
 }

@@ -115,6 +115,13 @@ export class PoolKeeper {
     return this.#server?.heartbeat?.answers === true;
   }
 
+  /** Resolves when the server takes clients. @throws Error when it does not come to that. */
+  async admitted(): Promise<void> {
+    const server = this.#server;
+    await server?.told;
+    if (server?.heartbeat === undefined) throw new Error("the pool server does not start");
+  }
+
   /**
    * Serves something else from now on: what is new or changed is registered, what is gone is taken
    * out, with its processes. @returns when the server that runs has been told; one that ends before

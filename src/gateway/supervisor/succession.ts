@@ -3,15 +3,20 @@
  * the process becomes it (execve(2)). It keeps its number, its sockets and its children; what the
  * new program has to know of them stands in one variable of its environment. The new one starts a
  * pool server and workers of its own, and then has those of the old one leave (predecessors.ts).
+ * Until then it can fail: then the process becomes the old program again, which has lost nothing but
+ * its pool server and workers once more, and which serves what it served before.
  *
  * Two versions meet here: a field may be added, and none may change its meaning.
  */
-import { statSync } from "node:fs";
+import { closeSync, openSync, readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 
 import { isOpen, setCloseOnExec } from "../../native/fd.ts";
-import { ignoreSignal, ownProgram, signals } from "../../native/process.ts";
+import { fileInMemory } from "../../native/memory-file.ts";
+import { execute, ignoreSignal, ownProgram, signals } from "../../native/process.ts";
+import { fromBytes, fromText } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
+import type { GatewayConfig } from "../config.ts";
 
 /** Withheld from children as all that begins so (cli/child-environment.ts). */
 export const successionVariable = "APPLICATION_POOL_SUCCESSION";
@@ -52,6 +57,11 @@ export interface Succession {
   readonly farewell: string;
   /** How long they may take for requests and upgraded connections. */
   readonly limitMs: number;
+  /** To become the program before again: its file, and what it served, both open. */
+  readonly before?: { readonly program: number; readonly config: number };
+  /** The other way round: why the program that was to come after did not, and what it is to serve. */
+  readonly failure?: string;
+  readonly config?: number;
 }
 
 /**
@@ -69,23 +79,85 @@ export function takeSuccession(
   return succession;
 }
 
+/**
+ * Becomes another program, with what this one passes on and what makes it possible to come back.
+ * Signals that are hints are ignored from then on. @throws SyscallError when it cannot be executed;
+ * then nothing is passed on any more.
+ */
+export function goOnAs(path: string, passOn: Succession, config: GatewayConfig): never {
+  using served = fileInMemory(JSON.stringify(config));
+  const program = openSync(ownProgram, "r");
+  try {
+    become(path, { ...passOn, before: { program, config: served.number } });
+  } finally {
+    closeSync(program);
+  }
+}
+
+/**
+ * Becomes the program before again. All that it has passed on is still open.
+ * @throws SyscallError when it cannot be executed; @returns when there is none.
+ */
+export function comeBack({ before, ...succession }: Succession, failure: string): void {
+  if (before === undefined) return;
+  const generation = succession.generation + 1;
+  const { program, config } = before;
+  become(`/proc/self/fd/${program}`, { ...succession, generation, failure, config });
+}
+
+/** There is no coming back any more. */
+export function forgetBefore({ before }: Succession): void {
+  for (const number of Object.values(before ?? {})) closeSync(number);
+}
+
+/** What this program is to serve, if the one after it has failed: what it served before. */
+export function takeServed({ config }: Succession): GatewayConfig | undefined {
+  if (config === undefined) return undefined;
+  const text = readFileSync(`/proc/self/fd/${config}`, "utf8");
+  closeSync(config);
+  return JSON.parse(text) as GatewayConfig;
+}
+
+function become(path: string, succession: Succession): never {
+  const [words = [], variables = []] = ["cmdline", "environ"].map((name) =>
+    fromBytes(readFileSync(`/proc/self/${name}`))
+      .split("\0")
+      .slice(0, -1),
+  );
+  const news = fromText(`${successionVariable}=${JSON.stringify(succession)}`);
+  try {
+    keepOpen(succession, true);
+    ignoreHints();
+    execute(fromText(path), words, [
+      ...variables.filter((one) => !one.startsWith(`${successionVariable}=`)),
+      news,
+    ]);
+  } catch (error) {
+    keepOpen(succession, false);
+    throw error;
+  }
+}
+
 /** Has what is passed on outlive execve, or not any more. */
-export function keepOpen(succession: Succession, isKept: boolean): void {
+function keepOpen(succession: Succession, isKept: boolean): void {
   for (const number of descriptorsOf(succession)) {
     if (isOpen(number)) setCloseOnExec(number, !isKept);
   }
 }
 
 /** Between two programs there is nobody to listen, and a reload is no reason to end. */
-export function ignoreHints(): void {
+function ignoreHints(): void {
   for (const signal of ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const) {
     process.removeAllListeners(signal);
     ignoreSignal(signals[signal]);
   }
 }
 
-function descriptorsOf({ listeners, inherited, workers }: Succession): number[] {
+function descriptorsOf(succession: Succession): number[] {
+  const { listeners, inherited, workers, before, config } = succession;
   return [
+    ...Object.values(before ?? {}),
+    ...(config === undefined ? [] : [config]),
     ...inherited,
     ...listeners.flatMap(({ descriptors }) => descriptors),
     ...workers.map(({ control }) => control),

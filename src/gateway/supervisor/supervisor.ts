@@ -6,13 +6,13 @@
  * It leaves no orphans, however it ends: workers leave when their control channel ends, and the
  * pool server when no worker and no supervisor holds the other end of its wake socket.
  */
-import { openOutputFile } from "../../native/output-file.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { ApplicationFigures } from "../../wire/request-figures.ts";
 import type { AppConfig, GatewayConfig, PoolConfig } from "../config.ts";
 import type { ToWorker } from "../control-channel.ts";
+import { tryLogs } from "../log/log-file.ts";
 import { Figures, type HourFigures } from "./figures.ts";
-import { closeAllBut, Listener, openListeners } from "./listeners.ts";
+import { closeAllBut, FirstListeners, type Listener, openListeners } from "./listeners.ts";
 import { type PoolDuty, PoolKeeper } from "./pool-keeper.ts";
 import { poolServerArguments } from "./pool-server-arguments.ts";
 import { Predecessors } from "./predecessors.ts";
@@ -49,6 +49,7 @@ export class Supervisor {
   readonly #report: Report;
   #config: GatewayConfig;
   #listeners: readonly Listener[];
+  readonly #firstListeners: FirstListeners;
   readonly #pool: PoolKeeper;
   #workers: WorkerSet;
   /** The set of a reload that is not ready yet. */
@@ -74,23 +75,21 @@ export class Supervisor {
     this.#options = options;
     this.#report = options.report;
     this.#config = options.config;
-    tryLogs(options.config.apps);
-    const { succession } = options;
-    const present = succession?.listeners.map((listener) => Listener.passedOn(listener)) ?? [];
-    this.#listeners = this.#open(options.config, present);
-    closeAllBut(this.#listeners, present);
-    for (const listener of this.#listeners) listener.growTo(options.config.workers);
+    const { config, inherited, succession } = options;
+    tryLogs(config.apps);
     this.#predecessors = new Predecessors(succession);
     for (const [app, how] of Object.entries(succession?.pauses ?? {})) this.#pauses.set(app, how);
+    this.#firstListeners = new FirstListeners(config, inherited, succession?.listeners);
+    this.#listeners = this.#firstListeners.all;
     try {
       this.#pool = new PoolKeeper({
         commandLine: () => poolServerArguments(this.#config),
         env: options.env,
         report: options.report,
-        duty: options.config,
+        duty: config,
       });
     } catch (error) {
-      for (const listener of this.#listeners) listener.close();
+      this.#firstListeners.failed();
       throw error;
     }
     this.#workers = this.#makeWorkers(this.#config);
@@ -123,6 +122,7 @@ export class Supervisor {
       pid: process.pid,
       version: this.#options.version,
       generation: this.generation,
+      failedSuccessor: this.#options.succession?.failure ?? null,
       listening: this.urls,
       workers: this.#sets.flatMap((set) => set.pids),
       poolServer: this.#pool.pid ?? null,
@@ -182,12 +182,19 @@ export class Supervisor {
     return this.#stopping !== undefined;
   }
 
-  /** Starts the workers. @throws Error when they do not come up; then nothing is left running. */
+  /**
+   * Starts the workers. @throws Error when they do not come up; then nothing is left running, and
+   * the sockets of the program before are as it left them.
+   */
   async start(): Promise<void> {
     try {
+      // Who comes after others takes no connection before there is a pool server for it.
+      if (this.predecessors.length > 0) await this.#pool.admitted();
       await this.#workers.start();
+      this.#firstListeners.serves();
       this.#predecessors.dismiss();
     } catch (error) {
+      this.#firstListeners.failed();
       await this.#close();
       throw error;
     }
@@ -301,7 +308,6 @@ export class Supervisor {
 
   #close(): Promise<void> {
     clearInterval(this.#clock);
-    for (const listener of this.#listeners) listener.close();
     this.#closed ??= this.#pool.close();
     return this.#closed;
   }
@@ -386,12 +392,6 @@ export class Supervisor {
       },
     });
   }
-}
-
-/** The pool server opens them: whoever has mistyped one learns it before. @throws Error. */
-function tryLogs(apps: readonly AppConfig[]): void {
-  for (const { log } of apps)
-    if (log !== undefined && "file" in log) openOutputFile(log.file).close();
 }
 
 /** How long a worker with a successor may take: for requests, or for upgraded connections. */

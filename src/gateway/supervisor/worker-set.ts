@@ -78,6 +78,7 @@ export class WorkerSet {
     const failure = starts.find((start) => start.status === "rejected");
     if (failure !== undefined) {
       this.kill();
+      await Promise.all(Array.from(this.#running, ({ ended }) => ended));
       throw failure.reason;
     }
     this.#places = starts.map((start, place) => {
