@@ -2,11 +2,13 @@
  * Makes what is published, into dist/release, for each architecture:
  *
  *     bun scripts/release.ts [--target linux-x64|linux-arm64 ...] [--out DIRECTORY]
+ *                            [--maintainer "NAME <ADDRESS>"]
  *
  * a tarball laid out as below /usr/local, a Debian package, an npm package, a bill of materials;
  * and SHA256SUMS of all. From one commit the same files come, byte for byte, on one version of the
  * tools. The other architecture's Bun is fetched from the package registry, as scripts/build.ts
- * says: where it cannot be had, nothing is made, and `--target` makes the others.
+ * says: where it cannot be had, nothing is made, and `--target` makes the others. Without
+ * `--maintainer` the variables DEBFULLNAME and DEBEMAIL count, as for Debian's own tools (dch(1)).
  */
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -32,7 +34,20 @@ function readTargets(given: readonly string[]): Target[] {
   });
 }
 
-function build(target: Target, directory: string): Build {
+/** No address can be in `.invalid` (RFC 2606): who publishes packages says whose they are. */
+const nobody = "Unknown (see --maintainer of scripts/release) <nobody@maintainer.invalid>";
+
+/** @throws Error when it is not as Debian wants it: a name, and an address. */
+function readMaintainer(given: string | undefined): string {
+  const { DEBFULLNAME: name = "", DEBEMAIL: address = "" } = process.env;
+  // DEBEMAIL may have the name as well.
+  const own = address.includes("<") ? address : `${name} <${address}>`;
+  const maintainer = given ?? (address === "" ? nobody : own);
+  if (/^[^<>\n]*[^<>\s][^<>\n]* <[^<>\s@]+@[^<>\s@]+>$/.test(maintainer)) return maintainer;
+  throw new Error(`the maintainer is '${maintainer}', not NAME <ADDRESS>`);
+}
+
+function build(target: Target, directory: string, maintainer: string): Build {
   const executable = join(directory, target);
   runTool([
     process.execPath,
@@ -42,7 +57,7 @@ function build(target: Target, directory: string): Build {
     "--outfile",
     executable,
   ]);
-  return { target, version: readVersion(), executable };
+  return { target, version: readVersion(), executable, maintainer };
 }
 
 /** Without the time. */
@@ -81,8 +96,13 @@ function pack(work: string, out: string, made: Build): string[] {
 
 function main(): void {
   const { values } = parseArgs({
-    options: { target: { type: "string", multiple: true }, out: { type: "string" } },
+    options: {
+      target: { type: "string", multiple: true },
+      out: { type: "string" },
+      maintainer: { type: "string" },
+    },
   });
+  const maintainer = readMaintainer(values.maintainer);
   const targets = values.target === undefined ? all : readTargets(values.target);
   const out = resolve(values.out ?? join(ROOT, "dist/release"));
   process.umask(0o022);
@@ -91,7 +111,7 @@ function main(): void {
   const work = workDirectory(".release-", undefined, join(ROOT, "dist"));
   try {
     const names = targets
-      .map((target) => build(target, work))
+      .map((target) => build(target, work, maintainer))
       .flatMap((made) => pack(work, out, made));
     const sums = names.toSorted().map((name) => {
       const sum = createHash("sha256")

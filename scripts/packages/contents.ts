@@ -38,6 +38,8 @@ export interface Build {
   readonly version: Version;
   /** The program's file. */
   readonly executable: string;
+  /** Who answers for the packages: `Name <address>`. */
+  readonly maintainer: string;
 }
 
 /** A file of the tree. @param path below its root. */

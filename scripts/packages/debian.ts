@@ -62,7 +62,7 @@ function putControl(directory: string, build: Build): void {
     Package: packageName,
     Version: build.version.number,
     Architecture: architectures[build.target].debian,
-    Maintainer: "The application-pool-server authors <maintainers@example.org>",
+    Maintainer: build.maintainer,
     "Installed-Size": kibibytes,
     Depends: `libc6 (>= ${neededGlibc(readFileSync(build.executable))})`,
     Suggests: "logrotate",

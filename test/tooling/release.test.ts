@@ -36,7 +36,7 @@ beforeAll(() => {
   work = mkdtempSync(join(tmpdir(), "pool-release-"));
   const executable = join(work, "program");
   writeFileSync(executable, "GLIBC_2.4\0GLIBC_2.17\0GLIBC_2.9\0");
-  build = { target: "linux-x64", version, executable };
+  build = { target: "linux-x64", version, executable, maintainer: "A Maker <maker@test>" };
 });
 
 afterAll(() => rmSync(work, { recursive: true, force: true }));
@@ -81,6 +81,7 @@ test("the Debian package has the program under two names, units, settings, manua
   );
   const control = readFileSync(join(directory, "DEBIAN/control"), "utf8");
   expect(control).toContain("Version: 1.2.3\nArchitecture: amd64\n");
+  expect(control).toContain("Maintainer: A Maker <maker@test>\n");
   expect(control).toContain("Depends: libc6 (>= 2.17)\n");
   const unit = readFileSync(
     join(directory, "usr/lib/systemd/system/application-pool.service"),
@@ -88,6 +89,16 @@ test("the Debian package has the program under two names, units, settings, manua
   );
   expect(unit).toContain("ExecStart=/usr/bin/ApplicationPoolServerExecutable serve ");
   expect(unit).not.toContain("/usr/local");
+});
+
+test("a maintainer is a name and an address, or nothing is made", () => {
+  const script = join(import.meta.dir, "../../scripts/release.ts");
+  for (const maintainer of ["", "Somebody", "<a@b>", "A <b>", "A <a@b>\nEssential: yes"]) {
+    const command = [process.execPath, script, "--out", join(work, "none")];
+    const { exitCode, stderr } = Bun.spawnSync([...command, "--maintainer", maintainer]);
+    expect(stderr.toString()).toContain("not NAME <ADDRESS>");
+    expect(exitCode).toBe(1);
+  }
 });
 
 test("two Debian packages of one build are the same, byte for byte, and dpkg takes them", async () => {
