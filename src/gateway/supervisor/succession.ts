@@ -3,8 +3,8 @@
  * the process becomes it (execve(2)). It keeps its number, its sockets and its children; what the
  * new program has to know of them stands in one variable of its environment. The new one starts a
  * pool server and workers of its own, and then has those of the old one leave (predecessors.ts).
- * Until then it can fail: then the process becomes the old program again, which has lost nothing but
- * its pool server and workers once more, and which serves what it served before.
+ * Until then it can fail: then the process becomes the old program again, which starts those of its
+ * own once more and serves what it served before.
  *
  * Two versions meet here: a field may be added, and none may change its meaning.
  */
@@ -59,7 +59,7 @@ export interface Succession {
   readonly limitMs: number;
   /** To become the program before again: its file, and what it served, both open. */
   readonly before?: { readonly program: number; readonly config: number };
-  /** The other way round: why the program that was to come after did not, and what it is to serve. */
+  /** The other way round: why the program after this one did not come up, and what it served. */
   readonly failure?: string;
   readonly config?: number;
 }
