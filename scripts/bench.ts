@@ -10,6 +10,7 @@
  *     bun scripts/bench.ts restarts [...]  rolling restarts: scripts/bench/restarts.ts
  *     bun scripts/bench.ts slow [...]      slow and idle visitors: scripts/bench/slow-visitors.ts
  *     bun scripts/bench.ts websockets [...] open ones, and echo: scripts/bench/websockets.ts
+ *     bun scripts/bench.ts neighbours [...]  four bad ones, alone: scripts/bench/neighbours.ts
  *     bun scripts/bench.ts spawn [...]     starting instances: scripts/bench/spawn.ts
  *     bun scripts/bench.ts tenants [...]   a good one beside bad ones: scripts/bench/tenants.ts
  *
@@ -25,6 +26,7 @@ import { benchFaults } from "./bench/http-faults.ts";
 import { LoadTools } from "./bench/load-tools.ts";
 import { KINDS, type Kind, plan } from "./bench/measurements.ts";
 import { compare, type Row, type Runs, table } from "./bench/rows.ts";
+import { benchNeighbours } from "./bench/neighbours.ts";
 import { benchRestarts } from "./bench/restarts.ts";
 import { benchSlow } from "./bench/slow-visitors.ts";
 import { benchSpawn } from "./bench/spawn.ts";
@@ -106,6 +108,7 @@ async function measureAll(options: Options, tools: LoadTools): Promise<Row[]> {
 async function main(args: string[]): Promise<void> {
   if (args[0] === "http") return await benchHttp(args.slice(1));
   if (args[0] === "faults") return await benchFaults(args.slice(1));
+  if (args[0] === "neighbours") return await benchNeighbours(args.slice(1));
   if (args[0] === "restarts") return await benchRestarts(args.slice(1));
   if (args[0] === "slow") return await benchSlow(args.slice(1));
   if (args[0] === "spawn") return await benchSpawn(args.slice(1));

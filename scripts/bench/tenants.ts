@@ -177,7 +177,7 @@ function kindOf(command: string): string {
 }
 
 /** Visits the good application from now until then. @returns how it went. */
-async function visitGood(
+export async function visitGood(
   port: number,
   type: AppType,
   untilMs: number,
@@ -198,7 +198,8 @@ async function visitGood(
   return tally;
 }
 
-function quantile(times: readonly number[], share: number): number {
+/** The time below which such a share of them lies; 0: there are none. */
+export function quantile(times: readonly number[], share: number): number {
   const sorted = times.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 }
