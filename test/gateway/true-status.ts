@@ -254,10 +254,10 @@ export function compareStatus(truth: Truth): void {
 
 /** Compares each column of the table, for an application that has processes. */
 export function compareTable({ status, underWay, pids, client, left }: Truth, text: string): void {
+  const time = "([\\d.]+ m?s)";
+  const columns = `(\\d+) +(\\d+) +(\\d+) +([\\d.]+) +${time} +${time} +(\\d+) % +(\\d+) MiB +(\\d+)`;
   const [, proc, busy, wait, rate, p50, p99, cpu, memory, restarts] =
-    /^shop +(\d+) +(\d+) +(\d+) +([\d.]+) +([\d.]+ m?s) +([\d.]+ m?s) +(\d+) % +(\d+) MiB +(\d+)/m.exec(
-      text,
-    ) ?? expect.unreachable(text);
+    new RegExp(`^shop +${columns}`, "m").exec(text) ?? expect.unreachable(text);
   const shop = pids.get("shop") ?? [];
   expect([proc, busy, wait].map(Number)).toEqual([
     shop.length,
@@ -267,7 +267,7 @@ export function compareTable({ status, underWay, pids, client, left }: Truth, te
   expect(Number(rate)).toBeGreaterThan(0);
   expect(Number(rate)).toBeLessThanOrEqual(client.all("shop") + left);
   const ms = [p50, p99].map(
-    (time = "") => Number.parseFloat(time) * (time.endsWith(" s") ? 1000 : 1),
+    (said = "") => Number.parseFloat(said) * (said.endsWith(" s") ? 1000 : 1),
   );
   expect(ms[0]).toBeLessThanOrEqual(ms[1] ?? 0);
   expect(Number(cpu)).toBeLessThanOrEqual(110);
