@@ -20,6 +20,7 @@ import type { OutputPlace } from "../wire/output-place.ts";
 import type { Table } from "./config-table.ts";
 import { readFilePlaces } from "./file-places.ts";
 import { readHosts } from "./host-names.ts";
+import { readKernelLimits } from "./kernel-settings.ts";
 import { readProgram, readReadiness } from "./program-settings.ts";
 import { readUpkeep } from "./upkeep-settings.ts";
 
@@ -113,6 +114,7 @@ function readApp(table: Table, directory: string, defaults: Defaults): AppConfig
       ...program,
       ...readReadiness(table, type !== "static"),
       ...readUpkeep(table),
+      ...readKernelLimits(table),
       ...readConcurrency(table, type, defaults.threads),
       abandonTimeoutMs: table.time("abandon_timeout", requestTime, 30_000),
       requestTimeoutMs: table.time("request_timeout", requestTime, 0),

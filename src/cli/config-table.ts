@@ -50,11 +50,11 @@ export class Table {
   text(key: string): string | undefined;
   text(key: string, fallback: string): string;
   text(key: string, fallback?: string): string | undefined {
-    return this.#read<string | undefined>(key, fallback, (value) => readText(value));
+    return this.read<string | undefined>(key, fallback, (value) => readText(value));
   }
 
   word<Word extends string>(key: string, words: readonly Word[], fallback: Word): Word {
-    return this.#read(key, fallback, (value) => {
+    return this.read(key, fallback, (value) => {
       const found = words.find((word) => word === value);
       return found === undefined
         ? { why: `is ${show(value)}, none of ${words.join(", ")}` }
@@ -63,14 +63,14 @@ export class Table {
   }
 
   flag(key: string, fallback: boolean): boolean {
-    return this.#read(key, fallback, (value) =>
+    return this.read(key, fallback, (value) =>
       typeof value === "boolean" ? { value } : { why: `is ${show(value)}, not true or false` },
     );
   }
 
   /** False if it is not there. */
   flagOrWord<Word extends string>(key: string, words: readonly Word[]): Word | boolean {
-    return this.#read<Word | boolean>(key, false, (value) => {
+    return this.read<Word | boolean>(key, false, (value) => {
       if (typeof value === "boolean") return { value };
       const found = words.find((word) => word === value);
       const why = `is ${show(value)}, none of true, false, ${words.join(", ")}`;
@@ -87,7 +87,7 @@ export class Table {
   }
 
   whole(key: string, { min, max }: Bounds, fallback: number): number {
-    return this.#read(key, fallback, (value) =>
+    return this.read(key, fallback, (value) =>
       Number.isInteger(value) && Number(value) >= min && Number(value) <= max
         ? { value: Number(value) }
         : { why: `is ${show(value)}, not a whole number from ${min} to ${max}` },
@@ -96,7 +96,7 @@ export class Table {
 
   /** A time with its unit, in milliseconds. */
   time(key: string, { min, max }: Bounds, fallbackMs: number): number {
-    return this.#read(key, fallbackMs, (value) => {
+    return this.read(key, fallbackMs, (value) => {
       const ms = typeof value === "string" ? parseTime(value) : undefined;
       if (ms !== undefined && ms >= min && ms <= max) return { value: ms };
       const range = `from ${showTime(min)} to ${showTime(max)}`;
@@ -106,7 +106,7 @@ export class Table {
 
   /** A size in bytes. */
   size(key: string, { min, max }: Bounds, fallback: number): number {
-    return this.#read(key, fallback, (value) => {
+    return this.read(key, fallback, (value) => {
       const bytes = typeof value === "string" ? parseSize(value) : value;
       if (Number.isInteger(bytes) && Number(bytes) >= min && Number(bytes) <= max) {
         return { value: Number(bytes) };
@@ -117,7 +117,7 @@ export class Table {
   }
 
   texts(key: string, least: 0 | 1): string[] {
-    return this.#read<string[]>(key, [], (value) => {
+    return this.read<string[]>(key, [], (value) => {
       if (!Array.isArray(value)) return { why: `is ${show(value)}, not a list of texts` };
       if (value.length < least) return { why: "is an empty list: name one, or leave it out" };
       const bad = value.find((item) => "why" in readText(item));
@@ -135,7 +135,7 @@ export class Table {
 
   /** A table below this one; an empty one if it is not there. */
   table(key: string): Table {
-    const values = this.#read<Record<string, unknown>>(key, {}, (value) =>
+    const values = this.read<Record<string, unknown>>(key, {}, (value) =>
       isTable(value) ? { value } : { why: `is ${show(value)}, not a table` },
     );
     return new Table(values, this.keyOf(key), this.#problems);
@@ -143,7 +143,7 @@ export class Table {
 
   /** The tables of a list, `[[key]]`. */
   tables(key: string): Table[] {
-    const list = this.#read<unknown[]>(key, [], (value) =>
+    const list = this.read<unknown[]>(key, [], (value) =>
       Array.isArray(value) && value.length > 0 && value.every((item) => isTable(item))
         ? { value }
         : { why: `is ${show(value)}, not a list of tables: write [[${this.keyOf(key)}]]` },
@@ -173,7 +173,8 @@ export class Table {
     }
   }
 
-  #read<T>(key: string, fallback: T, read: (value: unknown) => Reading<T>): T {
+  /** Any value, as `read` takes it. */
+  read<T>(key: string, fallback: T, read: (value: unknown) => Reading<T>): T {
     this.#asked.add(key);
     if (!this.has(key)) return fallback;
     const reading = read(this.#values[key]);

@@ -21,16 +21,30 @@ const limitOffset = reserve(rlimit.size);
 const flagOffset = reserve(4);
 const signalSetOffset = reserve(128); // sigset_t of glibc and musl: 1,024 bits
 
-/** A resource limit; `unlimited` is 2^64 - 1 and stays a bigint. */
+/** Limits of the kernel (getrlimit(2)) by their numbers, the same on x64 and arm64. */
+export const resources = {
+  cpuTime: 0,
+  fileSize: 1,
+  core: 4,
+  processes: 6,
+  openFiles: 7,
+  lockedMemory: 8,
+  addressSpace: 9,
+} as const;
+
+/** A limit as it is sent about: -1 is none. */
+export type ResourceLimit = readonly [resource: number, soft: number, hard: number];
+
+/** RLIMIT_NOFILE; `unlimited` is 2^64 - 1 and stays a bigint. */
 export interface DescriptorLimit {
   readonly soft: bigint;
   readonly hard: bigint;
 }
 
-/** RLIMIT_NOFILE of this process. */
-export function getDescriptorLimit(): DescriptorLimit {
-  if (libc.getrlimit(C.RLIMIT_NOFILE, address(limitOffset)) < 0) {
-    throw new SyscallError("getrlimit", "RLIMIT_NOFILE", errno());
+/** A limit of this process. */
+export function getLimit(resource: number): DescriptorLimit {
+  if (libc.getrlimit(resource, address(limitOffset)) < 0) {
+    throw new SyscallError("getrlimit", `resource ${resource}`, errno());
   }
   return {
     soft: arenaView.getBigUint64(limitOffset + rlimit.soft, true),
@@ -38,13 +52,23 @@ export function getDescriptorLimit(): DescriptorLimit {
   };
 }
 
-/** Sets RLIMIT_NOFILE of this process. */
-export function setDescriptorLimit(limit: DescriptorLimit): void {
-  arenaView.setBigUint64(limitOffset + rlimit.soft, limit.soft, true);
-  arenaView.setBigUint64(limitOffset + rlimit.hard, limit.hard, true);
-  if (libc.setrlimit(C.RLIMIT_NOFILE, address(limitOffset)) < 0) {
-    throw new SyscallError("setrlimit", "RLIMIT_NOFILE", errno());
+/** RLIMIT_NOFILE of this process. */
+export function getDescriptorLimit(): DescriptorLimit {
+  return getLimit(resources.openFiles);
+}
+
+/** Sets a limit of this process. */
+function setLimit(resource: number, soft: bigint, hard: bigint): void {
+  arenaView.setBigUint64(limitOffset + rlimit.soft, soft, true);
+  arenaView.setBigUint64(limitOffset + rlimit.hard, hard, true);
+  if (libc.setrlimit(resource, address(limitOffset)) < 0) {
+    throw new SyscallError("setrlimit", `resource ${resource}`, errno());
   }
+}
+
+/** Sets RLIMIT_NOFILE of this process. */
+export function setDescriptorLimit({ soft, hard }: DescriptorLimit): void {
+  setLimit(resources.openFiles, soft, hard);
 }
 
 /**
@@ -203,14 +227,16 @@ export function changeOwner(path: string, uid: number, gid: number): void {
 /**
  * Replaces this process by another program; returns only by throwing. Strings are byte strings. The
  * vectors live in a buffer of their own: an environment does not fit the arena, and nothing runs
- * afterwards.
+ * afterwards. Limits come last, since we may have more by now than they allow.
  */
 export function execute(
   path: string,
   argv: readonly string[],
   environment: readonly string[],
+  limits: readonly ResourceLimit[] = [],
 ): never {
   const { vectors } = stringVectors([argv, environment]);
+  for (const [resource, soft, hard] of limits) setLimit(resource, BigInt(soft), BigInt(hard));
   libc.execve(cPath(path), vectors[0] ?? null, vectors[1] ?? null);
   throw new SyscallError("execve", path, errno());
 }

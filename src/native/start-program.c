@@ -8,9 +8,10 @@
  *
  * It is compiled by Bun, in the server, and so declares what it needs of the C library itself.
  */
+/* A resource of getrlimit(2), and its struct rlimit. */
 struct limit {
-  unsigned long soft;
-  unsigned long hard;
+  long resource;
+  unsigned long soft_and_hard[2];
 };
 
 /* All members are words of 64 bits, in the order of start-program.ts; vectors end with NULL. */
@@ -24,10 +25,11 @@ struct start {
   char **directory;
   char **cwd;
   char **user;
+  char **group;
   unsigned long uid, gid;
   unsigned long is_known, device, inode;
-  unsigned long is_limited;
-  struct limit limit;
+  struct limit *limits;
+  unsigned long limit_count;
   unsigned long is_masked, mask;
   /* What is to have the numbers from 1. */
   long descriptors[4];
@@ -47,7 +49,8 @@ int fcntl(int, int, ...);
 int open(const char *, int, ...);
 int fchdir(int);
 int chdir(const char *);
-int setrlimit(int, const struct limit *);
+int setrlimit(int, const unsigned long *);
+int access(const char *, int);
 int initgroups(const char *, unsigned);
 int setgid(unsigned);
 int setuid(unsigned);
@@ -62,7 +65,8 @@ int *__errno_location(void);
 void _exit(int);
 
 enum { COUNT = 5, NAME_ROOM = 16, SIGNALS = 64, SIGSET_WORDS = 16, FAILED = 127 };
-enum { O_RDWR = 2, F_DUPFD = 0, SIG_SETMASK = 2, RLIMIT_NOFILE = 7, PR_SET_NO_NEW_PRIVS = 38 };
+enum { O_WRONLY = 1, O_RDWR = 2, X_OK = 1, F_DUPFD = 0 };
+enum { SIG_SETMASK = 2, PR_SET_NO_NEW_PRIVS = 38 };
 enum { ENOENT = 2, EACCES = 13, ENOTDIR = 20 };
 
 static void reset_signals(void) {
@@ -107,16 +111,32 @@ static int enter(struct start *start) {
   return fchdir(directory);
 }
 
+/* "0" is who writes it (cgroups(7)): nothing of the application runs outside of its group. */
+static int join(struct start *start) {
+  int processes = open(*start->group, O_WRONLY);
+  return processes >= 0 && write(processes, "0", 1) == 1 ? 0 : -1;
+}
+
 /* In the order that keeps the right to do the next. */
 static int prepare(struct start *start) {
+  if (*start->group && join(start) != 0) return -1;
   if (syscall(SYS_CLOSE_RANGE, (long)COUNT, 0xffffffffL, 0L) != 0) return -1;
   if (setsid() < 0) return -1;
-  if (start->is_limited && setrlimit(RLIMIT_NOFILE, &start->limit) != 0) return -1;
   if (*start->user && become_user(start) != 0) return -1;
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
   if (*start->directory && enter(start) != 0) return -1;
   if (*start->cwd && chdir(*start->cwd) != 0) return -1;
   if (start->is_masked) umask(start->mask);
+  return 0;
+}
+
+/* As late as can be: with little memory the launch command cannot say what is the matter. */
+static int set_limits(struct start *start) {
+  unsigned long i;
+  for (i = 0; i < start->limit_count; i++) {
+    struct limit *limit = &start->limits[i];
+    if (setrlimit(limit->resource, limit->soft_and_hard) != 0) return -1;
+  }
   return 0;
 }
 
@@ -140,6 +160,8 @@ static void become(struct start *start) {
   if (prepare(start) == 0) {
     for (place = start->places; *place; place++) {
       int error;
+      if (access(*place, X_OK) != 0) continue;
+      if (set_limits(start) != 0) break;
       execve(*place, start->argv, start->environment);
       error = *__errno_location();
       if (error != ENOENT && error != ENOTDIR && error != EACCES) break;

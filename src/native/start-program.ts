@@ -9,7 +9,7 @@ import { errnoName } from "./errno.ts";
 import { C } from "./layout.ts";
 import { address, allocate, arenaView, libc, loadFunctions, reserve } from "./libc.ts";
 import { fileInMemory } from "./memory-file.ts";
-import { stringVectors, type DescriptorLimit, type User } from "./process.ts";
+import { stringVectors, type ResourceLimit, type User } from "./process.ts";
 import source from "./start-program.c" with { type: "text" };
 
 /** All strings are byte strings. */
@@ -30,7 +30,9 @@ export interface DirectStart {
   /** Where to go on from there. */
   readonly cwd?: string;
   readonly user?: User;
-  readonly descriptorLimit?: DescriptorLimit;
+  /** The file of a control group that it is to be in (cgroup.procs). */
+  readonly group?: string;
+  readonly limits?: readonly ResourceLimit[];
   readonly umask?: number;
 }
 
@@ -91,8 +93,8 @@ export function startProgram(
 ): number | undefined {
   prepareStarts();
   if (compiled === undefined || compiled === "impossible") return undefined;
-  const { directory, cwd, user, descriptorLimit, umask, launcher } = start;
-  const optional = [directory?.path, cwd, user?.name].map((text) =>
+  const { directory, cwd, user, group, limits = [], umask, launcher } = start;
+  const optional = [directory?.path, cwd, user?.name, group].map((text) =>
     text === undefined ? [] : [text],
   );
   const lists = [start.argv, start.environment, start.places, launcher.argv, launcher.environment];
@@ -101,25 +103,31 @@ export function startProgram(
   const [device = "0", inode = "0"] = directory?.identity?.split(":") ?? [];
   const failure = allocate(start.failure.length);
   failure.bytes.set(start.failure);
+  const limitBlock = blockOf(limits.flat());
   const numbers = [
     strings.vectors.slice(0, -1),
     [user?.uid ?? 0, user?.gid ?? 0],
     [directory?.identity === undefined ? 0 : 1, BigInt(device), BigInt(inode)],
-    [descriptorLimit === undefined ? 0 : 1],
-    [descriptorLimit?.soft ?? 0, descriptorLimit?.hard ?? 0],
+    [limitBlock.address, limits.length],
     [umask === undefined ? 0 : 1, umask ?? 0],
     descriptors,
     [failure.address, start.failure.length],
     [strings.vectors.at(-1) ?? 0, errorNames.length],
   ].flat();
-  const block = allocate(numbers.length * wordBytes);
-  held.add([strings, failure, block]);
-  for (const [index, number] of numbers.entries()) {
-    block.view.setBigUint64(index * wordBytes, BigInt(number), true);
-  }
+  const block = blockOf(numbers);
+  held.add([strings, failure, limitBlock, block]);
   const pid = compiled(block.address);
   held.clear();
   return pid < 0 ? undefined : pid;
+}
+
+/** Words of 64 bits; at least one, so that there is an address. */
+function blockOf(numbers: readonly (number | bigint)[]): ReturnType<typeof allocate> {
+  const block = allocate(Math.max(1, numbers.length) * wordBytes);
+  for (const [index, number] of numbers.entries()) {
+    block.view.setBigUint64(index * wordBytes, BigInt(number), true);
+  }
+  return block;
 }
 
 /**

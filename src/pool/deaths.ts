@@ -21,12 +21,17 @@ const PROOF_MS = 100;
 const EARLY_ENDS_BEFORE_PAUSE = 10;
 
 /** The process is gone. */
-export function die<O>(state: PoolState<O>, instance: InstanceRecord<O>, now: number): void {
+export function die<O>(
+  state: PoolState<O>,
+  instance: InstanceRecord<O>,
+  reason: "died" | "outOfMemory",
+  now: number,
+): void {
   state.counters.deaths++;
   instance.application.counters.deaths++;
   if (instance.standing === "pooled") {
     noteIfEarly(state, instance, (after) => `it died ${after}`, now);
-    state.leave(instance, "dead", "died", now);
+    state.leave(instance, "dead", reason, now);
   } else {
     state.leave(instance, "dead", instance.reason, now);
   }

@@ -256,7 +256,11 @@ export class Pool<O> {
   }
 
   /** The process is gone. Its open sessions stay open until they are closed. */
-  instanceDied(instance: InstanceId, now: number): Effects<O> {
+  instanceDied(
+    instance: InstanceId,
+    now: number,
+    reason: "died" | "outOfMemory" = "died",
+  ): Effects<O> {
     const state = this.#state;
     const found = state.instances.get(instance);
     if (found === undefined || found.standing === "dead") {
@@ -264,7 +268,7 @@ export class Pool<O> {
       throw new Error(`pool: instanceDied of instance ${instance}: ${why}`);
     }
     const time = this.#advance(now);
-    die(state, found, time);
+    die(state, found, reason, time);
     return this.#settled(found.application, time);
   }
 

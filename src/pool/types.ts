@@ -148,6 +148,8 @@ export const retireReasons = [
   /** A request took too long. */
   "overdue",
   "died",
+  /** It died since the kernel gave its application no more memory. */
+  "outOfMemory",
 ] as const;
 export type RetireReason = (typeof retireReasons)[number];
 

@@ -7,6 +7,7 @@ import type { Spawner, SpawnRequest } from "../spawn/spawner.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
 import { OptionsError, type InstanceOptions } from "../wire/configure.ts";
+import { wantsGroup } from "../wire/kernel-limits.ts";
 
 /** What may be configured at once: more than anybody has seen, and little enough to keep. */
 const maxApplications = 10_000;
@@ -45,6 +46,7 @@ const notOfMaking: ReadonlySet<string> = new Set<keyof InstanceOptions>([
   ...(["maxInstances", "minInstances", "instances", "maxQueue", "weight"] as const),
   ...(["spawnTimeoutMs", "abandonTimeoutMs", "requestTimeoutMs", "restartMode"] as const),
   ...(["readyPath", "readyHost", "readyTimeoutMs"] as const),
+  ...(["memoryMax", "cpuWeight", "tasksMax"] as const),
   ...(["maxIdleMs", "maxRequests", "maxAgeMs", "maxMemory", "hardMemory"] as const),
 ]);
 
@@ -53,7 +55,8 @@ export function makingOf(application: ConfiguredApplication | undefined): string
   if (application === undefined) return "";
   const { options, request } = application;
   const making = Object.entries(options).filter(([key]) => !notOfMaking.has(key));
-  return JSON.stringify([request, making]);
+  // A group's limits change while it is there; who is in none has to start anew to be in one.
+  return JSON.stringify([request, making, wantsGroup(options)]);
 }
 
 export class ConfiguredApplications {

@@ -75,7 +75,7 @@ export class Driver {
       log: options.log,
       memoryOf: (root) => (this.keepsSessions && this.applications.of(root)?.options) || {},
       done: (id, sessions) => this.#perform(this.#pool.sessionsDone(id, sessions, this.#now())),
-      died: (id) => this.#perform(this.#pool.instanceDied(id, this.#now())),
+      died: (id, why) => this.#perform(this.#pool.instanceDied(id, this.#now(), why)),
       grown: (id, isHard) => this.#perform(this.#pool.instanceGrown(id, isHard, this.#now())),
     });
     this.#restarts = new RestartLooks(options.log, this.#serve.bind(this), options.spawner.aside);

@@ -27,7 +27,7 @@ export interface InstancesOptions {
   readonly log: Log;
   readonly memoryOf: (root: ByteString) => MemoryLimits;
   readonly done: (id: InstanceId, sessions: number) => void;
-  readonly died: (id: InstanceId) => void;
+  readonly died: (id: InstanceId, reason: "died" | "outOfMemory") => void;
   /** It uses more memory than it may; `isHard`: it is to end. */
   readonly grown: (id: InstanceId, isHard: boolean) => void;
 }
@@ -135,7 +135,7 @@ export class Instances {
     void this.#log.died(instance);
     // Its sessions may stay open for long; there is nothing left to keep its owner pipe for.
     instance.release();
-    this.#options.died(id);
+    this.#options.died(id, instance.isOutOfMemory === true ? "outOfMemory" : "died");
   }
 
   *#limited(): Generator<readonly [InstanceId, number, Required<MemoryLimits>]> {

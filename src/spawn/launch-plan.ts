@@ -6,7 +6,7 @@
 import { readFileSync } from "node:fs";
 
 import { mayFilesHang } from "../native/mounts.ts";
-import { ownProgram, type DescriptorLimit, type User } from "../native/process.ts";
+import { ownProgram, type ResourceLimit, type User } from "../native/process.ts";
 import type { DirectStart } from "../native/start-program.ts";
 import { ascii, fromText, toBytes, toText, type ByteString } from "../wire/bytes.ts";
 import { encodeErrorPage } from "../wire/instance-protocol.ts";
@@ -36,8 +36,10 @@ export interface LaunchPlan {
   readonly umask?: number;
   /** Whom to become, absent: nobody else. */
   readonly user?: User;
-  /** Descriptor limit to restore. */
-  readonly descriptorLimit?: DescriptorLimit;
+  /** The file of a control group that it is to be in (cgroup.procs). */
+  readonly group?: string;
+  /** Limits that are set last. */
+  readonly limits?: readonly ResourceLimit[];
   /** `name=value` strings that are added to, or replace, what is inherited. */
   readonly variables: readonly ByteString[];
   /** `name=value` strings that belong to what is inherited and are not UTF-8; filled in here. */
@@ -51,11 +53,6 @@ export interface LaunchPlan {
   readonly program?: "alone" | "with a listener";
 }
 
-interface PlanOnTheWire extends Omit<LaunchPlan, "descriptorLimit"> {
-  /** JSON knows no bigint. */
-  readonly descriptorLimit?: { readonly soft: string; readonly hard: string };
-}
-
 /** Descriptor of an instance's listening socket. */
 export const listenerDescriptor = 3;
 /** Descriptor on which an instance's launch failure is told. */
@@ -63,15 +60,7 @@ export const lifelineDescriptor = 4;
 
 /** The plan as text; equal plans are equal texts. */
 export function encodePlan(plan: LaunchPlan): string {
-  const { descriptorLimit, ...rest } = plan;
-  const limit =
-    descriptorLimit === undefined
-      ? {}
-      : {
-          descriptorLimit: { soft: `${descriptorLimit.soft}`, hard: `${descriptorLimit.hard}` },
-        };
-  const wire: PlanOnTheWire = { ...rest, ...limit };
-  const text = asciiJson(wire);
+  const text = asciiJson(plan);
   if (text.length > maxPlanBytes) {
     throw new Error(
       `the command and its variables take ${text.length} bytes, ${maxPlanBytes} at most`,
@@ -90,10 +79,7 @@ export function asciiJson(value: unknown): string {
 
 /** Reads what encodePlan wrote. */
 export function decodePlan(text: string): LaunchPlan {
-  const { descriptorLimit, ...rest } = JSON.parse(text) as PlanOnTheWire;
-  if (descriptorLimit === undefined) return rest;
-  const { soft, hard } = descriptorLimit;
-  return { ...rest, descriptorLimit: { soft: BigInt(soft), hard: BigInt(hard) } };
+  return JSON.parse(text) as LaunchPlan;
 }
 
 /** Whether this code runs inside our compiled binary. */

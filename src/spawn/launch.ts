@@ -9,6 +9,7 @@
  */
 import { readFileSync, writeSync } from "node:fs";
 
+import { joinGroup } from "../native/control-groups.ts";
 import { SyscallError } from "../native/errno.ts";
 import { identityOf, open, setCloseOnExec } from "../native/fd.ts";
 import { descriptorPath } from "../native/pinned-socket.ts";
@@ -20,7 +21,6 @@ import {
   forbidNewPrivileges,
   ownSession,
   resetSignals,
-  setDescriptorLimit,
   signals,
   type User,
 } from "../native/process.ts";
@@ -68,6 +68,7 @@ function become(plan: LaunchPlan): never {
     ...environmentOf(plan, [...inherited, ...(plan.inherited ?? [])]),
     ...listenPid,
   ];
+  if (plan.group !== undefined) joinGroup(plan.group);
   if (plan.isInstance) {
     ownSession();
     // Bun closes at the next exec what it finds open beyond descriptor 3 at its start; so does
@@ -75,7 +76,6 @@ function become(plan: LaunchPlan): never {
     setCloseOnExec(lifelineDescriptor, plan.program !== undefined);
     if (plan.program === "alone") setCloseOnExec(listenerDescriptor, true);
   }
-  if (plan.descriptorLimit !== undefined) setDescriptorLimit(plan.descriptorLimit);
   if (plan.user !== undefined) becomeUser(plan.user);
   if (plan.isInstance) forbidNewPrivileges();
   // After the change of user, which undoes it.
@@ -113,7 +113,7 @@ function executeProgram(plan: LaunchPlan, environment: readonly ByteString[]): n
   let cause: unknown;
   for (const place of places) {
     try {
-      executeFile(place, plan.argv, environment);
+      executeFile(place, plan, environment);
     } catch (error) {
       if (path === undefined || !isWrongPlace(error)) throw error;
       // A file that may not be executed says more than the places where there is none.
@@ -129,15 +129,15 @@ function isWrongPlace(error: unknown): boolean {
 
 function executeFile(
   file: string,
-  argv: readonly ByteString[],
+  { argv, limits }: LaunchPlan,
   environment: readonly ByteString[],
 ): never {
   try {
-    return execute(file, argv, environment);
+    return execute(file, argv, environment, limits);
   } catch (error) {
     if (!(error instanceof SyscallError) || error.code !== "ENOEXEC") throw error;
     // A script without a #! line, as execvp(3) does it.
-    return execute("/bin/sh", ["sh", file, ...argv.slice(1)], environment);
+    return execute("/bin/sh", ["sh", file, ...argv.slice(1)], environment, limits);
   }
 }
 

@@ -6,6 +6,7 @@
 import { open, setNonBlocking } from "../native/fd.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import type { DescriptorLimit, User } from "../native/process.ts";
+import { originalLimit } from "./builtin/resource-limits.ts";
 import { socketPair } from "../native/socket.ts";
 import { ascii, escapeForLog, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
@@ -63,7 +64,7 @@ export class SpawnServerProcess {
       variables: [],
       isInstance: false,
       ...(command.user && { user: command.user }),
-      ...(descriptorLimit && { descriptorLimit }),
+      ...(descriptorLimit && { limits: [originalLimit(descriptorLimit)] }),
     };
     const { argv, env } = launchCommand(plan, options.launcher ?? launcherCommand());
     const [ours, theirs] = socketPair();

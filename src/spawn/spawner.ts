@@ -41,6 +41,8 @@ export interface Instance {
   readonly reports: SessionReports | undefined;
   /** Resolves once the process is seen to be dead; never rejects. */
   readonly death: Promise<void>;
+  /** Whether, once it has died, that was since its application had used up its memory. */
+  readonly isOutOfMemory?: boolean;
   /** How it died, for a sentence: once `death` has resolved, in a moment. */
   describeEnd(): Promise<string>;
   /**

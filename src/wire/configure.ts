@@ -8,6 +8,15 @@
 import { causeText } from "./cause.ts";
 import { MAX_CONCURRENCY } from "./instance-protocol.ts";
 import {
+  isSoftAndHard,
+  type KernelLimits,
+  limitNames,
+  MAX_CPU_WEIGHT,
+  MAX_TASKS,
+  MIN_MEMORY_MAX,
+  type ResourceLimits,
+} from "./kernel-limits.ts";
+import {
   listenWays,
   MAX_UMASK,
   whyNotArgs,
@@ -35,7 +44,8 @@ export const MAX_WEIGHT = 100;
 /**
  * Options for the instances of one application that are spawned from now on; absent: the default.
  */
-export interface InstanceOptions extends ProgramOptions, ReadinessOptions, UpkeepOptions {
+export interface InstanceOptions
+  extends ProgramOptions, ReadinessOptions, UpkeepOptions, KernelLimits {
   /** Environment variables on top of the usual ones. */
   readonly env?: Readonly<Record<string, string>> | undefined;
   /** Sessions an instance serves at once, 1 to 100,000. */
@@ -142,6 +152,10 @@ const readers: { readonly [K in keyof Required<InstanceOptions>]: Reader<K> } = 
   readyPath: plainText,
   readyHost: plainText,
   readyTimeoutMs: whole(1, MAX_SPAWN_TIMEOUT_MS),
+  memoryMax: whole(MIN_MEMORY_MAX, Number.MAX_SAFE_INTEGER),
+  cpuWeight: whole(1, MAX_CPU_WEIGHT),
+  tasksMax: whole(1, MAX_TASKS),
+  limits: (_, value) => resourceLimits(value),
 };
 
 /** Checks what claims to be options. @throws OptionsError. */
@@ -195,6 +209,16 @@ function parseEnv(value: unknown): Readonly<Record<string, string>> {
   }
   // fromEntries defines properties: a variable called __proto__ stays one.
   return Object.fromEntries(env);
+}
+
+function resourceLimits(value: unknown): ResourceLimits {
+  for (const [name, limit] of Object.entries(object("limits", value))) {
+    const isKnown = (limitNames as readonly string[]).includes(name);
+    if (isKnown && isSoftAndHard(limit)) continue;
+    const why = isKnown ? "no [soft, hard]" : `none of ${limitNames.join(", ")}`;
+    throw new OptionsError(`configure: limits: ${show(name)} is ${why}`);
+  }
+  return value as ResourceLimits;
 }
 
 function word<Word extends string>(words: readonly Word[]) {

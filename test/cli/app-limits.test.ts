@@ -72,6 +72,48 @@ test("what is asked before a process is ready is said of each application", () =
   for (const [text, why] of refused) expect(() => applicationOf(text)).toThrow(why);
 });
 
+test("what the kernel is to see to is said of each application", () => {
+  const none = applicationOf("")?.options;
+  const all = [none?.memoryMax, none?.cpuWeight, none?.tasksMax, none?.limits];
+  expect(all.filter((limit) => limit !== undefined)).toEqual([]);
+  const group = 'memory_max = "512m"\ncpu_weight = 50\ntasks_max = 300\n';
+  const limits = `[apps.limits]
+open_files = 1000
+processes = "100:200"
+core = 0
+file_size = "64k:1g"
+locked_memory = "unlimited"
+address_space = "2g:unlimited"
+cpu_time = "90s"
+`;
+  expect(applicationOf(group + limits)?.options).toMatchObject({
+    memoryMax: 512 * 2 ** 20,
+    cpuWeight: 50,
+    tasksMax: 300,
+    limits: {
+      openFiles: [1000, 1000],
+      processes: [100, 200],
+      core: [0, 0],
+      fileSize: [2 ** 16, 2 ** 30],
+      lockedMemory: [-1, -1],
+      addressSpace: [2 ** 31, -1],
+      cpuTime: [90, 90],
+    },
+  });
+  const refused = [
+    ["memory_max = 512", "memory_max: is 512, not a size"],
+    ["cpu_weight = 0", "cpu_weight: is 0, not a whole number from 1 to 10000"],
+    ["tasks_max = 0", "tasks_max: is 0, not a whole number from 1 to"],
+    ["[apps.limits]\nfiles = 3", "limits.files: is not known"],
+    ["[apps.limits]\nopen_files = -1", "limits.open_files: is -1, not a limit such as 1024"],
+    ['[apps.limits]\nopen_files = "9:8"', 'open_files: is "9:8", not a limit'],
+    ['[apps.limits]\nopen_files = "1:2:3"', 'open_files: is "1:2:3", not a limit'],
+    ['[apps.limits]\ncpu_time = "60"', 'cpu_time: is "60", not a limit such as "10m"'],
+    ['[apps.limits]\nfile_size = "unlimited:1g"', "not a limit"],
+  ] as const;
+  for (const [text, why] of refused) expect(() => applicationOf(text)).toThrow(why);
+});
+
 test("an application has limits of its own, or those of the whole", () => {
   const directory = temporaryDirectory();
   for (const name of ["shop", "blog"]) mkdirSync(join(directory, name));

@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 
 import { join } from "node:path";
 
 import { identityOf, open } from "../../src/native/fd.ts";
-import { findUser, sendSignal, signals } from "../../src/native/process.ts";
+import { findUser, resources, sendSignal, signals } from "../../src/native/process.ts";
 import { startProgram, takeEnd, type DirectStart } from "../../src/native/start-program.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
@@ -91,7 +91,7 @@ test("its limit, directory and umask are as they were asked for", async () => {
   using held = open(directory, "directory");
   const { output } = await run({
     ...shell("ulimit -Sn; ulimit -Hn; umask; pwd"),
-    descriptorLimit: { soft: 77n, hard: 777n },
+    limits: [[resources.openFiles, 77, 777]],
     directory: { path: directory, identity: identityOf(held.number) },
     cwd: `${directory}/inner`,
     umask: 0o27,
@@ -123,7 +123,7 @@ const refused: [string, (directory: string) => Partial<DirectStart>][] = [
   ],
   ["its directory is not there", () => ({ directory: { path: "/nowhere" } })],
   ["it cannot go on from there", () => ({ cwd: "/nowhere" })],
-  ["its hard limit is below its soft one", () => ({ descriptorLimit: { soft: 9n, hard: 8n } })],
+  ["its hard limit is below its soft one", () => ({ limits: [[resources.openFiles, 9, 8]] })],
   [
     "its directory is another than it was",
     (directory) => {

@@ -40,6 +40,7 @@ describe("a snapshot", () => {
         unreachable: 0,
         overdue: 0,
         died: 0,
+        outOfMemory: 0,
       },
       deaths: 0,
       connectFailures: 0,

@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync, chmodSync } from "n
 import { join } from "node:path";
 
 import { identityOf, open } from "../../src/native/fd.ts";
-import { findUser } from "../../src/native/process.ts";
+import { findUser, resources } from "../../src/native/process.ts";
 import { receive, socketPair } from "../../src/native/socket.ts";
 import {
   decodePlan,
@@ -117,10 +117,10 @@ test("lets a plan set again what is not inherited", async () => {
   expect((await launch({ argv: [ascii("env")], variables })).output).toContain("BUN_BE_BUN=1\n");
 });
 
-test("restores the descriptor limit", async () => {
-  const descriptorLimit = { soft: 77n, hard: 777n };
+test("sets limits", async () => {
+  const limits = [[resources.openFiles, 77, 777]] as const;
   const argv = shell("ulimit -Sn; ulimit -Hn");
-  expect((await launch({ argv, descriptorLimit })).output).toBe("77\n777\n");
+  expect((await launch({ argv, limits })).output).toBe("77\n777\n");
 });
 
 test("keeps the session of a spawn server, gives an instance its own", async () => {

@@ -13,6 +13,6 @@ export function smallPreloader(
   const times = { retiredMs: 2_000, shutdownMs: 1_000, terminatedMs: 1_000 };
   const never = new AbortController().signal;
   const urgency = { times, shutdown: never, hurry: never };
-  const preloader = new Preloader(launchCommand(plan, launcherCommand()), urgency, writeLine);
+  const preloader = new Preloader(launchCommand(plan, launcherCommand()), { urgency, writeLine });
   return Object.assign(preloader, { [Symbol.asyncDispose]: () => preloader.end() });
 }

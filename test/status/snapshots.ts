@@ -34,6 +34,7 @@ export const noEvents: PoolCounters = {
     unreachable: 0,
     overdue: 0,
     died: 0,
+    outOfMemory: 0,
   },
   deaths: 0,
   connectFailures: 0,

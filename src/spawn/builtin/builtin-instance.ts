@@ -38,6 +38,10 @@ export class BuiltinInstance implements Instance {
     return this.#process.gone;
   }
 
+  get isOutOfMemory(): boolean {
+    return this.#process.isOutOfMemory;
+  }
+
   describeEnd(): Promise<string> {
     return this.#process.describeEnd();
   }

@@ -8,22 +8,15 @@ import { availableParallelism } from "node:os";
 
 import { mayFilesHang } from "../../native/mounts.ts";
 import type { AppRequest } from "../../wire/app-request.ts";
-import { escapeForLog, toText, type ByteString } from "../../wire/bytes.ts";
+import { escapeForLog, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { InstanceOptions } from "../../wire/configure.ts";
 import { FilesAside } from "../files-aside.ts";
-import {
-  SpawnFailedError,
-  type Instance,
-  type Notify,
-  type SpawnRequest,
-  type Spawner,
-  type UsualInstances,
-} from "../spawner.ts";
+import type { Instance, Notify, SpawnRequest, Spawner, UsualInstances } from "../spawner.ts";
 import { waitForExit } from "../process-end.ts";
+import { AppGroups, type AppGroup } from "./app-groups.ts";
 import { kindOf, lookAtApplication, type Looked, type LookRequest } from "./application-look.ts";
 import { BuiltinInstance } from "./builtin-instance.ts";
-import { renderErrorPage } from "./error-page.ts";
 import {
   launchInstance,
   makeInstance,
@@ -43,6 +36,7 @@ import type { Way } from "./program/way.ts";
 import { Strays } from "./strays.ts";
 import { TimeLimit, untilReady } from "./readiness.ts";
 import { untilAnswered } from "./ready-path.ts";
+import { spawnError } from "./spawn-failure.ts";
 import { planStart, type Progress, type StartOptions, type StartPlan } from "./start-plan.ts";
 import { WarmUp } from "./warm-up.ts";
 
@@ -65,6 +59,16 @@ export interface BuiltinSpawnerOptions extends StartOptions {
 interface Misbehaving {
   readonly pid: number;
   readonly misbehaved: Promise<Error>;
+}
+
+/** A start that is under way. */
+interface Start {
+  readonly request: SpawnRequest;
+  readonly plan: StartPlan;
+  readonly limit: TimeLimit;
+  readonly progress: Progress;
+  readonly way: Way | undefined;
+  readonly group: AppGroup | undefined;
 }
 
 /** How long the files of an application may take, before it has even been started. */
@@ -105,6 +109,7 @@ export class BuiltinSpawner implements Spawner {
   readonly #usual = new Map<ByteString, UsualInstances>();
   readonly #allowances = new Map<ByteString, OutputAllowance>();
   readonly #warmUp: WarmUp;
+  readonly #groups: AppGroups;
 
   constructor(options: BuiltinSpawnerOptions) {
     this.#options = options;
@@ -112,6 +117,7 @@ export class BuiltinSpawner implements Spawner {
     this.#warmUp = new WarmUp(this.#directory);
     this.#times = options.endTimes ?? protocolTimes;
     this.aside = new FilesAside(options.launcher);
+    this.#groups = new AppGroups(options.notify);
   }
 
   usualInstances(app: AppRequest, options: InstanceOptions = {}): UsualInstances {
@@ -126,6 +132,7 @@ export class BuiltinSpawner implements Spawner {
 
   expect(app: AppRequest, options: InstanceOptions): void {
     this.#warmUp.expect(app, options);
+    this.#groups.expect(app.root, options);
   }
 
   setMax(max: number): void {
@@ -144,9 +151,11 @@ export class BuiltinSpawner implements Spawner {
     try {
       if (this.#shutdown.signal.aborted) throw new Error(shuttingDown);
       const look = (what: LookRequest) => this.#look(what, limit);
-      const plan = await planStart(request, this.#options, this.#directory, progress, look);
+      const group = this.#groups.of(request.root, request);
+      const options = { ...this.#options, group: group?.processes };
+      const plan = await planStart(request, options, this.#directory, progress, look);
       way = wayTo(request, plan, this.#directory);
-      started = await this.#start(request, plan, limit, progress, way);
+      started = await this.#start({ request, plan, limit, progress, way, group });
       if (!started.hasEnded) this.#strays.enter(started.pid, plan.user);
       void this.#keep(started, request.root);
       void this.#watch("instance", request.root, started);
@@ -187,6 +196,7 @@ export class BuiltinSpawner implements Spawner {
     for (const [limit, other] of this.#limits) {
       if (other === root) limit.cut("its application has been removed");
     }
+    this.#groups.forget(root);
   }
 
   async close(hurry: AbortSignal): Promise<void> {
@@ -201,6 +211,7 @@ export class BuiltinSpawner implements Spawner {
       await ends;
       await cooled;
       await this.#strays.close(straysMs);
+      await this.#groups.close();
       for (const process of this.#processes.keys()) process.stopOutput();
       this.#directory.remove();
     }
@@ -254,13 +265,8 @@ export class BuiltinSpawner implements Spawner {
     return all.flatMap(({ survivor, ...known }) => (survivor ? [{ ...survivor, ...known }] : []));
   }
 
-  async #start(
-    request: SpawnRequest,
-    plan: StartPlan,
-    limit: TimeLimit,
-    progress: Progress,
-    way?: Way,
-  ): Promise<InstanceProcess> {
+  async #start(start: Start): Promise<InstanceProcess> {
+    const { request, plan, limit, progress, way, group } = start;
     if (this.#shutdown.signal.aborted) throw new Error(shuttingDown);
     const options: InstanceProcessOptions = {
       socketPlace: way ?? this.#directory.socketPlace(),
@@ -271,21 +277,21 @@ export class BuiltinSpawner implements Spawner {
         ending: this.#strays.ending,
       },
       writeLine: this.#lineWriter(request.root),
+      group,
     };
     if (!plan.canPreload || !this.#preloaders.isWorthOne(request.root)) {
       return launchInstance(plan.command("instance", way), options);
     }
-    const start = () => {
-      const command = plan.command("preloader");
-      const preloader = new Preloader(command, options.urgency, options.writeLine);
+    const begin = () => {
+      const preloader = new Preloader(plan.command("preloader"), options);
       void this.#watch("preloader", request.root, preloader);
       void this.#watchEnd(request.root, preloader);
       this.#strays.enter(preloader.pid, plan.user);
-      void this.#leaveAfter(preloader);
+      void this.#leaveAfter(preloader, request.root);
       return preloader;
     };
     const fork = () =>
-      this.#preloaders.with(request.root, plan.signature, start, async (preloader) => {
+      this.#preloaders.with(request.root, plan.signature, begin, async (preloader) => {
         await this.#untilLoaded(preloader, limit, progress);
         const ms = Math.min(limit.remainingMs, maxForkMs);
         return makeInstance(options, (inherited) => preloader.fork(inherited, ms));
@@ -331,11 +337,13 @@ export class BuiltinSpawner implements Spawner {
     await this.#strays.leave(started.pid, this.#times.terminatedMs, this.#hurry.signal);
     await this.#leftOutputs.untilEnded(root, started);
     this.#processes.delete(started);
+    this.#groups.left(root);
   }
 
-  async #leaveAfter(preloader: Preloader): Promise<void> {
+  async #leaveAfter(preloader: Preloader, root: ByteString): Promise<void> {
     await preloader.exited;
     await this.#strays.leave(preloader.pid, this.#times.terminatedMs, this.#hurry.signal);
+    this.#groups.left(root);
   }
 
   /** Writes lines of an application to the log, as long as they are not too many. */
@@ -365,28 +373,4 @@ function usualFor(app: AppRequest, options: InstanceOptions): UsualInstances {
   } catch {
     return { concurrency: 1, instances: 0 }; // The spawn will say what is wrong.
   }
-}
-
-function spawnError(request: SpawnRequest, progress: Progress, cause: unknown): SpawnFailedError {
-  const message = causeText(cause) + adviceOn(causeText(cause), progress.user);
-  const page = renderErrorPage({
-    root: toText(request.root),
-    environment: toText(request.environment),
-    ...progress,
-    message,
-  });
-  return new SpawnFailedError(message, page, { cause });
-}
-
-/** How Ruby, Python, Node, Bun and we ourselves say that a file may not be used. */
-const denied = /\bEACCES\b|^PermissionError: \[Errno 13\]/;
-
-/** Whoever has started the server may use the file; the application is somebody else. */
-function adviceOn(message: string, user: string | undefined): string {
-  const { VIRTUAL_ENV: virtualenv } = process.env;
-  if (user !== undefined && denied.test(message)) {
-    return `; it runs as ${user}: let that user have it (chmod, chown), or set another user`;
-  }
-  if (virtualenv === undefined || !message.startsWith("ModuleNotFoundError")) return "";
-  return `; '${virtualenv}' is the server's, not its own: set interpreter if it is to have that`;
 }

@@ -16,6 +16,7 @@ import type { LaunchCommand } from "../launch-plan.ts";
 import { waitForExit } from "../process-end.ts";
 import type { SessionReports } from "../spawner.ts";
 import type { Survivor } from "./hand-over.ts";
+import { memoryCause, type AppGroup } from "./app-groups.ts";
 import { withEnds, type InheritedEnds, type OwnEnds, type SocketPlace } from "./instance-ends.ts";
 import { Lifeline, type Announcement } from "./lifeline.ts";
 import type { OutputReader } from "./output.ts";
@@ -67,6 +68,8 @@ export interface InstanceProcessOptions {
   readonly socketPlace: SocketPlace | Way;
   readonly urgency: Urgency;
   readonly writeLine: (pid: number, line: ByteString) => void;
+  /** The control group that it is in, with all others of its application. */
+  readonly group?: AppGroup | undefined;
 }
 
 /** Starts a fresh process. @throws Error: not even the launch command could be started. */
@@ -96,7 +99,7 @@ export async function makeInstance(
     return running;
   });
   const isProgram = !("name" in options.socketPlace);
-  return new InstanceProcess(started, own, options.urgency, isProgram);
+  return new InstanceProcess(started, own, options, isProgram);
 }
 
 /** Starts a process with /dev/null, these descriptors, and no others. */
@@ -128,11 +131,20 @@ export class InstanceProcess implements SessionReports {
   #undone = 0;
   #ending: Promise<void> | undefined;
   #isOver = false;
+  readonly #group: AppGroup | undefined;
+  /** Whether the kernel has ended it, since its application has used up its memory. */
+  isOutOfMemory = false;
 
-  constructor(process: RunningProcess, own: OwnEnds, urgency: Urgency, isProgram = false) {
+  constructor(
+    process: RunningProcess,
+    own: OwnEnds,
+    { urgency, group }: Pick<InstanceProcessOptions, "urgency" | "group">,
+    isProgram = false,
+  ) {
     this.#process = process;
     this.isProgram = isProgram;
     this.#urgency = urgency;
+    this.#group = group;
     this.#socket = own.socket;
     this.#output = own.output;
     this.#lifeline = new Lifeline(own.lifeline, (elements) => this.#onMessage(elements));
@@ -169,6 +181,7 @@ export class InstanceProcess implements SessionReports {
 
   async #endWhenGone(): Promise<void> {
     await this.gone;
+    if (this.#ending === undefined) this.isOutOfMemory = this.#group?.takeMemoryKill() ?? false;
     await this.end(this.#urgency.times.terminatedMs);
   }
 
@@ -204,7 +217,8 @@ export class InstanceProcess implements SessionReports {
   /** How it ended, for a sentence: waits a moment, since its lifeline goes a little before it. */
   async describeEnd(): Promise<string> {
     await waitForExit(this.#process.exited, outputMs);
-    return this.#process.ending ?? "closed its lifeline";
+    const end = this.#process.ending ?? "closed its lifeline";
+    return this.isOutOfMemory ? `${end}: ${memoryCause}` : end;
   }
 
   /** The end of its output as text, once it has written it all, or nearly at once. */

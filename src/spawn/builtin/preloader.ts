@@ -18,8 +18,15 @@ import { ProtocolError } from "../../wire/protocol-error.ts";
 import type { LaunchCommand } from "../launch-plan.ts";
 import { waitForExit } from "../process-end.ts";
 import type { Survivor } from "./hand-over.ts";
+import { memoryCause, type AppGroup } from "./app-groups.ts";
 import { openOutput, type InheritedEnds } from "./instance-ends.ts";
-import { launch, survivorOf, untilWritten, type Urgency } from "./instance-process.ts";
+import {
+  launch,
+  survivorOf,
+  untilWritten,
+  type InstanceProcessOptions,
+  type Urgency,
+} from "./instance-process.ts";
 import { Lifeline, type Announcement } from "./lifeline.ts";
 import type { OutputReader } from "./output.ts";
 import { statOf } from "../../native/process-stat.ts";
@@ -48,6 +55,7 @@ export class Preloader {
   readonly #control: Lifeline;
   readonly #output: OutputReader;
   readonly #urgency: Urgency;
+  readonly #group: AppGroup | undefined;
   readonly #pending = new Map<number, PendingFork>();
   /** By process id: those that it has not reported as ended. */
   readonly #diedByItself = Promise.withResolvers<string>();
@@ -61,10 +69,10 @@ export class Preloader {
   /** Starts it. @throws Error: not even the launch command could be started. */
   constructor(
     command: LaunchCommand,
-    urgency: Urgency,
-    writeLine: (pid: number, line: ByteString) => void,
+    { urgency, writeLine, group }: Omit<InstanceProcessOptions, "socketPlace">,
   ) {
     this.#urgency = urgency;
+    this.#group = group;
     using nothing = open("/dev/null", "read");
     using stack = new DisposableStack();
     const [ours, theirs] = socketPair();
@@ -104,7 +112,8 @@ export class Preloader {
   /** How it ended, for a sentence. */
   async describeEnd(): Promise<string> {
     await waitForExit(this.#process.exited, endMs);
-    return this.#process.ending ?? "closed its descriptor 4";
+    const end = this.#process.ending ?? "closed its descriptor 4";
+    return this.#group?.takeMemoryKill() === true ? `${end}: ${memoryCause}` : end;
   }
 
   /** The end of its output as text. */

@@ -22,6 +22,7 @@ import {
 import type { FailedStart } from "./error-page.ts";
 import type { LoaderDirectory } from "./loader-files.ts";
 import { loaders, type Loader } from "./loaders.ts";
+import { limitsFor } from "./resource-limits.ts";
 import type { Way } from "./program/way.ts";
 
 /** What is known of a start, for its error page. */
@@ -30,6 +31,8 @@ export type Progress = { -readonly [Key in keyof FailedStart]?: FailedStart[Key]
 export interface StartOptions {
   /** RLIMIT_NOFILE as it was before the server raised it; absent: left as it is. */
   readonly originalDescriptorLimit?: DescriptorLimit;
+  /** The file of a control group that the process is to be in (cgroup.procs). */
+  readonly group?: string | undefined;
   /** The Ruby of rack applications; default `ruby`. */
   readonly ruby?: ByteString;
   /** How to run our own binary for the hidden launch command; default launcherCommand(). */
@@ -139,7 +142,7 @@ interface PlanParts {
 function launchPlan(parts: PlanParts): LaunchPlan {
   const { request, options, app, loader, files, isPreloader, way } = parts;
   const { root, environment, umask } = request;
-  const { originalDescriptorLimit: descriptorLimit } = options;
+  const { originalDescriptorLimit, group } = options;
   const { user, identity } = app;
   const command = loader.command({ app, request, directory: files, isPreloader, way });
   const cwd = cwdOf(request);
@@ -160,7 +163,8 @@ function launchPlan(parts: PlanParts): LaunchPlan {
     isInstance: true,
     ...(way && { program: way.listener === undefined ? "alone" : "with a listener" }),
     ...(user && { user }),
-    ...(descriptorLimit && { descriptorLimit }),
+    ...(group !== undefined && { group }),
+    limits: limitsFor(request.limits, originalDescriptorLimit),
   };
 }
 

@@ -1,0 +1,58 @@
+/** What of an application's table the kernel is to see to: its share, and `[apps.limits]`. */
+import {
+  isSoftAndHard,
+  type KernelLimits,
+  type LimitName,
+  MAX_CPU_WEIGHT,
+  MAX_TASKS,
+  MIN_MEMORY_MAX,
+  type SoftAndHard,
+} from "../wire/kernel-limits.ts";
+import type { Table } from "./config-table.ts";
+import { parseSize, parseTime } from "./units.ts";
+
+type Parse = (text: string) => number | undefined;
+
+const parseCount: Parse = (text) => (/^[0-9]{1,12}$/.test(text) ? Number(text) : undefined);
+const parseSeconds: Parse = (text) => Math.ceil((parseTime(text) ?? Number.NaN) / 1000);
+
+const keys: readonly (readonly [key: string, name: LimitName, parse: Parse, example: string])[] = [
+  ["open_files", "openFiles", parseCount, "1024"],
+  ["processes", "processes", parseCount, "100"],
+  ["core", "core", parseSize, '"0"'],
+  ["file_size", "fileSize", parseSize, '"1g"'],
+  ["address_space", "addressSpace", parseSize, '"2g"'],
+  ["locked_memory", "lockedMemory", parseSize, '"64k"'],
+  ["cpu_time", "cpuTime", parseSeconds, '"10m"'],
+];
+
+export function readKernelLimits(table: Table): KernelLimits {
+  const bounds = { min: MIN_MEMORY_MAX, max: Number.MAX_SAFE_INTEGER };
+  const whole = (key: string, max: number) =>
+    table.has(key) ? table.whole(key, { min: 1, max }, 1) : undefined;
+  const section = table.table("limits");
+  const limits = keys.flatMap(([key, name, parse, example]) =>
+    section.has(key) ? [[name, readLimit(section, key, parse, example)] as const] : [],
+  );
+  section.finish();
+  return {
+    memoryMax: table.has("memory_max") ? table.size("memory_max", bounds, bounds.max) : undefined,
+    cpuWeight: whole("cpu_weight", MAX_CPU_WEIGHT),
+    tasksMax: whole("tasks_max", MAX_TASKS),
+    limits: limits.length === 0 ? undefined : Object.fromEntries(limits),
+  };
+}
+
+/** One for both, or `SOFT:HARD`, as systemd has it (systemd.exec(5)). */
+function readLimit(section: Table, key: string, parse: Parse, example: string): SoftAndHard {
+  const unlimited: SoftAndHard = [-1, -1];
+  return section.read(key, unlimited, (value) => {
+    const parts = String(value).split(":");
+    const limits = parts.map((text) => (text === "unlimited" ? -1 : parse(text)));
+    const [soft, hard = soft] = limits;
+    const both = [soft, hard];
+    if (parts.length < 3 && isSoftAndHard(both)) return { value: both };
+    const forms = `${example}, "SOFT:HARD" or "unlimited"`;
+    return { why: `is ${JSON.stringify(value)}, not a limit such as ${forms}` };
+  });
+}

@@ -1,0 +1,104 @@
+/**
+ * Control groups of version 2 (cgroups(7); the kernel's admin-guide/cgroup-v2): where this process
+ * is, and directories that are groups. Everything is a short read or write of a file that the
+ * kernel makes up, so it waits for no device.
+ */
+import { existsSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+
+import { sendSignal, signals } from "./process.ts";
+
+/** For how long it is tried to remove a group whose processes are being killed. */
+const removeMs = 2_000;
+const lookEveryMs = 20;
+
+/** The directory of this process's group; undefined: no hierarchy of version 2 is mounted. */
+export function ownGroup(): string | undefined {
+  const [, own] = /^0::(.*)$/m.exec(readIfThere("/proc/self/cgroup")) ?? [];
+  if (own === undefined) return undefined;
+  // `30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw` (proc(5) mountinfo).
+  for (const line of readIfThere("/proc/self/mountinfo").split("\n")) {
+    const [place = "", source = ""] = line.split(" - ");
+    if (!source.startsWith("cgroup2 ")) continue;
+    const [, , , root = "/", mounted = ""] = place.split(" ");
+    if (root === "/") return join(mounted, own);
+    if (own === root || own.startsWith(`${root}/`)) return join(mounted, own.slice(root.length));
+  }
+  return undefined;
+}
+
+/** Whether version 1 has the controller: then version 2 has not. */
+export function isOfVersionOne(controller: string): boolean {
+  const lines = readIfThere("/proc/self/cgroup").matchAll(/^[1-9]\d*:([^:]*):/gm);
+  return Array.from(lines).some(([, names = ""]) => names.split(",").includes(controller));
+}
+
+/** Whether it is the root of the machine, which may have processes beside groups. */
+export function isRootGroup(group: string): boolean {
+  return !existsSync(join(group, "cgroup.type"));
+}
+
+/** The words of a file of a group, such as cgroup.controllers. @throws Error: it cannot be read. */
+export function wordsOf(group: string, file: string): string[] {
+  return readFileSync(join(group, file), "latin1").split(/\s+/).filter(Boolean);
+}
+
+/** Says something in a file of a group. @throws Error: the kernel refuses it. */
+export function tellGroup(group: string, file: string, text: string): void {
+  writeFileSync(join(group, file), text, { flag: "r+" });
+}
+
+/** A count in a file of lines `name count`, such as memory.events; 0: it is not there. */
+export function countIn(group: string, file: string, name: string): number {
+  const [, count = "0"] =
+    new RegExp(`^${name} (\\d+)$`, "m").exec(readIfThere(join(group, file))) ?? [];
+  return Number(count);
+}
+
+/**
+ * Puts this process into the group whose cgroup.procs is named, unless it is there.
+ * @throws Error: the kernel refuses it.
+ */
+export function joinGroup(processes: string): void {
+  const name = basename(join(processes, ".."));
+  if (readIfThere("/proc/self/cgroup").trimEnd().endsWith(`/${name}`)) return;
+  writeFileSync(processes, "0", { flag: "r+" });
+}
+
+/** Ends all that is in a group, and removes it. @returns whether it is gone. */
+export async function removeGroup(group: string): Promise<boolean> {
+  const untilMs = performance.now() + removeMs;
+  while (!isRemoved(group) && performance.now() < untilMs) {
+    killAll(group);
+    await Bun.sleep(lookEveryMs);
+  }
+  return isRemoved(group);
+}
+
+/** Removes a group if nothing is in it. @returns whether it is gone. */
+export function isRemoved(group: string): boolean {
+  try {
+    rmdirSync(group);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ENOENT";
+  }
+}
+
+function killAll(group: string): void {
+  try {
+    if (existsSync(join(group, "cgroup.kill"))) return tellGroup(group, "cgroup.kill", "1");
+    // Before Linux 5.14.
+    for (const pid of wordsOf(group, "cgroup.procs")) sendSignal(Number(pid), signals.SIGKILL);
+  } catch {
+    // It is gone, or not ours: whether it could be removed says so.
+  }
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    return "";
+  }
+}
