@@ -255,7 +255,8 @@ export function compareStatus(truth: Truth): void {
 /** Compares each column of the table, for an application that has processes. */
 export function compareTable({ status, underWay, pids, client, left }: Truth, text: string): void {
   const time = "([\\d.]+ m?s)";
-  const columns = `(\\d+) +(\\d+) +(\\d+) +([\\d.]+) +${time} +${time} +(\\d+) % +(\\d+) MiB +(\\d+)`;
+  const counts = "(\\d+) +(\\d+) +(\\d+) +([\\d.]+)";
+  const columns = `${counts} +${time} +${time} +(\\d+) % +(\\d+) MiB +(\\d+)`;
   const [, proc, busy, wait, rate, p50, p99, cpu, memory, restarts] =
     new RegExp(`^shop +${columns}`, "m").exec(text) ?? expect.unreachable(text);
   const shop = pids.get("shop") ?? [];
