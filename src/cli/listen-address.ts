@@ -11,7 +11,7 @@ import type { ListenAddress } from "../gateway/config.ts";
 const maxPathBytes = 107;
 
 /** How an address is to be taken. */
-export interface AddressContext {
+interface AddressContext {
   /** What a relative path starts from. */
   readonly directory: string;
   readonly tls: boolean;

@@ -6,7 +6,7 @@
 export const handledSignals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
 
 /** The signals we act on: what each means is decided by whoever listens. */
-export type HandledSignal = (typeof handledSignals)[number];
+type HandledSignal = (typeof handledSignals)[number];
 
 let listener: ((signal: HandledSignal) => void) | undefined;
 const early: HandledSignal[] = [];

@@ -86,7 +86,7 @@ export interface TlsConfig {
 }
 
 /** Bounds on what visitors may ask for; times in milliseconds, 0: no limit. */
-export interface RequestLimits {
+interface RequestLimits {
   readonly maxHeaderBytes: number;
   readonly maxBodyBytes: number;
   /** From the first byte of a request's head to its last. */

@@ -114,7 +114,7 @@ function isFigures(value: unknown): value is ToldFigures[number] {
   return row.every((n: unknown) => typeof n === "number" && n >= 0 && n <= Number.MAX_SAFE_INTEGER);
 }
 
-export interface ChannelHandlers<In> {
+interface ChannelHandlers<In> {
   message(message: In): void;
   /** The other process is gone, or, if there is a `why`, has said what it should not. Once. */
   closed(why?: string): void;

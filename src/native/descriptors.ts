@@ -86,7 +86,7 @@ export function sendDescriptor(socket: number, fd: number): boolean {
  * What became of a reply and its descriptor: bytes of the reply that went out, and whether the
  * descriptor did.
  */
-export interface SentWithDescriptor {
+interface SentWithDescriptor {
   readonly bytes: number;
   readonly descriptor: boolean;
 }

@@ -53,7 +53,7 @@ export function duplicate(fd: number): OwnedFd {
   return new OwnedFd(fcntl(fd, C.F_DUPFD_CLOEXEC, 0, "F_DUPFD_CLOEXEC"));
 }
 
-export type OpenMode = "read" | "append" | "create" | "path" | "directory";
+type OpenMode = "read" | "append" | "create" | "path" | "directory";
 
 const openFlags: Readonly<Record<OpenMode, number>> = {
   read: C.O_RDONLY,

@@ -44,7 +44,7 @@ export interface TcpAddress {
 }
 
 /** A socket's name on the file system, or `@` and its abstract name. */
-export interface UnixPath {
+interface UnixPath {
   readonly kind: "unix";
   readonly path: string;
 }

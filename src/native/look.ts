@@ -38,7 +38,7 @@ export function isAbsent(path: string): boolean {
 }
 
 /** Whether a link at the end of the path is looked at itself, or what it leads to. */
-export type Follow = "link" | "target";
+type Follow = "link" | "target";
 
 /** As lookNow, and `unknown` when that could wait. */
 export function lookCached(path: string, follow: Follow): Found | "absent" | "unknown" {

@@ -74,7 +74,7 @@ function putName(port: number): void {
 }
 
 /** A listening TCP socket. */
-export interface TcpListener {
+interface TcpListener {
   /** For people: `127.0.0.1:80`, `*:80`, or an address of IPv6 in hexadecimal. */
   readonly shown: string;
   readonly port: number;

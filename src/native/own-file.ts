@@ -21,7 +21,7 @@ export class ForeignLinkError extends Error {
   override readonly name = "ForeignLinkError";
 }
 
-export interface OpenRules {
+interface OpenRules {
   /** Of a file that is made; absent: 0644. */
   readonly permissions?: number;
   /** As of PathWalk. */

@@ -1,7 +1,7 @@
 /** What /proc tells of processes (proc(5): stat, and children of a task). */
 import { readdirSync, readFileSync } from "node:fs";
 
-export interface ProcessStat {
+interface ProcessStat {
   readonly parent: number;
   /** Its process group. */
   readonly group: number;

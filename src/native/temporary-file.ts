@@ -19,7 +19,7 @@ const unsupported: ReadonlySet<number> = new Set([
 const maxTries = 3;
 
 /** `named`: as where the file system has no files without a name. */
-export type TemporaryForm = "unnamed" | "named";
+type TemporaryForm = "unnamed" | "named";
 
 /**
  * A new empty file for reading and writing, close-on-exec, that nobody else can open.

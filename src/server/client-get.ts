@@ -16,7 +16,7 @@ import type { Connecting } from "./connector.ts";
 export type Grantor = Pick<Instance, "pid" | "speaksHttp">;
 
 /** Whom the answers are for: the client. */
-export interface GetOwner {
+interface GetOwner {
   granted(get: ClientGet, by: Grantor, session: SessionId, stream: OwnedFd): void;
   refused(get: ClientGet, refusal: GetRefusal): void;
   recalled(get: ClientGet): void;

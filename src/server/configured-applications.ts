@@ -14,7 +14,7 @@ const maxApplications = 10_000;
 const maxBytes = 16 * 1024 * 1024;
 
 /** One application: how its instances are made. */
-export interface ConfiguredApplication {
+interface ConfiguredApplication {
   readonly options: InstanceOptions;
   /** What takes the place of the words of every get, if it is registered. */
   readonly request: AppRequest | undefined;

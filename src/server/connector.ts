@@ -26,7 +26,7 @@ export interface Connecting {
 }
 
 /** What the connector asks and tells its owner. */
-export interface ConnectorEvents<Get> {
+interface ConnectorEvents<Get> {
   /** Monotonic milliseconds. */
   now(): number;
   instance(id: InstanceId): Instance | undefined;

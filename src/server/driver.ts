@@ -30,7 +30,7 @@ import { RestartLooks } from "./restart-looks.ts";
 import { Recalls } from "./recalls.ts";
 import { Stickiness } from "./stickiness.ts";
 
-export interface DriverOptions {
+interface DriverOptions {
   readonly spawner: Spawner;
   readonly pool: Pool<AppRequest>;
   readonly log: Log;

@@ -16,14 +16,14 @@ const lookEveryMs = 5_000;
 const stackEveryMs = 10_000;
 
 /** How much memory each instance of an application may use, in bytes; absent or 0: any. */
-export interface MemoryLimits {
+interface MemoryLimits {
   /** Above it, it is replaced. */
   readonly maxMemory?: number | undefined;
   /** Above it, it is ended. */
   readonly hardMemory?: number | undefined;
 }
 
-export interface InstancesOptions {
+interface InstancesOptions {
   readonly log: Log;
   readonly memoryOf: (root: ByteString) => MemoryLimits;
   readonly done: (id: InstanceId, sessions: number) => void;

@@ -18,7 +18,7 @@ const maxFiles = 1000;
 /** What leaves after it was unregistered writes its last lines: no process has longer for that. */
 const forgetMs = 2 * 60_000;
 
-export interface OutputLogsOptions {
+interface OutputLogsOptions {
   /** The log of all. */
   readonly common: LineWriter;
   readonly format: LogFormat;

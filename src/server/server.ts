@@ -23,7 +23,7 @@ import type { Log } from "./log.ts";
 import type { OutputLogs } from "./output-logs.ts";
 import type { WakeLoop } from "./wake.ts";
 
-export interface ServerOptions {
+interface ServerOptions {
   /** Of the pair the parent holds (descriptor 3); the server's to end from here on. */
   readonly wake: WakeLoop;
   /** The server's end of the supervisor's channel, its own likewise; undefined: there is none. */

@@ -22,7 +22,7 @@ const maxRetryMs = 50;
 const maxEarly = 16;
 
 /** The server around it. */
-export interface WakeOwner {
+interface WakeOwner {
   readonly log: Log;
   /** A client's connection: the server's end, owned by the callee. */
   readonly onConnection: (fd: OwnedFd) => void;

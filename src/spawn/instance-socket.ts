@@ -22,7 +22,7 @@ export interface InstanceSocket {
   release(): void;
 }
 
-export type AbstractForm = "padded" | "exact";
+type AbstractForm = "padded" | "exact";
 
 /** 2.0 instances bind all of sun_path; the other form is tried where that one is refused. */
 export class AbstractForms {
@@ -38,7 +38,7 @@ export class AbstractForms {
   }
 }
 
-export class AbstractSocket implements InstanceSocket {
+class AbstractSocket implements InstanceSocket {
   readonly #name: ByteString;
   readonly #forms: AbstractForms;
   /** The address that worked. */

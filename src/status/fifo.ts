@@ -25,7 +25,7 @@ const stalledMs = 30_000;
 const firstLookMs = 1;
 const maxLookMs = 50;
 
-export interface StatusFifoOptions {
+interface StatusFifoOptions {
   readonly path: ByteString;
   /** The report's bytes, made when a reader has come. */
   readonly report: () => Uint8Array;

@@ -17,7 +17,7 @@ import {
 import { METRIC_PREFIX, poolMetrics } from "./openmetrics.ts";
 
 /** What of a gateway is shown. */
-export interface MeasuredGateway {
+interface MeasuredGateway {
   readonly applications: readonly {
     readonly name: string;
     readonly root: string;
@@ -32,7 +32,7 @@ export interface MeasuredGateway {
 }
 
 /** A process of the gateway's own; null: it cannot be looked at. */
-export interface MeasuredProcess {
+interface MeasuredProcess {
   readonly kind: "supervisor" | "worker" | "pool server" | "admin";
   readonly pid: number;
   readonly residentBytes: number | null;

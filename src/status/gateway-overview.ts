@@ -11,7 +11,7 @@ import { formatTable } from "./text-table.ts";
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
 
 /** What is shown of the gateway beside the pool. */
-export interface GatewayFacts {
+interface GatewayFacts {
   /** Empty: it has none. */
   readonly name: string;
   readonly pid: number;

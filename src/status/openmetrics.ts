@@ -13,7 +13,7 @@ import type { InspectedInstance } from "../wire/inspection.ts";
 export const METRIC_PREFIX = "application_pool_";
 
 /** What applications are called: by their roots; undefined: they have no name. */
-export type NameOf = (root: ByteString) => string | undefined;
+type NameOf = (root: ByteString) => string | undefined;
 
 /** The families of a pool. An application without a name goes by its root. */
 export function poolMetrics(snapshot: PoolSnapshot, nameOf: NameOf = () => undefined): Family[] {

@@ -23,12 +23,12 @@ export const MAX_POOL_SIZE = 100_000;
 export const MAX_IDLE_SECONDS = 2 ** 31 - 1;
 export const MAX_TAG_BYTES = 32;
 /** Enough for an address, and for the key of an instance. */
-export const MAX_TOKEN_BYTES = 64;
+const MAX_TOKEN_BYTES = 64;
 /** What `abandon` and `overdue` may say of a request; enough for a method and most of a path. */
 export const MAX_REQUEST_BYTES = 300;
 
 /** What one `served` may tell: more than a client can have sent since the last. */
-export const MAX_REQUESTS_TOLD = 1_000_000_000;
+const MAX_REQUESTS_TOLD = 1_000_000_000;
 
 /** Commands that are their name alone. */
 type PlainKind =

@@ -6,7 +6,7 @@
  */
 
 /** What a header means to a connection or a message; `other`: nothing to us. */
-export type FieldRole =
+type FieldRole =
   | "host"
   | "content-length"
   | "transfer-encoding"
@@ -90,7 +90,7 @@ export interface FieldName {
 }
 
 /** A name as it was written, with its colon. */
-export interface WrittenName {
+interface WrittenName {
   readonly text: string;
   readonly name: FieldName;
 }

@@ -17,7 +17,7 @@ import { encodeScalar } from "./scalar-message.ts";
 /** The most sessions an instance may offer to serve at once; the same bound as `configure`'s. */
 export const MAX_CONCURRENCY = 100_000;
 
-export type LifelineMessage =
+type LifelineMessage =
   /** `reportsDone`: the instance will say `done` for each of its sessions. */
   | { readonly kind: "ready"; readonly concurrency: number; readonly reportsDone: boolean }
   /** So many accepted connections are over for the instance: it does nothing for them any more. */
@@ -55,7 +55,7 @@ export function parseLifelineMessage(elements: readonly ByteString[]): LifelineM
 }
 
 /** What a preloader says once it is ready. `fork` is the number the server gave to the fork. */
-export type PreloaderMessage =
+type PreloaderMessage =
   | { readonly kind: "forked"; readonly fork: number; readonly pid: number }
   | { readonly kind: "fork_failed"; readonly fork: number; readonly message: ByteString }
   /** `status` as of waitpid(2): the exit code, or minus the number of the signal. */

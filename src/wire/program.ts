@@ -32,15 +32,15 @@ export interface ProgramOptions {
 }
 
 /** How a program is told where to listen: PORT and HOST, a path, or a socket that it inherits. */
-export type ListenWay = "port" | "socket" | "inherit";
+type ListenWay = "port" | "socket" | "inherit";
 
 export const listenWays: readonly ListenWay[] = ["port", "socket", "inherit"];
 
 /** As long as a path may be (PATH_MAX of limits.h, with its NUL). */
-export const MAX_PROGRAM_TEXT_BYTES = 4095;
+const MAX_PROGRAM_TEXT_BYTES = 4095;
 /** Arguments, and their bytes in all: a shell's command line is shorter. */
-export const MAX_ARGS = 1_000;
-export const MAX_ARGS_BYTES = 32 * 1024;
+const MAX_ARGS = 1_000;
+const MAX_ARGS_BYTES = 32 * 1024;
 export const MAX_UMASK = 0o777;
 
 /** Why a text cannot be a path, a name or an argument; undefined: it can. */

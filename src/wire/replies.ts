@@ -14,7 +14,7 @@ import { ProtocolError } from "./protocol-error.ts";
 import { encodeScalarHeader, MAX_PAGE_BYTES } from "./scalar-message.ts";
 
 /** A get that was refused. The names are those on the wire. */
-export type RefusalKind = "SpawnException" | "BusyException" | "IOException";
+type RefusalKind = "SpawnException" | "BusyException" | "IOException";
 
 export type Reply =
   | { readonly kind: "ok" }

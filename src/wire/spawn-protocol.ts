@@ -18,7 +18,7 @@ const MAX_SOCKET_NAME_BYTES = 107;
 /**
  * The first array of an answer: `error_page` is followed by a scalar, `ok` by a SpawnedInstance.
  */
-export type SpawnAnswer = "ok" | "error_page";
+type SpawnAnswer = "ok" | "error_page";
 
 export interface SpawnedInstance {
   readonly pid: number;

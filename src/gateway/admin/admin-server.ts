@@ -27,10 +27,7 @@ export interface AdminResponse {
   readonly isStream?: boolean;
 }
 
-export type Respond = (
-  request: AdminRequest,
-  connection: AdminConnection,
-) => Promise<AdminResponse>;
+type Respond = (request: AdminRequest, connection: AdminConnection) => Promise<AdminResponse>;
 
 const maxConnections = 64;
 const maxHeadBytes = 8 * 1024;

@@ -7,7 +7,7 @@
  */
 import { requestMemoryBytes, Spool, type SpoolOptions } from "./spool.ts";
 
-export interface UploadOptions {
+interface UploadOptions {
   /** 0: no limit. */
   readonly maxBytes: number;
   readonly isBuffered: boolean;

@@ -13,7 +13,7 @@ import {
 } from "./conditions.ts";
 import type { MediaType } from "./media-types.ts";
 
-export interface FileFacts {
+interface FileFacts {
   readonly size: number;
   readonly validators: Validators;
   /** What it is in the end. */
@@ -22,7 +22,7 @@ export interface FileFacts {
   readonly coding: Coding | undefined;
 }
 
-export interface FileHead {
+interface FileHead {
   readonly status: 200 | 206 | 304 | 412 | 416;
   /** Header lines, each with its line end. */
   readonly lines: string;

@@ -4,7 +4,7 @@
  */
 import { STATUS_CODES } from "node:http";
 
-export interface ErrorAnswer {
+interface ErrorAnswer {
   readonly status: number;
   /** A sentence without its full stop. */
   readonly reason: string;

@@ -30,7 +30,7 @@ const never = new AbortController().signal;
 /** However many ask, nothing is looked at more often. */
 const freshMs = 900;
 
-export interface AdminKeeperOptions {
+interface AdminKeeperOptions {
   readonly report: Report;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The exposition of a status. */

@@ -26,7 +26,7 @@ export const adminCommand = "gateway-admin";
 
 export const adminDescriptors = { control: 3, listener: 4 } as const;
 
-export interface AdminProcessOptions {
+interface AdminProcessOptions {
   /** Our descriptor of the listening socket. */
   readonly listener: number;
   readonly isTcp: boolean;

@@ -19,7 +19,7 @@ const seconds = 60;
 const minutes = 60;
 
 /** One minute of an application, for charts. */
-export interface MinuteFigures {
+interface MinuteFigures {
   /** Which one, counted from the gateway's start. */
   readonly minute: number;
   readonly requests: number;

@@ -19,7 +19,7 @@ const lateTicks = 1.5;
 const starvedShare = 0.1;
 const starvedPatience = 3;
 
-export interface HeartbeatOptions {
+interface HeartbeatOptions {
   readonly pid: number;
   /** How long it may be silent, in milliseconds; 0: for ever. */
   readonly limitMs: number;

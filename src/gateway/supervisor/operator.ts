@@ -10,7 +10,7 @@ import type { GatewayStatus } from "./gateway-status.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 /** What of the gateway is not the supervisor's. */
-export interface OperatorOptions {
+interface OperatorOptions {
   readonly supervisor: Supervisor;
   /** Reads the configuration anew. @returns what is wrong with it, if anything is. */
   reload(): Promise<readonly string[]>;

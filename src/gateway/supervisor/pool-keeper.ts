@@ -41,7 +41,7 @@ const answerLimitMs = 2_000;
 /** How long one may take from its start until it has been told all. */
 const startLimitMs = 30_000;
 
-export interface PoolKeeperOptions {
+interface PoolKeeperOptions {
   /** The command line of the server, for each start: the six arguments and options. */
   commandLine(): readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;

@@ -27,7 +27,7 @@ import {
 import { WorkerProcess } from "./worker-process.ts";
 import { WorkerSet } from "./worker-set.ts";
 
-export interface SupervisorOptions {
+interface SupervisorOptions {
   readonly config: GatewayConfig;
   /** Sockets that systemd has passed; they take the place of the configured addresses. */
   readonly inherited: readonly Listener[];

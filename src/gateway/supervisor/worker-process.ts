@@ -36,7 +36,7 @@ export interface SharedListener {
   readonly tls: boolean;
 }
 
-export interface WorkerStart {
+interface WorkerStart {
   readonly config: GatewayConfig;
   /** Our descriptor of the parents' end of the wake socket. */
   readonly wakeFd: number;

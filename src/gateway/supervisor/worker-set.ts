@@ -15,7 +15,7 @@ const readyLimitMs = 30_000;
 /** How much longer than it may take to drain a worker is waited for before SIGKILL. */
 const killDelayMs = 2_000;
 
-export interface WorkerSetOptions {
+interface WorkerSetOptions {
   readonly count: number;
   /** How long a worker may take to leave that somebody else has asked to. */
   readonly drainMs: number;

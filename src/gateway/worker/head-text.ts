@@ -4,7 +4,7 @@ import { STATUS_CODES } from "node:http";
 import { connectionLine, type VisitorFraming } from "../../http/answer-framing.ts";
 import type { AnswerHead } from "../../wire/answer-head.ts";
 
-export interface HeadParts {
+interface HeadParts {
   readonly status: number;
   readonly reason: string;
   /** As whoever answers has them, each with its line end. */

@@ -6,7 +6,7 @@ import { headOf } from "./cgi-block.ts";
 import type { Asked } from "./asking.ts";
 import type { UploadFraming } from "./request-sender.ts";
 
-export interface FramedHead {
+interface FramedHead {
   readonly head: string;
   readonly framing: UploadFraming;
 }

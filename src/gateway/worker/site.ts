@@ -30,10 +30,10 @@ const maxMemoryBytes = 64 * 1024 * 1024;
 const maxDiskBytes = 16 * 1024 * 1024 * 1024;
 
 /** Where sessions come from; PoolLink is one. */
-export type SessionSource = Pick<PoolLink, "take" | "leave" | "isClosed">;
+type SessionSource = Pick<PoolLink, "take" | "leave" | "isClosed">;
 
 /** A request that an instance has been at for longer than `slow_request`. */
-export interface SlowRequest {
+interface SlowRequest {
   readonly id: string;
   readonly app: AppConfig;
   /** Method and path. */

@@ -35,7 +35,7 @@ export interface RequestServer {
   close(): Promise<void>;
 }
 
-export interface WorkerOptions {
+interface WorkerOptions {
   /** The control channel's descriptor. */
   readonly control: OwnedFd;
   /** Makes what answers. @throws Error when the configuration cannot be served. */

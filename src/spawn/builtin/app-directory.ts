@@ -20,7 +20,7 @@ export class NoApplicationError extends Error {
 }
 
 /** What a path has led to. */
-export interface Look {
+interface Look {
   /** Links and directories on the way below the root, and what they lead to; without a gap. */
   readonly steps: readonly Step[];
   /** What is there; or why there is nothing. */

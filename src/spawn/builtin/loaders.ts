@@ -16,7 +16,7 @@ import type { LoaderType } from "./app-type.ts";
 import type { ApplicationFacts } from "./application-look.ts";
 import { filled, type Way } from "./program/way.ts";
 
-export interface LoaderCommand {
+interface LoaderCommand {
   /** argv[0] is the program; looked up on PATH if it has no slash. */
   readonly argv: readonly ByteString[];
   /** As in LaunchPlan. */
@@ -26,7 +26,7 @@ export interface LoaderCommand {
 }
 
 /** What a loader's command is made from. */
-export interface LoaderStart {
+interface LoaderStart {
   readonly app: Pick<ApplicationFacts, "startupFile" | "app" | "program">;
   readonly request: Pick<SpawnRequest, "root"> & InstanceOptions;
   /** Where the first of the loader's folders lies; the others are beside it. */

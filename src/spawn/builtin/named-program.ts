@@ -113,4 +113,4 @@ function findModule(directory: AppDirectory, module = ""): FoundApplication {
 }
 
 /** Of a module that is not below the root. */
-export const noFile: ByteString = fromText("");
+const noFile: ByteString = fromText("");

@@ -27,7 +27,7 @@ const systemUsers: UserDatabase = {
 };
 
 /** The part of a request that the decision depends on. */
-export interface UserChoice {
+interface UserChoice {
   readonly lowerPrivilege: boolean;
   readonly lowestUser: ByteString;
   /** Whom the configuration wants it to run as, whoever owns its files. */

@@ -16,7 +16,7 @@ import { listensOn, PortWay } from "./port-way.ts";
 import { SocketWay } from "./socket-way.ts";
 import type { Way } from "./way.ts";
 
-export interface ProgramStart {
+interface ProgramStart {
   readonly process: InstanceProcess;
   readonly way: Way;
   readonly request: SpawnRequest;
