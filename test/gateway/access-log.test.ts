@@ -3,8 +3,8 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync, renameSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 
-import { compileFields, compileFormat } from "../../src/gateway/log/access-format.ts";
-import { commonLine, jsonLine } from "../../src/gateway/log/access-lines.ts";
+import { compileFields, compileFormat, jsonLine } from "../../src/gateway/log/access-format.ts";
+import { commonLine } from "../../src/gateway/log/access-lines.ts";
 import { BufferedLog } from "../../src/native/buffered-log.ts";
 import { openLogFile } from "../../src/gateway/log/log-file.ts";
 import type { VisitRecord } from "../../src/gateway/worker/visit-record.ts";

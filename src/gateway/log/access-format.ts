@@ -60,10 +60,22 @@ function fieldOf(name: string): Field {
 export function compileFields(names: readonly string[]): LineMaker {
   const chosen = names.map((name) => [name, fieldOf(name)] as const);
   return (visit, headers, nowMs) => {
-    const values = chosen.map(([name, field]) => [name, field(visit, headers, nowMs)] as const);
-    return oneLineJson(Object.fromEntries(values));
+    const values: Record<string, Value> = {};
+    for (const [name, field] of chosen) values[name] = field(visit, headers, nowMs);
+    return oneLineJson(values);
   };
 }
+
+const ofJson =
+  "time remote scheme host method target status bytes ms queueMs app pid id referer userAgent".split(
+    " ",
+  );
+const usualLine = compileFields(ofJson);
+const failureLine = compileFields([...ofJson, "failure"]);
+
+/** The form `json`: what went wrong is in it only when something has. */
+export const jsonLine: LineMaker = (visit, headers, nowMs) =>
+  (visit.failure === "" ? usualLine : failureLine)(visit, headers, nowMs);
 
 /** A text and fields in `{…}`; `{{` is a brace. @throws Error: why it is no format. */
 export function compileFormat(format: string): LineMaker {

@@ -29,27 +29,6 @@ export const commonLine: LineMaker = (visit, headers, nowMs) => {
   );
 };
 
-export const jsonLine: LineMaker = (visit, headers, nowMs) => {
-  return oneLineJson({
-    time: new Date(nowMs).toISOString(),
-    remote: visit.remoteAddress,
-    scheme: visit.scheme,
-    host: cut(visit.host),
-    method: cut(visit.method),
-    target: cut(visit.target),
-    status: visit.status,
-    bytes: visit.bytes,
-    ms: tenths(performance.now() - visit.receivedMs),
-    queueMs: tenths(visit.queueMs),
-    app: visit.app?.name ?? null,
-    pid: visit.pid === 0 ? null : visit.pid,
-    id: visit.id,
-    referer: optional(headers.get("referer")),
-    userAgent: optional(headers.get("user-agent")),
-    ...(visit.failure === "" ? {} : { failure: cut(visit.failure) }),
-  });
-};
-
 export function oneLineJson(value: object): string {
   // JSON leaves DEL and the C1 controls as they are, which a terminal may obey.
   return `${JSON.stringify(value).replace(/[\x7f-\x9f\u2028\u2029]/g, unicodeEscape)}\n`;

@@ -1,7 +1,7 @@
 /** The access log: which form its lines have, and where they go. */
-import { commonLine, jsonLine, type LineMaker } from "./access-lines.ts";
+import { commonLine, type LineMaker } from "./access-lines.ts";
 import { BufferedLog } from "../../native/buffered-log.ts";
-import { compileFields, compileFormat } from "./access-format.ts";
+import { compileFields, compileFormat, jsonLine } from "./access-format.ts";
 import type { AccessForm, GatewayConfig } from "../config.ts";
 import type { RequestFields } from "../files/conditions.ts";
 import type { VisitRecord } from "../worker/visit-record.ts";
