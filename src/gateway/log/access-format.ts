@@ -66,10 +66,8 @@ export function compileFields(names: readonly string[]): LineMaker {
   };
 }
 
-const ofJson =
-  "time remote scheme host method target status bytes ms queueMs app pid id referer userAgent".split(
-    " ",
-  );
+const ofVisit = "time remote scheme host method target status bytes ms queueMs app pid id";
+const ofJson = [...ofVisit.split(" "), "referer", "userAgent"];
 const usualLine = compileFields(ofJson);
 const failureLine = compileFields([...ofJson, "failure"]);
 
