@@ -15,122 +15,50 @@ import { forbidNewPrivileges } from "./process.ts";
 
 const isArm = process.arch === "arm64";
 
-/** Numbers of a system call on x64 and arm64; 0: there is none of that name. */
+/** Of a system call. */
 type Numbers = readonly [x64: number, arm64: number];
 
-const refused: Readonly<Record<string, Numbers>> = {
+const refused = numbersOf(
   // Programs and processes.
-  execve: [59, 221],
-  execveat: [322, 281],
-  fork: [57, 0],
-  vfork: [58, 0],
+  "execve 59 221, execveat 322 281, fork 57 0, vfork 58 0",
   // Other processes.
-  ptrace: [101, 117],
-  process_vm_readv: [310, 270],
-  process_vm_writev: [311, 271],
-  kcmp: [312, 272],
-  pidfd_open: [434, 434],
-  pidfd_getfd: [438, 438],
-  pidfd_send_signal: [424, 424],
-  process_madvise: [440, 440],
-  process_mrelease: [448, 448],
-  migrate_pages: [256, 238],
-  move_pages: [279, 239],
-  tkill: [200, 130],
+  "ptrace 101 117, process_vm_readv 310 270, process_vm_writev 311 271, kcmp 312 272",
+  "pidfd_open 434 434, pidfd_getfd 438 438, pidfd_send_signal 424 424, process_madvise 440 440",
+  "process_mrelease 448 448, migrate_pages 256 238, move_pages 279 239, tkill 200 130",
   // Sockets: those it has are all it needs.
-  socket: [41, 198],
-  socketpair: [53, 199],
-  bind: [49, 200],
-  connect: [42, 203],
-  listen: [50, 201],
+  "socket 41 198, socketpair 53 199, bind 49 200, connect 42 203, listen 50 201",
   // What other processes of its user share.
-  shmget: [29, 194],
-  shmat: [30, 196],
-  shmctl: [31, 195],
-  semget: [64, 190],
-  semop: [65, 193],
-  semctl: [66, 191],
-  semtimedop: [220, 192],
-  msgget: [68, 186],
-  msgsnd: [69, 189],
-  msgrcv: [70, 188],
-  msgctl: [71, 187],
-  mq_open: [240, 180],
-  mq_unlink: [241, 181],
-  add_key: [248, 217],
-  request_key: [249, 218],
-  keyctl: [250, 219],
+  "shmget 29 194, shmat 30 196, shmctl 31 195, semget 64 190, semop 65 193, semctl 66 191",
+  "semtimedop 220 192, msgget 68 186, msgsnd 69 189, msgrcv 70 188, msgctl 71 187",
+  "mq_open 240 180, mq_unlink 241 181, add_key 248 217, request_key 249 218, keyctl 250 219",
   // Namespaces and mounts.
-  unshare: [272, 97],
-  setns: [308, 268],
-  mount: [165, 40],
-  umount2: [166, 39],
-  pivot_root: [155, 41],
-  chroot: [161, 51],
-  open_tree: [428, 428],
-  move_mount: [429, 429],
-  fsopen: [430, 430],
-  fsconfig: [431, 431],
-  fsmount: [432, 432],
-  fspick: [433, 433],
-  mount_setattr: [442, 442],
-  name_to_handle_at: [303, 264],
-  open_by_handle_at: [304, 265],
+  "unshare 272 97, setns 308 268, mount 165 40, umount2 166 39, pivot_root 155 41",
+  "chroot 161 51, open_tree 428 428, move_mount 429 429, fsopen 430 430, fsconfig 431 431",
+  "fsmount 432 432, fspick 433 433, mount_setattr 442 442, name_to_handle_at 303 264",
+  "open_by_handle_at 304 265",
   // Large parts of the kernel that have no part in serving.
-  bpf: [321, 280],
-  perf_event_open: [298, 241],
-  userfaultfd: [323, 282],
-  io_uring_setup: [425, 425],
-  io_uring_enter: [426, 426],
-  io_uring_register: [427, 427],
-  fanotify_init: [300, 262],
-  modify_ldt: [154, 0],
-  personality: [135, 92],
-  uselib: [134, 0],
-  lookup_dcookie: [212, 18],
+  "bpf 321 280, perf_event_open 298 241, userfaultfd 323 282, io_uring_setup 425 425",
+  "io_uring_enter 426 426, io_uring_register 427 427, fanotify_init 300 262, modify_ldt 154 0",
+  "personality 135 92, uselib 134 0, lookup_dcookie 212 18",
   // The machine.
-  acct: [163, 89],
-  quotactl: [179, 60],
-  quotactl_fd: [443, 443],
-  swapon: [167, 224],
-  swapoff: [168, 225],
-  reboot: [169, 142],
-  syslog: [103, 116],
-  vhangup: [153, 58],
-  init_module: [175, 105],
-  finit_module: [313, 273],
-  delete_module: [176, 106],
-  kexec_load: [246, 104],
-  kexec_file_load: [320, 294],
-  settimeofday: [164, 170],
-  clock_settime: [227, 112],
-  clock_adjtime: [305, 266],
-  adjtimex: [159, 171],
-  sethostname: [170, 161],
-  setdomainname: [171, 162],
-  iopl: [172, 0],
-  ioperm: [173, 0],
-};
+  "acct 163 89, quotactl 179 60, quotactl_fd 443 443, swapon 167 224, swapoff 168 225",
+  "reboot 169 142, syslog 103 116, vhangup 153 58, init_module 175 105, finit_module 313 273",
+  "delete_module 176 106, kexec_load 246 104, kexec_file_load 320 294, settimeofday 164 170",
+  "clock_settime 227 112, clock_adjtime 305 266, adjtimex 159 171, sethostname 170 161",
+  "setdomainname 171 162, iopl 172 0, ioperm 173 0",
+);
 
 /** Calls whose first argument is a process: this one may be meant, by its number. */
-const aboutSelf: Readonly<Record<string, Numbers>> = {
-  kill: [62, 129],
-  tgkill: [234, 131],
-  rt_sigqueueinfo: [129, 138],
-  rt_tgsigqueueinfo: [297, 240],
-};
+const aboutSelf = numbersOf(
+  "kill 62 129, tgkill 234 131, rt_sigqueueinfo 129 138, rt_tgsigqueueinfo 297 240",
+);
 const prlimit: Numbers = [302, 261]; // 0 means this process too
 const clone: Numbers = [56, 220];
 const clone3: Numbers = [435, 435];
 const ioctl: Numbers = [16, 29];
 const seccomp: Numbers = [317, 277];
 /** Calls that end a socket for all who share it, or give it another number, at which they could. */
-const ofDescriptor: Readonly<Record<string, Numbers>> = {
-  shutdown: [48, 210],
-  dup: [32, 23],
-  dup2: [33, 0],
-  dup3: [292, 24],
-};
+const ofDescriptor = numbersOf("shutdown 48 210, dup 32 23, dup2 33 0, dup3 292 24");
 const fcntl: Numbers = [72, 25];
 /** Its commands that duplicate: F_DUPFD, F_DUPFD_CLOEXEC. */
 const duplicating = [0, 1030];
@@ -203,14 +131,14 @@ function filterFor(pid: number, shared: number): Instruction[] {
     ...unless(code.ifEqual, architecture, answers.refuse),
     load(data.number),
     ...when(code.ifAtLeast, x32, answers.refuse),
-    ...numbersOf(refused).flatMap((number) => when(code.ifEqual, number, answers.refuse)),
+    ...refused.flatMap((number) => when(code.ifEqual, number, answers.refuse)),
     // The C library falls back to clone, whose flags can be seen.
     ...when(code.ifEqual, numberOf(clone3), answers.unknown),
     ...onCall(numberOf(clone), data.firstArgument, [
       ...when(code.ifAnyBit, cloneThread, answers.allow),
       answer(answers.refuse),
     ]),
-    ...numbersOf(aboutSelf).flatMap((number) =>
+    ...aboutSelf.flatMap((number) =>
       onCall(number, data.firstArgument, [
         ...when(code.ifEqual, pid, answers.allow),
         answer(answers.refuse),
@@ -221,7 +149,7 @@ function filterFor(pid: number, shared: number): Instruction[] {
       ...when(code.ifEqual, pid, answers.allow),
       answer(answers.refuse),
     ]),
-    ...numbersOf(ofDescriptor).flatMap((number) =>
+    ...ofDescriptor.flatMap((number) =>
       onCall(number, data.firstArgument, [
         ...when(code.ifEqual, shared, answers.refuse),
         answer(answers.allow),
@@ -245,10 +173,10 @@ function numberOf([x64, arm64]: Numbers): number {
   return isArm ? arm64 : x64;
 }
 
-function numbersOf(table: Readonly<Record<string, Numbers>>): number[] {
-  return Object.values(table)
-    .map(numberOf)
-    .filter((number) => number !== 0);
+/** @param lists of names, each with its numbers on x64 and arm64; 0: there is none of that name. */
+function numbersOf(...lists: readonly string[]): number[] {
+  const calls = lists.flatMap((list) => list.split(", "));
+  return calls.map((call) => Number(call.split(" ")[isArm ? 2 : 1])).filter(Boolean);
 }
 
 function load(offset: number): Instruction {
