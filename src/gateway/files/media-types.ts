@@ -1,89 +1,34 @@
 /** What a file is, by its name's extension, and whether compressing it is worth it. */
 
-const utf8 = "; charset=utf-8";
-
 /** Text and what is like it: there may be a compressed file beside it. */
-const compressible: Readonly<Record<string, string>> = {
-  atom: `application/atom+xml${utf8}`,
-  css: `text/css${utf8}`,
-  csv: `text/csv${utf8}`,
-  eot: "application/vnd.ms-fontobject",
-  geojson: `application/geo+json${utf8}`,
-  htm: `text/html${utf8}`,
-  html: `text/html${utf8}`,
-  ico: "image/x-icon",
-  ics: `text/calendar${utf8}`,
-  js: `text/javascript${utf8}`,
-  json: `application/json${utf8}`,
-  map: `application/json${utf8}`,
-  md: `text/markdown${utf8}`,
-  mjs: `text/javascript${utf8}`,
-  otf: "font/otf",
-  rdf: `application/rdf+xml${utf8}`,
-  rss: `application/rss+xml${utf8}`,
-  svg: `image/svg+xml${utf8}`,
-  ttf: "font/ttf",
-  txt: `text/plain${utf8}`,
-  vcf: `text/vcard${utf8}`,
-  vtt: `text/vtt${utf8}`,
-  wasm: "application/wasm",
-  webmanifest: `application/manifest+json${utf8}`,
-  xhtml: `application/xhtml+xml${utf8}`,
-  xml: `application/xml${utf8}`,
-  xsl: `application/xml${utf8}`,
-  yaml: `application/yaml${utf8}`,
-  yml: `application/yaml${utf8}`,
-};
+const compressible = typesOf(
+  true,
+  "application/atom+xml atom, application/geo+json geojson, application/json json map",
+  "application/manifest+json webmanifest, application/rdf+xml rdf, application/rss+xml rss",
+  "application/vnd.ms-fontobject eot, application/wasm wasm, application/xhtml+xml xhtml",
+  "application/xml xml xsl, application/yaml yaml yml, font/otf otf, font/ttf ttf",
+  "image/svg+xml svg, image/x-icon ico, text/calendar ics, text/css css, text/csv csv",
+  "text/html htm html, text/javascript js mjs, text/markdown md, text/plain txt, text/vcard vcf",
+  "text/vtt vtt",
+);
 
-const asItIs: Readonly<Record<string, string>> = {
-  "7z": "application/x-7z-compressed",
-  aac: "audio/aac",
-  apng: "image/apng",
-  avif: "image/avif",
-  bmp: "image/bmp",
-  br: "application/x-brotli",
-  bz2: "application/x-bzip2",
-  doc: "application/msword",
-  docx: "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-  epub: "application/epub+zip",
-  flac: "audio/flac",
-  gif: "image/gif",
-  gz: "application/gzip",
-  jpeg: "image/jpeg",
-  jpg: "image/jpeg",
-  jxl: "image/jxl",
-  m4a: "audio/mp4",
-  m4v: "video/mp4",
-  mov: "video/quicktime",
-  mp3: "audio/mpeg",
-  mp4: "video/mp4",
-  ods: "application/vnd.oasis.opendocument.spreadsheet",
-  odt: "application/vnd.oasis.opendocument.text",
-  oga: "audio/ogg",
-  ogg: "audio/ogg",
-  ogv: "video/ogg",
-  opus: "audio/ogg",
-  pdf: "application/pdf",
-  png: "image/png",
-  ppt: "application/vnd.ms-powerpoint",
-  pptx: "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-  swf: "application/x-shockwave-flash",
-  tar: "application/x-tar",
-  tgz: "application/gzip",
-  tif: "image/tiff",
-  tiff: "image/tiff",
-  wav: "audio/wav",
-  weba: "audio/webm",
-  webm: "video/webm",
-  webp: "image/webp",
-  woff: "font/woff",
-  woff2: "font/woff2",
-  xls: "application/vnd.ms-excel",
-  xlsx: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-  xz: "application/x-xz",
-  zip: "application/zip",
-  zst: "application/zstd",
-};
+const asItIs = typesOf(
+  false,
+  "application/epub+zip epub, application/gzip gz tgz, application/msword doc",
+  "application/pdf pdf, application/vnd.ms-excel xls, application/vnd.ms-powerpoint ppt",
+  "application/vnd.oasis.opendocument.spreadsheet ods",
+  "application/vnd.oasis.opendocument.text odt",
+  "application/vnd.openxmlformats-officedocument.presentationml.presentation pptx",
+  "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet xlsx",
+  "application/vnd.openxmlformats-officedocument.wordprocessingml.document docx",
+  "application/x-7z-compressed 7z, application/x-brotli br, application/x-bzip2 bz2",
+  "application/x-shockwave-flash swf, application/x-tar tar, application/x-xz xz",
+  "application/zip zip, application/zstd zst, audio/aac aac, audio/flac flac, audio/mp4 m4a",
+  "audio/mpeg mp3, audio/ogg oga ogg opus, audio/wav wav, audio/webm weba, font/woff woff",
+  "font/woff2 woff2, image/apng apng, image/avif avif, image/bmp bmp, image/gif gif",
+  "image/jpeg jpeg jpg, image/jxl jxl, image/png png, image/tiff tif tiff, image/webp webp",
+  "video/mp4 m4v mp4, video/ogg ogv, video/quicktime mov, video/webm webm",
+);
 
 export interface MediaType {
   /** For Content-Type. */
@@ -93,19 +38,20 @@ export interface MediaType {
 
 const unknown: MediaType = { name: "application/octet-stream", compressible: false };
 
-const types = new Map<string, MediaType>([
-  ...entries(compressible, true),
-  ...entries(asItIs, false),
-]);
+const types = new Map<string, MediaType>([...compressible, ...asItIs]);
 
-function entries(
-  names: Readonly<Record<string, string>>,
-  isCompressible: boolean,
-): [string, MediaType][] {
-  return Object.entries(names).map(([extension, name]) => [
-    extension,
-    { name, compressible: isCompressible },
-  ]);
+/** @param lists of types, each with its extensions. Texts are UTF-8. */
+function typesOf(isCompressible: boolean, ...lists: readonly string[]): [string, MediaType][] {
+  return lists
+    .flatMap((list) => list.split(", "))
+    .flatMap((entry) => {
+      const [type = "", ...extensions] = entry.split(" ");
+      const isText = /^text\/|(?:xml|json|yaml)$/.test(type);
+      const name = isText ? `${type}; charset=utf-8` : type;
+      return extensions.map((extension): [string, MediaType] => {
+        return [extension, { name, compressible: isCompressible }];
+      });
+    });
 }
 
 /** The type of a file by its name; what is not known is bytes. */
