@@ -14,34 +14,14 @@ export type Rights = "parent" | "worker" | "supervisor";
 type Kind = Command["kind"];
 
 const ofWorkers: ReadonlySet<Kind> = new Set<Kind>([
-  "get",
-  "getTagged",
-  "getKept",
-  "getSticky",
-  "close",
-  "keep",
-  "cancel",
-  "abandon",
-  "overdue",
-  "long",
-  "slow",
-  "served",
-  "openDescriptorChannel",
-  "getActive",
-  "getCount",
-  "getSpawnServerPid",
+  ...(["get", "getTagged", "getKept", "getSticky", "close", "keep", "cancel", "abandon"] as const),
+  ...(["overdue", "long", "slow", "served", "openDescriptorChannel", "getActive"] as const),
+  ...(["getCount", "getSpawnServerPid"] as const),
 ]);
 /** Those that a supervisor alone may say. */
 const ofSupervisor: ReadonlySet<Kind> = new Set<Kind>([
-  "register",
-  "restart",
-  "detach",
-  "retire",
-  "unregister",
-  "admit",
-  "reopenLogs",
-  "recentOutput",
-  "ping",
+  ...(["register", "restart", "detach", "retire", "unregister", "admit", "reopenLogs"] as const),
+  ...(["recentOutput", "ping"] as const),
 ]);
 
 /** Why a client may not say a command; undefined: it may. Asked of every command. */

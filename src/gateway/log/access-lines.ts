@@ -34,14 +34,7 @@ export function oneLineJson(value: object): string {
   return `${JSON.stringify(value).replace(/[\x7f-\x9f\u2028\u2029]/g, unicodeEscape)}\n`;
 }
 
-const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun"].concat([
-  "Jul",
-  "Aug",
-  "Sep",
-  "Oct",
-  "Nov",
-  "Dec",
-]);
+const months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 let second = 0;
 let secondText = "";
 

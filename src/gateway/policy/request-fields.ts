@@ -12,46 +12,23 @@ import { hasVariable, variableName } from "../../wire/cgi.ts";
  * What frameworks believe about proxies, from whomever it comes; the last two let a visitor choose
  * how files are sent (Rack::Sendfile).
  */
-const proxyNames = [
-  "forwarded",
-  "forwarded-for",
-  "x-forwarded",
-  "x-forwarded-port",
-  "x-forwarded-protocol",
-  "x-forwarded-ssl",
-  "x-forwarded-scheme",
-  "x-forwarded-server",
-  "x-forwarded-prefix",
-  "front-end-https",
-  "x-url-scheme",
-  "x-original-url",
-  "x-rewrite-url",
-  "x-sendfile-type",
-  "x-accel-mapping",
-];
+const proxyNames = (
+  "forwarded forwarded-for x-forwarded x-forwarded-port x-forwarded-protocol x-forwarded-ssl " +
+  "x-forwarded-scheme x-forwarded-server x-forwarded-prefix front-end-https x-url-scheme " +
+  "x-original-url x-rewrite-url x-sendfile-type x-accel-mapping"
+).split(" ");
 
 /** Said by the gateway, as it knows them, or where they have a meaning to the session. */
-const ownNames = [
-  "content-length",
-  "transfer-encoding",
-  "x-forwarded-for",
-  "x-forwarded-proto",
-  "x-forwarded-host",
-  "x-request-id",
-];
+const ownNames = (
+  "content-length transfer-encoding x-forwarded-for x-forwarded-proto x-forwarded-host " +
+  "x-request-id"
+).split(" ");
 
 /** Those of the connection (RFC 9110, 7.6.1). */
-const connectionNames = [
-  "connection",
-  "keep-alive",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "upgrade",
-  "expect",
-];
+const connectionNames = (
+  "connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer " +
+  "upgrade expect"
+).split(" ");
 
 /** Other names for the visitor's address: as a trusted proxy has set them, or not at all. */
 const addressNames = new Set(
