@@ -107,6 +107,7 @@ const members: Readonly<Record<string, Member>> = {
   version: (_, version: string) =>
     Bun.spawnSync([binaryPath, "--version"]).stdout.toString().includes(version),
   generation: is0,
+  failedSuccessor: isNull,
   "listening[]": ({ gateway }, value, [at = 0]) => value === gateway.addresses[at],
   "workers[]": ({ gateway }, value, [at = 0]) => value === gateway.workers[at]?.pid,
   poolServer: ({ gateway }, value) => value === gateway.poolServer?.pid,
