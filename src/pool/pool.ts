@@ -159,20 +159,12 @@ export class Pool<O> {
 
   /** A session that was connected is over, or its client gone. */
   sessionClosed(session: SessionId, now: number): Effects<O> {
-    const state = this.#state;
-    const found = this.#session(session, "sessionClosed");
-    const time = this.#advance(now);
-    close(state, found, time);
-    return this.#settled(found.instance.application, time);
+    return this.#change(session, "sessionClosed", now, close);
   }
 
   /** A session is over that was never connected: its instance knows nothing of it. */
   sessionUnused(session: SessionId, now: number): Effects<O> {
-    const state = this.#state;
-    const found = this.#session(session, "sessionUnused");
-    const time = this.#advance(now);
-    withdraw(state, found, time);
-    return this.#settled(found.instance.application, time);
+    return this.#change(session, "sessionUnused", now, withdraw);
   }
 
   /**
@@ -197,20 +189,14 @@ export class Pool<O> {
    * instance has the application's time to be done with it. @param isLate no time is left.
    */
   sessionAbandoned(session: SessionId, what: string, isLate: boolean, now: number): Effects<O> {
-    const state = this.#state;
-    const found = this.#session(session, "sessionAbandoned");
-    const time = this.#advance(now);
-    abandon(state, found, what, isLate, time);
-    return this.#settled(found.instance.application, time);
+    return this.#change(session, "sessionAbandoned", now, (state, found, time) => {
+      abandon(state, found, what, isLate, time);
+    });
   }
 
   /** A session lasts: it keeps its instance from being idle, and takes no place any more. */
   sessionLong(session: SessionId, now: number): Effects<O> {
-    const state = this.#state;
-    const found = this.#session(session, "sessionLong");
-    const time = this.#advance(now);
-    lengthen(state, found, time);
-    return this.#settled(found.instance.application, time);
+    return this.#change(session, "sessionLong", now, lengthen);
   }
 
   /**
@@ -218,11 +204,7 @@ export class Pool<O> {
    * to `recall`. Unasked, or too late, it is ignored.
    */
   sessionKept(session: SessionId, now: number): Effects<O> {
-    const state = this.#state;
-    const found = this.#session(session, "sessionKept");
-    const time = this.#advance(now);
-    state.kept.answeredKeep(found);
-    return this.#settled(found.instance.application, time);
+    return this.#change(session, "sessionKept", now, ({ kept }, found) => kept.answeredKeep(found));
   }
 
   /**
@@ -230,11 +212,9 @@ export class Pool<O> {
    * another now or later, or refused with `cause` after ten tries.
    */
   connectFailed(session: SessionId, cause: string, now: number): Effects<O> {
-    const state = this.#state;
-    const found = this.#session(session, "connectFailed");
-    const time = this.#advance(now);
-    returnToLine(state, found, cause, time);
-    return this.#settled(found.instance.application, time);
+    return this.#change(session, "connectFailed", now, (state, found, time) => {
+      returnToLine(state, found, cause, time);
+    });
   }
 
   /**
@@ -305,10 +285,9 @@ export class Pool<O> {
 
   /** Clients have sent so many more requests over a session. */
   sessionServed(session: SessionId, requests: number, now: number): Effects<O> {
-    const { instance } = this.#session(session, "sessionServed");
-    const time = this.#advance(now);
-    countRequests(this.#state, instance, requests);
-    return this.#settled(instance.application, time);
+    return this.#change(session, "sessionServed", now, (state, { instance }) => {
+      countRequests(state, instance, requests);
+    });
   }
 
   /** An instance uses more memory than it may. @param isHard it is not to go on. */
@@ -366,6 +345,18 @@ export class Pool<O> {
   /** All that it knows, and as of when: for tests, which look for contradictions in it. */
   get insides(): { readonly state: PoolState<O>; readonly now: number } {
     return { state: this.#state, now: this.#now };
+  }
+
+  #change(
+    id: SessionId,
+    event: string,
+    now: number,
+    change: (state: PoolState<O>, session: SessionRecord<O>, now: number) => void,
+  ): Effects<O> {
+    const session = this.#session(id, event);
+    const time = this.#advance(now);
+    change(this.#state, session, time);
+    return this.#settled(session.instance.application, time);
   }
 
   #settled(application: ApplicationRecord<O>, now: number): Effects<O> {
