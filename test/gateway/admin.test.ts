@@ -7,6 +7,8 @@ import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 
+import type { GatewayStatus } from "../../src/gateway/supervisor/gateway-status.ts";
+import type { StatusNews } from "../../src/gateway/supervisor/status-changes.ts";
 import { until, within } from "../helpers/condition.ts";
 import { readExposition } from "../helpers/exposition.ts";
 import {
@@ -205,6 +207,52 @@ test("the page runs what it holds and nothing else; events come once a second, t
     await next.body?.cancel();
     return next.status === 200;
   });
+  await gateway.end();
+});
+
+test("after the first, an event has the applications alone that have changed", async () => {
+  const directory = temporaryDirectory();
+  for (const name of ["one", "two", "three"]) writeApplication(directory, name);
+  const file = join(directory, "pool.toml");
+  const configure = (...names: string[]): void => {
+    const apps = names.map((name) => `[[apps]]\nroot = "${name}"\nprefix = "/${name}"\n`);
+    writeFileSync(file, `listen = ["127.0.0.1:0"]\n${onTcp}${apps.join("")}`);
+  };
+  configure("one", "two", "three");
+  const gateway = startGateway(["--config", file]);
+  const address = await gateway.address();
+  const admin = await until("it says so", () => adminOf(gateway));
+  const [, token = ""] =
+    /token=([\w-]+)/.exec(await run("dashboard", "--pid", `${gateway.pid}`)) ?? [];
+  const leaving = new AbortController();
+  const init = { headers: bearer(token), signal: leaving.signal };
+  const events: GatewayStatus[] = [];
+  const reading = (async () => {
+    let text = "";
+    for await (const bytes of (await fetch(`${admin}/events`, init)).body ?? []) {
+      const parts = (text + new TextDecoder().decode(bytes)).split("\n\n");
+      text = parts.pop() ?? "";
+      events.push(...parts.map((one) => JSON.parse(one.slice("data: ".length)) as StatusNews));
+    }
+  })().catch(() => {});
+  const names = (status: GatewayStatus | undefined) => status?.applications.map(({ name }) => name);
+  await until("the whole has come", () => events.length > 0);
+  expect(names(events[0])).toEqual(["one", "two", "three"]);
+  // The first changes are those since they were asked for last: all.
+  await until("nothing changes", () => names(events.at(-1))?.length === 0);
+  expect(events.at(-1)?.pool?.applications).toEqual([]);
+  const quiet = events.length;
+  await (await fetch(`${address}/two/`)).text();
+  await until("it is told", () => events.slice(quiet).some((event) => names(event)?.length === 1));
+  const told = new Set(events.slice(quiet).flatMap((event) => names(event) ?? []));
+  expect([...told]).toEqual(["two"]);
+  configure("one", "two");
+  gateway.signal("SIGHUP");
+  await until("it is gone", () =>
+    events.some((event) => (event as Partial<StatusNews>).gone?.applications.includes("three")),
+  );
+  leaving.abort();
+  await reading;
   await gateway.end();
 });
 

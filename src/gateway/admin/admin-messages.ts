@@ -8,7 +8,8 @@ import type { Reading } from "../control-channel.ts";
 /** What is asked for; `token`: as it was sent, or empty. */
 export type AdminQuestion =
   | { readonly what: "metrics" | "health" | "readiness" }
-  | { readonly what: "status"; readonly token: string }
+  /** `changes`: what of the status has changed since they were asked for last. */
+  | { readonly what: "status" | "changes"; readonly token: string }
   | { readonly what: "hour"; readonly token: string; readonly app: string }
   /** `request`: one of the control socket's, as JSON. */
   | { readonly what: "change"; readonly token: string; readonly request: string };
@@ -60,7 +61,7 @@ function questionIn(value: unknown): AdminQuestion | undefined {
   const { what, token, app, request } = Object(value) as Record<string, unknown>;
   if (what === "metrics" || what === "health" || what === "readiness") return { what };
   if (typeof token !== "string") return undefined;
-  if (what === "status") return { what, token };
+  if (what === "status" || what === "changes") return { what, token };
   if (what === "hour" && typeof app === "string") return { what, token, app };
   if (what === "change" && typeof request === "string") return { what, token, request };
   return undefined;

@@ -3,7 +3,7 @@
  * visitors' are. Rules:
  * - Everything is bounded: connections, the head and body of a request, how long one may take to
  *   come, how long an answer may wait to be taken, listeners of events.
- * - A listener that does not take an event in time misses the next ones.
+ * - A listener that does not take an event in time misses the next ones, and gets the whole then.
  */
 import type { Socket } from "bun";
 
@@ -120,9 +120,13 @@ export class AdminConnection {
     }
   }
 
-  /** Sends an event to a listener, unless it has not taken the last one. */
+  /** Whether it is a listener and has taken the last event. */
+  get takesMore(): boolean {
+    return this.#state === "streaming" && this.#rest.length === 0;
+  }
+
+  /** Sends an event to a listener that takes more. */
   push(text: string): void {
-    if (this.#state !== "streaming" || this.#rest.length > 0) return;
     this.#deadlineMs = performance.now() + answerMs;
     this.#rest = Buffer.from(text);
     this.flush();

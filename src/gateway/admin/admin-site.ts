@@ -14,7 +14,7 @@ import { dashboard } from "./dashboard.ts";
 /** Asks the supervisor. */
 export type Ask = (question: AdminQuestion) => Promise<AdminAnswer>;
 
-/** Each gets the whole status once a second. */
+/** Each gets the whole status, and then once a second what has changed. */
 const maxListeners = 8;
 const eventEveryMs = 1_000;
 
@@ -28,6 +28,8 @@ export class AdminSite {
   readonly #ask: Ask;
   readonly #isTcp: boolean;
   readonly #listeners = new Set<AdminConnection>();
+  /** Of them, those that have not taken one in time: they need the whole again. */
+  readonly #behind = new Set<AdminConnection>();
   /** Of a listener, by which all are served. */
   #token = "";
   #clock: ReturnType<typeof setInterval> | undefined;
@@ -91,6 +93,7 @@ export class AdminSite {
 
   #left(connection: AdminConnection): void {
     this.#listeners.delete(connection);
+    this.#behind.delete(connection);
     if (this.#listeners.size > 0) return;
     clearInterval(this.#clock);
     this.#clock = undefined;
@@ -99,10 +102,24 @@ export class AdminSite {
   async #tell(): Promise<void> {
     if (this.#isAsking) return;
     this.#isAsking = true;
-    const { status, body } = await this.#ask({ what: "status", token: this.#token });
+    await this.#tellAll("changes");
+    if ([...this.#behind].some(({ takesMore }) => takesMore)) await this.#tellAll("status");
     this.#isAsking = false;
-    if (status !== 200) return;
-    for (const listener of this.#listeners) listener.push(eventOf(body));
+  }
+
+  async #tellAll(what: "changes" | "status"): Promise<void> {
+    const { status, body } = await this.#ask({ what, token: this.#token });
+    const to = what === "status" ? this.#behind : this.#listeners;
+    for (const listener of to) {
+      // Changes that went to nobody are missed, too.
+      const isTold = status === 200 && listener.takesMore;
+      if (isTold && (what === "status" || !this.#behind.has(listener))) {
+        listener.push(eventOf(body));
+        this.#behind.delete(listener);
+      } else {
+        this.#behind.add(listener);
+      }
+    }
   }
 }
 

@@ -14,6 +14,7 @@ import { type ControlRequest, parseControlRequest } from "./control-request.ts";
 import { type GatewayStatus, processStatus, type ProcessStatus } from "./gateway-status.ts";
 import { Listener, showAddress } from "./listeners.ts";
 import type { Report } from "./report.ts";
+import { StatusChanges } from "./status-changes.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 /** What may be asked with the token: nothing that ends the gateway. */
@@ -56,6 +57,7 @@ interface Served {
 export class AdminKeeper {
   readonly #options: AdminKeeperOptions;
   readonly #token = randomBytes(32).toString("base64url");
+  readonly #changes = new StatusChanges();
   #served: Served | undefined;
   #restarts = 0;
   #looked: { readonly sinceMs: number; readonly status: Promise<GatewayStatus> } | undefined;
@@ -146,6 +148,8 @@ export class AdminKeeper {
       }
       case "status":
         return json(200, await this.#status());
+      case "changes":
+        return json(200, this.#changes.take(await this.#status()));
       case "hour":
         return json(200, supervisor.lastHour(question.app));
       case "change":
