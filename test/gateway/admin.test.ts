@@ -71,6 +71,8 @@ function adminProcess(gateway: Gateway): ProcessFacts | undefined {
   return gateway.processes.find(({ command }) => command.endsWith(" gateway-admin"));
 }
 
+const names = (status: GatewayStatus | undefined) => status?.applications.map(({ name }) => name);
+
 const bearer = (token: string) => ({ Authorization: `Bearer ${token}` });
 
 async function change({ admin, token }: Site, request: object): Promise<[number, string]> {
@@ -214,8 +216,8 @@ test("after the first, an event has the applications alone that have changed", a
   const directory = temporaryDirectory();
   for (const name of ["one", "two", "three"]) writeApplication(directory, name);
   const file = join(directory, "pool.toml");
-  const configure = (...names: string[]): void => {
-    const apps = names.map((name) => `[[apps]]\nroot = "${name}"\nprefix = "/${name}"\n`);
+  const configure = (...roots: string[]): void => {
+    const apps = roots.map((name) => `[[apps]]\nroot = "${name}"\nprefix = "/${name}"\n`);
     writeFileSync(file, `listen = ["127.0.0.1:0"]\n${onTcp}${apps.join("")}`);
   };
   configure("one", "two", "three");
@@ -235,7 +237,6 @@ test("after the first, an event has the applications alone that have changed", a
       events.push(...parts.map((one) => JSON.parse(one.slice("data: ".length)) as StatusNews));
     }
   })().catch(() => {});
-  const names = (status: GatewayStatus | undefined) => status?.applications.map(({ name }) => name);
   await until("the whole has come", () => events.length > 0);
   expect(names(events[0])).toEqual(["one", "two", "three"]);
   // The first changes are those since they were asked for last: all.
