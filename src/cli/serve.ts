@@ -80,11 +80,12 @@ export async function runServe(rawArguments: readonly string[]): Promise<void> {
 class Gateway {
   readonly #request: ServeRequest;
   readonly #args: readonly string[];
-  // While it ends, what is silent is on its way out.
+  // While it starts it has limits of its own, and while it ends, what is silent is on its way out.
   readonly #notifier = new Notifier(
     process.env,
-    () => this.#supervisor.isStopping || this.#supervisor.answers,
+    () => !this.#hasStarted || this.#supervisor.isStopping || this.#supervisor.answers,
   );
+  #hasStarted = false;
   readonly #supervisor: Supervisor;
   readonly #admin: AdminKeeper;
   /** What the start asks for. */
@@ -159,6 +160,7 @@ class Gateway {
     });
     try {
       await supervisor.start();
+      this.#hasStarted = true;
       this.#adminChange.commit();
     } catch (error) {
       this.#adminChange.undo();

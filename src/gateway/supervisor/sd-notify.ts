@@ -22,6 +22,8 @@ export class Notifier {
     this.#socket = addressOf(environment["NOTIFY_SOCKET"] ?? "");
     const everyMs = watchdogMs(environment);
     if (this.#socket === undefined || everyMs === undefined) return;
+    // The program before this one in the process may have been silent for half of it.
+    this.#send("WATCHDOG=1");
     // Half of it, as sd_watchdog_enabled(3) advises.
     this.#watchdog = setInterval(() => {
       if (isWell()) this.#send("WATCHDOG=1");
