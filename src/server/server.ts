@@ -21,6 +21,7 @@ import { drain } from "./drain.ts";
 import { Driver } from "./driver.ts";
 import type { Log } from "./log.ts";
 import type { OutputLogs } from "./output-logs.ts";
+import { rehearse } from "./rehearsal.ts";
 import type { WakeLoop } from "./wake.ts";
 
 interface ServerOptions {
@@ -110,7 +111,8 @@ export class Server {
     await this.#wake.start();
     await nextTurn();
     if (this.#stopping) return;
-    this.#options.spawner.start();
+    const { spawner, pool } = this.#options;
+    spawner.start((app, options) => rehearse(spawner, pool.limits, app, options));
     this.#fifo?.start();
   }
 

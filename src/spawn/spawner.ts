@@ -97,6 +97,8 @@ export interface UsualInstances {
   readonly instances: number;
 }
 
+export type Rehearse = (app: AppRequest, options: InstanceOptions) => Promise<void>;
+
 export interface Spawner {
   /** What `getSpawnServerPid` answers: 0 while there is none. */
   readonly pid: number;
@@ -112,9 +114,9 @@ export interface Spawner {
   setMax(max: number): void;
   /**
    * Starts what must be warm before the first spawn. Never throws; a failure shows at the first
-   * spawn.
+   * spawn. @param rehearse asks for an application that the spawner has for that alone.
    */
-  start(): void;
+  start(rehearse?: Rehearse): void;
   /** An application is registered: what its first spawn needs may be made ready. Never throws. */
   expect(app: AppRequest, options: InstanceOptions): void;
   /** @throws SpawnFailedError (a rejection), within the request's time limit and a little more. */

@@ -19,6 +19,7 @@ import {
 } from "../control-channel.ts";
 import { Certificates } from "./tls.ts";
 import { workerDescriptors } from "../supervisor/worker-process.ts";
+import { rehearsal } from "./rehearsal.ts";
 import { giveUpRights } from "./worker-rights.ts";
 import type { Pauses } from "./pool-link.ts";
 import type { Site } from "./site.ts";
@@ -42,6 +43,8 @@ interface WorkerOptions {
   makeServer(config: GatewayConfig): RequestServer;
 }
 
+/** By then the start of all processes is over, and hardly any visitor has come. */
+const rehearsalMs = 100;
 /** While draining, how often it looks for connections that are left. */
 const lookMs = 50;
 /** What has been accepted just now may have a request that is yet to be read. */
@@ -112,9 +115,12 @@ export class Worker {
       const visitors = new Visitors(requests.site, maxConnections());
       this.#visitors = visitors;
       for (const listener of listeners) listen(visitors, listener, config);
+      const rehearse = rehearsal(config);
       // The log is open, the certificate read, and nothing has been accepted yet.
       const unfenced = giveUpRights(config.workerUser, workerDescriptors.wake);
       this.#control?.send({ kind: "ready", unfenced });
+      // Without it the first visitor waits a little longer.
+      setTimeout(() => void rehearse().catch((e) => process.getBuiltinModule('node:fs').writeSync(2, `REH ${e?.stack}\n`)), rehearsalMs).unref();
     } catch (error) {
       this.#control?.send({ kind: "failed", why: causeText(error) });
     }

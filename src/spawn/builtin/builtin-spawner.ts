@@ -12,7 +12,14 @@ import { escapeForLog, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { InstanceOptions } from "../../wire/configure.ts";
 import { FilesAside } from "../files-aside.ts";
-import type { Instance, Notify, SpawnRequest, Spawner, UsualInstances } from "../spawner.ts";
+import type {
+  Instance,
+  Notify,
+  Rehearse,
+  SpawnRequest,
+  Spawner,
+  UsualInstances,
+} from "../spawner.ts";
 import { waitForExit } from "../process-end.ts";
 import { AppGroups, type AppGroup } from "./app-groups.ts";
 import { kindOf, lookAtApplication, type Looked, type LookRequest } from "./application-look.ts";
@@ -125,8 +132,9 @@ export class BuiltinSpawner implements Spawner {
     return this.#usual.get(app.root) ?? this.#remember(app.root, usualFor(app, options));
   }
 
-  start(): void {
+  start(rehearse?: Rehearse): void {
     this.#directory.sweep();
+    this.#warmUp.rehearse = rehearse;
     this.#warmUp.begin();
   }
 

@@ -6,14 +6,17 @@
  *
  * Nothing here must be done: a start does without what is missing, and says what is wrong.
  */
+import { chmodSync } from "node:fs";
+
 import type { Subprocess } from "bun";
 
 import { mayFilesHang } from "../../native/mounts.ts";
 import { PathWalk } from "../../native/path-walk.ts";
 import { prepareStarts } from "../../native/start-program.ts";
 import type { AppRequest } from "../../wire/app-request.ts";
-import { fromText } from "../../wire/bytes.ts";
+import { ascii, fromText } from "../../wire/bytes.ts";
 import type { InstanceOptions } from "../../wire/configure.ts";
+import type { Rehearse } from "../spawner.ts";
 import { noteChild } from "../our-children.ts";
 import { kindOf } from "./application-look.ts";
 import type { LoaderDirectory } from "./loader-files.ts";
@@ -28,6 +31,15 @@ const maxExpected = 32;
 
 /** Takes 0.1 s as a rule. */
 const maxCompileMs = 10_000;
+
+/**
+ * Of an application of nobody's, in Node's place: it is ready, and ends with its lifeline. (As the
+ * loaders' own files, it is executed by whoever its application runs as.)
+ */
+const standIn = `#!/bin/sh
+printf '\\000\\015ready\\0001\\000done\\000' >&4
+read -r end <&4
+`;
 
 /** Read by others than who writes it; and not looked at anew, since the texts never change. */
 const compileFiles = `
@@ -45,6 +57,8 @@ export class WarmUp {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #compiler: Subprocess | undefined;
   #isClosed = false;
+  /** What is done once when an application is expected: see Spawner. */
+  rehearse: Rehearse | undefined;
 
   constructor(directory: LoaderDirectory) {
     this.#directory = directory;
@@ -92,6 +106,19 @@ export class WarmUp {
       }
     }
     if (compiled.length > 0) this.#compile(compiled);
+    const { rehearse } = this;
+    this.rehearse = undefined;
+    if (folders.size > 0) await rehearse?.(...this.#stage());
+  }
+
+  #stage(): [AppRequest, InstanceOptions] {
+    const root = this.#directory.loader("rehearsal", { "app.js": "", node: standIn });
+    const interpreter = `${root}/node`;
+    chmodSync(interpreter, 0o555);
+    const [lowestUser, environment] = [ascii("nobody"), ascii("production")];
+    const how = { lowerPrivilege: true, lowestUser, environment, spawnMethod: "conservative" };
+    const app = { root: fromText(root), ...how, appType: "node" } as const;
+    return [app as AppRequest, { interpreter }];
   }
 
   /** Python takes it from there whose version is the same, whoever it runs as. */

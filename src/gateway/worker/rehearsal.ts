@@ -1,0 +1,65 @@
+/**
+ * A worker's rehearsal. Code that runs for the first time is slow: of the 20 to 70 ms in which an
+ * application's first request is answered, a worker would take 3, and needs 0.5 later. So before
+ * the first visitor comes it answers a request of nobody's, for an application of nobody's. Both
+ * are in this process: no application, pool server or log hears of it.
+ */
+import { putOnEventLoop } from "../../native/event-loop.ts";
+import type { OwnedFd } from "../../native/owned-fd.ts";
+import { send, socketPair } from "../../native/socket.ts";
+import { Application } from "../../parent/application.ts";
+import type { PendingGet } from "../../parent/pending-gets.ts";
+import { SessionLines } from "../../parent/session-lines.ts";
+import { Session } from "../../parent/session.ts";
+import type { GatewayConfig } from "../config.ts";
+import { Site, type SessionSource } from "./site.ts";
+import { Visitor } from "./visitor.ts";
+
+/** Nothing is in it, not even where files hang. */
+const nowhere = "/dev/null";
+
+const request = Buffer.from(
+  "GET / HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+);
+const answer = Buffer.from("Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\r\n.");
+
+/** @returns what rehearses, once: a worker that has given up its rights can make no sockets. */
+export function rehearsal(config: GatewayConfig): () => Promise<void> {
+  const pairs = { visitor: socketPair(), session: socketPair() };
+  return () => rehearse(config, pairs);
+}
+
+type Pair = [ours: OwnedFd, theirs: OwnedFd];
+
+/** Resolves when it is over. @throws Error (as a rejection): it cannot be done. */
+async function rehearse(
+  config: GatewayConfig,
+  { visitor, session }: Readonly<Record<"visitor" | "session", Pair>>,
+): Promise<void> {
+  using _ = visitor[1];
+  using instance = session[1];
+  const ask = ({ resolve }: PendingGet): void => {
+    setImmediate(resolve, new Session(process.pid, 0, session[0], ignore));
+    send(instance.number, answer);
+  };
+  const lines = new SessionLines({ ask, withdraw: ignore, keep: ignore }, true);
+  const application = new Application(nowhere);
+  const link: SessionSource = {
+    isClosed: false,
+    take: (_app, waiter) => lines.take(application, waiter),
+    leave: (_app, waiter) => lines.leave(application, waiter),
+  };
+  const apps = config.apps.slice(0, 1).map((app) => {
+    const without = { root: nowhere, hosts: [], prefix: "/", files: [] };
+    return { ...app, ...without, type: "rack" as const };
+  });
+  const served = { ...config, tls: undefined, apps };
+  const site = new Site({ config: served, link, onDone: ignore, onFailure: ignore });
+  const over = Promise.withResolvers<void>();
+  const handlers = { close: () => over.resolve(), data: ignore };
+  const socket = await putOnEventLoop(visitor[0], { data: undefined, socket: handlers });
+  new Visitor(site, socket as never, true).received(request);
+  await over.promise;
+}
+
+function ignore(): void {}
