@@ -99,8 +99,14 @@ function sections(connections: readonly number[]): Section[] {
       columns: [...connections.map((count) => `${count} conn.`), "down, MB/s", "up, MB/s"],
     },
     {
-      title: "99th percentile, ms; first request, ms; memory idle",
-      columns: [...connections.map((count) => `p99 at ${count}`), "first, ms", "idle, MiB"],
+      title:
+        "99th percentile, ms; from the server's start to an answer, first request; memory idle",
+      columns: [
+        ...connections.map((count) => `p99 at ${count}`),
+        "from start, ms",
+        "first, ms",
+        "idle, MiB",
+      ],
     },
     {
       title: "A browser's twelve headers, access logs on, 16 connections",

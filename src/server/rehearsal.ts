@@ -1,10 +1,10 @@
 /**
- * A rehearsal of the first start of an application. Code that runs for the first time is slow: it
- * takes 7 ms of those in which an application's first request is answered, and 2 later. So
- * everything is done once for an application of nobody's, before anybody asks: by a client without
- * a connection, for whom a driver and a pool of its own have the real spawner make an instance.
+ * A rehearsal of an application's first start. Code that runs for the first time is slow: it takes
+ * 7 ms of a first request. So everything is done once for an application of nobody's, before
+ * anybody asks: by a client without a connection, for whom a driver and a pool of its own have the
+ * real spawner make an instance. Neither the real pool nor the log hears of it.
  */
-import { receive, socketPair } from "../native/socket.ts";
+import { socketPair } from "../native/socket.ts";
 import { Pool } from "../pool/pool.ts";
 import type { PoolLimits } from "../pool/types.ts";
 import type { Spawner } from "../spawn/spawner.ts";
@@ -20,19 +20,18 @@ import { Log } from "./log.ts";
 const limitMs = 5_000;
 const lookMs = 5;
 
-/** Resolves when it is over, whatever came of it. @param limits those of the real pool. */
+/** Resolves with whether there was a session. @param limits those of the real pool. */
 export async function rehearse(
   spawner: Spawner,
   limits: PoolLimits,
   app: AppRequest,
   options: InstanceOptions,
-): Promise<void> {
+): Promise<boolean> {
   const log = new Log(1, "text", () => {});
   const { spawnsAtOnce } = spawner;
   const bounds = { maxWaitMs: limitMs, maxQueue: 0, spawnsAtOnce, slowSpawnMs: limitMs };
   const pool = new Pool<AppRequest>(bounds, limits);
-  const now = (): number => performance.now();
-  const driver = new Driver({ spawner, pool, log, spawnTimeoutMs: limitMs, now });
+  const driver = new Driver({ spawner, pool, log, spawnTimeoutMs: limitMs, now: monotonicMs });
   const [ours, theirs] = socketPair();
   using stack = new DisposableStack();
   stack.use(ours);
@@ -45,5 +44,9 @@ export async function rehearse(
   client.receive(encodeCommand({ kind: "openDescriptorChannel" }));
   client.receive(encodeCommand({ kind: "getKept", tag: ascii("1"), app }));
   while (client.underWay === "get") await Bun.sleep(lookMs);
-  receive(theirs.number, 1024);
+  return client.underWay === "session";
+}
+
+function monotonicMs(): number {
+  return performance.now();
 }

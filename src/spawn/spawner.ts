@@ -97,7 +97,7 @@ export interface UsualInstances {
   readonly instances: number;
 }
 
-export type Rehearse = (app: AppRequest, options: InstanceOptions) => Promise<void>;
+export type Rehearse = (app: AppRequest, options: InstanceOptions) => Promise<unknown>;
 
 export interface Spawner {
   /** What `getSpawnServerPid` answers: 0 while there is none. */

@@ -4,13 +4,16 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, writeFileSync
 import { join } from "node:path";
 
 import { mayFilesHang } from "../../src/native/mounts.ts";
+import { DEFAULT_LIMITS } from "../../src/pool/checks.ts";
+import { rehearse } from "../../src/server/rehearsal.ts";
+import { BuiltinSpawner } from "../../src/spawn/builtin/builtin-spawner.ts";
 import { LoaderDirectory } from "../../src/spawn/builtin/loader-files.ts";
 import { loaderTexts } from "../../src/spawn/builtin/loader-texts.ts";
 import { WarmUp } from "../../src/spawn/builtin/warm-up.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
-import { spawnRequest } from "./support.ts";
+import { notebook, spawnRequest } from "./support.ts";
 
 countDescriptors();
 const temporaryDirectory = temporaryDirectories();
@@ -124,4 +127,30 @@ test("its end waits for nothing, and leaves neither a process nor a file", async
     await Bun.sleep(20);
     expect(made.private()).toBeUndefined();
   }
+});
+
+test("a start is rehearsed once: its instance serves a session, and nothing of it is left", async () => {
+  const base = temporaryDirectory();
+  const { notify, notes } = notebook();
+  const spawner = new BuiltinSpawner({ notify, writeOutput: () => {}, baseDirectory: base });
+  const limits = { ...DEFAULT_LIMITS, max: 3 };
+  const rehearsed: boolean[] = [];
+  try {
+    spawner.start(async (app, options) => {
+      rehearsed.push(await rehearse(spawner, limits, app, options));
+    });
+    for (const appType of ["node", "rack"] as const) {
+      spawner.expect(spawnRequest(base, { appType }), {});
+      await until("it has been rehearsed", () => rehearsed.length > 0);
+    }
+    const folders = (): string[] => readdirSync(join(base, readdirSync(base)[0] ?? ""));
+    await until("what came later is ready", () => folders().includes("rack"));
+  } finally {
+    await spawner.close(new AbortController().signal);
+  }
+  expect({ rehearsed, notes, left: readdirSync(base) }).toEqual({
+    rehearsed: [true],
+    notes: [],
+    left: [],
+  });
 });

@@ -1,8 +1,8 @@
 /**
- * A worker's rehearsal. Code that runs for the first time is slow: of the 20 to 70 ms in which an
- * application's first request is answered, a worker would take 3, and needs 0.5 later. So before
- * the first visitor comes it answers a request of nobody's, for an application of nobody's. Both
- * are in this process: no application, pool server or log hears of it.
+ * A worker's rehearsal. Code that runs for the first time is slow: of an application's first
+ * request a worker would take 3 ms. So before the first visitor comes it answers a request of
+ * nobody's, for an application of nobody's. Both are in this process: no application, pool server
+ * or log hears of it.
  */
 import { putOnEventLoop } from "../../native/event-loop.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
@@ -12,7 +12,7 @@ import type { PendingGet } from "../../parent/pending-gets.ts";
 import { SessionLines } from "../../parent/session-lines.ts";
 import { Session } from "../../parent/session.ts";
 import type { GatewayConfig } from "../config.ts";
-import { Site, type SessionSource } from "./site.ts";
+import { Site, type SessionSource, type SiteOptions } from "./site.ts";
 import { Visitor } from "./visitor.ts";
 
 /** Nothing is in it, not even where files hang. */
@@ -21,25 +21,30 @@ const nowhere = "/dev/null";
 const request = Buffer.from(
   "GET / HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nConnection: close\r\n\r\n",
 );
-const answer = Buffer.from("Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\r\n.");
+const answer = Buffer.from(
+  "Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\r\n.",
+);
 
-/** @returns what rehearses, once: a worker that has given up its rights can make no sockets. */
-export function rehearsal(config: GatewayConfig): () => Promise<void> {
+/**
+ * @returns what rehearses, once, and resolves with the status of the answer; made before, since a
+ * worker that has given up its rights can make no pair of sockets.
+ */
+export function rehearsal(config: GatewayConfig): () => Promise<number> {
   const pairs = { visitor: socketPair(), session: socketPair() };
   return () => rehearse(config, pairs);
 }
 
 type Pair = [ours: OwnedFd, theirs: OwnedFd];
 
-/** Resolves when it is over. @throws Error (as a rejection): it cannot be done. */
 async function rehearse(
   config: GatewayConfig,
   { visitor, session }: Readonly<Record<"visitor" | "session", Pair>>,
-): Promise<void> {
+): Promise<number> {
   using _ = visitor[1];
+  using stream = session[0];
   using instance = session[1];
   const ask = ({ resolve }: PendingGet): void => {
-    setImmediate(resolve, new Session(process.pid, 0, session[0], ignore));
+    setImmediate(resolve, new Session(process.pid, 0, stream, ignore));
     send(instance.number, answer);
   };
   const lines = new SessionLines({ ask, withdraw: ignore, keep: ignore }, true);
@@ -54,12 +59,13 @@ async function rehearse(
     return { ...app, ...without, type: "rack" as const };
   });
   const served = { ...config, tls: undefined, apps };
-  const site = new Site({ config: served, link, onDone: ignore, onFailure: ignore });
-  const over = Promise.withResolvers<void>();
-  const handlers = { close: () => over.resolve(), data: ignore };
+  const over = Promise.withResolvers<number>();
+  const onDone: SiteOptions["onDone"] = ({ status }) => over.resolve(status);
+  const site = new Site({ config: served, link, onDone, onFailure: ignore });
+  const handlers = { data: ignore };
   const socket = await putOnEventLoop(visitor[0], { data: undefined, socket: handlers });
   new Visitor(site, socket as never, true).received(request);
-  await over.promise;
+  return await over.promise;
 }
 
 function ignore(): void {}

@@ -120,7 +120,7 @@ export class Worker {
       const unfenced = giveUpRights(config.workerUser, workerDescriptors.wake);
       this.#control?.send({ kind: "ready", unfenced });
       // Without it the first visitor waits a little longer.
-      setTimeout(() => void rehearse().catch((e) => process.getBuiltinModule('node:fs').writeSync(2, `REH ${e?.stack}\n`)), rehearsalMs).unref();
+      setTimeout(() => void rehearse().catch(() => {}), rehearsalMs).unref();
     } catch (error) {
       this.#control?.send({ kind: "failed", why: causeText(error) });
     }

@@ -2,7 +2,8 @@
  * What a first start needs, done before anybody waits for it: the function that starts programs is
  * compiled; of the kinds of application that are registered, the loader's files are written. Those
  * in Python are compiled too, since an instance that runs as its application's owner can keep
- * nothing in our directory, and would take 10 ms for it at each start.
+ * nothing in our directory, and would take 10 ms for it at each start. Last, where applications are
+ * registered, a start is rehearsed: code that runs for the first time is slow.
  *
  * Nothing here must be done: a start does without what is missing, and says what is wrong.
  */
@@ -32,10 +33,7 @@ const maxExpected = 32;
 /** Takes 0.1 s as a rule. */
 const maxCompileMs = 10_000;
 
-/**
- * Of an application of nobody's, in Node's place: it is ready, and ends with its lifeline. (As the
- * loaders' own files, it is executed by whoever its application runs as.)
- */
+/** In Node's place, for an application of nobody's: it is ready, and ends with its lifeline. */
 const standIn = `#!/bin/sh
 printf '\\000\\015ready\\0001\\000done\\000' >&4
 read -r end <&4
@@ -57,7 +55,7 @@ export class WarmUp {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #compiler: Subprocess | undefined;
   #isClosed = false;
-  /** What is done once when an application is expected: see Spawner. */
+  /** What is done once, when an application is expected: see Spawner. */
   rehearse: Rehearse | undefined;
 
   constructor(directory: LoaderDirectory) {
@@ -106,19 +104,33 @@ export class WarmUp {
       }
     }
     if (compiled.length > 0) this.#compile(compiled);
+    if (folders.size > 0) await this.#rehearse();
+  }
+
+  async #rehearse(): Promise<void> {
     const { rehearse } = this;
     this.rehearse = undefined;
-    if (folders.size > 0) await rehearse?.(...this.#stage());
+    if (this.#isClosed) return;
+    try {
+      await rehearse?.(...this.#stage());
+    } catch {
+      // There is no room, or no descriptor.
+    }
   }
 
   #stage(): [AppRequest, InstanceOptions] {
     const root = this.#directory.loader("rehearsal", { "app.js": "", node: standIn });
     const interpreter = `${root}/node`;
     chmodSync(interpreter, 0o555);
-    const [lowestUser, environment] = [ascii("nobody"), ascii("production")];
-    const how = { lowerPrivilege: true, lowestUser, environment, spawnMethod: "conservative" };
-    const app = { root: fromText(root), ...how, appType: "node" } as const;
-    return [app as AppRequest, { interpreter }];
+    const app: AppRequest = {
+      root: fromText(root),
+      lowerPrivilege: true,
+      lowestUser: ascii("nobody"),
+      environment: ascii("production"),
+      spawnMethod: "conservative",
+      appType: "node",
+    };
+    return [app, { interpreter }];
   }
 
   /** Python takes it from there whose version is the same, whoever it runs as. */
