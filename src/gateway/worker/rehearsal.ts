@@ -12,7 +12,7 @@ import type { PendingGet } from "../../parent/pending-gets.ts";
 import { SessionLines } from "../../parent/session-lines.ts";
 import { Session } from "../../parent/session.ts";
 import type { GatewayConfig } from "../config.ts";
-import { Site, type SessionSource, type SiteOptions } from "./site.ts";
+import { Site, type SiteOptions } from "./site.ts";
 import { Visitor } from "./visitor.ts";
 
 /** Nothing is in it, not even where files hang. */
@@ -49,7 +49,7 @@ async function rehearse(
   };
   const lines = new SessionLines({ ask, withdraw: ignore, keep: ignore }, true);
   const application = new Application(nowhere);
-  const link: SessionSource = {
+  const link: SiteOptions["link"] = {
     isClosed: false,
     take: (_app, waiter) => lines.take(application, waiter),
     leave: (_app, waiter) => lines.leave(application, waiter),
