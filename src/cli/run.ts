@@ -9,10 +9,9 @@ import { ignoreSignal, signals } from "../native/process.ts";
 import { ascii, toText } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import { argumentBytes, controlCommandNames, isLogLevel } from "./arguments.ts";
-import { historicName, programName } from "./program-name.ts";
+import { historicName, programName, version } from "./program-name.ts";
 import { handledSignals } from "./signals.ts";
 import { ConfigurationError, StartError, UsageError } from "./usage-error.ts";
-import { version } from "./version.ts";
 
 /** A command for people. */
 interface Command {

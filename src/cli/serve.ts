@@ -41,7 +41,7 @@ import { reportMistakes } from "./mistakes.ts";
 import { readServeArguments, type ServeRequest } from "./serve-options.ts";
 import { onSignal, watchSignals } from "./signals.ts";
 import { ConfigurationError, StartError } from "./usage-error.ts";
-import { version } from "./version.ts";
+import { version } from "./program-name.ts";
 
 /** Only whether there is an application is asked, not whom it would run as. */
 const anybody = { lowerPrivilege: false, lowestUser: ascii(""), ruby: ascii("") };
