@@ -9,7 +9,7 @@
  * whoever may write to that directory can still put another file in this place: he can make us
  * delete a name that he could have deleted himself, and nothing else.
  */
-import { fstatSync, lstatSync } from "node:fs";
+import { fstatSync, lstatSync, readlinkSync } from "node:fs";
 
 import { SyscallError } from "./errno.ts";
 import { open, unlink } from "./fd.ts";
@@ -41,7 +41,8 @@ export class PinnedSocket implements Disposable {
       this.#fd.close();
       throw new Error(`${path} is not a socket`);
     }
-    this.#address = pathAddress(descriptorPath(this.#fd.number));
+    // `self` is a link, which each connect would follow.
+    this.#address = pathAddress(`/proc/${readlinkSync("/proc/self")}/fd/${this.#fd.number}`);
     this.#device = facts.dev;
     this.#inode = facts.ino;
     this.owner = Number(facts.uid);

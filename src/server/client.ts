@@ -124,12 +124,12 @@ export class Client {
   /** Bytes from the client: what is in them is carried out, up to a command that must wait. */
   receive(chunk: Uint8Array): void {
     if (this.#ended) return;
+    this.#context.driver.clientRead();
     try {
       this.#queue.receive(chunk);
       this.#advance();
     } catch (error) {
       this.end(undefined, error);
-      return;
     }
     if (this.#ended) return;
     const excess = this.#queue.excess((this.#tagged?.size ?? 0) + this.#outbox.heldBack);
@@ -140,11 +140,14 @@ export class Client {
   #advance(): void {
     while (!this.#ended && !this.#busy) {
       const next = this.#queue.next();
-      if (next === undefined) return;
+      if (next === undefined) break;
+      if (this.#hasChannel) this.#outbox.gathers = this.#queue.hasMore;
       const waits = this.#carryOut(next);
       if (waits !== undefined) void this.#waitFor(waits);
     }
-    if (!this.#ended) this.#queue.hold((command) => this.#overtakes(command));
+    if (this.#ended) return;
+    this.#replies?.release();
+    if (this.#busy) this.#queue.hold((command) => this.#overtakes(command));
   }
 
   async #waitFor(waits: Promise<void>): Promise<void> {
@@ -235,18 +238,19 @@ export class Client {
 
   #cancel(tag: ByteString): void {
     const pending = this.#tagged?.get(tag);
-    if (pending !== undefined) {
-      this.#tagged?.delete(tag);
-      this.#context.driver.cancel(pending);
-      return;
-    }
-    this.#queue.withdraw(tag);
+    if (pending === undefined) return this.#queue.withdraw(tag);
+    this.#tagged?.delete(tag);
+    this.#context.driver.cancel(pending);
   }
 
   /** @returns a promise when what follows must wait. */
   #carryOut(command: Arrival): Promise<void> | undefined {
     if (this.#context.log.writes(4)) {
       this.#context.log.event(4, "command", { client: this.number, command: command.kind });
+    }
+    if ("sessionId" in command) {
+      this.#ofSession(command);
+      return undefined;
     }
     switch (command.kind) {
       case "get":
@@ -255,15 +259,6 @@ export class Client {
       case "getKept":
       case "getSticky":
         this.#getTagged(command);
-        return undefined;
-      case "keep":
-      case "long":
-      case "slow":
-      case "served":
-      case "close":
-      case "abandon":
-      case "overdue":
-        this.#ofSession(command);
         return undefined;
       case "cancel":
         this.#cancel(command.tag);
@@ -288,12 +283,9 @@ export class Client {
     const get = this.#ask(app);
     if (get.answered || this.#ended) return undefined;
     this.#waiting = get;
-    return new Promise((resolve) => {
-      this.#waitingDone = () => {
-        this.#waitingDone = undefined;
-        resolve();
-      };
-    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waitingDone = resolve;
+    return promise;
   }
 
   async #getWhenDrained(app: AppRequest): Promise<void> {
@@ -362,10 +354,8 @@ export class Client {
   }
 
   async #openChannel(): Promise<void> {
-    if (this.#hasChannel) {
-      this.end("command openDescriptorChannel: the channel is open already");
-      return;
-    }
+    if (this.#hasChannel)
+      return this.end("command openDescriptorChannel: the channel is open already");
     this.#hasChannel = true;
     let opened: DescriptorChannel;
     try {

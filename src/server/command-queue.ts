@@ -37,6 +37,11 @@ export class CommandQueue {
     this.#reader.push(chunk);
   }
 
+  /** Whether anything is left, be it the part of a command. */
+  get hasMore(): boolean {
+    return this.#waiting.length + this.#reader.buffered > 0;
+  }
+
   /** The next command to carry out. */
   next(): Arrival | undefined {
     if (this.#waiting.length === 0) return this.#read();

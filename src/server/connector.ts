@@ -67,17 +67,12 @@ export class Connector<Get extends Connecting> {
     get.waitingSession = undefined;
     for (let chosen = id; ;) {
       const instance = this.#events.instance(chosen);
-      if (instance === undefined) {
-        this.#events.failed(get, session, 0, "it is gone");
-        return;
-      }
+      if (instance === undefined) return this.#events.failed(get, session, 0, "it is gone");
       let stream: OwnedFd | "full" | "no descriptor";
       try {
         stream = this.#open(instance);
       } catch (error) {
-        const cause = causeText(error);
-        this.#events.failed(get, session, instance.pid, cause);
-        return;
+        return this.#events.failed(get, session, instance.pid, causeText(error));
       }
       if (typeof stream !== "string") {
         this.#events.connected(get, session, instance, chosen, stream);
@@ -86,8 +81,7 @@ export class Connector<Get extends Connecting> {
       }
       const other = stream === "full" ? this.#events.alternative(session) : undefined;
       if (other === undefined) {
-        this.#wait(get, session, chosen, until ?? this.#events.now() + limitMs, stream);
-        return;
+        return this.#wait(get, session, chosen, until ?? this.#events.now() + limitMs, stream);
       }
       chosen = other;
     }

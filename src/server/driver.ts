@@ -110,6 +110,9 @@ export class Driver {
     return this.#pool.snapshot(this.#now());
   }
 
+  /** A client was read: the gets in it may have been sent after the last look at their files. */
+  readonly clientRead = () => this.#restarts.clientRead();
+
   /** Asks for a session. Most are answered when this returns; others may be cancelled. */
   get(get: ClientGet): void {
     const now = this.#now();
@@ -315,10 +318,7 @@ export class Driver {
   #grant(waiter: WaiterId, session: SessionId, id: InstanceId): void {
     const pending = this.#unanswered(waiter);
     // Withdrawn between the decision and now: an effect before this one ended its client.
-    if (pending === undefined) {
-      this.#dropSession(session);
-      return;
-    }
+    if (pending === undefined) return this.#dropSession(session);
     if (pending.kept) this.#kept.begin(session, pending);
     this.#connector.connect(pending, session, id);
   }

@@ -56,6 +56,9 @@ export class Outbox {
   readonly #queue: Item[] = [];
   readonly #announced: Announced[] = [];
   #channel: number | undefined;
+  /** Whether more is about to be announced: then what announces is gathered for one send. */
+  gathers = false;
+  readonly #gathered: Uint8Array[] = [];
   /** Bytes of replies in the queue. */
   #unreadReplyBytes = 0;
   /** When the queue came to be or last got shorter, by performance.now(). */
@@ -98,6 +101,15 @@ export class Outbox {
     for (const bytes of parts) this.#inBand({ bytes, isReply: false, descriptor: undefined });
   }
 
+  /** Sends what was gathered. */
+  release(): void {
+    this.gathers = false;
+    if (this.#gathered.length === 0) return;
+    const bytes = Buffer.concat(this.#gathered);
+    this.#gathered.length = 0;
+    this.reply(bytes);
+  }
+
   /** Sends `ok` and a session's descriptor, which is owned here from now on. */
   session(
     pid: number,
@@ -106,10 +118,7 @@ export class Outbox {
     descriptor: OwnedFd,
     more: OkDetails = {},
   ): void {
-    if (this.#closed) {
-      descriptor.close();
-      return;
-    }
+    if (this.#closed) return descriptor.close();
     if (this.#channel === undefined) {
       // Nearly always all of it goes out at once: without a queue entry, and without a buffer.
       // There is no tag: tagged gets need the channel.
@@ -149,6 +158,7 @@ export class Outbox {
 
   /** Drops what is queued and closes its descriptors. */
   close(): void {
+    this.release();
     this.#closed = true;
     this.#retry?.cancel();
     for (const item of this.#queue) item.descriptor?.close();
@@ -161,20 +171,17 @@ export class Outbox {
   /** Sends an untagged `ok` and its descriptor on a connection with nothing before them. */
   #sendSession(pid: number, sessionId: number, descriptor: OwnedFd): void {
     const length = writeOk(replyBytes, pid, sessionId);
-    let unsent: Uint8Array;
     try {
       const sent = sendReplyWithDescriptor(this.#socket, length, descriptor.number);
-      if (sent.descriptor) {
-        descriptor.close();
-        return;
+      if (sent.descriptor) descriptor.close();
+      else {
+        const bytes = replyBytes.slice(sent.bytes, length);
+        this.#enqueue({ bytes, isReply: true, descriptor });
       }
-      unsent = replyBytes.slice(sent.bytes, length);
     } catch (error) {
       descriptor.close();
       this.#fail(error);
-      return;
     }
-    this.#enqueue({ bytes: unsent, isReply: true, descriptor });
   }
 
   /** What is there already decides: a single reply may be larger than the bound. */
@@ -188,16 +195,10 @@ export class Outbox {
   }
 
   #inBand(item: Item): void {
-    if (this.#closed) {
-      item.descriptor?.close();
-      return;
-    }
-    if (this.#queue.length === 0 && this.#attempt(item)) return;
-    if (this.#closed) {
-      item.descriptor?.close();
-      return;
-    }
-    this.#enqueue(item);
+    this.release();
+    if (!this.#closed && this.#queue.length === 0 && this.#attempt(item)) return;
+    if (this.#closed) item.descriptor?.close();
+    else this.#enqueue(item);
   }
 
   /** Sends as much of an item as fits. @returns whether all of it went. */
@@ -238,7 +239,8 @@ export class Outbox {
         }
         next.descriptor.close();
         this.#announced.shift();
-        this.#inBand({ bytes: next.bytes, isReply: true, descriptor: undefined });
+        if (this.gathers) this.#gathered.push(next.bytes);
+        else this.reply(next.bytes);
       }
     } catch (error) {
       this.#fail(error);

@@ -23,6 +23,8 @@ export class RestartLooks<Get extends { readonly app: AppRequest }> {
     ByteString,
     { readonly gets: readonly Get[]; readonly next: Get[] }
   >();
+  /** Asked for nothing when it was looked at, since which no client was read. */
+  #quiet: ByteString | undefined;
   /** Those that are to restart, but whoever asked has been withdrawn. */
   readonly #due = new Set<ByteString>();
 
@@ -34,13 +36,19 @@ export class RestartLooks<Get extends { readonly app: AppRequest }> {
     this.#serve = serve;
   }
 
+  /** Gets that are read from now on may have been sent after a touch that no look has seen. */
+  clientRead(): void {
+    this.#quiet = undefined;
+  }
+
   /** Serves the get, at once if that is possible. @param now monotonic milliseconds. */
   arrive(get: Get, now: number): void {
     const { root } = get.app;
     const look = this.#looking.size > 0 ? this.#looking.get(root) : undefined;
     if (look !== undefined) return void look.next.push(get);
-    const asked = this.#files.askedFor(root);
+    const asked = root !== this.#quiet && this.#files.askedFor(root);
     // As nearly always: there is none.
+    if (asked === false) this.#quiet = root;
     if (asked === false && this.#due.size === 0) this.#serve(get, false, now);
     else this.#goOn(root, [get], asked);
   }

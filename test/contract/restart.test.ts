@@ -14,7 +14,13 @@ import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { serverKinds, serverTests, type ServerUnderTest } from "../helpers/pool-server.ts";
 import { isRunning, untilGone } from "../helpers/processes.ts";
-import { exchange, type RawClient } from "../helpers/raw-client.ts";
+import {
+  appElements,
+  exchange,
+  frame,
+  nextDescriptor,
+  type RawClient,
+} from "../helpers/raw-client.ts";
 
 /** An application with its tmp directory; returns its root and the path of its restart.txt. */
 function application(server: ServerUnderTest, name = "padded"): [root: string, restart: string] {
@@ -45,6 +51,29 @@ describe.each([...serverKinds])("%s", (kind) => {
     expect(await servedBy(client, root)).toBe(fresh);
     await untilGone(old);
     expect(await client.number("getCount")).toBe(1);
+  });
+
+  test("a touch is heeded by the next get of any client, and once by many that are sent at once", async (server) => {
+    const [client, other] = [await server.connect(), await server.connect()];
+    await client.openChannel();
+    const [root, restart] = application(server);
+    const many = ["a", "b", "c"].map((tag) => frame("getTagged", tag, ...appElements(root)));
+    let old = await servedBy(other, root);
+    for (let round = 0; round < 5; round += 1) {
+      writeFileSync(restart, "");
+      await client.sendBytes(Buffer.concat(many));
+      for (const _ of many) {
+        const [ok, , pid, id = ""] = await client.receive();
+        expect([ok, pid === String(old)]).toEqual(["ok", false]);
+        (await nextDescriptor(client.channel.number)).close();
+        await client.send("close", id);
+      }
+      writeFileSync(restart, "");
+      const fresh = await servedBy(other, root);
+      expect(fresh).not.toBe(old);
+      expect(await client.number("getCount")).toBe(1);
+      old = fresh;
+    }
   });
 
   test("the spawn server is told to reload, before it is asked to spawn", async (server) => {

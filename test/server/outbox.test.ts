@@ -79,6 +79,26 @@ test("replies and descriptors arrive in the order they were given", async () => 
   expect(sent.open).toBe(false);
 });
 
+test("what announces descriptors is gathered for one send, and nothing overtakes it", async () => {
+  using box = setUpWithChannel();
+  const { outbox, client, channel } = box;
+  const refusal = frame("SpawnException", "t2", "no", "false");
+  for (const [after, say] of [
+    [Buffer.alloc(0), () => outbox.release()],
+    [frame("recall", "1"), () => outbox.recall(1)],
+    [refusal, () => outbox.refusal([refusal])],
+    [Buffer.alloc(0), () => outbox.close()],
+  ] as const) {
+    outbox.gathers = true;
+    for (const id of [0, 1]) outbox.session(7, id, ascii(`t${id}`), something());
+    for (let i = 0; i < 2; i += 1) (await nextDescriptor(channel.number)).close();
+    expect(receive(client.fd, 1)).toBe("empty");
+    say();
+    const all = [frame("ok", "t0", "7", "0"), frame("ok", "t1", "7", "1"), after];
+    expect(Buffer.from(receive(client.fd, 1000))).toEqual(Buffer.concat(all));
+  }
+});
+
 test("to a client that reads late, 600 sessions and 600 replies arrive whole and in order", async () => {
   using box = setUp();
   for (let i = 0; i < 600; i += 1) {
