@@ -24,6 +24,9 @@ export interface GatewayOptions {
   readonly descriptors?: readonly number[];
 }
 
+/** It gives its own processes 30 s each to come up; less, so that a test's time has room for it. */
+const startMs = 25_000;
+
 export class Gateway {
   readonly #process: Bun.Subprocess<"ignore", "pipe", "pipe">;
   readonly #mark: string;
@@ -54,6 +57,7 @@ export class Gateway {
         throw new Error(`the gateway ended with ${this.#process.exitCode}: ${this.log}`);
       },
       () => ({ lines: this.lines, log: this.log, processes: this.processes }),
+      startMs,
     );
   }
 
