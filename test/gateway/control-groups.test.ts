@@ -12,6 +12,10 @@ const program = `const kept: Buffer[] = [];
 export default { async fetch(request: Request) {
   const { pathname } = new URL(request.url);
   if (pathname.endsWith("/leak")) for (;;) kept.push(Buffer.alloc(4 * 2 ** 20, 1));
+  if (pathname.endsWith("/helper")) {
+    const helper = Bun.spawn(["/bin/tail", "-c", "300000000", "/dev/zero"]);
+    return new Response("helper " + ((await helper.exited) > 128));
+  }
   if (pathname.endsWith("/escape")) {
     try {
       await Bun.write("/sys/fs/cgroup/cgroup.procs", String(process.pid));
@@ -58,6 +62,11 @@ root = "/srv/heavy"
 prefix = "/heavy"
 cpu_weight = 500
 [[apps]]
+root = "/srv/command"
+prefix = "/command"
+command = "httpd -f -p {port} -h /proc"
+tasks_max = 50
+[[apps]]
 root = "/srv/free"
 prefix = "/free"
 `;
@@ -90,7 +99,7 @@ stop() {
 }
 `;
 
-const roots = ["memory", "tasks & more", "light", "heavy", "free"];
+const roots = ["memory", "tasks & more", "light", "heavy", "command", "free"];
 const machine = machineTests({
   "/etc/pool.toml": apps,
   "/lib.sh": library,
@@ -119,8 +128,10 @@ grep "instance died" /tmp/log
 after=$(sort -n $G/app-*-memory/cgroup.procs)
 for p in $before; do kill -0 $p && echo survives; done
 pool status --openmetrics --pid $S | grep 'exits.*outOfMemory'
+get /memory/helper; echo
 get /free
 `);
+    expect(said).toMatch(/^helper true$/m);
     expect(said).toMatch(/^\/app-\d+-\d+-1-memory$/m);
     expect(said).toMatch(/^209715200$/m);
     expect(said).toMatch(/^refused$/m);
@@ -141,17 +152,23 @@ test(
 get /tasks/escape; echo
 get /tasks/bomb; echo
 cat $G/app-*-tasks___more/pids.max
+get /command 2>/dev/null || true
+cat /proc/$(head -n 1 $G/app-*-command/cgroup.procs)/comm
 get /light >/dev/null; get /heavy >/dev/null
 cat $G/app-*-light/cpu.weight $G/app-*-heavy/cpu.weight
 get /free
 until_true "the refusal is said" 'grep -q "gets no more processes" /tmp/log'
 grep "gets no more processes" /tmp/log
+until_true "the helper's end is said" 'grep -q "processes of an application are ended" /tmp/log'
+grep "processes of an application are ended" /tmp/log
 `);
+    expect(said).toMatch(/are ended app=\/srv\/memory count=1 cause="the kernel ended it, /);
     expect(said).toMatch(/^EACCES$/m);
     const [, spawned = ""] = /^(\d+) EAGAIN$/m.exec(said) ?? [];
     expect(Number(spawned)).toBeGreaterThan(10);
     expect(Number(spawned)).toBeLessThan(100);
-    expect(said).toMatch(/^100\n50\n500$/m);
+    // The launch command, which starts programs that know nothing of us, has gone before.
+    expect(said).toMatch(/^100\nhttpd\n50\n500$/m);
     expect(said).toContain("tasks_max, 100, is reached");
   },
   patience,
@@ -179,7 +196,7 @@ groups | grep -c heavy
 stop
 groups | wc -l
 `);
-    expect(said).toBe("4\n1\n1\n0\n");
+    expect(said).toBe("5\n1\n1\n0\n");
   },
   patience,
 );
@@ -203,6 +220,8 @@ get /memory | cut -d' ' -f2
 until_true "what the dead had is gone" '[ $(groups | wc -l) = 1 ]'
 stop
 groups | wc -l
+rmdir $G/his/pool-server $G/his
+echo '-memory -pids -cpu' >$G/cgroup.subtree_control
 `);
     expect(said).toMatch(
       new RegExp(
@@ -225,6 +244,7 @@ get /memory >/dev/null; get /heavy >/dev/null; get /light >/dev/null
 grep "limits are not kept" /tmp/log
 stop
 echo
+echo '+memory +pids +cpu' >$G/cgroup.subtree_control
 mkdir $G/crowd
 sleep 1000 &
 echo $! >$G/crowd/cgroup.procs

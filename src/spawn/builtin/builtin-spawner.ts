@@ -21,7 +21,8 @@ import type {
   UsualInstances,
 } from "../spawner.ts";
 import { waitForExit } from "../process-end.ts";
-import { AppGroups, type AppGroup } from "./app-groups.ts";
+import type { AppGroup } from "./app-group.ts";
+import { AppGroups } from "./app-groups.ts";
 import { kindOf, lookAtApplication, type Looked, type LookRequest } from "./application-look.ts";
 import { BuiltinInstance } from "./builtin-instance.ts";
 import {

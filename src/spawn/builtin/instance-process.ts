@@ -16,7 +16,7 @@ import type { LaunchCommand } from "../launch-plan.ts";
 import { waitForExit } from "../process-end.ts";
 import type { SessionReports } from "../spawner.ts";
 import type { Survivor } from "./hand-over.ts";
-import { memoryCause, type AppGroup } from "./app-groups.ts";
+import { memoryCause, type AppGroup } from "./app-group.ts";
 import { withEnds, type InheritedEnds, type OwnEnds, type SocketPlace } from "./instance-ends.ts";
 import { Lifeline, type Announcement } from "./lifeline.ts";
 import type { OutputReader } from "./output.ts";

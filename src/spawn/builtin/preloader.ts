@@ -18,7 +18,7 @@ import { ProtocolError } from "../../wire/protocol-error.ts";
 import type { LaunchCommand } from "../launch-plan.ts";
 import { waitForExit } from "../process-end.ts";
 import type { Survivor } from "./hand-over.ts";
-import { memoryCause, type AppGroup } from "./app-groups.ts";
+import { memoryCause, type AppGroup } from "./app-group.ts";
 import { openOutput, type InheritedEnds } from "./instance-ends.ts";
 import {
   launch,
