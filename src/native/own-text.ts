@@ -1,8 +1,8 @@
 /**
- * The program's own code in memory. To start touches most of what a long life never needs again,
- * and the kernel maps many pages around each one that is touched: 30 MiB, which count as this
- * process's as long as it lives. Given up once (madvise(2) MADV_DONTNEED), only those come back
- * that are used, from the page cache: a third. Nobody writes to code, so nothing can be lost.
+ * The program's own code and constants in memory. To start touches most of what a long life never
+ * needs again, and the kernel maps many pages around each one that is touched: 30 MiB, which count
+ * as this process's as long as it lives. Given up once (madvise(2) MADV_DONTNEED), only those come
+ * back that are used, from the page cache: a third. Nobody writes to them, so nothing can be lost.
  */
 import { C } from "./layout.ts";
 import { libc } from "./libc.ts";
@@ -10,8 +10,11 @@ import { libc } from "./libc.ts";
 /** Until a process has started, and those that it starts. */
 const afterStartMs = 2_000;
 
-/** A line of proc(5) maps: code of a file; one without an inode was made in memory. */
-const codeOfFile = /^([0-9a-f]+)-([0-9a-f]+) r-xp [0-9a-f]+ \S+ [1-9]/;
+/**
+ * A line of proc(5) maps: code of a file, or what lies before the code and is read only (what lies
+ * behind it has been written when the program was linked); without an inode it was made in memory.
+ */
+const codeOfFile = /^([0-9a-f]+)-([0-9a-f]+) (?:r-xp [0-9a-f]+|r--p 0+) \S+ [1-9]/;
 
 /** Gives up the pages of code that only the start has needed, a moment later. */
 export function giveUpStart(): void {

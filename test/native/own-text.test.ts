@@ -8,7 +8,7 @@ const script = `
     let sum = 0;
     let isCode = false;
     for (const line of readFileSync("/proc/self/smaps", "latin1").split("\\n")) {
-      if (/^[0-9a-f]+-/.test(line)) isCode = / r-xp .* \\//.test(line);
+      if (/^[0-9a-f]+-/.test(line)) isCode = / (r-xp|r--p 0+ ).* \\//.test(line);
       else if (isCode && line.startsWith("Rss:")) sum += Number(/\\d+/.exec(line));
     }
     return sum;
