@@ -66,7 +66,7 @@ test("every figure is what is true", async () => {
 
   let waitSinceMs = 0;
   const compare = async (underWay: number, left: number, heldMs: number): Promise<void> => {
-    const told = await until(
+    const seen = await until(
       "all is told",
       async () => {
         const text = await (await fetch(`${admin}/metrics`)).text();
@@ -78,21 +78,24 @@ test("every figure is what is true", async () => {
         const waiting = values.get('application_pool_requests_under_way{app="shop"}');
         // Sessions that are kept for a moment are given back.
         const active = values.get("application_pool_active_processes");
-        return isTold && waiting === underWay && active === Math.min(1, underWay) && text;
+        if (!isTold || waiting !== underWay || active !== Math.min(1, underWay)) return false;
+        const table = await say(gateway, "status");
+        const status = await statusOf(gateway);
+        // Nothing has happened from the first of the three to the last.
+        const gets = values.get("application_pool_gets_total");
+        return gets === status.pool?.counters.gets && { text, table, status };
       },
       () => [...client.counted],
     );
-    const table = await say(gateway, "status");
-    const status = await statusOf(gateway);
     await until("memory is true", async () =>
       isMemoryTrue(await statusOf(gateway), await (await fetch(`${admin}/metrics`)).text()),
     );
     const pids = instancesOf(gateway, directory);
     const known = { gateway, directory, client, underWay, left, startedMs, waitSinceMs, heldMs };
-    const truth = { ...known, pids, status };
-    compareMetrics(truth, told);
+    const truth = { ...known, pids, status: seen.status };
+    compareMetrics(truth, seen.text);
     compareStatus(truth);
-    compareTable(truth, table);
+    compareTable(truth, seen.table);
   };
 
   for (const path of ["/", "/stream", "/file.bin", "/?status=304", "/?status=404&bytes=70000"]) {
