@@ -63,8 +63,9 @@ export function lookAtApplication(request: LookRequest): Looked {
   const seen: { -readonly [Key in keyof Looked]: Looked[Key] } = {};
   const { root, ruby, interpreter, envFile } = request;
   try {
+    const type = knownType(request); // First: it is wrong wherever the root is.
     using directory = new AppDirectory(root);
-    const found = findIn(directory, toText(root), knownType(request), hasNode(), request);
+    const found = findIn(directory, toText(root), type, hasNode(), request);
     const { loader, startupFile, owner, app } = found;
     if (loader !== "command") seen.startup = `${app ?? toText(startupFile)} (${loader})`;
     const user = chooseUser(request, owner);
