@@ -136,7 +136,7 @@ test("a version that hangs in its start is ended as soon as a newer one comes", 
   const address = await gateway.address();
   const ask = async (): Promise<string> => (await fetch(address)).text();
   expect(await ask()).toBe("one");
-  deploy("await Bun.sleep(1e9);\nexport default {};\n");
+  deploy('console.log("it hangs");\nawait Bun.sleep(1e9);\nexport default {};\n');
   const starting = await until("it hangs in its start", async () => {
     expect(await ask()).toBe("one");
     const { pool } = await statusOf(gateway);
@@ -145,6 +145,8 @@ test("a version that hangs in its start is ended as soon as a newer one comes", 
     const started = gateway.processes.filter(({ command }) => command.includes("preload.js"));
     return spawns.length > 0 && started.find(({ pid }) => !serving.includes(pid));
   });
+  // Before that it may not have read its file.
+  await gateway.logged("it hangs");
   deploy(ofBun("two"));
   await until("two serves", async () => (await ask()) === "two");
   await until(
