@@ -39,9 +39,15 @@ export async function untilAnswered(
 ): Promise<void> {
   if (readyPath === undefined) return;
   const own = new TimeLimit(Math.round(Math.min(readyTimeoutMs, limit.remainingMs)));
+  let why: string | undefined;
   const ask = async () => {
     const outcome = await askOnce(process, readyPath, readyHost, own);
-    if (outcome !== true || !reportsDone) return outcome;
+    if (outcome !== true) {
+      // The last is cut short by the end of the time: an earlier one says more.
+      if (why === undefined || own.remainingMs > 0) why = outcome;
+      return why;
+    }
+    if (!reportsDone) return true;
     process.hear();
     return process.isDone || "it is still at earlier requests";
   };
