@@ -196,7 +196,7 @@ function isTable(value: unknown): value is Record<string, unknown> {
 }
 
 /** A value as it may have been written, short. */
-function show(value: unknown): string {
+export function show(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object" && value !== null) return isTable(value) ? "a table" : "a date";
   const text = JSON.stringify(value) ?? String(value);

@@ -8,7 +8,7 @@ import {
   MIN_MEMORY_MAX,
   type SoftAndHard,
 } from "../wire/kernel-limits.ts";
-import type { Table } from "./config-table.ts";
+import { show, type Table } from "./config-table.ts";
 import { parseSize, parseTime } from "./units.ts";
 
 type Parse = (text: string) => number | undefined;
@@ -47,12 +47,11 @@ export function readKernelLimits(table: Table): KernelLimits {
 function readLimit(section: Table, key: string, parse: Parse, example: string): SoftAndHard {
   const unlimited: SoftAndHard = [-1, -1];
   return section.read(key, unlimited, (value) => {
-    const parts = String(value).split(":");
+    const parts = Array.isArray(value) ? [] : String(value).split(":");
     const limits = parts.map((text) => (text === "unlimited" ? -1 : parse(text)));
-    const [soft, hard = soft] = limits;
-    const both = [soft, hard];
-    if (parts.length < 3 && isSoftAndHard(both)) return { value: both };
+    const both = limits.length === 1 ? [limits[0], limits[0]] : limits;
+    if (isSoftAndHard(both)) return { value: both };
     const forms = `${example}, "SOFT:HARD" or "unlimited"`;
-    return { why: `is ${JSON.stringify(value)}, not a limit such as ${forms}` };
+    return { why: `is ${show(value)}, not a limit such as ${forms}` };
   });
 }

@@ -108,6 +108,9 @@ cpu_time = "90s"
     ["[apps.limits]\nopen_files = -1", "limits.open_files: is -1, not a limit such as 1024"],
     ['[apps.limits]\nopen_files = "9:8"', 'open_files: is "9:8", not a limit'],
     ['[apps.limits]\nopen_files = "1:2:3"', 'open_files: is "1:2:3", not a limit'],
+    ['[apps.limits]\nopen_files = "5:"', 'open_files: is "5:", not a limit'],
+    ["[apps.limits]\nopen_files = [5]", "open_files: is a list, not a limit"],
+    [`[apps.limits]\ncore = "${"a".repeat(99)}"`, '..., not a limit such as "0"'],
     ['[apps.limits]\ncpu_time = "60"', 'cpu_time: is "60", not a limit such as "10m"'],
     ['[apps.limits]\nfile_size = "unlimited:1g"', "not a limit"],
   ] as const;

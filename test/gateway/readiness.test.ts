@@ -3,7 +3,7 @@
  * there, until it answers with success; what never does is refused, and replaces nothing.
  */
 import { expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
@@ -138,6 +138,41 @@ test("one that never answers so is refused, with what it answered", async () => 
   expect(answer.status).toBe(500);
   expect(await answer.text()).toContain("it answers 500");
   await gateway.logged("it did not answer /up?a=b with success within 300 ms: it answers 500");
+  await gateway.end();
+});
+
+test("answers that only announce the answer are not taken for it", async () => {
+  const program = `Bun.listen({ port: Number(process.env.PORT), hostname: "127.0.0.1", socket: {
+  data(socket) {
+    const early = "HTTP/1.1 103 Early Hints\\r\\nLink: </a>; rel=preload\\r\\n\\r\\n";
+    socket.write(early + early);
+    socket.end("HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nup");
+  },
+} });
+`;
+  const settings = `command = ["${process.execPath}", "program.ts"]\nready_timeout = "2s"\n`;
+  const { gateway } = start("program.ts", program, settings);
+  const answer = await fetch(await gateway.address());
+  expect([answer.status, await answer.text()]).toEqual([200, "up"]);
+  await gateway.end();
+});
+
+test("an answer without an end is read at leisure", async () => {
+  const endless = `def application(environ, start_response):
+    start_response("200 OK", [])
+    return iter(lambda: b"x" * 100_000, b"")
+`;
+  const { gateway } = start("passenger_wsgi.py", endless, 'ready_timeout = "3s"\n');
+  const address = await gateway.address();
+  const { pid = 0 } = gateway.poolServer ?? {};
+  const busyTicks = () => {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1").split(") ").at(-1)?.split(" ") ?? [];
+    return Number(stat[11]) + Number(stat[12]);
+  };
+  const before = busyTicks();
+  expect((await fetch(address)).status).toBe(500);
+  // In hundredths of a second: of three seconds it would take all that there is.
+  expect(busyTicks() - before).toBeLessThan(100);
   await gateway.end();
 });
 

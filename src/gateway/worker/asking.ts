@@ -97,8 +97,8 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   #isPaused = false;
   /** Whether it was said that it takes long. */
   #isSlow = false;
-  /** Whether the instance keeps its side open behind the answer. */
-  #persists = true;
+  /** Whether the instance keeps its side open behind the answer; programs end what they refuse. */
+  #persists = false;
   /** Whether the answer came to its end. */
   #isWhole = false;
   #waitedMs = 0;
@@ -147,7 +147,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     this.needsFresh = stream.served > 0;
     this.#sentBytes = -1;
     this.#isPaused = false;
-    this.#persists = true;
+    this.#persists = this.#asked.request.head.upgrade === "";
     this.#stream = stream;
     const { upload } = this.#asked;
     if (upload?.isBuffered === true) upload.rewind();
@@ -318,7 +318,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   /** A program says it itself; loaders close what they do not keep. */
   #notePersistence({ persists }: AnswerHead): void {
     if (persists === undefined) throw new ProtocolError("answer of the instance: it is not HTTP/1");
-    this.#persists = persists;
+    this.#persists &&= persists;
   }
 
   /** With the line by which the visitor goes on with the process that answers, if he needs it. */

@@ -23,6 +23,9 @@ const longestPauseMs = 100;
 const answerMs = 5_000;
 /** Of an answer's head; a longer one is no answer to a question so short. */
 const maxHeadBytes = 64 * 1024;
+/** An answer may be endless, or in bytes: after so many pieces there is a pause behind each. */
+const quickPieces = 16;
+const pieceMs = 5;
 
 interface Awaited {
   readonly process: InstanceProcess;
@@ -101,15 +104,19 @@ async function askOnce(
   if (stream === undefined) return "it does not listen any more";
   if (stream === "full") return "it accepts nothing";
   const { promise, resolve } = Promise.withResolvers<void>();
-  let answer = Buffer.alloc(0);
-  const isAnswered = () => endOfAnswerHead(answer) !== undefined || answer.length > maxHeadBytes;
+  const answer = new Answer();
+  let pieces = 0;
   const socket = await putOnEventLoop(stream, {
     data: undefined,
     socket: {
-      data: (_socket, chunk) => {
-        if (!isAnswered()) answer = Buffer.concat([answer, chunk]);
+      data: (socket, chunk) => {
+        const isKnown = answer.take(chunk);
+        if ((pieces += 1) > quickPieces) {
+          socket.pause();
+          setTimeout(() => socket.resume(), pieceMs);
+        }
         // The others are done only when their session has ended.
-        if (process.isProgram && isAnswered()) resolve();
+        if (process.isProgram && isKnown) resolve();
       },
       end: () => resolve(),
       close: () => resolve(),
@@ -120,7 +127,7 @@ async function askOnce(
   const ms = Math.round(Math.min(answerMs, limit.remainingMs));
   const hasEnded = await waitForExit(promise, ms);
   socket.terminate();
-  return hasEnded ? judge(answer.toString("latin1")) : `no whole answer within ${ms} ms`;
+  return hasEnded ? answer.judge() : `no whole answer within ${ms} ms`;
 }
 
 function httpHead(path: string, host: string): string {
@@ -148,10 +155,43 @@ function cgiHead(path: string, host: string): Uint8Array {
   return frameHeaderBlock(encodeHeaderBlock(headers));
 }
 
-/** By the status of an answer, in HTTP's form or in that of CGI (RFC 3875, 6.3.3). */
-function judge(answer: string): true | string {
-  if (answer === "") return "it closed without an answer";
-  const [, status] = /^(?:HTTP\/1\.[01]|Status:) ?(\d{3})/im.exec(answer) ?? [];
-  if (status === undefined) return "it answers without a status";
-  return status.startsWith("2") || `it answers ${status}`;
+/** The beginning of an answer, as it comes; each byte is looked at once, however they come. */
+class Answer {
+  readonly #bytes = Buffer.alloc(maxHeadBytes);
+  #length = 0;
+  /** Where its last head begins, and up to where an end of it was looked for. */
+  #start = 0;
+  #looked = 0;
+  #status: string | undefined;
+
+  /** @returns whether nothing that may come would change what it is. */
+  take(chunk: Uint8Array): boolean {
+    const part = chunk.subarray(0, maxHeadBytes - this.#length);
+    this.#bytes.set(part, this.#length);
+    this.#length += part.length;
+    while (this.#status === undefined) {
+      const came = this.#bytes.subarray(this.#start, this.#length);
+      const end = endOfAnswerHead(came, this.#looked);
+      this.#looked = came.length;
+      if (end === undefined) return this.#length === maxHeadBytes;
+      const status = statusOf(came.latin1Slice(0, end.head));
+      this.#start += end.body;
+      this.#looked = 0;
+      // What only announces it is not the answer (RFC 9110, 15.2).
+      if (!status.startsWith("1")) this.#status = status;
+    }
+    return true;
+  }
+
+  judge(): true | string {
+    const status = this.#status;
+    if (this.#length === 0) return "it closed without an answer";
+    if (status === undefined || status === "") return "it answers without a status";
+    return status.startsWith("2") || `it answers ${status}`;
+  }
+}
+
+/** In HTTP's form or in that of CGI (RFC 3875, 6.3.3); empty: there is none. */
+function statusOf(head: string): string {
+  return /^(?:HTTP\/1\.[01]|Status:) ?(\d{3})/im.exec(head)?.[1] ?? "";
 }

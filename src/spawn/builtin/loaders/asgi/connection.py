@@ -258,11 +258,12 @@ class Connection:
         self.answer_simply("400 Bad Request", f"Bad request: {error}.\n")
 
     def answer_simply(self, status, text, more=""):
-        """Answers by itself; what follows is not understood, and not wanted."""
-        body = text.encode()
+        """Answers by itself; what follows is not understood, and not wanted.
+
+        Without a length, or the client would take the session for one that goes on.
+        """
         lines = f"Status: {status}\r\n{more}Content-Type: text/plain; charset=utf-8\r\n"
-        head = f"{lines}Content-Length: {len(body)}\r\n\r\n"
-        self.outflow.put(head.encode() + body)
+        self.outflow.put(f"{lines}\r\n{text}".encode())
         self.close()
 
     def close(self):

@@ -251,10 +251,12 @@ class InstanceSession {
     this.answerSimply(error.status, `Bad request: ${error.message}.\n`);
   }
 
-  /** Answers by itself; what follows is not understood, and not wanted. */
+  /**
+   * Answers by itself; what follows is not understood, and not wanted. It has no length: who sees
+   * where it ends takes the session for one that goes on, and loses the next request on it.
+   */
   answerSimply(status, text) {
-    const headers = `content-type: text/plain\r\ncontent-length: ${Buffer.byteLength(text)}`;
-    this.connection.write(`Status: ${status}\r\n${headers}\r\n\r\n${text}`);
+    this.connection.write(`Status: ${status}\r\ncontent-type: text/plain\r\n\r\n${text}`);
     this.close();
   }
 

@@ -29,11 +29,11 @@ module RackLoader
   end
 
   class Session
-    # Refuses a request that cannot be understood.
+    # Refuses a request that cannot be understood. Without a length, or the client would take the
+    # connection for one that goes on.
     def self.refuse(connection, reason)
-      body = "Bad request: #{reason.b}.\n"
-      connection.write("Status: 400 Bad Request\r\ncontent-type: text/plain\r\n" \
-                       "content-length: #{body.bytesize}\r\n\r\n#{body}")
+      connection.write("Status: 400 Bad Request\r\ncontent-type: text/plain\r\n\r\n" \
+                       "Bad request: #{reason.b}.\n")
       :empty
     rescue ClientGone
       :close

@@ -154,7 +154,12 @@ class Session:
     def _refuse(self, error):
         self._body = EndlessBody(self.connection, b"")
         answer = Answer(self.connection, {"REQUEST_METHOD": ""}, False)
-        _replace(answer, "400 Bad Request", f"Bad request: {error}.\n")
+        try:
+            # Without a length, or the client would take the session for one that goes on.
+            answer.start("400 Bad Request", [("Content-Type", "text/plain; charset=utf-8")])
+            answer.write(f"Bad request: {error}.\n".encode())
+        except ClientGone:
+            pass
         return self._end()
 
     def _end(self):
