@@ -174,7 +174,7 @@ class Answer {
       const end = endOfAnswerHead(came, this.#looked);
       this.#looked = came.length;
       if (end === undefined) return this.#length === maxHeadBytes;
-      const status = statusOf(came.latin1Slice(0, end.head));
+      const status = statusOf(came.toString("latin1", 0, end.head));
       this.#start += end.body;
       this.#looked = 0;
       // What only announces it is not the answer (RFC 9110, 15.2).
