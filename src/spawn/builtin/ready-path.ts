@@ -109,11 +109,11 @@ async function askOnce(
   const socket = await putOnEventLoop(stream, {
     data: undefined,
     socket: {
-      data: (socket, chunk) => {
+      data: (from, chunk) => {
         const isKnown = answer.take(chunk);
         if ((pieces += 1) > quickPieces) {
-          socket.pause();
-          setTimeout(() => socket.resume(), pieceMs);
+          from.pause();
+          setTimeout(() => from.resume(), pieceMs);
         }
         // The others are done only when their session has ended.
         if (process.isProgram && isKnown) resolve();
