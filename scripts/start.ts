@@ -89,7 +89,8 @@ function prepare(directory: string, served: readonly Example[]): string {
   writeIndex(directory, served);
   apps.unshift('[[apps]]\nroot = "index"\n');
   const file = join(directory, "pool.toml");
-  const head = 'environment = "development"\n\n[log]\naccess = "off"\nlevel = 1\n';
+  const log = '[log]\naccess = "off"\nlevel = 1\n';
+  const head = `environment = "development"\n\n${log}\n[admin]\nlisten = "127.0.0.1:0"\n`;
   writeFileSync(file, [head, ...apps].join("\n"));
   return file;
 }
@@ -112,16 +113,16 @@ ${[...rows, ...absent].join("\n")}
 Try, in another terminal:
 
   curl -i ${url}/${first.name}/
-  ${executable} status
-  ${executable} status --openmetrics
+  ${executable} status --watch
+  ${executable} dashboard       # where a browser shows the same
 
 Change an application below ${directory}, then:
 
-  touch ${directory}/${first.name}/tmp/restart.txt
+  ${executable} restart ${first.name}     # or: touch ${directory}/${first.name}/tmp/restart.txt
 
 Change ${directory}/pool.toml, then have it read anew, or only checked:
 
-  kill -HUP ${child?.pid}
+  ${executable} reload
   ${executable} serve --check --config ${directory}/pool.toml
 
 Kill what \`status\` shows, with kill -9: an application's process, a worker, the pool server. The
