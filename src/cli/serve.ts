@@ -211,6 +211,8 @@ class Gateway {
   }
 
   async #reload(): Promise<readonly string[]> {
+    // The one that comes reads all of it anew; what is started now is a child of nobody's there.
+    if (this.#successor !== undefined) return [];
     const supervisor = this.#supervisor;
     this.#notifier.reloading();
     const program = newProgram(process.argv0);
@@ -274,6 +276,8 @@ class Gateway {
   /** What is not passed on ends with this program, or is ended before. */
   async #become(program: string): Promise<void> {
     const supervisor = this.#supervisor;
+    // One that has only just been started would be left without what it is to serve.
+    await supervisor.pool.admitted().catch(() => {});
     this.#control?.close();
     await this.#admin.close();
     if (supervisor.isStopping) return;

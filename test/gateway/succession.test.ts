@@ -13,7 +13,7 @@ import { join } from "node:path";
 
 import { childrenOf } from "../../src/native/process-stat.ts";
 import { binaryPath } from "../helpers/binary-server.ts";
-import { until } from "../helpers/condition.ts";
+import { until, within } from "../helpers/condition.ts";
 import {
   type Gateway,
   gatewayEnvironment,
@@ -290,6 +290,28 @@ test("a program that takes the configuration and cannot serve it leaves the proc
   await gateway.end();
 });
 
+test("a pool server that has only just been started is waited for", async () => {
+  const { program, config } = install();
+  const gateway = start(["--config", config], { program });
+  const address = await gateway.address();
+  replace(program, readFileSync(binaryPath));
+  const { pid: first = 0 } = gateway.poolServer ?? {};
+  process.kill(first, "SIGKILL");
+  const second = await until("there is another pool server", () => {
+    const { pid = first } = gateway.poolServer ?? {};
+    return pid !== first && pid;
+  });
+  process.kill(second, "SIGSTOP");
+  const asked = fetch(address);
+  gateway.signal("SIGHUP");
+  await gateway.logged("goes on as a new program");
+  expect(await Promise.race([asked, Bun.sleep(300)])).toBeUndefined();
+  process.kill(second, "SIGCONT");
+  expect((await within("the answer", asked)).status).toBe(200);
+  await until("it has gone on", () => gateway.addresses.length === 2);
+  await gateway.end();
+});
+
 test("no descriptor and no ended child is left of the programs before", async () => {
   const { program, config } = install();
   const gateway = start(["--config", config], { program });
@@ -303,5 +325,17 @@ test("no descriptor and no ended child is left of the programs before", async ()
   const first = await goOn();
   await goOn();
   expect(await goOn()).toBe(first);
+  // Nor of one that is asked for while another is about to come.
+  for (let n = 0; n < 20; n += 1) {
+    if (n === 0) replace(program, readFileSync(binaryPath));
+    gateway.signal("SIGHUP");
+    await Bun.sleep(10);
+  }
+  await until("it has gone on", () => gateway.addresses.length === 5);
+  await until(
+    "only its own are left",
+    () => childrenOf(gateway.pid).length === 2,
+    () => childrenOf(gateway.pid),
+  );
   await gateway.end();
 });
