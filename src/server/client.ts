@@ -354,8 +354,9 @@ export class Client {
   }
 
   async #openChannel(): Promise<void> {
-    if (this.#hasChannel)
+    if (this.#hasChannel) {
       return this.end("command openDescriptorChannel: the channel is open already");
+    }
     this.#hasChannel = true;
     let opened: DescriptorChannel;
     try {
