@@ -149,7 +149,8 @@ export function readConfig(args: readonly ByteString[]): Config {
 function knownUser(name: ByteString): User | undefined {
   if (name === "") return undefined;
   const user = findUser(name);
-  if (user === undefined)
+  if (user === undefined) {
     throw new StartError(`USER '${toText(name)}' is not known on this system`);
+  }
   return user;
 }

@@ -15,8 +15,9 @@ export function readFilePlaces(table: Table, root: string, isPublic: boolean): F
   const isServed = table.flag("static_files", true);
   const seen = new Set<string>();
   for (const [index, { path }] of places.entries()) {
-    if (seen.has(path) && path !== "")
+    if (seen.has(path) && path !== "") {
       table.wrong(`static[${index}].path`, `'${path}' is there twice`);
+    }
     seen.add(path);
   }
   const whole = isPublic ? { directory: join(root, "public"), within: root } : { directory: root };

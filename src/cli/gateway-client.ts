@@ -64,8 +64,9 @@ async function look(path: string): Promise<FoundGateway | "silent" | undefined> 
   if (status === undefined || status === "silent") return status;
   const ask = async (request: ControlRequest): Promise<object> => {
     const answer = await send<{ readonly error?: string }>(path, request, Infinity);
-    if (answer === undefined || answer === "silent")
+    if (answer === undefined || answer === "silent") {
       throw new StartError(`gateway ${status.pid} has not answered`);
+    }
     if (answer.error !== undefined) throw new StartError(answer.error);
     return answer;
   };

@@ -302,15 +302,17 @@ export class Connection {
 
   #stepVisitor(step: VisitorStep): void {
     const next = visitorSteps[this.#visitor][step];
-    if (next === undefined)
+    if (next === undefined) {
       throw new Error(`connection: ${step} while the visitor is ${this.#visitor}`);
+    }
     this.#visitor = next;
   }
 
   #stepAnswer(step: AnswerStep): void {
     const next = answerSteps[this.#answer][step];
-    if (next === undefined)
+    if (next === undefined) {
       throw new Error(`connection: ${step} while the answer is ${this.#answer}`);
+    }
     this.#answer = next;
   }
 }

@@ -103,8 +103,9 @@ export function sendWithDescriptor(
   data: Uint8Array,
   fd: number,
 ): SentWithDescriptor {
-  if (data.length > replyRoom)
+  if (data.length > replyRoom) {
     throw new RangeError(`reply of ${data.length} bytes: the limit is ${replyRoom}`);
+  }
   replyBytes.set(data);
   return sendReplyWithDescriptor(socket, data.length, fd);
 }

@@ -171,8 +171,9 @@ const pathAddress = address(pathOffset);
  */
 export function cPath(bytes: string): Pointer {
   const length = bytes.length;
-  if (length >= pathRoom)
+  if (length >= pathRoom) {
     throw new RangeError(`path of ${length} bytes: the limit is ${pathRoom - 1}`);
+  }
   for (let i = 0; i < length; i += 1) {
     const byte = bytes.charCodeAt(i);
     if (byte === 0) throw new RangeError("path contains a NUL byte");

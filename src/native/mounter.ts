@@ -22,8 +22,9 @@ export function mounterOf(fd: number, device: number): number | undefined {
   if (arenaView.getUint32(facts + statfs.type, true) !== C.FUSE_SUPER_MAGIC) return undefined;
   const mounter = fuseMounter(device);
   // Unmounted since it was opened: by somebody who does not want to be known.
-  if (mounter === undefined)
+  if (mounter === undefined) {
     throw new SyscallError("look for the mount of", `fd ${fd}`, errnos.EXDEV);
+  }
   return mounter === 0 ? undefined : mounter;
 }
 

@@ -45,8 +45,9 @@ export function sendPidfdGroupSignal(pidfd: number, pid: number, signal: number)
 }
 
 function send(pidfd: number, signal: number, flags: number): "sent" | "gone" | "unknown flag" {
-  if (Number(libc.syscall(C.SYS_PIDFD_SEND_SIGNAL, pidfd, signal, 0, flags, 0)) === 0)
+  if (Number(libc.syscall(C.SYS_PIDFD_SEND_SIGNAL, pidfd, signal, 0, flags, 0)) === 0) {
     return "sent";
+  }
   const cause = errno();
   if (cause === errnos.ESRCH) return "gone";
   if (cause === errnos.EINVAL && flags !== 0) return "unknown flag";

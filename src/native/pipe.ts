@@ -12,8 +12,9 @@ const dataOffset = reserve(dataRoom);
 
 /** A pipe, close-on-exec, both ends blocking. */
 export function makePipe(): { readEnd: OwnedFd; writeEnd: OwnedFd } {
-  if (libc.pipe2(address(pairOffset), C.O_CLOEXEC) < 0)
+  if (libc.pipe2(address(pairOffset), C.O_CLOEXEC) < 0) {
     throw new SyscallError("pipe2", "", errno());
+  }
   return {
     readEnd: new OwnedFd(arenaView.getInt32(pairOffset, true)),
     writeEnd: new OwnedFd(arenaView.getInt32(pairOffset + 4, true)),

@@ -129,8 +129,9 @@ export function listenAgain(fd: number, backlog: number): void {
 export function socketOption(fd: number, option: number): number | undefined {
   arenaView.setInt32(optionOffset + 4, 4, true);
   const at = address(optionOffset);
-  if (libc.getsockopt(fd, C.SOL_SOCKET, option, at, address(optionOffset + 4)) < 0)
+  if (libc.getsockopt(fd, C.SOL_SOCKET, option, at, address(optionOffset + 4)) < 0) {
     return undefined;
+  }
   return arenaView.getInt32(optionOffset, true);
 }
 

@@ -38,8 +38,9 @@ export function becomeReady<O>(
   application.lastConcurrency = ready.concurrency;
   application.failures.reset();
   // All that is here is of this code, unless old instances wait to be replaced.
-  if (application.rollout !== undefined)
+  if (application.rollout !== undefined) {
     application.rollout = application.worn > 0 ? "proven" : undefined;
+  }
   if (isPlaced || findRoom(state, application, now)) {
     state.move(instance, "pooled");
     serveReady(state, application, now);

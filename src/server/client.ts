@@ -297,8 +297,9 @@ export class Client {
     const { kind, tag } = command;
     const refuse = (why: string) => this.end(`command ${kind}: ${why}`);
     // Instances of a 2.0 spawn server would wait for the end of a request that never comes.
-    if (kind !== "getTagged" && !this.#context.driver.keepsSessions)
+    if (kind !== "getTagged" && !this.#context.driver.keepsSessions) {
       return refuse("only instances of the built-in spawner keep sessions");
+    }
     if (!this.#hasChannel) return refuse("it needs openDescriptorChannel first");
     this.#tagged ??= new Map();
     if (this.#tagged.has(tag)) return refuse(`tag '${escapeForLog(tag)}' is in use`);

@@ -28,8 +28,9 @@ export function snapshotJson(snapshot: PoolSnapshot): Uint8Array {
  * its outline only.
  */
 export function snapshotFromJson(value: unknown): PoolSnapshot {
-  if (!isInspection(value))
+  if (!isInspection(value)) {
     throw new TypeError("read pool snapshot: it has no list of applications");
+  }
   const applications = value.applications.map(({ rootBase64, ...application }) => ({
     ...application,
     root:

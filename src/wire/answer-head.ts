@@ -260,8 +260,9 @@ class HeadReader {
   #framing(status: number, isHead: boolean): AnswerFraming {
     const [length, coding] = [this.#length, this.#coding];
     const bytes = length === undefined ? undefined : lengthOf(length);
-    if (length !== undefined && bytes === undefined)
+    if (length !== undefined && bytes === undefined) {
       throw unclear("its Content-Length is no length");
+    }
     if (coding !== undefined && coding.toLowerCase() !== "chunked") {
       throw unclear("its Transfer-Encoding is not chunked");
     }

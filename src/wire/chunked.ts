@@ -90,8 +90,9 @@ export class ChunkedDecoder {
       this.#part = "size";
     } else if (this.#part === "size") {
       const size = sizeLine.exec(line)?.[1];
-      if (size === undefined)
+      if (size === undefined) {
         throw broken(`'${escapeForLog(fromLine(line), 40)}' is no chunk size`);
+      }
       this.#missing = Number.parseInt(size, 16);
       this.#part = this.#missing === 0 ? "trailer" : "data";
     } else {

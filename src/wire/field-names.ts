@@ -141,8 +141,9 @@ export class FieldNames {
     };
     const written = { text: `${copy}:`, name };
     if (!isShared) return written;
-    if (!this.#written.has(lowerCase))
+    if (!this.#written.has(lowerCase)) {
       this.#written.set(lowerCase, { text: `${lowerCase}:`, name });
+    }
     if (copy !== lowerCase) this.#written.set(copy, written);
     return written;
   }

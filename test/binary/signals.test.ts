@@ -38,8 +38,9 @@ async function storm(
 async function busyServer(server: ServerUnderTest): Promise<number[]> {
   const client = await server.connect();
   const sessions = [];
-  for (const name of ["padded-a", "padded-b", "file"])
+  for (const name of ["padded-a", "padded-b", "file"]) {
     sessions.push(await client.get(server.app(name)));
+  }
   const [idle] = sessions;
   if (idle !== undefined) await client.closeSession(idle);
   const other = await server.connect();

@@ -58,8 +58,9 @@ builtinTest("a key leads to its instance, for every client, whatever it is at", 
   await busy.send("get", ...bunElements(root));
   await busy.receiveSession();
   const another = await connect(server);
-  for (const each of [...both, ...both])
+  for (const each of [...both, ...both]) {
     expect(await follow(another, root, each.key)).toEqual(each);
+  }
 });
 
 builtinTest("a key leads to no instance of another application", async (server) => {

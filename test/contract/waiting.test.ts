@@ -21,8 +21,9 @@ describe.each([...serverKinds])("%s", (kind) => {
     for (const command of [
       ["setMax", "2"],
       ["setUseGlobalQueue", "true"],
-    ])
+    ]) {
       await client.send(...command);
+    }
     const root = server.app("padded");
     const [slow, quick] = [await client.get(root), await client.get(root)];
     const waiter = await server.connect();
@@ -38,8 +39,9 @@ describe.each([...serverKinds])("%s", (kind) => {
     for (const command of [
       ["setMax", "1"],
       ["setUseGlobalQueue", "true"],
-    ])
+    ]) {
       await client.send(...command);
+    }
     const held = await client.get(server.app("padded"));
     const waiter = await server.connect();
     await waiter.sendGet(server.app("padded"));

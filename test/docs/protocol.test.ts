@@ -313,8 +313,9 @@ function busyPool(): Pool<undefined> {
     for (const effect of get().effects) {
       if (effect.kind !== "spawn") continue;
       if (i === 0) pool.spawnFailed(effect.spawn, { message: "no luck" }, 1);
-      else if (i === 1)
+      else if (i === 1) {
         pool.spawned(effect.spawn, { pid: 4711, concurrency: 1, reportsDone: true }, 2);
+      }
     }
   }
   return pool;

@@ -74,8 +74,9 @@ test("who finds nothing at the prefix itself is sent to the same with a slash", 
 test("in development a page that a program misses is explained once for each of them", async () => {
   const gateway = serve();
   const address = await gateway.address();
-  for (const path of ["/node/x", "/node/y", "/bun/x", "/python/", "/node/"])
+  for (const path of ["/node/x", "/node/y", "/bun/x", "/python/", "/node/"]) {
     await ask(address, path);
+  }
   const told = () =>
     gateway.log.split("\n").filter((line) => line.includes("not found below a prefix"));
   const lines = await until("both are told", () => told().length >= 2 && told());

@@ -93,8 +93,9 @@ test("2,000 applications in one file are served, and so is a reload to 2,000 oth
       .map((name) => appTable(name))
       .join("");
   const site = await start(head + tables(0), names);
-  for (const index of [0, 301, 1999])
+  for (const index of [0, 301, 1999]) {
     expect((await ask(site, `/a${index}/`)).pid).toBeGreaterThan(1);
+  }
   await site.change(head + tables(2000));
   for (const index of [2000, 3999]) expect((await ask(site, `/a${index}/`)).pid).toBeGreaterThan(1);
   expect((await fetch(`${site.address}/a0/`)).status).toBe(404);

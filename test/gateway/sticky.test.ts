@@ -111,8 +111,9 @@ for (const file of ["app.js", "server.ts", "config.ru"] as const) {
     expect(new Set(visitors.map(({ pid }) => pid)).size).toBe(4);
     for (const { pid, cookie } of visitors) {
       const again = Array.from({ length: 10 }, () => visit(site, `a=b; ${cookie}; c=d`));
-      for (const next of await Promise.all(again))
+      for (const next of await Promise.all(again)) {
         expect([next.pid, next.set]).toEqual([pid, null]);
+      }
       if (file !== "config.ru") expect(await webSocket(site, cookie)).toBe(pid);
     }
     await site.gateway.end();

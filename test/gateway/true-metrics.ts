@@ -69,8 +69,9 @@ function ofHistogram(truth: Truth, value: number, labels: Labels, all: number): 
   const times = client.of(app).timesMs;
   // Who left had it for less time than since it began.
   const leftMs = left * (performance.now() - waitSinceMs);
-  if (part === "_sum")
+  if (part === "_sum") {
     return value >= 0 && value <= (sum(times) + leftMs) / 1000 + (all * laterMs) / 1000;
+  }
   const endMs = Number(le) * 1000;
   const within = times.filter((ms) => ms + laterMs <= endMs).length;
   const past = app === "shop" && endMs < heldMs ? 1 : 0;

@@ -56,8 +56,9 @@ describe("settings and questions", () => {
     const get = rejection(pool.get("/a"));
     const all = Promise.all([pool.getActive(), pool.getCount(), pool.getSpawnServerPid()]);
     const { tag } = await peer.take("getTagged");
-    for (const kind of ["getActive", "getCount", "getSpawnServerPid"] as const)
+    for (const kind of ["getActive", "getCount", "getSpawnServerPid"] as const) {
       await peer.take(kind);
+    }
     peer.reply(encodeDecimal(1));
     peer.reply(encodeRefusal("IOException", ascii("x"), tag));
     peer.reply(Buffer.concat([encodeDecimal(2), encodeDecimal(3)]));

@@ -23,8 +23,9 @@ export class RulesModel extends SharesModel {
   protected settle(): void {
     this.expireRecalls();
     for (const instance of this.instances) {
-      if (instance.standing !== "pooled" && !this.isStillThere(instance))
+      if (instance.standing !== "pooled" && !this.isStillThere(instance)) {
         this.letGo(instance, instance.reason);
+      }
     }
     this.#doPendingRestarts();
     // While something of an application is being spawned, its free instances are for its own gets.
@@ -273,8 +274,9 @@ export class RulesModel extends SharesModel {
   #isForgettable(app: App): boolean {
     const mine = [...this.instances, ...this.spawns, ...this.waiting];
     const isConfigured = Object.values(app.settings).some((value) => value !== undefined);
-    if (app.maxInstances > 0 || isConfigured || mine.some((thing) => thing.app === app))
+    if (app.maxInstances > 0 || isConfigured || mine.some((thing) => thing.app === app)) {
       return false;
+    }
     const memory = Math.max(60_000, 2 * (this.options.failurePause?.maxMs ?? 0));
     return app.failuresInRow === 0 || (app.lastFailure?.at ?? 0) + memory <= this.now;
   }

@@ -60,8 +60,9 @@ test("keeps the last bytes, whatever the pieces were", () => {
   const text = Array.from({ length: 4_000 }, (_, index) => `line ${index}\n`).join("");
   for (const size of [1, 7, 5_000, text.length]) {
     const tail = new Tail();
-    for (let at = 0; at < text.length; at += size)
+    for (let at = 0; at < text.length; at += size) {
       tail.push(Buffer.from(text.slice(at, at + size)));
+    }
     expect(Buffer.from(tail.bytes).toString()).toBe(text.slice(-tailBytes));
   }
   expect(new Tail().bytes.length).toBe(0);

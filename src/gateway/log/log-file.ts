@@ -23,6 +23,7 @@ export function openLogFile(path: string): OwnedFd {
 
 /** The pool server opens them: whoever has mistyped one learns it before. @throws Error. */
 export function tryLogs(apps: readonly AppConfig[]): void {
-  for (const { log } of apps)
+  for (const { log } of apps) {
     if (log !== undefined && "file" in log) openOutputFile(log.file).close();
+  }
 }

@@ -14,8 +14,9 @@ export function redirectToHttps(
   peer: Peer,
   target: string,
 ): Refusal | undefined {
-  if (tls?.redirectPort === undefined || scheme === "https" || peer.address === "")
+  if (tls?.redirectPort === undefined || scheme === "https" || peer.address === "") {
     return undefined;
+  }
   if (host === "" || target === "*") return undefined;
   const port = tls.redirectPort === 443 ? "" : `:${tls.redirectPort}`;
   const location = `https://${host.slice(0, portStart(host))}${port}${target}`;

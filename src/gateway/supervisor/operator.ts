@@ -72,8 +72,9 @@ export class Operator {
         return {};
       case "dashboard": {
         const { dashboard } = this.#options.admin;
-        if (dashboard === undefined)
+        if (dashboard === undefined) {
           throw new Error("there is no dashboard: set listen in [admin]");
+        }
         return dashboard;
       }
     }

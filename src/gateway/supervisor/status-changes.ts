@@ -43,8 +43,9 @@ export class StatusChanges {
 
   take(status: GatewayStatus): StatusNews {
     const { changed: applications, gone } = this.#applications.take(status.applications);
-    if (status.pool === null)
+    if (status.pool === null) {
       return { ...status, applications, gone: { applications: gone, pool: [] } };
+    }
     const pooled = this.#pool.take(status.pool.applications);
     const pool = { ...status.pool, applications: pooled.changed };
     return { ...status, applications, pool, gone: { applications: gone, pool: pooled.gone } };

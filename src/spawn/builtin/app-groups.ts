@@ -86,12 +86,13 @@ export class AppGroups {
   #keepable(root: ByteString, limits: KernelLimits): KernelLimits {
     const whys = wantedOf(limits).map((key) => [key, this.#whyNot(key)] as const);
     for (const [why, keys] of Map.groupBy(whys, ([, cause]) => cause)) {
-      if (why !== undefined)
+      if (why !== undefined) {
         this.#say(
           root,
           keys.map(([{ key }]) => key),
           why,
         );
+      }
     }
     const kept = whys.flatMap(([{ name }, why]) => (why === undefined ? [name] : []));
     return Object.fromEntries(kept.map((name) => [name, limits[name]]));
@@ -125,8 +126,9 @@ export class AppGroups {
       const app = escapeForLog(root);
       const count = group.unseenKills();
       const [cause, max] = [memoryCause, group.newlyFull()];
-      if (count > 0)
+      if (count > 0) {
         this.#notify(0, "processes of an application are ended", { app, count, cause });
+      }
       if (max === undefined) continue;
       const why = `tasks_max, ${max}, is reached`;
       this.#notify(0, "an application gets no more processes or threads", { app, cause: why });

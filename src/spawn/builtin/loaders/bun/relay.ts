@@ -157,8 +157,9 @@ export class RelayedSession extends InstanceSession<SocketConnection> {
 function moreLines(head: Head): string {
   let lines = addressLine(head.remoteAddress, head.remotePort);
   // It wants one.
-  if (head.host === "")
+  if (head.host === "") {
     lines += `host: ${head.serverName === "" ? "localhost" : head.serverName}\r\n`;
+  }
   // It has no TLS by which the program could see it.
   if (head.isSecure && !head.headers.includes("x-forwarded-proto")) {
     lines += "x-forwarded-proto: https\r\n";

@@ -176,8 +176,9 @@ function meaningOf(variable) {
   if (variable === "") throw new BadRequest("a header lacks its name");
   if (!variable.startsWith("HTTP_")) return { header, property, special: is.nothing };
   const name = variable.slice("HTTP_".length).toLowerCase().replaceAll("_", "-");
-  if (/^[!#$%&'*+.^`|~0-9a-z-]+$/.test(name))
+  if (/^[!#$%&'*+.^`|~0-9a-z-]+$/.test(name)) {
     return { header: name, property, special: is.nothing };
+  }
   throw new BadRequest(`the header ${JSON.stringify(name)} is not one of HTTP`);
 }
 
