@@ -171,8 +171,6 @@ export class Connection {
     }
     this.#stepVisitor("again");
     this.#stepAnswer("again");
-    // What was read may be large, and the connection may be idle for long.
-    if (this.unreadBytes === 0) this.#forget();
     return true;
   }
 
@@ -202,6 +200,11 @@ export class Connection {
     this.#parts = [];
   }
 
+  /** What is all read may be large, and the next bytes long in coming. */
+  #forgetRead(): void {
+    if (this.unreadBytes === 0) this.#forget();
+  }
+
   #forget(): void {
     this.#bytes = nothing;
     this.#text = "";
@@ -221,6 +224,7 @@ export class Connection {
     const head = parseRequestHead(text.slice(this.#at, end), this.#names);
     if (head.kind === "refusal") return this.#refuse(head);
     this.#at = end + 4;
+    this.#forgetRead();
     this.#looked = 0;
     this.#emptyLines = 0;
     this.#stays = head.keepsAlive;
@@ -277,6 +281,7 @@ export class Connection {
     const taken = body.push(this.#bytes.subarray(this.#at), (bytes) => this.#parts.push(bytes));
     if (typeof taken !== "number") return this.#refuse(taken);
     this.#at += taken;
+    this.#forgetRead();
     return this.#nextPart();
   }
 

@@ -4,6 +4,8 @@
  */
 import { expect, test } from "bun:test";
 
+import { Connection } from "../../src/http/connection.ts";
+import { FieldNames } from "../../src/wire/field-names.ts";
 import { compose } from "./composed.ts";
 import { frame } from "./frames.ts";
 import { Random } from "./random.ts";
@@ -49,4 +51,22 @@ test("composed requests are read as what they were composed of", () => {
     const requests = composed.map(({ request }) => request);
     expect({ seed, ...frame(pieces) }).toEqual({ seed, requests, end: "left within nothing" });
   }
+});
+
+test("a connection holds on to nothing that is read while it waits for more", async () => {
+  const head = Buffer.from("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\n\r\n");
+  const held: WeakRef<Buffer>[] = [];
+  const connections = Array.from({ length: 40 }, () => {
+    const connection = new Connection(new FieldNames(), 16 * 1024);
+    const bytes = Buffer.concat([head, Buffer.alloc(100_000)]);
+    held.push(new WeakRef(bytes));
+    connection.receive(bytes);
+    while (connection.next() !== undefined);
+    return connection;
+  });
+  await Bun.sleep(1); // A WeakRef that was looked at holds until the turn is over.
+  Bun.gc(true);
+  // The stack may still have one or the other.
+  expect(held.filter((bytes) => bytes.deref() !== undefined).length).toBeLessThan(20);
+  expect(connections.every(({ unreadBytes }) => unreadBytes === 0)).toBe(true);
 });
