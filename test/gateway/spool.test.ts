@@ -246,3 +246,15 @@ test("gives back in order what it was given, however appends and reads alternate
     }
   }
 });
+
+test("a piece that is kept as it came holds on to little else", () => {
+  for (const length of [1, 20 * kib, 200 * kib]) {
+    using kept = spool({ memory: 256 * kib });
+    const read = Buffer.from(new Uint8Array(300 * kib).fill(7));
+    kept.append(read.subarray(read.length - length), "ours");
+    const { buffer } = kept.peek();
+    expect(buffer.byteLength).toBeLessThan(2 * Math.max(length, 16 * kib));
+    expect(Buffer.from(kept.peek())).toEqual(read.subarray(read.length - length));
+    expect(account.memoryBytes).toBeGreaterThanOrEqual(length);
+  }
+});

@@ -99,7 +99,11 @@ export class Spool implements Disposable {
     if (bytes.length === 0) return;
     const last = this.#blocks.at(-1);
     // Small pieces would cost an object each, and may hold on to all that came with them.
-    const keeps = owner === "ours" && (last === undefined || bytes.length >= minKeptBytes);
+    const others = bytes.buffer.byteLength - bytes.length;
+    const keeps =
+      owner === "ours" &&
+      (last === undefined || bytes.length >= minKeptBytes) &&
+      others <= Math.max(bytes.length, minKeptBytes);
     const room = last === undefined || keeps ? 0 : last.bytes.length - last.used;
     const placing = this.#ledger.place(bytes.length, room, keeps ? bytes.length : minBlockBytes);
     if (placing.to === "memory") {
