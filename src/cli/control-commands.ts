@@ -7,7 +7,7 @@ import type { GatewayStatus } from "../gateway/supervisor/gateway-status.ts";
 import type { PoolChange } from "../gateway/supervisor/control-request.ts";
 import type { ControlCommandName } from "./arguments.ts";
 import { Table, type Problem } from "./config-table.ts";
-import { findGateway, gatewayOptions, type FoundGateway } from "./gateway-client.ts";
+import { findGateway, gatewayOptions, runs, type FoundGateway } from "./gateway-client.ts";
 import { readPool } from "./gateway-settings.ts";
 import { readArguments } from "./options.ts";
 import { StartError, UsageError } from "./usage-error.ts";
@@ -170,11 +170,7 @@ const lookMs = 50;
 
 async function untilGone(pid: number): Promise<void> {
   for (let waitedMs = 0; waitedMs < endLimitMs; waitedMs += lookMs) {
-    try {
-      process.kill(pid, 0);
-    } catch {
-      return;
-    }
+    if (!runs(pid)) return;
     await Bun.sleep(lookMs);
   }
   throw new StartError(`gateway ${pid} has not ended within ${endLimitMs / 1000} s`);

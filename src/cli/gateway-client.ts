@@ -106,11 +106,24 @@ async function send<Answer>(
   }
 }
 
-/** Left behind by a gateway that was killed. */
+/**
+ * Left behind by a gateway that was killed. (One that goes on as a new program has the file of the
+ * program before for a moment, and then one of its own.)
+ */
 function removeStale(path: string): void {
+  if (runs(Number(basename(path, ".sock")))) return;
   try {
     unlinkSync(path);
   } catch {
     // somebody else has
+  }
+}
+
+/** Whether there is a process of that number. */
+export function runs(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }

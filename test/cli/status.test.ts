@@ -1,6 +1,6 @@
 /** `status`: what it shows of a running gateway; what it says where there is none, or several. */
 import { expect, test } from "bun:test";
-import { mkdirSync, readdirSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, statSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 
 import { runtimeVariable } from "../../src/gateway/supervisor/runtime-directory.ts";
@@ -112,6 +112,22 @@ test("its socket is for its user only, leaves with it, and one left behind is cl
   await killed.ended;
   expect((await status()).code).toBe(1);
   expect(readdirSync(directory)).toEqual([]);
+});
+
+test("a socket on which a running process does not listen just now is left to it", async () => {
+  const gateway = await serving();
+  const directory = join(
+    gatewayEnvironment()[runtimeVariable] ?? "",
+    `application-pool-${process.getuid?.()}`,
+  );
+  // As between two programs in one process: the file is there, and nobody listens.
+  const name = `${process.pid}.sock`;
+  const made = `from socket import *; socket(AF_UNIX).bind("${join(directory, name)}")`;
+  expect(Bun.spawnSync(["python3", "-c", made]).exitCode).toBe(0);
+  expect((await status()).code).toBe(0);
+  expect(readdirSync(directory)).toContain(name);
+  unlinkSync(join(directory, name));
+  await gateway.end();
 });
 
 test("a directory that others can enter is not used: served all the same, with a warning", async () => {
