@@ -61,3 +61,27 @@ test.each([
   visitor.leave();
   await gateway.end();
 });
+
+test.each([
+  ["rack", "config.ru", "run lambda { |env| [200, {}, [env['REQUEST_METHOD']]] }\n"],
+  ["wsgi", "wsgi.py", "def application(env, start): start('200 OK', []); return [b'POST']\n"],
+])("%s, a body that nobody reads and that comes in several steps", async (_what, file, program) => {
+  const directory = temporaryDirectory();
+  mkdirSync(join(directory, "app"));
+  writeFileSync(join(directory, "app", file), program);
+  const gateway = startGateway([join(directory, "app"), "--listen", "127.0.0.1:0", "--max", "2"]);
+  const address = await gateway.address();
+  const large = "x".repeat(600 * 1024);
+  const ask = async (body: string): Promise<number[]> => {
+    const statuses: number[] = [];
+    for (let round = 0; round < 50 * rounds; round += 1) {
+      const answer = await fetch(address, { method: "POST", body });
+      await answer.text();
+      statuses.push(answer.status);
+    }
+    return statuses;
+  };
+  const all = (await Promise.all([ask(large), ask(large), ask("hi"), ask("hi")])).flat();
+  expect(all.filter((status) => status !== 200)).toEqual([]);
+  await gateway.end();
+});
