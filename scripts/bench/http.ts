@@ -94,19 +94,12 @@ async function measureThreaded(executable: string, extent: Extent): Promise<Figu
 
 function sections(connections: readonly number[]): Section[] {
   return [
+    { title: "Requests a second", columns: connections.map((count) => `${count} conn.`) },
+    { title: "Bodies of 1 MiB, 16 connections", columns: ["down, MB/s", "up, MB/s"] },
+    { title: "99th percentile, ms", columns: connections.map((count) => `p99 at ${count}`) },
     {
-      title: "Requests a second; bodies of 1 MiB at 16 connections",
-      columns: [...connections.map((count) => `${count} conn.`), "down, MB/s", "up, MB/s"],
-    },
-    {
-      title:
-        "99th percentile, ms; from the server's start to an answer, first request; memory idle",
-      columns: [
-        ...connections.map((count) => `p99 at ${count}`),
-        "from start, ms",
-        "first, ms",
-        "idle, MiB",
-      ],
+      title: "From the server's start to an answer, first request, ms; memory idle",
+      columns: ["from start, ms", "first, ms", "idle, MiB"],
     },
     {
       title: "A browser's twelve headers, access logs on, 16 connections",
