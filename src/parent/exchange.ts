@@ -3,9 +3,7 @@
  * - Whatever ends it (the answer is whole, cancelled, failed, the instance gone) goes through
  *   #finish, which releases the stream, once.
  * - The instance may answer before it has read the request: its answer counts, what could not be
- *   written does not matter. Such a stream serves no further request; nor does one to which the
- *   request went in several writes: an application may leave a body unread, and what had not come
- *   when its answer ended has the loader end the stream, a moment after that answer.
+ *   written does not matter. Such a stream serves no further request.
  * - Bytes nobody has read yet are bounded: above a mark the stream is paused. A paused stream
  *   reports neither data nor its end, so it is resumed as soon as the reader asks for more.
  * - The end of the stream ends an answer without framing; any other that is not whole is an error,
@@ -55,7 +53,6 @@ export class Exchange implements StreamUser, AnswerSink {
   #isEnded = false;
   #headTold = false;
   #sentBytes = 0;
-  #writes = 0;
   #request: "under way" | "sent" | "sent by half-close" = "under way";
   #chunks: Uint8Array[] = [];
   #unread = 0;
@@ -253,7 +250,6 @@ export class Exchange implements StreamUser, AnswerSink {
     const sent = this.isWritable ? this.#stream.write(bytes) : -1;
     if (sent < 0) return bytes.length;
     this.#sentBytes += sent;
-    this.#writes += 1;
     return sent;
   }
 
@@ -268,7 +264,7 @@ export class Exchange implements StreamUser, AnswerSink {
     this.#isOver = true;
     if (this.#paused) this.#stream.resume();
     if (this.#error === undefined || this.#isEnded) {
-      this.#stream.release(isClean && this.#request === "sent" && this.#writes === 1);
+      this.#stream.release(isClean && this.#request === "sent");
     } else {
       this.#stream.abandon(this.#listener.request, this.#isLate);
     }

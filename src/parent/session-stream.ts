@@ -5,7 +5,9 @@
  *   to the stream. Without a request nothing may arrive: bytes
  *   nobody asked for, or the instance's end, close the stream.
  * - When a request has ended cleanly and the stream has a keeper, it is offered to that for the
- *   next one; else it is closed.
+ *   next one; else it is closed. So is one to which the request went in several writes: an
+ *   application may leave a body unread, and what had not come when its answer ended has the loader
+ *   end the stream, a moment after that answer.
  * - Closing it closes the session, once: the pool is told.
  */
 import type { Socket } from "bun";
@@ -49,6 +51,8 @@ export class SessionStream {
   readonly isFramed: boolean;
   #socket: Socket<SessionStream> | undefined;
   #user: StreamUser | undefined;
+  /** Of the request at hand. */
+  #writes = 0;
   #isClosed = false;
 
   static readonly #handlers = {
@@ -100,12 +104,14 @@ export class SessionStream {
   begin(user: StreamUser): void {
     if (this.#user !== undefined) throw new Error("session stream: it has a request already");
     this.#user = user;
+    this.#writes = 0;
     // A stream that was closed before: the user has to hear of it, after its caller.
     if (this.#isClosed) queueMicrotask(() => user.ended());
   }
 
   /** @returns how many bytes the kernel took; -1: the stream is closed. */
   write(bytes: Uint8Array): number {
+    this.#writes += 1;
     return this.#isClosed ? -1 : (this.#socket?.write(bytes) ?? -1);
   }
 
@@ -128,7 +134,7 @@ export class SessionStream {
     this.#user = undefined;
     this.served += 1;
     if (this.#isClosed) return;
-    if (isClean && this.isKept) this.#keeper?.freed(this);
+    if (isClean && this.#writes === 1 && this.isKept) this.#keeper?.freed(this);
     else this.close();
   }
 

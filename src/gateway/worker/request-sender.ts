@@ -28,9 +28,8 @@ export class RequestSender {
   /** Whether the kernel took less than there was. */
   #isFull = false;
   #state: "under way" | "gathered" | "sent" = "under way";
-  /** Bytes that the kernel has taken, and in how many writes. */
+  /** Bytes that the kernel has taken. */
   sentBytes = 0;
-  #writes = 0;
 
   /** @param head all that comes before the body; each character is a byte. */
   constructor(
@@ -45,13 +44,9 @@ export class RequestSender {
     this.#framing = framing;
   }
 
-  /**
-   * Whether the instance has all of it, and could take another request after it. An application may
-   * leave its body unread: what had not come yet when the answer ended has its loader end the
-   * session, and nobody here can tell. So only what went out in one write is sure.
-   */
+  /** Whether the instance has all of it, and could take another request after it. */
   get isSentFramed(): boolean {
-    return this.#state === "sent" && this.#framing !== "half-close" && this.#writes === 1;
+    return this.#state === "sent" && this.#framing !== "half-close";
   }
 
   /** Whether it is the instance that has to go on, not the visitor who sends the body. */
@@ -145,7 +140,6 @@ export class RequestSender {
     // It is closed: what could not be written does not matter, and its end is on its way.
     if (sent < 0) return bytes.length;
     this.sentBytes += sent;
-    this.#writes += 1;
     this.#isFull = sent < bytes.length;
     return sent;
   }
