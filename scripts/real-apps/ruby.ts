@@ -25,9 +25,7 @@ run Shop
   drive: async (visitor) => {
     contains(await visitor.page("/"), "visit 1");
     contains(await visitor.page("/"), "visit 2");
-    const body = new FormData();
-    body.set("file", new File(["x".repeat(300_000)], "x.txt"));
-    contains(await visitor.page("/upload", { method: "POST", body }), "300000");
+    await visitor.upload("/upload", 300_000);
     contains(await visitor.page("/numbers"), "998,999,");
     await visitor.page("/broken", {}, 500);
   },

@@ -68,6 +68,13 @@ export class Visitor {
     return answer.text;
   }
 
+  /** Sends a form with a file. @throws Error unless the page says how many bytes have come. */
+  async upload(path: string, bytes: number): Promise<void> {
+    const body = new FormData();
+    body.set("file", new File(["x".repeat(bytes)], "x.txt"));
+    contains(await this.page(path, { method: "POST", body }), String(bytes));
+  }
+
   /** Sends a form. */
   async form(path: string, fields: Readonly<Record<string, string>>): Promise<string> {
     const headers = { referer: this.url + path };
