@@ -5,9 +5,10 @@ import type { ArgsDef, CommandDef } from "citty";
 import type { ControlRequest } from "../gateway/supervisor/control-request.ts";
 import type { GatewayStatus } from "../gateway/supervisor/gateway-status.ts";
 import type { PoolChange } from "../gateway/supervisor/control-request.ts";
+import { isAlive } from "../native/process.ts";
 import type { ControlCommandName } from "./arguments.ts";
 import { Table, type Problem } from "./config-table.ts";
-import { findGateway, gatewayOptions, runs, type FoundGateway } from "./gateway-client.ts";
+import { findGateway, gatewayOptions, type FoundGateway } from "./gateway-client.ts";
 import { readPool } from "./gateway-settings.ts";
 import { readArguments } from "./options.ts";
 import { StartError, UsageError } from "./usage-error.ts";
@@ -170,7 +171,7 @@ const lookMs = 50;
 
 async function untilGone(pid: number): Promise<void> {
   for (let waitedMs = 0; waitedMs < endLimitMs; waitedMs += lookMs) {
-    if (!runs(pid)) return;
+    if (!isAlive(pid)) return;
     await Bun.sleep(lookMs);
   }
   throw new StartError(`gateway ${pid} has not ended within ${endLimitMs / 1000} s`);

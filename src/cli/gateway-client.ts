@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import type { ControlRequest } from "../gateway/supervisor/control-request.ts";
 import type { GatewayStatus } from "../gateway/supervisor/gateway-status.ts";
 import { runtimeDirectories, whyNotSafe } from "../gateway/supervisor/runtime-directory.ts";
+import { isAlive } from "../native/process.ts";
 import type { Arguments } from "./options.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
@@ -111,19 +112,10 @@ async function send<Answer>(
  * program before for a moment, and then one of its own.)
  */
 function removeStale(path: string): void {
-  if (runs(Number(basename(path, ".sock")))) return;
+  if (isAlive(Number(basename(path, ".sock")))) return;
   try {
     unlinkSync(path);
   } catch {
     // somebody else has
-  }
-}
-
-/** Whether there is a process of that number. */
-export function runs(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }

@@ -117,6 +117,15 @@ export function sendSignal(pid: number, signal: number): boolean {
   throw new SyscallError("kill", `process ${pid}`, cause);
 }
 
+/** Whether there is a process of that number, whoever it is of. */
+export function isAlive(pid: number): boolean {
+  try {
+    return sendSignal(pid, 0);
+  } catch {
+    return true; // EPERM: it is somebody else's.
+  }
+}
+
 /** Takes the end of a child that has ended (waitpid(2)); its status is of no interest. */
 export function reap(pid: number): void {
   libc.waitpid(pid, null, C.WNOHANG);

@@ -23,7 +23,7 @@ import {
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
-import { sendSignal } from "../../native/process.ts";
+import { isAlive } from "../../native/process.ts";
 import { causeText } from "../../wire/cause.ts";
 
 const namePattern = /^application-pool-([0-9]+)-[A-Za-z0-9]{6}$/;
@@ -209,13 +209,5 @@ function hasHeir(path: string): boolean {
     return isAlive(Number(readFileSync(join(path, heirFile), "latin1")));
   } catch {
     return false; // There is no such file.
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return sendSignal(pid, 0);
-  } catch {
-    return true; // EPERM: there is such a process, of somebody else.
   }
 }
