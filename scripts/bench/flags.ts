@@ -41,6 +41,12 @@ export const numbersFlag = (...usual: readonly number[]): Flag<readonly number[]
   read: (name, list) => list.split(",").map((one) => wholeNumber(name, one)),
 });
 
+/** One of these. */
+export const wordFlag = <Word extends string>(known: readonly Word[], usual: Word): Flag<Word> => ({
+  usual,
+  read: (name, text) => wordOf(name, text, known),
+});
+
 /** Some of these, all of them if none is given. */
 export const wordsFlag = <Word extends string>(known: readonly Word[]): Flag<readonly Word[]> => ({
   usual: known.join(","),

@@ -11,13 +11,12 @@
  * one's requests take is the machine's as well: it only says so.
  */
 import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
+import { join } from "node:path";
 
 import { runtimeVariable } from "../../src/gateway/supervisor/runtime-directory.ts";
 import { workDirectory } from "../work-directory.ts";
 import { insertTables, machineLine } from "./document.ts";
-import { wholeNumber, wordOf } from "./flags.ts";
+import { numberFlag, optionalPath, pathFlag, readFlags, wordFlag } from "./flags.ts";
 import { APP_TYPES, type AppType, ENVIRONMENT } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { Tally } from "./load-connection.ts";
@@ -43,33 +42,15 @@ const ALONE = 1 / 3;
 /** Until nothing is left of what visitors of the others have asked for. */
 const SETTLE_MS = 3_000;
 
-interface Options {
-  readonly server: string;
-  readonly seconds: number;
-  readonly rounds: number;
-  readonly type: AppType;
-  readonly write: string | undefined;
-}
-
-function readOptions(args: string[]): Options {
-  const { values } = parseArgs({
-    args,
-    options: {
-      server: { type: "string", default: SERVER },
-      seconds: { type: "string", default: "600" },
-      rounds: { type: "string", default: "10" },
-      type: { type: "string", default: "rack" },
-      write: { type: "string" },
-    },
+const readOptions = (args: string[]) =>
+  readFlags(args, {
+    server: pathFlag(SERVER),
+    seconds: numberFlag(600),
+    rounds: numberFlag(10),
+    type: wordFlag(APP_TYPES, "rack"),
+    write: optionalPath,
   });
-  return {
-    server: resolve(values.server),
-    seconds: wholeNumber("seconds", values.seconds),
-    rounds: wholeNumber("rounds", values.rounds),
-    type: wordOf("type", values.type, APP_TYPES),
-    write: values.write === undefined ? undefined : resolve(values.write),
-  };
-}
+type Options = ReturnType<typeof readOptions>;
 
 /** Lays the applications out below the directory. @returns the file of their configuration. */
 function layOut(directory: string, type: AppType, port: number): string {

@@ -21,10 +21,9 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
+import { join } from "node:path";
 
-import { wholeNumber, wordOf } from "./flags.ts";
+import { numberFlag, pathFlag, readFlags, wordFlag } from "./flags.ts";
 import { APP_TYPES, type AppType, ENVIRONMENT, GREETING } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { LoadConnection, Tally } from "./load-connection.ts";
@@ -49,32 +48,15 @@ const REST_MS = 8;
 const FAULT_EVERY_MS = 10_000;
 /** So long after a fault a failure is put down to it: the watchdog's silence and a new start. */
 const AFTERMATH_MS = 15_000;
-interface Options {
-  readonly server: string;
-  readonly seconds: number;
-  readonly type: AppType;
-  readonly seed: number;
-}
 
-function readOptions(args: string[]): Options {
-  const { values } = parseArgs({
-    args,
-    options: {
-      server: { type: "string", default: SERVER },
-      seconds: { type: "string", default: "600" },
-      type: { type: "string", default: "rack" },
-      seed: { type: "string", default: String(Date.now() % 100_000) },
-    },
+const readOptions = (args: string[]) =>
+  readFlags(args, {
+    server: pathFlag(SERVER),
+    seconds: numberFlag(600),
+    type: wordFlag(APP_TYPES, "rack"),
+    seed: numberFlag(Date.now() % 100_000),
   });
-  const type = wordOf("type", values.type, APP_TYPES);
-  const server = resolve(values.server);
-  return {
-    server,
-    type,
-    seconds: wholeNumber("seconds", values.seconds),
-    seed: wholeNumber("seed", values.seed),
-  };
-}
+type Options = ReturnType<typeof readOptions>;
 
 /** Mulberry32: the same numbers for the same seed. */
 function randomFrom(seed: number): () => number {
