@@ -1,7 +1,7 @@
 /**
- * How long to wait before a process that has ended is started anew: not at all if it had lived for
- * a while, longer and longer if it ends again and again. So one crash costs nothing, and a crash at
- * every start does not become a storm.
+ * How long to wait before a process that has ended is started anew. What grows, if it ends again
+ * and again, is the time from one start to the next: so a crash at every start does not become a
+ * storm, and whoever has served meanwhile is replaced at once, a second time as well.
  */
 
 /** One that lived this long has shown that it can. */
@@ -14,8 +14,8 @@ export class RestartPause {
 
   /** @param livedMs how long the process had lived. @returns the pause, in milliseconds. */
   after(livedMs: number): number {
-    const pauseMs = livedMs >= provenMs ? 0 : this.#nextMs;
-    this.#nextMs = Math.min(maxMs, pauseMs === 0 ? firstMs : pauseMs * 2);
-    return pauseMs;
+    const betweenMs = livedMs >= provenMs ? 0 : this.#nextMs;
+    this.#nextMs = Math.min(maxMs, betweenMs === 0 ? firstMs : betweenMs * 2);
+    return Math.max(0, Math.ceil(betweenMs - livedMs));
   }
 }
