@@ -4,6 +4,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { send } from "../../src/native/socket.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import { readToEnd, sendAll } from "../helpers/raw-client.ts";
+import { nextAnswer } from "./kept-answers.ts";
 import { application, unchecked } from "./rack-programs.ts";
 import { ask, framed, rackScene, to } from "./rack-scene.ts";
 import {
@@ -193,16 +194,32 @@ test.each([1_000, 20_000, 200_000])(
   },
 );
 
-test("holds no body in memory", async () => {
-  const size = 40_000_000;
-  using session = connected(instance);
-  const peak = async () => Number((await ask(instance, to("/memory"))).body);
-  const before = await peak();
-  const beginning = to("/memory", { REQUEST_METHOD: "POST", CONTENT_LENGTH: String(size) });
-  await sendAll(session.number, beginning);
-  await sendAll(session.number, Buffer.alloc(size, "b"));
-  const kibibytes = Number(parseAnswer(await readToEnd(session.number)).body);
-  expect(kibibytes - before).toBeLessThan(10_000);
+const mebibyte = Buffer.alloc(1024 * 1024, "b");
+
+test.each([
+  ["of a known length", { CONTENT_LENGTH: `${40 * mebibyte.length}` }, [mebibyte], ""],
+  [
+    "in chunks",
+    { HTTP_TRANSFER_ENCODING: "chunked" },
+    [Buffer.from("100000\r\n"), mebibyte, Buffer.from("\r\n")],
+    "0\r\n\r\n",
+  ],
+] as const)("holds no body in memory that comes %s", async (name, framing, pieces, end) => {
+  // A process of its own: the peak of one that has served much may hide a body.
+  const fresh = await start(`peak ${name}`, { "config.ru": application });
+  using session = connected(fresh);
+  await sendAll(session.number, to("/memory", { SESSION_KEEP: "1" }));
+  const { body: before } = await nextAnswer(session);
+  const upload = { REQUEST_METHOD: "POST", SESSION_KEEP: "1", ...framing };
+  await sendAll(session.number, to("/memory", upload));
+  const piece = Buffer.concat(pieces);
+  for (let sent = 0; sent < 40; sent += 1) await sendAll(session.number, piece);
+  await sendAll(session.number, Buffer.from(end));
+  const { body: peakKiB } = await nextAnswer(session);
+  // The loader keeps 1 MiB for Rack 2 and joins it for the file: 3 MiB with all else. The body, or
+  // what was copied of it and not collected, are 40 and more.
+  expect(Number(peakKiB) - Number(before)).toBeLessThan(10 * 1024);
+  fresh.release();
 });
 
 const refused: readonly (readonly [string, Uint8Array, string])[] = [

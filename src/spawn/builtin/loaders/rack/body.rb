@@ -13,7 +13,8 @@ module RackLoader
       @connection = connection
       @left = request.length
       @dechunker = Dechunker.new if request.chunked?
-      @pieces = []
+      # What comes of chunks.
+      @arrived = String.new
       @is_done = @left == 0
     end
 
@@ -22,13 +23,13 @@ module RackLoader
       @is_done
     end
 
-    # The next bytes, at most `max`, as soon as there are some; nil at the end. Raises ClientGone
-    # when the client leaves before the end.
-    def read(max = READ_BYTES)
-      return next_chunk(max) if @dechunker
+    # Puts the next bytes, at most `max`, into a string and returns it as soon as there are some; nil
+    # at the end. Raises ClientGone when the client leaves before the end.
+    def read(max, into)
+      return next_chunk(max, into) if @dechunker
       return if @is_done
 
-      bytes = @connection.read(@left ? [max, @left].min : max)
+      bytes = @connection.read([max, @left || READ_BYTES].min, into)
       return ended if bytes.nil?
 
       count(bytes)
@@ -42,7 +43,7 @@ module RackLoader
         return @is_done ||= bytes == :end && @left.nil? && !@dechunker unless bytes.is_a?(String)
         return false if (budget -= bytes.bytesize).negative?
 
-        @dechunker ? take_apart(bytes) : count(bytes)
+        @dechunker ? take_apart(bytes, String.new) : count(bytes)
       end
       true
     rescue BadRequest
@@ -64,20 +65,20 @@ module RackLoader
       nil
     end
 
-    def next_chunk(max)
-      while @pieces.empty?
+    # Chunks are longer than what is in them.
+    def next_chunk(max, into)
+      into.clear
+      while into.empty?
         return if @is_done
 
-        bytes = @connection.read(READ_BYTES) or return ended
-        take_apart(bytes)
+        bytes = @connection.read([max, READ_BYTES].min, @arrived) or return ended
+        take_apart(bytes, into)
       end
-      piece = @pieces.shift
-      @pieces.unshift(piece.slice!(max..-1)) if piece.bytesize > max
-      piece
+      into
     end
 
-    def take_apart(bytes)
-      rest = @dechunker.feed(bytes) { |piece| @pieces << piece }
+    def take_apart(bytes, into)
+      rest = @dechunker.feed(bytes) { |piece| into << piece }
       @connection.unread(rest)
       @is_done = @dechunker.done?
     rescue Dechunker::Malformed => e

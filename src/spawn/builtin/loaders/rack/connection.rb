@@ -49,11 +49,11 @@ module RackLoader
       :end
     end
 
-    # Up to `max` bytes, as soon as there are some; nil at the client's end.
-    def read(max)
-      return take(max) unless @buffer.empty?
+    # Puts up to `max` bytes into a string as soon as there are some; nil at the client's end.
+    def read(max, into)
+      return into.replace(take(max)) unless @buffer.empty?
 
-      @socket.readpartial(max)
+      @socket.readpartial(max, into)
     rescue EOFError
       nil
     rescue Errno::ECONNRESET

@@ -13,6 +13,7 @@ module RackLoader
     def initialize
       @state = :size
       @line = String.new
+      @at = 0
       @left = 0
       @trailer_bytes = 0
     end
@@ -21,10 +22,12 @@ module RackLoader
       @state == :done
     end
 
-    # Yields the pieces that `bytes` complete. Returns what lies behind the last chunk, often "".
+    # Yields the pieces that `bytes`, which are binary, complete; each is empty afterwards. Returns
+    # what lies behind the last chunk, often "".
     def feed(bytes, &block)
-      bytes = step(bytes, &block) until bytes.empty? || done?
-      bytes
+      @at = 0
+      step(bytes, &block) until @at == bytes.bytesize || done?
+      take(bytes, bytes.bytesize - @at)
     end
 
     private
@@ -38,25 +41,32 @@ module RackLoader
       end
     end
 
+    # Emptied, or a large body's pieces would stay until Ruby collects them.
     def data(bytes)
-      piece = bytes.byteslice(0, @left)
+      piece = take(bytes, @left)
       @left -= piece.bytesize
       @state = :data_end if @left.zero?
       yield piece
-      bytes.byteslice(piece.bytesize..-1)
+      piece.clear
+    end
+
+    # A copy: a part would hold on to the memory of the whole.
+    def take(bytes, count)
+      taken = bytes.unpack1("@#{@at}a#{[count, bytes.bytesize - @at].min}")
+      @at += taken.bytesize
+      taken
     end
 
     # Lines end with CR LF and nothing else: two readers must not disagree on where they end.
     def line(bytes)
-      at = bytes.index("\n")
-      @line << (at ? bytes.byteslice(0, at + 1) : bytes)
+      at = bytes.index("\n", @at)
+      @line << take(bytes, (at || bytes.bytesize) + 1 - @at)
       raise Malformed, "a line of #{@line.bytesize} bytes" if @line.bytesize > MAX_LINE_BYTES
-      return "" unless at
+      return unless at
       raise Malformed, "a line without CR LF" unless @line.end_with?("\r\n")
 
       yield @line.chomp("\r\n")
       @line.clear
-      bytes.byteslice(at + 1..-1)
     end
 
     def size(text)

@@ -39,30 +39,33 @@ module RackLoader
 
   NO_INPUT = NoInput.new.freeze
 
-  # Reads forward only.
+  # Reads forward only. What comes goes straight where it is wanted, or into one string for all that
+  # comes: Ruby collects strings that were dropped late, and an upload's would add up to 40 MB.
   class Input
     include LineByLine
 
     def initialize(body)
       @body = body
+      @arrived = String.new
       @ahead = String.new
     end
 
     # As IO#read.
     def read(length = nil, buffer = nil)
-      while length.nil? || @ahead.bytesize < length
-        bytes = @body.read(length ? length - @ahead.bytesize : Body::READ_BYTES) or break
-        @ahead.empty? ? @ahead = bytes : @ahead << bytes
+      ahead = take(length || @ahead.bytesize)
+      result = buffer ? buffer.replace(ahead) : ahead
+      until length && result.bytesize >= length
+        wanted = length ? length - result.bytesize : Body::READ_BYTES
+        bytes = @body.read(wanted, result.empty? ? result : @arrived) or break
+        result << bytes unless bytes.equal?(result)
       end
-      result = take(length || @ahead.bytesize)
-      result = nil if result.empty? && length && length.positive?
-      buffer ? buffer.replace(result || "") && (result && buffer) : result
+      result unless result.empty? && length&.positive?
     end
 
     # The next line, its end included; nil at the end.
     def gets
       until (at = @ahead.index("\n"))
-        bytes = @body.read or break
+        bytes = @body.read(Body::READ_BYTES, @arrived) or break
         @ahead << bytes
       end
       return take(at + 1) if at

@@ -105,7 +105,7 @@ module RackLoader
 
     # What is there as a whole already needs nothing of ours.
     def input(length)
-      return StringIO.new(@body.read(length)) if length && @connection.holds?(length)
+      return StringIO.new(@body.read(length, String.new)) if length && @connection.holds?(length)
 
       input = Input.new(@body)
       ResponseHead::IS_RACK_3 ? input : RewindableInput.new(input)
