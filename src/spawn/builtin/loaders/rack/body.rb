@@ -23,8 +23,8 @@ module RackLoader
       @is_done
     end
 
-    # Puts the next bytes, at most `max`, into a string and returns it as soon as there are some; nil
-    # at the end. Raises ClientGone when the client leaves before the end.
+    # Puts the next bytes, at most `max`, into a string and returns it as soon as there are some;
+    # nil at the end. Raises ClientGone when the client leaves before the end.
     def read(max, into)
       return next_chunk(max, into) if @dechunker
       return if @is_done
