@@ -209,7 +209,7 @@ test("tags have 1 to 32 bytes", () => {
   const sticky = (token: string) => parse("getSticky", "t", token, ...getOf({}).slice(1));
   expect(sticky("")).toMatchObject({ kind: "getSticky", token: "" });
   expect(sticky("x".repeat(64))).toMatchObject({ token: "x".repeat(64) });
-  expect(() => sticky("x".repeat(65))).toThrow("the token has 65 bytes, 64 at most");
+  expect(() => sticky("x".repeat(65))).toThrow("the token has 65 bytes, not 0 to 64");
 });
 
 test("what abandon and overdue say of a request has 300 bytes at most", () => {
@@ -218,7 +218,7 @@ test("what abandon and overdue say of a request has 300 bytes at most", () => {
     expect(parse(kind, "0", what)).toEqual({ kind, sessionId: 0, what });
     expect(parse(kind, "-1", "")).toEqual({ kind, sessionId: -1, what: b("") });
     expect(() => parse(kind, "0", "x".repeat(301))).toThrow(
-      `command ${kind}: the request is told in 301 bytes, 300 at most`,
+      `command ${kind}: the request has 301 bytes, not 0 to 300`,
     );
     expect(() => parse(kind, "x", "GET /")).toThrow(ProtocolError);
   }
