@@ -13,7 +13,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } fr
 import { join } from "node:path";
 
 import { runtimeVariable } from "../../src/gateway/supervisor/runtime-directory.ts";
-import type { GatewayStatus } from "../../src/gateway/supervisor/gateway-status.ts";
+import type { GatewayStatus } from "../../src/wire/gateway-status.ts";
 import { workDirectory } from "../work-directory.ts";
 import { numberFlag, optionalPath, pathFlag, readFlags, wordsFlag } from "./flags.ts";
 import { insertTables, machineLine } from "./document.ts";

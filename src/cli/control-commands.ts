@@ -3,7 +3,7 @@ import { writeSync } from "node:fs";
 import type { ArgsDef, CommandDef } from "citty";
 
 import type { ControlRequest } from "../gateway/supervisor/control-request.ts";
-import type { GatewayStatus } from "../gateway/supervisor/gateway-status.ts";
+import type { GatewayStatus } from "../wire/gateway-status.ts";
 import type { PoolChange } from "../gateway/supervisor/control-request.ts";
 import { isAlive } from "../native/process.ts";
 import type { ControlCommandName } from "./arguments.ts";

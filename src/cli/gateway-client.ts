@@ -3,7 +3,7 @@ import { readdirSync, unlinkSync } from "node:fs";
 import { basename, join } from "node:path";
 
 import type { ControlRequest } from "../gateway/supervisor/control-request.ts";
-import type { GatewayStatus } from "../gateway/supervisor/gateway-status.ts";
+import type { GatewayStatus } from "../wire/gateway-status.ts";
 import { runtimeDirectories, whyNotSafe } from "../gateway/supervisor/runtime-directory.ts";
 import { isAlive } from "../native/process.ts";
 import type { Arguments } from "./options.ts";

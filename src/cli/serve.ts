@@ -33,10 +33,10 @@ import { LineWriter } from "../server/line-writer.ts";
 import { Log } from "../server/log.ts";
 import { lookAtApplication } from "../spawn/builtin/application-look.ts";
 import { FilesAside } from "../spawn/files-aside.ts";
+import { gatewayMetrics } from "../status/gateway-metrics.ts";
 import { ascii, fromText } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import { childEnvironment } from "./child-environment.ts";
-import { metricsOf } from "./metrics.ts";
 import { reportMistakes } from "./mistakes.ts";
 import { readServeArguments, type ServeRequest } from "./serve-options.ts";
 import { onSignal, watchSignals } from "./signals.ts";
@@ -116,7 +116,7 @@ class Gateway {
     this.#admin = new AdminKeeper({
       report,
       env,
-      metrics: metricsOf,
+      metrics: gatewayMetrics,
       supervisor: () => this.#supervisor,
       carryOut: (asked, asker) => {
         if (this.#operator === undefined) throw new Error("the gateway has not started yet");

@@ -6,12 +6,11 @@ import { writeSync } from "node:fs";
 import { isatty, WriteStream } from "node:tty";
 import type { CommandDef } from "citty";
 
-import type { GatewayStatus } from "../gateway/supervisor/gateway-status.ts";
+import type { GatewayStatus } from "../wire/gateway-status.ts";
+import { gatewayMetrics } from "../status/gateway-metrics.ts";
 import { applicationOverview, gatewayOverview } from "../status/gateway-overview.ts";
-import { snapshotFromJson } from "../status/json.ts";
 import { findGateway, gatewayOptions } from "./gateway-client.ts";
 import { readArguments } from "./options.ts";
-import { metricsOf } from "./metrics.ts";
 import { usageOf } from "./process-usage.ts";
 import { endOnSignal } from "./signals.ts";
 import { StartError, UsageError } from "./usage-error.ts";
@@ -47,7 +46,7 @@ export async function runStatus(rawArguments: readonly string[]): Promise<void> 
   const { status } = gateway;
   const [app] = given.get("app") ?? [];
   if (given.has("json")) return say(`${JSON.stringify(status, undefined, 2)}\n`);
-  if (given.has("openmetrics")) return say(metricsOf(status));
+  if (given.has("openmetrics")) return say(gatewayMetrics(status));
   if (!given.has("watch")) return say(await overview(status, app));
   endOnSignal();
   say("\u001B[2J");
@@ -59,7 +58,7 @@ export async function runStatus(rawArguments: readonly string[]): Promise<void> 
 
 /** @param app one application; undefined: all of them. @throws StartError. */
 async function overview(status: GatewayStatus, app: string | undefined): Promise<string> {
-  const pool = status.pool === null ? undefined : snapshotFromJson(status.pool);
+  const { pool } = status;
   const facts = status.applications.find(({ name }) => name === app);
   if (app !== undefined && facts === undefined) {
     const names = status.applications.map(({ name }) => name).join(", ");
@@ -68,8 +67,8 @@ async function overview(status: GatewayStatus, app: string | undefined): Promise
   const instances = pool?.applications.flatMap((application) => application.instances) ?? [];
   const usage = await usageOf(instances.map(({ pid }) => pid));
   const width = isatty(1) ? terminalWidth() : Infinity;
-  if (facts === undefined) return gatewayOverview(status, pool, usage, width);
-  if (pool === undefined) throw new StartError("the pool server does not answer");
+  if (facts === undefined) return gatewayOverview(status, usage, width);
+  if (pool === null) throw new StartError("the pool server does not answer");
   return applicationOverview(facts, pool, usage, width);
 }
 

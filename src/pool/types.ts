@@ -192,12 +192,8 @@ export type Effect<O> =
 export type Rollout = NonNullable<InspectedApplication["rollout"]>;
 
 /** What a pool counts, by why. */
-export type PoolCounters = Omit<InspectedCounters, "refusals" | "retirements" | "recalls"> & {
-  readonly refusals: Readonly<
-    Record<"queueFull" | "timedOut" | "spawnFailed" | "cannotConnect", number>
-  >;
+export type PoolCounters = Omit<InspectedCounters, "retirements"> & {
   readonly retirements: Readonly<Record<RetireReason, number>>;
-  readonly recalls: Readonly<Record<"sent" | "closed" | "kept" | "timedOut", number>>;
 };
 
 /** As `inspect` shows it, but for the root, which is bytes here. */

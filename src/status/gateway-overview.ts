@@ -3,33 +3,11 @@
  * or the processes of one. Texts come from operators and applications: control characters are
  * escaped.
  */
-import type { ApplicationSnapshot, PoolSnapshot } from "../pool/types.ts";
 import { escapeControls, fromText, toText } from "../wire/bytes.ts";
-import type { InspectedInstance } from "../wire/inspection.ts";
-import type { ApplicationFigures } from "../wire/request-figures.ts";
-import { formatTable } from "./text-table.ts";
+import type { ApplicationStatus, GatewayStatus } from "../wire/gateway-status.ts";
+import type { InspectedApplication, InspectedInstance, Inspection } from "../wire/inspection.ts";
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
-
-/** What is shown of the gateway beside the pool. */
-interface GatewayFacts {
-  /** Empty: it has none. */
-  readonly name: string;
-  readonly pid: number;
-  readonly version: string;
-  readonly listening: readonly string[];
-  readonly workers: readonly number[];
-  readonly poolServer: number | null;
-  /** By kind: how many have taken the place of one that ended. */
-  readonly restarts: Readonly<Record<string, number>>;
-  readonly applications: readonly ApplicationFacts[];
-}
-
-interface ApplicationFacts {
-  readonly name: string;
-  readonly root: string;
-  readonly pause: "wait" | "refuse" | null;
-  readonly figures: ApplicationFigures;
-}
+import { formatTable } from "./text-table.ts";
 
 /** What a process uses. */
 export interface ProcessUsage {
@@ -42,34 +20,30 @@ export interface ProcessUsage {
 export type Usage = ReadonlyMap<number, ProcessUsage>;
 
 /** A line for each application. */
-export function gatewayOverview(
-  gateway: GatewayFacts,
-  pool: PoolSnapshot | undefined,
-  usage: Usage,
-  width: number,
-): string {
-  if (pool === undefined) return `${head(gateway)}\nThe pool server does not answer.\n`;
+export function gatewayOverview(gateway: GatewayStatus, usage: Usage, width: number): string {
+  const { pool } = gateway;
+  if (pool === null) return `${head(gateway)}\nThe pool server does not answer.\n`;
   const rows = gateway.applications.map((facts) =>
-    applicationRow(facts, snapshotOf(pool, facts), usage),
+    applicationRow(facts, inPool(pool, facts), usage),
   );
   return `${head(gateway)}${poolLine(pool)}\n\n${formatTable(applicationColumns, rows, width)}`;
 }
 
 /** The processes of one application. */
 export function applicationOverview(
-  facts: ApplicationFacts,
-  pool: PoolSnapshot,
+  facts: ApplicationStatus,
+  pool: Inspection,
   usage: Usage,
   width: number,
 ): string {
-  const application = snapshotOf(pool, facts);
+  const application = inPool(pool, facts);
   const lines = [printable(`${facts.name}  ${facts.root}`), ...notes(facts, application)];
   const rows = application?.instances.map((instance) => instanceRow(instance, usage)) ?? [];
   const table = rows.length === 0 ? "" : `\n${formatTable(instanceColumns, rows, width)}`;
   return `${lines.join("\n")}\n${table}`;
 }
 
-function head(facts: GatewayFacts): string {
+function head(facts: GatewayStatus): string {
   const { name, pid, version, listening, workers, poolServer, restarts } = facts;
   const who = name === "" ? String(pid) : `${name} ${pid}`;
   const processes = `workers ${workers.join(" ") || "none"}, pool server ${poolServer ?? "none"}`;
@@ -81,7 +55,7 @@ function head(facts: GatewayFacts): string {
   return `Gateway ${who}: ${listening.join(", ")}\n  ${all}${replaced}\n`;
 }
 
-function poolLine({ limits, count, active, spawning, leaving, waiting }: PoolSnapshot): string {
+function poolLine({ limits, count, active, spawning, leaving, waiting }: Inspection): string {
   const others = [
     spawning > 0 ? `, ${spawning} being started` : "",
     leaving > 0 ? `, ${leaving} leaving` : "",
@@ -90,11 +64,11 @@ function poolLine({ limits, count, active, spawning, leaving, waiting }: PoolSna
   return `  ${count} of ${limits.max} processes, ${active} active${others.join("")}`;
 }
 
-function snapshotOf(
-  { applications }: PoolSnapshot,
-  { root }: ApplicationFacts,
-): ApplicationSnapshot | undefined {
-  return applications.find((application) => application.root === fromText(root));
+function inPool(
+  { applications }: Inspection,
+  { root }: ApplicationStatus,
+): InspectedApplication | undefined {
+  return applications.find((application) => application.root === root);
 }
 
 const applicationColumns = [
@@ -112,8 +86,8 @@ const applicationColumns = [
 ] as const;
 
 function applicationRow(
-  facts: ApplicationFacts,
-  application: ApplicationSnapshot | undefined,
+  facts: ApplicationStatus,
+  application: InspectedApplication | undefined,
   usage: Usage,
 ): string[] {
   const instances = application?.instances ?? [];
@@ -177,7 +151,7 @@ function usageOf(pids: readonly number[], usage: Usage): [cpu: string, memory: s
 }
 
 /** What is out of the ordinary, the most important first. */
-function notes(facts: ApplicationFacts, application: ApplicationSnapshot | undefined): string[] {
+function notes(facts: ApplicationStatus, application: InspectedApplication | undefined): string[] {
   const lines: string[] = [];
   if (facts.pause !== null) {
     lines.push(`  paused: requests ${facts.pause === "wait" ? "wait" : "are refused"}`);

@@ -1,12 +1,12 @@
 /**
- * The pool's snapshot as the JSON of `inspect`, and back. One thing differs, because JSON is text
+ * The pool's snapshot as the JSON of `inspect`. One thing differs, because JSON is text
  * and a root is bytes:
  * - `root` is the application's root as text, U+FFFD in place of what is not UTF-8: for people.
  * - `rootBase64` is null if `root` says it all, else the bytes in base64: for programs.
  */
 
 import type { PoolSnapshot } from "../pool/types.ts";
-import { fromBytes, fromText, toBytes, toText } from "../wire/bytes.ts";
+import { fromText, toBytes, toText } from "../wire/bytes.ts";
 import type { Inspection } from "../wire/inspection.ts";
 
 /** The bytes of the answer to `inspect`. */
@@ -21,31 +21,4 @@ export function snapshotJson(snapshot: PoolSnapshot): Uint8Array {
     }),
   };
   return Buffer.from(JSON.stringify(json));
-}
-
-/**
- * The snapshot in a parsed answer to `inspect`. It comes from a server of ours and is checked for
- * its outline only.
- */
-export function snapshotFromJson(value: unknown): PoolSnapshot {
-  if (!isInspection(value)) {
-    throw new TypeError("read pool snapshot: it has no list of applications");
-  }
-  const applications = value.applications.map(({ rootBase64, ...application }) => ({
-    ...application,
-    root:
-      rootBase64 === null
-        ? fromText(application.root)
-        : fromBytes(Buffer.from(rootBase64, "base64")),
-  }));
-  return { ...value, applications };
-}
-
-function isInspection(value: unknown): value is Inspection {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    "applications" in value &&
-    Array.isArray(value.applications)
-  );
 }

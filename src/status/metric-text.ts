@@ -45,26 +45,34 @@ export function byLabel(label: string, values: Readonly<Record<string, number>>)
 
 const suffixes = { counter: "_total", gauge: "", info: "_info", histogram: "" } as const;
 
-/**
- * A histogram's samples: for each upper end how many lie below, then all of them.
- * @param counts of each bucket by itself; the last has what is past all ends.
- */
-export function histogramSamples(
-  labels: Labels,
+/** Values in buckets. */
+interface Counted {
+  readonly labels: Labels;
+  /** Of each bucket by itself; the last has what is past all ends. */
+  readonly counts: readonly number[];
+  readonly sum: number;
+}
+
+/** Of each it says for each upper end how many lie below, then all of them. */
+export function histogram(
+  name: string,
+  help: string,
   ends: readonly number[],
-  counts: readonly number[],
-  sum: number,
-): Sample[] {
-  let below = 0;
-  const buckets = [...ends, Infinity].map((end, at): Sample => {
-    below += counts[at] ?? 0;
-    return { labels: { ...labels, le: canonical(end) }, value: below, part: "_bucket" };
+  all: readonly Counted[],
+): Family {
+  const samples = all.flatMap(({ labels, counts, sum }): Sample[] => {
+    let below = 0;
+    const buckets = [...ends, Infinity].map((end, at): Sample => {
+      below += counts[at] ?? 0;
+      return { labels: { ...labels, le: canonical(end) }, value: below, part: "_bucket" };
+    });
+    return [
+      ...buckets,
+      { labels, value: below, part: "_count" },
+      { labels, value: sum, part: "_sum" },
+    ];
   });
-  return [
-    ...buckets,
-    { labels, value: below, part: "_count" },
-    { labels, value: sum, part: "_sum" },
-  ];
+  return { name, type: "histogram", help, samples };
 }
 
 /** As the format has a number in a label: a whole one with a point. */

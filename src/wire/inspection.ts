@@ -41,7 +41,9 @@ export interface InspectedCounters {
   readonly cancels: number;
   readonly sessionsClosed: number;
   /** By why. */
-  readonly refusals: Readonly<Record<string, number>>;
+  readonly refusals: Readonly<
+    Record<"queueFull" | "timedOut" | "spawnFailed" | "cannotConnect", number>
+  >;
   readonly spawnsPlanned: number;
   /** Planned, and given up before they began. */
   readonly spawnsDropped: number;
@@ -57,7 +59,7 @@ export interface InspectedCounters {
   /** Sessions moved to another instance because the backlog of theirs was full. */
   readonly moves: number;
   /** Kept sessions that were asked for, and how clients answered while somebody waited for it. */
-  readonly recalls: Readonly<Record<string, number>>;
+  readonly recalls: Readonly<Record<"sent" | "closed" | "kept" | "timedOut", number>>;
   readonly peakCount: number;
   readonly peakActive: number;
   readonly peakWaiting: number;

@@ -7,7 +7,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 
-import type { GatewayStatus } from "../../src/gateway/supervisor/gateway-status.ts";
+import type { GatewayStatus } from "../../src/wire/gateway-status.ts";
 import type { StatusNews } from "../../src/gateway/supervisor/status-changes.ts";
 import { until, within } from "../helpers/condition.ts";
 import { readExposition } from "../helpers/exposition.ts";

@@ -7,7 +7,7 @@ import { expect } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-import type { GatewayStatus } from "../../src/gateway/supervisor/gateway-status.ts";
+import type { GatewayStatus } from "../../src/wire/gateway-status.ts";
 import { binaryPath } from "../helpers/binary-server.ts";
 import { readExposition } from "../helpers/exposition.ts";
 import type { Gateway } from "../helpers/gateway.ts";

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { runtimeVariable } from "../../src/gateway/supervisor/runtime-directory.ts";
-import type { GatewayStatus } from "../../src/gateway/supervisor/gateway-status.ts";
+import type { GatewayStatus } from "../../src/wire/gateway-status.ts";
 import { binaryPath, plainEnvironment } from "./binary-server.ts";
 import { until, within } from "./condition.ts";
 import { markedProcesses, markVariable, type ProcessFacts } from "./processes.ts";

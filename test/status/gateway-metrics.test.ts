@@ -3,11 +3,12 @@ import { expect, test } from "bun:test";
 
 import { gatewayMetrics } from "../../src/status/gateway-metrics.ts";
 import { readExposition } from "../helpers/exposition.ts";
-import { applicationWith, figuresWith, instanceWith, poolWith } from "./snapshots.ts";
+import { applicationWith, figuresWith, inspected, instanceWith, poolWith } from "./snapshots.ts";
 
 const shop = {
   name: 'sh"o\\p',
   root: "/a",
+  pause: null,
   figures: figuresWith({ "2xx": 40, "5xx": 2 }),
   residentBytes: 5e7,
 };
@@ -17,11 +18,11 @@ const processes = [
 ] as const;
 const restarts = { worker: 3, "pool server": 0, admin: 1 };
 const unrouted = figuresWith({ "4xx": 3 });
-const gateway = { applications: [shop], unrouted, processes, restarts };
-const pool = poolWith({ applications: [applicationWith("/a", [instanceWith(9)])] });
+const pool = inspected(poolWith({ applications: [applicationWith("/a", [instanceWith(9)])] }));
+const gateway = { version: "1.2.3", applications: [shop], unrouted, processes, restarts, pool };
 
 test("requests, times and waits of each application go by its name, as those of the pool", () => {
-  const { values, families } = readExposition(gatewayMetrics(gateway, pool, "1.2.3"));
+  const { values, families } = readExposition(gatewayMetrics(gateway));
   const app = String.raw`app="sh\"o\\p"`;
   expect(values.get(`application_pool_requests_total{${app},status="5xx"}`)).toBe(2);
   expect(values.get('application_pool_requests_total{app="",status="4xx"}')).toBe(3);
@@ -41,7 +42,7 @@ test("requests, times and waits of each application go by its name, as those of 
 });
 
 test("without a pool server there are the gateway's own figures", () => {
-  const { values } = readExposition(gatewayMetrics(gateway, undefined, "1"));
+  const { values } = readExposition(gatewayMetrics({ ...gateway, pool: null }));
   expect(values.get("application_pool_pool_server_answers")).toBe(0);
   expect(values.has("application_pool_gets_total")).toBe(false);
   expect(values.has('application_pool_requests_total{app="",status="4xx"}')).toBe(true);

@@ -2,20 +2,28 @@
 import { expect, test } from "bun:test";
 
 import { applicationOverview, gatewayOverview } from "../../src/status/gateway-overview.ts";
-import { applicationWith, figuresWith, instanceWith, poolWith } from "./snapshots.ts";
+import type { GatewayStatus } from "../../src/wire/gateway-status.ts";
+import { applicationWith, figuresWith, inspected, instanceWith, poolWith } from "./snapshots.ts";
 
-const gateway = {
+const gateway: Omit<GatewayStatus, "applications" | "pool"> = {
   name: "main",
   pid: 1,
   version: "1.2",
+  generation: 0,
+  failedSuccessor: null,
   listening: ["http://127.0.0.1:80"],
   workers: [3],
+  poolServer: 2,
+  unrouted: figuresWith({}),
+  processes: [],
+  restarts: { worker: 2, "pool server": 0, admin: 0 },
 };
 const shop = {
   name: "shop",
   root: "/a",
   pause: null,
   figures: figuresWith({ "2xx": 40, "5xx": 2 }),
+  residentBytes: 5e7,
 };
 const none = figuresWith({});
 const usage = new Map([
@@ -29,13 +37,12 @@ const instances = [
 ];
 
 test("a line for each application: what is under way, and how long requests took", () => {
-  const pool = poolWith({ applications: [applicationWith("/a", instances)] });
+  const pool = inspected(poolWith({ applications: [applicationWith("/a", instances)] }));
   const applications = [
     shop,
     { ...shop, name: "blog", root: "/b", pause: "wait" as const, figures: none },
   ];
-  const facts = { ...gateway, poolServer: 2, applications, restarts: { worker: 2, admin: 0 } };
-  const shown = gatewayOverview(facts, pool, usage, Infinity);
+  const shown = gatewayOverview({ ...gateway, applications, pool }, usage, Infinity);
   expect(shown).toStartWith(
     "Gateway main 1: http://127.0.0.1:80\n" +
       "  workers 3, pool server 2, version 1.2, worker replaced 2 times\n  ",
@@ -56,7 +63,8 @@ test("the processes of one: sessions that last are counted apart, they take no p
     rollout: "refused" as const,
     lastSpawnError: { message: "line\n2", agoMs: 3000 },
   };
-  const shown = applicationOverview(shop, poolWith({ applications: [broken] }), usage, Infinity);
+  const pool = inspected(poolWith({ applications: [broken] }));
+  const shown = applicationOverview(shop, pool, usage, Infinity);
   expect(shown.split("\n")).toEqual([
     "shop  /a",
     "  not restarted",
@@ -70,14 +78,9 @@ test("the processes of one: sessions that last are counted apart, they take no p
 });
 
 test("a line that is too long for the terminal is cut", () => {
-  const pool = poolWith({ applications: [applicationWith("/a", instances)] });
-  const facts = {
-    ...gateway,
-    poolServer: 2,
-    applications: [{ ...shop, pause: "refuse" as const }],
-    restarts: {},
-  };
-  const lines = gatewayOverview(facts, pool, usage, 80).split("\n");
+  const pool = inspected(poolWith({ applications: [applicationWith("/a", instances)] }));
+  const applications = [{ ...shop, pause: "refuse" as const }];
+  const lines = gatewayOverview({ ...gateway, applications, pool }, usage, 80).split("\n");
   expect(lines.at(-2)).toEndWith("  p…");
   expect(lines.at(-2)).toHaveLength(80);
 });

@@ -1,7 +1,7 @@
-/** The JSON of `inspect`: its shape, roots that are no text, and the way back. */
+/** The JSON of `inspect`: its shape, and roots that are no text. */
 
 import { expect, test } from "bun:test";
-import { snapshotFromJson, snapshotJson } from "../../src/status/json.ts";
+import { snapshotJson } from "../../src/status/json.ts";
 import { applicationWith, instanceWith, noEvents, poolWith } from "./snapshots.ts";
 
 const parsed = (json: Uint8Array): unknown => JSON.parse(Buffer.from(json).toString("utf8"));
@@ -87,16 +87,3 @@ test("the JSON is UTF-8 whatever the roots are, and begins like an object", () =
   expect(() => new TextDecoder("utf-8", { fatal: true }).decode(json)).not.toThrow();
   expect(json[0]).toBe("{".charCodeAt(0));
 });
-
-test("a snapshot read back from its JSON is the same, roots to the byte", () => {
-  expect(snapshotFromJson(parsed(snapshotJson(snapshot)))).toEqual(snapshot);
-});
-
-test.each([[null], [7], ["{}"], [[]], [{}], [{ applications: {} }]])(
-  "%j is no snapshot",
-  (value) => {
-    expect(() => snapshotFromJson(value)).toThrow(
-      "read pool snapshot: it has no list of applications",
-    );
-  },
-);

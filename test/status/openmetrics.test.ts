@@ -4,11 +4,11 @@ import { expect, test } from "bun:test";
 import type { PoolSnapshot } from "../../src/pool/types.ts";
 import { formatOpenMetrics, type Family } from "../../src/status/metric-text.ts";
 import { METRIC_PREFIX, poolMetrics } from "../../src/status/openmetrics.ts";
-import { applicationWith, instanceWith, noEvents, poolWith } from "./snapshots.ts";
+import { applicationWith, inspected, instanceWith, noEvents, poolWith } from "./snapshots.ts";
 
 const format = (...families: Family[]): string => formatOpenMetrics("x_", families);
 const openMetrics = (pool: PoolSnapshot): string =>
-  formatOpenMetrics(METRIC_PREFIX, poolMetrics(pool));
+  formatOpenMetrics(METRIC_PREFIX, poolMetrics(inspected(pool)));
 const gauge: Family = { name: "waiters", type: "gauge", help: "Waiting.", samples: [{ value: 3 }] };
 
 test("a family is its type, help and samples, and EOF ends the text", () => {

@@ -3,7 +3,12 @@
 import { bucketEndsMs, type ApplicationFigures } from "../../src/wire/request-figures.ts";
 import type { ApplicationSnapshot, PoolCounters, PoolSnapshot } from "../../src/pool/types.ts";
 import type { ByteString } from "../../src/wire/bytes.ts";
-import type { InspectedInstance } from "../../src/wire/inspection.ts";
+import { snapshotJson } from "../../src/status/json.ts";
+import {
+  parseInspection,
+  type InspectedInstance,
+  type Inspection,
+} from "../../src/wire/inspection.ts";
 
 export const noEvents: PoolCounters = {
   gets: 0,
@@ -60,6 +65,11 @@ export function poolWith(changes: Partial<PoolSnapshot>): PoolSnapshot {
     applications: [],
     ...changes,
   };
+}
+
+/** As `inspect` tells it. */
+export function inspected(pool: PoolSnapshot): Inspection {
+  return parseInspection(snapshotJson(pool));
 }
 
 export function applicationWith(

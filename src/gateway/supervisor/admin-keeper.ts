@@ -6,12 +6,13 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 
 import { causeText } from "../../wire/cause.ts";
+import type { GatewayStatus, ProcessStatus } from "../../wire/gateway-status.ts";
 import type { AdminAnswer, AdminQuestion } from "../admin/admin-messages.ts";
 import type { GatewayConfig, ListenAddress } from "../config.ts";
 import { AdminProcess } from "./admin-process.ts";
 import type { CarryOut } from "./control-socket.ts";
 import { type ControlRequest, parseControlRequest } from "./control-request.ts";
-import { type GatewayStatus, processStatus, type ProcessStatus } from "./gateway-status.ts";
+import { processStatus } from "./process-status.ts";
 import { Listener, showAddress } from "./listeners.ts";
 import type { Report } from "./report.ts";
 import { StatusChanges } from "./status-changes.ts";

@@ -2,11 +2,11 @@
  * Carries out what is asked over the control socket. Errors are sentences for whoever asked: what
  * is wrong, and what there is instead.
  */
+import type { GatewayStatus } from "../../wire/gateway-status.ts";
 import type { AppConfig } from "../config.ts";
 import type { AdminKeeper } from "./admin-keeper.ts";
 import type { RecentOutput } from "./pool-channel.ts";
 import type { ControlRequest } from "./control-request.ts";
-import type { GatewayStatus } from "./gateway-status.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 /** What of the gateway is not the supervisor's. */

@@ -3,7 +3,7 @@
  * but a few are as they were a second ago, and the whole is a megabyte. Who has the whole of any
  * moment since, and takes in what is told from then on, has it as it is.
  */
-import type { GatewayStatus } from "./gateway-status.ts";
+import type { GatewayStatus } from "../../wire/gateway-status.ts";
 
 /** A status with the applications alone that have changed; and which there are no more. */
 export type StatusNews = GatewayStatus & {

@@ -7,6 +7,7 @@
  * pool server when no worker and no supervisor holds the other end of its wake socket.
  */
 import { causeText } from "../../wire/cause.ts";
+import type { GatewayStatus, ProcessStatus } from "../../wire/gateway-status.ts";
 import type { ApplicationFigures } from "../../wire/request-figures.ts";
 import type { AppConfig, GatewayConfig, PoolConfig } from "../config.ts";
 import type { ToWorker } from "../control-channel.ts";
@@ -18,12 +19,7 @@ import { poolServerArguments } from "./pool-server-arguments.ts";
 import { Predecessors } from "./predecessors.ts";
 import type { Report } from "./report.ts";
 import type { Succession } from "./succession.ts";
-import {
-  type GatewayStatus,
-  memoryOf,
-  processStatus,
-  type ProcessStatus,
-} from "./gateway-status.ts";
+import { memoryOf, processStatus } from "./process-status.ts";
 import { WorkerProcess } from "./worker-process.ts";
 import { WorkerSet } from "./worker-set.ts";
 

@@ -1,7 +1,6 @@
-/** What a gateway tells of itself: the answer to `status`. */
-import { descriptorsOf, residentBytesOf } from "../../native/process-stat.ts";
-import type { Inspection } from "../../parent/index.ts";
-import type { ApplicationFigures } from "../../wire/request-figures.ts";
+/** What a gateway tells of itself: the answer to `status` on its control socket, as JSON. */
+import type { Inspection } from "./inspection.ts";
+import type { ApplicationFigures } from "./request-figures.ts";
 
 export interface GatewayStatus {
   /** What its configuration calls it; empty: nothing. */
@@ -17,15 +16,7 @@ export interface GatewayStatus {
   readonly workers: readonly number[];
   /** Null: there is none at the moment. */
   readonly poolServer: number | null;
-  readonly applications: readonly {
-    readonly name: string;
-    readonly root: string;
-    /** Whether its requests wait or are refused for now. */
-    readonly pause: "wait" | "refuse" | null;
-    readonly figures: ApplicationFigures;
-    /** Memory of its processes, shared pages included; null: it has none. */
-    readonly residentBytes: number | null;
-  }[];
+  readonly applications: readonly ApplicationStatus[];
   /** Requests that no application was found for. */
   readonly unrouted: ApplicationFigures;
   readonly processes: readonly ProcessStatus[];
@@ -33,6 +24,16 @@ export interface GatewayStatus {
   readonly restarts: Restarts;
   /** Null: the pool server did not answer. */
   readonly pool: Inspection | null;
+}
+
+export interface ApplicationStatus {
+  readonly name: string;
+  readonly root: string;
+  /** Whether its requests wait or are refused for now. */
+  readonly pause: "wait" | "refuse" | null;
+  readonly figures: ApplicationFigures;
+  /** Memory of its processes, shared pages included; null: it has none. */
+  readonly residentBytes: number | null;
 }
 
 /** Of processes of the gateway itself, by what they are, since its program began. */
@@ -46,21 +47,4 @@ export interface ProcessStatus {
   readonly openFds: number | null;
   /** How long it took to answer last, in ms; of the supervisor, how late its clock was. */
   readonly lagMs: number | null;
-}
-
-/** Looks at a process now. */
-export function processStatus(
-  kind: ProcessStatus["kind"],
-  pid: number,
-  lagMs: number | undefined,
-): ProcessStatus {
-  const residentBytes = residentBytesOf(pid) ?? null;
-  return { kind, pid, residentBytes, openFds: descriptorsOf(pid) ?? null, lagMs: lagMs ?? null };
-}
-
-/** The memory of an application's processes; null: it has none. */
-export function memoryOf(pool: Inspection | null, root: string): number | null {
-  const found = pool?.applications.find((application) => application.root === root);
-  const sizes = found?.instances.flatMap(({ pid }) => residentBytesOf(pid) ?? []) ?? [];
-  return sizes.length === 0 ? null : sizes.reduce((sum, bytes) => sum + bytes, 0);
 }
