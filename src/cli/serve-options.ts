@@ -13,40 +13,6 @@ import { readSettings, type Settings } from "./gateway-settings.ts";
 import { readArguments, type Arguments } from "./options.ts";
 import { ConfigurationError, UsageError } from "./usage-error.ts";
 
-/** Options that are keys of the configuration: `--max` is `max` in `[pool]`. */
-const keys: Readonly<Record<string, string>> = {
-  listen: "listen",
-  workers: "workers",
-  environment: "environment",
-  type: "type",
-  threads: "threads",
-  max: "pool.max",
-  "max-per-app": "pool.max_per_app",
-  "max-idle-time": "pool.max_idle_time",
-  "max-queue": "pool.max_queue",
-  "drain-time": "drain_time",
-  admin: "admin.listen",
-  "access-log": "log.access",
-  "access-log-file": "log.access_file",
-  "log-level": "log.level",
-  "log-format": "log.format",
-};
-
-/** Options that are keys of the one application there is without a file. */
-const keysOfApp: Readonly<Record<string, string>> = {
-  prefix: "prefix",
-  command: "command",
-  user: "user",
-  "startup-file": "startup_file",
-  app: "app",
-  interpreter: "interpreter",
-  "env-file": "env_file",
-  env: "env",
-};
-
-/** Options whose values are numbers in a file. */
-const numbers = ["workers", "threads", "max", "max-per-app", "max-queue", "log-level"];
-
 const options = {
   listen: option("ADDRESS", "PORT, HOST:PORT or unix:PATH; repeatable (default 127.0.0.1:8080)"),
   host: option("HOST", "the address alone, with --port (default 127.0.0.1)"),
@@ -66,7 +32,7 @@ const options = {
   env: option("NAME=VALUE", "a variable of the application's; repeatable"),
   "env-file": option("FILE", "a file of such variables"),
   user: option("USER", "whom it runs as, in place of the owner of its files"),
-  prefix: option("PREFIX", "the path below which it is (default /)"),
+  prefix: option("PATH", "the path below which it is (default /)"),
   config: option("FILE", "a configuration file (TOML), in place of a directory"),
   check: { type: "boolean", description: "only check the configuration" },
   "drain-time": option("TIME", "for requests under way at the end (default 30s)"),
@@ -79,6 +45,27 @@ const options = {
 
 function option(valueHint: string, description: string) {
   return { type: "string", valueHint, description } as const;
+}
+
+const ofPool = ["max", "max-per-app", "max-idle-time", "max-queue"];
+/** About the one application that there is without a file. */
+const ofApp = "prefix command user startup-file app interpreter env-file env".split(" ");
+const otherKeys: Readonly<Record<string, string>> = {
+  host: "listen",
+  port: "listen",
+  admin: "admin.listen",
+  "access-log": "log.access",
+  "access-log-file": "log.access_file",
+  "log-level": "log.level",
+  "log-format": "log.format",
+  config: "",
+  check: "",
+};
+
+/** The key of the configuration that an option says, `pool.max` or `apps[0].env`; empty: none. */
+function keyOf(name: string): string {
+  const section = ofPool.includes(name) ? "pool." : ofApp.includes(name) ? "apps[0]." : "";
+  return otherKeys[name] ?? section + name.replaceAll("-", "_");
 }
 
 /** As citty shows it with --help. */
@@ -118,14 +105,15 @@ export function readServeArguments(rawArguments: readonly string[]): ServeReques
   if (directory !== undefined && file !== undefined) {
     throw new UsageError(`both '${directory}' and --config are given: name it in the file`);
   }
-  const ofApp = Object.keys(keysOfApp).find((name) => given.has(name));
-  if (file !== undefined && ofApp !== undefined) {
-    throw new UsageError(`--${ofApp} is about one application: with --config say it in the file`);
+  const about = ofApp.find((name) => given.has(name));
+  if (file !== undefined && about !== undefined) {
+    throw new UsageError(`--${about} is about one application: with --config say it in the file`);
   }
   if (given.has("listen") && (given.has("host") || given.has("port"))) {
     throw new UsageError("--listen says the address: leave --host and --port out");
   }
-  const app = directory === undefined ? {} : { root: rootAt(directory), ...ofApplication(given) };
+  const app = directory === undefined ? {} : { root: rootAt(directory) };
+  for (const name of given.keys()) valueOf(name, given); // What is no value is said now.
   const path = file === undefined ? undefined : resolve(file);
   return {
     check: given.has("check"),
@@ -138,23 +126,23 @@ function readConfig(
   app: Settings,
   given: Arguments["given"],
 ): GatewayConfig {
-  const settings = path === undefined ? { apps: [app] } : { ...readSettingsFile(path) };
-  const overruled = overrule(settings, given);
+  const settings = path === undefined ? { apps: [{ ...app }] } : { ...readSettingsFile(path) };
+  overrule(settings, given);
   const base = path === undefined ? process.cwd() : dirname(path);
   const config = readSettings(settings, base);
   if (!Array.isArray(config)) return config;
-  const places = config.map(({ key, why }: Problem) => {
-    const place = overruled.get(key) ?? (path === undefined ? placeOf(key) : `${path}: ${key}`);
-    return `${place}: ${why}`;
-  });
-  throw new ConfigurationError(places);
+  throw new ConfigurationError(
+    config.map(({ key, why }: Problem) => `${placeOf(key, path, given)}: ${why}`),
+  );
 }
 
-/** Without a file there is one application: its root is the argument, the rest are options. */
-function placeOf(key: string): string {
-  if (key === "apps[0].root") return "DIRECTORY";
-  const name = Object.keys(keysOfApp).find((one) => key === `apps[0].${keysOfApp[one]}`);
-  return name === undefined ? key : `--${name}`;
+/** Where a key was given. Without a file there is one application: its root is the argument. */
+function placeOf(key: string, path: string | undefined, given: Arguments["given"]): string {
+  if (path === undefined && key === "apps[0].root") return "DIRECTORY";
+  const names = Object.keys(options).filter((name) => keyOf(name) === key);
+  const name = names.find((one) => given.has(one)) ?? (path === undefined ? names[0] : undefined);
+  if (name !== undefined) return `--${name}`;
+  return path === undefined ? key : `${path}: ${key}`;
 }
 
 /**
@@ -170,60 +158,54 @@ function rootAt(directory: string): string {
   return one !== undefined && one.dev === other?.dev && one.ino === other.ino ? named : root;
 }
 
-/** What options say of the application. @throws UsageError. */
-function ofApplication(given: Arguments["given"]): Settings {
-  const settings: Record<string, unknown> = {};
-  for (const [name, values] of given) {
-    const key = keysOfApp[name];
-    const [text = ""] = values;
-    if (key === "env") settings[key] = Object.fromEntries(values.map(variable));
-    // As the shell means it, not from the root.
-    else if (key === "env_file") settings[key] = resolve(text);
-    else if (key === "interpreter") settings[key] = text.includes("/") ? resolve(text) : text;
-    else if (key !== undefined) settings[key] = text;
-  }
-  return settings;
-}
-
-function variable(text: string): [name: string, value: string] {
-  const end = text.indexOf("=");
-  if (end <= 0) throw new UsageError(`--env is '${text}', not NAME=VALUE`);
-  return [text.slice(0, end), text.slice(end + 1)];
-}
-
-/** Puts what the command line gives into the settings. @returns which option stands for a key. */
-function overrule(
-  settings: Record<string, unknown>,
-  given: Arguments["given"],
-): Map<string, string> {
-  const overruled = new Map<string, string>();
-  for (const [name, values] of given) {
-    const key = keys[name];
-    if (key === undefined) continue;
-    const [last = "", section] = key.split(".").toReversed();
+/** Puts what the command line gives into the settings. */
+function overrule(settings: Record<string, unknown>, given: Arguments["given"]): void {
+  for (const name of given.keys()) {
+    const [last = "", section] = keyOf(name).split(".").toReversed();
     const table = section === undefined ? settings : sectionOf(settings, section);
-    table[last] = name === "listen" ? values : valueOf(name, values[0] ?? "");
-    overruled.set(key, `--${name}`);
+    if (last !== "") table[last] = valueOf(name, given);
   }
-  const place = ["host", "port"].find((name) => given.has(name));
-  if (place !== undefined) {
-    const [host = "127.0.0.1"] = given.get("host") ?? [];
-    const [port = "8080"] = given.get("port") ?? [];
-    settings["listen"] = [`${/^[^[].*:/.test(host) ? `[${host}]` : host}:${port}`];
-    overruled.set("listen", `--${place}`);
-  }
-  return overruled;
 }
 
 function sectionOf(settings: Record<string, unknown>, section: string): Record<string, unknown> {
+  if (section === "apps[0]") return (settings["apps"] as [Record<string, unknown>])[0];
   const present = settings[section];
   const made = typeof present === "object" ? { ...present } : {};
   settings[section] = made;
   return made;
 }
 
-/** A number as a number, so that it is checked as one; all else as it stands there. */
-function valueOf(name: string, text: string): unknown {
-  if (numbers.includes(name) && /^[0-9]{1,15}$/.test(text)) return Number(text);
-  return text;
+/** What an option's key is to hold. @throws UsageError. */
+function valueOf(name: string, given: Arguments["given"]): unknown {
+  const values = given.get(name) ?? [];
+  const [text = ""] = values;
+  switch (name) {
+    case "listen":
+      return values;
+    case "host":
+    case "port": {
+      const [host = "127.0.0.1"] = given.get("host") ?? [];
+      const [port = "8080"] = given.get("port") ?? [];
+      return [`${/^[^[].*:/.test(host) ? `[${host}]` : host}:${port}`];
+    }
+    case "env":
+      return Object.fromEntries(values.map(variable));
+    case "env-file":
+      return resolve(text); // As the shell means it, not from the root.
+    case "interpreter":
+      return text.includes("/") ? resolve(text) : text;
+    default:
+      // A number as a number, so that it is checked as one; all else as it stands there.
+      return isNumber(name) && /^[0-9]{1,15}$/.test(text) ? Number(text) : text;
+  }
+}
+
+function isNumber(name: string): boolean {
+  return (options as Readonly<Record<string, { valueHint?: string }>>)[name]?.valueHint === "N";
+}
+
+function variable(text: string): [name: string, value: string] {
+  const end = text.indexOf("=");
+  if (end <= 0) throw new UsageError(`--env is '${text}', not NAME=VALUE`);
+  return [text.slice(0, end), text.slice(end + 1)];
 }
