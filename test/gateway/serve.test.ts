@@ -110,7 +110,9 @@ test("a pool server that dies again and again is started again and again, with p
     const found = [...gateway.log.matchAll(/pool server died.* pauseMs=(\d+)/g)];
     return found.length === 3 ? found.map(([, ms]) => Number(ms)) : undefined;
   });
-  expect(pauses).toEqual([0, 100, 200]);
+  // What each has lived, which is a little, is not waited for again.
+  const [first = NaN, second = NaN, third = NaN] = pauses;
+  expect([first, second <= 100, third <= 200]).toEqual([0, true, true]);
   await ask(gateway, "/after");
   await gateway.end();
 });

@@ -7,7 +7,7 @@ import { MAX_CONCURRENCY } from "../../src/wire/instance-protocol.ts";
 import { until } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 import { isRunning } from "../helpers/processes.ts";
-import { readExactly, readToEnd, sendAll } from "../helpers/raw-client.ts";
+import { readToEnd, sendAll } from "../helpers/raw-client.ts";
 import { application, asgiRequest } from "./asgi-programs.ts";
 import { nextAnswer, readHead } from "./kept-answers.ts";
 import { spawnerScene } from "./spawner-scene.ts";
@@ -293,7 +293,7 @@ describe("many at once:", () => {
   test("a body that nobody asks for stops its client, and takes no memory", async () => {
     const other = await another();
     using session = connected(other);
-    const start = { REQUEST_METHOD: "POST", CONTENT_LENGTH: "64000000", QUERY_STRING: "0.3" };
+    const start = { REQUEST_METHOD: "POST", CONTENT_LENGTH: "64000000", QUERY_STRING: "1000" };
     await sendAll(session.number, kept("/slow", start));
     const before = residentKiB(other.pid);
     const sending = sendAll(session.number, Buffer.alloc(8_000_000)).catch(() => {});
@@ -303,8 +303,7 @@ describe("many at once:", () => {
     ]);
     expect(first).toBe("held");
     expect(residentKiB(other.pid) - before).toBeLessThan(4_000);
-    await readExactly(session.number, 10);
-    session.close();
+    process.kill(other.pid, "SIGKILL");
     await sending;
   });
 });
