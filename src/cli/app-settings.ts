@@ -45,6 +45,14 @@ const maxApps = 10_000;
 /** The kinds that need a thread for each request. */
 const withThreads: readonly AppConfig["type"][] = ["rack", "rails", "wsgi"];
 
+/** What is about processes: of an application without any it would be a promise to nobody. */
+const keysOfProcesses = [
+  "startup_file app args cwd interpreter umask env env_file user spawn_method spawn_timeout",
+  "ready_path ready_timeout restart_mode instances max_instances min_instances idle_time",
+  "max_requests max_age max_memory hard_memory memory_max cpu_weight tasks_max limits sticky",
+  "concurrency threads weight max_queue abandon_timeout request_timeout slow_request log",
+].flatMap((keys) => keys.split(" "));
+
 /**
  * Reads `[[apps]]`, with `environment`, `type` and `threads` of the whole as defaults, and those of
  * `[log]`.
@@ -100,6 +108,9 @@ function readApp(table: Table, directory: string, defaults: Defaults): AppConfig
   const name = readName(table, root);
   const program = readProgram(table, root);
   const type = readType(table, defaults.type, program.command !== undefined);
+  for (const key of type === "static" ? keysOfProcesses : []) {
+    if (table.has(key)) table.wrong(key, "is for processes, and type static has none");
+  }
   const app: AppConfig = {
     name,
     root,
@@ -112,7 +123,7 @@ function readApp(table: Table, directory: string, defaults: Defaults): AppConfig
       user: readUser(table),
       env: readVariables(table),
       ...program,
-      ...readReadiness(table, type !== "static"),
+      ...readReadiness(table),
       ...readUpkeep(table),
       ...readKernelLimits(table),
       ...readConcurrency(table, type, defaults.threads),
@@ -200,7 +211,7 @@ function readConcurrency(
   if (concurrency > 0 && withThreads.includes(type)) {
     table.wrong("concurrency", `is for kinds without threads; for ${type} it is 'threads'`);
   }
-  if (table.has("threads") && threads > 0 && ![...withThreads, "auto"].includes(type)) {
+  if (table.has("threads") && threads > 0 && ![...withThreads, "auto", "static"].includes(type)) {
     table.wrong("threads", `is for rack and wsgi; for ${type} it is 'concurrency'`);
   }
   if (concurrency > 0 && threads > 0) {

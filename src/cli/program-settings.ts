@@ -20,14 +20,13 @@ export function readProgram(table: Table, root: string): ProgramOptions {
 }
 
 /** When a process is ready. */
-export function readReadiness(table: Table, hasProcesses: boolean): ReadinessOptions {
+export function readReadiness(table: Table): ReadinessOptions {
   const readyPath = readText(table, "ready_path");
   const readyTimeoutMs = table.time("ready_timeout", { min: 1, max: MAX_SPAWN_TIMEOUT_MS }, 0);
   if (readyPath === undefined) {
     if (table.has("ready_timeout")) table.wrong("ready_timeout", "is for a 'ready_path'");
     return {};
   }
-  if (!hasProcesses) table.wrong("ready_path", "is for processes, and type static has none");
   if (!/^\/[!-~]*$/.test(readyPath)) {
     table.wrong("ready_path", `is '${readyPath}', not a path such as "/health"`);
   }

@@ -67,7 +67,6 @@ test("what is asked before a process is ready is said of each application", () =
     ['ready_path = "up"', "ready_path: is 'up', not a path"],
     ['ready_path = "/a b"', "ready_path: is '/a b', not a path"],
     ['ready_timeout = "2s"', "ready_timeout: is for a 'ready_path'"],
-    ['type = "static"\nready_path = "/up"', "ready_path: is for processes"],
   ] as const;
   for (const [text, why] of refused) expect(() => applicationOf(text)).toThrow(why);
 });
@@ -115,6 +114,20 @@ cpu_time = "90s"
     ['[apps.limits]\nfile_size = "unlimited:1g"', "not a limit"],
   ] as const;
   for (const [text, why] of refused) expect(() => applicationOf(text)).toThrow(why);
+});
+
+test("what is about processes is refused where there are none", () => {
+  const lines = `user = "root"|env_file = ".env"|instances = 2|min_instances = 1|threads = 2
+max_memory = "1g"|memory_max = "1g"|cpu_weight = 50|tasks_max = 9|ready_path = "/up"
+request_timeout = "1s"|slow_request = "1s"|log = "stderr"|sticky = true`.split(/[|\n]/);
+  lines.push("[apps.limits]\nopen_files = 9", '[apps.env]\nA = "b"');
+  for (const line of lines) {
+    const [, key = ""] = /(\w+)\W*(=|$)/m.exec(line.replace("[apps.", "")) ?? [];
+    const why = `apps[0].${key}: is for processes, and type static has none`;
+    expect(() => applicationOf(`type = "static"\n${line}`)).toThrow(why);
+    expect(() => applicationOf(line)).not.toThrow();
+  }
+  expect(applicationOf('type = "static"\nhosts = ["a.example"]')?.type).toBe("static");
 });
 
 test("an application has limits of its own, or those of the whole", () => {
