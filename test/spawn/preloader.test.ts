@@ -91,7 +91,7 @@ test("sees an instance that is killed, and says how it ended", async () => {
   const instance = await fork(preloader);
   await instance.announced;
   sendSignal(instance.pid, signals.SIGKILL);
-  await within("the end to be seen", instance.gone);
+  await within("the end to be seen", instance.death);
   expect(await instance.describeEnd()).toBe("was ended by SIGKILL");
 });
 

@@ -24,7 +24,6 @@ import { waitForExit } from "../process-end.ts";
 import type { AppGroup } from "./app-group.ts";
 import { AppGroups } from "./app-groups.ts";
 import { kindOf, lookAtApplication, type Looked, type LookRequest } from "./application-look.ts";
-import { BuiltinInstance } from "./builtin-instance.ts";
 import {
   launchInstance,
   makeInstance,
@@ -175,9 +174,7 @@ export class BuiltinSpawner implements Spawner {
           : await untilProgramReady({ process: started, way, request, plan, limit, progress });
       await untilAnswered({ process: started, limit }, ready, request);
       this.#remember(request.root, plan.usualAfter(ready.concurrency));
-      const { user } = progress;
-      const hasThreads = plan.hasThreads(ready.concurrency);
-      return new BuiltinInstance(started, { user, ready, hasThreads }, this.#times.retiredMs);
+      return started.serves(ready, progress.user, plan.hasThreads(ready.concurrency));
     } catch (error) {
       started?.kill();
       way?.close();
@@ -341,7 +338,7 @@ export class BuiltinSpawner implements Spawner {
   /** Knows it until nothing of it is left, nor anything that holds its output open and is read. */
   async #keep(started: InstanceProcess, root: ByteString): Promise<void> {
     this.#processes.set(started, root);
-    await started.gone;
+    await started.death;
     await started.end(this.#times.terminatedMs);
     await this.#strays.leave(started.pid, this.#times.terminatedMs, this.#hurry.signal);
     await this.#leftOutputs.untilEnded(root, started);

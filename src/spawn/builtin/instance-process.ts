@@ -1,6 +1,6 @@
 /**
- * The process of one instance of the built-in spawner, from its start to its last sign of life: its
- * lifeline, its output, its socket, and how it is made to go.
+ * One instance of the built-in spawner, from the start of its process to its last sign of life: its
+ * lifeline, its output, its socket, and how it is made to go. Once it is ready the driver has it.
  *
  * It inherits exactly five descriptors: /dev/null, its output pipe twice, its listening socket and
  * its lifeline. Its socket has no name any more when it starts: only we can connect to it.
@@ -14,11 +14,11 @@ import { encodeStack, parseLifelineMessage } from "../../wire/instance-protocol.
 import { ProtocolError } from "../../wire/protocol-error.ts";
 import type { LaunchCommand } from "../launch-plan.ts";
 import { waitForExit } from "../process-end.ts";
-import type { SessionReports } from "../spawner.ts";
+import type { Instance, SessionReports } from "../spawner.ts";
 import type { Survivor } from "./hand-over.ts";
 import { memoryCause, type AppGroup } from "./app-group.ts";
 import { withEnds, type InheritedEnds, type OwnEnds, type SocketPlace } from "./instance-ends.ts";
-import { Lifeline, type Announcement } from "./lifeline.ts";
+import { Lifeline, type Announcement, type Ready } from "./lifeline.ts";
 import type { OutputReader } from "./output.ts";
 import type { SessionSocket, Way } from "./program/way.ts";
 import { ChildProcess, startDirectly, type RunningProcess } from "./running-process.ts";
@@ -116,16 +116,23 @@ export function launch(
   return new ChildProcess(Bun.spawn(argv, { env, stdio: [...stdio] }));
 }
 
-export class InstanceProcess implements SessionReports {
+export class InstanceProcess implements Instance, SessionReports {
   readonly #process: RunningProcess;
   readonly #socket: SessionSocket;
   readonly #lifeline: Lifeline;
   readonly #output: OutputReader;
   readonly #urgency: Urgency;
-  /** It speaks HTTP/1.1, and nothing on its lifeline, which ends when it begins. */
-  readonly isProgram: boolean;
+  /** It is a program: it says nothing on its lifeline, which ends when it begins. */
+  readonly speaksHttp: boolean;
   /** Resolves when the process has exited, or has closed its end of the lifeline or misused it. */
-  readonly gone: Promise<void>;
+  readonly death: Promise<void>;
+  user: string | undefined;
+  concurrency = 1;
+  reports: SessionReports | undefined;
+  /** What is stuck in it is one of several threads, not all there is. */
+  #hasThreads = false;
+  readonly #released = Promise.withResolvers<void>();
+  #isReleased = false;
   onDone: ((sessions: number) => void) | undefined;
   /** Sessions connected that it has not said to be done with. */
   #undone = 0;
@@ -142,7 +149,7 @@ export class InstanceProcess implements SessionReports {
     isProgram = false,
   ) {
     this.#process = process;
-    this.isProgram = isProgram;
+    this.speaksHttp = isProgram;
     this.#urgency = urgency;
     this.#group = group;
     this.#socket = own.socket;
@@ -150,8 +157,17 @@ export class InstanceProcess implements SessionReports {
     this.#lifeline = new Lifeline(own.lifeline, (elements) => this.#onMessage(elements));
     const { closedByPeer, misbehaved } = this.#lifeline;
     const lost = isProgram ? [] : [closedByPeer];
-    this.gone = Promise.race([...lost, process.exited, misbehaved.then(() => this.kill())]);
+    this.death = Promise.race([...lost, process.exited, misbehaved.then(() => this.kill())]);
     void this.#endWhenGone();
+  }
+
+  /** It is ready: what the driver has to know of it. */
+  serves(ready: Ready, user: string | undefined, hasThreads: boolean): this {
+    this.user = user;
+    this.concurrency = ready.concurrency;
+    this.reports = ready.reportsDone ? this : undefined;
+    this.#hasThreads = hasThreads && ready.concurrency > 1;
+    return this;
   }
 
   /** Resolves when the instance said what it may not: it is being killed. */
@@ -180,7 +196,7 @@ export class InstanceProcess implements SessionReports {
   }
 
   async #endWhenGone(): Promise<void> {
-    await this.gone;
+    await this.death;
     if (this.#ending === undefined) this.isOutOfMemory = this.#group?.takeMemoryKill() ?? false;
     await this.end(this.#urgency.times.terminatedMs);
   }
@@ -206,6 +222,7 @@ export class InstanceProcess implements SessionReports {
 
   /** As connectUnix. An instance that is on its way out refuses. */
   connect(): OwnedFd | "full" {
+    if (this.#isReleased) throw new Error(`instance ${this.pid}: connect after release`);
     if (this.#ending !== undefined) {
       throw new SyscallError("connect", `instance ${this.pid}`, errnos.ECONNREFUSED);
     }
@@ -242,26 +259,29 @@ export class InstanceProcess implements SessionReports {
     return this.#ending;
   }
 
-  /**
-   * A request takes too long: asks for its stack, and ends it soon. @param others resolves when
-   * nobody waits for another of its requests: until then, within bounds. @returns when it has gone.
-   */
-  giveUp(others?: Promise<void>): Promise<void> {
-    this.#ending ??= this.#giveUp(others);
-    return this.#ending;
+  /** Asks for its stack, and ends it soon: with threads once the others of its requests are over. */
+  giveUp(): void {
+    this.#isReleased = true;
+    this.#ending ??= this.#giveUp();
   }
 
-  /** Asks for its stack; it goes on. */
+  release(): void {
+    this.#isReleased = true;
+    this.#released.resolve();
+    void this.end(this.#urgency.times.retiredMs);
+  }
+
   showStack(): void {
     if (this.#ending === undefined) this.#lifeline.tell(encodeStack());
   }
 
-  async #giveUp(others: Promise<void> | undefined): Promise<void> {
+  async #giveUp(): Promise<void> {
     const { exited } = this.#process;
     const { hurry, shutdown } = this.#urgency;
     if (this.#lifeline.tell(encodeStack())) await waitForExit(exited, stackMs, hurry);
-    if (others !== undefined) {
-      await waitForExit(Promise.race([exited, others]), othersMs, shutdown);
+    // A stuck event loop serves nobody else.
+    if (this.#hasThreads) {
+      await waitForExit(Promise.race([exited, this.#released.promise]), othersMs, shutdown);
     }
     await this.#end(0);
   }
@@ -270,7 +290,7 @@ export class InstanceProcess implements SessionReports {
     this.#urgency.ending?.(this.pid);
     this.#lifeline.close();
     this.#socket.close();
-    if (this.isProgram) await endByForce(this.#process, this.#urgency);
+    if (this.speaksHttp) await endByForce(this.#process, this.#urgency);
     else await endRunning(this.#process, this.#urgency, retiredMs);
     const { times, hurry } = this.#urgency;
     const { group } = this.#process;

@@ -69,7 +69,7 @@ export async function repeat(
 ): Promise<void> {
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
     if (process.hasEnded) {
-      const front = process.isProgram ? ": it has to stay in front" : "";
+      const front = process.speaksHttp ? ": it has to stay in front" : "";
       throw new Error(`it ${await process.describeEnd()} and ${what}${front}`);
     }
     const outcome = await limit.unlessCut(attempt());
@@ -78,7 +78,7 @@ export async function repeat(
       const more = hint === undefined ? "" : `; ${hint()}`;
       throw new Error(`it ${what} within ${limit.limitMs} ms: ${outcome}${more}`);
     }
-    await waitForExit(process.gone, Math.min(pauseMs, limit.remainingMs));
+    await waitForExit(process.death, Math.min(pauseMs, limit.remainingMs));
   }
 }
 
@@ -116,14 +116,14 @@ async function askOnce(
           setTimeout(() => from.resume(), pieceMs);
         }
         // The others are done only when their session has ended.
-        if (process.isProgram && isKnown) resolve();
+        if (process.speaksHttp && isKnown) resolve();
       },
       end: () => resolve(),
       close: () => resolve(),
       error: () => {},
     },
   });
-  socket.write(process.isProgram ? httpHead(path, host) : cgiHead(path, host));
+  socket.write(process.speaksHttp ? httpHead(path, host) : cgiHead(path, host));
   const ms = Math.round(Math.min(answerMs, limit.remainingMs));
   const hasEnded = await waitForExit(promise, ms);
   socket.terminate();
