@@ -6,12 +6,17 @@
 
 import { Pool } from "../../src/pool/pool.ts";
 import type { Effect, SessionId } from "../../src/pool/types.ts";
-import { type ByteString, fromText } from "../../src/wire/bytes.ts";
+import type { AppRequest } from "../../src/wire/app-request.ts";
+import { ascii, type ByteString, fromText } from "../../src/wire/bytes.ts";
 
-type Options = { readonly environment: string };
-type Effects = readonly Effect<Options>[];
-
-const OPTIONS: Options = { environment: "production" };
+const OPTIONS: AppRequest = {
+  root: ascii("/srv"),
+  lowerPrivilege: true,
+  lowestUser: ascii("nobody"),
+  environment: ascii("production"),
+  spawnMethod: "smart",
+  appType: "rack",
+};
 const ROUNDS = 9;
 const CYCLES_PER_ROUND = 200_000;
 
@@ -26,9 +31,9 @@ interface Shape {
 }
 
 /** A pool with the instances of `shape`, and the roots of its applications. */
-function build(shape: Shape): { pool: Pool<Options>; roots: ByteString[] } {
+function build(shape: Shape): { pool: Pool; roots: ByteString[] } {
   const max = shape.applications * shape.instancesEach;
-  const pool = new Pool<Options>(
+  const pool = new Pool(
     { maxWaitMs: 0, maxQueue: 0, spawnsAtOnce: 64, slowSpawnMs: Infinity },
     { max, useGlobalQueue: shape.useGlobalQueue ?? false },
   );
@@ -50,7 +55,7 @@ function build(shape: Shape): { pool: Pool<Options>; roots: ByteString[] } {
 }
 
 /** Performs effects: every spawn succeeds at once. Answers the sessions granted. */
-function run(pool: Pool<Options>, effects: Effects): SessionId[] {
+function run(pool: Pool, effects: readonly Effect[]): SessionId[] {
   return effects.flatMap((effect) => {
     if (effect.kind === "grant") return [effect.session];
     if (effect.kind !== "spawn") return [];

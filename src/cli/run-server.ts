@@ -12,7 +12,6 @@ import { Server } from "../server/server.ts";
 import type { WakeLoop } from "../server/wake.ts";
 import type { BuiltinSpawnerOptions } from "../spawn/builtin/builtin-spawner.ts";
 import type { Spawner } from "../spawn/spawner.ts";
-import type { AppRequest } from "../wire/app-request.ts";
 import { toText, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import type { Config } from "./config.ts";
@@ -55,7 +54,7 @@ export async function runServer(
     ...(config.exitsEarly ? { heirsLog: { file: config.logFile, format: config.logFormat } } : {}),
   });
   const isBuiltin = spawner.pid === process.pid;
-  const pool = new Pool<AppRequest>(
+  const pool = new Pool(
     {
       maxWaitMs: config.maxWaitMs,
       maxQueue: config.maxQueue,

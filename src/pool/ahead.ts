@@ -9,7 +9,7 @@ import { cover, dropAboveOwnLimit, hasPlace, maySpawn, wantedAhead } from "./pla
 import type { PoolState } from "./state.ts";
 
 /** Plans what is missing, as far as there are places that nobody waits for. */
-export function planAhead<O>(state: PoolState<O>, now: number): void {
+export function planAhead(state: PoolState, now: number): void {
   for (const application of state.short) {
     if (!hasPlace(state)) return;
     planFor(state, application, now);
@@ -18,7 +18,7 @@ export function planAhead<O>(state: PoolState<O>, now: number): void {
 }
 
 /** Sets when it is looked whether an application's longest idle instance was so for too long. */
-export function reapLater<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
+export function reapLater(state: PoolState, application: ApplicationRecord): void {
   const { first } = application.idle;
   const limitMs = state.maxIdleOf(application);
   if (first === undefined || limitMs === Infinity) return;
@@ -26,12 +26,12 @@ export function reapLater<O>(state: PoolState<O>, application: ApplicationRecord
 }
 
 /** Those that share an application's gets stay as long as there are some for any of them. */
-export function unusedSince<O>({ application, lastUsedMs }: InstanceRecord<O>): number {
+export function unusedSince({ application, lastUsedMs }: InstanceRecord): number {
   const { instances, askedMs } = application;
   return instances > 1 ? Math.max(lastUsedMs, askedMs) : lastUsedMs;
 }
 
-function planFor<O>(state: PoolState<O>, application: ApplicationRecord<O>, now: number): void {
+function planFor(state: PoolState, application: ApplicationRecord, now: number): void {
   const { options } = application;
   if (options === undefined) return;
   while (hasPlace(state) && application.coming < wantedAhead(state, application)) {
@@ -42,7 +42,7 @@ function planFor<O>(state: PoolState<O>, application: ApplicationRecord<O>, now:
 }
 
 /** What depends on settings and limits has changed, for an application and its instances. */
-export function reconsider<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
+export function reconsider(state: PoolState, application: ApplicationRecord): void {
   const { available, full } = application;
   dropAboveOwnLimit(state, application);
   for (const instance of available) state.limitAge(instance);
@@ -53,11 +53,7 @@ export function reconsider<O>(state: PoolState<O>, application: ApplicationRecor
 }
 
 /** Lets those go that were idle for too long; adds their applications to `touched`. */
-export function reap<O>(
-  state: PoolState<O>,
-  touched: Set<ApplicationRecord<O>>,
-  now: number,
-): void {
+export function reap(state: PoolState, touched: Set<ApplicationRecord>, now: number): void {
   const { reaps } = state;
   for (let due = reaps.first; due !== undefined && due.key <= now; due = reaps.first) {
     const application = due.owner;

@@ -3,6 +3,7 @@
  * plain readings only; state.ts changes it, settle.ts decides.
  */
 
+import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
 import { type FailureRecord, Failures } from "./failures.ts";
 import { HeapEntry } from "./heap.ts";
@@ -26,46 +27,46 @@ import type {
 /** Of applications that are not configured. */
 export const NO_SETTINGS: ApplicationSettings = Object.freeze({});
 
-export class ApplicationRecord<O> {
+export class ApplicationRecord {
   readonly root: ByteString;
   /** Its own, from `configure`. */
   settings: ApplicationSettings = NO_SETTINGS;
   /** Instances that can take a session. */
-  readonly available = new LoadOrder<InstanceRecord<O>>();
+  readonly available = new LoadOrder<InstanceRecord>();
   /** Instances with as many sessions as they serve at once, or more. */
-  readonly full = new LoadOrder<InstanceRecord<O>>();
+  readonly full = new LoadOrder<InstanceRecord>();
   /** Those of the two that have nothing to do, idle longest first. */
-  readonly idle = new List<InstanceRecord<O>>();
+  readonly idle = new List<InstanceRecord>();
   /** How many of the two are not idle. */
   busy = 0;
   /** Instances out of the pool with open sessions, or abandoned ones that have their time. */
-  readonly outside = new List<InstanceRecord<O>>();
+  readonly outside = new List<InstanceRecord>();
   /** Of those, the ones without an open session. */
   finishing = 0;
-  readonly planned = new List<Spawn<O>>();
+  readonly planned = new List<Spawn>();
   /** Begun since the last restart or clear, oldest first. */
-  readonly begun = new List<Spawn<O>>();
+  readonly begun = new List<Spawn>();
   /** Begun before it, oldest first. */
-  readonly outdated = new List<Spawn<O>>();
+  readonly outdated = new List<Spawn>();
   /** Its spawns that hold a slot. */
   slots = 0;
   /** Its spawns under way whose places others have. */
   unplaced = 0;
   /** In the pool's queue for slots while it has planned spawns. */
-  readonly turn = new HeapEntry<ApplicationRecord<O>>(this);
-  readonly line = new Line<Waiter<O>>();
+  readonly turn = new HeapEntry<ApplicationRecord>(this);
+  readonly line = new Line<Waiter>();
   /** Kept sessions of its instances in the pool that were not asked for, longest open first. */
-  readonly unasked = new List<Kept<O>>();
+  readonly unasked = new List<Kept>();
   /** Recalls of such sessions that are not answered. */
   recalling = 0;
   /** Places that instances are about to report as free. */
   promised = 0;
   /** In the pool's queue of ends while gets put off spawning and sharing for their sake. */
-  readonly hold = new HeapEntry<ApplicationRecord<O>>(this);
+  readonly hold = new HeapEntry<ApplicationRecord>(this);
   readonly failures = new Failures();
   /** In one of the pool's two queues for places while a get waits that no spawn is for. */
-  readonly hunger = new HeapEntry<ApplicationRecord<O>>(this);
-  readonly alarm = new HeapEntry<ApplicationRecord<O>>(this);
+  readonly hunger = new HeapEntry<ApplicationRecord>(this);
+  readonly alarm = new HeapEntry<ApplicationRecord>(this);
   /** What the last instance that became ready said it serves at once. */
   lastConcurrency: number | undefined;
   /** What the last get thought it would be. */
@@ -77,16 +78,16 @@ export class ApplicationRecord<O> {
   /** Events of its own, as those of the whole pool. */
   readonly counters = { spawnsDone: 0, spawnsFailed: 0, deaths: 0, restarts: 0 };
   /** What a spawn that no get is for needs: as it was registered, or as the last get said. */
-  options: O | undefined;
+  options: AppRequest | undefined;
   /** Its instances in the pool that are to be replaced. */
   worn = 0;
   /** The spawn under way for one of them. */
-  replacement: Spawn<O> | undefined;
+  replacement: Spawn | undefined;
   /** Such spawns under way, those included that a restart or clear has made useless. */
   replacing = 0;
   rollout: Rollout | undefined;
   /** In the pool's queue of looks for instances that were idle too long, while one may be. */
-  readonly reap = new HeapEntry<ApplicationRecord<O>>(this);
+  readonly reap = new HeapEntry<ApplicationRecord>(this);
 
   constructor(root: ByteString) {
     this.root = root;
@@ -160,12 +161,12 @@ export interface NewInstance {
   readonly reportsDone: boolean;
 }
 
-export class InstanceRecord<O> {
+export class InstanceRecord {
   readonly id: InstanceId;
   readonly pid: number;
   /** Sessions it serves at once. */
   readonly concurrency: number;
-  readonly application: ApplicationRecord<O>;
+  readonly application: ApplicationRecord;
   /** Whether it says when it is done with a session; else its client's `close` alone says so. */
   readonly reportsDone: boolean;
   readonly readyMs: number;
@@ -186,9 +187,9 @@ export class InstanceRecord<O> {
   /** When a session was closed last that it may not be done with. */
   closedMs = 0;
   /** Its kept sessions, since the first of them; kept.ts alone writes it. */
-  keeping: Keeping<O> | undefined = undefined;
+  keeping: Keeping | undefined = undefined;
   /** Sessions of it that were given up, since the first of them; overdue.ts alone writes it. */
-  overdue: Overdue<O> | undefined = undefined;
+  overdue: Overdue | undefined = undefined;
   /** Sessions that have ended. */
   served = 0;
   /** When a session of it was closed last whose request was over. */
@@ -200,7 +201,7 @@ export class InstanceRecord<O> {
   /** Why it is to be replaced; worn.ts decides, state.ts writes it. */
   worn: WornReason | undefined;
   /** When it will be as old as it may be, if there is a limit. */
-  age: HeapEntry<InstanceRecord<O>> | undefined;
+  age: HeapEntry<InstanceRecord> | undefined;
   /** When the first of them ended. */
   firstServedMs = Number.POSITIVE_INFINITY;
   /** What its application had failed before it was ready. */
@@ -210,15 +211,15 @@ export class InstanceRecord<O> {
   /** Why it left the pool. */
   reason: RetireReason = "idle";
   /** Its place in `available`, `full` or `outside` of its application. */
-  readonly order: Link<InstanceRecord<O>> = new Link<InstanceRecord<O>>(this);
+  readonly order: Link<InstanceRecord> = new Link<InstanceRecord>(this);
   /** Its place among those of its application that are idle. */
-  readonly idleHere: Link<InstanceRecord<O>> = new Link<InstanceRecord<O>>(this);
+  readonly idleHere: Link<InstanceRecord> = new Link<InstanceRecord>(this);
   /** Its place among all that are idle. */
-  readonly idle: Link<InstanceRecord<O>> = new Link<InstanceRecord<O>>(this);
+  readonly idle: Link<InstanceRecord> = new Link<InstanceRecord>(this);
   /** Its place among those that are about to be done with a closed session. */
-  readonly closingSoon: Link<InstanceRecord<O>> = new Link<InstanceRecord<O>>(this);
+  readonly closingSoon: Link<InstanceRecord> = new Link<InstanceRecord>(this);
 
-  constructor(id: InstanceId, ready: NewInstance, application: ApplicationRecord<O>, now: number) {
+  constructor(id: InstanceId, ready: NewInstance, application: ApplicationRecord, now: number) {
     this.id = id;
     this.pid = ready.pid;
     this.concurrency = ready.concurrency;
@@ -248,10 +249,10 @@ export class InstanceRecord<O> {
   }
 }
 
-export class Spawn<O> {
-  readonly application: ApplicationRecord<O>;
+export class Spawn {
+  readonly application: ApplicationRecord;
   /** Of the get it was planned for. */
-  readonly options: O;
+  readonly options: AppRequest;
   /** Undefined while planned. */
   id: SpawnId | undefined;
   /** When it was planned or began. */
@@ -265,11 +266,11 @@ export class Spawn<O> {
   /** Only gets with a smaller id may have its instance. */
   servesBefore = Number.POSITIVE_INFINITY;
   /** Its place among the planned ones of all, then those that hold a slot, then the slow ones. */
-  readonly turn: Link<Spawn<O>> = new Link<Spawn<O>>(this);
+  readonly turn: Link<Spawn> = new Link<Spawn>(this);
   /** Its place in `planned`, `begun` or `outdated` of its application. */
-  readonly order: Link<Spawn<O>> = new Link<Spawn<O>>(this);
+  readonly order: Link<Spawn> = new Link<Spawn>(this);
 
-  constructor(application: ApplicationRecord<O>, options: O, number: number, now: number) {
+  constructor(application: ApplicationRecord, options: AppRequest, number: number, now: number) {
     this.application = application;
     this.options = options;
     this.number = number;
@@ -278,10 +279,10 @@ export class Spawn<O> {
 }
 
 /** A get: waiting in its application's line, or held by its session in case the connect fails. */
-export class Waiter<O> implements InLine<Waiter<O>> {
+export class Waiter implements InLine<Waiter> {
   readonly id: WaiterId;
-  readonly application: ApplicationRecord<O>;
-  readonly options: O;
+  readonly application: ApplicationRecord;
+  readonly options: AppRequest;
   readonly kept: boolean;
   /** Whether it is not any instance that will do. */
   readonly isChoosy: boolean;
@@ -289,17 +290,12 @@ export class Waiter<O> implements InLine<Waiter<O>> {
   failedConnects = 0;
   /** Instances whose backlog was full. */
   tried: Set<InstanceId> | undefined;
-  deadline: HeapEntry<Waiter<O>> | undefined;
-  previous: Waiter<O> | undefined;
-  next: Waiter<O> | undefined;
+  deadline: HeapEntry<Waiter> | undefined;
+  previous: Waiter | undefined;
+  next: Waiter | undefined;
   covered = false;
 
-  constructor(
-    id: WaiterId,
-    application: ApplicationRecord<O>,
-    request: GetRequest<O>,
-    now: number,
-  ) {
+  constructor(id: WaiterId, application: ApplicationRecord, request: GetRequest, now: number) {
     this.id = id;
     this.application = application;
     this.options = request.options;
@@ -309,19 +305,19 @@ export class Waiter<O> implements InLine<Waiter<O>> {
   }
 }
 
-export class SessionRecord<O> {
+export class SessionRecord {
   readonly id: SessionId;
-  readonly waiter: Waiter<O>;
-  instance: InstanceRecord<O>;
+  readonly waiter: Waiter;
+  instance: InstanceRecord;
   readonly openedMs: number;
   /** If its client may keep it. */
-  kept: Kept<O> | undefined = undefined;
+  kept: Kept | undefined = undefined;
   /** It lasts, as after an upgrade, and takes no place. */
   isLong = false;
   /** When it has been open for too long, if there is a limit. */
-  limit: HeapEntry<SessionRecord<O>> | undefined = undefined;
+  limit: HeapEntry<SessionRecord> | undefined = undefined;
 
-  constructor(id: SessionId, waiter: Waiter<O>, instance: InstanceRecord<O>, now: number) {
+  constructor(id: SessionId, waiter: Waiter, instance: InstanceRecord, now: number) {
     this.id = id;
     this.waiter = waiter;
     this.instance = instance;

@@ -13,29 +13,29 @@ import type { PoolState } from "./state.ts";
 export const CLOSING_LIMIT_MS = 20;
 
 /** Places of a busy instance that its next reports will free. */
-export function promisedBy<O>(instance: InstanceRecord<O>): number {
+export function promisedBy(instance: InstanceRecord): number {
   const { closingSoon, load, concurrency, open, long } = instance;
   if (closingSoon.list === undefined || load < concurrency) return 0;
   return Math.max(0, concurrency - (open - long));
 }
 
 /** Another session was closed before its end was reported: the report is likely under way. */
-export function promise<O>(state: PoolState<O>, instance: InstanceRecord<O>, now: number): void {
+export function promise(state: PoolState, instance: InstanceRecord, now: number): void {
   const { closingSoon } = instance;
   closingSoon.list?.remove(closingSoon);
   state.closingSoon.pushBack(closingSoon);
   instance.closedMs = now;
 }
 
-export function promiseNothing<O>(instance: InstanceRecord<O>): void {
+export function promiseNothing(instance: InstanceRecord): void {
   instance.closingSoon.list?.remove(instance.closingSoon);
   instance.promised = 0;
 }
 
 /** No longer waits for instances that have not said `done` in time; adds to `touched`. */
-export function expirePromises<O>(
-  state: PoolState<O>,
-  touched: Set<ApplicationRecord<O>>,
+export function expirePromises(
+  state: PoolState,
+  touched: Set<ApplicationRecord>,
   now: number,
 ): void {
   for (let late = state.closingSoon.first; late !== undefined; late = state.closingSoon.first) {
@@ -47,9 +47,9 @@ export function expirePromises<O>(
 }
 
 /** An instance is done with so many of its sessions, closed or not. */
-export function report<O>(
-  state: PoolState<O>,
-  instance: InstanceRecord<O>,
+export function report(
+  state: PoolState,
+  instance: InstanceRecord,
   sessions: number,
   now: number,
 ): void {
@@ -61,7 +61,7 @@ export function report<O>(
 }
 
 /** A session has become one that lasts: it takes no place any more. */
-export function lengthen<O>(state: PoolState<O>, session: SessionRecord<O>, now: number): void {
+export function lengthen(state: PoolState, session: SessionRecord, now: number): void {
   if (session.isLong) return;
   session.isLong = true;
   if (session.limit !== undefined) state.timeLimits.remove(session.limit);

@@ -6,7 +6,7 @@ import { nextLookMs } from "./shares.ts";
 import type { PoolState } from "./state.ts";
 
 /** Undefined: not before another event. */
-export function nextDeadline<O>(state: PoolState<O>): number | undefined {
+export function nextDeadline(state: PoolState): number | undefined {
   const { reaps, ages, wearing, options, planned, slots } = state;
   const { deadlines, alarms, holds, kept, closingSoon, waiters } = state;
   const { overdue, timeLimits, bare, seeded } = state;

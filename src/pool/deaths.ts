@@ -21,9 +21,9 @@ const PROOF_MS = 100;
 const EARLY_ENDS_BEFORE_PAUSE = 10;
 
 /** The process is gone. */
-export function die<O>(
-  state: PoolState<O>,
-  instance: InstanceRecord<O>,
+export function die(
+  state: PoolState,
+  instance: InstanceRecord,
   reason: "died" | "outOfMemory",
   now: number,
 ): void {
@@ -38,9 +38,9 @@ export function die<O>(
 }
 
 /** An instance in the pool could not be connected to: it leaves. */
-export function becomeUnreachable<O>(
-  state: PoolState<O>,
-  instance: InstanceRecord<O>,
+export function becomeUnreachable(
+  state: PoolState,
+  instance: InstanceRecord,
   cause: string,
   now: number,
 ): void {
@@ -48,9 +48,9 @@ export function becomeUnreachable<O>(
   state.leave(instance, "leaving", "unreachable", now);
 }
 
-function noteIfEarly<O>(
-  state: PoolState<O>,
-  instance: InstanceRecord<O>,
+function noteIfEarly(
+  state: PoolState,
+  instance: InstanceRecord,
   tell: (after: string) => string,
   now: number,
 ): void {

@@ -11,8 +11,8 @@ import type { Overrun } from "./types.ts";
  * Ends an instance out of the pool before its time that has abandoned requests alone: of the
  * application with most of them for its weight the one that was heard of longest ago.
  */
-export function giveUpFinishing<O>(state: PoolState<O>, now: number): void {
-  let chosen: InstanceRecord<O> | undefined;
+export function giveUpFinishing(state: PoolState, now: number): void {
+  let chosen: InstanceRecord | undefined;
   for (const instance of state.instances.values()) {
     if (instance.standing !== "leaving" || instance.open > 0) continue;
     if (chosen === undefined || comesBefore(instance, chosen)) chosen = instance;
@@ -21,24 +21,24 @@ export function giveUpFinishing<O>(state: PoolState<O>, now: number): void {
   giveUp(state, chosen, "crowded", chosen.overdue?.sessions[0]?.what, now);
 }
 
-function comesBefore<O>(a: InstanceRecord<O>, b: InstanceRecord<O>): boolean {
-  const share = ({ application }: InstanceRecord<O>) => application.finishing / application.weight;
-  return share(a) > share(b) || (share(a) === share(b) && a.lastUsedMs < b.lastUsedMs);
+function comesBefore(a: InstanceRecord, b: InstanceRecord): boolean {
+  const more = shareOf(a) - shareOf(b);
+  return more > 0 || (more === 0 && a.lastUsedMs < b.lastUsedMs);
+}
+
+function shareOf({ application }: InstanceRecord): number {
+  return application.finishing / application.weight;
 }
 
 /** Whether an instance whose place another was given has the time of an abandoned request. */
-export function hasTime<O>({ options }: PoolState<O>, instance: InstanceRecord<O>): boolean {
+export function hasTime({ options }: PoolState, instance: InstanceRecord): boolean {
   const { standing, reason, closing, overdue } = instance;
   if (standing !== "leaving" || reason !== "evicted" || closing === 0) return false;
   return options.shareAfterMs !== undefined && overdue?.turn.heap !== undefined;
 }
 
 /** An instance out of the pool that still serves is one more or fewer. */
-export function countLeaving<O>(
-  state: PoolState<O>,
-  instance: InstanceRecord<O>,
-  change: 1 | -1,
-): void {
+export function countLeaving(state: PoolState, instance: InstanceRecord, change: 1 | -1): void {
   const { standing, open, application } = instance;
   if (standing !== "leaving") return;
   state.leaving += change;
@@ -48,9 +48,9 @@ export function countLeaving<O>(
 }
 
 /** An instance leaves the pool if it has not, and whoever performs that ends its process. */
-export function giveUp<O>(
-  state: PoolState<O>,
-  instance: InstanceRecord<O>,
+export function giveUp(
+  state: PoolState,
+  instance: InstanceRecord,
   overrun: Overrun,
   what: string | undefined,
   now: number,

@@ -22,7 +22,7 @@ import type { GetRequest, WaiterId } from "./types.ts";
  * A get arrives: an instance that is free is its own at once, or a busy one if there is nothing to
  * wait for; otherwise it goes into line if that is not too long.
  */
-export function arrive<O>(state: PoolState<O>, request: GetRequest<O>, now: number): Waiter<O> {
+export function arrive(state: PoolState, request: GetRequest, now: number): Waiter {
   const application = state.application(request.root);
   application.expectedConcurrency = request.expectedConcurrency;
   const { instances = 0 } = request;
@@ -36,7 +36,7 @@ export function arrive<O>(state: PoolState<O>, request: GetRequest<O>, now: numb
   state.counters.gets++;
   slowDownLate(state, now);
   if (request.restart) requestRestart(state, application, now);
-  const waiter = new Waiter<O>(state.nextWaiter++ as WaiterId, application, request, now);
+  const waiter = new Waiter(state.nextWaiter++ as WaiterId, application, request, now);
   // While an instance is free, nobody waits for it.
   const instance =
     chosen(state, application, request) ??
@@ -62,16 +62,16 @@ export function arrive<O>(state: PoolState<O>, request: GetRequest<O>, now: numb
  * The instance for a get with a preference: that one while it is in the pool, busy or not; else of
  * those with a place the one that has been chosen so longest ago. Undefined: none can be.
  */
-function chosen<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
-  { preference }: GetRequest<O>,
-): InstanceRecord<O> | undefined {
+function chosen(
+  state: PoolState,
+  application: ApplicationRecord,
+  { preference }: GetRequest,
+): InstanceRecord | undefined {
   if (preference === undefined) return undefined;
   const preferred =
     preference.instance === undefined ? undefined : state.instances.get(preference.instance);
   if (preferred?.application === application && preferred.standing === "pooled") return preferred;
-  let longest: InstanceRecord<O> | undefined;
+  let longest: InstanceRecord | undefined;
   for (const instance of application.available) {
     if (longest === undefined || instance.chosenAt < longest.chosenAt) longest = instance;
   }
@@ -83,10 +83,10 @@ function chosen<O>(
  * Grants an instance that may have no place: then the get waits there, as one of the application's
  * queue, and what is kept of the instance is asked for.
  */
-function grantChosen<O>(
-  state: PoolState<O>,
-  waiter: Waiter<O>,
-  instance: InstanceRecord<O>,
+function grantChosen(
+  state: PoolState,
+  waiter: Waiter,
+  instance: InstanceRecord,
   now: number,
 ): void {
   const { concurrency, load, application } = instance;
@@ -100,15 +100,15 @@ function grantChosen<O>(
   state.grant(waiter, instance, now);
 }
 
-function refuseFull<O>(state: PoolState<O>, waiter: Waiter<O>, gets: number): void {
+function refuseFull(state: PoolState, waiter: Waiter, gets: number): void {
   state.counters.refusals.queueFull++;
   state.refuse(waiter, { kind: "busy", why: `${count(gets)} waiting already` });
 }
 
 /** Refuses gets that have waited too long; adds their applications to `touched`. */
-export function refuseOverdue<O>(
-  state: PoolState<O>,
-  touched: Set<ApplicationRecord<O>>,
+export function refuseOverdue(
+  state: PoolState,
+  touched: Set<ApplicationRecord>,
   now: number,
 ): void {
   for (let due = state.deadlines.first; due !== undefined; due = state.deadlines.first) {
@@ -127,9 +127,9 @@ export function refuseOverdue<O>(
  * The code of an application has changed: its instances are replaced, or go as soon as they fit
  * beside those still leaving.
  */
-export function requestRestart<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
+export function requestRestart(
+  state: PoolState,
+  application: ApplicationRecord,
   now: number,
 ): void {
   application.failures.reset();
@@ -143,18 +143,18 @@ export function requestRestart<O>(
 }
 
 /** What may be free in a moment is waited for before an instance is shared, if there is room. */
-function busyOnArrival<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
+function busyOnArrival(
+  state: PoolState,
+  application: ApplicationRecord,
   now: number,
-): InstanceRecord<O> | undefined {
+): InstanceRecord | undefined {
   const mayWait = application.unasked.size + application.awaited > 0 || isDue(state, now);
   return mayWait && !isQueueFull(state, application)
     ? undefined
     : busyAtOnce(state, application, now);
 }
 
-function isQueueFull<O>(state: PoolState<O>, { line, settings }: ApplicationRecord<O>): boolean {
+function isQueueFull(state: PoolState, { line, settings }: ApplicationRecord): boolean {
   const { maxQueue: most } = state.options;
   const { maxQueue: own = 0 } = settings;
   return (most > 0 && state.waiters.size >= most) || (own > 0 && line.size >= own);

@@ -17,49 +17,49 @@ import type { SessionId } from "./types.ts";
 export const RECALL_LIMIT_MS = 20;
 
 /** What a session has beside if its client may keep it. */
-export class Kept<O> {
-  readonly session: SessionRecord<O>;
+export class Kept {
+  readonly session: SessionRecord;
   /** due: asked for, the answer is to come; over: no `close` within the time. */
   recall: "none" | "due" | "over" = "none";
   /** When the recall, if one is due, counts as answered. */
   dueMs = 0;
   /** Its place among those of its instance that were not asked for. */
-  readonly ofInstance: Link<Kept<O>> = new Link<Kept<O>>(this);
+  readonly ofInstance: Link<Kept> = new Link<Kept>(this);
   /** Its place among those of its application that were not asked for, or among all recalls due. */
-  readonly turn: Link<Kept<O>> = new Link<Kept<O>>(this);
+  readonly turn: Link<Kept> = new Link<Kept>(this);
 
-  constructor(session: SessionRecord<O>) {
+  constructor(session: SessionRecord) {
     this.session = session;
   }
 }
 
 /** What an instance has beside once a session of it could be kept. */
-export class Keeping<O> {
-  readonly instance: InstanceRecord<O>;
+export class Keeping {
+  readonly instance: InstanceRecord;
   /** Open sessions that may be kept. */
   sessions = 0;
   /** Those of them that were not asked for. */
-  readonly unasked = new List<Kept<O>>();
+  readonly unasked = new List<Kept>();
   /** Recalls of others that are not answered. */
   recalling = 0;
   /** Its place among the instances that have kept sessions alone. */
-  readonly link: Link<Keeping<O>> = new Link<Keeping<O>>(this);
+  readonly link: Link<Keeping> = new Link<Keeping>(this);
 
-  constructor(instance: InstanceRecord<O>) {
+  constructor(instance: InstanceRecord) {
     this.instance = instance;
   }
 }
 
-export class KeptSessions<O> {
+export class KeptSessions {
   /** Recalls that are not answered, oldest first. */
-  readonly due = new List<Kept<O>>();
+  readonly due = new List<Kept>();
   /**
    * Instances in the pool that have kept sessions alone, one of them at least not asked for; unused
    * longest first.
    */
-  readonly reclaimable = new List<Keeping<O>>();
+  readonly reclaimable = new List<Keeping>();
   /** Instances in the pool whose sessions are all asked for, no answer being there yet. */
-  readonly emptying = new List<Keeping<O>>();
+  readonly emptying = new List<Keeping>();
   readonly #counters: Counters;
   readonly #recall: (session: SessionId) => void;
 
@@ -69,7 +69,7 @@ export class KeptSessions<O> {
   }
 
   /** A session that may be kept has begun. Outside the pool nothing is kept. */
-  opened(session: SessionRecord<O>, now: number): void {
+  opened(session: SessionRecord, now: number): void {
     const { instance } = session;
     const keeping = (instance.keeping ??= new Keeping(instance));
     const kept = new Kept(session);
@@ -82,7 +82,7 @@ export class KeptSessions<O> {
   }
 
   /** A session is about to end. */
-  closed({ kept, instance: { keeping } }: SessionRecord<O>): void {
+  closed({ kept, instance: { keeping } }: SessionRecord): void {
     if (kept === undefined || keeping === undefined) return;
     keeping.sessions--;
     if (kept.recall === "none") {
@@ -94,7 +94,7 @@ export class KeptSessions<O> {
   }
 
   /** A session is about to go from one instance of its application to another in the pool. */
-  moved({ kept, instance }: SessionRecord<O>, to: InstanceRecord<O>): void {
+  moved({ kept, instance }: SessionRecord, to: InstanceRecord): void {
     const from = instance.keeping;
     if (kept === undefined || from === undefined) return;
     const keeping = (to.keeping ??= new Keeping(to));
@@ -111,21 +111,21 @@ export class KeptSessions<O> {
   }
 
   /** An instance has left the pool: what is kept of it is asked for, and makes no room in it. */
-  left({ application, keeping }: InstanceRecord<O>, now: number): void {
+  left({ application, keeping }: InstanceRecord, now: number): void {
     if (keeping === undefined) return;
     application.recalling -= keeping.recalling;
     this.recallAll(keeping, now);
   }
 
   /** A client answered `keep`. Too late, or unasked, it is ignored. */
-  answeredKeep({ kept }: SessionRecord<O>): void {
+  answeredKeep({ kept }: SessionRecord): void {
     if (kept?.recall !== "due") return;
     this.#counters.recalls.kept++;
     this.#settle(kept);
   }
 
   /** Takes recalls as answered whose time is over; adds their applications to `touched`. */
-  expire(touched: Set<ApplicationRecord<O>>, now: number): void {
+  expire(touched: Set<ApplicationRecord>, now: number): void {
     for (let kept = this.due.first; kept !== undefined; kept = this.due.first) {
       if (kept.dueMs > now) return;
       this.#counters.recalls.timedOut++;
@@ -138,7 +138,7 @@ export class KeptSessions<O> {
    * Asks for one session, the longest open, for each get in an application's line that no other
    * place is about to be free for.
    */
-  recallForLine(application: ApplicationRecord<O>, now: number): void {
+  recallForLine(application: ApplicationRecord, now: number): void {
     const { line, unasked } = application;
     while (application.awaited < line.size && unasked.first !== undefined) {
       this.#ask(unasked.first, now);
@@ -146,12 +146,12 @@ export class KeptSessions<O> {
   }
 
   /** Asks for all sessions of an instance that were not asked for. */
-  recallAll(keeping: Keeping<O>, now: number): void {
+  recallAll(keeping: Keeping, now: number): void {
     for (const kept of keeping.unasked) this.#ask(kept, now);
   }
 
   /** Puts an instance whose sessions have changed into the list that it belongs in now. */
-  refile(keeping: Keeping<O>, wasUsed: boolean): void {
+  refile(keeping: Keeping, wasUsed: boolean): void {
     const { link } = keeping;
     const list = this.#listFor(keeping);
     if (list === link.list && !wasUsed) return;
@@ -159,14 +159,14 @@ export class KeptSessions<O> {
     list?.pushBack(link);
   }
 
-  #listFor({ instance, sessions, unasked, recalling }: Keeping<O>): List<Keeping<O>> | undefined {
+  #listFor({ instance, sessions, unasked, recalling }: Keeping): List<Keeping> | undefined {
     const all = instance.sessions;
     if (instance.standing !== "pooled" || all === 0 || all > sessions) return undefined;
     if (unasked.size > 0) return this.reclaimable;
     return recalling === all ? this.emptying : undefined;
   }
 
-  #ask(kept: Kept<O>, now: number): void {
+  #ask(kept: Kept, now: number): void {
     const { instance, id } = kept.session;
     const { keeping } = instance;
     if (keeping === undefined) return;
@@ -181,13 +181,13 @@ export class KeptSessions<O> {
     this.refile(keeping, false);
   }
 
-  #unlist(kept: Kept<O>, keeping: Keeping<O>): void {
+  #unlist(kept: Kept, keeping: Keeping): void {
     keeping.unasked.remove(kept.ofInstance);
     keeping.instance.application.unasked.remove(kept.turn);
   }
 
   /** A recall is answered, or taken as answered. */
-  #settle(kept: Kept<O>): void {
+  #settle(kept: Kept): void {
     const { application, standing, keeping } = kept.session.instance;
     kept.recall = "over";
     this.due.remove(kept.turn);

@@ -1,5 +1,6 @@
 /** What operators change: limits, the settings of an application, and that all is let go. */
 
+import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
 import { reconsider } from "./ahead.ts";
 import type { ApplicationRecord } from "./application.ts";
@@ -8,7 +9,7 @@ import type { PoolState } from "./state.ts";
 import type { ApplicationSettings, PoolLimits } from "./types.ts";
 
 /** Lowering max lets idle instances go at once, and busy ones when they are done. */
-export function changeLimits<O>(state: PoolState<O>, limits: PoolLimits, now: number): void {
+export function changeLimits(state: PoolState, limits: PoolLimits, now: number): void {
   state.limits = limits;
   const all = new Set(state.applications.values());
   for (const application of all) reconsider(state, application);
@@ -18,12 +19,12 @@ export function changeLimits<O>(state: PoolState<O>, limits: PoolLimits, now: nu
 }
 
 /** Gives an application other settings. @param options for spawns that no get is for. */
-export function changeSettings<O>(
-  state: PoolState<O>,
+export function changeSettings(
+  state: PoolState,
   root: ByteString,
   settings: ApplicationSettings,
-  options: O | undefined,
-): ApplicationRecord<O> {
+  options: AppRequest | undefined,
+): ApplicationRecord {
   const application = state.application(root);
   application.settings = settings;
   // Instances from now on may serve another number of sessions at once.
@@ -35,7 +36,7 @@ export function changeSettings<O>(
 }
 
 /** Lets all instances go, or those of one application. */
-export function clear<O>(state: PoolState<O>, root: ByteString | undefined, now: number): void {
+export function clear(state: PoolState, root: ByteString | undefined, now: number): void {
   state.counters.clears++;
   const one = root === undefined ? undefined : state.applications.get(root);
   const all = new Set(root === undefined ? state.applications.values() : one && [one]);

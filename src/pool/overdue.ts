@@ -37,14 +37,14 @@ interface GivenUpSession {
 }
 
 /** What an instance has beside once a session of it was given up. */
-export class Overdue<O> {
+export class Overdue {
   /** By the time they are due. */
   readonly sessions: GivenUpSession[] = [];
   /** The fewest closed sessions it was not done with at a time, since it was looked at. */
   leastClosing = 0;
-  readonly turn: HeapEntry<InstanceRecord<O>>;
+  readonly turn: HeapEntry<InstanceRecord>;
 
-  constructor(instance: InstanceRecord<O>) {
+  constructor(instance: InstanceRecord) {
     this.turn = new HeapEntry(instance);
   }
 }
@@ -53,9 +53,9 @@ export class Overdue<O> {
  * The client of a session closes it before its request is over. @param isLate whether no time is
  * left.
  */
-export function abandon<O>(
-  state: PoolState<O>,
-  session: SessionRecord<O>,
+export function abandon(
+  state: PoolState,
+  session: SessionRecord,
   what: string,
   isLate: boolean,
   now: number,
@@ -68,9 +68,9 @@ export function abandon<O>(
 }
 
 /** A request of an instance was given up: it is due in its application's time. */
-function remember<O>(
-  state: PoolState<O>,
-  instance: InstanceRecord<O>,
+function remember(
+  state: PoolState,
+  instance: InstanceRecord,
   what: string,
   isLate: boolean,
   now: number,
@@ -92,9 +92,9 @@ function remember<O>(
 }
 
 /** Gives up what has taken too long; adds the applications to `touched`. */
-export function giveUpOverdue<O>(
-  state: PoolState<O>,
-  touched: Set<ApplicationRecord<O>>,
+export function giveUpOverdue(
+  state: PoolState,
+  touched: Set<ApplicationRecord>,
   now: number,
 ): void {
   for (let due = state.overdue.first; due !== undefined && due.key <= now;) {
@@ -116,14 +116,14 @@ export function giveUpOverdue<O>(
 }
 
 /** A session that is not kept has begun: its application may have a limit for it. */
-export function limitTime<O>(state: PoolState<O>, session: SessionRecord<O>, now: number): void {
+export function limitTime(state: PoolState, session: SessionRecord, now: number): void {
   const { requestMs = state.options.requestMs ?? 0 } = session.instance.application.settings;
   if (requestMs === 0) return;
   session.limit = new HeapEntry(session);
   state.timeLimits.set(session.limit, now + requestMs);
 }
 
-function look<O>(state: PoolState<O>, instance: InstanceRecord<O>, now: number): void {
+function look(state: PoolState, instance: InstanceRecord, now: number): void {
   const { overdue, closing } = instance;
   if (overdue === undefined) return;
   const { sessions, turn } = overdue;
@@ -143,13 +143,13 @@ function look<O>(state: PoolState<O>, instance: InstanceRecord<O>, now: number):
 }
 
 /** Whether an instance that reports nothing has shown no life, where that is a matter of ours. */
-function isSilent<O>({ options }: PoolState<O>, { instance, openedMs }: SessionRecord<O>): boolean {
+function isSilent({ options }: PoolState, { instance, openedMs }: SessionRecord): boolean {
   const { requestMs = options.requestMs ?? 0 } = instance.application.settings;
   const { reportsDone, answeredMs, standing } = instance;
   return requestMs > 0 && !reportsDone && answeredMs < openedMs && standing !== "retired";
 }
 
 /** Whether no open session of an instance can be one that it is done with. */
-function isSurelyUndone<O>({ reportsDone, undone, open }: InstanceRecord<O>): boolean {
+function isSurelyUndone({ reportsDone, undone, open }: InstanceRecord): boolean {
   return !reportsDone || undone >= open;
 }

@@ -3,18 +3,19 @@
  * can be freed. The rules are those of settle.ts, which says when.
  */
 
+import type { AppRequest } from "../wire/app-request.ts";
 import type { ApplicationRecord, Spawn } from "./application.ts";
 import { RECALL_LIMIT_MS } from "./kept.ts";
 import { hungryInOrder } from "./shares.ts";
 import type { PoolState } from "./state.ts";
 import { mayEvict } from "./usefulness.ts";
 
-export function hasPlace<O>(state: PoolState<O>): boolean {
+export function hasPlace(state: PoolState): boolean {
   return state.places < state.limits.max;
 }
 
 /** Spawns that an application is to have for nobody's sake, beside its instances. */
-export function wantedAhead<O>(state: PoolState<O>, application: ApplicationRecord<O>): number {
+export function wantedAhead(state: PoolState, application: ApplicationRecord): number {
   const { minInstances, options, count } = application;
   if (minInstances === 0 || options === undefined) return 0;
   return Math.max(0, Math.min(minInstances, state.limitOf(application)) - count);
@@ -24,11 +25,7 @@ export function wantedAhead<O>(state: PoolState<O>, application: ApplicationReco
  * Brings an application's planned spawns down to what its gets need, marks which of them are
  * covered, and lines it up for a place if one is not.
  */
-export function cover<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
-  now: number,
-): void {
+export function cover(state: PoolState, application: ApplicationRecord, now: number): void {
   const { line, failures, getsPerSpawn } = application;
   const byOutdated = coveredByOutdated(application);
   const forGets = Math.ceil((line.size - byOutdated) / getsPerSpawn);
@@ -52,7 +49,7 @@ export function cover<O>(
 }
 
 /** Instances that are neither there nor will be, of those that share an application's gets. */
-function missing<O>(state: PoolState<O>, application: ApplicationRecord<O>): number {
+function missing(state: PoolState, application: ApplicationRecord): number {
   const { instances, count, outdated } = application;
   return instances < 2 ? 0 : state.limitOf(application) - count - outdated.size;
 }
@@ -61,10 +58,10 @@ function missing<O>(state: PoolState<O>, application: ApplicationRecord<O>): num
  * Takes free places for all that are to share an application's gets: with the first of them, and
  * whenever one is gone.
  */
-export function planMissing<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
-  options: O,
+export function planMissing(
+  state: PoolState,
+  application: ApplicationRecord,
+  options: AppRequest,
   now: number,
 ): void {
   const { instances, isOpen, failures } = application;
@@ -79,9 +76,9 @@ export function planMissing<O>(
  * by each. It keeps them from spawning and sharing while they are new: for as long as a recall may
  * take, however many follow each other.
  */
-function holdBack<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
+function holdBack(
+  state: PoolState,
+  application: ApplicationRecord,
   bySpawns: number,
   now: number,
 ): void {
@@ -100,7 +97,7 @@ function holdBack<O>(
  * Gets at the front of the line that spawns from before a restart are for; almost always 0 without
  * looking.
  */
-function coveredByOutdated<O>(application: ApplicationRecord<O>): number {
+function coveredByOutdated(application: ApplicationRecord): number {
   let covered = 0;
   for (const spawn of application.outdated) {
     const most = covered + application.getsPerSpawn;
@@ -113,7 +110,7 @@ function coveredByOutdated<O>(application: ApplicationRecord<O>): number {
  * Gives an application's planned spawns up, the last first, that its own lowered limit no longer
  * allows.
  */
-export function dropAboveOwnLimit<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
+export function dropAboveOwnLimit(state: PoolState, application: ApplicationRecord): void {
   const limit = state.limitOf(application);
   for (let last = application.planned.last; last !== undefined; last = application.planned.last) {
     if (application.places <= limit) return;
@@ -122,11 +119,7 @@ export function dropAboveOwnLimit<O>(state: PoolState<O>, application: Applicati
 }
 
 /** Whether its own limit and its failures allow an application one more place. */
-export function maySpawn<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
-  now: number,
-): boolean {
+export function maySpawn(state: PoolState, application: ApplicationRecord, now: number): boolean {
   const { places, isOpen, failures } = application;
   return places < state.limitOf(application) && isOpen && !failures.isPaused(now);
 }
@@ -134,7 +127,7 @@ export function maySpawn<O>(
 /**
  * Gives free places, and those of idle instances, to the longest waiting gets that can use them.
  */
-export function allotPlaces<O>(state: PoolState<O>, now: number): void {
+export function allotPlaces(state: PoolState, now: number): void {
   for (;;) {
     const application = nextForPlace(state, now);
     const waiter = application?.line.firstUncovered;
@@ -154,12 +147,12 @@ export function allotPlaces<O>(state: PoolState<O>, now: number): void {
   }
 }
 
-function nextForPlace<O>(state: PoolState<O>, now: number): ApplicationRecord<O> | undefined {
+function nextForPlace(state: PoolState, now: number): ApplicationRecord | undefined {
   const bare = state.bare.first;
   const seeded = state.seeded.first;
   if (!hasPlace(state)) {
     if (state.slow.size === 0) return mayEvict(state, now) ? bare?.owner : undefined;
-    const canHave = (application: ApplicationRecord<O>) =>
+    const canHave = (application: ApplicationRecord) =>
       isOwedIdle(state, application, now) || slowFor(state, application) !== undefined;
     return hungryInOrder(state).find(canHave);
   }
@@ -168,19 +161,12 @@ function nextForPlace<O>(state: PoolState<O>, now: number): ApplicationRecord<O>
 }
 
 /** Whether an application may have an idle instance let go for its get. */
-function isOwedIdle<O>(
-  state: PoolState<O>,
-  { hunger }: ApplicationRecord<O>,
-  now: number,
-): boolean {
+function isOwedIdle(state: PoolState, { hunger }: ApplicationRecord, now: number): boolean {
   return hunger.heap === state.bare && mayEvict(state, now);
 }
 
 /** The oldest spawn that may hang, of another application, if its place makes room. */
-export function slowFor<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
-): Spawn<O> | undefined {
+export function slowFor(state: PoolState, application: ApplicationRecord): Spawn | undefined {
   if (state.places > state.limits.max || state.unplaced >= state.limits.max) return undefined;
   for (const spawn of state.slow) if (spawn.application !== application) return spawn;
   return undefined;

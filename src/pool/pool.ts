@@ -18,6 +18,7 @@
  * then. A `now` before the last one counts as the last one.
  */
 
+import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
 import { reap } from "./ahead.ts";
@@ -57,15 +58,15 @@ import type {
   WaiterId,
 } from "./types.ts";
 
-type Effects<O> = readonly Effect<O>[];
+type Effects = readonly Effect[];
 
-export class Pool<O> {
-  readonly #state: PoolState<O>;
+export class Pool {
+  readonly #state: PoolState;
   #now = Number.NEGATIVE_INFINITY;
 
   constructor(options: PoolOptions, limits: Partial<PoolLimits> = {}) {
     checkOptions(options);
-    this.#state = new PoolState<O>(checkedLimits({ ...DEFAULT_LIMITS, ...limits }), options);
+    this.#state = new PoolState(checkedLimits({ ...DEFAULT_LIMITS, ...limits }), options);
   }
 
   get limits(): PoolLimits {
@@ -105,7 +106,7 @@ export class Pool<O> {
    * these effects or in later ones. A grant is for one try to connect: after `connectFailed`
    * another follows, or the refusal.
    */
-  get(request: GetRequest<O>, now: number): { waiter: WaiterId; effects: Effects<O> } {
+  get(request: GetRequest, now: number): { waiter: WaiterId; effects: Effects } {
     const state = this.#state;
     requireWhole("expectedConcurrency", request.expectedConcurrency, 1, MAX_CONCURRENCY);
     requireWhole("instances", request.instances ?? 0, 0);
@@ -119,7 +120,7 @@ export class Pool<O> {
   /**
    * The client no longer wants what it asked for. Nothing happens if it has been answered already.
    */
-  cancel(waiter: WaiterId, now: number): Effects<O> {
+  cancel(waiter: WaiterId, now: number): Effects {
     const state = this.#state;
     const found = state.waiters.get(waiter);
     if (found === undefined) {
@@ -137,7 +138,7 @@ export class Pool<O> {
     spawn: SpawnId,
     ready: NewInstance,
     now: number,
-  ): { instance: InstanceId; effects: Effects<O> } {
+  ): { instance: InstanceId; effects: Effects } {
     const state = this.#state;
     const found = this.#spawn(spawn, "spawned");
     requireWhole("concurrency", ready.concurrency, 1, MAX_CONCURRENCY);
@@ -149,7 +150,7 @@ export class Pool<O> {
   }
 
   /** A spawn has failed. Its gets are refused with `failure`. */
-  spawnFailed(spawn: SpawnId, failure: SpawnFailure, now: number): Effects<O> {
+  spawnFailed(spawn: SpawnId, failure: SpawnFailure, now: number): Effects {
     const state = this.#state;
     const found = this.#spawn(spawn, "spawnFailed");
     const time = this.#advance(now);
@@ -158,12 +159,12 @@ export class Pool<O> {
   }
 
   /** A session that was connected is over, or its client gone. */
-  sessionClosed(session: SessionId, now: number): Effects<O> {
+  sessionClosed(session: SessionId, now: number): Effects {
     return this.#change(session, "sessionClosed", now, close);
   }
 
   /** A session is over that was never connected: its instance knows nothing of it. */
-  sessionUnused(session: SessionId, now: number): Effects<O> {
+  sessionUnused(session: SessionId, now: number): Effects {
     return this.#change(session, "sessionUnused", now, withdraw);
   }
 
@@ -171,7 +172,7 @@ export class Pool<O> {
    * An instance that reports is done with so many connected sessions, closed or not. Each is
    * reported once.
    */
-  sessionsDone(instance: InstanceId, sessions: number, now: number): Effects<O> {
+  sessionsDone(instance: InstanceId, sessions: number, now: number): Effects {
     const state = this.#state;
     const found = state.instances.get(instance);
     const undone = found?.undone ?? 0;
@@ -188,14 +189,14 @@ export class Pool<O> {
    * The client of a session closes it before its request is over (`what` says which it was): its
    * instance has the application's time to be done with it. @param isLate no time is left.
    */
-  sessionAbandoned(session: SessionId, what: string, isLate: boolean, now: number): Effects<O> {
+  sessionAbandoned(session: SessionId, what: string, isLate: boolean, now: number): Effects {
     return this.#change(session, "sessionAbandoned", now, (state, found, time) => {
       abandon(state, found, what, isLate, time);
     });
   }
 
   /** A session lasts: it keeps its instance from being idle, and takes no place any more. */
-  sessionLong(session: SessionId, now: number): Effects<O> {
+  sessionLong(session: SessionId, now: number): Effects {
     return this.#change(session, "sessionLong", now, lengthen);
   }
 
@@ -203,7 +204,7 @@ export class Pool<O> {
    * The client of a kept session needs it for the request at hand, and closes it then: the answer
    * to `recall`. Unasked, or too late, it is ignored.
    */
-  sessionKept(session: SessionId, now: number): Effects<O> {
+  sessionKept(session: SessionId, now: number): Effects {
     return this.#change(session, "sessionKept", now, ({ kept }, found) => kept.answeredKeep(found));
   }
 
@@ -211,7 +212,7 @@ export class Pool<O> {
    * The instance of a new session cannot be connected to: it leaves the pool. The get is granted
    * another now or later, or refused with `cause` after ten tries.
    */
-  connectFailed(session: SessionId, cause: string, now: number): Effects<O> {
+  connectFailed(session: SessionId, cause: string, now: number): Effects {
     return this.#change(session, "connectFailed", now, (state, found, time) => {
       returnToLine(state, found, cause, time);
     });
@@ -225,7 +226,7 @@ export class Pool<O> {
   alternative(
     session: SessionId,
     now: number,
-  ): { instance: InstanceId | undefined; effects: Effects<O> } {
+  ): { instance: InstanceId | undefined; effects: Effects } {
     const state = this.#state;
     const found = this.#session(session, "alternative");
     const time = this.#advance(now);
@@ -240,7 +241,7 @@ export class Pool<O> {
     instance: InstanceId,
     now: number,
     reason: "died" | "outOfMemory" = "died",
-  ): Effects<O> {
+  ): Effects {
     const state = this.#state;
     const found = state.instances.get(instance);
     if (found === undefined || found.standing === "dead") {
@@ -256,7 +257,7 @@ export class Pool<O> {
    * Changes some of the limits. Lowering max lets idle instances go at once and busy ones when they
    * are done.
    */
-  setLimits(change: Partial<PoolLimits>, now: number): Effects<O> {
+  setLimits(change: Partial<PoolLimits>, now: number): Effects {
     const limits = checkedLimits({ ...this.#state.limits, ...change });
     changeLimits(this.#state, limits, this.#advance(now));
     return this.#state.takeEffects();
@@ -266,14 +267,19 @@ export class Pool<O> {
    * Sets the options of one application: what is left out has its default again.
    * @param options for spawns that no get is for; without them nothing is spawned before a get.
    */
-  configure(root: ByteString, settings: ApplicationSettings, now: number, options?: O): Effects<O> {
+  configure(
+    root: ByteString,
+    settings: ApplicationSettings,
+    now: number,
+    options?: AppRequest,
+  ): Effects {
     const checked = checkedSettings(settings);
     const time = this.#advance(now);
     return this.#settled(changeSettings(this.#state, root, checked, options), time);
   }
 
   /** The code of an application has changed: as a get that finds a restart.txt. */
-  restart(root: ByteString, now: number): Effects<O> {
+  restart(root: ByteString, now: number): Effects {
     const state = this.#state;
     const application = state.applications.get(root);
     if (application === undefined) return state.takeEffects();
@@ -284,14 +290,14 @@ export class Pool<O> {
   }
 
   /** Clients have sent so many more requests over a session. */
-  sessionServed(session: SessionId, requests: number, now: number): Effects<O> {
+  sessionServed(session: SessionId, requests: number, now: number): Effects {
     return this.#change(session, "sessionServed", now, (state, { instance }) => {
       countRequests(state, instance, requests);
     });
   }
 
   /** An instance uses more memory than it may. @param isHard it is not to go on. */
-  instanceGrown(instance: InstanceId, isHard: boolean, now: number): Effects<O> {
+  instanceGrown(instance: InstanceId, isHard: boolean, now: number): Effects {
     const state = this.#state;
     const found = state.instances.get(instance);
     if (found === undefined) return [];
@@ -302,7 +308,7 @@ export class Pool<O> {
   }
 
   /** An instance leaves the pool, and goes when its sessions have ended. */
-  detach(instance: InstanceId, now: number): Effects<O> {
+  detach(instance: InstanceId, now: number): Effects {
     const found = this.#state.instances.get(instance);
     if (found?.standing !== "pooled") return [];
     const time = this.#advance(now);
@@ -311,7 +317,7 @@ export class Pool<O> {
   }
 
   /** All instances leave the pool, or those of one application; open sessions go on. */
-  clear(now: number, root?: ByteString): Effects<O> {
+  clear(now: number, root?: ByteString): Effects {
     clear(this.#state, root, this.#advance(now));
     return this.#state.takeEffects();
   }
@@ -320,10 +326,10 @@ export class Pool<O> {
    * Does what is due: refuses gets that have waited too long, gives instances up whose requests
    * take too long, lets those go that were idle too long.
    */
-  tick(now: number): Effects<O> {
+  tick(now: number): Effects {
     const state = this.#state;
     const time = this.#advance(now);
-    const touched = new Set<ApplicationRecord<O>>();
+    const touched = new Set<ApplicationRecord>();
     refuseOverdue(state, touched, time);
     giveUpOverdue(state, touched, time);
     reap(state, touched, time);
@@ -343,7 +349,7 @@ export class Pool<O> {
   }
 
   /** All that it knows, and as of when: for tests, which look for contradictions in it. */
-  get insides(): { readonly state: PoolState<O>; readonly now: number } {
+  get insides(): { readonly state: PoolState; readonly now: number } {
     return { state: this.#state, now: this.#now };
   }
 
@@ -351,15 +357,15 @@ export class Pool<O> {
     id: SessionId,
     event: string,
     now: number,
-    change: (state: PoolState<O>, session: SessionRecord<O>, now: number) => void,
-  ): Effects<O> {
+    change: (state: PoolState, session: SessionRecord, now: number) => void,
+  ): Effects {
     const session = this.#session(id, event);
     const time = this.#advance(now);
     change(this.#state, session, time);
     return this.#settled(session.instance.application, time);
   }
 
-  #settled(application: ApplicationRecord<O>, now: number): Effects<O> {
+  #settled(application: ApplicationRecord, now: number): Effects {
     settle(this.#state, application, now);
     return this.#state.takeEffects();
   }
@@ -370,13 +376,13 @@ export class Pool<O> {
     return this.#now;
   }
 
-  #spawn(id: SpawnId, event: string): Spawn<O> {
+  #spawn(id: SpawnId, event: string): Spawn {
     const spawn = this.#state.begun.get(id) ?? this.#state.replacements.get(id);
     if (spawn !== undefined) return spawn;
     throw new Error(`pool: ${event} of spawn ${id}: no such spawn is under way`);
   }
 
-  #session(id: SessionId, event: string): SessionRecord<O> {
+  #session(id: SessionId, event: string): SessionRecord {
     const session = this.#state.sessions.get(id);
     if (session !== undefined) return session;
     throw new Error(`pool: ${event} of session ${id}: no such session is open`);

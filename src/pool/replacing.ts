@@ -11,12 +11,12 @@ import type { PoolState } from "./state.ts";
 import type { SpawnFailure } from "./types.ts";
 
 /** A replacement is ready: it takes the place of a worn instance, the one with least to do. */
-export function takeOver<O>(
-  state: PoolState<O>,
-  replacement: Spawn<O>,
+export function takeOver(
+  state: PoolState,
+  replacement: Spawn,
   ready: NewInstance,
   now: number,
-): InstanceRecord<O> {
+): InstanceRecord {
   const { application } = replacement;
   const { available, full, failures } = application;
   const isCurrent = state.endReplacement(replacement);
@@ -30,7 +30,6 @@ export function takeOver<O>(
   application.lastConcurrency = ready.concurrency;
   failures.reset();
   if (application.rollout === "trying") application.rollout = "proven";
-  const isWorn = ({ worn }: InstanceRecord<O>) => worn !== undefined;
   const old = available.find(isWorn) ?? full.find(isWorn);
   if (old?.worn !== undefined) state.leave(old, "leaving", old.worn, now);
   else if (!hasPlace(state) || !maySpawn(state, application, now)) {
@@ -44,9 +43,9 @@ export function takeOver<O>(
 }
 
 /** Old instances that were idle all the time since a replacement began need none. */
-function letUnusedGo<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
+function letUnusedGo(
+  state: PoolState,
+  application: ApplicationRecord,
   sinceMs: number,
   now: number,
 ): void {
@@ -60,9 +59,9 @@ function letUnusedGo<O>(
 }
 
 /** A replacement has failed: what it was for serves on. */
-export function serveOn<O>(
-  state: PoolState<O>,
-  replacement: Spawn<O>,
+export function serveOn(
+  state: PoolState,
+  replacement: Spawn,
   failure: SpawnFailure,
   now: number,
 ): void {
@@ -84,4 +83,8 @@ export function serveOn<O>(
   if (application.rollout === undefined) return;
   application.rollout = "refused";
   state.rolledOut(application.root, "refused");
+}
+
+function isWorn({ worn }: InstanceRecord): boolean {
+  return worn !== undefined;
 }

@@ -12,14 +12,14 @@ const MAX_CONNECTS = 10;
  * The client of a session is through with it: its instance may take another once it has said that
  * it is done, or at once if it does not say so; or go if it has left the pool.
  */
-export function close<O>(state: PoolState<O>, session: SessionRecord<O>, now: number): void {
+export function close(state: PoolState, session: SessionRecord, now: number): void {
   leaveOff(state, session, now);
   session.instance.answeredMs = now;
   state.retireIfDone(session.instance);
 }
 
 /** As `close`; the caller lets the instance go if that was all it was still there for. */
-export function leaveOff<O>(state: PoolState<O>, session: SessionRecord<O>, now: number): void {
+export function leaveOff(state: PoolState, session: SessionRecord, now: number): void {
   const { instance } = session;
   state.counters.sessionsClosed++;
   if (instance.served++ === 0) instance.firstServedMs = now;
@@ -29,14 +29,14 @@ export function leaveOff<O>(state: PoolState<O>, session: SessionRecord<O>, now:
 }
 
 /** A session is over that its instance never heard of. */
-export function withdraw<O>(state: PoolState<O>, session: SessionRecord<O>, now: number): void {
+export function withdraw(state: PoolState, session: SessionRecord, now: number): void {
   state.counters.sessionsClosed++;
   end(state, session, -1, now);
   state.retireIfDone(session.instance);
 }
 
 /** @param undone -1: there is no connection that the instance could report. */
-function end<O>(state: PoolState<O>, session: SessionRecord<O>, undone: 0 | -1, now: number): void {
+function end(state: PoolState, session: SessionRecord, undone: 0 | -1, now: number): void {
   const { instance } = session;
   state.sessions.delete(session.id);
   state.kept.closed(session);
@@ -48,9 +48,9 @@ function end<O>(state: PoolState<O>, session: SessionRecord<O>, undone: 0 | -1, 
  * The instance cannot be connected to: it leaves the pool, and the get goes back to its place in
  * line.
  */
-export function returnToLine<O>(
-  state: PoolState<O>,
-  session: SessionRecord<O>,
+export function returnToLine(
+  state: PoolState,
+  session: SessionRecord,
   cause: string,
   now: number,
 ): void {
@@ -72,17 +72,17 @@ export function returnToLine<O>(
  * The backlog of the session's instance is full: the session goes to the best instance in the pool
  * that its get has not tried, busy or not, if there is one. Costs as much as instances were tried.
  */
-export function moveElsewhere<O>(
-  state: PoolState<O>,
-  session: SessionRecord<O>,
+export function moveElsewhere(
+  state: PoolState,
+  session: SessionRecord,
   now: number,
-): InstanceRecord<O> | undefined {
+): InstanceRecord | undefined {
   const { instance, waiter } = session;
   if (waiter.isChoosy) return undefined;
   const { available, full } = instance.application;
   const tried = (waiter.tried ??= new Set());
   tried.add(instance.id);
-  const isNew = ({ id }: InstanceRecord<O>) => !tried.has(id);
+  const isNew = ({ id }: InstanceRecord) => !tried.has(id);
   const other = available.find(isNew) ?? full.find(isNew);
   if (other === undefined) return undefined;
   state.counters.moves++;

@@ -39,20 +39,12 @@ import type { PoolState } from "./state.ts";
 import { LOOK_MS, mayEvict } from "./usefulness.ts";
 
 /** Settles after an event that was about one application. */
-export function settle<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
-  now: number,
-): void {
+export function settle(state: PoolState, application: ApplicationRecord, now: number): void {
   if (!isQuiet(state, now)) settleAll(state, new Set([application]), now);
 }
 
 /** Settles after an event that was about any number of applications. */
-export function settleAll<O>(
-  state: PoolState<O>,
-  touched: Set<ApplicationRecord<O>>,
-  now: number,
-): void {
+export function settleAll(state: PoolState, touched: Set<ApplicationRecord>, now: number): void {
   soundAlarms(state, touched, now);
   doPendingRestarts(state, touched, now);
   for (const application of touched) serve(state, application, now);
@@ -78,7 +70,7 @@ export function settleAll<O>(
 }
 
 /** Whether an event that made nobody wait can have no further consequence. */
-function isQuiet<O>(state: PoolState<O>, now: number): boolean {
+function isQuiet(state: PoolState, now: number): boolean {
   return (
     state.waiters.size === 0 &&
     state.planned.size === 0 &&
@@ -92,7 +84,7 @@ function isQuiet<O>(state: PoolState<O>, now: number): boolean {
 }
 
 /** Whether instances of an application may leave now, or too many of others are still finishing. */
-export function restartFits<O>(state: PoolState<O>, application: ApplicationRecord<O>): boolean {
+export function restartFits(state: PoolState, application: ApplicationRecord): boolean {
   const leaving = application.busy + application.begun.size;
   return (
     leaving === 0 ||
@@ -100,11 +92,7 @@ export function restartFits<O>(state: PoolState<O>, application: ApplicationReco
   );
 }
 
-export function restart<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
-  now: number,
-): void {
+export function restart(state: PoolState, application: ApplicationRecord, now: number): void {
   state.pendingRestarts.delete(application);
   state.counters.restarts++;
   application.counters.restarts++;
@@ -113,20 +101,16 @@ export function restart<O>(
 }
 
 /** Whether a get that finds no free instance is answered at once all the same. */
-export function isAnsweredAtOnce<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
+export function isAnsweredAtOnce(
+  state: PoolState,
+  application: ApplicationRecord,
   now: number,
 ): boolean {
   return isRefusedByPause(application, now) || bindsAtOnce(state, application, now);
 }
 
 /** Whether a get that finds no free instance goes to a busy one, with nothing to wait for first. */
-function bindsAtOnce<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
-  now: number,
-): boolean {
+function bindsAtOnce(state: PoolState, application: ApplicationRecord, now: number): boolean {
   if (application.line.size > 0 || !mayBindToBusy(state, application)) return false;
   if (!maySpawn(state, application, now)) return true;
   return !hasPlace(state) && slowFor(state, application) === undefined;
@@ -137,16 +121,16 @@ function bindsAtOnce<O>(
  * would come to as well, without the way through the line. On a pool at its limit most gets are
  * such gets. The event before this one has left nothing undone that could come first.
  */
-export function busyAtOnce<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
+export function busyAtOnce(
+  state: PoolState,
+  application: ApplicationRecord,
   now: number,
-): InstanceRecord<O> | undefined {
+): InstanceRecord | undefined {
   return bindsAtOnce(state, application, now) ? application.full.first : undefined;
 }
 
 /** Whether something may be due for gets that wait, so that they come first. */
-export function isDue<O>(state: PoolState<O>, now: number): boolean {
+export function isDue(state: PoolState, now: number): boolean {
   const { waiters, holds, closingSoon, slow, bare, seeded } = state;
   if (waiters.size === 0) return false;
   const closedMs = closingSoon.first?.closedMs ?? Infinity;
@@ -155,7 +139,7 @@ export function isDue<O>(state: PoolState<O>, now: number): boolean {
 }
 
 /** Lets the longest idle go until max is kept or none is left. */
-export function shedIdle<O>(state: PoolState<O>, now: number): void {
+export function shedIdle(state: PoolState, now: number): void {
   while (state.places > state.limits.max) {
     const instance = state.idle.first;
     if (instance === undefined) return;
@@ -168,7 +152,7 @@ export function shedIdle<O>(state: PoolState<O>, now: number): void {
  * instances as have to be idle: to make room where nothing else can, and to keep max. Where the
  * pool is shared, what was used a moment ago is not asked for others' sake.
  */
-function emptyKept<O>(state: PoolState<O>, now: number): void {
+function emptyKept(state: PoolState, now: number): void {
   const { kept, bare, limits, options } = state;
   if (kept.reclaimable.size === 0) return;
   const excess = Math.max(0, state.places - limits.max);
@@ -181,18 +165,14 @@ function emptyKept<O>(state: PoolState<O>, now: number): void {
 }
 
 /** Gives planned spawns up, the last first, that max no longer allows. */
-export function dropAboveMax<O>(state: PoolState<O>): void {
+export function dropAboveMax(state: PoolState): void {
   for (let last = state.planned.last; last !== undefined; last = state.planned.last) {
     if (state.places <= state.limits.max) return;
     state.drop(last);
   }
 }
 
-function soundAlarms<O>(
-  state: PoolState<O>,
-  touched: Set<ApplicationRecord<O>>,
-  now: number,
-): void {
+function soundAlarms(state: PoolState, touched: Set<ApplicationRecord>, now: number): void {
   state.kept.expire(touched, now);
   expirePromises(state, touched, now);
   slowDownLate(state, now);
@@ -209,7 +189,7 @@ function soundAlarms<O>(
 }
 
 /** Spawns that have taken long give their slots up. */
-export function slowDownLate<O>(state: PoolState<O>, now: number): void {
+export function slowDownLate(state: PoolState, now: number): void {
   const { slots, options } = state;
   for (let spawn = slots.first; spawn !== undefined; spawn = slots.first) {
     if (spawn.sinceMs + options.slowSpawnMs > now) return;
@@ -222,11 +202,7 @@ export function slowDownLate<O>(state: PoolState<O>, now: number): void {
  * while as many instances as max are finishing sessions out of the pool, so looking at all of them
  * is rare.
  */
-function doPendingRestarts<O>(
-  state: PoolState<O>,
-  touched: Set<ApplicationRecord<O>>,
-  now: number,
-): void {
+function doPendingRestarts(state: PoolState, touched: Set<ApplicationRecord>, now: number): void {
   for (const application of state.pendingRestarts) {
     if (!restartFits(state, application)) continue;
     restart(state, application, now);
@@ -235,18 +211,14 @@ function doPendingRestarts<O>(
 }
 
 /** Gives an application's free instances to its gets, and asks for kept sessions for the others. */
-function serve<O>(state: PoolState<O>, application: ApplicationRecord<O>, now: number): void {
+function serve(state: PoolState, application: ApplicationRecord, now: number): void {
   if (isOwedElsewhere(state, application, now)) allotPlaces(state, now);
   if (isRefusedByPause(application, now)) refuseLine(state, application);
   serveReady(state, application, now);
   if (application.unasked.size > 0) state.kept.recallForLine(application, now);
 }
 
-export function serveReady<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
-  now: number,
-): void {
+export function serveReady(state: PoolState, application: ApplicationRecord, now: number): void {
   for (;;) {
     const waiter = application.line.first;
     const instance = application.available.first;
@@ -261,11 +233,7 @@ export function serveReady<O>(
  * of its own may have it. Under the global queue a busy application would otherwise keep all others
  * out for ever.
  */
-function isOwedElsewhere<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
-  now: number,
-): boolean {
+function isOwedElsewhere(state: PoolState, application: ApplicationRecord, now: number): boolean {
   const { line, available, spawning } = application;
   if (line.first === undefined || available.size === 0 || spawning > 0) return false;
   const older = state.bare.first;
@@ -273,7 +241,7 @@ function isOwedElsewhere<O>(
   return !hasPlace(state) && mayEvict(state, now);
 }
 
-function mayBindToBusy<O>(state: PoolState<O>, application: ApplicationRecord<O>): boolean {
+function mayBindToBusy(state: PoolState, application: ApplicationRecord): boolean {
   return !state.limits.useGlobalQueue && application.full.size > 0 && application.spawning === 0;
 }
 
@@ -281,8 +249,8 @@ function mayBindToBusy<O>(state: PoolState<O>, application: ApplicationRecord<O>
  * Sends gets to busy instances of their applications, but for those held back, the longest waiting
  * first. Called when all places to be had are given.
  */
-function bindToBusy<O>(state: PoolState<O>, touched: Set<ApplicationRecord<O>>, now: number): void {
-  const mayBind = (application: ApplicationRecord<O>) =>
+function bindToBusy(state: PoolState, touched: Set<ApplicationRecord>, now: number): void {
+  const mayBind = (application: ApplicationRecord) =>
     application.line.firstUncovered !== undefined && mayBindToBusy(state, application);
   for (let ready = Array.from(touched).filter(mayBind); ready.length > 0;) {
     const application = ready.reduce((a, b) => (idOfFirst(b) < idOfFirst(a) ? b : a));
@@ -296,11 +264,11 @@ function bindToBusy<O>(state: PoolState<O>, touched: Set<ApplicationRecord<O>>, 
   }
 }
 
-function idOfFirst<O>({ line }: ApplicationRecord<O>): number {
+function idOfFirst({ line }: ApplicationRecord): number {
   return line.first?.id ?? Infinity;
 }
 
-function beginSpawns<O>(state: PoolState<O>, now: number): void {
+function beginSpawns(state: PoolState, now: number): void {
   for (;;) {
     const application = state.turns.first?.owner;
     const spawn = application?.planned.first;
@@ -315,18 +283,18 @@ function beginSpawns<O>(state: PoolState<O>, now: number): void {
  * When the first planned spawn of an application without a slot has waited so long for one that it
  * begins without: others hang. Infinity: none ever does.
  */
-export function beginsAnywayMs<O>({ turns, options }: PoolState<O>): number {
+export function beginsAnywayMs({ turns, options }: PoolState): number {
   const first = turns.first?.owner;
   if (first === undefined || first.slots > 0) return Infinity;
   return (first.planned.first?.sinceMs ?? Infinity) + (options.shareAfterMs ?? Infinity);
 }
 
 /** Whether an application's gets have only its last error to expect for now. */
-function isRefusedByPause<O>(application: ApplicationRecord<O>, now: number): boolean {
+function isRefusedByPause(application: ApplicationRecord, now: number): boolean {
   return application.count === 0 && application.failures.isPaused(now);
 }
 
-function refuseLine<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
+function refuseLine(state: PoolState, application: ApplicationRecord): void {
   const failure = application.failures.last ?? { message: "its last spawns failed" };
   for (let waiter = application.line.first; waiter !== undefined; waiter = application.line.first) {
     state.dequeue(waiter);
@@ -339,11 +307,7 @@ function refuseLine<O>(state: PoolState<O>, application: ApplicationRecord<O>): 
  * Forgets an application that has nothing left, or arranges for that when its failures may be
  * forgotten.
  */
-function forgetIfEmpty<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
-  now: number,
-): void {
+function forgetIfEmpty(state: PoolState, application: ApplicationRecord, now: number): void {
   const { count, outside, spawning, replacing, line, settings, failures } = application;
   const left = count + outside.size + spawning + replacing + line.size;
   if (left > 0 || settings !== NO_SETTINGS) return;

@@ -28,9 +28,9 @@ import { evict, isInUse, leastUsed, LOOK_MS, mayLeave } from "./usefulness.ts";
 const IN_USE_FACTOR = 1.5;
 
 /** Gives due places over. @returns whose they were and whose they are. */
-export function takeShares<O>(state: PoolState<O>, now: number): Set<ApplicationRecord<O>> {
+export function takeShares(state: PoolState, now: number): Set<ApplicationRecord> {
   const { shareAfterMs } = state.options;
-  const touched = new Set<ApplicationRecord<O>>();
+  const touched = new Set<ApplicationRecord>();
   if (shareAfterMs === undefined || nextLookMs(state) > now) return touched;
   state.lookedForSharesMs = now;
   for (const application of hungryInOrder(state)) {
@@ -49,7 +49,7 @@ export function takeShares<O>(state: PoolState<O>, now: number): Set<Application
 }
 
 /** When it is to be looked whether somebody who waits is due a place; Infinity: nobody waits. */
-export function nextLookMs<O>({ options, bare, seeded, lookedForSharesMs }: PoolState<O>): number {
+export function nextLookMs({ options, bare, seeded, lookedForSharesMs }: PoolState): number {
   const { shareAfterMs } = options;
   if (shareAfterMs === undefined || bare.size + seeded.size === 0) return Infinity;
   const againMs = lookedForSharesMs + LOOK_MS;
@@ -59,12 +59,12 @@ export function nextLookMs<O>({ options, bare, seeded, lookedForSharesMs }: Pool
 }
 
 /** Applications with a get that waits for a place, the longest first. */
-export function hungryInOrder<O>({ bare, seeded }: PoolState<O>): ApplicationRecord<O>[] {
+export function hungryInOrder({ bare, seeded }: PoolState): ApplicationRecord[] {
   return [...bare, ...seeded].toSorted((a, b) => a.key - b.key).map(({ owner }) => owner);
 }
 
 /** Lets the instance go that is of least use, if one is of none. @returns whose it was. */
-function takeUseless<O>(state: PoolState<O>, now: number): ApplicationRecord<O> | undefined {
+function takeUseless(state: PoolState, now: number): ApplicationRecord | undefined {
   const instance = leastUsed(state, now);
   if (instance === undefined) return undefined;
   evict(state, instance, now);
@@ -72,23 +72,23 @@ function takeUseless<O>(state: PoolState<O>, now: number): ApplicationRecord<O> 
 }
 
 /** What an application can give its place up of. */
-interface Offer<O> {
-  readonly from: ApplicationRecord<O>;
+interface Offer {
+  readonly from: ApplicationRecord;
   readonly usedMs: number;
   readonly give: () => void;
 }
 
 /** Frees a place that is another's. @returns whose it was, if there is one. */
-function takeFrom<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
+function takeFrom(
+  state: PoolState,
+  application: ApplicationRecord,
   waitedMs: number,
   now: number,
-): ApplicationRecord<O> | undefined {
+): ApplicationRecord | undefined {
   const { shareAfterMs = Infinity } = state.options;
   const owned = application.placed + application.finishing;
   const mine = (owned + 1) / application.weight;
-  let best: Offer<O> | undefined;
+  let best: Offer | undefined;
   for (const other of state.applications.values()) {
     if (other === application || other.placed === 0) continue;
     if (owned > 0 && (other.placed - 1) / other.weight < mine) continue;
@@ -103,16 +103,12 @@ function takeFrom<O>(
 }
 
 /** Whoever has most for its weight; among equals, who has used his place longest ago. */
-function comesBefore<O>({ from, usedMs }: Offer<O>, other: Offer<O>): boolean {
+function comesBefore({ from, usedMs }: Offer, other: Offer): boolean {
   const more = from.placed / from.weight - other.from.placed / other.from.weight;
   return more > 0 || (more === 0 && usedMs < other.usedMs);
 }
 
-function offerOf<O>(
-  state: PoolState<O>,
-  from: ApplicationRecord<O>,
-  now: number,
-): Offer<O> | undefined {
+function offerOf(state: PoolState, from: ApplicationRecord, now: number): Offer | undefined {
   const sinceMs = now - (state.options.shareAfterMs ?? 0);
   const { max } = state.limits;
   const planned = from.planned.last;
@@ -130,18 +126,15 @@ function offerOf<O>(
 }
 
 /** Of an application's instances that have had their time, the one with the fewest sessions. */
-function leastUseful<O>(
-  { available, full }: ApplicationRecord<O>,
+function leastUseful(
+  { available, full }: ApplicationRecord,
   sinceMs: number,
-): InstanceRecord<O> | undefined {
-  const hadItsTime = ({ readyMs }: InstanceRecord<O>) => readyMs <= sinceMs;
+): InstanceRecord | undefined {
+  const hadItsTime = ({ readyMs }: InstanceRecord) => readyMs <= sinceMs;
   return available.find(hadItsTime) ?? full.find(hadItsTime);
 }
 
-function oldestPlaced<O>(
-  { outdated, begun }: ApplicationRecord<O>,
-  sinceMs: number,
-): Spawn<O> | undefined {
+function oldestPlaced({ outdated, begun }: ApplicationRecord, sinceMs: number): Spawn | undefined {
   for (const spawn of [...outdated, ...begun]) {
     if (spawn.isPlaced && spawn.sinceMs <= sinceMs) return spawn;
   }

@@ -12,9 +12,9 @@ import type { ApplicationSnapshot, InstanceId, PoolSnapshot } from "./types.ts";
 /** Waiting gets shown for each application: those behind them say nothing new. */
 const MAX_WAITERS_SHOWN = 100;
 
-export function takeSnapshot<O>(state: PoolState<O>, now: number): PoolSnapshot {
+export function takeSnapshot(state: PoolState, now: number): PoolSnapshot {
   const oldestSessions = findOldestSessions(state);
-  let oldestWaiter: Waiter<O> | undefined;
+  let oldestWaiter: Waiter | undefined;
   const applications: ApplicationSnapshot[] = [];
   for (const application of inByteOrder(state)) {
     applications.push(showApplication(state, application, oldestSessions, now));
@@ -36,7 +36,7 @@ export function takeSnapshot<O>(state: PoolState<O>, now: number): PoolSnapshot 
   };
 }
 
-function inByteOrder<O>(state: PoolState<O>): ApplicationRecord<O>[] {
+function inByteOrder(state: PoolState): ApplicationRecord[] {
   // Comparing byte strings compares bytes.
   return [...state.applications.values()].toSorted((a, b) => (a.root < b.root ? -1 : 1));
 }
@@ -45,7 +45,7 @@ function inByteOrder<O>(state: PoolState<O>): ApplicationRecord<O>[] {
  * When the oldest open session of each instance was opened; sessions are kept in the order of
  * opening.
  */
-function findOldestSessions<O>(state: PoolState<O>): Map<InstanceId, number> {
+function findOldestSessions(state: PoolState): Map<InstanceId, number> {
   const oldest = new Map<InstanceId, number>();
   for (const { instance, openedMs } of state.sessions.values()) {
     if (!oldest.has(instance.id)) oldest.set(instance.id, openedMs);
@@ -53,9 +53,9 @@ function findOldestSessions<O>(state: PoolState<O>): Map<InstanceId, number> {
   return oldest;
 }
 
-function showApplication<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
+function showApplication(
+  state: PoolState,
+  application: ApplicationRecord,
   oldestSessions: ReadonlyMap<InstanceId, number>,
   now: number,
 ): ApplicationSnapshot {
@@ -86,8 +86,8 @@ function showApplication<O>(
   };
 }
 
-function showInstance<O>(
-  instance: InstanceRecord<O>,
+function showInstance(
+  instance: InstanceRecord,
   oldestSessionMs: number | undefined,
   now: number,
 ): InspectedInstance {
@@ -108,19 +108,19 @@ function showInstance<O>(
   };
 }
 
-function stateOf<O>({
+function stateOf({
   standing,
   sessions,
   load,
   concurrency,
-}: InstanceRecord<O>): InspectedInstance["state"] {
+}: InstanceRecord): InspectedInstance["state"] {
   if (standing === "leaving" || standing === "dead") return standing;
   if (sessions === 0) return "idle";
   return load < concurrency ? "active" : "busy";
 }
 
-function showWaiters<O>(
-  { line }: ApplicationRecord<O>,
+function showWaiters(
+  { line }: ApplicationRecord,
   now: number,
 ): ApplicationSnapshot["waiters"][number][] {
   const shown: ApplicationSnapshot["waiters"][number][] = [];
@@ -131,8 +131,8 @@ function showWaiters<O>(
   return shown;
 }
 
-function showSpawn<O>(
-  { id, sinceMs }: Spawn<O>,
+function showSpawn(
+  { id, sinceMs }: Spawn,
   outdated: boolean,
   now: number,
 ): ApplicationSnapshot["spawns"][number] {

@@ -3,6 +3,7 @@
  * state.ts, each change keeps every list and sum in agreement and records its effect.
  */
 
+import type { AppRequest } from "../wire/app-request.ts";
 import { type ApplicationRecord, Spawn } from "./application.ts";
 import { newCounters } from "./counters.ts";
 import { Heap } from "./heap.ts";
@@ -15,38 +16,38 @@ const NO_EFFECTS: readonly never[] = Object.freeze([]);
 /** A slot more counts for more than any place in the order of planning; sums stay exact. */
 const SLOT_WEIGHT = 2 ** 40;
 
-export class SpawnState<O> {
+export class SpawnState {
   readonly options: PoolOptions;
   /** Spawns that have begun, outdated ones included. */
-  readonly begun = new Map<SpawnId, Spawn<O>>();
+  readonly begun = new Map<SpawnId, Spawn>();
   /** In the order of planning. */
-  readonly planned = new List<Spawn<O>>();
+  readonly planned = new List<Spawn>();
   /** Spawns that hold a slot, oldest first. */
-  readonly slots = new List<Spawn<O>>();
+  readonly slots = new List<Spawn>();
   /** Spawns that have a place and had a slot for so long that they may hang, oldest first. */
-  readonly slow = new List<Spawn<O>>();
+  readonly slow = new List<Spawn>();
   /** Spawns under way whose places others have. */
   unplaced = 0;
   /** Applications with a planned spawn: fewest slots first, then first planned. */
-  readonly turns = new Heap<ApplicationRecord<O>>();
+  readonly turns = new Heap<ApplicationRecord>();
   outdatedSpawns = 0;
   /** Spawns under way for worn instances (worn.ts); they hold slots, but no places. */
-  readonly replacements = new Map<SpawnId, Spawn<O>>();
+  readonly replacements = new Map<SpawnId, Spawn>();
   /** Applications that may have fewer instances than are wanted without anybody asking. */
-  readonly short = new Set<ApplicationRecord<O>>();
+  readonly short = new Set<ApplicationRecord>();
   /** Applications that may have nothing left, looked at when the event is over. */
-  readonly maybeEmpty = new Set<ApplicationRecord<O>>();
+  readonly maybeEmpty = new Set<ApplicationRecord>();
   readonly counters = newCounters();
   nextWaiter = 0;
   /** What was decided since it was taken last. */
-  protected effects: Effect<O>[] = [];
+  protected effects: Effect[] = [];
   #nextSpawn = 0;
 
   constructor(options: PoolOptions) {
     this.options = options;
   }
 
-  takeEffects(): readonly Effect<O>[] {
+  takeEffects(): readonly Effect[] {
     if (this.effects.length === 0) return NO_EFFECTS;
     const effects = this.effects;
     this.effects = [];
@@ -54,15 +55,15 @@ export class SpawnState<O> {
   }
 
   /** Takes a place for a new instance. */
-  plan(application: ApplicationRecord<O>, options: O, now: number): void {
-    const spawn = new Spawn<O>(application, options, this.counters.spawnsPlanned++, now);
+  plan(application: ApplicationRecord, options: AppRequest, now: number): void {
+    const spawn = new Spawn(application, options, this.counters.spawnsPlanned++, now);
     this.planned.pushBack(spawn.turn);
     application.planned.pushBack(spawn.order);
     this.#queueForSlot(application);
   }
 
   /** Gives a planned spawn up, and its place. */
-  drop(spawn: Spawn<O>): void {
+  drop(spawn: Spawn): void {
     this.planned.remove(spawn.turn);
     spawn.application.planned.remove(spawn.order);
     this.#queueForSlot(spawn.application);
@@ -72,7 +73,7 @@ export class SpawnState<O> {
   }
 
   /** @param hasSlot whether it takes one of the slots, or has waited for one for too long. */
-  begin(spawn: Spawn<O>, hasSlot: boolean, now: number): void {
+  begin(spawn: Spawn, hasSlot: boolean, now: number): void {
     const { application } = spawn;
     this.planned.remove(spawn.turn);
     application.planned.remove(spawn.order);
@@ -81,15 +82,15 @@ export class SpawnState<O> {
   }
 
   /** Begins a spawn for a worn instance of an application. It takes a slot, and no place. */
-  beginReplacement(application: ApplicationRecord<O>, options: O, now: number): void {
-    const spawn = new Spawn<O>(application, options, this.counters.spawnsPlanned++, now);
+  beginReplacement(application: ApplicationRecord, options: AppRequest, now: number): void {
+    const spawn = new Spawn(application, options, this.counters.spawnsPlanned++, now);
     spawn.isPlaced = false;
     application.replacement = spawn;
     application.replacing++;
     this.replacements.set(this.#begin(spawn, true, now), spawn);
   }
 
-  #begin(spawn: Spawn<O>, hasSlot: boolean, now: number): SpawnId {
+  #begin(spawn: Spawn, hasSlot: boolean, now: number): SpawnId {
     const { application } = spawn;
     if (hasSlot) {
       this.slots.pushBack(spawn.turn);
@@ -106,12 +107,12 @@ export class SpawnState<O> {
   }
 
   /** Whether an application may take a slot: it has fewer than are free. */
-  hasSlotFor(application: ApplicationRecord<O>): boolean {
+  hasSlotFor(application: ApplicationRecord): boolean {
     return application.slots < this.options.spawnsAtOnce - this.slots.size;
   }
 
   /** A replacement has ended, well or not. @returns whether its code is the one there is now. */
-  endReplacement(spawn: Spawn<O>): boolean {
+  endReplacement(spawn: Spawn): boolean {
     const { application } = spawn;
     this.#freeSlot(spawn);
     if (spawn.id !== undefined) this.replacements.delete(spawn.id);
@@ -123,20 +124,20 @@ export class SpawnState<O> {
   }
 
   /** A spawn takes so long that it may hang: it gives its slot up. */
-  slowDown(spawn: Spawn<O>): void {
+  slowDown(spawn: Spawn): void {
     this.#freeSlot(spawn);
     if (spawn.isPlaced) this.slow.pushBack(spawn.turn);
   }
 
   /** A spawn under way gives its place to another. */
-  unplace(spawn: Spawn<O>): void {
+  unplace(spawn: Spawn): void {
     if (spawn.turn.list === this.slow) this.slow.remove(spawn.turn);
     spawn.isPlaced = false;
     spawn.application.unplaced++;
     this.unplaced++;
   }
 
-  #freeSlot(spawn: Spawn<O>): void {
+  #freeSlot(spawn: Spawn): void {
     if (spawn.turn.list !== this.slots) return;
     this.slots.remove(spawn.turn);
     spawn.application.slots--;
@@ -144,7 +145,7 @@ export class SpawnState<O> {
   }
 
   /** A begun spawn has ended, well or not. */
-  end(spawn: Spawn<O>): void {
+  end(spawn: Spawn): void {
     this.#freeSlot(spawn);
     if (spawn.turn.list === this.slow) this.slow.remove(spawn.turn);
     if (!spawn.isPlaced) {
@@ -159,7 +160,7 @@ export class SpawnState<O> {
   }
 
   /** Spawns that have begun no longer count for later gets, and no get waits for a replacement. */
-  outdateSpawns(application: ApplicationRecord<O>): void {
+  outdateSpawns(application: ApplicationRecord): void {
     const { replacement } = application;
     if (replacement?.id !== undefined) {
       this.effects.push({ kind: "endSpawn", spawn: replacement.id });
@@ -174,7 +175,7 @@ export class SpawnState<O> {
     }
   }
 
-  #queueForSlot(application: ApplicationRecord<O>): void {
+  #queueForSlot(application: ApplicationRecord): void {
     const { planned, slots, turn } = application;
     const { first } = planned;
     if (first === undefined) this.turns.remove(turn);
@@ -182,7 +183,7 @@ export class SpawnState<O> {
   }
 
   /** An application may have fewer instances than are wanted without anybody asking. */
-  fallShort(application: ApplicationRecord<O>): void {
+  fallShort(application: ApplicationRecord): void {
     if (application.minInstances > 0) this.short.add(application);
   }
 }

@@ -17,12 +17,12 @@ const FAILURES_BEFORE_PAUSE = 2;
  * A spawn has succeeded. Its instance is for its application's gets first, whoever else wants a
  * place.
  */
-export function becomeReady<O>(
-  state: PoolState<O>,
-  spawn: Spawn<O>,
+export function becomeReady(
+  state: PoolState,
+  spawn: Spawn,
   ready: NewInstance,
   now: number,
-): InstanceRecord<O> {
+): InstanceRecord {
   const { application } = spawn;
   const isOutdated = spawn.order.list === application.outdated;
   const { isPlaced } = spawn;
@@ -51,7 +51,7 @@ export function becomeReady<O>(
 }
 
 /** Makes room for an instance whose place another has. @returns whether there is some. */
-function findRoom<O>(state: PoolState<O>, application: ApplicationRecord<O>, now: number): boolean {
+function findRoom(state: PoolState, application: ApplicationRecord, now: number): boolean {
   const { idle, limits, options } = state;
   if (state.places < limits.max) return true;
   if (application.line.size === 0 || state.places > limits.max) return false;
@@ -63,9 +63,9 @@ function findRoom<O>(state: PoolState<O>, application: ApplicationRecord<O>, now
 }
 
 /** Gives an instance outside the pool to gets from before `servesBefore`; then it goes. */
-export function serveOutside<O>(
-  state: PoolState<O>,
-  instance: InstanceRecord<O>,
+export function serveOutside(
+  state: PoolState,
+  instance: InstanceRecord,
   reason: "outdated" | "excess",
   servesBefore: number,
   now: number,
@@ -83,12 +83,7 @@ export function serveOutside<O>(
 }
 
 /** A spawn has failed, which is the answer to every get that has waited since before it began. */
-export function fail<O>(
-  state: PoolState<O>,
-  spawn: Spawn<O>,
-  failure: SpawnFailure,
-  now: number,
-): void {
+export function fail(state: PoolState, spawn: Spawn, failure: SpawnFailure, now: number): void {
   const { application } = spawn;
   const { line, outdated } = application;
   const isOutdated = spawn.order.list === outdated;
@@ -106,9 +101,9 @@ export function fail<O>(
 }
 
 /** A start has failed; the `most`-th in a row begins a pause. */
-export function noteFailure<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
+export function noteFailure(
+  state: PoolState,
+  application: ApplicationRecord,
   failure: SpawnFailure,
   most: number,
   now: number,

@@ -40,13 +40,13 @@ interface Shift {
   readonly long?: number;
 }
 
-export class PoolState<O> extends SpawnState<O> {
+export class PoolState extends SpawnState {
   limits: PoolLimits;
-  readonly applications = new Map<ByteString, ApplicationRecord<O>>();
-  readonly instances = new Map<InstanceId, InstanceRecord<O>>();
-  readonly sessions = new Map<SessionId, SessionRecord<O>>();
+  readonly applications = new Map<ByteString, ApplicationRecord>();
+  readonly instances = new Map<InstanceId, InstanceRecord>();
+  readonly sessions = new Map<SessionId, SessionRecord>();
   /** Only those that wait. */
-  readonly waiters = new Map<WaiterId, Waiter<O>>();
+  readonly waiters = new Map<WaiterId, Waiter>();
   /** When it was looked last who has less than his share. */
   lookedForSharesMs = -Infinity;
   count = 0;
@@ -57,34 +57,34 @@ export class PoolState<O> extends SpawnState<O> {
   leaving = 0;
   finishing = 0;
   /** Instances without a session, idle longest first. */
-  readonly idle = new List<InstanceRecord<O>>();
+  readonly idle = new List<InstanceRecord>();
   /** Instances in the pool that have just not said `done` yet, by the time of the `close`. */
-  readonly closingSoon = new List<InstanceRecord<O>>();
+  readonly closingSoon = new List<InstanceRecord>();
   /**
    * Applications with a get no spawn is for, by that get's id: those with nothing (they may evict)
    * ...
    */
-  readonly bare = new Heap<ApplicationRecord<O>>();
+  readonly bare = new Heap<ApplicationRecord>();
   /** ... and those with an instance in the pool or on its way. */
-  readonly seeded = new Heap<ApplicationRecord<O>>();
-  readonly deadlines = new Heap<Waiter<O>>();
+  readonly seeded = new Heap<ApplicationRecord>();
+  readonly deadlines = new Heap<Waiter>();
   /** Applications with worn instances, in the order in which they got them. */
-  readonly wearing = new Set<ApplicationRecord<O>>();
+  readonly wearing = new Set<ApplicationRecord>();
   /** Instances by when they are as old as they may be. */
-  readonly ages = new Heap<InstanceRecord<O>>();
+  readonly ages = new Heap<InstanceRecord>();
   /** Applications by when an instance of theirs may have been idle for too long. */
-  readonly reaps = new Heap<ApplicationRecord<O>>();
+  readonly reaps = new Heap<ApplicationRecord>();
   /** Ends of pauses, and of the memory of failures. */
-  readonly alarms = new Heap<ApplicationRecord<O>>();
+  readonly alarms = new Heap<ApplicationRecord>();
   /** In the order in which they were asked for. */
-  readonly pendingRestarts = new Set<ApplicationRecord<O>>();
+  readonly pendingRestarts = new Set<ApplicationRecord>();
   /** Instances with sessions that were given up, by when they are to be looked at. */
-  readonly overdue = new Heap<InstanceRecord<O>>();
+  readonly overdue = new Heap<InstanceRecord>();
   /** Open sessions by when they have been so for too long. */
-  readonly timeLimits = new Heap<SessionRecord<O>>();
+  readonly timeLimits = new Heap<SessionRecord>();
   /** Ends of the time for which gets put off spawning and sharing, by application. */
-  readonly holds = new Heap<ApplicationRecord<O>>();
-  readonly kept = new KeptSessions<O>(this.counters, (session) => {
+  readonly holds = new Heap<ApplicationRecord>();
+  readonly kept = new KeptSessions(this.counters, (session) => {
     this.effects.push({ kind: "recall", session });
   });
   /** Grants by preference so far. */
@@ -106,35 +106,35 @@ export class PoolState<O> extends SpawnState<O> {
     return this.count + this.spawning;
   }
 
-  application(root: ByteString): ApplicationRecord<O> {
+  application(root: ByteString): ApplicationRecord {
     let application = this.applications.get(root);
     if (application === undefined) {
-      application = new ApplicationRecord<O>(root);
+      application = new ApplicationRecord(root);
       this.applications.set(root, application);
     }
     return application;
   }
 
   /** Places the application may have; waiting and being refused are up to others. */
-  limitOf(application: ApplicationRecord<O>): number {
+  limitOf(application: ApplicationRecord): number {
     const { instances, maxInstances = Infinity } = application;
     return Math.min(this.limits.maxPerApp || Infinity, instances || Infinity, maxInstances);
   }
 
   /** How long an instance of an application may be idle. */
-  maxIdleOf(application: ApplicationRecord<O>): number {
+  maxIdleOf(application: ApplicationRecord): number {
     return application.settings.maxIdleMs ?? this.limits.maxIdleMs;
   }
 
-  enqueue(waiter: Waiter<O>): void {
+  enqueue(waiter: Waiter): void {
     waiter.application.line.add(waiter);
     this.waiters.set(waiter.id, waiter);
     if (this.options.maxWaitMs === 0) return;
-    waiter.deadline ??= new HeapEntry<Waiter<O>>(waiter);
+    waiter.deadline ??= new HeapEntry<Waiter>(waiter);
     this.deadlines.set(waiter.deadline, waiter.arrivedMs + this.options.maxWaitMs);
   }
 
-  dequeue(waiter: Waiter<O>): void {
+  dequeue(waiter: Waiter): void {
     this.waiters.delete(waiter.id);
     waiter.application.line.remove(waiter);
     if (waiter.deadline !== undefined) this.deadlines.remove(waiter.deadline);
@@ -142,14 +142,14 @@ export class PoolState<O> extends SpawnState<O> {
   }
 
   /** Answers a get that does not wait (any more). */
-  refuse(waiter: Waiter<O>, refusal: GetRefusal): void {
+  refuse(waiter: Waiter, refusal: GetRefusal): void {
     this.maybeEmpty.add(waiter.application);
     this.effects.push({ kind: "refuse", waiter: waiter.id, refusal });
   }
 
   /** Opens a session for a get that does not wait (any more). */
-  grant(waiter: Waiter<O>, instance: InstanceRecord<O>, now: number): void {
-    const session = new SessionRecord<O>(this.#nextSession++ as SessionId, waiter, instance, now);
+  grant(waiter: Waiter, instance: InstanceRecord, now: number): void {
+    const session = new SessionRecord(this.#nextSession++ as SessionId, waiter, instance, now);
     this.sessions.set(session.id, session);
     this.counters.grants++;
     if (instance.load >= instance.concurrency) this.counters.grantsOfBusy++;
@@ -164,15 +164,15 @@ export class PoolState<O> extends SpawnState<O> {
     else limitTime(this, session, now);
   }
 
-  newInstance(spawn: Spawn<O>, ready: NewInstance, now: number): InstanceRecord<O> {
+  newInstance(spawn: Spawn, ready: NewInstance, now: number): InstanceRecord {
     const id = this.#nextInstance++ as InstanceId;
-    const instance = new InstanceRecord<O>(id, ready, spawn.application, now);
+    const instance = new InstanceRecord(id, ready, spawn.application, now);
     this.instances.set(id, instance);
     return instance;
   }
 
   /** Moves an instance into the pool, or out of it. With `shift` the only ways into a list. */
-  move(instance: InstanceRecord<O>, standing: Standing): void {
+  move(instance: InstanceRecord, standing: Standing): void {
     const { application } = instance;
     this.#take(instance);
     instance.standing = standing;
@@ -189,7 +189,7 @@ export class PoolState<O> extends SpawnState<O> {
   }
 
   /** An instance was used: what its sessions have become more or fewer by. */
-  shift(instance: InstanceRecord<O>, { open, undone, long = 0 }: Shift, now: number): void {
+  shift(instance: InstanceRecord, { open, undone, long = 0 }: Shift, now: number): void {
     this.#take(instance);
     instance.lastUsedMs = now;
     instance.open += open;
@@ -205,7 +205,7 @@ export class PoolState<O> extends SpawnState<O> {
 
   /** Takes an instance out of the pool; it goes at once, or when its last session has ended. */
   leave(
-    instance: InstanceRecord<O>,
+    instance: InstanceRecord,
     standing: "leaving" | "dead",
     reason: RetireReason,
     now: number,
@@ -225,7 +225,7 @@ export class PoolState<O> extends SpawnState<O> {
    * it is not done with is its own business then, within the time that it has to leave. One whose
    * place another was given has the time of its abandoned requests.
    */
-  retireIfDone(instance: InstanceRecord<O>): void {
+  retireIfDone(instance: InstanceRecord): void {
     if (instance.standing === "pooled" || instance.open > 0 || hasTime(this, instance)) return;
     this.move(instance, "retired");
     if (instance.overdue !== undefined) this.overdue.remove(instance.overdue.turn);
@@ -241,17 +241,17 @@ export class PoolState<O> extends SpawnState<O> {
   }
 
   /** An instance is not to be replaced any more. */
-  unwear(instance: InstanceRecord<O>): void {
+  unwear(instance: InstanceRecord): void {
     if (instance.worn === undefined) return;
     instance.worn = undefined;
     instance.application.worn--;
   }
 
   /** Sets when an instance will be as old as it may be. */
-  limitAge(instance: InstanceRecord<O>): void {
+  limitAge(instance: InstanceRecord): void {
     const { maxAgeMs = 0 } = instance.application.settings;
     if (maxAgeMs > 0) {
-      instance.age ??= new HeapEntry<InstanceRecord<O>>(instance);
+      instance.age ??= new HeapEntry<InstanceRecord>(instance);
       this.ages.set(instance.age, instance.readyMs + maxAgeMs);
     } else if (instance.age !== undefined) {
       this.ages.remove(instance.age);
@@ -262,7 +262,7 @@ export class PoolState<O> extends SpawnState<O> {
    * A restart or clear: all instances leave, and spawns that have begun no longer count for later
    * gets.
    */
-  outdate(application: ApplicationRecord<O>, reason: "restarted" | "cleared", now: number): void {
+  outdate(application: ApplicationRecord, reason: "restarted" | "cleared", now: number): void {
     for (const instance of application.available) this.leave(instance, "leaving", reason, now);
     for (const instance of application.full) this.leave(instance, "leaving", reason, now);
     this.outdateSpawns(application);
@@ -276,7 +276,7 @@ export class PoolState<O> extends SpawnState<O> {
     this.effects.push({ kind: "reload", root });
   }
 
-  #take(instance: InstanceRecord<O>): void {
+  #take(instance: InstanceRecord): void {
     const { application } = instance;
     if (instance.standing === "pooled") {
       this.count--;
@@ -297,7 +297,7 @@ export class PoolState<O> extends SpawnState<O> {
     }
   }
 
-  #put(instance: InstanceRecord<O>): void {
+  #put(instance: InstanceRecord): void {
     const { application, sessions, load } = instance;
     if (instance.standing === "pooled") {
       this.count++;

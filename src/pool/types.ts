@@ -4,6 +4,7 @@
  * chooses and that never jumps.
  */
 
+import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
 import type { InspectedApplication, InspectedCounters, Inspection } from "../wire/inspection.ts";
 
@@ -80,10 +81,10 @@ export interface ApplicationSettings {
   readonly maxAgeMs?: number | undefined;
 }
 
-export interface GetRequest<O> {
+export interface GetRequest {
   readonly root: ByteString;
   /** Whatever a spawn for this get needs; the pool hands it back and never looks. */
-  readonly options: O;
+  readonly options: AppRequest;
   /** The driver found a restart.txt to be heeded. */
   readonly restart: boolean;
   /** Sessions that an instance spawned for this get will probably serve at once; at least 1. */
@@ -154,13 +155,13 @@ export const retireReasons = [
 export type RetireReason = (typeof retireReasons)[number];
 
 /** What the driver has to do, in the order given. */
-export type Effect<O> =
+export type Effect =
   /** Begin to spawn now; `spawned` or `spawnFailed` is due. */
   | {
       readonly kind: "spawn";
       readonly spawn: SpawnId;
       readonly root: ByteString;
-      readonly options: O;
+      readonly options: AppRequest;
     }
   /** Nobody has a use for the spawn any more: end it; `spawned` or `spawnFailed` is still due. */
   | { readonly kind: "endSpawn"; readonly spawn: SpawnId }

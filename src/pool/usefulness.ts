@@ -20,7 +20,7 @@ import type { PoolState } from "./state.ts";
 export const LOOK_MS = 100;
 
 /** Whether a get of an application that has nothing may have an idle instance let go at once. */
-export function mayEvict<O>({ busy, spawning, limits, idle, options }: PoolState<O>, now: number) {
+export function mayEvict({ busy, spawning, limits, idle, options }: PoolState, now: number) {
   if (busy + spawning >= limits.max) return false;
   const { shareAfterMs } = options;
   return shareAfterMs === undefined || (idle.first?.lastUsedMs ?? now) <= now - shareAfterMs;
@@ -30,10 +30,10 @@ export function mayEvict<O>({ busy, spawning, limits, idle, options }: PoolState
  * The instance of least use, if one is of none: stuck, the longest first, or idle and not in use.
  * Looks at all instances. Those at rest have gone before.
  */
-export function leastUsed<O>(state: PoolState<O>, now: number): InstanceRecord<O> | undefined {
+export function leastUsed(state: PoolState, now: number): InstanceRecord | undefined {
   const { idle, instances } = state;
   const stuckMs = now - (state.options.shareAfterMs ?? Infinity);
-  let least: InstanceRecord<O> | undefined;
+  let least: InstanceRecord | undefined;
   if (mayLeave(state)) {
     for (const instance of instances.values()) {
       if (instance.lastUsedMs > stuckMs || !isStuck(instance)) continue;
@@ -45,31 +45,23 @@ export function leastUsed<O>(state: PoolState<O>, now: number): InstanceRecord<O
 }
 
 /** Whether a busy instance may leave: outside the pool there is room, or somebody to make some. */
-export function mayLeave<O>({ leaving, finishing, limits }: PoolState<O>): boolean {
+export function mayLeave({ leaving, finishing, limits }: PoolState): boolean {
   return leaving < limits.max || finishing > 0;
 }
 
 /** An instance loses its place to another application. */
-export function evict<O>(state: PoolState<O>, instance: InstanceRecord<O>, now: number): void {
+export function evict(state: PoolState, instance: InstanceRecord, now: number): void {
   const { leaving, limits } = state;
   if (instance.sessions > 0 && leaving >= limits.max) giveUpFinishing(state, now);
   state.leave(instance, "leaving", "evicted", now);
 }
 
-export function isInUse<O>({ lastUsedMs, keeping }: InstanceRecord<O>, now: number): boolean {
+export function isInUse({ lastUsedMs, keeping }: InstanceRecord, now: number): boolean {
   return lastUsedMs > now - LOOK_MS || (keeping?.unasked.size ?? 0) > 0;
 }
 
 /** Whether an instance of which nothing has been heard for a while is stuck. */
-function isStuck<O>({
-  standing,
-  sessions,
-  open,
-  load,
-  long,
-  concurrency,
-  keeping,
-}: InstanceRecord<O>) {
+function isStuck({ standing, sessions, open, load, long, concurrency, keeping }: InstanceRecord) {
   if (standing !== "pooled" || sessions === 0) return false;
   if (open === 0) return true;
   const mayRest = long > 0 || (keeping?.unasked.size ?? 0) > 0;

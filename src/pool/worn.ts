@@ -30,11 +30,7 @@ const JITTER_STEPS = 11;
 const JITTER_PARTS = 100;
 
 /** An instance is to be replaced, if it is in the pool. A restart outweighs other reasons. */
-export function wearOut<O>(
-  state: PoolState<O>,
-  instance: InstanceRecord<O>,
-  reason: WornReason,
-): void {
+export function wearOut(state: PoolState, instance: InstanceRecord, reason: WornReason): void {
   const { standing, application } = instance;
   if (standing !== "pooled") return;
   if (instance.worn === undefined) application.worn++;
@@ -43,11 +39,7 @@ export function wearOut<O>(
 }
 
 /** An instance has served so many more requests. */
-export function countRequests<O>(
-  state: PoolState<O>,
-  instance: InstanceRecord<O>,
-  requests: number,
-): void {
+export function countRequests(state: PoolState, instance: InstanceRecord, requests: number): void {
   const { maxRequests = 0 } = instance.application.settings;
   instance.requests += requests;
   const most = maxRequests * (1 + (instance.id % JITTER_STEPS) / JITTER_PARTS);
@@ -55,7 +47,7 @@ export function countRequests<O>(
 }
 
 /** Instances are as old as they may be. */
-export function wearOutOld<O>(state: PoolState<O>, now: number): void {
+export function wearOutOld(state: PoolState, now: number): void {
   const { ages } = state;
   for (let due = ages.first; due !== undefined && due.key <= now; due = ages.first) {
     ages.remove(due);
@@ -64,7 +56,7 @@ export function wearOutOld<O>(state: PoolState<O>, now: number): void {
 }
 
 /** The code of an application has changed: all its instances are to be replaced. */
-export function restartRolling<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
+export function restartRolling(state: PoolState, application: ApplicationRecord): void {
   state.counters.restarts++;
   application.counters.restarts++;
   state.outdateSpawns(application);
@@ -75,7 +67,7 @@ export function restartRolling<O>(state: PoolState<O>, application: ApplicationR
 }
 
 /** Begins the replacements that may begin. */
-export function replaceWorn<O>(state: PoolState<O>, now: number): void {
+export function replaceWorn(state: PoolState, now: number): void {
   for (const application of state.wearing) {
     const { worn, replacement, rollout, failures, options } = application;
     if (worn === 0) {
@@ -89,13 +81,13 @@ export function replaceWorn<O>(state: PoolState<O>, now: number): void {
 }
 
 /** Whether one more replacement of an application may be under way. */
-export function mayReplace<O>(state: PoolState<O>, application: ApplicationRecord<O>): boolean {
+export function mayReplace(state: PoolState, application: ApplicationRecord): boolean {
   const left = 2 * state.limits.max - state.replacements.size;
   return application.replacing < Math.min(MAX_REPLACEMENTS, left) && state.hasSlotFor(application);
 }
 
 /** Nothing of an application is old any more. */
-function endRollout<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
+function endRollout(state: PoolState, application: ApplicationRecord): void {
   if (application.rollout === "refused") return;
   if (application.rollout === "proven") state.rolledOut(application.root, "done");
   application.rollout = undefined;

@@ -32,7 +32,7 @@ import { Stickiness } from "./stickiness.ts";
 
 interface DriverOptions {
   readonly spawner: Spawner;
-  readonly pool: Pool<AppRequest>;
+  readonly pool: Pool;
   readonly log: Log;
   readonly spawnTimeoutMs: number;
   /** Monotonic milliseconds. */
@@ -43,7 +43,7 @@ export class Driver {
   /** What is known of each application; `configure` and `unregister` change it. */
   readonly applications = new ConfiguredApplications();
   readonly #spawner: Spawner;
-  readonly #pool: Pool<AppRequest>;
+  readonly #pool: Pool;
   readonly #log: Log;
   readonly #spawnTimeoutMs: number;
   readonly #now: () => number;
@@ -58,7 +58,7 @@ export class Driver {
   readonly #kept = new Recalls();
   readonly #sticky = new Stickiness();
   /** Effects of what performing others led to. */
-  readonly #later: Effect<AppRequest>[] = [];
+  readonly #later: Effect[] = [];
   #performing = false;
   readonly #alarm: Alarm;
   #closed = false;
@@ -184,7 +184,7 @@ export class Driver {
   }
 
   /** Has the pool decide on an event, and performs what follows. */
-  decide(event: (pool: Pool<AppRequest>, now: number) => readonly Effect<AppRequest>[]): void {
+  decide(event: (pool: Pool, now: number) => readonly Effect[]): void {
     if (!this.#closed) this.#perform(event(this.#pool, this.#now()));
   }
 
@@ -255,7 +255,7 @@ export class Driver {
    * Performs effects in the order they were decided. Performing one may lead to another event (a
    * client that is gone, an instance that refuses): its effects follow after those already there.
    */
-  #perform(effects: readonly Effect<AppRequest>[]): void {
+  #perform(effects: readonly Effect[]): void {
     if (this.#performing) {
       for (const effect of effects) this.#later.push(effect);
       return;
@@ -272,7 +272,7 @@ export class Driver {
   }
 
   /** A mistake in performing one effect must not cost the others: they are decided already. */
-  #tryToPerform(effect: Effect<AppRequest>): void {
+  #tryToPerform(effect: Effect): void {
     try {
       this.#performOne(effect);
     } catch (error) {
@@ -281,7 +281,7 @@ export class Driver {
     }
   }
 
-  #performOne(effect: Effect<AppRequest>): void {
+  #performOne(effect: Effect): void {
     switch (effect.kind) {
       case "grant":
         this.#grant(effect.waiter, effect.session, effect.instance);

@@ -30,7 +30,7 @@ export async function rehearse(
   const log = new Log(1, "text", () => {});
   const { spawnsAtOnce } = spawner;
   const bounds = { maxWaitMs: limitMs, maxQueue: 0, spawnsAtOnce, slowSpawnMs: limitMs };
-  const pool = new Pool<AppRequest>(bounds, limits);
+  const pool = new Pool(bounds, limits);
   const driver = new Driver({ spawner, pool, log, spawnTimeoutMs: limitMs, now: monotonicMs });
   const [ours, theirs] = socketPair();
   using stack = new DisposableStack();

@@ -14,7 +14,6 @@ import type { Pool } from "../pool/pool.ts";
 import type { Spawner } from "../spawn/spawner.ts";
 import { StatusFifo } from "../status/fifo.ts";
 import { statusReport } from "../status/report.ts";
-import type { AppRequest } from "../wire/app-request.ts";
 import { toText, type ByteString } from "../wire/bytes.ts";
 import { Client, type ClientContext } from "./client.ts";
 import { drain } from "./drain.ts";
@@ -30,7 +29,7 @@ interface ServerOptions {
   /** The server's end of the supervisor's channel, its own likewise; undefined: there is none. */
   readonly supervisor?: OwnedFd | undefined;
   readonly spawner: Spawner;
-  readonly pool: Pool<AppRequest>;
+  readonly pool: Pool;
   readonly log: Log;
   /** Where what instances write goes; undefined where nobody registers. */
   readonly outputs?: OutputLogs | undefined;

@@ -26,7 +26,7 @@ export class Stickiness {
   readonly #keys = new Map<InstanceId, { readonly root: ByteString; readonly key: ByteString }>();
 
   /** The instance that a get's token leads to, which may be leaving; undefined: it has no token. */
-  preferenceOf({ app, token }: ClientGet): GetRequest<unknown>["preference"] {
+  preferenceOf({ app, token }: ClientGet): GetRequest["preference"] {
     if (token === undefined) return undefined;
     const followed = this.#applications.get(app.root);
     const visited = followed?.visitors.get(token);

@@ -299,14 +299,14 @@ function keysOf(value: unknown): string[] {
 }
 
 /** A pool in which everything happens at once, so that no list in its snapshot is empty. */
-function busyPool(): Pool<undefined> {
-  const pool = new Pool<undefined>(
+function busyPool(): Pool {
+  const pool = new Pool(
     { maxWaitMs: 0, maxQueue: 0, spawnsAtOnce: 3, slowSpawnMs: Infinity },
     { max: 2, useGlobalQueue: true },
   );
   const get = () =>
     pool.get(
-      { root: app.root, options: undefined, restart: false, kept: false, expectedConcurrency: 1 },
+      { root: app.root, options: app, restart: false, kept: false, expectedConcurrency: 1 },
       0,
     );
   for (let i = 0; i < 4; i += 1) {

@@ -8,7 +8,6 @@ import { Log } from "../../src/server/log.ts";
 import { Server } from "../../src/server/server.ts";
 import { WakeLoop } from "../../src/server/wake.ts";
 import { SpawnServer } from "../../src/spawn/spawn-server.ts";
-import type { AppRequest } from "../../src/wire/app-request.ts";
 import { fromText } from "../../src/wire/bytes.ts";
 import type { RunningServer, ServerFiles, ServerSetup } from "./pool-server.ts";
 import { markVariable } from "./processes.ts";
@@ -35,7 +34,7 @@ export async function startInProcess(
     },
     notify: log.event.bind(log),
   });
-  const pool = new Pool<AppRequest>(
+  const pool = new Pool(
     {
       maxWaitMs: (setup.maxWaitSeconds ?? 0) * 1000,
       maxQueue: setup.maxQueue ?? 0,

@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { Pool } from "../../src/pool/pool.ts";
 import { fromText } from "../../src/wire/bytes.ts";
+import { requestOf } from "./app-request.ts";
 import { Scene } from "./scene.ts";
 
 describe("an instance that cannot be connected to", () => {
@@ -132,7 +133,7 @@ describe("a mistake of the caller", () => {
   const now = 0;
 
   test("throws, and says which id is unknown to which event", () => {
-    const pool = new Pool<string>({
+    const pool = new Pool({
       maxWaitMs: 0,
       maxQueue: 0,
       spawnsAtOnce: 1,
@@ -202,7 +203,7 @@ describe("a mistake of the caller", () => {
   });
 
   test("a time that is no number throws; one that runs backwards counts as the last", () => {
-    const pool = new Pool<string>({
+    const pool = new Pool({
       maxWaitMs: 0,
       maxQueue: 0,
       spawnsAtOnce: 1,
@@ -210,7 +211,7 @@ describe("a mistake of the caller", () => {
     });
     const request = {
       root: fromText("/a"),
-      options: "",
+      options: requestOf(""),
       restart: false,
       kept: false,
       expectedConcurrency: 1,

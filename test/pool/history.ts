@@ -14,6 +14,7 @@ import type {
   WaiterId,
 } from "../../src/pool/types.ts";
 import type { ByteString } from "../../src/wire/bytes.ts";
+import { requestOf } from "./app-request.ts";
 import { Model } from "./model.ts";
 import { checkInvariants } from "./invariants.ts";
 import { randomFrom } from "./random.ts";
@@ -22,7 +23,7 @@ const ROOTS = ["/srv/a", "/srv/b", "/srv/c", "/srv/d"] as ByteString[];
 
 export class History {
   readonly #random: (below: number) => number;
-  readonly #pool: Pool<string>;
+  readonly #pool: Pool;
   readonly #model: Model;
   readonly #applications: number;
   readonly #keptPercent: number;
@@ -65,7 +66,7 @@ export class History {
     this.#applications = this.#hangs ? 4 : this.#pick([1, 2, 3, 4]);
     this.#keptPercent = this.#pick([0, 50, 90]);
     this.#reportPercent = this.#hangs ? 100 : this.#pick([0, 50, 100]);
-    this.#pool = new Pool<string>(options, limits);
+    this.#pool = new Pool(options, limits);
     this.#model = new Model(options, limits);
     this.lines.push(`options ${JSON.stringify(options)}`, `limits ${JSON.stringify(limits)}`);
   }
@@ -128,7 +129,7 @@ export class History {
     const canRestart = this.#pool.hasInstances(root, now);
     expect(canRestart).toBe(this.#model.hasInstances(root));
     const restart = canRestart && this.#random(12) === 0;
-    const options = `for ${this.lines.length}`;
+    const options = requestOf(`for ${this.lines.length}`);
     const kept = this.#random(100) < this.#keptPercent;
     const expectedConcurrency = this.#pick([1, 1, 2, 5]);
     const instances = this.#shared.get(root) ?? this.#pick([0, 0, 0, 1, 2, 3]);
@@ -303,7 +304,7 @@ export class History {
   }
 
   /** Lets the model do what the pool has done, and compares what came of it. */
-  #compare(what: string, effects: readonly Effect<string>[], doIt: () => void): void {
+  #compare(what: string, effects: readonly Effect[], doIt: () => void): void {
     const shown = effects.map((effect) => this.#show(effect));
     this.lines.push(`${this.#model.now} ${what} -> ${shown.join(", ")}`);
     this.#model.effects = [];
@@ -316,7 +317,7 @@ export class History {
     expect(this.#pool.nextDeadline() ?? Infinity).toBeLessThanOrEqual(this.#model.firstDeadline());
   }
 
-  #show(effect: Effect<string>): string {
+  #show(effect: Effect): string {
     switch (effect.kind) {
       case "grant":
         this.#sessions.set(effect.waiter, effect.session);
@@ -327,7 +328,7 @@ export class History {
         return `refuse ${effect.waiter} ${refusal.kind}${why}`;
       }
       case "spawn":
-        return `spawn ${effect.spawn} ${effect.root} ${effect.options}`;
+        return `spawn ${effect.spawn} ${effect.root} ${effect.options.environment}`;
       case "endSpawn":
         return `endSpawn ${effect.spawn}`;
       case "recall":

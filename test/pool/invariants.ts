@@ -40,7 +40,7 @@ import { LOOK_MS, mayEvict } from "../../src/pool/usefulness.ts";
 import { checkUpkeep } from "./upkeep-invariants.ts";
 
 /** Throws if the pool contradicts itself. */
-export function checkInvariants<O>({ insides: { state, now } }: Pool<O>): void {
+export function checkInvariants({ insides: { state, now } }: Pool): void {
   let count = 0;
   let busy = 0;
   let active = 0;
@@ -83,7 +83,7 @@ export function checkInvariants<O>({ insides: { state, now } }: Pool<O>): void {
   same("applications left to look at", state.maybeEmpty.size, 0);
 }
 
-function checkPlaces<O>(state: PoolState<O>): void {
+function checkPlaces(state: PoolState): void {
   const { limits, planned, begun, idle } = state;
   const spawns = sum(state, ({ spawning }) => spawning);
   same(
@@ -108,7 +108,7 @@ function checkPlaces<O>(state: PoolState<O>): void {
   same("planned above max", planned.size, 0);
 }
 
-function checkSlots<O>(state: PoolState<O>): void {
+function checkSlots(state: PoolState): void {
   const { slots, turns, options } = state;
   require(slots.size <= options.spawnsAtOnce, "too many spawns are under way");
   for (const spawn of slots) require(isUnderWay(state, spawn), "a spawn that is over holds a slot");
@@ -124,16 +124,16 @@ function checkSlots<O>(state: PoolState<O>): void {
   }
 }
 
-function isUnderWay<O>({ begun, replacements }: PoolState<O>, spawn: Spawn<O>): boolean {
+function isUnderWay({ begun, replacements }: PoolState, spawn: Spawn): boolean {
   const { id } = spawn;
   return id !== undefined && (begun.get(id) ?? replacements.get(id)) === spawn;
 }
 
-function checkLists<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
+function checkLists(state: PoolState, application: ApplicationRecord): void {
   const { available, full, outside } = application;
   let busy = 0;
   for (const order of [available, full]) {
-    let previous: InstanceRecord<O> | undefined;
+    let previous: InstanceRecord | undefined;
     for (const instance of order) {
       same(`standing of ${instance.id}`, instance.standing, "pooled");
       const isAvailable = instance.load < instance.concurrency;
@@ -158,11 +158,11 @@ function checkLists<O>(state: PoolState<O>, application: ApplicationRecord<O>): 
 }
 
 /** Fewest sessions first, then the one used last. */
-function comesBefore<O>(a: InstanceRecord<O>, b: InstanceRecord<O>): boolean {
+function comesBefore(a: InstanceRecord, b: InstanceRecord): boolean {
   return a.load < b.load || (a.load === b.load && a.lastUsedMs >= b.lastUsedMs);
 }
 
-function checkIdle<O>(state: PoolState<O>): void {
+function checkIdle(state: PoolState): void {
   same("idle", state.idle.size, state.count - state.busy);
   let sinceMs = Number.NEGATIVE_INFINITY;
   for (const { id, standing, sessions, lastUsedMs } of state.idle) {
@@ -172,7 +172,7 @@ function checkIdle<O>(state: PoolState<O>): void {
   }
 }
 
-function checkSessions<O>(state: PoolState<O>): void {
+function checkSessions(state: PoolState): void {
   const open = new Map<number, number>();
   const long = new Map<number, number>();
   for (const { instance, isLong } of state.sessions.values()) {
@@ -189,7 +189,7 @@ function checkSessions<O>(state: PoolState<O>): void {
   same("instances with sessions and unknown", open.size, 0);
 }
 
-function checkClosing<O>(state: PoolState<O>, now: number): void {
+function checkClosing(state: PoolState, now: number): void {
   let closedMs = Number.NEGATIVE_INFINITY;
   for (const instance of state.closingSoon) {
     const { id, standing, closing } = instance;
@@ -206,7 +206,7 @@ function checkClosing<O>(state: PoolState<O>, now: number): void {
   }
 }
 
-function checkTimes<O>(state: PoolState<O>): void {
+function checkTimes(state: PoolState): void {
   for (const { id, overdue, isGivenUp } of state.instances.values()) {
     const { sessions, turn } = overdue ?? { sessions: [], turn: undefined };
     const isDue = turn?.heap === state.overdue;
@@ -217,7 +217,7 @@ function checkTimes<O>(state: PoolState<O>): void {
   same("sessions with a time limit", state.timeLimits.size, limited);
 }
 
-function checkLine<O>(state: PoolState<O>, application: ApplicationRecord<O>, now: number): void {
+function checkLine(state: PoolState, application: ApplicationRecord, now: number): void {
   const { line, root, available, full, spawning, failures, coming, hunger } = application;
   const { limits, deadlines } = state;
   let id = -1;
@@ -270,11 +270,7 @@ function checkLine<O>(state: PoolState<O>, application: ApplicationRecord<O>, no
 }
 
 /** How many gets at the front of a line spawns and recalls must be for. */
-function expectedCover<O>(
-  state: PoolState<O>,
-  application: ApplicationRecord<O>,
-  now: number,
-): number {
+function expectedCover(state: PoolState, application: ApplicationRecord, now: number): number {
   const { line, outdated, coming, getsPerSpawn, awaited, hold, root } = application;
   let bySpawns = 0;
   for (const { servesBefore } of outdated) {
@@ -289,9 +285,9 @@ function expectedCover<O>(
   return Math.min(line.size, bySpawns + awaited);
 }
 
-function checkKept<O>(state: PoolState<O>, now: number): void {
-  const open = new Map<InstanceRecord<O>, { kept: number; unasked: number; due: number }>();
-  const unasked = new Map<ApplicationRecord<O>, Kept<O>[]>();
+function checkKept(state: PoolState, now: number): void {
+  const open = new Map<InstanceRecord, { kept: number; unasked: number; due: number }>();
+  const unasked = new Map<ApplicationRecord, Kept[]>();
   for (const { kept, instance } of state.sessions.values()) {
     const of = open.get(instance) ?? { kept: 0, unasked: 0, due: 0 };
     open.set(instance, of);
@@ -337,14 +333,14 @@ function checkKept<O>(state: PoolState<O>, now: number): void {
   require(isEnough, "an instance with kept sessions alone could be emptied");
 }
 
-function listFor<O>(state: PoolState<O>, { instance, sessions, unasked, recalling }: Keeping<O>) {
+function listFor(state: PoolState, { instance, sessions, unasked, recalling }: Keeping) {
   const all = instance.sessions;
   if (instance.standing !== "pooled" || all === 0 || all !== sessions) return undefined;
   if (unasked.size > 0) return state.kept.reclaimable;
   return recalling === all ? state.kept.emptying : undefined;
 }
 
-function checkMemory<O>(state: PoolState<O>, application: ApplicationRecord<O>, now: number): void {
+function checkMemory(state: PoolState, application: ApplicationRecord, now: number): void {
   const { root, count, outside, spawning, replacing, line, settings } = application;
   const { failures, alarm } = application;
   const left = count + outside.size + spawning + replacing + line.size;
@@ -353,7 +349,7 @@ function checkMemory<O>(state: PoolState<O>, application: ApplicationRecord<O>, 
   require(alarm.heap === state.alarms && alarm.key > now, `${root} would never be forgotten`);
 }
 
-function sum<O>(state: PoolState<O>, of: (application: ApplicationRecord<O>) => number): number {
+function sum(state: PoolState, of: (application: ApplicationRecord) => number): number {
   let total = 0;
   for (const application of state.applications.values()) total += of(application);
   return total;

@@ -162,7 +162,7 @@ export class RulesModel extends SharesModel {
     spawn.sinceAt = this.now;
     spawn.id = this.#spawnIds++;
     spawn.beganAt = this.gets;
-    this.say("spawn", spawn.id, spawn.app.root, spawn.options);
+    this.say("spawn", spawn.id, spawn.app.root, spawn.options.environment);
   }
 
   #spawnsNeeded(app: App): number {

@@ -6,6 +6,7 @@ import type {
   PoolOptions,
   RetireReason,
 } from "../../src/pool/types.ts";
+import type { AppRequest } from "../../src/wire/app-request.ts";
 import type { ByteString } from "../../src/wire/bytes.ts";
 import type { InspectedInstance } from "../../src/wire/inspection.ts";
 
@@ -56,7 +57,7 @@ export interface ModelInstance {
 export interface ModelSpawn {
   id: number | undefined;
   app: App;
-  options: string;
+  options: AppRequest;
   /** Ids from here on arrived after it began. */
   beganAt: number;
   begunAtMs: number;
@@ -72,7 +73,7 @@ export interface ModelSpawn {
 export interface ModelGet {
   id: number;
   app: App;
-  options: string;
+  options: AppRequest;
   arrivedAt: number;
   kept: boolean;
   /** Of its session, if it is kept. */

@@ -21,7 +21,7 @@ export class Model extends RulesModel {
 
   // What clients, instances and spawners do
 
-  get(request: GetRequest<string>): number {
+  get(request: GetRequest): number {
     const app = this.appOf(request.root);
     app.expectedConcurrency = request.expectedConcurrency;
     app.instances = request.instances ?? 0;

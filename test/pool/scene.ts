@@ -17,6 +17,7 @@ import type {
   WaiterId,
 } from "../../src/pool/types.ts";
 import { type ByteString, fromText } from "../../src/wire/bytes.ts";
+import { requestOf } from "./app-request.ts";
 import { checkInvariants } from "./invariants.ts";
 
 const QUIET: PoolOptions = { maxWaitMs: 0, maxQueue: 0, spawnsAtOnce: 100, slowSpawnMs: Infinity };
@@ -32,7 +33,7 @@ interface GetOptions {
 }
 
 export class Scene {
-  readonly pool: Pool<string>;
+  readonly pool: Pool;
   now = 0;
   /** What the last event led to. */
   effects: string[] = [];
@@ -42,7 +43,7 @@ export class Scene {
   #pid = 100;
 
   constructor(limits: Partial<PoolLimits> = {}, options: Partial<PoolOptions> = {}) {
-    this.pool = new Pool<string>({ ...QUIET, ...options }, limits);
+    this.pool = new Pool({ ...QUIET, ...options }, limits);
   }
 
   get(app: string, asked: GetOptions = {}): string[] {
@@ -52,7 +53,7 @@ export class Scene {
     const instance = prefers === "none" ? undefined : (prefers as InstanceId);
     const preference = prefers === undefined ? undefined : { instance };
     const how = { restart, kept, expectedConcurrency: expects, instances, preference };
-    const request = { root, options, ...how };
+    const request = { root, options: requestOf(options), ...how };
     const { waiter, effects } = this.pool.get(request, this.now);
     expect(waiter).toBe(this.#gets++ as WaiterId);
     return this.#note(effects);
@@ -129,7 +130,14 @@ export class Scene {
 
   configure(app: string, settings: ApplicationSettings | number = {}, options?: string): string[] {
     const given = typeof settings === "number" ? { maxInstances: settings } : settings;
-    return this.#note(this.pool.configure(fromText(app), given, this.now, options));
+    return this.#note(
+      this.pool.configure(
+        fromText(app),
+        given,
+        this.now,
+        options === undefined ? undefined : requestOf(options),
+      ),
+    );
   }
 
   restart(app: string): string[] {
@@ -183,17 +191,17 @@ export class Scene {
     throw new Error(`there has never been a session ${wanted}`);
   }
 
-  #note(effects: readonly Effect<string>[]): string[] {
+  #note(effects: readonly Effect[]): string[] {
     this.effects = effects.map((effect) => this.#describe(effect));
     checkInvariants(this.pool);
     return this.effects;
   }
 
-  #describe(effect: Effect<string>): string {
+  #describe(effect: Effect): string {
     switch (effect.kind) {
       case "spawn": {
-        const options = effect.options === "" ? "" : ` ${effect.options}`;
-        return `spawn s${effect.spawn} ${effect.root}${options}`;
+        const { environment } = effect.options;
+        return `spawn s${effect.spawn} ${effect.root} ${environment}`.trimEnd();
       }
       case "grant":
         this.#sessions.set(effect.waiter, effect.session);

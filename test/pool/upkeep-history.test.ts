@@ -7,6 +7,7 @@ import { expect, test } from "bun:test";
 import type { Effect, InstanceId, SessionId, SpawnId } from "../../src/pool/types.ts";
 import { Pool } from "../../src/pool/pool.ts";
 import { fromText } from "../../src/wire/bytes.ts";
+import { requestOf } from "./app-request.ts";
 import { checkInvariants } from "./invariants.ts";
 import { randomFrom } from "./random.ts";
 
@@ -14,7 +15,7 @@ const ROOTS = ["/a", "/b", "/c"].map((root) => fromText(root));
 
 class UpkeepHistory {
   readonly #random: (below: number) => number;
-  readonly #pool: Pool<string>;
+  readonly #pool: Pool;
   readonly #sessions = new Map<number, SessionId>();
   readonly #spawns = new Set<SpawnId>();
   readonly #instances = new Set<InstanceId>();
@@ -35,7 +36,7 @@ class UpkeepHistory {
       ...(this.#coin() ? { shareAfterMs: 100 } : {}),
       ...(this.#coin() ? { failurePause: { firstMs: 20, maxMs: 100 } } : {}),
     };
-    this.#pool = new Pool<string>(options, limits);
+    this.#pool = new Pool(options, limits);
     for (const _ of ROOTS) this.#configure();
   }
 
@@ -74,7 +75,7 @@ class UpkeepHistory {
     const root = this.#pick(ROOTS);
     const restart = this.#pool.hasInstances(root, this.#now) && this.#random(10) === 0;
     const kept = this.#coin();
-    const request = { root, options: "", restart, kept, expectedConcurrency: 1 };
+    const request = { root, options: requestOf(""), restart, kept, expectedConcurrency: 1 };
     const { waiter, effects } = this.#pool.get(request, this.#now);
     this.#note(`get ${waiter} ${root}${restart ? " restart" : ""}`, effects);
   }
@@ -140,7 +141,12 @@ class UpkeepHistory {
       maxRequests: this.#pick([0, 0, 6]),
       maxAgeMs: this.#pick([0, 0, 300]),
     };
-    const effects = this.#pool.configure(root, settings, this.#now, this.#coin() ? "" : undefined);
+    const effects = this.#pool.configure(
+      root,
+      settings,
+      this.#now,
+      this.#coin() ? requestOf("") : undefined,
+    );
     this.#note(`configure ${root} ${JSON.stringify(settings)}`, effects);
   }
 
@@ -154,7 +160,7 @@ class UpkeepHistory {
     expect(this.#pool.nextDeadline() ?? Infinity).toBeGreaterThan(this.#now);
   }
 
-  #note(what: string, effects: readonly Effect<string>[]): void {
+  #note(what: string, effects: readonly Effect[]): void {
     const shown = effects.map((effect) => JSON.stringify(Object.values(effect)));
     this.lines.push(`${this.#now} ${what} -> ${shown.join(" ")}`);
     for (const effect of effects) {

@@ -15,7 +15,7 @@ import type { PoolState } from "../../src/pool/state.ts";
 import { mayReplace } from "../../src/pool/worn.ts";
 
 /** Throws if it does not hold. */
-export function checkUpkeep<O>(state: PoolState<O>, now: number): void {
+export function checkUpkeep(state: PoolState, now: number): void {
   const { wearing, replacements } = state;
   for (const application of state.applications.values()) {
     checkIdle(state, application);
@@ -34,7 +34,7 @@ export function checkUpkeep<O>(state: PoolState<O>, now: number): void {
   }
 }
 
-function checkWorn<O>(state: PoolState<O>, application: ApplicationRecord<O>, now: number): void {
+function checkWorn(state: PoolState, application: ApplicationRecord, now: number): void {
   const { root, worn, replacement, replacing, rollout, failures, options } = application;
   const { replacements } = state;
   const mine = pooled(application).filter((instance) => instance.worn !== undefined);
@@ -51,7 +51,7 @@ function checkWorn<O>(state: PoolState<O>, application: ApplicationRecord<O>, no
   expect(!mayBegin, `a replacement of ${root} could begin`);
 }
 
-function checkAges<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
+function checkAges(state: PoolState, application: ApplicationRecord): void {
   const { maxAgeMs = 0 } = application.settings;
   for (const { id, age, worn, readyMs } of pooled(application)) {
     if (age?.heap === undefined) {
@@ -63,11 +63,11 @@ function checkAges<O>(state: PoolState<O>, application: ApplicationRecord<O>): v
 }
 
 /** Then what was worn before is not any more. */
-function isRefused<O>({ rollout, failures }: ApplicationRecord<O>): boolean {
+function isRefused({ rollout, failures }: ApplicationRecord): boolean {
   return rollout === "refused" || failures.last !== undefined;
 }
 
-function checkIdle<O>(state: PoolState<O>, application: ApplicationRecord<O>): void {
+function checkIdle(state: PoolState, application: ApplicationRecord): void {
   const { root, idle, count, minInstances, reap } = application;
   const mine = pooled(application).filter(({ sessions }) => sessions === 0);
   expect(idle.size === mine.length, `${root} has ${mine.length} idle instances, not ${idle.size}`);
@@ -78,7 +78,7 @@ function checkIdle<O>(state: PoolState<O>, application: ApplicationRecord<O>): v
   expect(isLookedAt, `nobody looks whether ${root} is idle for too long`);
 }
 
-function pooled<O>({ available, full }: ApplicationRecord<O>): InstanceRecord<O>[] {
+function pooled({ available, full }: ApplicationRecord): InstanceRecord[] {
   return [...available, ...full];
 }
 
