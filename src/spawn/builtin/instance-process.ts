@@ -259,7 +259,7 @@ export class InstanceProcess implements Instance, SessionReports {
     return this.#ending;
   }
 
-  /** Asks for its stack, and ends it soon: with threads once the others of its requests are over. */
+  /** Asks for its stack, and ends it soon: with threads once its other requests are over. */
   giveUp(): void {
     this.#isReleased = true;
     this.#ending ??= this.#giveUp();
