@@ -1,9 +1,10 @@
 /**
  * Control groups of version 2 (cgroups(7); the kernel's admin-guide/cgroup-v2): where this process
  * is, and directories that are groups. Everything is a short read or write of a file that the
- * kernel makes up, so it waits for no device.
+ * kernel makes up, so it waits for no device; but for what is told aside.
  */
 import { existsSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 
 import { sendSignal, signals } from "./process.ts";
@@ -46,6 +47,14 @@ export function wordsOf(group: string, file: string): string[] {
 /** Says something in a file of a group. @throws Error: the kernel refuses it. */
 export function tellGroup(group: string, file: string, text: string): void {
   writeFileSync(join(group, file), text, { flag: "r+" });
+}
+
+/**
+ * The same by another thread: less memory than is used makes the writer wait until the kernel has
+ * taken the rest back, and ended processes for it. Rejects with an Error: the kernel refuses it.
+ */
+export function tellGroupAside(group: string, file: string, text: string): Promise<void> {
+  return writeFile(join(group, file), text, { flag: "r+" });
 }
 
 /** A count in a file of lines `name count`, such as memory.events; 0: it is not there. */

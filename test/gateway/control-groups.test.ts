@@ -179,10 +179,11 @@ test(
   async () => {
     const said = await run(`
 P=$(server)
-sed 's/tasks_max = 100/tasks_max = 90/' /etc/pool.toml >/tmp/pool.toml
+sed 's/tasks_max = 100/tasks_max = 90/; s/"200m"/"150m"/' /etc/pool.toml >/tmp/pool.toml
 cp /tmp/pool.toml /etc/pool.toml
 kill -HUP $S
 until_true "it holds" '[ "$(cat $G/app-*-tasks___more/pids.max)" = 90 ]'
+until_true "memory too" '[ "$(cat $G/app-*-memory/memory.max)" = 157286400 ]'
 groups | wc -l
 kill -9 $P
 get /light >/dev/null
@@ -226,7 +227,7 @@ echo '-memory -pids -cpu' >$G/cgroup.subtree_control
     expect(said).toMatch(
       new RegExp(
         [
-          "^/his/app-\\d+-\\d+-\\d+-memory\n209715200\n/his/pool-server\n0\n",
+          "^/his/app-\\d+-\\d+-\\d+-memory\n157286400\n/his/pool-server\n0\n",
           "/his/app-\\d+-\\d+-\\d+-memory\n0\n$",
         ].join(""),
       ),

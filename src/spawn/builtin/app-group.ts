@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
-import { countIn, tellGroup } from "../../native/control-groups.ts";
+import { countIn, tellGroup, tellGroupAside } from "../../native/control-groups.ts";
 import type { KernelLimits } from "../../wire/kernel-limits.ts";
 
 export interface GroupKey {
@@ -30,7 +30,10 @@ export class AppGroup {
   readonly path: string;
   /** Its application is registered no more. */
   isForgotten = false;
-  #limits: KernelLimits = {};
+  /** Undefined: nothing has been in it yet. */
+  #limits: KernelLimits | undefined;
+  /** Of limits that are told aside, the last. */
+  #told: Promise<void> = Promise.resolve();
   /** Deaths by memory that have been put down to a process, or said. */
   #explained = 0;
   /** The others at the last look: they may yet be explained. */
@@ -47,18 +50,26 @@ export class AppGroup {
     return join(this.path, "cgroup.procs");
   }
 
-  /** @throws Error: the kernel refuses them. */
-  apply(limits: KernelLimits): void {
-    if (Bun.deepEquals(this.#limits, limits)) return;
+  /**
+   * @throws Error: the kernel refuses them. @returns when a limit of memory holds that what runs in
+   * it may exceed; rejects with an Error as well.
+   */
+  apply(limits: KernelLimits): Promise<void> {
+    if (Bun.deepEquals(this.#limits, limits)) return this.#told;
+    const { path } = this;
     for (const { name, file, usual } of groupKeys) {
-      if (this.#limits[name] === limits[name]) continue;
-      tellGroup(this.path, file, String(limits[name] ?? usual));
+      if (this.#limits?.[name] === limits[name]) continue;
+      const text = String(limits[name] ?? usual);
+      if (name === "memoryMax" && this.#limits !== undefined) {
+        this.#told = this.#told.catch(() => {}).then(() => tellGroupAside(path, file, text));
+      } else tellGroup(path, file, text);
     }
     // Memory that is swapped out is used all the same.
-    if (existsSync(join(this.path, "memory.swap.max"))) {
-      tellGroup(this.path, "memory.swap.max", limits.memoryMax === undefined ? "max" : "0");
+    if (existsSync(join(path, "memory.swap.max"))) {
+      tellGroup(path, "memory.swap.max", limits.memoryMax === undefined ? "max" : "0");
     }
     this.#limits = limits;
+    return this.#told;
   }
 
   /** Whether the kernel has ended a process of it, and nobody knows yet which: this one then. */
@@ -84,7 +95,7 @@ export class AppGroup {
     const [wasFull, before] = [this.#isFull, this.#refusals];
     this.#isFull = refusals > before;
     this.#refusals = refusals;
-    return this.#isFull && !wasFull ? this.#limits.tasksMax : undefined;
+    return this.#isFull && !wasFull ? this.#limits?.tasksMax : undefined;
   }
 
   #memoryKills(): number {

@@ -116,7 +116,9 @@ export class AppGroups {
   #apply(root: ByteString, group: AppGroup, limits: KernelLimits): AppGroup {
     this.#groups.set(root, group);
     group.isForgotten = false;
-    group.apply(limits);
+    group.apply(limits).catch((error: unknown) => {
+      if (existsSync(group.path)) this.#say(root, ["memory_max"], causeText(error));
+    });
     this.#timer ??= setInterval(() => this.#look(), lookEveryMs).unref();
     return group;
   }
