@@ -2,7 +2,6 @@
  * What `inspect` answers: everything there is to know about the pool at one moment. One shape,
  * always with every key; ages and other times are milliseconds, what does not apply is null.
  */
-import { ProtocolError } from "./protocol-error.ts";
 
 /** A pool at one moment. */
 export interface Inspection {
@@ -132,13 +131,4 @@ export interface InspectedInstance {
   readonly ageMs: number;
   /** Since a session of it began or ended last, or since it was ready. */
   readonly unusedMs: number;
-}
-
-/** What the server sent as an Inspection. @throws ProtocolError when it is not JSON. */
-export function parseInspection(json: Uint8Array): Inspection {
-  try {
-    return JSON.parse(Buffer.from(json).toString("utf8")) as Inspection;
-  } catch (cause) {
-    throw new ProtocolError("the snapshot is not JSON", { cause });
-  }
 }

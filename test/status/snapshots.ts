@@ -4,11 +4,7 @@ import { bucketEndsMs, type ApplicationFigures } from "../../src/wire/request-fi
 import type { ApplicationSnapshot, PoolCounters, PoolSnapshot } from "../../src/pool/types.ts";
 import type { ByteString } from "../../src/wire/bytes.ts";
 import { snapshotJson } from "../../src/status/json.ts";
-import {
-  parseInspection,
-  type InspectedInstance,
-  type Inspection,
-} from "../../src/wire/inspection.ts";
+import { type InspectedInstance, type Inspection } from "../../src/wire/inspection.ts";
 
 export const noEvents: PoolCounters = {
   gets: 0,
@@ -69,7 +65,7 @@ export function poolWith(changes: Partial<PoolSnapshot>): PoolSnapshot {
 
 /** As `inspect` tells it. */
 export function inspected(pool: PoolSnapshot): Inspection {
-  return parseInspection(snapshotJson(pool));
+  return JSON.parse(Buffer.from(snapshotJson(pool)).toString()) as Inspection;
 }
 
 export function applicationWith(

@@ -2,6 +2,7 @@
  * Carries out what is asked over the control socket. Errors are sentences for whoever asked: what
  * is wrong, and what there is instead.
  */
+import { fromText } from "../../wire/bytes.ts";
 import type { GatewayStatus } from "../../wire/gateway-status.ts";
 import type { AppConfig } from "../config.ts";
 import type { AdminKeeper } from "./admin-keeper.ts";
@@ -48,7 +49,7 @@ export class Operator {
       case "logs":
         return this.#logs(this.#app(request.app), request.after);
       case "detach":
-        await supervisor.pool.detach(request.pid);
+        await supervisor.pool.order({ kind: "detach", pid: request.pid });
         return {};
       case "stop":
         this.#options.stop();
@@ -104,7 +105,7 @@ export class Operator {
   /** @returns when it is over. @throws Error when the new version did not start. */
   async #restart({ name, root }: AppConfig, asker: AbortSignal): Promise<object> {
     const { pool } = this.#options.supervisor;
-    await pool.restart(root);
+    await pool.order({ kind: "restart", root: fromText(root) });
     for (let waitedMs = 0; !asker.aborted && waitedMs < restartLimitMs; waitedMs += lookMs) {
       const { applications } = await pool.inspect();
       const found = applications.find((application) => application.root === root);

@@ -11,12 +11,22 @@ import type { Subprocess } from "bun";
 
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import { socketPair } from "../../native/socket.ts";
+import type { CommandStream } from "../../parent/command-stream.ts";
 import { ConfigureError, type Inspection } from "../../parent/index.ts";
+import * as refusals from "../../parent/refusals.ts";
+import { fromText } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
+import type { Command } from "../../wire/commands.ts";
 import type { AppConfig, PoolConfig } from "../config.ts";
 import type { Heartbeat } from "./heartbeat.ts";
 import { endOf, startOwn, watchOwn, withChannel } from "./own-process.ts";
-import { PoolChannel, type RecentOutput, registrationsOf } from "./pool-channel.ts";
+import {
+  poolChannel,
+  type RecentOutput,
+  register,
+  registrationsOf,
+  setLimits,
+} from "./pool-channel.ts";
 import type { Report } from "./report.ts";
 import { RestartPause } from "./restart-pause.ts";
 
@@ -55,7 +65,7 @@ interface RunningServer {
   readonly process: Subprocess;
   /** Resolves when it has been told all that it was to be told so far, or has refused it. */
   told: Promise<void>;
-  channel: PoolChannel | undefined;
+  channel: CommandStream | undefined;
   /** From when it takes clients. */
   heartbeat: Heartbeat | undefined;
   /** What it has been told: registrations by root ("" where it may have refused), and limits. */
@@ -140,20 +150,21 @@ export class PoolKeeper {
 
   /** The pool at this moment. @throws Error when it cannot say. */
   inspect(): Promise<Inspection> {
-    return this.#ask("inspect the pool", (channel) => channel.inspect());
+    return this.#ask("inspect", (channel) => channel.askForJson({ kind: "inspect" }));
   }
 
-  /** Has an application restart. @throws Error when there is no answer. */
-  restart(root: string): Promise<void> {
-    return this.#ask("restart", (channel) => channel.restart(root));
+  /** What an application has written last, after a line by its number. @throws Error. */
+  recentOutput(root: string, after: number): Promise<RecentOutput> {
+    const command = { kind: "recentOutput", root: fromText(root), after } as const;
+    return this.#ask("read the output", (channel) => channel.askForJson(command));
   }
 
-  /** Has a process leave the pool. @throws Error when it is none of its, or there is no answer. */
-  detach(pid: number): Promise<void> {
-    return this.#ask("detach", (channel) => channel.detach(pid));
+  /** Has the server carry something out. @throws Error when it is not, or there is no answer. */
+  order(command: Command): Promise<void> {
+    return this.#ask(command.kind, (channel) => channel.ask(command));
   }
 
-  async #ask<T>(what: string, question: (channel: PoolChannel) => Promise<T>): Promise<T> {
+  async #ask<T>(what: string, question: (channel: CommandStream) => Promise<T>): Promise<T> {
     const channel = this.#server?.channel;
     if (channel === undefined) throw new Error(`${what}: there is no pool server now`);
     const late = Promise.withResolvers<never>();
@@ -165,18 +176,6 @@ export class PoolKeeper {
     } finally {
       clearTimeout(timer);
     }
-  }
-
-  /** Has the logs of applications opened anew; a server that starts meanwhile opens them anyway. */
-  async reopenLogs(): Promise<void> {
-    await this.#server?.channel?.reopenLogs().catch(() => {});
-  }
-
-  /** What an application has written last, after a line by its number. @throws Error. */
-  recentOutput(root: string, after: number): Promise<RecentOutput> {
-    const channel = this.#server?.channel;
-    if (channel === undefined) throw new Error("read the output: no pool server is there now");
-    return channel.recentOutput(root, after);
   }
 
   /** Lets the server end, once all workers are gone, and waits for it; with force if need be. */
@@ -227,12 +226,13 @@ export class PoolKeeper {
     const { process } = server;
     const timer = setTimeout(() => process.kill("SIGKILL"), startLimitMs);
     try {
-      server.channel = await PoolChannel.open(fd, () => server.heartbeat?.heard());
+      const channel = poolChannel(() => server.heartbeat?.heard());
+      server.channel = channel;
+      await channel.attach(fd);
       await this.#tell(server);
-      await server.channel.admit();
-      const { channel } = server;
+      await channel.ask({ kind: "admit" });
       // Its end rejects the question, and is seen elsewhere.
-      const ask = () => void channel.ping().catch(() => {});
+      const ask = () => void channel.ask({ kind: "ping" }).catch(() => {});
       const { silenceMs } = this.#duty;
       server.heartbeat = watchOwn("pool server", process, silenceMs, this.#options.report, ask);
     } catch (error) {
@@ -255,20 +255,22 @@ export class PoolKeeper {
     const wanted = new Map([...registrationsOf(leaving), ...stay]);
     const news = [...wanted].filter(([root, json]) => registered.get(root) !== json);
     server.registered = new Map([...registered, ...news.map(([root]) => [root, ""] as const)]);
-    await channel.register(new Map(news));
+    await register(channel, new Map(news));
     for (const root of registered.keys()) {
-      if (!wanted.has(root)) await channel.letGo("unregister", root);
-      else if (!stay.has(root) && !retired.has(root)) await channel.letGo("retire", root);
+      const isKept = wanted.has(root) && (stay.has(root) || retired.has(root));
+      const kind = wanted.has(root) ? "retire" : "unregister";
+      // Each may be many processes: one after the other.
+      if (!isKept) await channel.ask({ kind, root: fromText(root) });
     }
     server.registered = wanted;
     server.retired = new Set([...wanted.keys()].filter((root) => !stay.has(root)));
-    if (!Bun.deepEquals(pool, server.pool)) await channel.setLimits(pool);
+    if (!Bun.deepEquals(pool, server.pool)) await setLimits(channel, pool);
     server.pool = pool;
   }
 
   #ended(server: RunningServer, livedMs: number): void {
     server.heartbeat?.stop();
-    server.channel?.close();
+    server.channel?.end(refusals.closedHere);
     this.#server = undefined;
     if (this.#closing) return;
     const { pid } = server.process;

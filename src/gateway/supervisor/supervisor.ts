@@ -222,7 +222,8 @@ export class Supervisor {
   /** Has workers and the pool server open their logs anew. */
   async reopenLogs(): Promise<void> {
     for (const set of this.#sets) set.reopenLogs();
-    await this.#pool.reopenLogs();
+    // A server that starts meanwhile opens them anyway.
+    await this.#pool.order({ kind: "reopenLogs" }).catch(() => {});
   }
 
   /**
