@@ -93,6 +93,8 @@ async function askAtOnce(kind: Kind, settings: string, requests: number, batch: 
   for (const pid of await Promise.all(answers)) answered.set(pid, (answered.get(pid) ?? 0) + 1);
   const { pool } = await statusOf(gateway);
   await gateway.end();
+  const strange = [...answered.keys()].find((answer) => !/^\d+$/.test(answer));
+  if (strange !== undefined) throw new Error(`${strange}\n${gateway.log}`);
   return { answered: [...answered.values()], started: pool?.counters.spawnsBegun };
 }
 

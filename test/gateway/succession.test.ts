@@ -59,10 +59,12 @@ function runs(...args: readonly string[]): string {
   return stdout.toString() + stderr.toString();
 }
 
-function reload(gateway: Gateway): { status: number; said: string } {
+/** Visitors of this process ask on meanwhile: a connection that is not used for 5 s is closed. */
+async function reload(gateway: Gateway): Promise<{ status: number; said: string }> {
   const command = [binaryPath, "reload", "--pid", String(gateway.pid)];
-  const { exitCode, stdout, stderr } = Bun.spawnSync(command, { env: gatewayEnvironment() });
-  return { status: exitCode, said: stdout.toString() + stderr.toString() };
+  await using child = Bun.spawn(command, { env: gatewayEnvironment(), stderr: "pipe" });
+  const said = [await child.stdout.text(), await child.stderr.text()];
+  return { status: await child.exited, said: said.join("") };
 }
 
 /** One visitor, who keeps his connection until he is told that it ends. */
@@ -123,7 +125,7 @@ test("sixteen visitors notice nothing of it, and the process goes on as the othe
   await until("they are served", () => answers() > 500);
 
   replace(program, otherVersion());
-  expect(reload(gateway)).toEqual({ status: 0, said: "reloaded\n" });
+  expect(await reload(gateway)).toEqual({ status: 0, said: "reloaded\n" });
 
   const served = answers();
   await until("they are served by the next", () => answers() > served + 500);
@@ -152,7 +154,7 @@ test("a program that does not run here, or not with this configuration, is refus
   elf.writeUInt16LE(0xf3, 18); // e_machine: RISC-V (elf(5))
   for (const content of [elf, Buffer.from("no program\n"), Buffer.from("#!/bin/sh\nexit 3\n")]) {
     replace(program, content);
-    const { status, said } = reload(gateway);
+    const { status, said } = await reload(gateway);
     expect(said).toContain(`the new program '${program}' is not used, this one serves on: `);
     expect(status).toBe(1);
   }
@@ -160,7 +162,7 @@ test("a program that does not run here, or not with this configuration, is refus
   expect(await (await fetch(address)).text()).toStartWith("app / ");
 
   replace(program, readFileSync(binaryPath));
-  expect(reload(gateway)).toEqual({ status: 0, said: "reloaded\n" });
+  expect(await reload(gateway)).toEqual({ status: 0, said: "reloaded\n" });
   expect(await (await fetch(address)).text()).toStartWith("app / ");
   expect(await statusOf(gateway)).toMatchObject({ generation: 1 });
   await gateway.end();
@@ -196,11 +198,11 @@ export default {
   expect(runs(...pause)).toBe("other: paused\n");
 
   replace(program, readFileSync(binaryPath));
-  expect(reload(gateway)).toEqual({ status: 0, said: "reloaded\n" });
+  expect(await reload(gateway)).toEqual({ status: 0, said: "reloaded\n" });
   expect((await ask("/other/")).status).toBe(503);
   expect(await (await ask("/")).text()).toBe("quick");
   replace(program, readFileSync(binaryPath));
-  expect(reload(gateway).said).toContain("are still leaving");
+  expect((await reload(gateway)).said).toContain("are still leaving");
   writeFileSync(gate, "");
   expect(await slow).toBe("slow");
   await gateway.end();
@@ -263,7 +265,7 @@ test("a program that takes the configuration and cannot serve it leaves the proc
   for (const [text, cause] of wrong) {
     writeFileSync(config, text);
     replace(program, otherVersion());
-    const { status, said } = reload(gateway);
+    const { status, said } = await reload(gateway);
     expect(said).toContain("the new program did not start, the one before serves on: ");
     expect(said).toContain(cause);
     expect(status).toBe(1);
@@ -280,7 +282,7 @@ test("a program that takes the configuration and cannot serve it leaves the proc
   expect(gateway.log).toContain("not gone on as a new program");
 
   writeFileSync(config, good);
-  expect(reload(gateway)).toEqual({ status: 0, said: "reloaded\n" });
+  expect(await reload(gateway)).toEqual({ status: 0, said: "reloaded\n" });
   expect(await statusOf(gateway)).toMatchObject({ generation: generation + 1 });
   expect((await statusOf(gateway)).version).toBe(version.replace(/^./, "9"));
   const served = answers();
@@ -319,7 +321,7 @@ test("no descriptor and no ended child is left of the programs before", async ()
   await gateway.address();
   const goOn = async (): Promise<number> => {
     replace(program, readFileSync(binaryPath));
-    expect(reload(gateway)).toEqual({ status: 0, said: "reloaded\n" });
+    expect(await reload(gateway)).toEqual({ status: 0, said: "reloaded\n" });
     await until("only its own are left", () => childrenOf(gateway.pid).length === 2);
     return readdirSync(`/proc/${gateway.pid}/fd`).length;
   };
