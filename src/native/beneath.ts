@@ -4,8 +4,9 @@
  * page: openat2(2), Linux 5.6.
  */
 import { errnos, SyscallError } from "./errno.ts";
-import { C, openHow } from "./layout.ts";
-import { address, cPath, errno, libc, putSize, reserve } from "./libc.ts";
+import { openAt } from "./fd.ts";
+import { C } from "./layout.ts";
+import { errno } from "./libc.ts";
 import { OwnedFd } from "./owned-fd.ts";
 
 /** Nothing there, nothing for us, or not below: no difference to whoever asks. */
@@ -18,8 +19,6 @@ const refusals: ReadonlySet<number> = new Set([
   errnos.EAGAIN,
 ]);
 
-const how = reserve(openHow.size);
-
 /**
  * Opens a file for reading; does not wait for a FIFO's other end.
  * @param directory an open directory. @param path as bytes, relative. @returns `link` when there is
@@ -27,11 +26,8 @@ const how = reserve(openHow.size);
  * @throws SyscallError when there is another reason: too many open files, an older kernel.
  */
 export function openBeneath(directory: number, path: string): OwnedFd | "link" | undefined {
-  putSize(how + openHow.flags, C.O_RDONLY | C.O_NONBLOCK | C.O_CLOEXEC);
-  putSize(how + openHow.resolve, C.RESOLVE_BENEATH | C.RESOLVE_NO_SYMLINKS | C.RESOLVE_NO_XDEV);
-  const name = cPath(path);
-  const result = libc.syscall(C.SYS_OPENAT2, directory, name, address(how), openHow.size, 0);
-  const fd = Number(result);
+  const resolve = C.RESOLVE_BENEATH | C.RESOLVE_NO_SYMLINKS | C.RESOLVE_NO_XDEV;
+  const fd = openAt(directory, path, C.O_RDONLY | C.O_NONBLOCK, resolve);
   if (fd >= 0) return new OwnedFd(fd);
   const cause = errno();
   if (cause === errnos.ELOOP || cause === errnos.EXDEV) return "link";

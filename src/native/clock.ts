@@ -1,7 +1,6 @@
 /** The clock that systemd counts by: clock_gettime(2). Bun's own begin with the process. */
-import { SyscallError } from "./errno.ts";
 import { C, timespec } from "./layout.ts";
-import { address, arenaView, errno, loadFunctions, reserve } from "./libc.ts";
+import { address, arenaView, checked, loadFunctions, reserve } from "./libc.ts";
 
 const functions = loadFunctions({ clock_gettime: { args: ["i32", "ptr"], returns: "i32" } });
 
@@ -9,9 +8,7 @@ const timeOffset = reserve(timespec.size);
 
 /** CLOCK_MONOTONIC in microseconds. */
 export function monotonicMicroseconds(): number {
-  if (functions.clock_gettime(C.CLOCK_MONOTONIC, address(timeOffset)) < 0) {
-    throw new SyscallError("clock_gettime", "CLOCK_MONOTONIC", errno());
-  }
+  checked(functions.clock_gettime(C.CLOCK_MONOTONIC, address(timeOffset)), "clock_gettime");
   const seconds = Number(arenaView.getBigInt64(timeOffset + timespec.seconds, true));
   const nanoseconds = Number(arenaView.getBigInt64(timeOffset + timespec.nanoseconds, true));
   return seconds * 1e6 + Math.floor(nanoseconds / 1000);

@@ -7,6 +7,7 @@ import { existsSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 
+import { kernelText } from "./process-stat.ts";
 import { sendSignal, signals } from "./process.ts";
 
 /** For how long it is tried to remove a group whose processes are being killed. */
@@ -15,10 +16,10 @@ const lookEveryMs = 20;
 
 /** The directory of this process's group; undefined: no hierarchy of version 2 is mounted. */
 export function ownGroup(): string | undefined {
-  const [, own] = /^0::(.*)$/m.exec(readIfThere("/proc/self/cgroup")) ?? [];
+  const [, own] = /^0::(.*)$/m.exec(kernelText("/proc/self/cgroup")) ?? [];
   if (own === undefined) return undefined;
   // `30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw` (proc(5) mountinfo).
-  for (const line of readIfThere("/proc/self/mountinfo").split("\n")) {
+  for (const line of kernelText("/proc/self/mountinfo").split("\n")) {
     const [place = "", source = ""] = line.split(" - ");
     if (!source.startsWith("cgroup2 ")) continue;
     const [, , , root = "/", mounted = ""] = place.split(" ");
@@ -30,7 +31,7 @@ export function ownGroup(): string | undefined {
 
 /** Whether version 1 has the controller: then version 2 has not. */
 export function isOfVersionOne(controller: string): boolean {
-  const lines = readIfThere("/proc/self/cgroup").matchAll(/^[1-9]\d*:([^:]*):/gm);
+  const lines = kernelText("/proc/self/cgroup").matchAll(/^[1-9]\d*:([^:]*):/gm);
   return Array.from(lines).some(([, names = ""]) => names.split(",").includes(controller));
 }
 
@@ -60,7 +61,7 @@ export function tellGroupAside(group: string, file: string, text: string): Promi
 /** A count in a file of lines `name count`, such as memory.events; 0: it is not there. */
 export function countIn(group: string, file: string, name: string): number {
   const [, count = "0"] =
-    new RegExp(`^${name} (\\d+)$`, "m").exec(readIfThere(join(group, file))) ?? [];
+    new RegExp(`^${name} (\\d+)$`, "m").exec(kernelText(join(group, file))) ?? [];
   return Number(count);
 }
 
@@ -70,7 +71,7 @@ export function countIn(group: string, file: string, name: string): number {
  */
 export function joinGroup(processes: string): void {
   const name = basename(join(processes, ".."));
-  if (readIfThere("/proc/self/cgroup").trimEnd().endsWith(`/${name}`)) return;
+  if (kernelText("/proc/self/cgroup").trimEnd().endsWith(`/${name}`)) return;
   writeFileSync(processes, "0", { flag: "r+" });
 }
 
@@ -101,13 +102,5 @@ function killAll(group: string): void {
     for (const pid of wordsOf(group, "cgroup.procs")) sendSignal(Number(pid), signals.SIGKILL);
   } catch {
     // It is gone, or not ours: whether it could be removed says so.
-  }
-}
-
-function readIfThere(path: string): string {
-  try {
-    return readFileSync(path, "latin1");
-  } catch {
-    return "";
   }
 }

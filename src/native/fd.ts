@@ -3,8 +3,8 @@
  * ready. Manual pages: fcntl(2), open(2), getsockopt(2), poll(2).
  */
 import { errnos, SyscallError } from "./errno.ts";
-import { C, pollfd } from "./layout.ts";
-import { address, arenaView, cPath, errno, libc, reserve } from "./libc.ts";
+import { C, openHow, pollfd } from "./layout.ts";
+import { address, arenaView, checked, cPath, errno, libc, putSize, reserve } from "./libc.ts";
 import { OwnedFd } from "./owned-fd.ts";
 
 function fcntl(fd: number, command: number, argument: number, name: string): number {
@@ -73,8 +73,20 @@ const openFlags: Readonly<Record<OpenMode, number>> = {
 export function open(path: string, mode: OpenMode, permissions = 0o644): OwnedFd {
   const nonBlocking = mode === "path" || mode === "directory" ? 0 : C.O_NONBLOCK;
   const fd = libc.open(cPath(path), openFlags[mode] | C.O_CLOEXEC | nonBlocking, permissions);
-  if (fd < 0) throw new SyscallError("open", path, errno());
-  return new OwnedFd(fd);
+  return new OwnedFd(checked(fd, "open", path));
+}
+
+const how = reserve(openHow.size);
+
+/**
+ * Opens a path below an open directory, resolved as `resolve` says (openat2(2)).
+ * @returns a descriptor; below 0: errno says why there is none.
+ */
+export function openAt(directory: number, path: string, flags: number, resolve: number): number {
+  putSize(how + openHow.flags, flags | C.O_CLOEXEC);
+  putSize(how + openHow.resolve, resolve);
+  const name = cPath(path);
+  return Number(libc.syscall(C.SYS_OPENAT2, directory, name, address(how), openHow.size, 0));
 }
 
 /**

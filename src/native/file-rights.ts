@@ -3,16 +3,15 @@
  * besides. A directory's group is not asked: `chown shop directory` leaves it root's.
  */
 import {
-  errno,
   address,
   allocate,
   arenaView,
+  checked,
   cPath,
   libc,
   loadFunctions,
   reserve,
 } from "./libc.ts";
-import { SyscallError } from "./errno.ts";
 import { C } from "./layout.ts";
 import { findUserById } from "./process.ts";
 
@@ -47,8 +46,8 @@ export function withFileRightsOf<T>(uid: number, access: () => T): T {
   if (process.geteuid?.() !== 0 || uid === 0) return access();
   loaded ??= load();
   const { setfsgid, setfsuid, ours, theirs } = loaded;
-  const ourCount = Number(libc.syscall(C.SYS_GETGROUPS, maxGroups, Number(ours.address), 0, 0, 0));
-  if (ourCount < 0) throw new SyscallError("getgroups", "", errno());
+  const result = libc.syscall(C.SYS_GETGROUPS, maxGroups, Number(ours.address), 0, 0, 0);
+  const ourCount = checked(result, "getgroups");
   const { gid, count } = putGroupsOf(uid, loaded);
   // Of this thread alone: the C library's function would change all.
   setGroups(count, theirs.address);
@@ -77,7 +76,6 @@ function putGroupsOf(
 }
 
 function setGroups(count: number, groups: number | bigint): void {
-  if (libc.syscall(C.SYS_SETGROUPS, count, Number(groups), 0, 0, 0) < 0) {
-    throw new SyscallError("setgroups", `${count} groups`, errno());
-  }
+  const result = libc.syscall(C.SYS_SETGROUPS, count, Number(groups), 0, 0, 0);
+  checked(result, "setgroups", `${count} groups`);
 }

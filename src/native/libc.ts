@@ -11,15 +11,16 @@
 import {
   CString,
   dlopen,
+  type FFIFunction,
   FFIType,
+  type Pointer,
   ptr,
   read,
   toArrayBuffer,
-  type FFIFunction,
-  type Pointer,
 } from "bun:ffi";
 
 import { causeText } from "../wire/cause.ts";
+import { SyscallError } from "./errno.ts";
 
 const int = "i32";
 const pointer = "ptr";
@@ -159,6 +160,12 @@ const errnoView = new Int32Array(toArrayBuffer(errnoAddress, 0, 4));
 /** errno of the last failed call; read it before anything else runs. */
 export function errno(): number {
   return errnoView[0] ?? 0;
+}
+
+/** The result of a call, which has failed if it is below 0. @throws SyscallError. */
+export function checked(result: number | bigint, call: string, what = ""): number {
+  if (result < 0) throw new SyscallError(call, what, errno());
+  return Number(result);
 }
 
 const pathRoom = 4096; // PATH_MAX with its NUL (limits.h)

@@ -12,6 +12,7 @@ import {
   address,
   arenaBytes,
   arenaView,
+  checked,
   cPath,
   errno,
   libc,
@@ -115,9 +116,8 @@ export function adoptListener(fd: number): TcpAddress | UnixPath | string {
 /** Where a socket is bound (getsockname(2)); undefined: of another family than TCP and Unix. */
 export function localAddress(fd: number): TcpAddress | UnixPath | undefined {
   arenaView.setUint32(lengthOffset, 128, true);
-  if (functions.getsockname(fd, address(nameOffset), address(lengthOffset)) < 0) {
-    throw new SyscallError("getsockname", `fd ${fd}`, errno());
-  }
+  const asked = functions.getsockname(fd, address(nameOffset), address(lengthOffset));
+  checked(asked, "getsockname", `fd ${fd}`);
   const length = arenaView.getUint32(lengthOffset, true);
   switch (arenaView.getUint16(nameOffset, true)) {
     case C.AF_INET:
@@ -163,8 +163,8 @@ function bindTcp(at: TcpAddress, shared: boolean): OwnedFd {
   const size = putTcpName(at);
   if (size === 0) throw new RangeError(`${what}: not an IP address in numbers`);
   const family = arenaView.getUint16(nameOffset, true);
-  const fd = libc.socket(family, C.SOCK_STREAM | C.SOCK_CLOEXEC | C.SOCK_NONBLOCK, 0);
-  if (fd < 0) throw new SyscallError("socket", what, errno());
+  const type = C.SOCK_STREAM | C.SOCK_CLOEXEC | C.SOCK_NONBLOCK;
+  const fd = checked(libc.socket(family, type, 0), "socket", what);
   const socket = new OwnedFd(fd);
   // Connections of a gateway that has just ended must not keep the next one from starting.
   switchOn(fd, C.SOL_SOCKET, C.SO_REUSEADDR);
@@ -181,15 +181,12 @@ function bindTcp(at: TcpAddress, shared: boolean): OwnedFd {
 
 function switchOn(fd: number, level: number, option: number): void {
   arenaView.setInt32(optionOffset, 1, true);
-  if (functions.setsockopt(fd, level, option, address(optionOffset), 4) < 0) {
-    throw new SyscallError("setsockopt", `fd ${fd}`, errno());
-  }
+  const set = functions.setsockopt(fd, level, option, address(optionOffset), 4);
+  checked(set, "setsockopt", `fd ${fd}`);
 }
 
 function listen(socket: OwnedFd, at: TcpAddress): void {
-  if (libc.listen(socket.number, listenBacklog) < 0) {
-    throw new SyscallError("listen", showTcp(at), errno());
-  }
+  checked(libc.listen(socket.number, listenBacklog), "listen", showTcp(at));
 }
 
 /** `127.0.0.1:80`, `[::1]:80`. */

@@ -4,15 +4,15 @@
  * AT_STATX_DONT_SYNC). On local disks it remembers nearly always, also that there is nothing; on
  * tmpfs, NFS and FUSE it does not remember that. Older kernels look as ever.
  */
+import { openAt } from "./fd.ts";
 import { constants } from "node:fs";
 import { dirname } from "node:path";
 
-import { errnos, SyscallError } from "./errno.ts";
-import { C, openHow, statx } from "./layout.ts";
-import { address, arenaView, cPath, errno, libc, putSize, reserve } from "./libc.ts";
+import { errnos } from "./errno.ts";
+import { C, statx } from "./layout.ts";
+import { address, arenaView, checked, cPath, errno, libc, reserve } from "./libc.ts";
 import { isLocalDevice, kindOfMount, type MountKind } from "./mounts.ts";
 
-const how = reserve(openHow.size);
 const facts = reserve(statx.size);
 
 export interface Found {
@@ -75,10 +75,8 @@ export function lookNow(path: string, follow: Follow): Found | "absent" {
 
 /** Never by the links of processes (proc(5)): they lead to mounts that no table of ours has. */
 function openName(path: string, follow: Follow, resolve: number): number {
-  putSize(how + openHow.flags, C.O_PATH | C.O_CLOEXEC | (follow === "link" ? C.O_NOFOLLOW : 0));
-  putSize(how + openHow.resolve, resolve | C.RESOLVE_NO_MAGICLINKS);
-  const name = cPath(path);
-  return Number(libc.syscall(C.SYS_OPENAT2, C.AT_FDCWD, name, address(how), openHow.size, 0));
+  const flags = C.O_PATH | (follow === "link" ? C.O_NOFOLLOW : 0);
+  return openAt(C.AT_FDCWD, path, flags, resolve | C.RESOLVE_NO_MAGICLINKS);
 }
 
 /** On what an open file lies; never waits. On a mount that is gone, nobody can tell. */
@@ -92,8 +90,8 @@ export function mountKindOf(fd: number): MountKind {
 
 function statxOf(fd: number, wanted: number): void {
   const flags = C.AT_EMPTY_PATH | C.AT_STATX_DONT_SYNC;
-  const result = Number(libc.syscall(C.SYS_STATX, fd, cPath(""), flags, wanted, address(facts)));
-  if (result < 0) throw new SyscallError("statx", `fd ${fd}`, errno());
+  const result = libc.syscall(C.SYS_STATX, fd, cPath(""), flags, wanted, address(facts));
+  checked(result, "statx", `fd ${fd}`);
 }
 
 function deviceOf(): string {

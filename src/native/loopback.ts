@@ -8,7 +8,7 @@ import { closeSync, openSync, readdirSync, readlinkSync, readSync } from "node:f
 import { errnos, SyscallError } from "./errno.ts";
 import { canWrite } from "./fd.ts";
 import { C, sockaddrIn } from "./layout.ts";
-import { address, arenaView, errno, libc, loadFunctions, reserve } from "./libc.ts";
+import { address, arenaView, checked, errno, libc, loadFunctions, reserve } from "./libc.ts";
 import { OwnedFd } from "./owned-fd.ts";
 import { socketOption } from "./socket.ts";
 
@@ -59,8 +59,7 @@ export function isFreePort(port: number): boolean {
 
 function loopbackSocket(where: string): OwnedFd {
   const fd = libc.socket(C.AF_INET, C.SOCK_STREAM | C.SOCK_CLOEXEC | C.SOCK_NONBLOCK, 0);
-  if (fd < 0) throw new SyscallError("socket", where, errno());
-  return new OwnedFd(fd);
+  return new OwnedFd(checked(fd, "socket", where));
 }
 
 function putInteger(value: number): void {

@@ -2,8 +2,9 @@
  * What the kernel says of memory that ran out: how many processes of our control group it has ended
  * for that (memory.events of version 2, memory.oom_control of version 1; cgroups(7)).
  */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
+
+import { kernelText } from "./process-stat.ts";
 
 /**
  * Undefined: it does not say.
@@ -11,7 +12,7 @@ import { join } from "node:path";
  */
 export function memoryKills(
   groups = "/sys/fs/cgroup",
-  own = readIfThere("/proc/self/cgroup"),
+  own = kernelText("/proc/self/cgroup"),
 ): number | undefined {
   for (const line of own.split("\n")) {
     const [, controllers = "", path = ""] = /^\d+:([^:]*):(.*)$/.exec(line) ?? [];
@@ -20,16 +21,8 @@ export function memoryKills(
         ? join(groups, path, "memory.events")
         : join(groups, "memory", path, "memory.oom_control");
     if (controllers !== "" && !controllers.split(",").includes("memory")) continue;
-    const [, kills] = /^oom_kill (\d+)$/m.exec(readIfThere(file)) ?? [];
+    const [, kills] = /^oom_kill (\d+)$/m.exec(kernelText(file)) ?? [];
     if (kills !== undefined) return Number(kills);
   }
   return undefined;
-}
-
-function readIfThere(path: string): string {
-  try {
-    return readFileSync(path, "latin1");
-  } catch {
-    return "";
-  }
 }

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 
 import { errnos, SyscallError } from "./errno.ts";
 import { C, statfs } from "./layout.ts";
-import { address, arenaView, errno, libc, reserve } from "./libc.ts";
+import { address, arenaView, checked, libc, reserve } from "./libc.ts";
 
 const facts = reserve(statfs.size);
 
@@ -16,9 +16,7 @@ const facts = reserve(statfs.size);
  * @throws SyscallError: EXDEV when nobody can tell any more who mounted it.
  */
 export function mounterOf(fd: number, device: number): number | undefined {
-  if (Number(libc.syscall(C.SYS_FSTATFS, fd, address(facts), 0, 0, 0)) < 0) {
-    throw new SyscallError("fstatfs", `fd ${fd}`, errno());
-  }
+  checked(libc.syscall(C.SYS_FSTATFS, fd, address(facts), 0, 0, 0), "fstatfs", `fd ${fd}`);
   if (arenaView.getUint32(facts + statfs.type, true) !== C.FUSE_SUPER_MAGIC) return undefined;
   const mounter = fuseMounter(device);
   // Unmounted since it was opened: by somebody who does not want to be known.

@@ -9,9 +9,9 @@
 import { fstatSync, type Stats } from "node:fs";
 
 import { errnos, SyscallError } from "./errno.ts";
-import { duplicate, open } from "./fd.ts";
-import { C, openHow } from "./layout.ts";
-import { address, arenaBytes, cPath, errno, libc, putSize, reserve } from "./libc.ts";
+import { duplicate, open, openAt } from "./fd.ts";
+import { C } from "./layout.ts";
+import { address, arenaBytes, checked, cPath, libc, reserve } from "./libc.ts";
 import { mountKindOf } from "./look.ts";
 import { mounterOf } from "./mounter.ts";
 import type { MountKind } from "./mounts.ts";
@@ -21,7 +21,6 @@ import { OwnedFd } from "./owned-fd.ts";
 const maxLinks = 40;
 const pathRoom = 4096; // PATH_MAX (limits.h)
 
-const how = reserve(openHow.size);
 const linkText = reserve(pathRoom);
 
 /** One component of a path, opened. */
@@ -145,12 +144,8 @@ export function last(place: Place): Step {
 }
 
 function openStep(directory: number, name: string): OwnedFd {
-  putSize(how + openHow.flags, C.O_PATH | C.O_NOFOLLOW | C.O_CLOEXEC);
-  const fd = Number(
-    libc.syscall(C.SYS_OPENAT2, directory, cPath(name), address(how), openHow.size, 0),
-  );
-  if (fd < 0) throw new SyscallError("open", name, errno());
-  return new OwnedFd(fd);
+  const fd = openAt(directory, name, C.O_PATH | C.O_NOFOLLOW, 0);
+  return new OwnedFd(checked(fd, "open", name));
 }
 
 function factsOf(fd: number): Stats {
@@ -160,9 +155,8 @@ function factsOf(fd: number): Stats {
 }
 
 function readLink({ fd, path }: Step): string {
-  const length = Number(
-    libc.syscall(C.SYS_READLINKAT, fd.number, cPath(""), address(linkText), pathRoom, 0),
-  );
-  if (length < 0) throw new SyscallError("readlinkat", path, errno());
+  const room = address(linkText);
+  const result = libc.syscall(C.SYS_READLINKAT, fd.number, cPath(""), room, pathRoom, 0);
+  const length = checked(result, "readlinkat", path);
   return Buffer.from(arenaBytes.subarray(linkText, linkText + length)).toString("latin1");
 }

@@ -1,7 +1,7 @@
 /** Pipes and FIFOs: pipe(2), write(2), pipe(7). */
 import { errnos, SyscallError } from "./errno.ts";
 import { C } from "./layout.ts";
-import { address, arenaBytes, arenaView, errno, libc, reserve } from "./libc.ts";
+import { address, arenaBytes, arenaView, checked, errno, libc, reserve } from "./libc.ts";
 import { OwnedFd } from "./owned-fd.ts";
 
 const pairOffset = reserve(8);
@@ -12,9 +12,7 @@ const dataOffset = reserve(dataRoom);
 
 /** A pipe, close-on-exec, both ends blocking. */
 export function makePipe(): { readEnd: OwnedFd; writeEnd: OwnedFd } {
-  if (libc.pipe2(address(pairOffset), C.O_CLOEXEC) < 0) {
-    throw new SyscallError("pipe2", "", errno());
-  }
+  checked(libc.pipe2(address(pairOffset), C.O_CLOEXEC), "pipe2");
   return {
     readEnd: new OwnedFd(arenaView.getInt32(pairOffset, true)),
     writeEnd: new OwnedFd(arenaView.getInt32(pairOffset + 4, true)),
@@ -23,9 +21,7 @@ export function makePipe(): { readEnd: OwnedFd; writeEnd: OwnedFd } {
 
 /** Bytes written to a pipe and not yet read (ioctl FIONREAD, pipe(7)); asked at either end. */
 export function unreadBytes(pipe: number): number {
-  if (libc.ioctl(pipe, C.FIONREAD, address(countOffset)) < 0) {
-    throw new SyscallError("ioctl FIONREAD", `fd ${pipe}`, errno());
-  }
+  checked(libc.ioctl(pipe, C.FIONREAD, address(countOffset)), "ioctl FIONREAD", `fd ${pipe}`);
   return arenaView.getInt32(countOffset, true);
 }
 

@@ -3,10 +3,11 @@
  * be seen by root and their user alone. For the text of an error: it looks at every process, and
  * takes what it finds for no more than it is.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 
 import type { TcpAddress } from "./listening-socket.ts";
 import { socketsOf, tcpListeners } from "./loopback.ts";
+import { kernelText } from "./process-stat.ts";
 import { findUserById } from "./process.ts";
 
 /** `process 12 (nginx)`, or `a process of www-data`; undefined: it does not show. */
@@ -26,9 +27,6 @@ export function holderOfPort({ host, port }: TcpAddress): string | undefined {
 
 /** `process 12 (nginx)`. */
 export function showProcess(pid: number): string {
-  try {
-    return `process ${pid} (${readFileSync(`/proc/${pid}/comm`, "latin1").trim()})`;
-  } catch {
-    return `process ${pid}`;
-  }
+  const name = kernelText(`/proc/${pid}/comm`).trim();
+  return name === "" ? `process ${pid}` : `process ${pid} (${name})`;
 }

@@ -1,5 +1,14 @@
-/** What /proc tells of processes (proc(5): stat, and children of a task). */
+/** What /proc tells of processes (proc(5): stat, status, and children of a task). */
 import { readdirSync, readFileSync } from "node:fs";
+
+/** A short text of the kernel's; empty: there is none, or no descriptor free, or it is not ours. */
+export function kernelText(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    return "";
+  }
+}
 
 interface ProcessStat {
   readonly parent: number;
@@ -22,12 +31,8 @@ const [userTimeAt, systemTimeAt, startTimeAt] = [11, 12, 19];
 
 /** Undefined when there is no such process. */
 export function statOf(pid: number): ProcessStat | undefined {
-  let stat: string;
-  try {
-    stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-  } catch {
-    return undefined;
-  }
+  const stat = kernelText(`/proc/${pid}/stat`);
+  if (stat === "") return undefined;
   // The name in parentheses may hold anything; it ends at the last one.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const [state, parent, group] = fields;
@@ -43,13 +48,8 @@ export function statOf(pid: number): ProcessStat | undefined {
 
 /** The memory of a process that lies in RAM, shared pages included; undefined: it is gone. */
 export function residentBytesOf(pid: number): number | undefined {
-  try {
-    const status = readFileSync(`/proc/${pid}/status`, "latin1");
-    const [, kibibytes] = /^VmRSS:\s*([0-9]+) kB$/m.exec(status) ?? [];
-    return kibibytes === undefined ? undefined : Number(kibibytes) * 1024;
-  } catch {
-    return undefined;
-  }
+  const [, kibibytes] = /^VmRSS:\s*([0-9]+) kB$/m.exec(kernelText(`/proc/${pid}/status`)) ?? [];
+  return kibibytes === undefined ? undefined : Number(kibibytes) * 1024;
 }
 
 /** How many descriptors a process has open; undefined: it is gone, or not ours to look at. */
@@ -64,19 +64,10 @@ export function descriptorsOf(pid: number): number | undefined {
 /** The children of a process, whichever of its threads has started them; zombies too. */
 export function childrenOf(pid: number | "self"): number[] {
   try {
-    return readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-      childrenOfTask(`${pid}/task/${task}`),
-    );
+    const tasks = readdirSync(`/proc/${pid}/task`);
+    const texts = tasks.map((task) => kernelText(`/proc/${pid}/task/${task}/children`));
+    return texts.join("").split(" ").filter(Boolean).map(Number);
   } catch {
     return []; // It has ended.
-  }
-}
-
-function childrenOfTask(task: string): number[] {
-  try {
-    const text = readFileSync(`/proc/${task}/children`, "latin1");
-    return text.split(" ").filter(Boolean).map(Number);
-  } catch {
-    return []; // The thread has ended.
   }
 }

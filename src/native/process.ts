@@ -10,6 +10,7 @@ import {
   allocate,
   arenaBytes,
   arenaView,
+  checked,
   cPath,
   errno,
   libc,
@@ -43,9 +44,7 @@ export interface DescriptorLimit {
 
 /** A limit of this process. */
 export function getLimit(resource: number): DescriptorLimit {
-  if (libc.getrlimit(resource, address(limitOffset)) < 0) {
-    throw new SyscallError("getrlimit", `resource ${resource}`, errno());
-  }
+  checked(libc.getrlimit(resource, address(limitOffset)), "getrlimit", `resource ${resource}`);
   return {
     soft: arenaView.getBigUint64(limitOffset + rlimit.soft, true),
     hard: arenaView.getBigUint64(limitOffset + rlimit.hard, true),
@@ -61,9 +60,7 @@ export function getDescriptorLimit(): DescriptorLimit {
 function setLimit(resource: number, soft: bigint, hard: bigint): void {
   arenaView.setBigUint64(limitOffset + rlimit.soft, soft, true);
   arenaView.setBigUint64(limitOffset + rlimit.hard, hard, true);
-  if (libc.setrlimit(resource, address(limitOffset)) < 0) {
-    throw new SyscallError("setrlimit", `resource ${resource}`, errno());
-  }
+  checked(libc.setrlimit(resource, address(limitOffset)), "setrlimit", `resource ${resource}`);
 }
 
 /** Sets RLIMIT_NOFILE of this process. */
@@ -168,16 +165,14 @@ export function findUserById(uid: number): User | undefined {
  */
 export function becomeUser(user: User): void {
   if (process.getuid?.() === user.uid && process.geteuid?.() === user.uid) return;
-  if (libc.initgroups(cPath(user.name), user.gid) < 0) {
-    throw new SyscallError("initgroups", `user ${user.name}`, errno());
-  }
-  if (libc.setgid(user.gid) < 0) throw new SyscallError("setgid", `group ${user.gid}`, errno());
-  if (libc.setuid(user.uid) < 0) throw new SyscallError("setuid", `user ${user.name}`, errno());
+  checked(libc.initgroups(cPath(user.name), user.gid), "initgroups", `user ${user.name}`);
+  checked(libc.setgid(user.gid), "setgid", `group ${user.gid}`);
+  checked(libc.setuid(user.uid), "setuid", `user ${user.name}`);
 }
 
 /** Changes the working directory, given as bytes. */
 export function changeDirectory(path: string): void {
-  if (libc.chdir(cPath(path)) < 0) throw new SyscallError("chdir", path, errno());
+  checked(libc.chdir(cPath(path)), "chdir", path);
 }
 
 /**
@@ -192,45 +187,41 @@ export function ownSession(): void {
 
 /** Makes orphans among its descendants children of this process (PR_SET_CHILD_SUBREAPER). */
 export function adoptOrphans(): void {
-  if (libc.prctl(C.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0) {
-    throw new SyscallError("prctl PR_SET_CHILD_SUBREAPER", "", errno());
-  }
+  prctl("PR_SET_CHILD_SUBREAPER", 1);
 }
 
 /** Whether orphans come to this process (PR_GET_CHILD_SUBREAPER). */
 export function adoptsOrphans(): boolean {
-  if (libc.prctl(C.PR_GET_CHILD_SUBREAPER, address(flagOffset), 0, 0, 0) < 0) {
-    throw new SyscallError("prctl PR_GET_CHILD_SUBREAPER", "", errno());
-  }
+  prctl("PR_GET_CHILD_SUBREAPER", address(flagOffset));
   return arenaView.getInt32(flagOffset, true) !== 0;
 }
 
 /** Has the kernel signal this process when its parent ends (prctl(2) PR_SET_PDEATHSIG). */
 export function dieWithParent(signal: number = signals.SIGKILL): void {
-  if (libc.prctl(C.PR_SET_PDEATHSIG, signal, 0, 0, 0) < 0) {
-    throw new SyscallError("prctl PR_SET_PDEATHSIG", "", errno());
-  }
+  prctl("PR_SET_PDEATHSIG", signal);
 }
 
 /** No program this process executes gains privileges (prctl(2) PR_SET_NO_NEW_PRIVS). */
 export function forbidNewPrivileges(): void {
-  if (libc.prctl(C.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
-    throw new SyscallError("prctl PR_SET_NO_NEW_PRIVS", "", errno());
-  }
+  prctl("PR_SET_NO_NEW_PRIVS", 1);
+}
+
+function prctl(option: keyof typeof C & `PR_${string}`, argument: number): void {
+  checked(libc.prctl(C[option], argument, 0, 0, 0), `prctl ${option}`);
 }
 
 /**
  * chmod(2) by path, given as bytes; go through /proc/self/fd for a descriptor opened with `path`.
  */
 export function changeMode(path: string, mode: number): void {
-  if (libc.chmod(cPath(path), mode) < 0) throw new SyscallError("chmod", path, errno());
+  checked(libc.chmod(cPath(path), mode), "chmod", path);
 }
 
 /**
  * chown(2) by path, given as bytes; go through /proc/self/fd for a descriptor opened with `path`.
  */
 export function changeOwner(path: string, uid: number, gid: number): void {
-  if (libc.chown(cPath(path), uid, gid) < 0) throw new SyscallError("chown", path, errno());
+  checked(libc.chown(cPath(path), uid, gid), "chown", path);
 }
 
 /**

@@ -9,8 +9,7 @@
  */
 import { constants } from "node:os";
 
-import { SyscallError } from "./errno.ts";
-import { address, allocate, arenaView, errno, libc, putWord, reserve } from "./libc.ts";
+import { address, allocate, arenaView, checked, libc, putWord, reserve } from "./libc.ts";
 import { forbidNewPrivileges } from "./process.ts";
 
 const isArm = process.arch === "arm64";
@@ -119,7 +118,7 @@ export function refuseSystemCalls(shared: number): void {
     0,
     0,
   );
-  if (Number(result) < 0) throw new SyscallError("seccomp", "", errno());
+  checked(result, "seccomp");
   // With this flag, a thread that could not be fenced in.
   if (Number(result) > 0) throw new Error(`seccomp: thread ${result} keeps a filter of its own`);
 }

@@ -7,7 +7,7 @@
  */
 import { errnos, SyscallError } from "./errno.ts";
 import { C, sockaddrUn } from "./layout.ts";
-import { address, arenaBytes, arenaView, errno, libc, reserve } from "./libc.ts";
+import { address, arenaBytes, arenaView, checked, errno, libc, reserve } from "./libc.ts";
 import { OwnedFd } from "./owned-fd.ts";
 
 const pairOffset = reserve(8);
@@ -21,9 +21,8 @@ const dataOffset = reserve(transferSize);
 
 /** A connected pair of Unix stream sockets, close-on-exec, blocking. */
 export function socketPair(): [OwnedFd, OwnedFd] {
-  if (libc.socketpair(C.AF_UNIX, C.SOCK_STREAM | C.SOCK_CLOEXEC, 0, address(pairOffset)) < 0) {
-    throw new SyscallError("socketpair", "", errno());
-  }
+  const type = C.SOCK_STREAM | C.SOCK_CLOEXEC;
+  checked(libc.socketpair(C.AF_UNIX, type, 0, address(pairOffset)), "socketpair");
   return [
     new OwnedFd(arenaView.getInt32(pairOffset, true)),
     new OwnedFd(arenaView.getInt32(pairOffset + 4, true)),
@@ -74,8 +73,7 @@ function unixAddress(name: string, at: number, length: number, text: string): Un
 
 function newSocket(type: number = C.SOCK_STREAM): OwnedFd {
   const fd = libc.socket(C.AF_UNIX, type | C.SOCK_CLOEXEC | C.SOCK_NONBLOCK, 0);
-  if (fd < 0) throw new SyscallError("socket", "", errno());
-  return new OwnedFd(fd);
+  return new OwnedFd(checked(fd, "socket"));
 }
 
 /**
@@ -122,7 +120,7 @@ export function listenUnix(at: UnixAddress, backlog: number): OwnedFd {
 
 /** Gives a listening socket room for so many connections that wait. @throws SyscallError. */
 export function listenAgain(fd: number, backlog: number): void {
-  if (libc.listen(fd, backlog) < 0) throw new SyscallError("listen", `fd ${fd}`, errno());
+  checked(libc.listen(fd, backlog), "listen", `fd ${fd}`);
 }
 
 /** One integer socket option at SOL_SOCKET, or undefined when `fd` is no socket. */

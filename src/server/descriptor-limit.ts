@@ -6,8 +6,7 @@
  * tells its limits (proc(5)): where its hard limit is ours, its soft limit is taken for what ours
  * was.
  */
-import { readFileSync } from "node:fs";
-
+import { kernelText } from "../native/process-stat.ts";
 import { getDescriptorLimit, setDescriptorLimit, type DescriptorLimit } from "../native/process.ts";
 
 /** Raises the soft limit to the hard one. @returns the limit children are to have. */
@@ -23,13 +22,8 @@ export function raiseDescriptorLimit(): DescriptorLimit {
 
 /** Another process's limit; undefined when it cannot be told. */
 function limitOf(pid: number): DescriptorLimit | undefined {
-  try {
-    const limits = readFileSync(`/proc/${pid}/limits`, "latin1");
-    const [, soft, hard] = /^Max open files +(\d+) +(\d+) /m.exec(limits) ?? [];
-    return soft === undefined || hard === undefined
-      ? undefined
-      : { soft: BigInt(soft), hard: BigInt(hard) };
-  } catch {
-    return undefined;
-  }
+  const limits = kernelText(`/proc/${pid}/limits`);
+  const [, soft, hard] = /^Max open files +(\d+) +(\d+) /m.exec(limits) ?? [];
+  if (soft === undefined || hard === undefined) return undefined;
+  return { soft: BigInt(soft), hard: BigInt(hard) };
 }

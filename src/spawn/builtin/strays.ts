@@ -8,11 +8,9 @@
  * instances of one user share lives as long as the last of them. Processes are looked at and
  * signalled one after the other, by pidfd; how many there are costs time, not descriptors.
  */
-import { readFileSync } from "node:fs";
-
 import { SyscallError } from "../../native/errno.ts";
 import { openPidfd, sendPidfdSignal } from "../../native/pidfd.ts";
-import { childrenOf, statOf } from "../../native/process-stat.ts";
+import { childrenOf, kernelText, statOf } from "../../native/process-stat.ts";
 import { adoptsOrphans, reap } from "../../native/process.ts";
 import { isOurChild } from "../our-children.ts";
 import { endRemnant } from "../process-end.ts";
@@ -122,12 +120,8 @@ function isRunning({ pid, startedTicks }: Kin): boolean {
 
 /** Its real user id. */
 function userOf(pid: number): number | undefined {
-  try {
-    const [, user] = /^Uid:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "latin1")) ?? [];
-    return Number(user);
-  } catch {
-    return undefined; // It has ended.
-  }
+  const [, user] = /^Uid:\s*(\d+)/m.exec(kernelText(`/proc/${pid}/status`)) ?? [];
+  return user === undefined ? undefined : Number(user);
 }
 
 function signalAll(all: readonly Kin[], signal: number): void {

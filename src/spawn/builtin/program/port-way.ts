@@ -8,12 +8,10 @@
  * A program that gives its port up while it runs may so be followed by a stranger for a second. A
  * Unix socket has none of this.
  */
-import { readFileSync } from "node:fs";
-
 import { type FoundListener, listenerAt } from "../../../native/listener-lookup.ts";
 import { connectLoopback, isFreePort, socketsOf, tcpListeners } from "../../../native/loopback.ts";
 import type { OwnedFd } from "../../../native/owned-fd.ts";
-import { childrenOf } from "../../../native/process-stat.ts";
+import { childrenOf, kernelText } from "../../../native/process-stat.ts";
 import { findUserById } from "../../../native/process.ts";
 import type { ProgramOwner, Way } from "./way.ts";
 
@@ -131,12 +129,6 @@ function freePort(): number {
 
 /** The first of the ports that the kernel gives to outgoing connections (ip(7)). */
 function firstOutgoing(): number {
-  const usual = 32_768;
-  try {
-    const range = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "latin1");
-    const first = Number.parseInt(range, 10);
-    return first > 2_048 ? first : usual;
-  } catch {
-    return usual;
-  }
+  const first = Number.parseInt(kernelText("/proc/sys/net/ipv4/ip_local_port_range"), 10);
+  return first > 2_048 ? first : 32_768;
 }
