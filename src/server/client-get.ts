@@ -10,7 +10,6 @@ import type { AppRequest } from "../wire/app-request.ts";
 import type { Instance } from "../spawn/spawner.ts";
 import type { ByteString } from "../wire/bytes.ts";
 import type { TaggedGet } from "../wire/commands.ts";
-import type { Connecting } from "./connector.ts";
 
 /** What a client is told of the instance that serves it. */
 export type Grantor = Pick<Instance, "pid" | "speaksHttp">;
@@ -31,7 +30,7 @@ export const onlyHttp: GetRefusal = {
   cause: "its sessions are plain HTTP/1.1, which only tagged gets take",
 };
 
-export class ClientGet implements Connecting {
+export class ClientGet {
   readonly app: AppRequest;
   readonly tag: ByteString | undefined;
   /** Whether the session may be kept: then `recalled` may be called once, after `granted`. */
@@ -41,7 +40,9 @@ export class ClientGet implements Connecting {
   readonly #owner: GetOwner;
   /** These are the driver's to write. */
   waiter: WaiterId | undefined = undefined;
+  /** While its instance has no room for it. */
   waitingSession: SessionId | undefined = undefined;
+  /** Or withdrawn. */
   answered = false;
   /** What its instance is called, if it has a token. */
   key: ByteString | undefined = undefined;

@@ -11,22 +11,15 @@ import type { OwnedFd } from "../native/owned-fd.ts";
 import type { InstanceId, SessionId } from "../pool/types.ts";
 import type { Instance } from "../spawn/spawner.ts";
 import { causeText } from "../wire/cause.ts";
+import type { ClientGet } from "./client-get.ts";
 import { isDescriptorShortage, SpareDescriptor } from "./spare-descriptor.ts";
 
 /** A full backlog is tried again this often, for this long (PROTOCOL section 6). */
 const retryMs = 10;
 const limitMs = 30_000;
 
-/** The part of a get that matters here. */
-export interface Connecting {
-  /** Answered or withdrawn. */
-  answered: boolean;
-  /** The session while its instance has no room for it. */
-  waitingSession: SessionId | undefined;
-}
-
 /** What the connector asks and tells its owner. */
-interface ConnectorEvents<Get> {
+interface ConnectorEvents {
   /** Monotonic milliseconds. */
   now(): number;
   instance(id: InstanceId): Instance | undefined;
@@ -34,26 +27,26 @@ interface ConnectorEvents<Get> {
   alternative(session: SessionId): InstanceId | undefined;
   /** The stream belongs to the callee. */
   connected(
-    get: Get,
+    get: ClientGet,
     session: SessionId,
     instance: Instance,
     id: InstanceId,
     stream: OwnedFd,
   ): void;
-  failed(get: Get, session: SessionId, pid: number, cause: string): void;
-  gaveUp(get: Get, session: SessionId, cause: string): void;
+  failed(get: ClientGet, session: SessionId, pid: number, cause: string): void;
+  gaveUp(get: ClientGet, session: SessionId, cause: string): void;
 }
 
-export class Connector<Get extends Connecting> {
-  readonly #events: ConnectorEvents<Get>;
+export class Connector {
+  readonly #events: ConnectorEvents;
   readonly #spare = new SpareDescriptor();
   #closed = false;
 
-  constructor(events: ConnectorEvents<Get>) {
+  constructor(events: ConnectorEvents) {
     this.#events = events;
   }
 
-  connect(get: Get, session: SessionId, id: InstanceId): void {
+  connect(get: ClientGet, session: SessionId, id: InstanceId): void {
     this.#attempt(get, session, id, undefined);
   }
 
@@ -63,7 +56,7 @@ export class Connector<Get extends Connecting> {
   }
 
   /** @param until when to give up; undefined: this is the first attempt. */
-  #attempt(get: Get, session: SessionId, id: InstanceId, until: number | undefined): void {
+  #attempt(get: ClientGet, session: SessionId, id: InstanceId, until: number | undefined): void {
     get.waitingSession = undefined;
     for (let chosen = id; ;) {
       const instance = this.#events.instance(chosen);
@@ -103,7 +96,7 @@ export class Connector<Get extends Connecting> {
     }
   }
 
-  #wait(get: Get, session: SessionId, id: InstanceId, until: number, what: string): void {
+  #wait(get: ClientGet, session: SessionId, id: InstanceId, until: number, what: string): void {
     get.waitingSession = session;
     setTimeout(() => {
       if (get.answered || this.#closed) return;

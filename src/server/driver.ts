@@ -47,8 +47,8 @@ export class Driver {
   readonly #log: Log;
   readonly #spawnTimeoutMs: number;
   readonly #now: () => number;
-  readonly #restarts: RestartLooks<ClientGet>;
-  readonly #connector: Connector<ClientGet>;
+  readonly #restarts: RestartLooks;
+  readonly #connector: Connector;
   readonly #instances: Instances;
   /** Spawns under way; aborted when nobody has a use for one any more. */
   readonly #spawns = new Map<SpawnId, AbortController>();
@@ -306,11 +306,11 @@ export class Driver {
         this.#instances.retire(effect.instance, effect.reason);
         break;
       case "reload":
-        this.#instances.restarts(effect.root);
+        this.#instances.log.restarts(escapeForLog(effect.root));
         this.#spawner.reload(effect.root);
         break;
       case "rolledOut":
-        this.#instances.rolledOut(effect.root, effect.outcome);
+        this.#instances.log.rolledOut(escapeForLog(effect.root), effect.outcome);
         break;
     }
   }
@@ -381,7 +381,7 @@ export class Driver {
     } catch (error) {
       if (this.#closed) return;
       const message = causeText(error);
-      this.#instances.spawnFailed(app.root, message);
+      this.#instances.log.spawnFailed(name, message);
       const page = error instanceof SpawnFailedError ? error.page : undefined;
       this.#perform(this.#pool.spawnFailed(spawn, { message, page }, this.#now()));
       return;
@@ -389,7 +389,7 @@ export class Driver {
       this.#spawns.delete(spawn);
     }
     if (this.#closed) return instance.release();
-    this.#instances.spawned(instance, app.root, Math.round(this.#now() - began));
+    this.#instances.log.spawned(instance, name, Math.round(this.#now() - began));
     const { pid, concurrency, reports } = instance;
     const ready = { pid, concurrency, reportsDone: reports !== undefined };
     const { instance: id, effects } = this.#pool.spawned(spawn, ready, this.#now());

@@ -5,7 +5,7 @@
 import { residentBytesOf } from "../native/process-stat.ts";
 import type { InstanceId, Overrun } from "../pool/types.ts";
 import type { Instance } from "../spawn/spawner.ts";
-import { escapeForLog, type ByteString } from "../wire/bytes.ts";
+import type { ByteString } from "../wire/bytes.ts";
 import { InstanceLog } from "./instance-log.ts";
 import type { Log } from "./log.ts";
 
@@ -41,13 +41,14 @@ interface Living {
 
 export class Instances {
   readonly #options: InstancesOptions;
-  readonly #log: InstanceLog;
+  /** What becomes of them. */
+  readonly log: InstanceLog;
   readonly #living = new Map<InstanceId, Living>();
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(options: InstancesOptions) {
     this.#options = options;
-    this.#log = new InstanceLog(options.log);
+    this.log = new InstanceLog(options.log);
   }
 
   get(id: InstanceId): Instance | undefined {
@@ -58,25 +59,6 @@ export class Instances {
   idOf(pid: number): InstanceId | undefined {
     for (const [id, { instance }] of this.#living) if (instance.pid === pid) return id;
     return undefined;
-  }
-
-  /** Its spawn has succeeded, after so many milliseconds. */
-  spawned(instance: Instance, root: ByteString, ms: number): void {
-    this.#log.spawned(instance, escapeForLog(root), ms);
-  }
-
-  /** The code of an application has changed. */
-  restarts(root: ByteString): void {
-    this.#log.restarts(escapeForLog(root));
-  }
-
-  /** A rolling restart is over. */
-  rolledOut(root: ByteString, outcome: "done" | "refused"): void {
-    this.#log.rolledOut(escapeForLog(root), outcome);
-  }
-
-  spawnFailed(root: ByteString, cause: string): void {
-    this.#log.spawnFailed(escapeForLog(root), cause);
   }
 
   /** It is known to the pool from now on. */
@@ -110,7 +92,7 @@ export class Instances {
   giveUp(id: InstanceId, overrun: Overrun, what: string | undefined): void {
     const instance = this.get(id);
     if (instance === undefined) return;
-    this.#log.givenUp(instance, overrun, what);
+    this.log.givenUp(instance, overrun, what);
     instance.giveUp();
   }
 
@@ -119,7 +101,7 @@ export class Instances {
     if (instance === undefined) throw new Error(`retirement of unknown instance ${id}`);
     this.#living.delete(id);
     instance.release();
-    this.#log.retired(instance, reason);
+    this.log.retired(instance, reason);
   }
 
   /** Lets go of all. */
@@ -132,7 +114,7 @@ export class Instances {
   #died(id: InstanceId): void {
     const instance = this.get(id);
     if (instance === undefined) return;
-    void this.#log.died(instance);
+    void this.log.died(instance);
     // Its sessions may stay open for long; there is nothing left to keep its owner pipe for.
     instance.release();
     this.#options.died(id, instance.isOutOfMemory === true ? "outOfMemory" : "died");

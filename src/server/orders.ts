@@ -3,7 +3,7 @@
  * and those of the supervisor (PROTOCOL sections 3, 9 and 12).
  */
 import { snapshotJson } from "../status/json.ts";
-import { fromText } from "../wire/bytes.ts";
+import { fromText, type ByteString } from "../wire/bytes.ts";
 import { OptionsError, parseConfigureOptions } from "../wire/configure.ts";
 import { parseRegistration } from "../wire/register.ts";
 import { encodeDecimal, encodeError, encodePlainOk } from "../wire/replies.ts";
@@ -12,28 +12,13 @@ import type { Arrival } from "./command-reader.ts";
 import type { Driver } from "./driver.ts";
 import type { OutputLogs } from "./output-logs.ts";
 
-type OrderKind =
-  | "clear"
-  | "setMax"
-  | "setMaxPerApp"
-  | "setMaxIdleTime"
-  | "setUseGlobalQueue"
-  | "getActive"
-  | "getCount"
-  | "getSpawnServerPid"
-  | "inspect"
-  | "configure"
-  | "register"
-  | "restart"
-  | "detach"
-  | "retire"
-  | "unregister"
-  | "admit"
-  | "reopenLogs"
-  | "recentOutput"
-  | "ping";
-
-export type Order = Extract<Arrival, { readonly kind: OrderKind }>;
+/** What else a client may say is about gets and sessions (client.ts). */
+export type Order = Exclude<
+  Arrival,
+  | { readonly sessionId: number }
+  | { readonly tag: ByteString }
+  | { readonly kind: "get" | "openDescriptorChannel" | "invalid" }
+>;
 
 /** What orders are about. */
 export interface OrderContext {

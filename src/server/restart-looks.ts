@@ -4,24 +4,24 @@
  * time; those who come meanwhile share the next.
  */
 import { FilesAside } from "../spawn/files-aside.ts";
-import type { AppRequest } from "../wire/app-request.ts";
 import { escapeForLog, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
+import type { ClientGet } from "./client-get.ts";
 import type { Log } from "./log.ts";
 import { RestartFiles } from "./restart-file.ts";
 
 /** Goes on with a get. @returns false: it has been withdrawn. */
-type Serve<Get> = (get: Get, restart: boolean, now?: number) => boolean;
+type Serve = (get: ClientGet, restart: boolean, now?: number) => boolean;
 
-export class RestartLooks<Get extends { readonly app: AppRequest }> {
+export class RestartLooks {
   readonly #aside: FilesAside;
   readonly #files: RestartFiles;
   readonly #log: Log;
-  readonly #serve: Serve<Get>;
+  readonly #serve: Serve;
   /** Applications that are being looked at, for whom, and who has come since that look began. */
   readonly #looking = new Map<
     ByteString,
-    { readonly gets: readonly Get[]; readonly next: Get[] }
+    { readonly gets: readonly ClientGet[]; readonly next: ClientGet[] }
   >();
   /** Asked for nothing when it was looked at, since which no client was read. */
   #quiet: ByteString | undefined;
@@ -29,7 +29,7 @@ export class RestartLooks<Get extends { readonly app: AppRequest }> {
   readonly #due = new Set<ByteString>();
 
   /** @param aside who looks where that may take long; closed with this. */
-  constructor(log: Log, serve: Serve<Get>, aside = new FilesAside()) {
+  constructor(log: Log, serve: Serve, aside = new FilesAside()) {
     this.#aside = aside;
     this.#files = new RestartFiles(aside);
     this.#log = log;
@@ -42,7 +42,7 @@ export class RestartLooks<Get extends { readonly app: AppRequest }> {
   }
 
   /** Serves the get, at once if that is possible. @param now monotonic milliseconds. */
-  arrive(get: Get, now: number): void {
+  arrive(get: ClientGet, now: number): void {
     const { root } = get.app;
     const look = this.#looking.size > 0 ? this.#looking.get(root) : undefined;
     if (look !== undefined) return void look.next.push(get);
@@ -54,7 +54,7 @@ export class RestartLooks<Get extends { readonly app: AppRequest }> {
   }
 
   /** The gets of an application that wait; those withdrawn are among them. */
-  waiting(root: ByteString): readonly Get[] {
+  waiting(root: ByteString): readonly ClientGet[] {
     const look = this.#looking.get(root);
     return look === undefined ? [] : [...look.gets, ...look.next];
   }
@@ -63,13 +63,13 @@ export class RestartLooks<Get extends { readonly app: AppRequest }> {
     this.#aside.close();
   }
 
-  #goOn(root: ByteString, gets: readonly Get[], asked: boolean | "unknown"): void {
+  #goOn(root: ByteString, gets: readonly ClientGet[], asked: boolean | "unknown"): void {
     if (asked === "unknown") void this.#lookAside(root, gets);
     else this.#go(root, gets, asked);
   }
 
-  async #lookAside(root: ByteString, gets: readonly Get[]): Promise<void> {
-    const next: Get[] = [];
+  async #lookAside(root: ByteString, gets: readonly ClientGet[]): Promise<void> {
+    const next: ClientGet[] = [];
     this.#looking.set(root, { gets, next });
     let asked = false;
     try {
@@ -85,7 +85,7 @@ export class RestartLooks<Get extends { readonly app: AppRequest }> {
   }
 
   /** The first of them that is still there restarts the application. */
-  #go(root: ByteString, gets: readonly Get[], asked: boolean): void {
+  #go(root: ByteString, gets: readonly ClientGet[], asked: boolean): void {
     let restart = asked || (this.#due.size > 0 && this.#due.delete(root));
     for (const get of gets) {
       if (this.#serve(get, restart)) restart = false;

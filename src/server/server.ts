@@ -51,6 +51,8 @@ export class Server {
   readonly #admitted = Promise.withResolvers<void>();
   readonly #hurry = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
+  /** Resolves when the server has ended and nothing of it is left. */
+  readonly ended = this.#ended.promise;
   #clientCount = 0;
   #stopping = false;
 
@@ -84,11 +86,6 @@ export class Server {
       complain(error);
       return undefined;
     }
-  }
-
-  /** Resolves when the server has ended and nothing of it is left. */
-  get ended(): Promise<void> {
-    return this.#ended.promise;
   }
 
   /**

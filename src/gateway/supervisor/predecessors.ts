@@ -23,6 +23,8 @@ export class Predecessors {
   readonly #workers: Map<number, OwnedFd>;
   #poolServer: number | undefined;
   readonly #gone = Promise.withResolvers<void>();
+  /** Resolves when none of them is left. */
+  readonly gone = this.#gone.promise;
   #timer: ReturnType<typeof setInterval> | undefined;
   #killAtMs = Infinity;
   #poolKillAtMs = Infinity;
@@ -34,11 +36,6 @@ export class Predecessors {
     this.#workers = new Map(workers.map(({ pid, control }) => [pid, new OwnedFd(control)]));
     this.#poolServer = poolServer ?? undefined;
     if (this.#areGone) this.#gone.resolve();
-  }
-
-  /** Resolves when none of them is left. */
-  get gone(): Promise<void> {
-    return this.#gone.promise;
   }
 
   get pids(): number[] {

@@ -61,7 +61,11 @@ export class WorkerProcess {
   /** Our end of the socket on which it finds the file of the access log. */
   readonly #logs: OwnedFd;
   readonly #ready = Promise.withResolvers<StartOutcome>();
+  /** Resolves when it accepts connections; with a text when it cannot, or has ended. */
+  readonly ready = this.#ready.promise;
   readonly #leaves = Promise.withResolvers<"asks" | "ended">();
+  /** Resolves when it wants to be replaced, or has ended. */
+  readonly leaves = this.#leaves.promise;
   #control: ControlChannel<ToSupervisor, ToWorker> | undefined;
   /** From when it is ready. */
   #heartbeat: Heartbeat | undefined;
@@ -125,16 +129,6 @@ export class WorkerProcess {
     }));
     worker.tell({ kind: "serve", config: configForWorkers(config), listeners });
     return worker;
-  }
-
-  /** Resolves when it accepts connections; with a text when it cannot, or has ended. */
-  get ready(): Promise<StartOutcome> {
-    return this.#ready.promise;
-  }
-
-  /** Resolves when it wants to be replaced, or has ended. */
-  get leaves(): Promise<"asks" | "ended"> {
-    return this.#leaves.promise;
   }
 
   /** Whether it answers; one that is not ready yet has its time limit for that. */

@@ -31,8 +31,17 @@ const hearBytes = 4096;
 export class Lifeline {
   readonly #decoder = new Decoder();
   readonly #announced = Promise.withResolvers<Announcement | undefined>();
+  /**
+   * The announcement; undefined when the instance's end closed before it. Rejects with a
+   * ProtocolError when the instance said something else.
+   */
+  readonly announced = this.#announced.promise;
   readonly #closedByPeer = Promise.withResolvers<void>();
+  /** Resolves when the instance's end has closed while ours was open. */
+  readonly closedByPeer = this.#closedByPeer.promise;
   readonly #misbehaved = Promise.withResolvers<ProtocolError>();
+  /** Resolves when something was said after the announcement that may not be. */
+  readonly misbehaved = this.#misbehaved.promise;
   readonly #number: number;
   readonly #onMessage: (elements: ByteString[]) => void;
   #socket: Bun.Socket | undefined;
@@ -56,19 +65,6 @@ export class Lifeline {
   /** The descriptor, Bun's to read and close; undefined once an end has closed. */
   get number(): number | undefined {
     return this.#isClosed ? undefined : this.#number;
-  }
-
-  /**
-   * The announcement; undefined when the instance's end closed before it. Rejects with a
-   * ProtocolError when the instance said something else.
-   */
-  get announced(): Promise<Announcement | undefined> {
-    return this.#announced.promise;
-  }
-
-  /** Resolves when something was said after the announcement that may not be. */
-  get misbehaved(): Promise<ProtocolError> {
-    return this.#misbehaved.promise;
   }
 
   /** Takes in at once what has been said since the announcement, without waiting for an event. */
@@ -99,11 +95,6 @@ export class Lifeline {
     } catch {
       return false; // Its end is closed, of which we hear soon.
     }
-  }
-
-  /** Resolves when the instance's end has closed while ours was open. */
-  get closedByPeer(): Promise<void> {
-    return this.#closedByPeer.promise;
   }
 
   /**

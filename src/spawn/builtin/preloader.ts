@@ -57,8 +57,10 @@ export class Preloader {
   readonly #urgency: Urgency;
   readonly #group: AppGroup | undefined;
   readonly #pending = new Map<number, PendingFork>();
-  /** By process id: those that it has not reported as ended. */
   readonly #diedByItself = Promise.withResolvers<string>();
+  /** Resolves with how it ended, if nobody had told it to. */
+  readonly diedByItself = this.#diedByItself.promise;
+  /** By process id: those that it has not reported as ended. */
   readonly #forked = new Map<number, ForkedProcess>();
   /** Orders given, and ends of forks that it has reported. */
   #lastFork = 0;
@@ -229,11 +231,6 @@ export class Preloader {
     const ended = this.end();
     if (!isOurDoing) this.#diedByItself.resolve(await this.describeEnd());
     await ended;
-  }
-
-  /** Resolves with how it ended, if nobody had told it to. */
-  get diedByItself(): Promise<string> {
-    return this.#diedByItself.promise;
   }
 
   /** Resolves when it said what it may not: it is being killed. */

@@ -96,6 +96,7 @@ export class ForkedProcess implements RunningProcess {
   readonly pid: number;
   readonly #pidfd: OwnedFd;
   readonly #exited = Promise.withResolvers<void>();
+  readonly exited = this.#exited.promise;
   readonly group: ProcessGroup | undefined;
   #ending: string | undefined;
 
@@ -104,10 +105,6 @@ export class ForkedProcess implements RunningProcess {
     this.pid = pid;
     this.#pidfd = pidfd;
     this.group = groupOf(pid, () => duplicate(pidfd.number));
-  }
-
-  get exited(): Promise<void> {
-    return this.#exited.promise;
   }
 
   get ending(): string | undefined {
