@@ -88,7 +88,11 @@ export class SessionLine implements StreamKeeper {
   #application: Application;
   /** Longest idle first. */
   readonly #idle: SessionStream[] = [];
-  readonly #waiting = new Set<SessionWaiter>();
+  /**
+   * First come first. No Set: each time one grows or shrinks, what it was goes on holding whom it
+   * held, and leads to what it became, so that a collection of young garbage leaves all of them.
+   */
+  readonly #waiting: SessionWaiter[] = [];
   readonly #gets = new Set<PendingGet>();
   /** Sessions, idle or not. */
   readonly #open = new Set<SessionStream>();
@@ -123,12 +127,12 @@ export class SessionLine implements StreamKeeper {
 
   /** Whether there is nothing here. */
   get isEmpty(): boolean {
-    return this.#open.size === 0 && this.#waiting.size === 0 && this.#gets.size === 0;
+    return this.#open.size === 0 && this.#waiting.length === 0 && this.#gets.size === 0;
   }
 
   /** Whether a tick would find something to do, now or later. */
   get needsTicks(): boolean {
-    return this.#open.size > 0 || this.#gets.size !== this.#waiting.size;
+    return this.#open.size > 0 || this.#gets.size !== this.#waiting.length;
   }
 
   /** Serves the waiter, at once or when there is a session. */
@@ -143,25 +147,28 @@ export class SessionLine implements StreamKeeper {
     }
     if (this.#ended !== undefined) return waiter.fail(this.#ended(getOf(application)));
     const { maxWaiting } = waiter;
-    if (maxWaiting > 0 && this.#waiting.size >= maxWaiting) {
+    if (maxWaiting > 0 && this.#waiting.length >= maxWaiting) {
       const what = getOf(application);
       return waiter.fail(new BusyError(`${what}: ${maxWaiting} requests wait already`));
     }
-    this.#waiting.add(waiter);
+    this.#waiting.push(waiter);
     this.#host.waiting += 1;
     this.#ask();
   }
 
   /** The waiter waits no more. */
   leave(waiter: SessionWaiter): void {
-    if (this.#waiting.delete(waiter)) this.#host.waiting -= 1;
+    const at = this.#waiting.indexOf(waiter);
+    if (at < 0) return;
+    this.#waiting.splice(at, 1);
+    this.#host.waiting -= 1;
   }
 
   /** For its streams. */
   freed(stream: SessionStream): void {
     // Closed while it was being opened: who waits has another get on its way.
     if (!stream.isOpen) return;
-    const isReused = stream.served > 0 && this.#waiting.size > 0;
+    const isReused = stream.served > 0 && this.#waiting.length > 0;
     if (isReused && this.#heedRestart()) return stream.close();
     const waiter = this.#nextFor(stream);
     if (waiter !== undefined) return waiter.serve(stream);
@@ -179,7 +186,7 @@ export class SessionLine implements StreamKeeper {
     if (at >= 0) this.#idle.splice(at, 1);
     this.#host.closed(stream);
     if (!stream.isRecalled) this.#shortMs = shortMs;
-    else if (this.#waiting.size > 0) this.#owed += 1;
+    else if (this.#waiting.length > 0) this.#owed += 1;
     this.#ask();
   }
 
@@ -206,7 +213,7 @@ export class SessionLine implements StreamKeeper {
       nowMs - this.#recalledMs < shortMs && this.#open.size > 0 && this.#gets.size > 0;
     this.#stuckTicks = isStuck ? this.#stuckTicks + 1 : 0;
     // Others have our places now: as long as a get of ours waits, no session lasts.
-    const most = this.#stuckTicks > shortTicks ? this.#gets.size - 1 : this.#waiting.size;
+    const most = this.#stuckTicks > shortTicks ? this.#gets.size - 1 : this.#waiting.length;
     for (const get of this.#gets) {
       if (this.#gets.size <= most) break;
       this.#gets.delete(get);
@@ -221,7 +228,7 @@ export class SessionLine implements StreamKeeper {
     this.#ended = why;
     this.#gets.clear();
     for (const stream of this.#idle.slice()) stream.close();
-    for (const waiter of this.#waiting) {
+    for (const waiter of this.#waiting.slice()) {
       this.leave(waiter);
       waiter.fail(why(getOf(this.#application)));
     }
@@ -256,8 +263,8 @@ export class SessionLine implements StreamKeeper {
    */
   #ask(besides = this.#isShort ? 0 : getsBesides): void {
     if (this.#ended !== undefined) return;
-    if (this.#waiting.size === 0) this.#owed = 0;
-    const wanted = Math.min(this.#waiting.size, this.#mostGets(besides));
+    if (this.#waiting.length === 0) this.#owed = 0;
+    const wanted = Math.min(this.#waiting.length, this.#mostGets(besides));
     while (this.#gets.size < wanted) {
       const get: PendingGet = {
         application: this.#application,
