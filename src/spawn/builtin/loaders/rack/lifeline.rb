@@ -31,6 +31,7 @@ module RackLoader
         yield
       end
       @watcher.name = "lifeline"
+      Thread.pass until @watcher.stop? # It is to be the first that selects: see `listen`.
     end
 
     def stop_watching
