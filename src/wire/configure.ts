@@ -120,6 +120,21 @@ export function parseConfigureOptions(json: Uint8Array): InstanceOptions {
 
 type Reader<K extends keyof InstanceOptions> = (key: K, value: unknown) => InstanceOptions[K];
 
+const isText = (value: unknown) => typeof value === "string" && value !== "";
+const programText = taking<string>(isText, "not a text", whyNotProgramText);
+const userName = taking<string>(isText, "not the name of a user", whyNotProgramText);
+/** What stands in the head of a request: printable ASCII without blanks. */
+const plainText = taking<string>(
+  (value) => typeof value === "string" && /^[!-~]+$/.test(value),
+  "not a text of plain ASCII",
+  whyNotProgramText,
+);
+const programArgs = taking<readonly string[]>(
+  (value) => Array.isArray(value) && value.every((item) => typeof item === "string"),
+  "not a list of texts",
+  whyNotArgs,
+);
+
 /** What each option takes. */
 const readers: { readonly [K in keyof Required<InstanceOptions>]: Reader<K> } = {
   env: (_, value) => parseEnv(value),
@@ -129,7 +144,7 @@ const readers: { readonly [K in keyof Required<InstanceOptions>]: Reader<K> } = 
   instances: whole(0, MAX_INSTANCES),
   minInstances: whole(0, MAX_INSTANCES),
   spawnTimeoutMs: whole(1, MAX_SPAWN_TIMEOUT_MS),
-  user: (_, value) => userName(value),
+  user: userName,
   abandonTimeoutMs: whole(0, MAX_REQUEST_TIMEOUT_MS),
   requestTimeoutMs: whole(0, MAX_REQUEST_TIMEOUT_MS),
   maxQueue: whole(0, MAX_QUEUE),
@@ -221,58 +236,34 @@ function resourceLimits(value: unknown): ResourceLimits {
   return value as ResourceLimits;
 }
 
-function word<Word extends string>(words: readonly Word[]) {
-  return (key: string, value: unknown): Word => {
-    const found = words.find((known) => known === value);
-    if (found !== undefined) return found;
-    throw new OptionsError(`configure: ${key} is ${show(value)}, none of ${words.join(", ")}`);
+/** Takes a value that is of a kind. @param whyNot what else is wrong with one of that kind. */
+function taking<T>(
+  isOne: (value: unknown) => boolean,
+  notOne: string,
+  whyNot: (value: T) => string | undefined = () => undefined,
+) {
+  return (key: string, value: unknown): T => {
+    const why = isOne(value) ? whyNot(value as T) : `is ${show(value)}, ${notOne}`;
+    if (why === undefined) return value as T;
+    throw new OptionsError(`configure: ${key} ${why}`);
   };
 }
 
-function userName(value: unknown): string {
-  if (typeof value === "string" && value !== "" && !value.includes("\0")) return value;
-  throw new OptionsError(`configure: user is ${show(value)}, not the name of a user`);
+function whole(min: number, max: number) {
+  return taking<number>(
+    (value) => Number.isInteger(value) && Number(value) >= min && Number(value) <= max,
+    `not a whole number from ${min} to ${max}`,
+  );
 }
 
-/** What stands in the head of a request: printable ASCII without blanks. */
-function plainText(key: string, value: unknown): string {
-  const text = programText(key, value);
-  if (/^[!-~]+$/.test(text)) return text;
-  throw new OptionsError(`configure: ${key} is ${show(value)}, which holds more than plain ASCII`);
-}
-
-function programText(key: string, value: unknown): string {
-  if (typeof value !== "string" || value === "") {
-    throw new OptionsError(`configure: ${key} is ${show(value)}, not a text`);
-  }
-  const why = whyNotProgramText(value);
-  if (why !== undefined) throw new OptionsError(`configure: ${key} ${why}`);
-  return value;
-}
-
-function programArgs(key: string, value: unknown): readonly string[] {
-  if (!Array.isArray(value) || !value.every((item) => typeof item === "string")) {
-    throw new OptionsError(`configure: ${key} is ${show(value)}, not a list of texts`);
-  }
-  const why = whyNotArgs(value);
-  if (why !== undefined) throw new OptionsError(`configure: ${key} ${why}`);
-  return value;
+function word<Word extends string>(words: readonly Word[]) {
+  return taking<Word>((value) => words.includes(value as Word), `none of ${words.join(", ")}`);
 }
 
 /** The value, if it is an object. @throws OptionsError, which calls it `what`. */
 export function object(what: string, value: unknown): object {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
   throw new OptionsError(`configure: ${what} must be an object, not ${show(value)}`);
-}
-
-function whole(min: number, max: number) {
-  return (key: string, value: unknown): number => {
-    if (typeof value === "number" && Number.isInteger(value) && value >= min && value <= max) {
-      return value;
-    }
-    const range = `from ${min} to ${max}`;
-    throw new OptionsError(`configure: ${key} is ${show(value)}, not a whole number ${range}`);
-  };
 }
 
 /** A value as short JSON: its sender should recognise it. */
