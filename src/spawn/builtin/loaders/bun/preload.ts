@@ -8,8 +8,8 @@
  * keeps its default action. Before it is ready nothing here keeps the process alive: a program that
  * ends without serving just ends, and says so.
  */
-import { Host } from "../javascript/host.cjs";
-import { tellDone, tellFailure, tellReady, writeBy } from "../javascript/lifeline.cjs";
+import { Host } from "../javascript/host.ts";
+import { tellDone, tellFailure, tellReady, writeBy } from "../javascript/lifeline.ts";
 import { beWorkerOfCluster } from "./cluster.ts";
 import {
   makeProgram,

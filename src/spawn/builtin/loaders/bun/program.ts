@@ -5,7 +5,7 @@
  * only behind Bun's own server: for them a real one listens on a private Unix socket, whose name is
  * gone before the program can serve, and requests are passed on to it (relay.ts).
  */
-import type { Host } from "../javascript/host.cjs";
+import type { Host } from "../javascript/host.ts";
 import type { InstanceSession } from "../javascript/session.cjs";
 import { clientOf, showClientsToNode, type ClientAddress } from "./clients.ts";
 import { Handlers } from "./handlers.ts";

@@ -4,8 +4,8 @@
  * inside instances. After a 101 the session is bytes both ways. Neither side is read faster than
  * the other takes it.
  */
-import { BadRequest, httpHead, type Head } from "../javascript/head.cjs";
-import type { Host } from "../javascript/host.cjs";
+import { BadRequest, httpHead, type Head } from "../javascript/head.ts";
+import type { Host } from "../javascript/host.ts";
 import { InstanceSession } from "../javascript/session.cjs";
 import { addressLine } from "./clients.ts";
 import { Outflow } from "./outflow.ts";

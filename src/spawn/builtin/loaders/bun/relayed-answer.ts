@@ -2,7 +2,7 @@
  * An answer of Bun's own server on its way to a session: its head in CGI form, and where its body
  * ends (RFC 9112, 6.3). Runs inside instances.
  */
-import { ChunkedBody, PlainBody, type Body } from "../javascript/body.cjs";
+import { ChunkedBody, PlainBody, type Body } from "../javascript/body.ts";
 
 /** Beyond it there is no answer. */
 const maxHeadBytes = 1024 * 1024;

@@ -1,5 +1,5 @@
 /** The head of a session as what a Request is made of. Runs inside instances. */
-import { BadRequest, type Head, unknownMethod } from "../javascript/head.cjs";
+import { BadRequest, type Head, unknownMethod } from "../javascript/head.ts";
 
 export function headersOf({ headers: flat }: Head): Headers {
   const headers = new Headers();

@@ -5,8 +5,8 @@
  * and the answer is not read further while the client does not take it. A client that is gone
  * aborts the request.
  */
-import { type Head, unknownMethod } from "../javascript/head.cjs";
-import type { Host } from "../javascript/host.cjs";
+import { type Head, unknownMethod } from "../javascript/head.ts";
+import type { Host } from "../javascript/host.ts";
 import { InstanceSession, type InstanceStream } from "../javascript/session.cjs";
 import { sendAnswer, type Output, type AnswerSource } from "./answer.ts";
 import { rememberClient } from "./clients.ts";

@@ -9,8 +9,8 @@
  */
 "use strict";
 
-const { BadBody, bodyOf } = require("./body.cjs");
-const { BadRequest, headEnd, parseHead } = require("./head.cjs");
+const { BadBody, bodyOf } = require("./body.ts");
+const { BadRequest, headEnd, parseHead } = require("./head.ts");
 
 /** How long, and how much of, the rest of a body nobody wants is read. */
 const lingerMs = 2_000;

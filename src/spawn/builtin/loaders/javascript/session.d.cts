@@ -1,6 +1,6 @@
 /** Types of session.cjs, for the loader that is TypeScript. */
-import type { Head } from "./head.cjs";
-import type { Host } from "./host.cjs";
+import type { Head } from "./head.ts";
+import type { Host } from "./host.ts";
 
 export interface InstanceStream {
   write(data: string | Uint8Array): unknown;

@@ -34,8 +34,8 @@ function load(concurrency) {
   const { writeSync } = require("node:fs");
   const { inspect } = require("node:util");
 
-  const { Host } = require("../javascript/host.cjs");
-  const { tellDone, tellFailure, tellReady } = require("../javascript/lifeline.cjs");
+  const { Host } = require("../javascript/host.ts");
+  const { tellDone, tellFailure, tellReady } = require("../javascript/lifeline.ts");
   const { patchResponses } = require("./answer.cjs");
   const { Workers } = require("./cluster.cjs");
   const { serverOfMain } = require("./exported.cjs");
@@ -93,7 +93,7 @@ function load(concurrency) {
 
 /** In a worker of the program's: its first process speaks for it. */
 function loadWorker(concurrency) {
-  const { Host } = require("../javascript/host.cjs");
+  const { Host } = require("../javascript/host.ts");
   const { patchResponses } = require("./answer.cjs");
   const { onLeave } = require("./cluster.cjs");
   const { takeFirstServer } = require("./listen.cjs");
@@ -111,8 +111,8 @@ function loadWorker(concurrency) {
 
 /** In a thread of the program's, which may be the one that listens. */
 function loadThread({ concurrency, taken }) {
-  const { Host } = require("../javascript/host.cjs");
-  const { tellDone, tellReady } = require("../javascript/lifeline.cjs");
+  const { Host } = require("../javascript/host.ts");
+  const { tellDone, tellReady } = require("../javascript/lifeline.ts");
   const { patchResponses } = require("./answer.cjs");
   const { takeFirstServer } = require("./listen.cjs");
   const { claim, onLeave } = require("./threads.cjs");

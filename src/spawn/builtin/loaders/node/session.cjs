@@ -6,7 +6,7 @@
  */
 "use strict";
 
-const { httpHead } = require("../javascript/head.cjs");
+const { httpHead } = require("../javascript/head.ts");
 const { InstanceSession } = require("../javascript/session.cjs");
 const { ofSession } = require("./answer.cjs");
 

@@ -3,38 +3,54 @@
  * way, further ones in their order, and the end after those at hand. Sessions that are kept without
  * a request count for nothing. Runs inside instances.
  */
-"use strict";
+/** What it knows of one. */
+interface HostedSession {
+  readonly isIdle: boolean;
+  readonly connection: { pause(): void; resume(): void };
+  start(): void;
+  close(): void;
+}
 
-class Host {
+export class Host {
+  readonly concurrency: number;
+  readonly stopListening: () => void;
+  readonly tellDone: () => void;
+  readonly exit: () => void;
+  isLeaving = false;
+  /** Whether other processes or threads of the program have the sessions. */
+  isServedByOthers = false;
+  /** Whether the listener is this thread's, if it asks first. */
+  claim: () => boolean = () => true;
+  readonly sessions = new Set<HostedSession>();
+  readonly underWay = new Set<HostedSession>();
+  readonly waiting = new Set<HostedSession>();
+
   /**
    * @param stopListening so that no further session comes. @param tellDone is called once for each
    * session, when everything is done for it. @param exit ends the process, once none is left.
    */
-  constructor(concurrency, stopListening, tellDone, exit = exitWithGroup) {
+  constructor(
+    concurrency: number,
+    stopListening: () => void,
+    tellDone: () => void,
+    exit: () => void = exitWithGroup,
+  ) {
     this.concurrency = concurrency;
     this.stopListening = stopListening;
     this.tellDone = tellDone;
     this.exit = exit;
-    this.isLeaving = false;
-    /** Whether other processes or threads of the program have the sessions. */
-    this.isServedByOthers = false;
-    /** Whether the listener is this thread's, if it asks first. */
-    this.claim = () => true;
-    this.sessions = new Set();
-    this.underWay = new Set();
-    this.waiting = new Set();
   }
 
   /** Whether the program gets one request at a time. */
-  get isSerial() {
+  get isSerial(): boolean {
     return this.concurrency === 1;
   }
 
-  opened(session) {
+  opened(session: HostedSession): void {
     this.sessions.add(session);
   }
 
-  begin(session) {
+  begin(session: HostedSession): void {
     if (this.underWay.size < this.concurrency) {
       this.underWay.add(session);
       session.start();
@@ -45,33 +61,33 @@ class Host {
   }
 
   /** A request is over, or will not begin; its session may have another. */
-  end(session) {
+  end(session: HostedSession): void {
     this.waiting.delete(session);
     if (this.underWay.delete(session) && this.waiting.size > 0) this.startNext();
     if (this.isLeaving && session.isIdle) session.close();
   }
 
-  startNext() {
+  startNext(): void {
     const [next] = this.waiting;
-    if (this.underWay.size >= this.concurrency) return;
+    if (next === undefined || this.underWay.size >= this.concurrency) return;
     this.waiting.delete(next);
     this.underWay.add(next);
     next.connection.resume();
     next.start();
   }
 
-  closed(session) {
+  closed(session: HostedSession): void {
     this.sessions.delete(session);
     this.end(session);
     this.leaveIfDone();
   }
 
-  closeIdle() {
+  closeIdle(): void {
     for (const session of this.sessions) if (session.isIdle) session.close();
   }
 
   /** Accepts nothing more, and ends the process after the sessions at hand. */
-  leave() {
+  leave(): void {
     if (this.isLeaving) return;
     this.isLeaving = true;
     this.stopListening();
@@ -79,7 +95,7 @@ class Host {
     this.leaveIfDone();
   }
 
-  leaveIfDone() {
+  leaveIfDone(): void {
     if (!this.isLeaving || this.sessions.size > 0) return;
     this.exit();
   }
@@ -89,10 +105,8 @@ class Host {
  * What the program has started and left running goes too. The server sees to that, if it is still
  * there.
  */
-function exitWithGroup() {
+function exitWithGroup(): never {
   process.on("SIGTERM", () => {});
   process.kill(0, "SIGTERM");
   process.exit(0);
 }
-
-module.exports = { Host };

@@ -3,24 +3,45 @@
  * Runs inside instances. Strings are bytes (0-255), as headers are in Node and on the Web platform.
  * Refuses what is no HTTP, so that no parser behind it sees anything else.
  */
-"use strict";
+declare global {
+  interface Buffer {
+    /** As toString, without its look at what the arguments are; both runtimes have it. */
+    latin1Slice(start?: number, end?: number): string;
+  }
+}
 
 /** The most bytes of headers that are read. */
 const maxHeadBytes = 128 * 1024;
 
 /** The head breaks the protocol, is no HTTP, or cannot be said here: how it is answered. */
-class BadRequest extends Error {
-  constructor(message, status = "400 Bad Request") {
+export class BadRequest extends Error {
+  /** Number and reason. */
+  readonly status: string;
+
+  constructor(message: string, status = "400 Bad Request") {
     super(message);
     this.status = status;
   }
 }
 
 /** A method that the runtime has no word for (RFC 9110, 9.1: 501); what is none at all is 400. */
-function unknownMethod(method) {
+export function unknownMethod(method: string): BadRequest {
   const isToken = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(method);
   const status = isToken ? "501 Not Implemented" : undefined;
   return new BadRequest(`the method ${method} cannot be served`, status);
+}
+
+/** What a variable is: a header by its name, a property of the head, or special. */
+interface Meaning {
+  readonly header: string | undefined;
+  readonly property: Property | undefined;
+  readonly special: Role;
+}
+
+interface Variable extends Meaning {
+  readonly name: string;
+  /** With its NUL. */
+  readonly key: string;
 }
 
 /**
@@ -28,14 +49,14 @@ function unknownMethod(method) {
  * something else, by a number of `is`. Programs and clients use few; bounded, as clients choose
  * them.
  */
-const variables = new Map();
+const variables = new Map<string, Variable>();
 const maxVariables = 1_000;
 
 /**
  * What came last at each place of a head: front ends send them in the same order mostly, and to
  * compare is cheaper than to take a name out and look it up.
  */
-const lastAt = [];
+const lastAt: Variable[] = [];
 const maxPlaces = 64;
 
 const is = {
@@ -47,9 +68,10 @@ const is = {
   keep: 5,
   host: 6,
   upgrade: 7,
-};
+} as const;
+type Role = (typeof is)[keyof typeof is];
 
-const special = {
+const special: Readonly<Record<string, Role>> = {
   CONTENT_LENGTH: is.length,
   HTTP_CONTENT_LENGTH: is.length,
   CONTENT_TYPE: is.type,
@@ -76,48 +98,47 @@ const properties = {
   SERVER_PROTOCOL: "protocol",
   REMOTE_ADDR: "remoteAddress",
   REMOTE_PORT: "remotePort",
-};
+} as const;
+type Property = (typeof properties)[keyof typeof properties];
 
-class Head {
-  constructor() {
-    this.method = "";
-    this.uri = "";
-    this.script = "";
-    this.path = "";
-    this.query = "";
-    this.https = "";
-    this.serverName = "";
-    this.serverAddress = "";
-    this.serverPort = "";
-    this.protocol = "";
-    this.remoteAddress = "";
-    this.remotePort = "";
-    this.host = "";
-    /** Name, value, name, value: what the application is to see, in lower case. */
-    this.headers = [];
-    /** Bytes of body to come; undefined: not told. */
-    this.contentLength = undefined;
-    this.isChunked = false;
-    /** Whether the client frames as in HTTP/1.1, and another request may follow. */
-    this.isKept = false;
-    /** The protocol that is asked for; empty: none. */
-    this.upgrade = "";
-    this.connection = "";
-    this.hasType = false;
-  }
+export class Head {
+  method = "";
+  uri = "";
+  script = "";
+  path = "";
+  query = "";
+  https = "";
+  serverName = "";
+  serverAddress = "";
+  serverPort = "";
+  protocol = "";
+  remoteAddress = "";
+  remotePort = "";
+  host = "";
+  /** Name, value, name, value: what the application is to see, in lower case. */
+  readonly headers: string[] = [];
+  /** Bytes of body to come; undefined: not told. */
+  contentLength: number | undefined = undefined;
+  isChunked = false;
+  /** Whether the client frames as in HTTP/1.1, and another request may follow. */
+  isKept = false;
+  /** The protocol that is asked for; empty: none. */
+  upgrade = "";
+  connection = "";
+  hasType = false;
 
-  get isSecure() {
+  get isSecure(): boolean {
     return this.https !== "" && /^(?:on|1|true)$/i.test(this.https);
   }
 
   /** What HTTP calls the request target, as the visitor sent it. */
-  get target() {
+  get target(): string {
     return this.uri === "" ? targetOfPath(this) : this.uri;
   }
 }
 
 /** Where the head that starts with these bytes ends; undefined until its size has arrived. */
-function headEnd(bytes) {
+export function headEnd(bytes: Buffer): number | undefined {
   if (bytes.length < 4) return undefined;
   const size = bytes.readUInt32BE(0);
   if (size <= maxHeadBytes) return 4 + size;
@@ -125,7 +146,7 @@ function headEnd(bytes) {
 }
 
 /** Reads `name NUL value NUL …` from byte 4, after the size, to `end`. */
-function parseHead(bytes, end) {
+export function parseHead(bytes: Buffer, end: number): Head {
   if (end === 4 || bytes[end - 1] !== 0) {
     throw new BadRequest("the headers do not end with a NUL");
   }
@@ -150,7 +171,7 @@ function parseHead(bytes, end) {
   return checked(head);
 }
 
-function variableAt(text, start, place) {
+function variableAt(text: string, start: number, place: number): Variable {
   const name = text.slice(start, text.indexOf("\0", start));
   let variable = variables.get(name);
   if (variable === undefined) {
@@ -162,16 +183,22 @@ function variableAt(text, start, place) {
   return variable;
 }
 
-function newVariable(name) {
+function newVariable(name: string): Variable {
   return { name, key: `${name}\0`, ...meaningOf(name) };
 }
 
 /** Always the same three, so that all variables have one shape. */
-function meaningOf(variable) {
+function meaningOf(variable: string): Meaning {
   const [header, property] = [undefined, undefined];
-  if (Object.hasOwn(special, variable)) return { header, property, special: special[variable] };
+  if (Object.hasOwn(special, variable)) {
+    return { header, property, special: special[variable] ?? is.nothing };
+  }
   if (Object.hasOwn(properties, variable)) {
-    return { header, property: properties[variable], special: is.nothing };
+    return {
+      header,
+      property: properties[variable as keyof typeof properties],
+      special: is.nothing,
+    };
   }
   if (variable === "") throw new BadRequest("a header lacks its name");
   if (!variable.startsWith("HTTP_")) return { header, property, special: is.nothing };
@@ -182,7 +209,7 @@ function meaningOf(variable) {
   throw new BadRequest(`the header ${JSON.stringify(name)} is not one of HTTP`);
 }
 
-function addSpecial(head, role, value) {
+function addSpecial(head: Head, role: Role, value: string): void {
   switch (role) {
     case is.length:
       addLength(head, value);
@@ -214,7 +241,7 @@ function addSpecial(head, role, value) {
 }
 
 /** As the type: in either form, or in both. */
-function addLength(head, value) {
+function addLength(head: Head, value: string): void {
   if (value === "") return;
   const length = /^[0-9]{1,16}$/.test(value) ? Number(value) : NaN;
   if (!Number.isSafeInteger(length)) throw new BadRequest("CONTENT_LENGTH is not a length");
@@ -226,10 +253,10 @@ function addLength(head, value) {
 /** Paths are decoded: `%0D` is one there, and is encoded again before anybody sees it. */
 const decoded = new Set(["PATH_INFO", "SCRIPT_NAME"]);
 
-function refuseLineEnd(text) {
+function refuseLineEnd(text: string): void {
   const parts = text.split("\0");
   const index = parts.findIndex((part, at) => {
-    return /[\r\n]/.test(part) && (at % 2 === 0 || !decoded.has(parts[at - 1]));
+    return /[\r\n]/.test(part) && (at % 2 === 0 || !decoded.has(parts[at - 1] ?? ""));
   });
   if (index < 0) return;
   const name = JSON.stringify(parts[index - (index % 2)]);
@@ -237,7 +264,7 @@ function refuseLineEnd(text) {
 }
 
 /** What a request cannot be without. */
-function checked(head) {
+function checked(head: Head): Head {
   if (head.method === "") throw new BadRequest("REQUEST_METHOD is missing");
   if (head.isChunked && head.contentLength !== undefined) {
     throw new BadRequest("the body has a length and is chunked");
@@ -247,29 +274,29 @@ function checked(head) {
 }
 
 /** Only who follows PROTOCOL section 11 is able to change the protocol. */
-function checkUpgrade(head) {
+function checkUpgrade(head: Head): void {
   const isAsked = head.isKept && /(?:^|,)[ \t]*upgrade[ \t]*,/i.test(head.connection);
   const hasBody = head.isChunked || (head.contentLength ?? 0) > 0;
   if (!isAsked || hasBody) head.upgrade = "";
 }
 
-function targetOfPath({ script, path, query }) {
+function targetOfPath({ script, path, query }: Head): string {
   // PATH_INFO is decoded (RFC 3875, 4.1.5); what a URL cannot hold is encoded again.
   const encoded = `${script}${path}`.replace(/[^!$&'()*+,\-./0-9:;=@A-Z_a-z~]/g, encodedByte);
   return `${encoded.startsWith("/") ? "" : "/"}${encoded}${query === "" ? "" : `?${query}`}`;
 }
 
 /** Those that the platform's parser takes. */
-let methods;
+let methods: ReadonlySet<string> | undefined;
 
 /** Parsers take ASCII alone, as HTTP does; clients that send more mean it encoded. */
-function plainTarget(target) {
+function plainTarget(target: string): string {
   if (/^[!-~]+$/.test(target)) return target;
   if (/^[!-~\x80-\xff]+$/.test(target)) return target.replace(/[\x80-\xff]/g, encodedByte);
   throw new BadRequest("the request target is not one of HTTP");
 }
 
-function encodedByte(byte) {
+function encodedByte(byte: string): string {
   return `%${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`;
 }
 
@@ -278,10 +305,10 @@ function encodedByte(byte) {
  * has a length, is to come in chunks (`hasChunks`), or that there is none. @param more lines to
  * come first.
  */
-function httpHead(head, hasChunks, more = "") {
+export function httpHead(head: Head, hasChunks: boolean, more = ""): string {
   const { headers } = head;
   // Bun needs a while for this module, and not always the module.
-  methods ??= new Set(require("node:http").METHODS);
+  methods ??= new Set((require("node:http") as typeof import("node:http")).METHODS);
   if (!methods.has(head.method)) throw unknownMethod(head.method);
   let text = `${head.method} ${plainTarget(head.target)} HTTP/1.1\r\n${more}`;
   for (let index = 0; index < headers.length; index += 2) {
@@ -292,5 +319,3 @@ function httpHead(head, hasChunks, more = "") {
   if (head.upgrade !== "") text += `connection: Upgrade\r\nupgrade: ${head.upgrade}\r\n`;
   return `${text}\r\n`;
 }
-
-module.exports = { BadRequest, headEnd, httpHead, parseHead, unknownMethod };
