@@ -2,6 +2,7 @@
 import { expect } from "bun:test";
 import type { PoolConnection } from "../../src/parent/index.ts";
 import { encodeDecimal } from "../../src/wire/replies.ts";
+import { rejection } from "./rejection.ts";
 import { ScriptedInstance } from "./scripted-instance.ts";
 import { type PeerConnection, ScriptedPeer } from "./scripted-peer.ts";
 
@@ -9,6 +10,39 @@ export const app = "/srv/app";
 export const get = { headers: [["REQUEST_METHOD", "GET"]] as const };
 export const post = { headers: [["REQUEST_METHOD", "POST"]] as const };
 export const framedAnswer = "Status: 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+
+/** As src/parent/session-lines.ts has it. */
+const tickMs = 25;
+
+/** While there is one, connections' clocks stand still but for what the test has pass. */
+export class SteppedClock implements Disposable {
+  readonly #real = { now: performance.now, setInterval, clearInterval };
+  readonly #ticks = new Map<object, () => void>();
+  #nowMs = performance.now();
+
+  constructor() {
+    performance.now = () => this.#nowMs;
+    globalThis.setInterval = ((tick: () => void) => {
+      const timer = { unref: () => {} };
+      this.#ticks.set(timer, tick);
+      return timer;
+    }) as never;
+    globalThis.clearInterval = ((timer: object) => this.#ticks.delete(timer)) as never;
+  }
+
+  pass(ms: number): void {
+    for (let passedMs = 0; passedMs < ms; passedMs += tickMs) {
+      this.#nowMs += tickMs;
+      for (const tick of this.#ticks.values()) tick();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    performance.now = this.#real.now;
+    globalThis.setInterval = this.#real.setInterval;
+    globalThis.clearInterval = this.#real.clearInterval;
+  }
+}
 
 /** A connection, and the server's side of it. */
 export class Scene {
@@ -43,6 +77,12 @@ export class Scene {
     const { tag } = await this.peer.take("getKept");
     const id = this.#sessions++;
     return ScriptedInstance.on(this.peer.grant(tag, 100 + id, id));
+  }
+
+  /** Nothing else is asked now. */
+  async asksNothing(): Promise<void> {
+    void rejection(this.pool.getCount());
+    await this.peer.take("getCount");
   }
 
   /** One request from start to end on a fresh session. */
