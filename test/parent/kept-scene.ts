@@ -16,7 +16,7 @@ const tickMs = 25;
 
 /** While there is one, connections' clocks stand still but for what the test has pass. */
 export class SteppedClock implements Disposable {
-  readonly #real = { now: performance.now, setInterval, clearInterval };
+  readonly #real = { now: performance.now.bind(performance), setInterval, clearInterval };
   readonly #ticks = new Map<object, () => void>();
   #nowMs = performance.now();
 
