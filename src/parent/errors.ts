@@ -43,6 +43,13 @@ export class ConfigureError extends PoolError {
 /** The server ended, or closed this connection because of what it was sent (its log says why). */
 export class ServerGoneError extends PoolError {
   override readonly name = "ServerGoneError";
+  /** Whether the wake socket has ended, too: no other server can come in its place. */
+  readonly isForGood: boolean;
+
+  constructor(message: string, options?: ErrorOptions & { readonly isForGood?: boolean }) {
+    super(message, options);
+    this.isForGood = options?.isForGood === true;
+  }
 }
 
 /** A session with an instance failed: the request could not be sent, or the answer is broken. */

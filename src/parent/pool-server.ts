@@ -183,7 +183,7 @@ export class PoolServer extends Access {
       const status = await Promise.race([this.exited, Bun.sleep(1000)]);
       if (status === undefined) throw error;
       const text = `connect to the pool server: it has ended with status ${status}`;
-      throw new ServerGoneError(text, { cause: error });
+      throw new ServerGoneError(text, { cause: error, isForGood: true });
     }
   }
 

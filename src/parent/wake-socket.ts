@@ -46,13 +46,13 @@ export class WakeSocket {
 
   /**
    * A new connection with its descriptor channel (PROTOCOL.md section 9), within about `limitMs`.
-   * @throws ServerGoneError, PoolIOError (no answer in time, or no descriptor free in this
-   * process).
+   * @throws ServerGoneError (for good, if it is this socket that has ended), PoolIOError (no answer
+   * in time, or no descriptor free in this process).
    */
   async connect(limitMs: number): Promise<ChannelledConnection> {
     const what = "connect to the pool server";
     const deadline = performance.now() + limitMs;
-    const connection = await guarded(what, () => this.#receiveConnection(limitMs));
+    const connection = await guarded(what, () => this.#receiveConnection(limitMs), true);
     try {
       const leftMs = Math.max(1, deadline - performance.now());
       const channel = await guarded(what, () => openChannel(connection, leftMs));
@@ -72,7 +72,7 @@ export class WakeSocket {
     const deadline = performance.now() + limitMs;
     const asked = await retry(limitMs, () => send(this.#use(), wakeByte) === 1 || undefined);
     const leftMs = Math.max(0, deadline - performance.now());
-    const received = asked && (await retry(leftMs, () => arrivedOn(this.#use())));
+    const received = asked && (await retry(leftMs, () => arrivedOn(this.#use(), true)));
     if (received === undefined) throw tooLate("connect to the pool server", limitMs);
     return received;
   }
@@ -117,14 +117,15 @@ function missingBytes(frame: Buffer): number {
   return 2 + (frame.length < 2 ? 0 : frame.readUInt16BE(0)) - frame.length;
 }
 
-function arrivedOn(fd: number): OwnedFd | undefined {
+function arrivedOn(fd: number, isForGood = false): OwnedFd | undefined {
   const received = receiveDescriptor(fd);
-  if (received === "end") throw gone();
+  if (received === "end") throw gone(isForGood);
   return received === "empty" ? undefined : received;
 }
 
-function gone(): ServerGoneError {
-  return new ServerGoneError("connect to the pool server: it has closed the connection");
+function gone(isForGood = false): ServerGoneError {
+  const text = "connect to the pool server: it has closed the connection";
+  return new ServerGoneError(text, { isForGood });
 }
 
 function tooLate(what: string, limitMs: number): PoolIOError {
@@ -132,12 +133,12 @@ function tooLate(what: string, limitMs: number): PoolIOError {
 }
 
 /** Gives system call errors the names a parent can act on. */
-async function guarded<T>(what: string, action: () => Promise<T>): Promise<T> {
+async function guarded<T>(what: string, action: () => Promise<T>, isForGood = false): Promise<T> {
   try {
     return await action();
   } catch (cause) {
     if (cause instanceof SyscallError && isDisconnect(cause.code)) {
-      throw new ServerGoneError(`${what}: ${cause.message}`, { cause });
+      throw new ServerGoneError(`${what}: ${cause.message}`, { cause, isForGood });
     }
     if (cause instanceof SyscallError || cause instanceof DescriptorError) {
       throw new PoolIOError(`${what}: ${cause.message}`, { cause });

@@ -1,7 +1,14 @@
 /** A worker's way to the pool server: what happens when that dies, and who gets its places. */
 import { describe, expect, test } from "bun:test";
 import type { PoolKeeper } from "../../src/gateway/supervisor/pool-keeper.ts";
-import { BusyError, ConfigureError } from "../../src/parent/index.ts";
+import { PoolLink } from "../../src/gateway/worker/pool-link.ts";
+import { socketPair } from "../../src/native/socket.ts";
+import {
+  attachPoolServer,
+  BusyError,
+  ConfigureError,
+  ServerGoneError,
+} from "../../src/parent/index.ts";
 import { until } from "../helpers/condition.ts";
 import { pidOf, stop } from "../helpers/processes.ts";
 import { rejection } from "../parent/rejection.ts";
@@ -64,6 +71,18 @@ test("each request waits as long as it may itself, also where several share one 
   expect(await rejection(gateway.link.connection(100))).toBeInstanceOf(BusyError);
   process.kill(server, "SIGCONT");
   expect((await patient).isOpen).toBe(true);
+});
+
+test("nobody waits for a server that cannot come any more, since the wake socket has ended", async () => {
+  const [ours, theirs] = socketPair();
+  await using access = attachPoolServer(ours.take());
+  const link = new PoolLink(access, [app("main")]);
+  const asked = link.connection(60_000);
+  theirs.close();
+  const isForGood = expect.objectContaining({ name: "ServerGoneError", isForGood: true });
+  expect(await rejection(asked)).toEqual(isForGood);
+  expect(link.isClosed).toBe(true);
+  expect(await rejection(link.connection(60_000))).toBeInstanceOf(ServerGoneError);
 });
 
 test("a request waits for a server no longer than for an instance, and then is busy", async () => {

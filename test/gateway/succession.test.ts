@@ -21,6 +21,7 @@ import {
   statusOf,
   writeApplication,
 } from "../helpers/gateway.ts";
+import { pidOf } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -312,6 +313,24 @@ test("a pool server that has only just been started is waited for", async () => 
   process.kill(second, "SIGCONT");
   expect((await within("the answer", asked)).status).toBe(200);
   await until("it has gone on", () => gateway.addresses.length === 2);
+  await gateway.end();
+});
+
+test("what waits in the pool server before is refused when that dies: no other comes in its place", async () => {
+  const { directory, program, config } = install();
+  const startup = join(directory, "app/server.ts");
+  writeFileSync(startup, `console.log("it starts"); await new Promise(() => {});`);
+  const gateway = start(["--config", config], { program });
+  const waiting = fetch(await gateway.address());
+  await gateway.logged("it starts");
+  const first = pidOf(gateway.poolServer);
+
+  replace(program, readFileSync(binaryPath));
+  expect(reload(gateway)).toEqual({ status: 0, said: "reloaded\n" });
+  process.kill(first, "SIGKILL");
+  const answer = await within("the answer", waiting);
+  expect(answer.status).toBe(503);
+  expect(await answer.text()).toContain("the application server is being restarted");
   await gateway.end();
 });
 

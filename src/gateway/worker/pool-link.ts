@@ -5,6 +5,8 @@
  * - When the connection ends (the server has died and is started anew on the same wake socket), the
  *   next request connects again. Requests that had no instance yet go to the new server; bytes on
  *   the wake socket that the old one did not read are read by the new one.
+ * - Nobody starts another server once the wake socket has ended: the supervisor is gone, or has
+ *   become another program. Then requests fail at once.
  * - Of an application that is paused requests are held here until it goes on, or refused.
  * - All who need a connection share the tries to make one, and each waits until its own deadline:
  *   what a request waits here is part of what it may wait for an instance.
@@ -23,7 +25,7 @@ import { PausedError } from "../policy/proxy-errors.ts";
 
 /** One try; a wake byte that a dying server has read is never answered. */
 const connectLimitMs = 500;
-/** Between two tries that fail at once: the server is gone, the next one not there yet. */
+/** Between two tries that fail at once, as where no descriptor is free. */
 const pauseMs = 20;
 /** How long requests wait for a connection when they may wait for an instance without limit. */
 const defaultWaitMs = 10_000;
@@ -179,7 +181,8 @@ export class PoolLink {
         return connection;
       } catch (error) {
         this.#cause = error;
-        if (this.#waiting === 0) throw error;
+        if (error instanceof ServerGoneError && error.isForGood) this.close();
+        if (this.#waiting === 0 || this.#isClosed) throw error;
       }
       await Bun.sleep(pauseMs);
     }
