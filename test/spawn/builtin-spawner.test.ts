@@ -354,7 +354,7 @@ test("sweeps what dead servers left behind, and nothing else", async () => {
   for (const name of [gone, ...kept]) mkdirSync(`${base}/${name}/bun`, { recursive: true });
   chmodSync(`${base}/${gone}/bun`, 0o755);
   spawner.start();
-  expect(existsSync(`${base}/${gone}`)).toBe(false);
+  await until("it is swept", () => !existsSync(`${base}/${gone}`));
   expect(readdirSync(base).toSorted()).toEqual(kept.toSorted());
 });
 
@@ -365,9 +365,11 @@ test("leaves a directory alone that belongs to another user", async () => {
   const child = Bun.spawn(["true"]);
   await child.exited;
   const path = `${base}/application-pool-${child.pid}-abcDE1`;
-  mkdirSync(path);
+  const ours = `${base}/application-pool-${child.pid}-abcDE2`;
+  for (const each of [path, ours]) mkdirSync(each);
   changeOwner(path, user.uid, user.gid);
   spawner.start();
+  await until("ours is swept", () => !existsSync(ours));
   expect(existsSync(path)).toBe(true);
 });
 

@@ -13,7 +13,7 @@ import { WarmUp } from "../../src/spawn/builtin/warm-up.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
-import { notebook, spawnRequest } from "./support.ts";
+import { notebook, spawnRequest, writeApp } from "./support.ts";
 
 countDescriptors();
 const temporaryDirectory = temporaryDirectories();
@@ -153,4 +153,26 @@ test("a start is rehearsed once: its instance serves a session, and nothing of i
     notes: [],
     left: [],
   });
+});
+
+test("nothing is rehearsed once a start has been asked for", async () => {
+  const base = temporaryDirectory();
+  const source = "export default { fetch: () => new Response() };";
+  const root = writeApp(temporaryDirectory(), "app", { "server.ts": source });
+  const { notify } = notebook();
+  const spawner = new BuiltinSpawner({ notify, writeOutput: () => {}, baseDirectory: base });
+  const written = (): string[] => readdirSync(join(base, readdirSync(base)[0] ?? ""));
+  let rehearsals = 0;
+  try {
+    spawner.start(() => Promise.resolve((rehearsals += 1)));
+    const asked = spawner.spawn(spawnRequest(root, { appType: "bun" }));
+    spawner.expect(spawnRequest(root, { appType: "node" }), {});
+    (await asked).release();
+    await until("all else is ready", () => written().includes("node"));
+    // Whatever follows that has its turn.
+    await Bun.sleep(0);
+  } finally {
+    await spawner.close(new AbortController().signal);
+  }
+  expect(rehearsals).toBe(0);
 });

@@ -133,7 +133,6 @@ export class BuiltinSpawner implements Spawner {
   }
 
   start(rehearse?: Rehearse): void {
-    this.#directory.sweep();
     this.#warmUp.rehearse = rehearse;
     this.#warmUp.begin();
   }
@@ -148,6 +147,7 @@ export class BuiltinSpawner implements Spawner {
   }
 
   async spawn(request: SpawnRequest): Promise<Instance> {
+    this.#warmUp.rehearse = undefined; // This is the first start, and somebody waits for it.
     const progress: Progress = {};
     const limit = new TimeLimit(request.timeoutMs);
     this.#limits.set(limit, request.root);

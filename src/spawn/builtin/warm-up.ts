@@ -3,7 +3,8 @@
  * compiled; of the kinds of application that are registered, the loader's files are written. Those
  * in Python are compiled too, since an instance that runs as its application's owner can keep
  * nothing in our directory, and would take 10 ms for it at each start. Last, where applications are
- * registered, a start is rehearsed: code that runs for the first time is slow.
+ * registered and none has been asked for, a start is rehearsed: code that runs for the first time
+ * is slow. What servers that are gone have left is removed, too: nobody is to wait for that either.
  *
  * Nothing here must be done: a start does without what is missing, and says what is wrong.
  */
@@ -54,6 +55,7 @@ export class WarmUp {
   readonly #written = new Set<LoaderFolder>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #compiler: Subprocess | undefined;
+  #hasSwept = false;
   #isClosed = false;
   /** What is done once, when an application is expected: see Spawner. */
   rehearse: Rehearse | undefined;
@@ -84,6 +86,8 @@ export class WarmUp {
 
   async #do(): Promise<void> {
     this.#timer = undefined;
+    if (!this.#hasSwept) this.#directory.sweep();
+    this.#hasSwept = true;
     prepareStarts();
     const folders = new Set(this.#expected.flatMap(foldersOf));
     this.#expected = [];
