@@ -60,10 +60,17 @@ export class SessionError extends PoolError {
    * repeated.
    */
   readonly answerBegan: boolean;
+  /** Whether the instance has read nothing of the request: then any may be repeated. */
+  readonly isUnread: boolean;
 
-  constructor(message: string, answerBegan: boolean, options?: ErrorOptions) {
+  constructor(
+    message: string,
+    answerBegan: boolean,
+    options?: ErrorOptions & { readonly isUnread?: boolean },
+  ) {
     super(message, options);
     this.answerBegan = answerBegan;
+    this.isUnread = options?.isUnread === true;
   }
 }
 

@@ -208,7 +208,8 @@ export class Exchange implements StreamUser, AnswerSink {
     } catch (cause) {
       if (!(cause instanceof ProtocolError)) throw cause;
       const text = `${this.what}: ${cause.message}`;
-      this.fail(new SessionError(text, this.answerBegan, { cause }));
+      const { isUnread } = this.#stream;
+      this.fail(new SessionError(text, this.answerBegan, { cause, isUnread }));
     }
   }
 

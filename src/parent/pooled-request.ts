@@ -193,7 +193,7 @@ export class PooledRequest implements SessionWaiter, HeadListener {
     if (!(error instanceof SessionError) || error.answerBegan) return false;
     const { method, body } = this.#prepared;
     const isHere = body === undefined || body instanceof Uint8Array;
-    return isHere && repeatable.has(method) && !this.#hasFailed;
+    return isHere && (error.isUnread || repeatable.has(method)) && !this.#hasFailed;
   }
 }
 

@@ -32,6 +32,12 @@ export interface StreamKeeper {
   closed(stream: SessionStream): void;
 }
 
+/**
+ * Instances of the server's own spawner read at least as much at a time (PROTOCOL section 11): a
+ * request of no more that went out in one write is read whole, or not at all.
+ */
+const readAtOnceBytes = 16 * 1024;
+
 export class SessionStream {
   readonly session: Session;
   /** Requests that have been answered on it. */
@@ -51,8 +57,11 @@ export class SessionStream {
   readonly isFramed: boolean;
   #socket: Socket<SessionStream> | undefined;
   #user: StreamUser | undefined;
-  /** Of the request at hand. */
+  /** Of the request at hand: writes, and bytes that the kernel took. */
   #writes = 0;
+  #takenBytes = 0;
+  /** It was ended with bytes of ours unread (unix(7)). */
+  #isReset = false;
   #isClosed = false;
 
   static readonly #handlers = {
@@ -62,7 +71,7 @@ export class SessionStream {
     drain: (socket: Socket<SessionStream>) => socket.data.#user?.drained(),
     end: (socket: Socket<SessionStream>) => socket.data.#ended(),
     // Without `end` before it: a reset, or an EOF after our own side was shut down.
-    close: (socket: Socket<SessionStream>) => socket.data.#ended(),
+    close: (socket: Socket<SessionStream>, error?: Error) => socket.data.#ended(error),
     error: () => {},
   };
 
@@ -105,6 +114,7 @@ export class SessionStream {
     if (this.#user !== undefined) throw new Error("session stream: it has a request already");
     this.#user = user;
     this.#writes = 0;
+    this.#takenBytes = 0;
     // A stream that was closed before: the user has to hear of it, after its caller.
     if (this.#isClosed) queueMicrotask(() => user.ended());
   }
@@ -112,7 +122,16 @@ export class SessionStream {
   /** @returns how many bytes the kernel took; -1: the stream is closed. */
   write(bytes: Uint8Array): number {
     this.#writes += 1;
-    return this.#isClosed ? -1 : (this.#socket?.write(bytes) ?? -1);
+    const taken = this.#isClosed ? -1 : (this.#socket?.write(bytes) ?? -1);
+    if (taken > 0) this.#takenBytes += taken;
+    return taken;
+  }
+
+  /** Whether the instance, which has ended the stream, cannot have read any of the request. */
+  get isUnread(): boolean {
+    if (this.#takenBytes === 0) return true;
+    const isReadWhole = this.isFramed && !this.session.speaksHttp && this.#writes === 1;
+    return this.#isReset && isReadWhole && this.#takenBytes <= readAtOnceBytes;
   }
 
   /** Shuts our side down: the instance sees the end of the request's body. */
@@ -176,7 +195,8 @@ export class SessionStream {
     else this.#user.receive(chunk);
   }
 
-  #ended(): void {
+  #ended(error?: Error): void {
+    this.#isReset = error !== undefined && "code" in error && error.code === "ECONNRESET";
     if (this.#user === undefined) this.close();
     else this.#user.ended();
   }

@@ -1,9 +1,9 @@
 /**
  * Asking: one request on its way to an instance, from the moment it waits for a session until its
  * answer ends. Rules:
- * - It is repeated when its instance ended before the first byte of an answer, if the method allows
- *   that (RFC 9110, 9.2.2) and the body is still here: after a kept session, whose end may have
- *   crossed the request, on a fresh one; after a fresh one, once more.
+ * - It is repeated when its instance ended before the first byte of an answer, if the body is still
+ *   here, and the method allows that (RFC 9110, 9.2.2) or the instance has read nothing of it: after
+ *   a kept session, whose end may have crossed it, on a fresh one; after a fresh one, once more.
  * - Waiting for a session and waiting for the answer have limits of their own. The second does not
  *   run while the instance takes the request, or while the visitor has yet to send it.
  * - The instance may answer before it has read the request: its answer counts; such a stream serves
@@ -350,8 +350,9 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   /** The stream came to its end, or to something that is no answer. */
   #broken(cause: ProtocolError, answerBegan: boolean): void {
     const error = new SessionError(`${this.#what}: ${cause.message}`, answerBegan, { cause });
+    const isUnread = this.#stream?.isUnread === true;
     this.#release(false);
-    if (!answerBegan && this.#mayRepeat()) return this.#repeat();
+    if (!answerBegan && this.#mayRepeat(isUnread)) return this.#repeat();
     this.#asker.failed(error);
   }
 
@@ -362,10 +363,9 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     this.begin();
   }
 
-  #mayRepeat(): boolean {
-    const { upload } = this.#asked;
-    const isHere = upload === undefined || upload.isBuffered;
-    return isHere && repeatable.has(this.#asker.method) && !this.#hasFailed;
+  #mayRepeat(isUnread: boolean): boolean {
+    const isHere = this.#asked.upload?.isBuffered !== false;
+    return isHere && (isUnread || repeatable.has(this.#asker.method)) && !this.#hasFailed;
   }
 
   #giveUpWith(error: unknown, isOverdue = false): void {

@@ -158,7 +158,9 @@ function connectionOf(socket) {
     write: (data) => socket.write(data),
     pause: () => socket.pause(),
     resume: () => socket.resume(),
-    end: () => socket.destroySoon(),
+    // At once where all is written: an EOF of its own would hide from the client, whose next request
+    // may be on its way, that nobody has read that.
+    end: () => (socket.writableLength === 0 ? socket.destroy() : socket.destroySoon()),
     shutdown: () => socket.end(),
     destroy: () => socket.destroy(),
   };
