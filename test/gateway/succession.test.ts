@@ -326,7 +326,7 @@ test("what waits in the pool server before is refused when that dies: no other c
   const first = pidOf(gateway.poolServer);
 
   replace(program, readFileSync(binaryPath));
-  expect(reload(gateway)).toEqual({ status: 0, said: "reloaded\n" });
+  expect(await reload(gateway)).toEqual({ status: 0, said: "reloaded\n" });
   process.kill(first, "SIGKILL");
   const answer = await within("the answer", waiting);
   expect(answer.status).toBe(503);
