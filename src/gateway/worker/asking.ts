@@ -1,9 +1,9 @@
 /**
  * Asking: one request on its way to an instance, from the moment it waits for a session until its
  * answer ends. Rules:
- * - It is repeated when its instance ended before the first byte of an answer, if the body is still
- *   here, and the method allows it (RFC 9110, 9.2.2) or the instance has read nothing of it: after a
- *   kept session, whose end may have crossed it, on a fresh one; after a fresh one, once more.
+ * - It is repeated when its instance ended before the first byte of an answer, if its body is here
+ *   and the method allows that (RFC 9110, 9.2.2) or nothing of it was read: after a kept session,
+ *   whose end may have crossed the request, on a fresh one; after a fresh one, once more.
  * - Waiting for a session and waiting for the answer have limits of their own. The second does not
  *   run while the instance takes the request, or while the visitor has yet to send it.
  * - The instance may answer before it has read the request: its answer counts; such a stream serves

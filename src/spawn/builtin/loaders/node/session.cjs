@@ -158,8 +158,8 @@ function connectionOf(socket) {
     write: (data) => socket.write(data),
     pause: () => socket.pause(),
     resume: () => socket.resume(),
-    // At once where all is written: an EOF before would hide from the client, whose next request may
-    // be on its way, that nobody has read that.
+    // At once where all is written: an EOF before would hide from the client, whose next request
+    // may be on its way, that nobody has read it.
     end: () => (socket.writableLength === 0 ? socket.destroy() : socket.destroySoon()),
     shutdown: () => socket.end(),
     destroy: () => socket.destroy(),
