@@ -13,7 +13,7 @@ import { fromBytes } from "../wire/bytes.ts";
 import type { FieldNames } from "../wire/field-names.ts";
 import { refusals, type Refusal } from "./refusals.ts";
 import { BodyReader } from "./request-body.ts";
-import { parseRequestHead, refuseEarly, type RequestHead } from "./request-head.ts";
+import { type Fields, parseRequestHead, refuseEarly, type RequestHead } from "./request-head.ts";
 
 /** What the visitor does. A request without a body is a `request`, and no `end` follows. */
 export type VisitorEvent =
@@ -55,6 +55,8 @@ const answerSteps: Readonly<
 };
 
 const nothing = Buffer.alloc(0);
+/** Headers that are remembered: those of browsers have half of it. */
+const maxRememberedBytes = 4096;
 /** Empty lines before a request that are read over (RFC 9112, 2.2). */
 const maxEmptyLines = 8;
 
@@ -69,6 +71,8 @@ export class Connection {
   #at = 0;
   /** How much of a head, from #at on, has been looked at in vain. */
   #looked = 0;
+  /** Of the last head; the next is mostly the same but for its first line. */
+  #fields: Fields | undefined;
   /** Before the request to come. */
   #emptyLines = 0;
   #body: BodyReader | undefined;
@@ -192,6 +196,11 @@ export class Connection {
     while (this.#visitor === "body" && this.next() !== undefined);
   }
 
+  /** It is idle, perhaps for long. */
+  forgetFields(): void {
+    this.#fields = undefined;
+  }
+
   /** Nothing more is read or sent. */
   close(): void {
     this.#stepAnswer("close");
@@ -221,8 +230,11 @@ export class Connection {
     const length = end < 0 ? text.length - this.#at : end - this.#at;
     if (length > this.#maxHeadBytes) return this.#refuse(refusals.headTooLarge);
     if (end < 0) return this.#waitForHead(length);
-    const head = parseRequestHead(text.slice(this.#at, end), this.#names);
+    const head = parseRequestHead(text.slice(this.#at, end), this.#names, this.#fields);
     if (head.kind === "refusal") return this.#refuse(head);
+    // What else was read would be kept with them.
+    const isAlone = text.length === end + 4 && length <= maxRememberedBytes;
+    this.#fields = isAlone ? head.fields : undefined;
     this.#at = end + 4;
     this.#forgetRead();
     this.#looked = 0;

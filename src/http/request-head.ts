@@ -29,12 +29,11 @@ export interface RequestHead {
   readonly target: Target;
   /** Of HTTP/1.x. */
   readonly minor: 0 | 1;
+  readonly fields: Fields;
   /** In their order, repetitions kept; names and values side by side. */
   readonly names: readonly FieldName[];
   /** Byte strings: each character is one byte. */
   readonly values: readonly string[];
-  /** Whether a name may be there more than once. */
-  readonly hasRepeats: boolean;
   /** Of the target or the Host header: a host or empty. */
   readonly host: string;
   readonly framing: RequestFraming;
@@ -72,14 +71,27 @@ const inChunks: RequestFraming = { kind: "chunked" };
 
 let heads = 0;
 
-/** @param text the lines of the head, without the empty one, each but the last with its CRLF. */
-export function parseRequestHead(text: string, names: FieldNames): RequestHead | Refusal {
-  const found = illegal.exec(text);
-  if (found !== null) return refusalOfCharacter(found[0]);
+/**
+ * @param text the lines of the head, without the empty one, each but the last with its CRLF.
+ * @param before the headers of another head: most visitors send the same with each request, which
+ * are then those.
+ */
+export function parseRequestHead(
+  text: string,
+  names: FieldNames,
+  before?: Fields,
+): RequestHead | Refusal {
   const lineEnd = text.indexOf("\r\n");
-  const line = parseRequestLine(lineEnd < 0 ? text : text.slice(0, lineEnd));
+  const first = lineEnd < 0 ? text : text.slice(0, lineEnd);
+  const isAsBefore =
+    before !== undefined &&
+    lineEnd + before.text.length === text.length &&
+    text.endsWith(before.text);
+  const found = illegal.exec(isAsBefore ? first : text);
+  if (found !== null) return refusalOfCharacter(found[0]);
+  const line = parseRequestLine(first);
   if (line.kind === "refusal") return line;
-  const fields = parseFields(text, lineEnd, names);
+  const fields = isAsBefore ? before : parseFields(text, lineEnd, names);
   return fields.kind === "refusal" ? fields : compose(line, fields);
 }
 
@@ -136,11 +148,17 @@ function refuseMethod(method: string): Refusal | undefined {
   return methods.has(method.toUpperCase()) ? refusals.methodCase : undefined;
 }
 
-interface Fields {
+/** All headers of a head. */
+export interface Fields {
   readonly kind: "fields";
+  /** Their lines, with the line end before the first. */
+  readonly text: string;
   readonly names: FieldName[];
   readonly values: string[];
+  /** Whether a name may be there more than once. */
   hasRepeats: boolean;
+  /** What whoever has the head made of them, for the next one. */
+  made: unknown;
   host: string | undefined;
   length: number | undefined;
   coding: string | undefined;
@@ -153,9 +171,11 @@ interface Fields {
 function parseFields(text: string, lineEnd: number, table: FieldNames): Fields | Refusal {
   const fields: Fields = {
     kind: "fields",
+    text: lineEnd < 0 ? "" : text.slice(lineEnd),
     names: [],
     values: [],
     hasRepeats: false,
+    made: undefined,
     host: undefined,
     length: undefined,
     coding: undefined,
@@ -248,9 +268,9 @@ function compose(line: RequestLine, fields: Fields): RequestHead | Refusal {
     method,
     target,
     minor,
+    fields,
     names: fields.names,
     values: fields.values,
-    hasRepeats: fields.hasRepeats,
     host: target.host ?? fields.host ?? "",
     framing,
     connection,

@@ -6,6 +6,7 @@ import { expect, test } from "bun:test";
 
 import { Connection } from "../../src/http/connection.ts";
 import { FieldNames } from "../../src/wire/field-names.ts";
+import { parseRequestHead } from "../../src/http/request-head.ts";
 import { compose } from "./composed.ts";
 import { frame } from "./frames.ts";
 import { Random } from "./random.ts";
@@ -69,4 +70,37 @@ test("a connection holds on to nothing that is read while it waits for more", as
   // The stack may still have one or the other.
   expect(held.filter((bytes) => bytes.deref() !== undefined).length).toBeLessThan(20);
   expect(connections.every(({ unreadBytes }) => unreadBytes === 0)).toBe(true);
+});
+
+test("a head that repeats the one before but for its first line is read as on its own", () => {
+  const fields = [
+    "Host: a\r\nCookie: a=1\r\n",
+    "Host: a\r\nCookie: a=2\r\n",
+    "Host: a\r\nX: 1\r\nx: 2\r\nConnection: close, x\r\n",
+    "Host: a\r\nContent-Length: 2\r\n",
+    "Host: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+    "Host: a\r\nHost: b\r\n",
+    "Cookie: a=1\r\n",
+    "",
+  ];
+  const lines = [
+    "GET / HTTP/1.1",
+    "POST /b HTTP/1.1",
+    "GET http://c/d HTTP/1.1",
+    "GET / HTTP/1.0",
+    "GET /\x01 HTTP/1.1",
+    "GET / HTTP/1.1\r",
+    "GET / HTTP/1.1\nX: 1",
+    "get / HTTP/1.1",
+  ];
+  const heads = fields.flatMap((field) => lines.map((line) => `${line}\r\n${field}`.slice(0, -2)));
+  const names = new FieldNames();
+  for (const before of fields.map((field) => `PUT / HTTP/1.0\r\n${field}`.slice(0, -2))) {
+    const first = parseRequestHead(before, names);
+    if (first.kind === "refusal") continue;
+    for (const head of heads) {
+      const again = parseRequestHead(head, names, first.fields);
+      expect({ head, ...again }).toEqual({ head, ...parseRequestHead(head, names) });
+    }
+  }
 });

@@ -5,7 +5,7 @@
 import { describe, expect, test } from "bun:test";
 
 import { until } from "../helpers/condition.ts";
-import { sendAll } from "../helpers/raw-client.ts";
+import { readExactly, sendAll } from "../helpers/raw-client.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { BareInstance } from "./bare-instance.ts";
 import { doneReports } from "./done-reports.ts";
@@ -85,5 +85,29 @@ test("a stream that says nothing is cancelled when its client leaves, and then o
   session.close();
   await until("it is over", () => instance.done() === 1);
   expect(instance.lines.at(-1)).toContain("cancelled");
+  await instance.end();
+});
+
+test("a header's value is that of its own request, whatever others have said", async () => {
+  const directory = temporaryDirectory();
+  const text = `export default { fetch: ({ headers }) =>
+    new Response("<" + headers.get("x-a") + "|" + headers.get("cookie") + ">") };`;
+  const root = writeApp(directory, "app", { "server.ts": text });
+  const instance = await new BareInstance(directory).begin(root, "bun");
+  using session = instance.connect();
+  const values = ["a", "ab", "a", "", "abc", "ab", "a".repeat(300)];
+  for (let turn = 0; turn < 150; turn += 1) {
+    // Long the same, then another each time.
+    const value = values[turn < 60 ? 1 : turn % values.length] ?? "";
+    const variables = `SESSION_KEEP\x001\0HTTP_X_A\0${value}\0HTTP_COOKIE\0a=${value}\0`;
+    const isTwice = turn % 5 === 0;
+    const block = `REQUEST_METHOD\0GET\0REQUEST_URI\0/\0${variables}`;
+    const bytes = Buffer.from(`\0\0\0\0${block}${isTwice ? "HTTP_COOKIE\0b=2\0" : ""}`, "latin1");
+    bytes.writeUInt32BE(bytes.length - 4);
+    await sendAll(session.number, bytes);
+    let answer = "";
+    while (!answer.endsWith(">")) answer += await readExactly(session.number, 1);
+    expect(answer).toEndWith(`<${value}|a=${value}${isTwice ? "; b=2" : ""}>`);
+  }
   await instance.end();
 });

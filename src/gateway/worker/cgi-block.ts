@@ -63,13 +63,31 @@ function httpHead(request: RoutedRequest): string {
   );
 }
 
-/** The headers that go on, as variables or as lines. */
+/** The headers that go on, in the form that was made of them, and what that depended on. */
+interface MadeFields {
+  readonly block: string;
+  readonly asLines: boolean;
+  readonly peerIsTrusted: boolean;
+  readonly host: string;
+}
+
+/** The headers that go on, as variables or as lines; the same as before where they are the same. */
 function fieldsOf({ head, peerIsTrusted }: RoutedRequest, asLines: boolean): string {
+  const { host } = head;
+  const made = head.fields.made as MadeFields | undefined;
+  const isFit = made?.peerIsTrusted === peerIsTrusted && made.asLines === asLines;
+  if (isFit && made.host === host) return made.block;
+  const block = makeFields(head, peerIsTrusted, asLines);
+  head.fields.made = { block, asLines, peerIsTrusted, host } satisfies MadeFields;
+  return block;
+}
+
+function makeFields(head: RequestHead, peerIsTrusted: boolean, asLines: boolean): string {
   const { names, values, connection } = head;
   const named = connection === "" ? undefined : namedBy(connection);
   let block = "";
-  const fields = head.hasRepeats ? new HeadFields(head) : undefined;
-  const done = head.hasRepeats ? new Set<string>() : undefined;
+  const fields = head.fields.hasRepeats ? new HeadFields(head) : undefined;
+  const done = head.fields.hasRepeats ? new Set<string>() : undefined;
   for (let index = 0; index < names.length; index += 1) {
     const name = names[index];
     if (name === undefined || name.meaning === "" || named?.has(name.lowerCase) === true) continue;

@@ -37,7 +37,7 @@ type Stage = "begun" | "uploading" | "asking" | "answering" | "switched" | "answ
 const continues = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n");
 
 export class Visit implements VisitRecord, Asker {
-  readonly receivedMs = performance.now();
+  readonly receivedMs: number;
   readonly method: string;
   readonly target: string;
   app: AppConfig | undefined = undefined;
@@ -61,6 +61,7 @@ export class Visit implements VisitRecord, Asker {
   constructor(site: Site, visitor: Visitor, head: RequestHead | undefined) {
     this.#site = site;
     this.#visitor = visitor;
+    this.receivedMs = visitor.sinceMs;
     this.#head = head;
     this.method = head?.method ?? "-";
     this.target = head?.target.text ?? "-";

@@ -25,6 +25,8 @@ import { Visit } from "./visit.ts";
 const maxReadAheadBytes = 64 * 1024;
 /** A head that takes longer is waited for, where connections are short. */
 const headMomentMs = 1_000;
+/** The headers of an idle one's last request are remembered for so long. */
+const rememberedMs = 1_000;
 /** How long a visitor is read over whose connection ends. */
 const lingerMs = 2_000;
 /** After the visitor's side has ended, he is asked whether he is there; then now and then. */
@@ -255,6 +257,7 @@ export class Visitor implements OutgoingSocket {
     const { idleMs, headMs } = this.#site.config.limits;
     const waitedMs = nowMs - this.#sinceMs;
     const isLate = idleMs > 0 && waitedMs >= idleMs;
+    if (waitedMs >= rememberedMs) this.connection.forgetFields();
     if (this.connection.isWithinHead) {
       const isLateHead = headMs > 0 && nowMs - this.#headMs >= headMs;
       if (isLate || isLateHead) this.#refuse(this.#site.tooSlow);

@@ -76,26 +76,31 @@ function callInProcess(first: ServeOptions, leave: () => void): Program {
       options = { ...options, ...changed };
       return server;
     },
-    fetch: async (request: Request | string) =>
-      handler(typeof request === "string" ? new Request(request) : request),
+    fetch: (request: Request | string) =>
+      new Promise<Response>((resolve) => {
+        handler(typeof request === "string" ? new Request(request) : request, resolve);
+      }),
     [Symbol.dispose]: leave,
   };
-  const handler: Handler = (request) => {
-    let answer: unknown;
+  const handler: Handler = (request, answer) => {
+    let given: unknown;
     try {
-      answer = options.fetch?.call(server, request, server);
+      given = options.fetch?.call(server, request, server);
     } catch (error) {
-      return failed(options, server, error);
+      given = failed(options, server, error);
     }
     // Without a promise it is on its way at once.
-    return answer instanceof Response ? answer : later(answer);
+    if (given instanceof Response) answer(given);
+    else void later(given, answer);
   };
-  const later = async (answer: unknown): Promise<Response> => {
+  const later = async (given: unknown, answer: (response: Response) => void): Promise<void> => {
+    let response: Response;
     try {
-      return checked(await answer);
+      response = checked(await given);
     } catch (error) {
-      return failed(options, server, error);
+      response = await failed(options, server, error);
     }
+    answer(response);
   };
   return { server, open: (connection, host) => new CalledSession(connection, host, handler) };
 }

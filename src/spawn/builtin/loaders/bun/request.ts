@@ -1,7 +1,19 @@
 /** The head of a session as what a Request is made of. Runs inside instances. */
 import { BadRequest, type Head, unknownMethod } from "../javascript/head.ts";
 
-export function headersOf({ headers: flat }: Head): Headers {
+/** An object, of which a Request is made faster than of Headers; no name of a header is `__proto__`. */
+export function headersOf({ headers: flat }: Head): Headers | Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (let index = 0; index < flat.length; index += 2) {
+    const name = flat[index] ?? "";
+    if (headers[name] !== undefined) return joined(flat);
+    headers[name] = flat[index + 1] ?? "";
+  }
+  return headers;
+}
+
+/** With what is repeated. */
+function joined(flat: Head["headers"]): Headers {
   const headers = new Headers();
   for (let index = 0; index < flat.length; index += 2) {
     headers.append(flat[index] ?? "", flat[index + 1] ?? "");

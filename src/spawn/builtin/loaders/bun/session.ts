@@ -12,8 +12,8 @@ import { sendAnswer, type Output, type AnswerSource } from "./answer.ts";
 import { rememberClient } from "./clients.ts";
 import { headersOf, requestError, urlOf } from "./request.ts";
 
-/** What answers requests; what it throws or rejects with becomes a 500. */
-export type Handler = (request: Request) => Response | Promise<Response>;
+/** What answers requests, at once or later; it never throws. */
+export type Handler = (request: Request, answer: (response: Response) => void) => void;
 
 export class ClientGone extends Error {
   override readonly name = "ClientGone";
@@ -78,7 +78,10 @@ export class CalledSession extends InstanceSession<SocketConnection> implements 
     const { method } = head;
     this.#aborter = new AbortController();
     const { signal } = this.#aborter;
-    const init = { method, headers: headersOf(head), signal, ...this.#bodyInit(method) };
+    const headers = headersOf(head);
+    const body = this.#bodyOf(method);
+    const init =
+      body === undefined ? { method, headers, signal } : { method, headers, signal, body };
     let request: Request;
     const url = urlOf(head);
     try {
@@ -89,15 +92,15 @@ export class CalledSession extends InstanceSession<SocketConnection> implements 
     // Bun makes a GET of a method it does not know.
     if (request.method !== method.toUpperCase()) throw unknownMethod(method);
     rememberClient(request, head.remoteAddress, head.remotePort);
-    this.#answer(method, request);
+    this.#handler(request, (response) => this.#send(method, response));
   }
 
   /** The Web platform knows no body with GET and HEAD: one that comes is dropped. */
-  #bodyInit(method: string): RequestInit {
-    if (this.isBodyWhole || method === "GET" || method === "HEAD") return {};
+  #bodyOf(method: string): Buffer | ReadableStream<Uint8Array> | undefined {
+    if (this.isBodyWhole || method === "GET" || method === "HEAD") return undefined;
     const whole = this.takeWholeBody();
-    if (whole !== undefined) return { body: whole };
-    const body = new ReadableStream<Uint8Array>({
+    if (whole !== undefined) return whole;
+    return new ReadableStream<Uint8Array>({
       start: (controller) => {
         this.#stream = controller;
       },
@@ -107,7 +110,6 @@ export class CalledSession extends InstanceSession<SocketConnection> implements 
         this.connection.resume();
       },
     });
-    return { body, duplex: "half" };
   }
 
   protected override deliver(bytes: Uint8Array): void {
@@ -146,27 +148,6 @@ export class CalledSession extends InstanceSession<SocketConnection> implements 
     // One that has nothing to say for now would never learn it from a write.
     void this.#source?.cancel(gone).catch(() => {});
     return true;
-  }
-
-  #answer(method: string, request: Request): void {
-    let answered: Response | Promise<Response>;
-    try {
-      answered = this.#handler(request);
-    } catch (error) {
-      answered = failed(error);
-    }
-    if (answered instanceof Response) this.#send(method, answered);
-    else void this.#sendLater(method, answered);
-  }
-
-  async #sendLater(method: string, answered: Promise<Response>): Promise<void> {
-    let response: Response;
-    try {
-      response = await answered;
-    } catch (error) {
-      response = failed(error);
-    }
-    this.#send(method, response);
   }
 
   #send(method: string, response: Response): void {
@@ -235,11 +216,6 @@ export class CalledSession extends InstanceSession<SocketConnection> implements 
       this.#wakeWriter = undefined;
     }
   }
-}
-
-function failed(error: unknown): Response {
-  reportUnlessGone(error);
-  return new Response("Internal Server Error\n", { status: 500 });
 }
 
 /** A client that leaves is no fault of the application's. */
