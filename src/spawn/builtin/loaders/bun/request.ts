@@ -1,7 +1,7 @@
 /** The head of a session as what a Request is made of. Runs inside instances. */
 import { BadRequest, type Head, unknownMethod } from "../javascript/head.ts";
 
-/** An object, of which a Request is made faster than of Headers; no name of a header is `__proto__`. */
+/** An object: a Request is made faster of it than of Headers. No header is called `__proto__`. */
 export function headersOf({ headers: flat }: Head): Headers | Record<string, string> {
   const headers: Record<string, string> = {};
   for (let index = 0; index < flat.length; index += 2) {
