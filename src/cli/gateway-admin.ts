@@ -16,6 +16,7 @@ import { ControlChannel } from "../gateway/control-channel.ts";
 import { adminCommand, adminDescriptors } from "../gateway/supervisor/admin-process.ts";
 import { giveUpRights } from "../gateway/worker/worker-rights.ts";
 import { setCloseOnExec } from "../native/fd.ts";
+import { inTime } from "../native/in-time.ts";
 import { OwnedFd } from "../native/owned-fd.ts";
 import { giveUpStart } from "../native/own-text.ts";
 import { ignoreSignal, signals } from "../native/process.ts";
@@ -58,12 +59,7 @@ export async function runAdmin(): Promise<void> {
     const id = (lastId += 1);
     waiting.set(id, resolve);
     channel.send({ kind: "ask", id, question });
-    const timer = setTimeout(() => resolve(busy), answerLimitMs);
-    try {
-      return await promise;
-    } finally {
-      clearTimeout(timer);
-    }
+    return inTime(promise, answerLimitMs, () => busy);
   };
   const serve = ({ user, isTcp }: Extract<ToAdmin, { kind: "serve" }>): FromAdmin => {
     try {

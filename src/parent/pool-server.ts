@@ -7,6 +7,7 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Subprocess } from "bun";
+import { inTime } from "../native/in-time.ts";
 import { OwnedFd } from "../native/owned-fd.ts";
 import { ownProgram } from "../native/process.ts";
 import { socketPair } from "../native/socket.ts";
@@ -203,12 +204,9 @@ export class PoolServer extends Access {
     await this.exited;
   }
 
-  async #endsWithin(limitMs: number): Promise<boolean> {
-    const { promise, resolve } = Promise.withResolvers<false>();
-    const timer = setTimeout(resolve, limitMs, false);
-    const ended = await Promise.race([this.exited.then(() => true), promise]);
-    clearTimeout(timer);
-    return ended;
+  #endsWithin(limitMs: number): Promise<boolean> {
+    const ended = this.exited.then(() => true);
+    return inTime(ended, limitMs, () => false);
   }
 }
 

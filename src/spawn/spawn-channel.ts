@@ -10,6 +10,7 @@
  */
 import { SyscallError } from "../native/errno.ts";
 import { DescriptorError, receiveDescriptor } from "../native/descriptors.ts";
+import { inTime } from "../native/in-time.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { watchSigio } from "../native/sigio.ts";
 import { receive, send } from "../native/socket.ts";
@@ -210,11 +211,9 @@ export class SpawnChannel {
     const leftMs = deadline - performance.now();
     if (leftMs <= 0) throw new TimeLimitError("no answer within the time limit");
     const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, Math.min(leftMs, safetyPollMs));
     this.#wakeReader = resolve;
-    await promise;
+    await inTime(promise, Math.min(leftMs, safetyPollMs), () => {});
     this.#wakeReader = undefined;
-    clearTimeout(timer);
   }
 }
 

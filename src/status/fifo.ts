@@ -10,6 +10,7 @@
  */
 import { fstatSync, lstatSync, promises, unlinkSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { SyscallError } from "../native/errno.ts";
 import { findBroken, open, setNonBlocking } from "../native/fd.ts";
@@ -35,9 +36,8 @@ interface StatusFifoOptions {
 export class StatusFifo {
   readonly #options: StatusFifoOptions;
   readonly #name: OwnedFd;
-  #stopped = false;
+  readonly #stopping = new AbortController();
   #done: Promise<void> | undefined;
-  #wake: (() => void) | undefined;
 
   /** Takes hold of the FIFO. @throws Error, SyscallError when the path is none. */
   constructor(options: StatusFifoOptions) {
@@ -55,12 +55,11 @@ export class StatusFifo {
 
   /** Ends the wait and unlinks the FIFO if it is still the one found at start. Never throws. */
   async stop(): Promise<void> {
-    if (this.#stopped) return;
-    this.#stopped = true;
-    this.#wake?.();
+    if (this.#stopping.signal.aborted) return;
+    this.#stopping.abort();
     try {
       if (this.#done !== undefined) {
-        // Opening the read side lets the blocked open go on; it sees #stopped.
+        // Opening the read side lets the blocked open go on; it sees that.
         using reader = open(procPath(this.#name), "read");
         void reader;
         await this.#done;
@@ -74,11 +73,11 @@ export class StatusFifo {
 
   async #serve(name: OwnedFd): Promise<void> {
     let isFailing = false;
-    while (!this.#stopped) {
+    while (!this.#stopping.signal.aborted) {
       try {
         const file = await promises.open(procPath(name), "w");
         try {
-          if (!this.#stopped) await this.#hand(file);
+          if (!this.#stopping.signal.aborted) await this.#hand(file);
         } finally {
           await file.close();
         }
@@ -99,7 +98,7 @@ export class StatusFifo {
     let lookMs = firstLookMs;
     let idleMs = 0;
     let unread = 0;
-    while (!this.#stopped && idleMs < stalledMs) {
+    while (!this.#stopping.signal.aborted && idleMs < stalledMs) {
       const written = rest.length > 0 ? writeSome(file.fd, rest) : 0;
       rest = rest.subarray(written);
       const before = unread;
@@ -113,15 +112,9 @@ export class StatusFifo {
     }
   }
 
+  /** Until then, or until it is stopped. */
   #sleep(ms: number): Promise<void> {
-    if (this.#stopped) return Promise.resolve();
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
+    return sleep(ms, undefined, { signal: this.#stopping.signal }).catch(() => {});
   }
 
   #unlink(name: OwnedFd): void {

@@ -1,8 +1,8 @@
 // The snapshot: everything there is to know about a pool, in one stable shape.
 
 import { describe, expect, test } from "bun:test";
-import type { PoolSnapshot } from "../../src/pool/types.ts";
 import { fromText, toText } from "../../src/wire/bytes.ts";
+import { poolWith } from "../status/snapshots.ts";
 import { Scene } from "./scene.ts";
 
 describe("a snapshot", () => {
@@ -11,59 +11,9 @@ describe("a snapshot", () => {
     const before = scene.snapshot();
     scene.get("/a");
     scene.setLimits({ max: 4 });
-    const counters = {
-      gets: 0,
-      grants: 0,
-      grantsOfBusy: 0,
-      waits: 0,
-      cancels: 0,
-      sessionsClosed: 0,
-      refusals: { queueFull: 0, timedOut: 0, spawnFailed: 0, cannotConnect: 0 },
-      spawnsPlanned: 0,
-      spawnsDropped: 0,
-      spawnsBegun: 0,
-      spawnsDone: 0,
-      spawnsFailed: 0,
-      restarts: 0,
-      clears: 0,
-      retirements: {
-        idle: 0,
-        evicted: 0,
-        excess: 0,
-        restarted: 0,
-        requests: 0,
-        age: 0,
-        memory: 0,
-        cleared: 0,
-        detached: 0,
-        outdated: 0,
-        unreachable: 0,
-        overdue: 0,
-        died: 0,
-        outOfMemory: 0,
-      },
-      deaths: 0,
-      connectFailures: 0,
-      moves: 0,
-      recalls: { sent: 0, closed: 0, kept: 0, timedOut: 0 },
-      peakCount: 0,
-      peakActive: 0,
-      peakWaiting: 0,
-    };
-    const empty: PoolSnapshot = {
-      limits: { max: 3, maxPerApp: 0, maxIdleMs: 120_000, useGlobalQueue: false },
-      count: 0,
-      active: 0,
-      spawning: 0,
-      leaving: 0,
-      sessions: 0,
-      waiting: 0,
-      waitingOnGlobalQueue: 0,
-      oldestWaiterMs: null,
-      counters,
-      applications: [],
-    };
-    expect(before).toEqual(empty);
+    expect(before).toEqual(
+      poolWith({ limits: { max: 3, maxPerApp: 0, maxIdleMs: 120_000, useGlobalQueue: false } }),
+    );
   });
 
   test("shows what every application has and waits for, with ages", () => {

@@ -11,6 +11,7 @@ import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 
+import { inTime } from "../../native/in-time.ts";
 import type { MountKind } from "../../native/mounts.ts";
 import { fromText, toBytes, type ByteString } from "../../wire/bytes.ts";
 import type { FilePlace } from "../config.ts";
@@ -68,12 +69,8 @@ export class FileProbes {
   }
 
   async #answersInTime(known: Known, path: Uint8Array): Promise<boolean> {
-    const { promise: late, resolve } = Promise.withResolvers<false>();
-    const timer = setTimeout(() => resolve(false), limitMs);
     const answered = this.#probe(path);
-    const isInTime = await Promise.race([answered, late]);
-    clearTimeout(timer);
-    if (isInTime) return true;
+    if (await inTime(answered, limitMs, () => false)) return true;
     known.hangsUntilMs = Infinity;
     void this.#askAgainAfter(known, answered);
     return false;

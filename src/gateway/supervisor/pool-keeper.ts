@@ -9,6 +9,7 @@
  */
 import type { Subprocess } from "bun";
 
+import { inTime } from "../../native/in-time.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import { socketPair } from "../../native/socket.ts";
 import type { CommandStream } from "../../parent/command-stream.ts";
@@ -167,15 +168,9 @@ export class PoolKeeper {
   async #ask<T>(what: string, question: (channel: CommandStream) => Promise<T>): Promise<T> {
     const channel = this.#server?.channel;
     if (channel === undefined) throw new Error(`${what}: there is no pool server now`);
-    const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => {
-      late.reject(new Error(`${what}: no answer within ${answerLimitMs} ms`));
-    }, answerLimitMs);
-    try {
-      return await Promise.race([question(channel), late.promise]);
-    } finally {
-      clearTimeout(timer);
-    }
+    return inTime(question(channel), answerLimitMs, () => {
+      throw new Error(`${what}: no answer within ${answerLimitMs} ms`);
+    });
   }
 
   /** Lets the server end, once all workers are gone, and waits for it; with force if need be. */

@@ -3,6 +3,8 @@
  * asks for it (then before it leaves), until they are told to drain. A reload makes a new set and
  * drains the old one.
  */
+import { setTimeout as sleep } from "node:timers/promises";
+
 import { causeText } from "../../wire/cause.ts";
 import type { ToWorker } from "../control-channel.ts";
 import type { Report } from "./report.ts";
@@ -31,8 +33,8 @@ export class WorkerSet {
   readonly #running = new Set<WorkerProcess>();
   /** Of them, those that have a successor. */
   readonly #retired = new Set<WorkerProcess>();
-  readonly #waits = new Map<ReturnType<typeof setTimeout>, () => void>();
-  #leaving = false;
+  /** From then on no worker is replaced; who waits to be, stops waiting. */
+  readonly #leaving = new AbortController();
   #places: Promise<void>[] = [];
 
   constructor(options: WorkerSetOptions) {
@@ -92,7 +94,7 @@ export class WorkerSet {
    * @param keepIdle see ToWorker. @returns when all are gone.
    */
   async drain(limitMs: number, keepIdle: boolean): Promise<void> {
-    this.#leave();
+    this.#leaving.abort();
     for (const worker of this.#running) worker.tell({ kind: "drain", limitMs, keepIdle });
     const timer = setTimeout(() => this.kill(), limitMs + killDelayMs);
     await Promise.all(this.#places);
@@ -111,18 +113,8 @@ export class WorkerSet {
 
   /** Ends all workers at once. */
   kill(): void {
-    this.#leave();
+    this.#leaving.abort();
     for (const worker of this.#running) worker.kill();
-  }
-
-  /** No worker is replaced any more; who waits to be, stops waiting. */
-  #leave(): void {
-    this.#leaving = true;
-    for (const [timer, resolve] of this.#waits) {
-      clearTimeout(timer);
-      resolve();
-    }
-    this.#waits.clear();
   }
 
   /** Keeps one place taken until the set leaves. */
@@ -140,9 +132,11 @@ export class WorkerSet {
 
   /** Another worker for the place of one that was started then; undefined if the set leaves. */
   async #replace(place: number, pause: RestartPause, startedMs: number) {
-    for (let sinceMs = startedMs; !this.#leaving;) {
-      await this.#wait(pause.after(performance.now() - sinceMs));
-      if (this.#leaving) return undefined;
+    const { signal } = this.#leaving;
+    for (let sinceMs = startedMs; !signal.aborted;) {
+      const pauseMs = pause.after(performance.now() - sinceMs);
+      if (pauseMs > 0) await sleep(pauseMs, undefined, { signal }).catch(() => {});
+      if (signal.aborted) return undefined;
       sinceMs = performance.now();
       try {
         return await this.#launch(place);
@@ -165,7 +159,7 @@ export class WorkerSet {
   async #watch(worker: WorkerProcess): Promise<void> {
     const how = await worker.ended;
     this.#running.delete(worker);
-    const isMeant = this.#retired.delete(worker) || this.#leaving;
+    const isMeant = this.#retired.delete(worker) || this.#leaving.signal.aborted;
     if (isMeant && how === "status 0") return;
     this.#options.report(0, "worker died", { pid: worker.pid, end: how });
   }
@@ -173,7 +167,7 @@ export class WorkerSet {
   async #launch(place: number): Promise<WorkerProcess> {
     const worker = await this.#options.launch(place);
     this.#running.add(worker);
-    if (this.#leaving) worker.kill(); // told to leave while it was being started
+    if (this.#leaving.signal.aborted) worker.kill(); // told to leave while it was being started
     let isLate = false;
     const timer = setTimeout(() => {
       isLate = true;
@@ -191,16 +185,5 @@ export class WorkerSet {
     this.#running.delete(worker);
     const why = isLate ? `it was not ready within ${readyLimitMs} ms` : answer.why;
     throw new Error(`worker ${worker.pid}: ${why}`);
-  }
-
-  async #wait(pauseMs: number): Promise<void> {
-    if (pauseMs === 0 || this.#leaving) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(() => {
-        this.#waits.delete(timer);
-        resolve();
-      }, pauseMs);
-      this.#waits.set(timer, resolve);
-    });
   }
 }

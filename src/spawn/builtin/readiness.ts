@@ -1,4 +1,5 @@
 /** Waiting for a process of the built-in spawner to say that it is ready, or why it is not. */
+import { inTime } from "../../native/in-time.ts";
 import type { Announcement, Ready } from "./lifeline.ts";
 import type { Progress } from "./start-plan.ts";
 
@@ -25,15 +26,11 @@ export class TimeLimit {
   }
 
   /** The value, if it comes in time. @throws Error (as a rejection): it does not. */
-  async keep<T>(value: Promise<T>): Promise<T> {
-    const late = Promise.withResolvers<never>();
-    const error = new Error(`it was not ready within ${this.limitMs} ms`);
-    const timer = setTimeout(() => late.reject(error), this.remainingMs);
-    try {
-      return await this.unlessCut(Promise.race([value, late.promise]));
-    } finally {
-      clearTimeout(timer);
-    }
+  keep<T>(value: Promise<T>): Promise<T> {
+    const late = () => {
+      throw new Error(`it was not ready within ${this.limitMs} ms`);
+    };
+    return inTime(this.unlessCut(value), this.remainingMs, late);
   }
 
   /** The value of what keeps to the time itself. @throws Error (as a rejection): it was cut. */
