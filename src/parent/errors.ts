@@ -43,14 +43,10 @@ export class ConfigureError extends PoolError {
 /** The server ended, or closed this connection because of what it was sent (its log says why). */
 export class ServerGoneError extends PoolError {
   override readonly name = "ServerGoneError";
-  /** Whether the wake socket has ended, too: no other server can come in its place. */
-  readonly isForGood: boolean;
-
-  constructor(message: string, options?: ErrorOptions & { readonly isForGood?: boolean }) {
-    super(message, options);
-    this.isForGood = options?.isForGood === true;
-  }
 }
+
+/** The wake socket has ended with it: no other server can come in its place. */
+export class GoneForGoodError extends ServerGoneError {}
 
 /** A session with an instance failed: the request could not be sent, or the answer is broken. */
 export class SessionError extends PoolError {
@@ -60,19 +56,15 @@ export class SessionError extends PoolError {
    * repeated.
    */
   readonly answerBegan: boolean;
-  /** Whether the instance has read nothing of the request: then any may be repeated. */
-  readonly isUnread: boolean;
 
-  constructor(
-    message: string,
-    answerBegan: boolean,
-    options?: ErrorOptions & { readonly isUnread?: boolean },
-  ) {
+  constructor(message: string, answerBegan: boolean, options?: ErrorOptions) {
     super(message, options);
     this.answerBegan = answerBegan;
-    this.isUnread = options?.isUnread === true;
   }
 }
+
+/** The instance has ended and read nothing of the request: any may be repeated. */
+export class UnreadRequestError extends SessionError {}
 
 /** The application has not begun its answer in the time it was given. */
 export class AnswerTimeoutError extends PoolError {

@@ -13,7 +13,7 @@ import type { AnswerHabits, AnswerHead } from "../wire/answer-head.ts";
 import { AnswerReader, type AnswerSink } from "../wire/answer-reader.ts";
 import { FieldNames } from "../wire/field-names.ts";
 import { ProtocolError } from "../wire/protocol-error.ts";
-import { SessionError } from "./errors.ts";
+import { SessionError, UnreadRequestError } from "./errors.ts";
 import type { SessionStream, StreamUser } from "./session-stream.ts";
 
 /**
@@ -208,8 +208,8 @@ export class Exchange implements StreamUser, AnswerSink {
     } catch (cause) {
       if (!(cause instanceof ProtocolError)) throw cause;
       const text = `${this.what}: ${cause.message}`;
-      const { isUnread } = this.#stream;
-      this.fail(new SessionError(text, this.answerBegan, { cause, isUnread }));
+      const Failure = this.#stream.isUnread ? UnreadRequestError : SessionError;
+      this.fail(new Failure(text, this.answerBegan, { cause }));
     }
   }
 

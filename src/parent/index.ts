@@ -15,6 +15,7 @@ export {
   AnswerTimeoutError,
   BusyError,
   ConfigureError,
+  GoneForGoodError,
   PoolError,
   PoolIOError,
   ServerGoneError,

@@ -13,7 +13,7 @@ import { ownProgram } from "../native/process.ts";
 import { socketPair } from "../native/socket.ts";
 import { causeText } from "../wire/cause.ts";
 import { PoolConnection } from "./connection.ts";
-import { PoolError, ServerGoneError } from "./errors.ts";
+import { GoneForGoodError, PoolError, ServerGoneError } from "./errors.ts";
 import { WakeSocket } from "./wake-socket.ts";
 
 /** How a server is started; all of it may be left out. */
@@ -184,7 +184,7 @@ export class PoolServer extends Access {
       const status = await Promise.race([this.exited, Bun.sleep(1000)]);
       if (status === undefined) throw error;
       const text = `connect to the pool server: it has ended with status ${status}`;
-      throw new ServerGoneError(text, { cause: error, isForGood: true });
+      throw new GoneForGoodError(text, { cause: error });
     }
   }
 

@@ -10,7 +10,7 @@
 import type { AnswerHead } from "../wire/answer-head.ts";
 import { frameHeaderBlock } from "../wire/session-headers.ts";
 import type { Application } from "./application.ts";
-import { AnswerTimeoutError, BusyError, SessionError } from "./errors.ts";
+import { AnswerTimeoutError, BusyError, SessionError, UnreadRequestError } from "./errors.ts";
 import { Exchange, type HeadListener } from "./exchange.ts";
 import { getOf } from "./refusals.ts";
 import { type BodyFraming, sendRequest } from "./request-body.ts";
@@ -193,7 +193,8 @@ export class PooledRequest implements SessionWaiter, HeadListener {
     if (!(error instanceof SessionError) || error.answerBegan) return false;
     const { method, body } = this.#prepared;
     const isHere = body === undefined || body instanceof Uint8Array;
-    return isHere && (error.isUnread || repeatable.has(method)) && !this.#hasFailed;
+    const isSafe = error instanceof UnreadRequestError || repeatable.has(method);
+    return isHere && isSafe && !this.#hasFailed;
   }
 }
 

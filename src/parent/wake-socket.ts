@@ -14,10 +14,11 @@ import { receive, send, whyNotStream } from "../native/socket.ts";
 import { escapeForLog, fromBytes } from "../wire/bytes.ts";
 import { encodeCommand } from "../wire/commands.ts";
 import { encodePlainOk } from "../wire/replies.ts";
-import { PoolError, PoolIOError, ServerGoneError } from "./errors.ts";
+import { GoneForGoodError, PoolError, PoolIOError, ServerGoneError } from "./errors.ts";
 import { retry } from "./retry.ts";
 
 const wakeByte = new Uint8Array(1);
+const closed = "connect to the pool server: it has closed the connection";
 
 /** The two descriptors of a multiplexed client: its connection, and where its sessions arrive. */
 export interface ChannelledConnection {
@@ -46,13 +47,17 @@ export class WakeSocket {
 
   /**
    * A new connection with its descriptor channel (PROTOCOL.md section 9), within about `limitMs`.
-   * @throws ServerGoneError (for good, if it is this socket that has ended), PoolIOError (no answer
-   * in time, or no descriptor free in this process).
+   * @throws ServerGoneError (GoneForGoodError if this socket has ended), PoolIOError (no answer in
+   * time, or no descriptor free in this process).
    */
   async connect(limitMs: number): Promise<ChannelledConnection> {
     const what = "connect to the pool server";
     const deadline = performance.now() + limitMs;
-    const connection = await guarded(what, () => this.#receiveConnection(limitMs), true);
+    const connection = await guarded(
+      what,
+      () => this.#receiveConnection(limitMs),
+      GoneForGoodError,
+    );
     try {
       const leftMs = Math.max(1, deadline - performance.now());
       const channel = await guarded(what, () => openChannel(connection, leftMs));
@@ -72,7 +77,7 @@ export class WakeSocket {
     const deadline = performance.now() + limitMs;
     const asked = await retry(limitMs, () => send(this.#use(), wakeByte) === 1 || undefined);
     const leftMs = Math.max(0, deadline - performance.now());
-    const received = asked && (await retry(leftMs, () => arrivedOn(this.#use(), true)));
+    const received = asked && (await retry(leftMs, () => arrivedOn(this.#use(), GoneForGoodError)));
     if (received === undefined) throw tooLate("connect to the pool server", limitMs);
     return received;
   }
@@ -97,7 +102,7 @@ async function openChannel(connection: OwnedFd, limitMs: number): Promise<OwnedF
     for (let missing = missingBytes(frame); missing > 0; missing = missingBytes(frame)) {
       const bytes = receive(fd, missing);
       if (bytes === "empty") return undefined;
-      if (bytes === "end") throw gone();
+      if (bytes === "end") throw new ServerGoneError(closed);
       frame = Buffer.concat([frame, bytes]);
     }
     return frame;
@@ -117,15 +122,10 @@ function missingBytes(frame: Buffer): number {
   return 2 + (frame.length < 2 ? 0 : frame.readUInt16BE(0)) - frame.length;
 }
 
-function arrivedOn(fd: number, isForGood = false): OwnedFd | undefined {
+function arrivedOn(fd: number, Gone = ServerGoneError): OwnedFd | undefined {
   const received = receiveDescriptor(fd);
-  if (received === "end") throw gone(isForGood);
+  if (received === "end") throw new Gone(closed);
   return received === "empty" ? undefined : received;
-}
-
-function gone(isForGood = false): ServerGoneError {
-  const text = "connect to the pool server: it has closed the connection";
-  return new ServerGoneError(text, { isForGood });
 }
 
 function tooLate(what: string, limitMs: number): PoolIOError {
@@ -133,12 +133,16 @@ function tooLate(what: string, limitMs: number): PoolIOError {
 }
 
 /** Gives system call errors the names a parent can act on. */
-async function guarded<T>(what: string, action: () => Promise<T>, isForGood = false): Promise<T> {
+async function guarded<T>(
+  what: string,
+  action: () => Promise<T>,
+  Gone = ServerGoneError,
+): Promise<T> {
   try {
     return await action();
   } catch (cause) {
     if (cause instanceof SyscallError && isDisconnect(cause.code)) {
-      throw new ServerGoneError(`${what}: ${cause.message}`, { cause, isForGood });
+      throw new Gone(`${what}: ${cause.message}`, { cause });
     }
     if (cause instanceof SyscallError || cause instanceof DescriptorError) {
       throw new PoolIOError(`${what}: ${cause.message}`, { cause });

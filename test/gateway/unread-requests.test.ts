@@ -18,16 +18,17 @@ const startGateway = gateways();
 /** As large as what is read at once, with its head. */
 const body = "x".repeat(15_000);
 
-/** The process of the only application, once it has so many sessions. */
+/** The process of the only application, once it has so many sessions, and is done with others. */
 async function processWith(gateway: Gateway, sessions: number): Promise<number> {
+  let seen: unknown;
   return until(
     `it has ${sessions} sessions`,
     async () => {
       const { pool } = await statusOf(gateway);
-      const [instance] = pool?.applications[0]?.instances ?? [];
-      return instance?.sessions === sessions && instance.pid;
+      const [instance] = (seen = pool?.applications[0]?.instances ?? []);
+      return instance?.sessions === sessions && instance.closing === 0 && instance.pid;
     },
-    () => gateway.log,
+    () => seen,
   );
 }
 

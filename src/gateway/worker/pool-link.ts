@@ -14,6 +14,7 @@
 import {
   Application,
   BusyError,
+  GoneForGoodError,
   type PoolAccess,
   type PoolConnection,
   ServerGoneError,
@@ -181,7 +182,7 @@ export class PoolLink {
         return connection;
       } catch (error) {
         this.#cause = error;
-        if (error instanceof ServerGoneError && error.isForGood) this.close();
+        if (error instanceof GoneForGoodError) this.close();
         if (this.#waiting === 0 || this.#isClosed) throw error;
       }
       await Bun.sleep(pauseMs);
