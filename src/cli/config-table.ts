@@ -79,10 +79,10 @@ export class Table {
   }
 
   /** Of a file, in octal. */
-  permissions(key: string, fallback: string): number {
+  permissions(key: string, fallback: string, what = "permissions"): number {
     const text = this.text(key, fallback);
     if (/^0?[0-7]{3}$/.test(text)) return Number.parseInt(text, 8);
-    this.wrong(key, `is '${text}', not permissions such as "${fallback}"`);
+    this.wrong(key, `is '${text}', not ${what} such as "${fallback}"`);
     return 0;
   }
 

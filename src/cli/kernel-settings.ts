@@ -1,6 +1,7 @@
 /** What of an application's table the kernel is to see to: its share, and `[apps.limits]`. */
 import {
   isSoftAndHard,
+  keyOfLimit,
   type KernelLimits,
   type LimitName,
   MAX_CPU_WEIGHT,
@@ -16,14 +17,14 @@ type Parse = (text: string) => number | undefined;
 const parseCount: Parse = (text) => (/^[0-9]{1,12}$/.test(text) ? Number(text) : undefined);
 const parseSeconds: Parse = (text) => Math.ceil((parseTime(text) ?? Number.NaN) / 1000);
 
-const keys: readonly (readonly [key: string, name: LimitName, parse: Parse, example: string])[] = [
-  ["open_files", "openFiles", parseCount, "1024"],
-  ["processes", "processes", parseCount, "100"],
-  ["core", "core", parseSize, '"0"'],
-  ["file_size", "fileSize", parseSize, '"1g"'],
-  ["address_space", "addressSpace", parseSize, '"2g"'],
-  ["locked_memory", "lockedMemory", parseSize, '"64k"'],
-  ["cpu_time", "cpuTime", parseSeconds, '"10m"'],
+const kinds: readonly (readonly [name: LimitName, parse: Parse, example: string])[] = [
+  ["openFiles", parseCount, "1024"],
+  ["processes", parseCount, "100"],
+  ["core", parseSize, '"0"'],
+  ["fileSize", parseSize, '"1g"'],
+  ["addressSpace", parseSize, '"2g"'],
+  ["lockedMemory", parseSize, '"64k"'],
+  ["cpuTime", parseSeconds, '"10m"'],
 ];
 
 export function readKernelLimits(table: Table): KernelLimits {
@@ -31,9 +32,10 @@ export function readKernelLimits(table: Table): KernelLimits {
   const whole = (key: string, max: number) =>
     table.has(key) ? table.whole(key, { min: 1, max }, 1) : undefined;
   const section = table.table("limits");
-  const limits = keys.flatMap(([key, name, parse, example]) =>
-    section.has(key) ? [[name, readLimit(section, key, parse, example)] as const] : [],
-  );
+  const limits = kinds.flatMap(([name, parse, example]) => {
+    const key = keyOfLimit(name);
+    return section.has(key) ? [[name, readLimit(section, key, parse, example)] as const] : [];
+  });
   section.finish();
   return {
     memoryMax: table.has("memory_max") ? table.size("memory_max", bounds, bounds.max) : undefined,

@@ -13,7 +13,7 @@ export function readProgram(table: Table, root: string): ProgramOptions {
     args: readArgs(table),
     cwd: readText(table, "cwd"),
     interpreter: readText(table, "interpreter"),
-    umask: readUmask(table),
+    umask: table.has("umask") ? table.permissions("umask", "0027", "a mask") : undefined,
     envFile: readText(table, "env_file"),
     ...readCommand(table),
   };
@@ -90,12 +90,4 @@ function readArgs(table: Table): readonly string[] | undefined {
   const why = whyNotArgs(args);
   if (why !== undefined) table.wrong("args", why);
   return args;
-}
-
-function readUmask(table: Table): number | undefined {
-  const text = table.text("umask");
-  if (text === undefined) return undefined;
-  if (/^0?[0-7]{3}$/.test(text)) return Number.parseInt(text, 8);
-  table.wrong("umask", `is '${text}', not a mask such as "0027"`);
-  return undefined;
 }

@@ -27,6 +27,11 @@ export type SoftAndHard = readonly [soft: number, hard: number];
 
 export type ResourceLimits = { readonly [Name in LimitName]?: SoftAndHard | undefined };
 
+/** A limit as the configuration names it: `memory_max`. */
+export function keyOfLimit(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
 export const MAX_CPU_WEIGHT = 10_000;
 /** As many as the kernel can number on any machine (proc(5), pid_max). */
 export const MAX_TASKS = 2 ** 22;

@@ -7,8 +7,6 @@ import type { KernelLimits } from "../../wire/kernel-limits.ts";
 
 export interface GroupKey {
   readonly name: "memoryMax" | "cpuWeight" | "tasksMax";
-  /** As the configuration has it. */
-  readonly key: string;
   readonly controller: string;
   readonly file: string;
   /** What the file holds where there is no limit. */
@@ -17,11 +15,11 @@ export interface GroupKey {
 
 export const groupKeys: readonly GroupKey[] = (
   [
-    ["memoryMax", "memory_max", "memory", "memory.max", "max"],
-    ["cpuWeight", "cpu_weight", "cpu", "cpu.weight", "100"],
-    ["tasksMax", "tasks_max", "pids", "pids.max", "max"],
+    ["memoryMax", "memory", "memory.max", "max"],
+    ["cpuWeight", "cpu", "cpu.weight", "100"],
+    ["tasksMax", "pids", "pids.max", "max"],
   ] as const
-).map(([name, key, controller, file, usual]) => ({ name, key, controller, file, usual }));
+).map(([name, controller, file, usual]) => ({ name, controller, file, usual }));
 
 /** Why the kernel ends a process: what its end is called in the log. */
 export const memoryCause = "the kernel ended it, its application has used up memory_max";

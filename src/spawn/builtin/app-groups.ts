@@ -9,7 +9,7 @@ import { basename } from "node:path";
 import { isRemoved, removeGroup } from "../../native/control-groups.ts";
 import { escapeForLog, toText, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
-import { wantsGroup, type KernelLimits } from "../../wire/kernel-limits.ts";
+import { keyOfLimit, wantsGroup, type KernelLimits } from "../../wire/kernel-limits.ts";
 import type { Notify } from "../spawner.ts";
 import { AppGroup, groupKeys, memoryCause, type GroupKey } from "./app-group.ts";
 import { GroupHome } from "./group-home.ts";
@@ -61,9 +61,8 @@ export class AppGroups {
 
   #prepare(root: ByteString, limits: KernelLimits, mayMake: boolean): AppGroup | undefined {
     for (const { name, limit } of tooHigh(limits.limits)) {
-      const key = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
       const cause = `the server may have ${limit} itself (ulimit -H, or a Limit of its unit)`;
-      this.#say(root, [`limits.${key}`], cause);
+      this.#say(root, [`limits.${keyOfLimit(name)}`], cause);
     }
     const known = this.#groups.get(root);
     if (known === undefined && !wantsGroup(limits)) return undefined;
@@ -73,29 +72,19 @@ export class AppGroups {
       if (group === undefined && !(mayMake && wantsGroup(kept))) return undefined;
       return this.#apply(root, group ?? this.#make(root), kept);
     } catch (error) {
-      this.#say(
-        root,
-        wantedOf(limits).map(({ key }) => key),
-        causeText(error),
-      );
+      this.#say(root, wantedOf(limits).map(keyOf), causeText(error));
       return undefined;
     }
   }
 
   /** What of the limits can be kept here; the rest is said. */
   #keepable(root: ByteString, limits: KernelLimits): KernelLimits {
-    const whys = wantedOf(limits).map((key) => [key, this.#whyNot(key)] as const);
-    for (const [why, keys] of Map.groupBy(whys, ([, cause]) => cause)) {
-      if (why !== undefined) {
-        this.#say(
-          root,
-          keys.map(([{ key }]) => key),
-          why,
-        );
-      }
+    const byWhy = Map.groupBy(wantedOf(limits), (wanted) => this.#whyNot(wanted));
+    for (const [why, wanted] of byWhy) {
+      if (why !== undefined) this.#say(root, wanted.map(keyOf), why);
     }
-    const kept = whys.flatMap(([{ name }, why]) => (why === undefined ? [name] : []));
-    return Object.fromEntries(kept.map((name) => [name, limits[name]]));
+    const kept = byWhy.get(undefined) ?? [];
+    return Object.fromEntries(kept.map(({ name }) => [name, limits[name]]));
   }
 
   #whyNot({ controller }: GroupKey): string | undefined {
@@ -144,6 +133,10 @@ export class AppGroups {
     const fields = { keys: unsaid.join(", "), app: escapeForLog(root), cause };
     this.#notify(0, "limits are not kept, applications run without", fields);
   }
+}
+
+function keyOf({ name }: GroupKey): string {
+  return keyOfLimit(name);
 }
 
 function wantedOf(limits: KernelLimits): GroupKey[] {
