@@ -31,7 +31,7 @@ sub read_exactly {
 }
 
 # A session is one request and one answer: the server's other loaders keep it for more, this one
-# closes it, which is allowed.
+# closes it, which is allowed where it is said.
 sub serve {
     my ($session, $application) = @_;
     my $size = unpack('N', read_exactly($session, 4));
@@ -47,6 +47,8 @@ sub serve {
         ($status, $headers, $content) = ('500 Internal Server Error', [], "It failed.\n");
     }
     my %headers = ('content-length' => length($content), @$headers);
+    # Whoever would send another request on it has to know.
+    $headers{'connection'} = 'close' if $variables{SESSION_KEEP};
     my $head = join('', map { "$_: $headers{$_}\r\n" } sort keys %headers);
     $content = '' if $variables{REQUEST_METHOD} eq 'HEAD';
     syswrite($session, "Status: $status\r\n$head\r\n$content");

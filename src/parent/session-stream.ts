@@ -2,12 +2,10 @@
  * SessionStream: the stream of one session on Bun's event loop, with at most one request on it.
  * Rules:
  * - Whoever has the request (an Exchange, or a front end's own machine) is told of all that happens
- *   to the stream. Without a request nothing may arrive: bytes
- *   nobody asked for, or the instance's end, close the stream.
+ *   to the stream. Without a request nothing may arrive: bytes nobody asked for, or the instance's
+ *   end, close the stream.
  * - When a request has ended cleanly and the stream has a keeper, it is offered to that for the
- *   next one; else it is closed. So is one to which the request went in several writes: an
- *   application may leave a body unread, and what had not come when its answer ended has the loader
- *   end the stream, a moment after that answer.
+ *   next one; else it is closed.
  * - Closing it closes the session, once: the pool is told.
  */
 import type { Socket } from "bun";
@@ -153,7 +151,9 @@ export class SessionStream {
     this.#user = undefined;
     this.served += 1;
     if (this.#isClosed) return;
-    if (isClean && this.#writes === 1 && this.isKept) this.#keeper?.freed(this);
+    // Programs may end, without a word, what they have not read to the end; loaders tell.
+    const isTold = this.#writes === 1 || !this.session.speaksHttp;
+    if (isClean && isTold && this.isKept) this.#keeper?.freed(this);
     else this.close();
   }
 

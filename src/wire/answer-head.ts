@@ -35,8 +35,10 @@ export interface AnswerHead {
   readonly hasDate: boolean;
   /** The protocols that a 101 changes to; empty: none. */
   readonly upgrade: string;
-  /** Of a head in HTTP's form: whether another answer may follow it (RFC 9112, 9.3). */
-  readonly persists: boolean | undefined;
+  /** Whether it is in HTTP's form. */
+  readonly isHttp: boolean;
+  /** Whether another answer may follow it, by what it says (RFC 9112, 9.3; PROTOCOL section 11). */
+  readonly persists: boolean;
 }
 
 /** Bounds of a head: servers and proxies commonly stop at 8 to 64 KiB and 100 to 200 headers. */
@@ -139,14 +141,15 @@ class HeadReader {
       framing,
       hasDate: this.#hasDate,
       upgrade: this.#upgrade,
+      isHttp: this.#minor !== undefined,
       persists: this.#persists,
     };
   }
 
-  get #persists(): boolean | undefined {
-    if (this.#minor === undefined) return undefined;
+  get #persists(): boolean {
+    if (this.#connection === "") return this.#minor !== "0";
     const options = this.#connection.split(",").map((option) => option.trim());
-    return !options.includes("close") && (this.#minor === "1" || options.includes("keep-alive"));
+    return !options.includes("close") && (this.#minor !== "0" || options.includes("keep-alive"));
   }
 
   /** @returns the lines that stay, in as few slices as there are runs of them. */

@@ -1,7 +1,9 @@
 /**
  * What an instance answers, taken apart as it comes: interim heads, the head, the body without its
  * framing, and whether the stream is where another answer could begin. It knows neither the stream
- * nor whom the answer is for.
+ * nor whom the answer is for. Instances answer in the form that they were asked in; but where that
+ * is CGI's, HTTP's is understood as well: an application has taken the session over and speaks
+ * itself, so that nothing may follow.
  */
 import {
   type AnswerFraming,
@@ -23,7 +25,7 @@ export interface AnswerSink {
   switched(head: AnswerHead): void;
   head(head: AnswerHead): void;
   body(bytes: Uint8Array): void;
-  /** @param isClean whether nothing came behind it, so that another answer could follow. */
+  /** @param isClean whether nothing came behind it, and another answer could follow. */
   end(isClean: boolean): void;
 }
 
@@ -35,21 +37,28 @@ export class AnswerReader {
   readonly #sink: AnswerSink;
   readonly #isHead: boolean;
   readonly #habits: AnswerHabits;
+  readonly #speaksHttp: boolean;
   #state: "head" | "body" | "switched" | "over" = "head";
   /** A head that is not whole is #begun[0, #begunBytes). */
   #begun: Buffer = nothing;
   #begunBytes = 0;
   #framing: AnswerFraming = { kind: "stream" };
   #missing = 0;
+  /** Whether the instance keeps its side open behind the answer. */
+  #persists = false;
   #chunked: ChunkedDecoder | undefined;
   /** Whether any byte of an answer has come. */
   hasBegun = false;
 
-  /** @param isHead whether the request is a HEAD: its answer has no body, whatever it says. */
-  constructor(sink: AnswerSink, isHead: boolean, habits: AnswerHabits) {
+  /**
+   * @param isHead whether the request is a HEAD: its answer has no body, whatever it says.
+   * @param speaksHttp whether the instance was asked in HTTP's form.
+   */
+  constructor(sink: AnswerSink, isHead: boolean, habits: AnswerHabits, speaksHttp = false) {
     this.#sink = sink;
     this.#isHead = isHead;
     this.#habits = habits;
+    this.#speaksHttp = speaksHttp;
   }
 
   /** Bytes have come; they stay ours. @throws ProtocolError. */
@@ -123,7 +132,11 @@ export class AnswerReader {
       if (rest.length > 0) this.#pushHead(rest);
       return;
     }
+    if (this.#speaksHttp && !head.isHttp) {
+      throw new ProtocolError("answer of the instance: it is not HTTP/1");
+    }
     this.#state = "body";
+    this.#persists = head.persists && head.isHttp === this.#speaksHttp;
     this.#framing = head.framing;
     if (head.framing.kind === "length") this.#missing = head.framing.bytes;
     if (head.framing.kind === "chunked") this.#chunked = new ChunkedDecoder();
@@ -153,7 +166,7 @@ export class AnswerReader {
 
   #end(isClean: boolean): void {
     this.#state = "over";
-    this.#sink.end(isClean);
+    this.#sink.end(isClean && this.#persists);
   }
 }
 

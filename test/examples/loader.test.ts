@@ -57,6 +57,9 @@ test("the Perl loader serves sessions, survives a failing one, and leaves with i
     headers: ["content-length: " + `${instance.pid} a body`.length, "content-type: text/plain"],
     body: `${instance.pid} a body`,
   });
+  // Who wants to keep the session is told that it ends.
+  const { headers } = await ask(instance, get({ SESSION_KEEP: "1" }));
+  expect(headers[0]).toBe("connection: close");
   const failed = await ask(instance, get({ REQUEST_URI: "/fail" }));
   expect(failed.status).toBe("Status: 500 Internal Server Error");
   expect((await ask(instance, get({ REQUEST_METHOD: "HEAD" }))).body).toBe("");

@@ -35,6 +35,11 @@ async def application(scope, receive, send):
         await answer(send, body)
     elif path == "/ignore":
         await answer(send, b"ignored")
+    elif path == "/early":
+        await answer(send, b"early ", more=True)
+        while (await receive())["more_body"]:
+            pass
+        await send({"type": "http.response.body", "body": b"read"})
     elif path == "/keep":
         await answer(send, b",".join(name for name, value in scope["headers"]))
     elif path == "/wait":

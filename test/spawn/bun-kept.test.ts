@@ -28,6 +28,13 @@ const program = `
     "/none": () => new Response(null, { status: 204 }),
     "/echo": async (request) => new Response(await request.text()),
     "/ignore": () => new Response("ignored"),
+    "/early": (request) => new Response(new ReadableStream({
+      async start(controller) {
+        controller.enqueue("early ");
+        await request.text();
+        controller.enqueue("read");
+        controller.close();
+      } })),
     "/keep": (request) => new Response([...request.headers.keys()].join()),
     "/wait": (request) => new Promise((resolve) => {
       request.signal.addEventListener("abort", () => { gone += 1; resolve(new Response()); });

@@ -20,6 +20,8 @@ const kept = { SESSION_KEEP: "1" };
 const to = (path: string, more: Readonly<Record<string, string>> = {}) =>
   get({ ...kept, REQUEST_URI: path, ...more });
 
+const endsSession = /^connection: close\r?$/im;
+
 const chunkedPost = (body: string) =>
   Buffer.concat([
     to("/echo", { REQUEST_METHOD: "POST", HTTP_TRANSFER_ENCODING: "chunked" }),
@@ -63,9 +65,9 @@ async function ask(session: OwnedFd, bytes: Uint8Array) {
 /**
  * @param program what lies in `file`. It answers `/text` with `text`, `/stream` with `a` and then
  * `b` as a stream, `/none` with 204, `/echo` with the request's body, `/ignore` with `ignored`
- * without reading it, `/keep` with the names of all headers it sees, `/wait` not before the client
- * is gone, `/gone` with how often that was, `/slow` with `slow` after a moment, `/wrong` with less
- * than the length it names.
+ * without reading it, `/early` with `early ` and, when it has read the body, `read`, `/keep` with
+ * the names of all headers it sees, `/wait` not before the client is gone, `/gone` with how often
+ * that was, `/slow` with `slow` after a moment, `/wrong` with less than the length it names.
  */
 export function keptSessions(appType: AppType, file: string, program: string): void {
   const directory = mkdtempSync(join(tmpdir(), "pool-"));
@@ -217,20 +219,39 @@ function bodies(trial: Trial): void {
     });
   }
 
-  trial("reads what is left of a body that the program did not want", async (instance) => {
+  trial("goes on after a body that is here and that nobody has read", async (instance) => {
     using session = connected(instance);
-    const body = "b".repeat(700_000);
-    await sendAll(session.number, post(body, { ...kept, REQUEST_URI: "/ignore" }));
-    expect((await readAnswer(session)).body).toBe("ignored");
-    expect((await ask(session, to("/text"))).body).toBe("text");
+    for (const path of ["/ignore", "/echo"]) {
+      const answer = await ask(session, post("unread", { ...kept, REQUEST_URI: path }));
+      expect(answer.headers.join()).not.toMatch(endsSession);
+    }
   });
 
-  trial("ends instead where too much of it is left", async (instance) => {
+  for (const bytes of [700_000, 3_000_000]) {
+    trial(`says that it ends where ${bytes} bytes are left unread`, async (instance) => {
+      using session = connected(instance);
+      const body = "b".repeat(bytes);
+      await sendAll(session.number, post(body, { ...kept, REQUEST_URI: "/ignore" }));
+      const answer = await readAnswer(session);
+      expect(answer).toMatchObject({ framing: "length", body: "ignored" });
+      expect(answer.headers.join("\n")).toMatch(endsSession);
+      expect(await readToEnd(session.number)).toBe("");
+      // To whom it would mean nothing it is not said.
+      using other = connected(instance);
+      await sendAll(other.number, post(body, { REQUEST_URI: "/ignore" }));
+      expect(await readToEnd(other.number)).not.toMatch(endsSession);
+    });
+  }
+
+  trial("says that it ends where the answer begins before the body is here", async (instance) => {
     using session = connected(instance);
-    const body = "b".repeat(3_000_000);
-    await sendAll(session.number, post(body, { ...kept, REQUEST_URI: "/ignore" }));
-    expect((await readAnswer(session)).body).toBe("ignored");
-    expect(await readToEnd(session.number)).toBe("");
+    const request = { ...kept, REQUEST_URI: "/early", CONTENT_LENGTH: "4" };
+    await sendAll(session.number, to("/early", { REQUEST_METHOD: "POST", ...request }));
+    let text = "";
+    while (!text.includes("early ")) text += await readExactly(session.number, 1);
+    expect(text).toMatch(endsSession);
+    await sendAll(session.number, Buffer.from("body"));
+    expect(await readToEnd(session.number)).toBe("\r\n4\r\nread\r\n0\r\n\r\n");
   });
 
   trial("refuses a body that has a length and is chunked", async (instance) => {

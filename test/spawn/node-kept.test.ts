@@ -17,6 +17,10 @@ const program = `
       request.on("end", () => response.end(Buffer.concat(parts)));
     },
     "/ignore": (_, response) => response.end("ignored"),
+    "/early": (request, response) => {
+      response.write("early ");
+      request.on("data", () => {}).on("end", () => response.end("read"));
+    },
     "/keep": (request, response) => response.end(Object.keys(request.headers).join()),
     "/wait": (_, response) => response.on("close", () => { gone += 1; }),
     "/gone": (_, response) => response.end(String(gone)),

@@ -128,6 +128,8 @@ test("bytes that come with the request are there for the one that takes over", a
 test("the framing that an application gives its own bytes is passed on", async () => {
   const { head, body } = await nextAnswer(await sent("/raw"));
   expect(head).toContain("content-length: 4");
+  // The application ends it when it likes: nobody may send another request on it.
+  expect(head).toContain("connection: close");
   expect(body).toBe("four");
 });
 
@@ -146,7 +148,8 @@ test("a 101 that hands nothing over is an error", async () => {
 test("a streaming body is framed, and says itself where it ends", async () => {
   const kept = { SESSION_KEEP: "1" };
   const { head, body } = await nextAnswer(await sent("/stream", kept));
-  expect(head).toContain("transfer-encoding: chunked");
+  expect(head).toContain("transfer-encoding: chunked\r\n");
+  expect(head).toContain("connection: close");
   expect(body).toBe("one two three");
   const unkept = await readToEnd((await sent("/stream", {})).number);
   expect(unkept).toBe("Status: 200 OK\r\n\r\none two three");

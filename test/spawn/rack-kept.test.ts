@@ -91,11 +91,11 @@ test("takes chunks apart before the application reads them", async () => {
   using session = connected(instance);
   const body = "5\r\nhello\r\n7;name=value\r\n, world\r\n0\r\nTrailer: x\r\n\r\n";
   expect((await onOne(session, chunked("/echo", body))).body).toBe("hello, world");
-  const env = await onOne(session, chunked("/env", "0\r\n\r\n"));
-  expect(env.body).not.toContain("TRANSFER_ENCODING");
   const large = "10000\r\n" + "x".repeat(0x1_0000) + "\r\n";
   const count = await onOne(session, chunked("/count", `${large.repeat(20)}0\r\n\r\n`));
   expect(count.body).toBe(String(20 * 0x1_0000));
+  const env = await onOne(session, chunked("/env", "0\r\n\r\n"));
+  expect(env.body).not.toContain("TRANSFER_ENCODING");
 });
 
 test("takes a request that comes with the one before", async () => {
@@ -124,15 +124,40 @@ test.each([
   expect(text).toContain(why);
 });
 
-test("keeps a session whose body nobody read when the rest of it is there and not much", async () => {
+test("keeps a session whose body nobody read when that came with the head", async () => {
   using session = connected(instance);
-  expect((await onOne(session, withLength("/ignore", "x".repeat(10_000)))).body).toBe(
-    "did not read",
-  );
-  expect((await onOne(session, chunked("/ignore", "1\r\na\r\n0\r\n\r\n"))).body).toBe(
-    "did not read",
-  );
+  const { head, body } = await onOne(session, withLength("/ignore", "x".repeat(10_000)));
+  expect(body).toBe("did not read");
+  expect(head).not.toContain("connection: close");
   expect((await onOne(session, withLength("/echo", "b"))).body).toBe("b");
+});
+
+test.each([
+  ["of 40,000 bytes", withLength("/ignore", "x".repeat(40_000))],
+  ["of 600,000 bytes", withLength("/ignore", "x".repeat(600_000))],
+  ["in chunks", chunked("/ignore", "1\r\na\r\n0\r\n\r\n")],
+  ["that has not come", posted("/ignore", "", { CONTENT_LENGTH: "1" })],
+  ["of which it does not know what to make", posted("/raise", "", { CONTENT_LENGTH: "1" })],
+])("says that it ends the session where nobody read a body %s", async (_, bytes) => {
+  using session = connected(instance);
+  const { head } = await onOne(session, bytes);
+  expect(head).toContain("connection: close");
+  expect(await readToEnd(session.number)).toBe("");
+});
+
+test("says that it ends the session where the answer begins before the body is read", async () => {
+  using session = connected(plain);
+  await sendAll(session.number, posted("/early", "", { CONTENT_LENGTH: "4" }));
+  const head = await answerHead(session);
+  expect(head.slice(-2)).toEqual(["connection: close", "transfer-encoding: chunked"]);
+  await sendAll(session.number, Buffer.from("body"));
+  expect(await readToEnd(session.number)).toBe("6\r\nearly \r\n4\r\nbody\r\n0\r\n\r\n");
+});
+
+test("says nothing of a session's end to who does not keep it", async () => {
+  using session = connected(instance);
+  await sendAll(session.number, to("/ignore", { REQUEST_METHOD: "POST", CONTENT_LENGTH: "1" }));
+  expect(await readToEnd(session.number)).not.toContain("connection");
 });
 
 test.each([

@@ -136,6 +136,9 @@ paths = {
       out << "at last"
     }]
   },
+  "/early" => lambda { |env|
+    [200, {}, Enumerator.new { |out| out << "early "; out << env["rack.input"].read }]
+  },
   "/answer" => lambda { |env|
     code, *headers = env["QUERY_STRING"].split("&")
     [code.to_i, headers.to_h { |header| header.split("=") }, ["body"]]

@@ -92,9 +92,9 @@ test("takes the chunks out of a body, with their extensions and trailers", async
   using session = connected(instance);
   const body = "3\r\none\r\nA;ext=1\r\n and a two\r\n0\r\nTrailer: x\r\n\r\n";
   expect((await ask(session, kept("/echo", chunked, body))).body).toBe("one and a two");
+  await expectAlive(session);
   const environ = await ask(session, kept("/environ", chunked, "0\r\n\r\n"));
   expect(environ.body).not.toContain("TRANSFER_ENCODING");
-  await expectAlive(session);
 });
 
 test("takes a chunked body that arrives byte by byte", async () => {
@@ -144,18 +144,39 @@ test("lets a body be read to its end and not beyond, whatever its form", async (
   expect((await nextAnswer(session)).body).toBe("x");
 });
 
-test("throws away what the application did not read, before the next request", async () => {
+test("throws away what came with the head and was not read, before the next request", async () => {
   using session = connected(instance);
-  expect((await ask(session, kept("/cookies", sized("unread"), "unread"))).body).toBe("x");
-  const body = "6\r\nunread\r\n0\r\n\r\n";
-  expect((await ask(session, kept("/cookies", chunked, body))).body).toBe("x");
+  const { head, body } = await ask(session, kept("/cookies", sized("unread"), "unread"));
+  expect(body).toBe("x");
+  expect(head).not.toContain("Connection");
   await expectAlive(session);
 });
 
-test("ends a session whose client is still sending what nobody reads", async () => {
+const last = "\r\nConnection: close\r\n";
+
+test.each([
+  ["of 80,000 bytes", "/cookies", sized("x".repeat(80_000)), "x".repeat(80_000)],
+  ["of 600,000 bytes", "/cookies", sized("x".repeat(600_000)), "x".repeat(600_000)],
+  ["in chunks", "/cookies", chunked, "6\r\nunread\r\n0\r\n\r\n"],
+  ["that is still coming", "/cookies", { ...sized(""), CONTENT_LENGTH: "9" }, "half"],
+  ["of which it can make nothing", "/raising", { ...sized(""), CONTENT_LENGTH: "9" }, "half"],
+])("says that it ends the session where nobody read a body %s", async (_, path, more, body) => {
   using session = connected(instance);
-  await sendAll(session.number, kept("/cookies", { ...sized(""), CONTENT_LENGTH: "9" }, "half"));
-  expect(await readToEnd(session.number)).toEndWith("\r\n\r\nx");
+  expect((await ask(session, kept(path, more, body))).head).toContain(last);
+  expect(await readToEnd(session.number)).toBe("");
+});
+
+test("says that it ends the session where the answer begins before the body is read", async () => {
+  using session = connected(instance);
+  await sendAll(session.number, kept("/early", { ...sized(""), CONTENT_LENGTH: "4" }));
+  expect(await readHead(session)).toContain(last);
+  await sendAll(session.number, Buffer.from("body"));
+  expect(await readToEnd(session.number)).toBe("6\r\nearly \r\n4\r\nbody\r\n0\r\n\r\n");
+});
+
+test("says nothing of a session's end to who does not keep it", async () => {
+  const request = get({ PATH_INFO: "/cookies", ...sized("unread") });
+  expect(await exchange(instance, request)).not.toContain("Connection");
 });
 
 test.each(["/late", "/announced?4,abc"])(
@@ -201,9 +222,13 @@ test("starves nobody: who asks without a pause, who is new, and who has waited",
 test("keeps 200 sessions, and ends those beyond after their answer", async () => {
   const sessions = Array.from({ length: 200 }, () => connected(instance));
   for (const session of sessions) await expectAlive(session);
-  using last = connected(instance);
-  await sendAll(last.number, kept("/cookies"));
-  expect(await readToEnd(last.number)).toEndWith("\r\n\r\nx");
+  using beyond = connected(instance);
+  await sendAll(beyond.number, kept("/cookies"));
+  const text = await readToEnd(beyond.number);
+  expect(text).toEndWith("\r\n\r\nx");
+  expect(text).toContain(last);
+  // Those that it has stay.
+  for (const session of sessions) await expectAlive(session);
   for (const session of sessions) session.close();
 });
 

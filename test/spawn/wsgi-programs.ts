@@ -95,6 +95,11 @@ def lazy(environ, start):
     start("200 OK", [])
     yield b"lazy"
 
+def early(environ, start):
+    start("200 OK", [])
+    yield b"early "
+    yield environ["wsgi.input"].read()
+
 def write(environ, start):
     write = start("200 OK", [])
     write(b"written ")

@@ -179,6 +179,29 @@ test("what follows a whole answer is dropped, and no further answer could follow
   expect({ body: parsed?.body, isClean }).toEqual({ body: "x", isClean: false });
 });
 
+test.each([
+  ["Status: 200\r\n", true, "not HTTP"],
+  ["Status: 200\r\nConnection: keep-alive, X-A\r\n", true, "not HTTP"],
+  ["Connection: X-A, Close\r\n", false, "not HTTP"],
+  ["Connection: X-A\r\nConnection: close\r\n", false, "not HTTP"],
+  // In HTTP's form where CGI's was asked for: who wrote it has taken the session over.
+  ["HTTP/1.1 200 OK\r\n", false, true],
+  ["HTTP/1.1 200 OK\r\nConnection: close\r\n", false, false],
+  ["HTTP/1.0 200 OK\r\n", false, false],
+  ["HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n", false, true],
+] as const)("whether another answer may follow %j", (head, asked, askedInHttp) => {
+  const isClean = (speaksHttp: boolean) => {
+    const noted = new Noted();
+    const reader = new AnswerReader(noted, false, habits, speaksHttp);
+    reader.push(Buffer.from(`${head}Content-Length: 2\r\n\r\nhi`));
+    expect(noted.parsed).toMatchObject({ headers: [["Content-Length", "2"]], body: "hi" });
+    return noted.isClean;
+  };
+  expect(isClean(false)).toBe(asked);
+  if (askedInHttp === "not HTTP") expect(() => isClean(true)).toThrow("it is not HTTP/1");
+  else expect(isClean(true)).toBe(askedInHttp);
+});
+
 test("a head that arrives byte by byte is copied a logarithmic number of times", () => {
   const allocations = spyOn(Buffer, "allocUnsafeSlow");
   try {

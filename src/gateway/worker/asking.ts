@@ -97,8 +97,6 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   #isPaused = false;
   /** Whether it was said that it takes long. */
   #isSlow = false;
-  /** Whether the instance keeps its side open behind the answer; programs end what they refuse. */
-  #persists = false;
   /** Whether the answer came to its end. */
   #isWhole = false;
   #waitedMs = 0;
@@ -147,14 +145,14 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     this.needsFresh = stream.served > 0;
     this.#sentBytes = -1;
     this.#isPaused = false;
-    this.#persists = this.#asked.request.head.upgrade === "";
     this.#stream = stream;
     const { upload } = this.#asked;
     if (upload?.isBuffered === true) upload.rewind();
     const { session, isFramed } = stream;
     const { head, framing } = framedHead(this.#asked, session.speaksHttp, isFramed);
     this.#sender = new RequestSender(stream, head, upload, framing);
-    this.#reader = new AnswerReader(this, this.#asker.method === "HEAD", habits);
+    const isHead = this.#asker.method === "HEAD";
+    this.#reader = new AnswerReader(this, isHead, habits, session.speaksHttp);
     stream.begin(this);
     this.#send();
     // A visitor who has sent as much as may wait here was told to wait.
@@ -291,7 +289,6 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
 
   /** For the reader. */
   head(head: AnswerHead): void {
-    if (this.#stream?.session.speaksHttp === true) this.#notePersistence(head);
     this.#state = "answering";
     this.#asker.head(this.#stuck(head.status === 404 ? this.#missing(head) : head));
   }
@@ -312,13 +309,9 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   /** For the reader. */
   end(isClean: boolean): void {
     this.#isWhole = true;
-    this.#release(isClean && this.#persists && this.#sender?.isSentFramed === true);
-  }
-
-  /** A program says it itself; loaders close what they do not keep. */
-  #notePersistence({ persists }: AnswerHead): void {
-    if (persists === undefined) throw new ProtocolError("answer of the instance: it is not HTTP/1");
-    this.#persists &&= persists;
+    // A program ends what it has refused to change, and does not say so.
+    const mayFollow = isClean && this.#asked.request.head.upgrade === "";
+    this.#release(mayFollow && this.#sender?.isSentFramed === true);
   }
 
   /** With the line by which the visitor goes on with the process that answers, if he needs it. */

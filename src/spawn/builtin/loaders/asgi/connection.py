@@ -2,9 +2,9 @@
 the other. Here is where heads and bodies begin and end, and how a session does; what is made of a
 request is an Exchange's or a WebSocket's affair.
 
-States: "head", "waiting" for its turn, "answering", "draining" the rest of a body that nobody
-wants, "switched" to WebSocket, "lingering" after the answer while the client still sends, "closing"
-when only the rest of an answer has to go out, "closed".
+States: "head", "waiting" for its turn, "answering", "switched" to WebSocket, "lingering" after the
+answer while the client still sends, "closing" when only the rest of an answer has to go out,
+"closed".
 """
 from _socket import SHUT_WR
 from select import POLLHUP, poll
@@ -18,10 +18,9 @@ from pool_loader.websocket import WebSocket, refusal_of
 
 RECEIVED_BYTES = 65_536
 
-# How long, and how much of, the rest of a body nobody wants is read: closing at once would turn
-# the client's EOF into ECONNRESET.
+# How long the rest of a body nobody wants is read: closing at once would turn the client's EOF into
+# ECONNRESET.
 LINGER_SECONDS = 2
-MAX_DRAINED_BYTES = 1024 * 1024
 
 # How often it is looked whether a client that has ended its side is still there.
 PROBE_SECONDS = 1
@@ -38,7 +37,7 @@ class Connection:
         self._descriptor = client.fileno()
         self.outflow = Outflow(self.loop, client)
         self._received = b""
-        self._drained_bytes = 0
+        self._is_last = False  # The session ends with the answer, as its head has said.
         self._has_ended = False  # The client has ended its side.
         self._is_reading = False
         self._is_over = False
@@ -86,8 +85,6 @@ class Connection:
             self._feed(data)
         elif self.state == "switched":
             self.exchange.feed(data)
-        elif self.state == "draining":
-            self._drain(data)
         elif self.state == "waiting":
             self._received += data
             self.read(False)
@@ -151,26 +148,10 @@ class Connection:
         if self._received or self.body.is_full:
             self.read(False)
 
-    def _drain(self, data):
-        self._drained_bytes += len(data)
-        if self._drained_bytes > MAX_DRAINED_BYTES:
-            self.close()
-            return
-        try:
-            self._received += self.body.feed(data)
-        except BadRequest:
-            self.close()
-            return
-        self.body.take()
-        if self.body.is_whole:
-            self._go_on()
-
     def _on_end(self):
         """The client has ended its side: it has sent everything, or it is gone."""
         if self.state in ("head", "lingering"):
             self.close_now()
-        elif self.state == "draining":
-            self.close()
         elif self.state == "switched":
             self.exchange.client_ended()
         elif self.state == "waiting" and self.head.is_kept:
@@ -196,6 +177,16 @@ class Connection:
         else:
             self._timer = self.loop.call_later(PROBE_SECONDS, self._probe)
 
+    def last_line(self):
+        """What the head of an answer has to say, which is made now, of the end of the session: who
+        keeps sessions must not send the next request on one that ends.
+        """
+        if not self.head.is_kept:
+            return b""
+        is_leaving = self.instance.is_leaving or not self.instance.may_keep
+        self._is_last = is_leaving or not self.body.is_whole
+        return b"Connection: close\r\n" if self._is_last else b""
+
     def answered(self, is_framed):
         """The answer is out, and the request over, whatever the application still does."""
         if self.state != "answering":
@@ -218,18 +209,11 @@ class Connection:
         if self.state != "answering":
             return
         self._cancel_timer()
-        if not (self.head.is_kept and is_framed) or self._has_ended or self.instance.is_leaving:
+        is_kept = self.head.is_kept and is_framed and not self._is_last
+        if not is_kept or self._has_ended or self.instance.is_leaving:
             self.close()
-        elif not self.instance.may_keep:
-            self.close()
-        elif self.body.is_whole:
-            self._go_on()
         else:
-            self.state = "draining"
-            self._drained_bytes = 0
-            self.body.take()
-            self._timer = self.loop.call_later(LINGER_SECONDS, self.close)
-            self.read(True)
+            self._go_on()
 
     def _go_on(self):
         """To the next request."""

@@ -176,6 +176,7 @@ class Exchange(Conversation):
                 self._is_chunked = True
                 start += b"Transfer-Encoding: chunked\r\n"
                 data = self._framed(data) if data else data  # An empty chunk would be the last.
+        start += self.connection.last_line()
         self.is_begun = True
         if len(data) <= MAX_JOINED_BYTES:
             await self._outflow.write(start + b"\r\n" + data)
@@ -269,7 +270,7 @@ class Exchange(Conversation):
         text = b"Internal Server Error\n"
         head = (
             b"Status: 500 Internal Server Error\r\nContent-Type: text/plain; charset=utf-8\r\n"
-            b"Content-Length: %d\r\n\r\n" % len(text)
+            b"Content-Length: %d\r\n%b\r\n" % (len(text), self.connection.last_line())
         )
         self.is_begun = True
         self._outflow.put(head + (b"" if self._head.method == "HEAD" else text))

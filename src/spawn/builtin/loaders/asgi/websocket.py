@@ -147,7 +147,8 @@ class WebSocket(Conversation):
         self.expected = "nothing"
         self._end = (ABNORMAL, "")
         self.is_begun = True
-        self._outflow.put(start + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+        length = b"Content-Length: %d\r\n" % len(body)
+        self._outflow.put(b"%b%b%b\r\n%b" % (start, length, self.connection.last_line(), body))
         self.change.happened()
         self.connection.answered(True)
 

@@ -13,6 +13,8 @@ export interface AnswerSource {
 /** Where an answer is written to. */
 export interface Output {
   readonly isKept: boolean;
+  /** What the head, which is made now, has to say of the session's end. */
+  lastLine(): string;
   /** The body comes from there: to be cancelled when the client is gone. */
   readsFrom(source: AnswerSource): void;
   /** Resolves when the kernel has all of it; undefined: it has. Rejects with ClientGone. */
@@ -48,7 +50,7 @@ function sendText(
 ): Promise<void> | undefined {
   const length = Buffer.byteLength(text);
   const hasBody = mayHaveBody(method, response.status);
-  const head = headOf(method, response, { type, length });
+  const head = headOf(output, method, response, { type, length });
   // oxlint-disable-next-line no-control-regex -- ASCII
   if (/^[\x00-\x7f]*$/.test(head)) return output.writeText(hasBody ? head + text : head);
   return output.write(joined(head, hasBody ? Buffer.from(text) : noBytes));
@@ -61,7 +63,7 @@ async function sendBytes(
   { type }: KnownBody,
 ): Promise<void> {
   const bytes = await response.bytes();
-  const head = headOf(method, response, { type, length: bytes.length });
+  const head = headOf(output, method, response, { type, length: bytes.length });
   const body = mayHaveBody(method, response.status) ? bytes : noBytes;
   if (body.length <= maxJoinedBytes) return await output.write(joined(head, body));
   await output.write(Buffer.from(head, "latin1"));
@@ -70,13 +72,14 @@ async function sendBytes(
 
 /** Of a status that has no body, nothing is said of one. */
 function headOf(
+  output: Output,
   method: string,
   response: Response,
   whole: { readonly type: string; readonly length: number },
 ): string {
   const isHead = method === "HEAD";
   const isSaid = isHead || mayHaveBody(method, response.status);
-  return encodeResponseHead(response, isSaid ? whole : undefined, isHead);
+  return encodeResponseHead(response, output.lastLine(), isSaid ? whole : undefined, isHead);
 }
 
 async function sendUnknown(output: Output, method: string, response: Response): Promise<void> {
@@ -85,12 +88,14 @@ async function sendUnknown(output: Output, method: string, response: Response): 
   if (body === null || !hasBody) {
     await body?.cancel();
     const whole = hasBody && body === null ? { length: 0 } : undefined;
-    await output.write(Buffer.from(encodeResponseHead(response, whole), "latin1"));
+    const head = encodeResponseHead(response, output.lastLine(), whole);
+    await output.write(Buffer.from(head, "latin1"));
     return;
   }
   const announced = response.headers.get("content-length");
   const isChunked = output.isKept && announced === null;
-  const head = encodeResponseHead(response, isChunked ? "chunked" : undefined);
+  const framing = isChunked ? "chunked" : undefined;
+  const head = encodeResponseHead(response, output.lastLine(), framing);
   await sendStream(output, head, body, isChunked ? "chunked" : announced);
 }
 

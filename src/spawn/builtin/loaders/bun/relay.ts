@@ -46,7 +46,8 @@ export class RelayedSession extends InstanceSession<SocketConnection> {
   protected override begin(head: Head): void {
     if (head.method === "CONNECT") throw new BadRequest("a session cannot become a tunnel");
     const text = httpHead(head, this.isInChunks, moreLines(head));
-    this.#answer = new RelayedAnswer(head.method === "HEAD", head.isKept);
+    const isHead = head.method === "HEAD";
+    this.#answer = new RelayedAnswer(isHead, head.isKept, () => this.lastLine());
     if (this.#server === undefined && !this.#isConnecting) void this.#connect();
     this.#toServer.write(Buffer.from(text, "latin1"));
     if (head.upgrade === "") return;

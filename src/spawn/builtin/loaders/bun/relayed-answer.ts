@@ -14,14 +14,19 @@ const ofTheConnection =
 export class RelayedAnswer {
   readonly #isHead: boolean;
   readonly #isKept: boolean;
+  readonly #lastLine: () => string;
   #head: Buffer = Buffer.alloc(0);
   #body: Body | undefined;
   status = 0;
 
-  /** @param isHead whether HEAD was asked for. @param isKept whether the session may go on. */
-  constructor(isHead: boolean, isKept: boolean) {
+  /**
+   * @param isHead whether HEAD was asked for. @param isKept whether the session may go on.
+   * @param lastLine what a head that is made now has to say of the session's end.
+   */
+  constructor(isHead: boolean, isKept: boolean, lastLine: () => string) {
     this.#isHead = isHead;
     this.#isKept = isKept;
+    this.#lastLine = lastLine;
   }
 
   get isWhole(): boolean {
@@ -80,7 +85,7 @@ export class RelayedAnswer {
     const kept = lines.filter((line) => !ofTheConnection.test(line));
     if (hasBody && isChunked && this.#isKept) kept.push("transfer-encoding: chunked");
     const status = `Status: ${first.slice("HTTP/1.1 ".length)}`;
-    return [status, ...kept, "", ""].join("\r\n");
+    return `${[status, ...kept, ""].join("\r\n")}${this.#lastLine()}\r\n`;
   }
 
   /** In chunks as they come to who keeps sessions, else bare. */

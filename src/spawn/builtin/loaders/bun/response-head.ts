@@ -17,9 +17,14 @@ export type Framing = { readonly type?: string; readonly length: number } | "chu
 /**
  * `Status: 200 OK`, the headers with repeated ones kept, and the empty line.
  * @param framing absent: as the headers say. @param isHead whether the body is left out, so that
- * the program knows best how long it would be.
+ * the program knows best how long it would be. @param more lines of our own.
  */
-export function encodeResponseHead(response: Response, framing?: Framing, isHead = false): string {
+export function encodeResponseHead(
+  response: Response,
+  more: string,
+  framing?: Framing,
+  isHead = false,
+): string {
   const { headers } = response;
   const reason = reasonOf(response);
   let head = `Status: ${response.status}${reason === "" ? "" : ` ${reason}`}\r\n`;
@@ -37,7 +42,7 @@ export function encodeResponseHead(response: Response, framing?: Framing, isHead
     if (isLengthOurs && name === "content-length") return;
     if (!ofTheConnection.has(name)) head += `${name}: ${value}\r\n`;
   });
-  return `${head}\r\n`;
+  return `${head}${more}\r\n`;
 }
 
 /** Whether HTTP allows the answer a body (RFC 9110, 6.4.1). */

@@ -97,8 +97,9 @@ export class CalledSession extends InstanceSession<SocketConnection> implements 
 
   /** The Web platform knows no body with GET and HEAD: one that comes is dropped. */
   #bodyOf(method: string): Buffer | ReadableStream<Uint8Array> | undefined {
-    if (this.isBodyWhole || method === "GET" || method === "HEAD") return undefined;
+    if (this.isBodyWhole) return undefined;
     const whole = this.takeWholeBody();
+    if (method === "GET" || method === "HEAD") return undefined;
     if (whole !== undefined) return whole;
     return new ReadableStream<Uint8Array>({
       start: (controller) => {

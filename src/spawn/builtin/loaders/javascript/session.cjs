@@ -4,17 +4,17 @@
  * in common: where heads and bodies begin and end, and how a session does. A loader's own class
  * makes a request of them, and says when its answer is out.
  *
- * When an answer is complete although the body is not, the rest of it is read and thrown away for
- * a moment: closing at once would turn the client's EOF into ECONNRESET.
+ * When an answer is complete although the body is not, the session ends, as the answer's head has
+ * said. The rest of the body is read and thrown away for a moment: closing at once would turn the
+ * client's EOF into ECONNRESET.
  */
 "use strict";
 
 const { BadBody, bodyOf } = require("./body.ts");
 const { BadRequest, headEnd, parseHead } = require("./head.ts");
 
-/** How long, and how much of, the rest of a body nobody wants is read. */
+/** How long the rest of a body nobody wants is read. */
 const lingerMs = 2_000;
-const maxDrainedBytes = 1024 * 1024;
 
 const nothing = Buffer.alloc(0);
 const crlf = Buffer.from("\r\n");
@@ -33,18 +33,19 @@ class InstanceSession {
   constructor(connection, host) {
     this.connection = connection;
     this.host = host;
-    /** Also `waiting` for its turn, `answering`, `draining`, `changed`, `closing`, `closed`. */
+    /** Also `waiting` for its turn, `answering`, `changed`, `closing`, `closed`. */
     this.state = "head";
     /** Bytes that came before their time. */
     this.ahead = nothing;
     this.head = undefined;
     this.body = undefined;
     this.served = 0;
-    this.drainedBytes = 0;
+    /** The session ends with the answer, as its head has said. */
+    this.isLast = false;
     this.hasClientEnded = false;
     this.isOver = false;
     this.timer = undefined;
-    this.sink = (bytes) => this.take(bytes);
+    this.sink = (bytes) => this.deliver(bytes);
     host.opened(this);
   }
 
@@ -67,7 +68,6 @@ class InstanceSession {
         this.keepForLater(chunk);
         return;
       case "answering":
-      case "draining":
         this.readBody(chunk);
         return;
       default: // The answer is out and the session ends: nobody wants it.
@@ -153,7 +153,6 @@ class InstanceSession {
     if (used < bytes.length) this.readAhead(bytes.subarray(used));
     if (!body.isWhole) return;
     this.endBody();
-    if (this.state === "draining") this.next();
   }
 
   /** The next request, before the answer to this one: it waits. */
@@ -162,19 +161,11 @@ class InstanceSession {
     this.connection.pause();
   }
 
-  take(bytes) {
-    this.deliver(bytes);
-    if (this.state !== "draining") return;
-    this.drainedBytes += bytes.length;
-    if (this.drainedBytes > maxDrainedBytes) this.close();
-  }
-
   /** The client has ended its side: it has sent everything, or it is gone. */
   end() {
     this.hasClientEnded = true;
     const { body, state } = this;
     if (state === "head" || state === "closing") this.closeNow();
-    else if (state === "draining") this.close();
     else if (state === "answering") this.endRequest(body);
   }
 
@@ -188,27 +179,27 @@ class InstanceSession {
     }
   }
 
+  /**
+   * What the head of an answer, which is made now, has to say of the session's end: who keeps
+   * sessions must not send the next request on one that ends.
+   */
+  lastLine() {
+    this.isLast = this.head.isKept && (!this.isBodyWhole || this.host.isLeaving);
+    return this.isLast ? "connection: close\r\n" : "";
+  }
+
   /** The answer is out. @param isFramed whether the client can see where it ends. */
   answered(isFramed) {
     if (this.state !== "answering") return;
-    const mayKeep = this.head.isKept && isFramed && !this.hasClientEnded;
-    if (!mayKeep || this.host.isLeaving) this.close();
-    else if (this.isBodyWhole) this.next();
-    else this.drain();
+    const mayKeep = this.head.isKept && isFramed && !this.isLast && !this.hasClientEnded;
+    if (mayKeep && !this.host.isLeaving) this.next();
+    else this.close();
   }
 
   /** The session is of another protocol from now on: the loader's own affair until it is closed. */
   change() {
     this.state = "changed";
     this.host.end(this);
-  }
-
-  /** Reads the rest of a body that the program did not want, to get to the next request. */
-  drain() {
-    this.state = "draining";
-    this.drainedBytes = 0;
-    this.connection.resume();
-    this.timer = setTimeout(() => this.close(), lingerMs).unref();
   }
 
   next() {

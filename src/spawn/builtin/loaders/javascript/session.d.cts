@@ -11,8 +11,7 @@ export interface InstanceStream {
   destroy(): void;
 }
 
-export type SessionState =
-  "head" | "waiting" | "answering" | "draining" | "changed" | "closing" | "closed";
+export type SessionState = "head" | "waiting" | "answering" | "changed" | "closing" | "closed";
 
 export abstract class InstanceSession<C extends InstanceStream = InstanceStream> {
   constructor(connection: C, host: Host);
@@ -35,6 +34,8 @@ export abstract class InstanceSession<C extends InstanceStream = InstanceStream>
   /** Bytes of the body as they go on to a parser of HTTP; none: its end. */
   protected framed(bytes: Uint8Array): Uint8Array;
   protected takeWholeBody(): Buffer | undefined;
+  /** What the head of the answer, made now, has to say of the session's end; "" or a line. */
+  lastLine(): string;
   protected answered(isFramed: boolean): void;
   protected change(): void;
   protected over(): void;

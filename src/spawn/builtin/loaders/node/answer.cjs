@@ -90,6 +90,11 @@ function finishHead(response, session) {
     head = withoutConnection(head, isOfTheConnection);
     response._header = head;
   }
+  const last = session.lastLine();
+  if (last !== "") {
+    head = `${head.slice(0, -2)}${last}\r\n`;
+    response._header = head;
+  }
   session.expect(head.length, lengthOf(response, head));
 }
 

@@ -56,7 +56,10 @@ class NodeSession extends InstanceSession {
     const text = httpHead(head, this.isInChunks);
     const bytes = Buffer.from(text, "latin1");
     if (head.upgrade === "") {
+      // A program that does not wait for its body answers at once: it is here all the same.
+      const whole = this.takeWholeBody();
       this.parse(bytes);
+      if (whole !== undefined) this.parse(whole);
       return;
     }
     const { ahead } = this;

@@ -6,8 +6,6 @@ require_relative "dechunker"
 module RackLoader
   class Body
     READ_BYTES = 64 * 1024
-    # What nobody read of a body is thrown away up to this size to keep the connection.
-    MAX_DRAIN_BYTES = 256 * 1024
 
     def initialize(connection, request)
       @connection = connection
@@ -33,21 +31,6 @@ module RackLoader
       return ended if bytes.nil?
 
       count(bytes)
-    end
-
-    # Throws away the rest if that takes no waiting and is not much. Returns whether it is gone.
-    def drain
-      budget = MAX_DRAIN_BYTES
-      until @is_done
-        bytes = @connection.read_now(@left ? [READ_BYTES, @left].min : READ_BYTES)
-        return @is_done ||= bytes == :end && @left.nil? && !@dechunker unless bytes.is_a?(String)
-        return false if (budget -= bytes.bytesize).negative?
-
-        @dechunker ? take_apart(bytes, String.new) : count(bytes)
-      end
-      true
-    rescue BadRequest
-      false
     end
 
     private

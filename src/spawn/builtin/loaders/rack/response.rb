@@ -14,10 +14,13 @@ module RackLoader
       @head = ResponseHead.new
     end
 
-    # For the next request. @param keep whether the session can be kept, if the answer allows it.
-    def reset(is_head, keep)
-      @is_head = is_head
-      @keep = keep
+    # For the next request. @param may_keep whether the session can be kept, if its client wants it
+    # and all of the body (nil: there is none) has come when the head of the answer is made.
+    def reset(request, may_keep, body)
+      @is_head = request.head?
+      @is_framed = request.kept?
+      @keep = may_keep && @is_framed
+      @request_body = body
       @was_begun = @was_closed = false
       @writer = nil
     end
@@ -32,6 +35,8 @@ module RackLoader
     def deliver(status, headers, body, input)
       @head.make(status, headers)
       return give_away(@head.hijack) if @head.hijack
+      end_session unless @keep && (@request_body.nil? || @request_body.done?)
+
       # The usual case: a body that is there as a whole.
       return send_parts(body) if body.instance_of?(Array) && takes?(body)
 
@@ -42,6 +47,12 @@ module RackLoader
     end
 
     private
+
+    # Whoever keeps a session has to know before its client sends the next request on it.
+    def end_session
+      @keep = false
+      @head.end_session if @is_framed && !@head.switches?
+    end
 
     def deliver_otherwise(body, input)
       return stream(body, input) if body.respond_to?(:call) && !body.respond_to?(:each)
@@ -132,7 +143,7 @@ module RackLoader
 
     def begin_writing
       length = @head.chunked? ? nil : @head.length
-      in_chunks = @keep && length.nil?
+      in_chunks = @is_framed && length.nil?
       head = @head.finish(framing(length, in_chunks))
       @writer = BodyWriter.new(@connection, head, length, in_chunks)
     end
@@ -148,6 +159,7 @@ module RackLoader
       return give_away(body) if @head.switches?
       return without_body if @is_head || !@head.body?
 
+      end_session if @keep
       begin_writing
       @writer.write("") # The head: whoever streams wants it to be seen.
       hand_over { body.call(BodyStream.new(@connection.give_away, @writer, input)) }
@@ -155,6 +167,7 @@ module RackLoader
 
     # The application has the session from the head on, and frames what it writes itself.
     def give_away(taker)
+      end_session
       send_head(framing(@head.length, @head.chunked?))
       hand_over { taker.call(@connection.give_away) }
     end

@@ -52,6 +52,11 @@ module RackLoader
       @length && @code != 204 ? "content-length: #{@length}\r\n" : ""
     end
 
+    # The session ends with this answer, which its client has to know.
+    def end_session
+      @text << "connection: close\r\n"
+    end
+
     # The whole head. @param framing one more line, or "".
     def finish(framing)
       @text << framing << "\r\n"

@@ -53,7 +53,7 @@ module RackLoader
     def serve(payload, may_keep)
       @env = env = @request.read(payload)
       @body = Body.new(@connection, @request) unless @request.length == 0
-      @response.reset(@request.head?, may_keep && @request.kept?)
+      @response.reset(@request, may_keep, @body)
       answer(env)
     rescue BadRequest => e
       Session.refuse(@connection, e.message)
@@ -113,7 +113,7 @@ module RackLoader
 
     def fate(is_kept)
       return :given_away if @connection.given_away?
-      return :empty unless @body.nil? || @body.done? || @body.drain
+      return :empty unless @body.nil? || @body.done?
 
       is_kept ? :keep : :close
     end

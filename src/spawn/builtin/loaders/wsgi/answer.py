@@ -35,7 +35,9 @@ MAX_SENDFILE_BYTES = 0x7FFFF000
 
 
 class Answer:
-    """`is_sent`: the head is out. `is_whole`: so is the end, where the client can see it."""
+    """`is_sent`: the head is out. `is_whole`: so is the end, where the client can see it.
+    `is_last`: the session ends with it, as the head has said to a client that keeps sessions.
+    """
 
     # Without the empty line; None until the application has called start_response.
     _head = None
@@ -47,10 +49,13 @@ class Answer:
     is_sent = False
     is_whole = False
 
-    def __init__(self, connection, environ, is_kept):
+    def __init__(self, connection, environ, body, is_kept, may_keep):
         self._connection = connection
         self._environ = environ
+        self._body = body
+        # Whether the client asked for it, so that it has to see where the answer ends.
         self._is_kept = is_kept
+        self.is_last = not may_keep
 
     def start(self, status, headers, exc_info=None):
         """start_response."""
@@ -122,6 +127,9 @@ class Answer:
                 self._is_chunked = True
                 head += b"Transfer-Encoding: chunked\r\n"
                 data = self._framed(data) if data else data  # An empty chunk would be the last.
+        self.is_last = self.is_last or not self._body.is_whole
+        if self.is_last and self._is_kept:
+            head += b"Connection: close\r\n"
         self.is_sent = True
         if len(data) <= MAX_JOINED_BYTES:
             self._send(head + b"\r\n" + data)

@@ -17,6 +17,7 @@ class EmptyBody:
     """No body; one for all requests that have none."""
 
     rest = b""
+    is_whole = True
 
     def read(self, size=-1):
         return b""
@@ -44,6 +45,11 @@ class Body:
         self._at = 0
         # Bytes after the body: the start of the next request.
         self.rest = b""
+
+    @property
+    def is_whole(self):
+        """Whether all of it has been taken in."""
+        raise NotImplementedError
 
     def _fill(self):
         """The next piece of the body; b"" at its end."""
@@ -131,6 +137,10 @@ class EndlessBody(Body):
         self._buffer = start
         self._has_ended = False
 
+    @property
+    def is_whole(self):
+        return self._has_ended
+
     def _fill(self):
         piece = b"" if self._has_ended else self._receive()
         self._has_ended = not piece
@@ -143,6 +153,10 @@ class LengthBody(Body):
         self._buffer = start[:length]
         self.rest = start[length:]
         self._left = length - len(self._buffer)
+
+    @property
+    def is_whole(self):
+        return self._left == 0
 
     def _fill(self):
         if self._left == 0:
@@ -160,6 +174,10 @@ class ChunkedBody(Body):
         self._raw = start
         self._raw_at = 0
         self._chunks = ChunkLines()
+
+    @property
+    def is_whole(self):
+        return self._chunks.next == "nothing"
 
     def _fill(self):
         chunks = self._chunks

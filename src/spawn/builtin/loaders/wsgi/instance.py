@@ -166,18 +166,21 @@ class Instance:
         self._current = None
         if outcome != "kept":
             self._settle(session, descriptor, outcome)
-        elif len(self._held) > MAX_KEPT:
-            self._end(session)
+
+    def _may_keep(self):
+        """Whether the session at hand, which is held, may be kept."""
+        return len(self._held) <= MAX_KEPT
 
     def _take_first_turn(self, connection):
-        session = self._current = Session(connection, self._reports.tell_done)
+        descriptor = connection.fileno()
+        session = Session(connection, self._reports.tell_done, self._may_keep)
+        self._current = self._held[descriptor] = session
         outcome = session.turn(self._application)
         self._current = None
-        if outcome == "over" or (outcome == "kept" and len(self._held) >= MAX_KEPT):
+        if outcome == "over":
+            del self._held[descriptor]
             session.close()
             return
-        descriptor = connection.fileno()
-        self._held[descriptor] = session
         self._poller.register(descriptor, POLLIN)
         self._accept_if_room()
         self._settle(session, descriptor, outcome)

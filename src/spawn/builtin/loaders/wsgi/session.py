@@ -27,14 +27,19 @@ class Session:
 
     "waiting" for a whole head, "kept" for the next request, "ready" with one that has already come,
     "lingering" until `deadline` while the client sends what nobody wants, or "over".
-    `tell_done` is called once, when the application has nothing more to do for it.
+    `tell_done` is called once, when the application has nothing more to do for it; `may_keep` with
+    each request that asks to keep the session.
     """
 
-    __slots__ = ("connection", "deadline", "is_kept", "environ", "_tell_done", "_received", "_body")
+    __slots__ = (
+        *("connection", "deadline", "is_kept", "environ"),
+        *("_tell_done", "_may_keep", "_received", "_body"),
+    )
 
-    def __init__(self, connection, tell_done):
+    def __init__(self, connection, tell_done, may_keep):
         self.connection = connection
         self._tell_done = tell_done
+        self._may_keep = may_keep
         self.deadline = None
         # It has been answered, and nothing of another request is here yet.
         self.is_kept = False
@@ -81,9 +86,10 @@ class Session:
             self._body = environ["wsgi.input"] = self._body_of(environ, start, is_kept)
         except BadRequest as error:
             return self._refuse(error)
-        answer = Answer(self.connection, environ, is_kept)
+        may_keep = is_kept and self._may_keep()
+        answer = Answer(self.connection, environ, self._body, is_kept, may_keep)
         self._serve(application, environ, answer)
-        return self._keep() if is_kept and answer.is_whole else self._end()
+        return self._keep() if answer.is_whole and not answer.is_last else self._end()
 
     def _receive_more(self):
         """What there is of the next head; nothing: the client is gone."""
@@ -137,23 +143,17 @@ class Session:
             self.environ = None
 
     def _keep(self):
-        if self._body is EMPTY_BODY:
+        rest = self._body.rest
+        self._body = EMPTY_BODY
+        if not rest:
             self.is_kept = True
             return "kept"
-        try:
-            if not self._body.discard():
-                return self._end()
-        except OSError:
-            return "over"
-        if not self._body.rest:
-            self.is_kept = True
-            return "kept"
-        self._received = bytearray(self._body.rest)
+        self._received = bytearray(rest)
         return "ready" if has_head(self._received) else "kept"
 
     def _refuse(self, error):
         self._body = EndlessBody(self.connection, b"")
-        answer = Answer(self.connection, {"REQUEST_METHOD": ""}, False)
+        answer = Answer(self.connection, {"REQUEST_METHOD": ""}, self._body, False, False)
         try:
             # Without a length, or the client would take the session for one that goes on.
             answer.start("400 Bad Request", [("Content-Type", "text/plain; charset=utf-8")])

@@ -19,7 +19,7 @@ from select import POLLIN, POLLRDHUP, poll
 from time import monotonic
 
 from pool_loader import environ, lifeline, startup
-from pool_loader.instance import LIFELINE, LISTENER, MAX_KEPT, Instance, name_of
+from pool_loader.instance import LIFELINE, LISTENER, Instance, name_of
 from pool_loader.session import Session
 from pool_loader.waker import Bell
 
@@ -197,7 +197,7 @@ class ThreadedInstance(Instance):
         connection = self._accepted()
         if connection is None:
             return True
-        session = Session(connection, self._reports.tell_done)
+        session = Session(connection, self._reports.tell_done, self._may_keep)
         self._hold(session)
         return self._take_turn(session, connection.fileno())
 
@@ -263,10 +263,6 @@ class ThreadedInstance(Instance):
             self._hold(session)
         self._settle(session, session.connection.fileno(), outcome)
         return True
-
-    def _settle(self, session, descriptor, outcome):
-        is_one_too_many = outcome == "kept" and len(self._held) > MAX_KEPT
-        super()._settle(session, descriptor, "over" if is_one_too_many else outcome)
 
     def _give_back(self, session, outcome):
         if outcome == "over" or self._is_leaving:  # The client need not wait for who leads.
