@@ -109,7 +109,13 @@ export class Visit implements VisitRecord, Asker {
 
   /** Whether the visitor is still to send. */
   get awaitsVisitor(): boolean {
-    return this.#upload?.isWhole === false && !this.#upload.isFull && !this.hasBegun;
+    const upload = this.#wanted;
+    return upload?.isWhole === false && !upload.isFull;
+  }
+
+  /** The body, until the answer is whole: an application may answer while it reads. */
+  get #wanted(): Upload | undefined {
+    return this.#stage === "answered" ? undefined : this.#upload;
   }
 
   /** What may be sent to find out whether the visitor is there: see Visitor. */
@@ -127,7 +133,7 @@ export class Visit implements VisitRecord, Asker {
   /** Whether nothing more of the visitor's should come for now. */
   get takesNoMore(): boolean {
     if (this.#stage === "switched") return this.#tunnel?.isFull === true;
-    return this.#upload?.isFull === true && !this.hasBegun;
+    return this.#wanted?.isFull === true;
   }
 
   /** The request's head has come. */
@@ -153,9 +159,9 @@ export class Visit implements VisitRecord, Asker {
 
   /** Some of the body has come. */
   received(bytes: Uint8Array): void {
-    const upload = this.#upload;
+    const upload = this.#wanted;
     if (this.#stage === "switched") return this.#tunnel?.fromVisitor(bytes);
-    if (upload === undefined || this.hasBegun) return;
+    if (upload === undefined) return;
     try {
       if (!upload.add(bytes)) {
         const { maxBodyBytes } = this.#site.config.limits;
@@ -392,8 +398,10 @@ export class Visit implements VisitRecord, Asker {
 
   /** All of the answer is in `out`. */
   #finish(): void {
+    const hadToWait = this.takesNoMore;
     this.#visitor.out.flush();
     this.#stage = "answered";
     this.#visitor.answered();
+    if (hadToWait) this.#visitor.advance();
   }
 }

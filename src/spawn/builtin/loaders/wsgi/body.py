@@ -38,6 +38,9 @@ class EmptyBody:
 class Body:
     """The reading; `_fill` of the subclasses says what comes next."""
 
+    # Bytes that are still to be taken in, or some.
+    _left = 1
+
     def __init__(self, connection):
         self._connection = connection
         self._flags = 0
@@ -49,7 +52,7 @@ class Body:
     @property
     def is_whole(self):
         """Whether all of it has been taken in."""
-        raise NotImplementedError
+        return self._left == 0
 
     def _fill(self):
         """The next piece of the body; b"" at its end."""
@@ -135,15 +138,10 @@ class EndlessBody(Body):
     def __init__(self, connection, start):
         super().__init__(connection)
         self._buffer = start
-        self._has_ended = False
-
-    @property
-    def is_whole(self):
-        return self._has_ended
 
     def _fill(self):
-        piece = b"" if self._has_ended else self._receive()
-        self._has_ended = not piece
+        piece = self._receive() if self._left else b""
+        self._left = len(piece)
         return piece
 
 
@@ -153,10 +151,6 @@ class LengthBody(Body):
         self._buffer = start[:length]
         self.rest = start[length:]
         self._left = length - len(self._buffer)
-
-    @property
-    def is_whole(self):
-        return self._left == 0
 
     def _fill(self):
         if self._left == 0:
