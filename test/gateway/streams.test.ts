@@ -32,6 +32,14 @@ const program = `
         count += 1;
         if (count === 64) controller.close();
       } }, { highWaterMark: 0 })),
+    "/digest": (request) => new Response(new ReadableStream({
+      async start(controller) {
+        controller.enqueue("begun ");
+        const digest = new Bun.CryptoHasher("sha1");
+        for await (const chunk of request.body) digest.update(chunk);
+        controller.enqueue(digest.digest("hex"));
+        controller.close();
+      } })),
     "/up": async (request) => {
       arrived.resolve();
       await gate.promise;
@@ -43,6 +51,14 @@ const program = `
   export default { fetch: (request) => paths[new URL(request.url).pathname](request) };
 `;
 
+const limits = {
+  maxHeaderBytes: 16_384,
+  maxBodyBytes: 0,
+  headMs: 30_000,
+  idleMs: 60_000,
+  queueMs: 0,
+  responseMs: 0,
+};
 const unbuffered = { bufferRequests: false, bufferAnswers: false };
 
 function start(changes: Partial<GatewayConfig>): ProxiedGateway {
@@ -70,14 +86,6 @@ test("a download goes as fast as the visitor reads, and no further", async () =>
 });
 
 test("an upload goes as fast as the application reads, and no further", async () => {
-  const limits = {
-    maxHeaderBytes: 16_384,
-    maxBodyBytes: 0,
-    headMs: 30_000,
-    idleMs: 60_000,
-    queueMs: 0,
-    responseMs: 0,
-  };
   await using gateway = start({ limits });
   for (const framing of ["Content-Length: 67108864", "Transfer-Encoding: chunked"]) {
     const visitor = await gateway.connect();
@@ -104,3 +112,22 @@ test("an upload goes as fast as the application reads, and no further", async ()
     visitor.leave();
   }
 });
+
+test.each([
+  ["of a length", "Content-Length: 3145728", (part: Buffer) => [part], []],
+  ["in chunks", "Transfer-Encoding: chunked", inChunk, [Buffer.from("0\r\n\r\n")]],
+])("an upload %s is read to its end by an application that has begun to answer", async (...row) => {
+  const [, framing, framed, end] = row;
+  await using gateway = start({ limits });
+  const parts = [1, 2, 3].map((fill) => Buffer.alloc(megabyte, fill));
+  const visitor = await gateway.connect();
+  visitor.send(`POST /digest HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n`);
+  await visitor.has("begun ");
+  await visitor.sendAll([...parts.flatMap(framed), ...end]);
+  await visitor.has(new Bun.CryptoHasher("sha1").update(Buffer.concat(parts)).digest("hex"));
+  visitor.leave();
+});
+
+function inChunk(part: Buffer): Buffer[] {
+  return [Buffer.from(`${part.length.toString(16)}\r\n`), part, Buffer.from("\r\n")];
+}
