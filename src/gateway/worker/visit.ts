@@ -109,8 +109,7 @@ export class Visit implements VisitRecord, Asker {
 
   /** Whether the visitor is still to send. */
   get awaitsVisitor(): boolean {
-    const upload = this.#wanted;
-    return upload?.isWhole === false && !upload.isFull;
+    return this.#wanted?.isWhole === false && !this.#wanted.isFull;
   }
 
   /** The body, until the answer is whole: an application may answer while it reads. */
@@ -160,8 +159,7 @@ export class Visit implements VisitRecord, Asker {
   /** Some of the body has come. */
   received(bytes: Uint8Array): void {
     const upload = this.#wanted;
-    if (this.#stage === "switched") return this.#tunnel?.fromVisitor(bytes);
-    if (upload === undefined) return;
+    if (upload === undefined) return this.#tunnel?.fromVisitor(bytes);
     try {
       if (!upload.add(bytes)) {
         const { maxBodyBytes } = this.#site.config.limits;
@@ -260,9 +258,8 @@ export class Visit implements VisitRecord, Asker {
 
   /** For Asking: the answer begins. */
   head(head: AnswerHead): void {
-    const minor = this.#head?.minor ?? 1;
     this.status = head.status;
-    this.#framing = framingFor(head, minor);
+    this.#framing = framingFor(head, this.#head?.minor ?? 1);
     this.#isBodiless = head.status === 205;
     const lines = framedLines(head, this.#framing, this.#isBodiless);
     this.#begin(head.status, head.reason, lines, head.hasDate ? "" : dateLine());
@@ -270,10 +267,6 @@ export class Visit implements VisitRecord, Asker {
 
   /** For Asking. */
   body(bytes: Uint8Array): void {
-    if (this.#stage === "switched") {
-      this.bytes += bytes.length;
-      return this.#visitor.out.bytes(bytes);
-    }
     if (this.#isBodiless) return;
     const { out } = this.#visitor;
     this.bytes += bytes.length;
@@ -390,8 +383,8 @@ export class Visit implements VisitRecord, Asker {
     this.status = status;
     const closes = !connection.stays || this.#framing === "close" || this.#site.isDraining;
     connection.begin(closes);
-    const { id } = this;
     const secure = strictTransport(this.#site.config.tls, this.scheme);
+    const { id } = this;
     const parts = { status, reason, lines, date, id, minor, closes, strictTransport: secure };
     out.text(headText(parts));
   }
