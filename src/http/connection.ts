@@ -257,7 +257,9 @@ export class Connection {
     }
     const wanted = Math.min(this.#bytes.length, this.#at + this.#maxHeadBytes + 5);
     if (this.#text.length < wanted) {
-      this.#text += fromBytes(this.#bytes, this.#text.length, wanted);
+      const more = fromBytes(this.#bytes, this.#text.length, wanted);
+      // To add it to nothing makes a string of two parts, which are put together once more.
+      this.#text = this.#text === "" ? more : this.#text + more;
     }
   }
 

@@ -32,7 +32,8 @@ export class BufferedLog {
   #isPipe: boolean;
   /** Opened anew; in use from the next piece on. */
   #freshFd: number | undefined;
-  #lines: Buffer[] = [];
+  /** Bytes, or ASCII: a buffer for each of these would cost more than the line. */
+  #lines: (Buffer | string)[] = [];
   #waitingBytes = 0;
   #dropped = 0;
   /** The start of a line went out, and the rest never will. */
@@ -54,11 +55,11 @@ export class BufferedLog {
 
   /** A line with its line end. */
   write(line: string): void {
-    this.writeBytes(Buffer.from(line));
+    this.writeBytes(Buffer.byteLength(line) === line.length ? line : Buffer.from(line));
   }
 
-  /** The same as bytes. */
-  writeBytes(line: Buffer): void {
+  /** The same as bytes, or as ASCII. */
+  writeBytes(line: Buffer | string): void {
     if (!this.#hasRoom(line.length)) {
       this.#dropped += 1;
       return;
@@ -138,7 +139,7 @@ export class BufferedLog {
     const end = this.#isCut ? "\n" : "";
     const note = lost === 0 ? end : end + `(${lost} ${this.#what} were not logged: no room)\n`;
     const lines = this.#take(note.length);
-    const piece = Buffer.concat([Buffer.from(note), ...lines]);
+    const piece = joined([note, ...lines]);
     for (let start = 0; start < piece.length;) {
       const count = await writeSome(this.#fd, piece.subarray(start));
       if (count === "broken") {
@@ -152,7 +153,7 @@ export class BufferedLog {
     this.#isCut = false;
   }
 
-  #take(noteBytes: number): Buffer[] {
+  #take(noteBytes: number): (Buffer | string)[] {
     const limit = this.#isPipe ? pipePieceBytes : pieceBytes;
     let count = 0;
     let bytes = 0;
@@ -173,6 +174,16 @@ export class BufferedLog {
     this.#freshFd = undefined;
     this.#isCut = false;
   }
+}
+
+/** Each string is ASCII. */
+function joined(parts: readonly (Buffer | string)[]): Buffer {
+  const piece = Buffer.allocUnsafe(parts.reduce((bytes, { length }) => bytes + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    at += typeof part === "string" ? piece.write(part, at, "latin1") : part.copy(piece, at);
+  }
+  return piece;
 }
 
 function isPipe(fd: number): boolean {

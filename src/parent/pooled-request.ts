@@ -101,13 +101,13 @@ export class PooledRequest implements SessionWaiter, HeadListener {
   }
 
   /** For the line: here is a session. */
-  serve(stream: SessionStream): void {
+  serve(stream: SessionStream, nowMs: number): void {
     if (stream.session.speaksHttp) {
       this.fail(onlyHttp(stream.session));
       return stream.close();
     }
     const isHead = this.#prepared.method === "HEAD";
-    this.#servedMs = performance.now();
+    this.#servedMs = nowMs;
     this.#waitedMs = this.#servedMs - this.#beganMs;
     this.needsFresh = stream.served > 0;
     const exchange = new Exchange(stream, isHead, this);

@@ -63,7 +63,8 @@ export interface SessionWaiter {
    * visitor; empty: it has none yet; undefined: any will do.
    */
   readonly token?: string | undefined;
-  serve(stream: SessionStream): void;
+  /** @param nowMs by performance.now(). */
+  serve(stream: SessionStream, nowMs: number): void;
   fail(error: unknown): void;
 }
 
@@ -141,7 +142,8 @@ export class SessionLine implements StreamKeeper {
     if (this.#idle.length > 0) this.#heedRestart();
     const stream = waiter.needsFresh ? undefined : this.#idle.pop();
     if (stream !== undefined) {
-      if (performance.now() - this.#askedMs < askEveryMs) return waiter.serve(stream);
+      const nowMs = performance.now();
+      if (nowMs - this.#askedMs < askEveryMs) return waiter.serve(stream, nowMs);
       // Given back first: its instance is then free for the get that follows.
       stream.close();
     }
@@ -171,10 +173,11 @@ export class SessionLine implements StreamKeeper {
     const isReused = stream.served > 0 && this.#waiting.length > 0;
     if (isReused && this.#heedRestart()) return stream.close();
     const waiter = this.#nextFor(stream);
-    if (waiter !== undefined) return waiter.serve(stream);
+    const nowMs = performance.now();
+    if (waiter !== undefined) return waiter.serve(stream, nowMs);
     const isFull = this.#idle.length >= maxIdle;
     if (this.#ended !== undefined || !stream.isKept || isFull) return stream.close();
-    stream.idleSinceMs = performance.now();
+    stream.idleSinceMs = nowMs;
     this.#idle.push(stream);
     this.#host.tickOn();
   }

@@ -185,7 +185,7 @@ export class Gateway {
     });
     await putOnEventLoop(theirs, { data: instance, socket: StandIn.handlers, allowHalfOpen: true });
     await this.held;
-    if (this.#waiting.delete(waiter)) waiter.serve(stream);
+    if (this.#waiting.delete(waiter)) waiter.serve(stream, performance.now());
     else stream.close();
   }
 }

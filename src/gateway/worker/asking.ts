@@ -135,12 +135,11 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   }
 
   /** For the line: here is a session. */
-  serve(stream: SessionStream): void {
-    const now = performance.now();
-    this.#waitedMs += now - this.#beganMs;
+  serve(stream: SessionStream, nowMs: number): void {
+    this.#waitedMs += nowMs - this.#beganMs;
     this.#state = "asking";
-    this.#servedMs = now;
-    this.#tickedMs = now;
+    this.#servedMs = nowMs;
+    this.#tickedMs = nowMs;
     this.#pid = stream.session.pid;
     this.needsFresh = stream.served > 0;
     this.#sentBytes = -1;

@@ -39,14 +39,15 @@ export function sendAnswer(
   const known = knownBody(response);
   if (known === undefined) return sendUnknown(output, method, response);
   if (known.text === undefined) return sendBytes(output, method, response, known);
-  return sendText(output, method, response, { ...known, text: known.text });
+  return sendText(output, method, response, known.type, known.text);
 }
 
 function sendText(
   output: Output,
   method: string,
   response: Response,
-  { type, text }: Required<KnownBody>,
+  type: string,
+  text: string,
 ): Promise<void> | undefined {
   const length = Buffer.byteLength(text);
   const hasBody = mayHaveBody(method, response.status);
