@@ -40,8 +40,8 @@ export function errnoName(errno: number): string {
 function allNames(): Map<number, string> {
   const { constants } = process.getBuiltinModule("node:os");
   // Of two names for a number the last counts.
-  const all = { ...constants.errno, ...errnos };
-  return new Map(Object.entries(all).map(([name, number]) => [number, name]));
+  const all = [...Object.entries(constants.errno), ...Object.entries(errnos)];
+  return new Map(all.map(([name, number]) => [number, name]));
 }
 
 /** A system call failed: `<call> on <what>: <ERRNO>`. */

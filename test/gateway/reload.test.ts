@@ -98,8 +98,13 @@ test("workers that leave while others come take no application with them that co
   await stop(newest.pid);
   await slow;
   await until("the first have gone", () => first.every((pid) => !isRunning(pid)));
-  for (let i = 0; i < 20; i += 1) await ask(address, { keepalive: false });
+  const asked = (async () => {
+    for (let i = 0; i < 20; i += 1) await ask(address, { keepalive: false });
+  })();
+  // Unless it took visitors before it could be stopped: they wait for it.
+  await Promise.race([asked, Bun.sleep(1000)]);
   process.kill(newest.pid, "SIGCONT");
+  await asked;
   await until("it is reloaded again", () => count(gateway, "configuration reloaded") === 2);
   expect(await ask(address, { keepalive: false })).toStartWith("one ");
   await gateway.end();

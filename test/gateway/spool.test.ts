@@ -57,7 +57,7 @@ function readAll(from: Spool): Buffer {
   }
 }
 
-/** What its file is, for a spool that is the only one. */
+/** What its file is, for a spool that is the only one: O_TMPFILE names it by its number. */
 function fileNames(): string[] {
   return [...openDescriptors().keys()]
     .map((fd) => {
@@ -67,7 +67,7 @@ function fileNames(): string[] {
         return "";
       }
     })
-    .filter((name) => name.includes("(deleted)"));
+    .filter((name) => /\/#\d+ \(deleted\)$/.test(name));
 }
 
 test("up to the threshold bytes are in memory, then in a file that has no name", () => {

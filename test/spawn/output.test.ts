@@ -11,6 +11,7 @@ import {
   tailBytes,
 } from "../../src/spawn/builtin/output.ts";
 import { OutputAllowance } from "../../src/spawn/builtin/output-allowance.ts";
+import { untilWritten } from "../../src/spawn/builtin/instance-process.ts";
 import { until, within } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 
@@ -114,7 +115,7 @@ test("what is refused is dropped to the end of its line, counted, and said once"
   await until("it is read", () => lines.length === 1);
   mayPass = false;
   write("refused\n\n\nrefused, too, but for its en");
-  await until("it is read", () => reader.readBytes === 6 + 38);
+  await until("it is read", () => !reader.isBehind);
   mayPass = true;
   write("d\nsecond\n");
   await until("it is said", () => lines.length === 3);
@@ -123,6 +124,25 @@ test("what is refused is dropped to the end of its line, counted, and said once"
     "second",
     "(40 bytes of output were dropped: too much of it at once)",
   ]);
+  writeEnd.close();
+  await within("the end", reader.ended);
+});
+
+test("all that was written is waited for, however long it takes to pass on what came before", async () => {
+  const { readEnd, writeEnd } = makePipe();
+  let lines = 0;
+  const reader = new OutputReader(readEnd.number, () => {
+    const end = performance.now() + 0.3;
+    while (performance.now() < end);
+    lines += 1;
+  });
+  readEnd.close();
+  // More than is read at once, and nobody has said that it is all.
+  writeSync(writeEnd.number, "a line with fifty characters and the end behind it\n".repeat(1280));
+  await until("it is read", () => lines > 0);
+  writeSync(writeEnd.number, "a line with fifty characters and the end behind it\n".repeat(600));
+  await untilWritten(reader);
+  expect(lines).toBe(1880);
   writeEnd.close();
   await within("the end", reader.ended);
 });

@@ -345,12 +345,7 @@ export async function survivorOf(
 /** Waits until all that a process wrote has been read; does not wait for what it left behind. */
 export async function untilWritten(output: OutputReader): Promise<void> {
   const until = performance.now() + floodMs;
-  let seenBytes: number;
-  do {
-    seenBytes = output.readBytes;
-  } while (
-    !(await waitForExit(output.ended, outputMs)) &&
-    output.readBytes > seenBytes &&
-    performance.now() < until
-  );
+  while (!(await waitForExit(output.ended, outputMs))) {
+    if (!output.isBehind || performance.now() >= until) return;
+  }
 }

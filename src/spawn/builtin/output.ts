@@ -4,6 +4,7 @@
  */
 import { duplicate } from "../../native/fd.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
+import { unreadBytes } from "../../native/pipe.ts";
 import { ascii, fromBytes, type ByteString } from "../../wire/bytes.ts";
 
 /** Longer lines are passed on in pieces of this size. */
@@ -130,7 +131,7 @@ export class OutputReader {
   readonly #tail = new Tail();
   readonly #readEnd: OwnedFd;
   readonly #reader: ReturnType<typeof streamReader>;
-  #readBytes = 0;
+  #isPassingOn = false;
   #isHandedOver = false;
   #noteTimer: ReturnType<typeof setTimeout> | undefined;
   /** Resolves when nobody can write any more, or after `stop`. */
@@ -153,7 +154,6 @@ export class OutputReader {
       for (;;) {
         const { done, value } = await this.#reader.read();
         if (done) break;
-        this.#readBytes += value.length;
         this.#tail.push(value);
         await this.#passOn(value);
       }
@@ -180,6 +180,7 @@ export class OutputReader {
 
   /** A part at a time: a pipe that is never empty must not keep everybody else from their turn. */
   async #passOn(chunk: Uint8Array): Promise<void> {
+    this.#isPassingOn = true;
     for (let at = 0; at < chunk.length;) {
       const dropped = this.#lines.droppedBytes;
       at = this.#lines.push(chunk, at, linesAtOnce);
@@ -190,6 +191,7 @@ export class OutputReader {
         await new Promise<void>((resolve) => void setImmediate(resolve));
       }
     }
+    this.#isPassingOn = false;
   }
 
   #noteSoon(): void {
@@ -208,9 +210,9 @@ export class OutputReader {
     return ascii(`(${droppedBytes} bytes of output were dropped: too much of it at once)`);
   }
 
-  /** How much has been read so far. */
-  get readBytes(): number {
-    return this.#readBytes;
+  /** Whether something is written that has yet to be read and passed on. */
+  get isBehind(): boolean {
+    return this.#isPassingOn || (this.#readEnd.open && unreadBytes(this.#readEnd.number) > 0);
   }
 
   /** The last of what was written. */
