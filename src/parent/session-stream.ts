@@ -58,6 +58,8 @@ export class SessionStream {
   /** Of the request at hand: writes, and bytes that the kernel took. */
   #writes = 0;
   #takenBytes = 0;
+  /** Whether the instance may still be at the rest of an earlier body, which nobody has read. */
+  #mayHoldRest = false;
   /** It was ended with bytes of ours unread (unix(7)). */
   #isReset = false;
   #isClosed = false;
@@ -111,6 +113,7 @@ export class SessionStream {
   begin(user: StreamUser): void {
     if (this.#user !== undefined) throw new Error("session stream: it has a request already");
     this.#user = user;
+    this.#mayHoldRest ||= !this.#fitsOneRead;
     this.#writes = 0;
     this.#takenBytes = 0;
     // A stream that was closed before: the user has to hear of it, after its caller.
@@ -128,8 +131,13 @@ export class SessionStream {
   /** Whether the instance, which has ended the stream, cannot have read any of the request. */
   get isUnread(): boolean {
     if (this.#takenBytes === 0) return true;
-    const isReadWhole = this.isFramed && !this.session.speaksHttp && this.#writes === 1;
-    return this.#isReset && isReadWhole && this.#takenBytes <= readAtOnceBytes;
+    const isReadWhole = this.#fitsOneRead && !this.#mayHoldRest;
+    return this.#isReset && isReadWhole && this.isFramed && !this.session.speaksHttp;
+  }
+
+  /** Whether one read takes all of the request at hand. */
+  get #fitsOneRead(): boolean {
+    return this.#writes <= 1 && this.#takenBytes <= readAtOnceBytes;
   }
 
   /** Shuts our side down: the instance sees the end of the request's body. */
