@@ -115,7 +115,11 @@ for (const kind of ["node", "bun"] as const) {
     const { gateway, address } = await start(kind, "instances = 3");
     await ask(`${address}/1`);
     const count = async () => (await statusOf(gateway)).pool?.count;
-    await until("there are three", async () => (await count()) === 3);
+    await until(
+      "there are three",
+      async () => (await count()) === 3,
+      () => [gateway.log, gateway.processes],
+    );
     const answers = Array.from({ length: 30 }, () => ask(`${address}/0`));
     expect(new Set(await Promise.all(answers)).size).toBe(3);
     await gateway.end();

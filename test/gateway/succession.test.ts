@@ -275,7 +275,11 @@ test("a program that takes the configuration and cannot serve it leaves the proc
     generation += 2;
     expect(await statusOf(gateway)).toMatchObject({ generation, version, pid: gateway.pid });
     expect(await (await fetch("http://localhost/", { unix: path })).text()).toStartWith("app / ");
-    await until("only its own are left", () => childrenOf(gateway.pid).length === 2);
+    await until(
+      "only its own are left",
+      () => childrenOf(gateway.pid).length === 2,
+      () => [gateway.log, gateway.processes],
+    );
     const open = readdirSync(`/proc/${gateway.pid}/fd`).length;
     if (descriptors !== 0) expect(open).toBe(descriptors);
     descriptors = open;
