@@ -23,6 +23,8 @@ MAX_COMMAND_BYTES = 1_024
 
 # Room for more descriptors than are due, so that none gets lost unseen.
 MAX_DESCRIPTORS = 8
+# How long no order comes, behind the first, before it tidies up.
+CALM_MS = 100
 
 
 class Ended(Exception):
@@ -84,8 +86,11 @@ class Preloader:
             _close_all(received)
 
     def _wait(self):
-        """Until the control socket is readable (True) or a signal has come (False)."""
-        ready = [descriptor for descriptor, _ in self._poller.poll()]
+        """Until the control socket is readable (True), or for now there is no order (False)."""
+        calm = CALM_MS if self._children and not self._is_tidy else None
+        ready = [descriptor for descriptor, _ in self._poller.poll(calm)]
+        if not ready:
+            self._tidy_up()
         if self._waker.descriptor in ready:
             self._waker.calm()
         return lifeline.DESCRIPTOR in ready
@@ -166,18 +171,16 @@ class Preloader:
         # Before it is told: a listener that we hold would outlive the instance.
         _close_all(received)
         lifeline.tell("forked", number, str(pid))
-        self._tidy_up()
         return False
 
     def _tidy_up(self):
-        """What is garbage need not be shared. Whoever asks for the first instance has waited long
-        enough; those that follow gain by it.
+        """What is garbage need not be shared. Whoever asks for the first instances has waited long
+        enough; later ones gain by it.
         """
-        if not self._is_tidy:
-            self._is_tidy = True
-            gc.unfreeze()
-            gc.collect()
-            gc.freeze()
+        self._is_tidy = True
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
 
     def _take_over(self, received):
         """In the child: from here on it is as if it had been started by itself."""

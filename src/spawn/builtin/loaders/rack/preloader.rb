@@ -11,6 +11,9 @@ require_relative "lifeline"
 
 module RackLoader
   class Preloader
+    # How long no order comes, behind the first, before it warms up, which takes 0.15 s.
+    CALM_SECONDS = 0.1
+
     # @param threads of each instance: they are made after the fork.
     def initialize(app, lifeline, threads)
       @app = app
@@ -32,8 +35,9 @@ module RackLoader
       Signal.trap("INT", "SYSTEM_DEFAULT")
       @inherited_handler = Signal.trap("CHLD") { report_ends }
       @lifeline.tell("ready", "1")
-      # Whoever asks for the first instance has waited long enough; those that follow gain by it.
+      # Whoever asks for the first instances has waited long enough; later ones gain by it.
       take_order
+      take_order while IO.select([@control], nil, nil, CALM_SECONDS)
       warm_up
       loop { take_order }
     end
