@@ -162,8 +162,12 @@ function connectionOf(socket) {
     pause: () => socket.pause(),
     resume: () => socket.resume(),
     // At once where all is written: an EOF before would hide from the client, whose next request
-    // may be on its way, that nobody has read it.
-    end: () => (socket.writableLength === 0 ? socket.destroy() : socket.destroySoon()),
+    // may be on its way, that nobody has read it. (Below 3, where a program that has closed its
+    // output makes room, libuv closes no descriptor: there the EOF is all that the client gets.)
+    end: () => {
+      const endsAtOnce = socket.writableLength === 0 && socket._handle?.fd > 2;
+      return endsAtOnce ? socket.destroy() : socket.destroySoon();
+    },
     shutdown: () => socket.end(),
     destroy: () => socket.destroy(),
   };
