@@ -40,6 +40,14 @@ const program = `
         controller.enqueue(digest.digest("hex"));
         controller.close();
       } })),
+    "/both": (request) => new Response(new ReadableStream({
+      async start(controller) {
+        const told = setInterval(() => controller.enqueue("."), 100);
+        const text = await request.text();
+        clearInterval(told);
+        controller.enqueue(text);
+        controller.close();
+      } })),
     "/up": async (request) => {
       arrived.resolve();
       await gate.promise;
@@ -125,6 +133,18 @@ test.each([
   await visitor.has("begun ");
   await visitor.sendAll([...parts.flatMap(framed), ...end]);
   await visitor.has(new Bun.CryptoHasher("sha1").update(Buffer.concat(parts)).digest("hex"));
+  visitor.leave();
+});
+
+test("a visitor who sends nothing while an answer goes on is there", async () => {
+  await using gateway = start({ limits: { ...limits, idleMs: 1_000 } });
+  const visitor = await gateway.connect();
+  visitor.send("POST /both HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+  // Each takes the application a tenth of a second: longer than the limit, and a look or two.
+  const dots = (): number => visitor.received.split("\r\n.\r\n").length - 1;
+  await until("the answer goes on", () => dots() > 30);
+  await visitor.sendAll([Buffer.from("3\r\ndef\r\n0\r\n\r\n")]);
+  await visitor.has("abcdef");
   visitor.leave();
 });
 

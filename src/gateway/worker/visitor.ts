@@ -60,6 +60,7 @@ export class Visitor implements OutgoingSocket {
   #zeros = 0;
   /** What had been sent at the last look, and since when it is all. */
   #lookedBytes = 0;
+  #tickedBytes = 0;
   #quietMs = 0;
   #isPaused = false;
   #isAdvancing = false;
@@ -238,6 +239,9 @@ export class Visitor implements OutgoingSocket {
     if (visit.isSwitched) return;
     visit.tick(nowMs);
     const { idleMs } = this.#site.config.limits;
+    // An answer that goes on, and is taken, is a sign of life as well.
+    if (this.out.sentBytes !== this.#tickedBytes) this.#sinceMs = nowMs;
+    this.#tickedBytes = this.out.sentBytes;
     const isLate = idleMs > 0 && nowMs - this.#sinceMs >= idleMs;
     if (isLate && !this.out.isEmpty) {
       return this.breakOff(new Error("the visitor takes nothing of the answer"));
