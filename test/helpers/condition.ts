@@ -6,6 +6,9 @@
 /** How long a condition may take unless a test says otherwise. */
 export const patienceMs = 10_000;
 
+/** The machine's clock, also while a test steps another. */
+const now = performance.now.bind(performance);
+
 const firstPauseMs = 1;
 const maxPauseMs = 20;
 
@@ -20,11 +23,11 @@ export async function until<T>(
   state: () => unknown = () => undefined,
   withinMs = patienceMs,
 ): Promise<T> {
-  const end = performance.now() + withinMs;
+  const end = now() + withinMs;
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, maxPauseMs)) {
     const answer = await probe();
     if (answer !== false && answer !== undefined) return answer;
-    if (performance.now() >= end) {
+    if (now() >= end) {
       const last = state();
       const seen = last === undefined ? "" : `; last seen: ${Bun.inspect(last)}`;
       throw new Error(`waited ${withinMs} ms until ${what}${seen}`);

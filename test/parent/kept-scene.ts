@@ -18,7 +18,8 @@ const tickMs = 25;
 export class SteppedClock implements Disposable {
   readonly #real = { now: performance.now.bind(performance), setInterval, clearInterval };
   readonly #ticks = new Map<object, () => void>();
-  #nowMs = performance.now();
+  /** Whole, so that no difference of two times is a little less than was passed. */
+  #nowMs = Math.ceil(performance.now());
 
   constructor() {
     performance.now = () => this.#nowMs;
