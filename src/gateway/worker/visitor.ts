@@ -58,10 +58,8 @@ export class Visitor implements OutgoingSocket {
   #endedMs = 0;
   #askedMs = 0;
   #zeros = 0;
-  /** What had been sent at the last look, and since when it is all. */
+  /** What had been sent at the last look. */
   #lookedBytes = 0;
-  #tickedBytes = 0;
-  #quietMs = 0;
   #isPaused = false;
   #isAdvancing = false;
   /** What is to be done when `out` is empty. */
@@ -240,8 +238,8 @@ export class Visitor implements OutgoingSocket {
     visit.tick(nowMs);
     const { idleMs } = this.#site.config.limits;
     // An answer that goes on, and is taken, is a sign of life as well.
-    if (this.out.sentBytes !== this.#tickedBytes) this.#sinceMs = nowMs;
-    this.#tickedBytes = this.out.sentBytes;
+    if (this.out.sentBytes !== this.#lookedBytes) this.#sinceMs = nowMs;
+    this.#lookedBytes = this.out.sentBytes;
     const isLate = idleMs > 0 && nowMs - this.#sinceMs >= idleMs;
     if (isLate && !this.out.isEmpty) {
       return this.breakOff(new Error("the visitor takes nothing of the answer"));
@@ -272,11 +270,9 @@ export class Visitor implements OutgoingSocket {
 
   /** Without it an application would work for nobody, and a stuck one would never be noticed. */
   #askWhetherThere(visit: Visit, nowMs: number): void {
-    if (this.out.sentBytes !== this.#lookedBytes) this.#quietMs = nowMs;
-    this.#lookedBytes = this.out.sentBytes;
     const { probe } = visit;
     if (probe === "none") {
-      const quietSinceMs = Math.max(this.#endedMs, this.#quietMs);
+      const quietSinceMs = Math.max(this.#endedMs, this.#sinceMs);
       const limitMs = visit.hasBegun ? goneWithinAnswerMs : goneAfterMs;
       if (this.out.isEmpty && nowMs - quietSinceMs >= limitMs) this.#terminate();
       return;
