@@ -5,6 +5,7 @@
  * counted, and mentioned when there is room again.
  */
 import { close, fstatSync, write } from "node:fs";
+import { inTime } from "./in-time.ts";
 
 /** How long a line may wait for company. */
 const gatherMs = 100;
@@ -93,7 +94,7 @@ export class BufferedLog {
   async close(): Promise<void> {
     this.#isClosing = true;
     this.#schedule();
-    await Promise.race([this.#end(), Bun.sleep(closeLimitMs)]);
+    await inTime(this.#end(), closeLimitMs, () => {});
   }
 
   /** However long it takes to write what is left. */

@@ -181,7 +181,7 @@ export class PoolServer extends Access {
     } catch (error) {
       if (!(error instanceof ServerGoneError)) throw error;
       // Its socket is closed, so its end is near; the status says more than the closed socket.
-      const status = await Promise.race([this.exited, Bun.sleep(1000)]);
+      const status = await inTime(this.exited, 1000, () => undefined);
       if (status === undefined) throw error;
       const text = `connect to the pool server: it has ended with status ${status}`;
       throw new GoneForGoodError(text, { cause: error });

@@ -5,6 +5,7 @@
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 
+import { inTime } from "../../native/in-time.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { GatewayStatus, ProcessStatus } from "../../wire/gateway-status.ts";
 import type { AdminAnswer, AdminQuestion } from "../admin/admin-messages.ts";
@@ -175,8 +176,8 @@ export class AdminKeeper {
       if (!allowed.has(request.command)) return json(403, { error: "that is not to be had here" });
       // What takes longer goes on; nobody waits for its end.
       const done = this.#options.carryOut(request, never);
-      const isDone = await Promise.race([done.then(() => true), Bun.sleep(changeLimitMs)]);
-      return isDone === true ? json(200, {}) : json(202, { pending: true });
+      const carriedOut = done.then(() => json(200, {}));
+      return await inTime(carriedOut, changeLimitMs, () => json(202, { pending: true }));
     } catch (error) {
       return json(409, { error: causeText(error) });
     }

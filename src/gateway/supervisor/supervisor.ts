@@ -6,6 +6,7 @@
  * It leaves no orphans, however it ends: workers leave when their control channel ends, and the
  * pool server when no worker and no supervisor holds the other end of its wake socket.
  */
+import { inTime } from "../../native/in-time.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { GatewayStatus, ProcessStatus } from "../../wire/gateway-status.ts";
 import type { ApplicationFigures } from "../../wire/request-figures.ts";
@@ -111,7 +112,7 @@ export class Supervisor {
   async status(): Promise<GatewayStatus> {
     const { apps, name } = this.#config;
     // One that hangs is known as it was.
-    await Promise.race([this.#askFigures(), Bun.sleep(figuresLimitMs)]);
+    await inTime(this.#askFigures(), figuresLimitMs, () => {});
     const pool = await this.#pool.inspect().catch(() => null);
     return {
       name,

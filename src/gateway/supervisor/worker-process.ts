@@ -7,6 +7,7 @@
 import type { Subprocess } from "bun";
 
 import { sendDescriptor } from "../../native/descriptors.ts";
+import { inTime } from "../../native/in-time.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import { causeText } from "../../wire/cause.ts";
 import { figurePlaces } from "../../wire/request-figures.ts";
@@ -101,7 +102,7 @@ export class WorkerProcess {
     this.#heartbeat?.stop();
     this.#logs.close();
     // Its last figures may not have been read yet.
-    await Promise.race([this.#heardAll.promise, Bun.sleep(lastWordsMs)]);
+    await inTime(this.#heardAll.promise, lastWordsMs, () => {});
     this.#control?.close();
     this.#ready.resolve({ why: `it ended with ${endOf(this.#process)}` });
     this.#leaves.resolve("ended");

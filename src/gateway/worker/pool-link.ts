@@ -11,6 +11,7 @@
  * - All who need a connection share the tries to make one, and each waits until its own deadline:
  *   what a request waits here is part of what it may wait for an instance.
  */
+import { inTime } from "../../native/in-time.ts";
 import {
   Application,
   BusyError,
@@ -69,21 +70,18 @@ export class PoolLink {
    */
   async connection(waitMs = defaultWaitMs): Promise<PoolConnection> {
     if (this.#open !== undefined) return this.#open;
-    const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => {
-      const cause = this.#cause;
-      const why = cause === undefined ? `no answer within ${waitMs} ms` : causeText(cause);
-      late.reject(new BusyError(`connect to the pool server: ${why}`, { cause }));
-    }, waitMs);
     this.#waiting += 1;
     this.#connecting ??= this.#connect().finally(() => {
       this.#connecting = undefined;
     });
     try {
-      return await Promise.race([this.#connecting, late.promise]);
+      return await inTime(this.#connecting, waitMs, () => {
+        const cause = this.#cause;
+        const why = cause === undefined ? `no answer within ${waitMs} ms` : causeText(cause);
+        throw new BusyError(`connect to the pool server: ${why}`, { cause });
+      });
     } finally {
       this.#waiting -= 1;
-      clearTimeout(timer);
     }
   }
 
