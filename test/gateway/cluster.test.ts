@@ -3,7 +3,7 @@
  * Node and under Bun, and servers that listen in a thread.
  */
 import { expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
@@ -59,40 +59,65 @@ const clustered = `
   } else {
     createServer((request, response) => {
       if (request.url === "/die") process.exit(1);
+      if (request.url === "/keep-channel") {
+        const stdio = ["ignore", "ignore", "ignore", 3];
+        return require("node:child_process").spawn("sleep", ["60"], { stdio })
+          .once("spawn", () => response.end(String(process.pid)));
+      }
+      if (request.url === "/new") {
+        // The next session is another's.
+        response.shouldKeepAlive = false;
+        for (const end = Date.now() + 5; Date.now() < end;);
+      }
       if (request.url === "/slow") return void setTimeout(() => response.end("slow"), 700);
       process.once("message", ({ answered }) => response.end([process.pid, answered].join()));
       process.send({ asked: cluster.worker.id });
     }).listen(8000);
   }`;
 
-async function workersOf(site: Site): Promise<Set<string>> {
-  const answers = await Promise.all(Array.from({ length: 12 }, () => ask(site)));
-  for (const answer of answers) expect(answer).toMatch(/^\d+,\d+$/);
-  return new Set(answers.map((answer) => answer.split(",")[0] ?? ""));
+/** Those of a cluster, once all three of them have sessions. */
+async function workersOf(site: Site): Promise<number[]> {
+  return until("three workers answer", async () => {
+    const answers = await Promise.all(Array.from({ length: 12 }, () => ask(site, "/new")));
+    for (const answer of answers) expect(answer).toMatch(/^\d+,\d+$/);
+    const workers = new Set(answers.map((answer) => Number(answer.split(",")[0])));
+    return workers.size === 3 && [...workers];
+  });
 }
 
 test("node: workers of a cluster have the sessions, and one process is the instance", async () => {
   const site = await start("node", { "app.js": clustered });
-  await until("three workers answer", async () => (await workersOf(site)).size === 3);
+  const workers = await workersOf(site);
   const { pid, begun } = await instanceOf(site);
   expect(begun).toBe(1);
-  expect(await workersOf(site)).not.toContain(String(pid));
+  expect(workers).not.toContain(pid);
   await site.gateway.end();
 });
 
 test("node: the listener outlives all workers of a cluster", async () => {
   const site = await start("node", { "app.js": clustered });
-  await until("three workers answer", async () => (await workersOf(site)).size === 3);
+  const workers = await workersOf(site);
   const before = await instanceOf(site);
-  for (const worker of await workersOf(site)) process.kill(Number(worker), "SIGKILL");
+  for (const worker of workers) process.kill(worker, "SIGKILL");
   await until("others answer", async () => /^\d+,\d+$/.test(await ask(site)));
   expect(await instanceOf(site)).toEqual(before);
   await site.gateway.end();
 });
 
+test("node: a worker of a cluster that is gone has no sessions, whoever has its channel", async () => {
+  const site = await start("node", { "app.js": clustered });
+  const workers = await workersOf(site);
+  const worker = Number(await ask(site, "/keep-channel"));
+  expect(workers).toContain(worker);
+  process.kill(worker, "SIGKILL");
+  await until("its end has been taken", () => !existsSync(`/proc/${worker}`));
+  const others = await workersOf(site);
+  expect(others).not.toContain(worker);
+  await site.gateway.end();
+});
+
 test("node: a restart lets the workers of a cluster finish, and all of them go", async () => {
   const site = await start("node", { "app.js": clustered });
-  await until("three workers answer", async () => (await workersOf(site)).size === 3);
   const workers = await workersOf(site);
   const { pid } = await instanceOf(site);
   const slow = Array.from({ length: 3 }, () => ask(site, "/slow"));
@@ -103,15 +128,13 @@ test("node: a restart lets the workers of a cluster finish, and all of them go",
   restart(site);
   expect(await ask(site)).toMatch(/^\d+,\d+$/);
   expect(await Promise.all(slow)).toEqual(["slow", "slow", "slow"]);
-  const old = [pid, ...[...workers].map(Number)];
-  await until("the old ones have gone", () => !old.some((each) => isRunning(each)));
+  await until("the old ones have gone", () => ![pid, ...workers].some((each) => isRunning(each)));
   await site.gateway.end();
 });
 
 test("node: no worker of a cluster outlives its first process", async () => {
   const site = await start("node", { "app.js": clustered });
-  await until("three workers answer", async () => (await workersOf(site)).size === 3);
-  const workers = [...(await workersOf(site))].map(Number);
+  const workers = await workersOf(site);
   process.kill((await instanceOf(site)).pid, "SIGKILL");
   await until("they have gone", () => !workers.some((each) => isRunning(each)));
   expect(await ask(site)).toMatch(/^\d+,\d+$/);
@@ -165,7 +188,17 @@ test("node: a server that listens in a thread is the application, also when it r
       const { Worker, isMainThread, threadId } = require("node:worker_threads");
       if (isMainThread) new Worker(__filename);
       else require("node:http").createServer((request, response) => {
-        if (request.url === "/slow") return void setTimeout(() => response.end("slow"), 700);
+        if (request.url === "/keep-channel") {
+        const stdio = ["ignore", "ignore", "ignore", 3];
+        return require("node:child_process").spawn("sleep", ["60"], { stdio })
+          .once("spawn", () => response.end(String(process.pid)));
+      }
+      if (request.url === "/new") {
+        // The next session is another's.
+        response.shouldKeepAlive = false;
+        for (const end = Date.now() + 5; Date.now() < end;);
+      }
+      if (request.url === "/slow") return void setTimeout(() => response.end("slow"), 700);
         response.end([process.pid, threadId].join());
       }).listen(8000);`,
   });
