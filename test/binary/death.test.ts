@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import { until, within } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { serverTests, ServerUnderTest } from "../helpers/pool-server.ts";
-import { isRunning, markedProcesses, stop } from "../helpers/processes.ts";
+import { isRunning, killIfThere, markedProcesses, stop } from "../helpers/processes.ts";
 import { exchange } from "../helpers/raw-client.ts";
 
 countDescriptors();
@@ -40,7 +40,7 @@ binaryTest(
     for (let round = 0; round < 5; round += 1) {
       await client.get(server.app("padded"));
       for (const { pid } of markedProcesses(server.mark)) {
-        if (pid !== server.pid) process.kill(pid, "SIGKILL");
+        if (pid !== server.pid) killIfThere(pid);
       }
       const session = await client.get(server.app("padded"));
       expect(await exchange(session, "alive")).toBe(`${session.pid} alive`);

@@ -20,6 +20,7 @@ import { ServerUnderTest, withEndingServer } from "../helpers/pool-server.ts";
 import {
   isRunning,
   kill,
+  killIfThere,
   looksAtFiles,
   markedProcesses,
   pidOf,
@@ -132,9 +133,7 @@ describe.each(languages)("$name:", (language) => {
     process.kill(pid, "SIGKILL");
     await client.untilCount(0);
     const { body: second } = await request(client, root, options);
-    for (const left of [daemon, Number(second)]) {
-      if (isRunning(left)) process.kill(left, "SIGKILL");
-    }
+    for (const left of [daemon, Number(second)]) killIfThere(left);
   });
 
   test("the end of the server waits not for its daemon, and ends it", async () => {

@@ -12,7 +12,7 @@ import { until } from "../helpers/condition.ts";
 import { countDescriptors, openDescriptors } from "../helpers/descriptors.ts";
 import { languages } from "../helpers/languages.ts";
 import type { ServerUnderTest } from "../helpers/pool-server.ts";
-import { childrenOf, isRunning, stop, untilGone } from "../helpers/processes.ts";
+import { childrenOf, isRunning, killIfThere, stop, untilGone } from "../helpers/processes.ts";
 import type { RawClient } from "../helpers/raw-client.ts";
 
 countDescriptors();
@@ -22,7 +22,7 @@ const faultTest = faultTests();
 async function endAll(server: ServerUnderTest, client: RawClient): Promise<void> {
   await client.send("clear");
   await client.untilCount(0);
-  for (const pid of preloadersOf(server)) process.kill(pid, "SIGKILL");
+  for (const pid of preloadersOf(server)) killIfThere(pid);
 }
 
 describe.each(languages)("$name:", ({ file, options, programs }) => {
@@ -42,7 +42,7 @@ describe.each(languages)("$name:", ({ file, options, programs }) => {
     const { pid, body } = await request(client, root, options);
     process.kill(pid, "SIGKILL");
     await client.untilCount(0);
-    for (const preloader of preloadersOf(server)) process.kill(preloader, "SIGKILL");
+    for (const preloader of preloadersOf(server)) killIfThere(preloader);
     await untilGone(Number(body));
   });
 });

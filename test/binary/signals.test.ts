@@ -13,7 +13,7 @@ import {
   withEndingServer,
   type ServerTest,
 } from "../helpers/pool-server.ts";
-import { isRunning, markedProcesses } from "../helpers/processes.ts";
+import { isRunning, killIfThere, markedProcesses } from "../helpers/processes.ts";
 import { exchange } from "../helpers/raw-client.ts";
 
 countDescriptors();
@@ -92,7 +92,7 @@ test("a storm of SIGINT, then SIGTERM, as 2.0 parents send it, neither dirties n
   await ending(async (server) => {
     await busyServer(server);
     await storm(server, "SIGINT", 40_000);
-    if (isRunning(server.pid)) process.kill(server.pid, "SIGTERM");
+    killIfThere(server.pid, "SIGTERM");
     expect(await within("its end", server.ended, 4000)).toBe(0);
   });
 });

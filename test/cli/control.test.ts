@@ -8,6 +8,7 @@ import { runtimeDirectories } from "../../src/gateway/supervisor/runtime-directo
 import { binaryPath } from "../helpers/binary-server.ts";
 import { until } from "../helpers/condition.ts";
 import { type Gateway, gatewayEnvironment, gateways, statusOf } from "../helpers/gateway.ts";
+import { pidOf } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -84,7 +85,7 @@ test("pause holds requests back, or has them refused, until resume; also in new 
   expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "30"]);
   expect(await refused.text()).toContain("The site is being worked on, and will be back soon.");
   const [worker] = gateway.workers;
-  process.kill(worker?.pid ?? 0, "SIGKILL");
+  process.kill(pidOf(worker), "SIGKILL");
   await until("another worker serves", async () => {
     const answer = await fetch(address).catch(() => undefined);
     return answer?.status === 503 && gateway.workers[0]?.pid !== worker?.pid;

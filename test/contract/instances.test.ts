@@ -8,7 +8,7 @@ import { connectUnix, listenUnix, pathAddress, receive } from "../../src/native/
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { serverKinds, serverTests, type ServerUnderTest } from "../helpers/pool-server.ts";
-import { isRunning, kill, stop, untilGone } from "../helpers/processes.ts";
+import { kill, killIfThere, stop, untilGone } from "../helpers/processes.ts";
 import { appElements, exchange } from "../helpers/raw-client.ts";
 
 /** The sockets in the directory where the applications are. */
@@ -32,7 +32,7 @@ async function stopAndFill(pid: number, path: string): Promise<Disposable> {
   }
   return {
     [Symbol.dispose]() {
-      if (isRunning(pid)) process.kill(pid, "SIGCONT");
+      killIfThere(pid, "SIGCONT");
       for (const stream of streams) stream.close();
     },
   };

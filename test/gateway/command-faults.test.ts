@@ -5,7 +5,7 @@ import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
 import { gateways, type Gateway } from "../helpers/gateway.ts";
-import { stop } from "../helpers/processes.ts";
+import { pidOf, stop } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { commandConfig, isThere, programRoot, programs, see } from "./command-programs.ts";
 
@@ -200,7 +200,7 @@ function tryToServe(port: number): Bun.Server<undefined> | undefined {
 test("nothing of it outlives a pool server that is killed", async () => {
   const { gateway } = start(`command = "${told}"`);
   const { pid } = await see(gateway, "/");
-  process.kill(gateway.poolServer?.pid ?? 0, "SIGKILL");
+  process.kill(pidOf(gateway.poolServer), "SIGKILL");
   await until("it has gone", () => !isThere(pid));
   await until("another serves", async () => {
     const response = await fetch(await gateway.address());

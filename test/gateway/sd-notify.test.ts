@@ -5,7 +5,7 @@ import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
 import { type Gateway, gateways, writeApplication } from "../helpers/gateway.ts";
-import { pidOf, type ProcessFacts, stop } from "../helpers/processes.ts";
+import { environmentOf, pidOf, type ProcessFacts, stop } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -67,7 +67,7 @@ test("ready, reloading and ready again, stopping; children do not get the socket
     "STATUS=1 application, 1 worker",
   ]);
   for (const { pid } of gateway.processes) {
-    expect(readFileSync(`/proc/${pid}/environ`, "latin1")).not.toContain("NOTIFY_SOCKET");
+    expect(environmentOf(pid)).not.toContain("NOTIFY_SOCKET");
   }
   gateway.signal("SIGHUP");
   const reloading = await until("it reloads", () =>

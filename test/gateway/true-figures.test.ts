@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { until } from "../helpers/condition.ts";
 import { readExposition } from "../helpers/exposition.ts";
 import { type Gateway, gateways, statusOf } from "../helpers/gateway.ts";
-import { pidOf, untilGone } from "../helpers/processes.ts";
+import { environmentOf, pidOf, untilGone } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { Client, layOut, say } from "./counted-load.ts";
 import { compareMetrics, isMemoryTrue, names, near } from "./true-metrics.ts";
@@ -31,10 +31,7 @@ function instancesOf(gateway: Gateway, directory: string): Map<string, number[]>
 }
 
 function cwdOf(pid: number): string | undefined {
-  const found = /^PWD=(.*)$/m.exec(
-    readFileSync(`/proc/${pid}/environ`, "utf8").replaceAll("\0", "\n"),
-  );
-  return found?.[1];
+  return /(?:^|\0)PWD=([^\0]*)/.exec(environmentOf(pid))?.[1];
 }
 
 test("every figure is what is true", async () => {

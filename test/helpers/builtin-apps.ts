@@ -9,7 +9,7 @@ import { dirname, join } from "node:path";
 import type { ByteString } from "../../src/wire/bytes.ts";
 import { until } from "./condition.ts";
 import { serverTests, type ServerSetup, type ServerUnderTest } from "./pool-server.ts";
-import { childrenOf } from "./processes.ts";
+import { childrenOf, killIfThere } from "./processes.ts";
 import {
   appElements,
   frame,
@@ -144,7 +144,7 @@ async function endAll(server: ServerUnderTest): Promise<void> {
   const forked = () => preloadersOf(server).flatMap((pid) => childrenOf(pid));
   await until("no preloader has an instance", () => forked().length === 0, forked);
   client.close();
-  for (const pid of preloadersOf(server)) process.kill(pid, "SIGKILL");
+  for (const pid of preloadersOf(server)) killIfThere(pid);
   await until("no preloader is left", () => preloadersOf(server).length === 0);
 }
 

@@ -12,7 +12,7 @@ import { runtimeVariable } from "../../src/gateway/supervisor/runtime-directory.
 import type { GatewayStatus } from "../../src/wire/gateway-status.ts";
 import { binaryPath, plainEnvironment } from "./binary-server.ts";
 import { until, within } from "./condition.ts";
-import { markedProcesses, markVariable, type ProcessFacts } from "./processes.ts";
+import { killIfThere, markedProcesses, markVariable, type ProcessFacts } from "./processes.ts";
 
 export interface GatewayOptions {
   readonly environment?: Readonly<Record<string, string>>;
@@ -121,7 +121,7 @@ export class Gateway {
   /** Makes sure that nothing is left, by force. */
   destroy(): void {
     this.#process.kill("SIGKILL");
-    for (const { pid } of this.processes) process.kill(pid, "SIGKILL");
+    for (const { pid } of this.processes) killIfThere(pid);
   }
 
   async #readLines(): Promise<void> {

@@ -16,7 +16,13 @@ import { openDescriptors } from "./descriptors.ts";
 import { startBinary } from "./binary-server.ts";
 import { startInProcess } from "./in-process-server.ts";
 import { ParentEnd } from "./parent-end.ts";
-import { childrenOf, looksAtFiles, markedProcesses, type ProcessFacts } from "./processes.ts";
+import {
+  childrenOf,
+  killIfThere,
+  looksAtFiles,
+  markedProcesses,
+  type ProcessFacts,
+} from "./processes.ts";
 import type { RawClient } from "./raw-client.ts";
 
 export const serverKinds = ["in-process", "binary"] as const;
@@ -275,13 +281,7 @@ export class ServerUnderTest {
     this.parent.closeClients();
     this.parent.close();
     this.#running.kill();
-    for (const { pid } of markedProcesses(this.mark)) {
-      try {
-        process.kill(pid, "SIGKILL");
-      } catch {
-        // Gone by itself.
-      }
-    }
+    for (const { pid } of markedProcesses(this.mark)) killIfThere(pid);
     await Promise.race([this.ended, Bun.sleep(5000)]);
     this.remove();
   }

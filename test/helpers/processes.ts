@@ -104,6 +104,15 @@ export async function untilGone(pid: number): Promise<void> {
   await until(`process ${pid} is gone`, () => !isRunning(pid) && threadsOf(pid) <= 1);
 }
 
+/** Kills a process that may end by itself between the look that found it and this. */
+export function killIfThere(pid: number, signal: NodeJS.Signals = "SIGKILL"): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+  }
+}
+
 /** Kills a process, and waits until it is gone. */
 export async function kill(pid: number): Promise<void> {
   process.kill(pid, "SIGKILL");
@@ -116,15 +125,17 @@ export async function kill(pid: number): Promise<void> {
  */
 export const markVariable = "POOL_TEST_MARK";
 
+/** What a process was started with, a NUL after each; nothing of one that is gone, or not ours. */
+export function environmentOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, "latin1");
+  } catch {
+    return "";
+  }
+}
+
 /** Processes whose environment says they descend from the server of that mark. */
 export function markedProcesses(mark: string): ProcessFacts[] {
   const wanted = `${markVariable}=${mark}\0`;
-  return processesThat((pid) => {
-    if (pid === process.pid) return false;
-    try {
-      return readFileSync(`/proc/${pid}/environ`, "latin1").includes(wanted);
-    } catch {
-      return false; // Gone, a zombie, or somebody else's.
-    }
-  });
+  return processesThat((pid) => pid !== process.pid && environmentOf(pid).includes(wanted));
 }

@@ -7,7 +7,7 @@ import type { Instance } from "../../src/spawn/spawner.ts";
 import { fromText } from "../../src/wire/bytes.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { isRunning, killIfThere } from "../helpers/processes.ts";
 import { readToEnd, sendAll } from "../helpers/raw-client.ts";
 import { nextAnswer } from "./kept-answers.ts";
 import { spawnerScene } from "./spawner-scene.ts";
@@ -36,7 +36,7 @@ afterEach(async () => {
   for (const { instance, root } of started.splice(0)) {
     instance.giveUp();
     instance.release();
-    if (isRunning(instance.pid)) process.kill(instance.pid, "SIGKILL");
+    killIfThere(instance.pid);
     await until("it is gone", () => !isRunning(instance.pid));
     spawner.reload(fromText(root)); // With which its preloader goes.
     rmSync(`${root}/go-on`, { force: true });
