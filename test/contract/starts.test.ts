@@ -79,8 +79,11 @@ async function request(client: RawClient, root: string): Promise<string> {
   if (name !== "ok") return message;
   const stream = await nextDescriptor(client.fd);
   const headers = [["REQUEST_METHOD", "GET"]] as [string, string][];
-  await sendAll(stream.number, encodeSessionHeaders(headers as [ByteString, ByteString][]));
-  const answer = await readToEnd(stream.number).catch(() => "");
+  const head = encodeSessionHeaders(headers as [ByteString, ByteString][]);
+  // The death of the last request's instance is noticed a moment later: this one may meet it.
+  const answer = await sendAll(stream.number, head)
+    .then(() => readToEnd(stream.number))
+    .catch(() => "");
   stream.close();
   await client.send("close", id);
   return answer === "" ? "died" : "answered";
