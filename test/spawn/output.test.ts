@@ -130,17 +130,22 @@ test("what is refused is dropped to the end of its line, counted, and said once"
 
 test("all that was written is waited for, however long it takes to pass on what came before", async () => {
   const { readEnd, writeEnd } = makePipe();
+  const write = (count: number) =>
+    writeSync(
+      writeEnd.number,
+      "a line with fifty characters and the end behind it\n".repeat(count),
+    );
   let lines = 0;
   const reader = new OutputReader(readEnd.number, () => {
-    const end = performance.now() + 0.3;
-    while (performance.now() < end);
     lines += 1;
+    // More is written while what came before is passed on.
+    if (lines === 600) write(600);
+    // Longer than it is waited for who has written all and left the pipe to others.
+    if (lines === 600 || lines === 1300) Bun.sleepSync(250);
   });
   readEnd.close();
-  // More than is read at once, and nobody has said that it is all.
-  writeSync(writeEnd.number, "a line with fifty characters and the end behind it\n".repeat(1280));
-  await until("it is read", () => lines > 0);
-  writeSync(writeEnd.number, "a line with fifty characters and the end behind it\n".repeat(600));
+  // Twice more than is passed on at once.
+  write(1280);
   await untilWritten(reader);
   expect(lines).toBe(1880);
   writeEnd.close();
