@@ -345,7 +345,11 @@ test("no descriptor and no ended child is left of the programs before", async ()
   const goOn = async (): Promise<number> => {
     replace(program, readFileSync(binaryPath));
     expect(await reload(gateway)).toEqual({ status: 0, said: "reloaded\n" });
-    await until("only its own are left", () => childrenOf(gateway.pid).length === 2);
+    await until(
+      "only its own are left",
+      () => childrenOf(gateway.pid).length === 2,
+      () => [gateway.log, gateway.processes],
+    );
     return readdirSync(`/proc/${gateway.pid}/fd`).length;
   };
   const first = await goOn();
