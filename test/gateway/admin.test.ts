@@ -291,7 +291,7 @@ test("its process is replaced when it dies or hangs, and nothing else notices", 
     expect(status.status).toBe(200);
     await status.text();
   }
-  expect(gateway.log).toContain("admin process does not answer");
+  await gateway.logged("admin process does not answer");
   expect(gateway.workers.map(({ pid }) => pid)).toEqual(workers);
   await gateway.end();
 });

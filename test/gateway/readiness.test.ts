@@ -202,7 +202,7 @@ test("a version whose path is not answered with success leaves the old one servi
     expect(await ask()).toBe("old");
     return gateway.log.includes("restart given up: the old instances serve on");
   });
-  expect(gateway.log).toContain("it answers 404");
+  await gateway.logged("it answers 404");
   expect(await ask()).toBe("old");
   await gateway.end();
 });

@@ -284,7 +284,7 @@ test("a program that takes the configuration and cannot serve it leaves the proc
     if (descriptors !== 0) expect(open).toBe(descriptors);
     descriptors = open;
   }
-  expect(gateway.log).toContain("not gone on as a new program");
+  await gateway.logged("not gone on as a new program");
 
   writeFileSync(config, good);
   expect(await reload(gateway)).toEqual({ status: 0, said: "reloaded\n" });
