@@ -85,7 +85,8 @@ test("workers that leave while others come take no application with them that co
   const top = `workers = 2\n${head}`;
   const { gateway, change } = startSite(top + one);
   const address = await gateway.address();
-  const slow = ask(`${address}/slow?ms=1500`);
+  const go = join(temporaryDirectory(), "go");
+  const slow = ask(`${address}/slow?until=${go}`);
   await until("it is under way", () => gateway.log.includes("slow request begins"));
   const first = gateway.workers.map(({ pid }) => pid);
   change(top + two);
@@ -96,6 +97,7 @@ test("workers that leave while others come take no application with them that co
     gateway.workers.findLast(({ pid }) => !before.has(pid)),
   );
   await stop(newest.pid);
+  writeFileSync(go, "");
   await slow;
   await until("the first have gone", () => first.every((pid) => !isRunning(pid)));
   const asked = (async () => {
@@ -155,7 +157,8 @@ test("addresses and the number of workers can change; what leaves is closed, wha
 test("an address that is given up refuses at once, also while a request on it is finished", async () => {
   const { gateway, change } = startSite(head + one);
   const address = await gateway.address();
-  const slow = fetch(`${address}/slow?ms=800`);
+  const go = join(temporaryDirectory(), "go");
+  const slow = fetch(`${address}/slow?until=${go}`);
   await until("it is under way", () => gateway.log.includes("slow request begins"));
   change(head.replace("127.0.0.1", "127.0.0.2") + one);
   await until("it is reloaded", () => count(gateway, "configuration reloaded") === 1);
@@ -166,6 +169,7 @@ test("an address that is given up refuses at once, also while a request on it is
     ),
   );
   expect(gateway.workers).toHaveLength(2);
+  writeFileSync(go, "");
   expect((await slow).status).toBe(200);
   await gateway.end();
 });

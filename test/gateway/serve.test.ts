@@ -61,7 +61,8 @@ test("a worker that is killed is replaced, and requests go on", async () => {
 test("a worker that gets SIGTERM is replaced first, and then leaves: nobody waits for its requests", async () => {
   const gateway = serveApp("--log-level", "1");
   const address = await gateway.address();
-  const slow = fetch(`${address}/slow?ms=1500`).then((answer) => answer.text());
+  const go = join(temporaryDirectory(), "go");
+  const slow = fetch(`${address}/slow?until=${go}`).then((answer) => answer.text());
   let isAnswered = false;
   void slow.finally(() => {
     isAnswered = true;
@@ -72,6 +73,7 @@ test("a worker that gets SIGTERM is replaced first, and then leaves: nobody wait
   await until("there is another worker", () => gateway.workers.length === 2);
   for (let i = 0; i < 20; i += 1) await ask(gateway, `/meanwhile/${i}`);
   expect(isAnswered).toBe(false);
+  writeFileSync(go, "");
   expect(await slow).toMatch(/^app \/slow \d+\n$/);
   await untilGone(pidOf(old));
   await gateway.end();
@@ -170,7 +172,8 @@ test("SIGTERM waits for the request under way; nothing new is accepted meanwhile
   const gateway = serveApp("--log-level", "1");
   const address = await gateway.address();
   let isAnswered = false;
-  const slow = fetch(`${address}/slow?ms=800`).finally(() => {
+  const go = join(temporaryDirectory(), "go");
+  const slow = fetch(`${address}/slow?until=${go}`).finally(() => {
     isAnswered = true;
   });
   await until("the request is under way", () => gateway.log.includes("slow request begins"));
@@ -182,6 +185,7 @@ test("SIGTERM waits for the request under way; nothing new is accepted meanwhile
     );
   });
   expect(isAnswered).toBe(false);
+  writeFileSync(go, "");
   const answer = await slow;
   expect(answer.headers.get("connection")).toBe("close");
   expect(await answer.text()).toMatch(/^app \/slow \d+\n$/);

@@ -173,19 +173,22 @@ export async function statusOf(gateway: Gateway): Promise<GatewayStatus> {
 }
 
 /**
- * A Bun application of its own: answers with its path and process; `/slow?ms=N` takes its time, and
- * says on its standard output when it begins.
+ * A Bun application of its own: answers with its path and process; `/slow?until=FILE` waits for a
+ * file, `/slow?ms=N` takes its time, and both say on its standard output when they begin.
  */
 export function writeApplication(directory: string, name = "app"): string {
   const root = join(directory, name);
   mkdirSync(root, { recursive: true, mode: 0o755 });
   writeFileSync(
     join(root, "server.ts"),
-    `export default {
+    `import { existsSync } from "node:fs";
+export default {
   async fetch(request: Request) {
     const { pathname, searchParams } = new URL(request.url);
     if (pathname.endsWith("/slow")) {
       console.log("slow request begins");
+      const file = searchParams.get("until");
+      while (file !== null && !existsSync(file)) await Bun.sleep(5);
       await Bun.sleep(Number(searchParams.get("ms")));
     }
     return new Response(\`${name} \${pathname} \${process.pid}\\n\`);
