@@ -42,11 +42,11 @@ describe.each(bothWays)("$name:", ({ file, options, programs }) => {
       const [waiting, client] = [await server.connect(), await server.connect()];
       const hanging = writeFiles(server, "hanging", { [file]: programs.hangs });
       const serving = writeFiles(server, "serving", { [file]: programs.serves });
-      await configure(client, hanging, { spawnTimeoutMs: 400 });
+      await configure(client, hanging, { spawnTimeoutMs: 2_000 });
       await waiting.sendGet(hanging, options);
       await until("it is being started", async () => (await client.inspect()).spawning === 1);
       expect((await request(client, serving, options)).head).toStartWith("Status: 200");
-      expect((await receiveRefusal(waiting)).message).toContain("400 ms");
+      expect((await receiveRefusal(waiting)).message).toContain("2000 ms");
       const [begun, failed] = [`spawning app=${serving}`, `spawn failed app=${hanging}`];
       expect(server.log().indexOf(begun)).toBeGreaterThan(0);
       expect(server.log().indexOf(begun)).toBeLessThan(server.log().indexOf(failed));

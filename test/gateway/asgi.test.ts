@@ -56,6 +56,7 @@ async def http(scope, receive, send):
         await start(send)
         await piece(send, str(os.getpid()).encode())
     elif path == "/block":
+        print("it blocks", flush=True)
         time.sleep(1000)
     else:
         await start(send, 200, (b"set-cookie", b"a=1"), (b"set-cookie", b"b=2"))
@@ -157,8 +158,11 @@ test("events come one by one, and end with their visitor", async () => {
 test("a loop that is blocked is ended, its stack is logged, and the next visitor served", async () => {
   const { gateway, text, url } = await start('abandon_timeout = "100ms"\n');
   const pid = await text("/");
-  const blocked = fetch(`${url}/block`, { signal: AbortSignal.timeout(200) });
-  expect(await blocked.catch(() => "left")).toBe("left");
+  const leaving = new AbortController();
+  const blocked = fetch(`${url}/block`, { signal: leaving.signal }).catch(() => "left");
+  await gateway.logged("it blocks");
+  leaving.abort();
+  expect(await blocked).toBe("left");
   // A loop that hears nothing any more ends half a second after SIGTERM.
   await until("it is gone", () => !isRunning(Number(pid)));
   await gateway.logged("in http", "stack of GET '/block'");

@@ -107,6 +107,14 @@ told.serve()
   await gateway.end();
 });
 
+/** Little to load: it listens long before the time of its start is over. */
+const elsewhere = `import _socket
+s = _socket.socket()
+s.bind(("127.0.0.1", 0))
+s.listen()
+while True: s._accept()
+`;
+
 const failures: readonly (readonly [string, string, string])[] = [
   ["ends at once", "sh -c 'echo no luck; exit 7'", "it exited with status 7 and did not listen on"],
   ["is not there", "./nothing", "cannot run"],
@@ -114,14 +122,14 @@ const failures: readonly (readonly [string, string, string])[] = [
   ["never listens", "sleep 100", "within 1500 ms: it does not listen; it listens on no port"],
   [
     "listens elsewhere",
-    "/usr/bin/python3 -m http.server --bind 127.0.0.1 0",
+    "/usr/bin/python3 -IS elsewhere.py",
     "it does not listen; it listens on 127.0.0.1:",
   ],
 ];
 
 test.each(failures)("one that %s is refused with a page that says so", async (_, command, why) => {
   const lines = `command = "${command}"\nspawn_timeout = "1500ms"\nshow_errors = true`;
-  const { gateway } = start(lines);
+  const { gateway } = start(lines, { ...programs, "elsewhere.py": elsewhere });
   const response = await fetch(await gateway.address());
   expect(response.status).toBe(500);
   const page = (await response.text()).replaceAll("&#39;", "'");

@@ -132,12 +132,12 @@ test.each(Object.entries(kinds))(
 
 test("one that never answers so is refused, with what it answered", async () => {
   const never = `export default { fetch: () => new Response("", { status: 500 }) };\n`;
-  const limits = 'ready_timeout = "300ms"\nshow_errors = true\n';
+  const limits = 'ready_timeout = "2s"\nshow_errors = true\n';
   const { gateway } = start("server.ts", never, limits);
   const answer = await fetch(await gateway.address());
   expect(answer.status).toBe(500);
   expect(await answer.text()).toContain("it answers 500");
-  await gateway.logged("it did not answer /up?a=b with success within 300 ms: it answers 500");
+  await gateway.logged("it did not answer /up?a=b with success within 2000 ms: it answers 500");
   await gateway.end();
 });
 
@@ -190,7 +190,7 @@ const says = (version: string, status: number) =>
   status: url.includes("/up") ? ${status} : 200 }) };\n`;
 
 test("a version whose path is not answered with success leaves the old one serving", async () => {
-  const limits = 'ready_timeout = "500ms"\n';
+  const limits = 'ready_timeout = "2s"\n';
   const { gateway, app } = start("server.ts", says("old", 204), limits);
   const address = await gateway.address();
   const ask = async () => (await fetch(address)).text();
