@@ -13,16 +13,16 @@ import {
   reserve,
 } from "./libc.ts";
 import { C } from "./layout.ts";
-import { findUserById } from "./process.ts";
+import { findUserById, type User } from "./process.ts";
 
 /** NGROUPS_MAX (limits.h): the kernel takes no more. */
 const maxGroups = 65_536;
 /** Of a user that the system does not know: a group that nobody is in. */
 const noGroup = 65_534;
 /** An unsigned 32-bit number for each. */
-const idBytes = 4;
+export const groupIdBytes = 4;
 
-const countOffset = reserve(idBytes);
+const countOffset = reserve(groupIdBytes);
 
 function load() {
   const functions = loadFunctions({
@@ -30,7 +30,7 @@ function load() {
     setfsgid: { args: ["u32"], returns: "i32" },
     setfsuid: { args: ["u32"], returns: "i32" },
   });
-  const bytes = maxGroups * idBytes;
+  const bytes = maxGroups * groupIdBytes;
   return { ...functions, ours: allocate(bytes), theirs: allocate(bytes) };
 }
 
@@ -46,13 +46,15 @@ export function withFileRightsOf<T>(uid: number, access: () => T): T {
   if (process.geteuid?.() !== 0 || uid === 0) return access();
   loaded ??= load();
   const { setfsgid, setfsuid, ours, theirs } = loaded;
+  const owner = findUserById(uid);
   const result = libc.syscall(C.SYS_GETGROUPS, maxGroups, Number(ours.address), 0, 0, 0);
   const ourCount = checked(result, "getgroups");
-  const { gid, count } = putGroupsOf(uid, loaded);
+  const groups = owner && groupsOf(owner);
+  const count = (groups?.length ?? 0) / groupIdBytes;
   // Of this thread alone: the C library's function would change all.
   setGroups(count, theirs.address);
   // The group first and last: it takes root's rights to change it.
-  const group = setfsgid(gid);
+  const group = setfsgid(owner?.gid ?? noGroup);
   const user = setfsuid(uid);
   try {
     return access();
@@ -63,16 +65,13 @@ export function withFileRightsOf<T>(uid: number, access: () => T): T {
   }
 }
 
-/** Puts a user's groups into `theirs`. @returns his main group, and how many they are. */
-function putGroupsOf(
-  uid: number,
-  { getgrouplist, theirs }: NonNullable<typeof loaded>,
-): { gid: number; count: number } {
-  const user = findUserById(uid);
-  if (user === undefined) return { gid: noGroup, count: 0 };
+/** A user's groups, until the next call: numbers of 32 bits. Undefined: they cannot be had. */
+export function groupsOf(user: User): Uint8Array | undefined {
+  loaded ??= load();
+  const { getgrouplist, theirs } = loaded;
   arenaView.setInt32(countOffset, maxGroups, true);
   const all = getgrouplist(cPath(user.name), user.gid, theirs.address, address(countOffset));
-  return { gid: user.gid, count: Math.max(0, all) };
+  return all < 0 ? undefined : theirs.bytes.subarray(0, all * groupIdBytes);
 }
 
 function setGroups(count: number, groups: number | bigint): void {

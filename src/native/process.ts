@@ -245,13 +245,16 @@ export function execute(
  * Lists of byte strings as C has them: the address of a vector for each, which ends with a NULL.
  * They are there as long as what this returns is.
  */
-export function stringVectors(lists: readonly (readonly string[])[]): {
+export function stringVectors(
+  lists: readonly (readonly string[])[],
+  take: typeof allocate = allocate,
+): {
   readonly vectors: readonly ReturnType<typeof address>[];
   readonly memory: ArrayBufferLike;
 } {
   const slots = lists.reduce((sum, list) => sum + list.length + 1, 0);
   const bytes = lists.flat().reduce((sum, text) => sum + text.length + 1, 0);
-  const block = allocate(slots * 8 + bytes);
+  const block = take(slots * 8 + bytes);
   const vectors: ReturnType<typeof address>[] = [];
   let slot = 0;
   let stringAt = slots * 8;

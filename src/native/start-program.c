@@ -1,10 +1,15 @@
 /*
- * Starts a program in a process of its own: a copy of this one (fork(2)) prepares itself and then
- * executes the program. What cannot be done here, or goes wrong, is left to the launch command,
- * which the process becomes instead: it can say what is the matter, and is ten times as slow.
+ * Starts a program in a process of its own: a copy of this one (clone(2), as fork(2) is) prepares
+ * itself and then executes the program. What cannot be done here, or goes wrong, is left to the
+ * launch command, which the process becomes instead: it can say what is the matter, and is ten
+ * times as slow.
  *
  * The process shares no memory with the server, as after vfork(2): once it has become a tenant's,
  * he can stop it, and the server must not wait for it then.
+ *
+ * Of the server's memory it has all but the heap (unforked-heap.ts). So it is not made by the C
+ * library's fork, after which functions of the runtime's (pthread_atfork(3)) write to the heap; and
+ * it calls nothing that allocates or takes a lock, which a thread that is not here may hold.
  *
  * It is compiled by Bun, in the server, and so declares what it needs of the C library itself.
  */
@@ -24,9 +29,11 @@ struct start {
   /* One string, or none. */
   char **directory;
   char **cwd;
-  char **user;
   char **group;
-  unsigned long uid, gid;
+  /* Whom it is to become, or nobody. */
+  unsigned long is_user, uid, gid;
+  unsigned *groups;
+  unsigned long group_count;
   unsigned long is_known, device, inode;
   struct limit *limits;
   unsigned long limit_count;
@@ -41,7 +48,6 @@ struct start {
   unsigned long error_count;
 };
 
-int fork(void);
 int setsid(void);
 int dup2(int, int);
 int close(int);
@@ -51,9 +57,6 @@ int fchdir(int);
 int chdir(const char *);
 int setrlimit(int, const unsigned long *);
 int access(const char *, int);
-int initgroups(const char *, unsigned);
-int setgid(unsigned);
-int setuid(unsigned);
 unsigned umask(unsigned);
 int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long);
 int execve(const char *, char **, char **);
@@ -66,7 +69,7 @@ void _exit(int);
 
 enum { COUNT = 5, NAME_ROOM = 16, SIGNALS = 64, SIGSET_WORDS = 16, FAILED = 127 };
 enum { O_WRONLY = 1, O_RDWR = 2, X_OK = 1, F_DUPFD = 0 };
-enum { SIG_SETMASK = 2, PR_SET_NO_NEW_PRIVS = 38 };
+enum { SIGCHLD = 17, SIG_SETMASK = 2, PR_SET_NO_NEW_PRIVS = 38 };
 enum { ENOENT = 2, EACCES = 13, ENOTDIR = 20 };
 
 static void reset_signals(void) {
@@ -93,10 +96,11 @@ static int place_descriptors(struct start *start) {
   return 0;
 }
 
+/* The C library's functions would wait for threads that it believes to be here too. */
 static int become_user(struct start *start) {
-  if (initgroups(*start->user, start->gid) != 0) return -1;
-  if (setgid(start->gid) != 0) return -1;
-  return setuid(start->uid);
+  if (syscall(SYS_SETGROUPS, start->group_count, start->groups) != 0) return -1;
+  if (syscall(SYS_SETGID, start->gid) != 0) return -1;
+  return syscall(SYS_SETUID, start->uid);
 }
 
 /* Both architectures begin their struct stat with device and inode. */
@@ -122,7 +126,7 @@ static int prepare(struct start *start) {
   if (*start->group && join(start) != 0) return -1;
   if (syscall(SYS_CLOSE_RANGE, (long)COUNT, 0xffffffffL, 0L) != 0) return -1;
   if (setsid() < 0) return -1;
-  if (*start->user && become_user(start) != 0) return -1;
+  if (start->is_user && become_user(start) != 0) return -1;
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
   if (*start->directory && enter(start) != 0) return -1;
   if (*start->cwd && chdir(*start->cwd) != 0) return -1;
@@ -178,7 +182,7 @@ int start_program(struct start *start) {
   for (i = 0; i < SIGSET_WORDS; i++) all[i] = ~0UL;
   /* A signal that comes to the child must not run a handler of the server's. */
   sigprocmask(SIG_SETMASK, all, before);
-  pid = fork();
+  pid = syscall(SYS_CLONE, (long)SIGCHLD, 0L, 0L, 0L, 0L);
   if (pid == 0) become(start);
   sigprocmask(SIG_SETMASK, before, 0);
   return pid;

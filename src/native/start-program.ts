@@ -3,14 +3,16 @@
  * when the first is started. Its process is a child that Bun knows nothing of: `takeEnd` is how its
  * end is seen.
  */
-import { cc, type Pointer } from "bun:ffi";
+import { cc, toArrayBuffer, type Pointer } from "bun:ffi";
 
 import { errnoName } from "./errno.ts";
 import { C } from "./layout.ts";
-import { address, allocate, arenaView, libc, loadFunctions, reserve } from "./libc.ts";
+import { address, type allocate, arenaView, libc, loadFunctions, reserve } from "./libc.ts";
+import { groupIdBytes, groupsOf } from "./file-rights.ts";
 import { fileInMemory } from "./memory-file.ts";
 import { stringVectors, type ResourceLimit, type User } from "./process.ts";
 import source from "./start-program.c" with { type: "text" };
+import { leaveHeapToUs } from "./unforked-heap.ts";
 
 /** All strings are byte strings. */
 export interface DirectStart {
@@ -42,43 +44,61 @@ const wordBytes = 8;
 /** Those that execve(2) knows, by number. */
 const errorNames = Array.from({ length: 41 }, (_, number) => errnoName(number));
 
-/** What C is given addresses of: it must not be collected before it has been used. */
-const held = new Set<unknown>();
+/**
+ * For what C is given addresses of: memory outside of the heap, of which the process that is
+ * started has no copy. An environment of more is left to the launch command.
+ */
+const roomBytes = 256 * 1024;
 
-type StartFunction = (start: Pointer) => number;
+interface Starter {
+  readonly run: (start: Pointer) => number;
+  readonly room: Uint8Array;
+  readonly roomAddress: Pointer;
+}
 
-let compiled: StartFunction | "impossible" | undefined;
+let starter: Starter | "impossible" | undefined;
 
 /** Compiles what starts programs, which takes milliseconds; does nothing the second time. */
 export function prepareStarts(): void {
-  compiled ??= compile();
+  starter ??= makeStarter();
 }
 
-function compile(): StartFunction | "impossible" {
-  const environment = loadFunctions({
+function makeStarter(): Starter | "impossible" {
+  const c = loadFunctions({
     setenv: { args: ["ptr", "ptr", "i32"], returns: "i32" },
     unsetenv: { args: ["ptr"], returns: "i32" },
+    mmap: { args: ["ptr", "u64", "i32", "i32", "i32", "i64"], returns: "ptr" },
   });
   const variable = Buffer.from("BUN_TMPDIR\0".padEnd(64, "\0"));
   // Or the compiler leaves headers in the directory for temporary files.
   const nowhere = Buffer.from("/proc/self/fdinfo\0".padEnd(64, "\0"));
-  environment.setenv(variable, nowhere, 1);
+  c.setenv(variable, nowhere, 1);
   try {
     using file = fileInMemory(source);
     const { symbols } = cc({
       source: `/proc/self/fd/${file.number}`,
       define: {
+        SYS_CLONE: `${C.SYS_CLONE}L`,
         SYS_FSTAT: `${C.SYS_FSTAT}L`,
         SYS_CLOSE_RANGE: `${C.SYS_CLOSE_RANGE}L`,
+        SYS_SETGROUPS: `${C.SYS_SETGROUPS}L`,
+        SYS_SETGID: `${C.SYS_SETGID}L`,
+        SYS_SETUID: `${C.SYS_SETUID}L`,
         O_DIRECTORY_PATH: String(C.O_PATH | C.O_DIRECTORY | C.O_CLOEXEC),
       },
       symbols: { start_program: { args: ["ptr"], returns: "int" } },
     });
-    return symbols.start_program;
+    const [access, kind] = [C.PROT_READ | C.PROT_WRITE, C.MAP_PRIVATE | C.MAP_ANONYMOUS];
+    const roomAddress = Number(c.mmap(null, roomBytes, access, kind, -1, 0)) as Pointer;
+    if (!Number.isSafeInteger(roomAddress)) return "impossible"; // MAP_FAILED
+    // Bun's types do not know that a function has its address.
+    const run = symbols.start_program as typeof symbols.start_program & { ptr: Pointer };
+    leaveHeapToUs(run.ptr);
+    return { run, room: new Uint8Array(toArrayBuffer(roomAddress, 0, roomBytes)), roomAddress };
   } catch {
     return "impossible"; // The launch command does it alone.
   } finally {
-    environment.unsetenv(variable);
+    c.unsetenv(variable);
   }
 }
 
@@ -92,42 +112,63 @@ export function startProgram(
   descriptors: readonly [number, number, number, number],
 ): number | undefined {
   prepareStarts();
-  if (compiled === undefined || compiled === "impossible") return undefined;
+  if (starter === undefined || starter === "impossible") return undefined;
   const { directory, cwd, user, group, limits = [], umask, launcher } = start;
-  const optional = [directory?.path, cwd, user?.name, group].map((text) =>
-    text === undefined ? [] : [text],
-  );
+  const optional = [directory?.path, cwd, group].map((text) => (text === undefined ? [] : [text]));
   const lists = [start.argv, start.environment, start.places, launcher.argv, launcher.environment];
-  if (lists.flat().some((text) => text.includes("\0"))) return undefined;
-  const strings = stringVectors([...lists, ...optional, errorNames]);
-  const [device = "0", inode = "0"] = directory?.identity?.split(":") ?? [];
-  const failure = allocate(start.failure.length);
-  failure.bytes.set(start.failure);
-  const limitBlock = blockOf(limits.flat());
-  const numbers = [
-    strings.vectors.slice(0, -1),
-    [user?.uid ?? 0, user?.gid ?? 0],
-    [directory?.identity === undefined ? 0 : 1, BigInt(device), BigInt(inode)],
-    [limitBlock.address, limits.length],
-    [umask === undefined ? 0 : 1, umask ?? 0],
-    descriptors,
-    [failure.address, start.failure.length],
-    [strings.vectors.at(-1) ?? 0, errorNames.length],
-  ].flat();
-  const block = blockOf(numbers);
-  held.add([strings, failure, limitBlock, block]);
-  const pid = compiled(block.address);
-  held.clear();
-  return pid < 0 ? undefined : pid;
+  const take = partsOf(starter);
+  try {
+    const { vectors } = stringVectors([...lists, ...optional, errorNames], take);
+    const [device = "0", inode = "0"] = directory?.identity?.split(":") ?? [];
+    const groups = user === undefined ? new Uint8Array() : groupsOf(user);
+    if (groups === undefined) return undefined;
+    const groupBlock = take(groups.length);
+    groupBlock.bytes.set(groups);
+    const failure = take(start.failure.length);
+    failure.bytes.set(start.failure);
+    const words = (numbers: readonly (number | bigint)[]) => wordsIn(take, numbers);
+    const numbers = [
+      vectors.slice(0, -1),
+      [user === undefined ? 0 : 1, user?.uid ?? 0, user?.gid ?? 0],
+      [groupBlock.address, groups.length / groupIdBytes],
+      [directory?.identity === undefined ? 0 : 1, BigInt(device), BigInt(inode)],
+      [words(limits.flat()), limits.length],
+      [umask === undefined ? 0 : 1, umask ?? 0],
+      descriptors,
+      [failure.address, start.failure.length],
+      [vectors.at(-1) ?? 0, errorNames.length],
+    ].flat();
+    const pid = starter.run(words(numbers));
+    return pid < 0 ? undefined : pid;
+  } catch (error) {
+    if (error instanceof RangeError) return undefined; // Too long, or with a NUL.
+    throw error;
+  }
 }
 
-/** Words of 64 bits; at least one, so that there is an address. */
-function blockOf(numbers: readonly (number | bigint)[]): ReturnType<typeof allocate> {
-  const block = allocate(Math.max(1, numbers.length) * wordBytes);
+type Take = typeof allocate;
+
+/** Gives out parts of the room, which are zero, for one start. Throws RangeError: it is full. */
+function partsOf({ room, roomAddress }: Starter): Take {
+  let used = 0;
+  return (length) => {
+    const from = used;
+    // Words lie at multiples of their size.
+    used += Math.ceil(length / wordBytes) * wordBytes;
+    if (used > room.length) throw new RangeError(`${used} bytes for a start: too much`);
+    const bytes = room.subarray(from, used).fill(0);
+    const view = new DataView(room.buffer, from, used - from);
+    return { bytes, view, address: (roomAddress + from) as Pointer };
+  };
+}
+
+/** Words of 64 bits. */
+function wordsIn(take: Take, numbers: readonly (number | bigint)[]): Pointer {
+  const block = take(numbers.length * wordBytes);
   for (const [index, number] of numbers.entries()) {
     block.view.setBigUint64(index * wordBytes, BigInt(number), true);
   }
-  return block;
+  return block.address;
 }
 
 /**

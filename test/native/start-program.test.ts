@@ -165,9 +165,39 @@ test("what keeps its descriptors from their places is said on the last of those 
   expect(said).toEqual(["failure: EINVAL??????????", ""]);
 });
 
-test("what no string can hold is not started", () => {
-  const start = { ...shell(""), environment: ["A=\0"] };
-  expect(startProgram(start, [2, 2, 2, 2])).toBeUndefined();
+test("what no string can hold is not started, nor what is too long", () => {
+  for (const variable of ["A=\0", "A=".padEnd(300_000, "a")]) {
+    const start = { ...shell(""), environment: [variable] };
+    expect(startProgram(start, [2, 2, 2, 2])).toBeUndefined();
+  }
+});
+
+test("an environment of 100 KB reaches it", async () => {
+  const large = Array.from({ length: 100 }, (_, number) => `V${number}=`.padEnd(1_000, "a"));
+  const { output } = await run({ ...shell("env | grep -c aaa"), environment: large });
+  expect(output).toBe("100\n");
+});
+
+test("the server's heap is not copied for it: writing to that again costs no faults", async () => {
+  const pageBytes = 4096;
+  const memory = Array.from({ length: 64 }, () => new Uint8Array(64 * pageBytes));
+  const write = () => {
+    for (const part of memory) {
+      for (let at = 0; at < part.length; at += pageBytes) part[at] = (part[at] ?? 0) + 1;
+    }
+  };
+  write();
+  const before = process.resourceUsage().minorPageFault;
+  const pid = startProgram(shell("exit 3"), [2, 2, 2, 2]);
+  write();
+  const faults = process.resourceUsage().minorPageFault - before;
+  const status = await until("it has ended", () => {
+    const ended = pid === undefined ? 0 : takeEnd(pid);
+    return ended !== undefined && { ended };
+  });
+  expect(status).toEqual({ ended: 3 });
+  // Some are another thread's. A copied heap makes one for each page, 4,096.
+  expect(faults).toBeLessThan((memory.length * 64) / 8);
 });
 
 test("its end is an exit code, or a signal", async () => {
