@@ -61,7 +61,9 @@ describe.each(languages.filter(forked))("$name:", (language) => {
       expect(pid).not.toBe(session.pid);
       await untilGivenUp(server, session.pid, "its client gave it up", "GET /block");
       const tells = language.options.appType === "rack" || language.options.appType === "wsgi";
-      if (tells) expect(server.output()).toContain("stack of thread");
+      if (tells) {
+        await until("its stacks are in the log", () => server.output().includes("stack of thread"));
+      }
       expect((await client.inspect()).counters.retirements).toMatchObject({ overdue: 1 });
     },
   );
