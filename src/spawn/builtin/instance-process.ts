@@ -27,6 +27,8 @@ import { ChildProcess, startDirectly, type RunningProcess } from "./running-proc
 const outputMs = 200;
 /** The same while there is still some to read, as after a flood. */
 const floodMs = 2_000;
+/** How long its exit is waited for: of a fork, a preloader has to tell, and may be busy. */
+const exitMs = 1_000;
 
 const killedMs = 1_000;
 
@@ -233,7 +235,7 @@ export class InstanceProcess implements Instance, SessionReports {
 
   /** How it ended, for a sentence: waits a moment, since its lifeline goes a little before it. */
   async describeEnd(): Promise<string> {
-    await waitForExit(this.#process.exited, outputMs);
+    await waitForExit(this.#process.exited, exitMs);
     const end = this.#process.ending ?? "closed its lifeline";
     return this.isOutOfMemory ? `${end}: ${memoryCause}` : end;
   }
