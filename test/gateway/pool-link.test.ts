@@ -134,7 +134,7 @@ describe("a request whose application has one process, which is busy", () => {
     maxBodyBytes: 65_536,
     headMs: 30_000,
     idleMs: 60_000,
-    queueMs: 100,
+    queueMs: 1_000,
     responseMs: 0,
   };
   const pool = { max: 6, maxPerApp: 0, maxIdleSeconds: 60, maxQueue: 0 };
