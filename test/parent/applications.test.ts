@@ -143,9 +143,18 @@ test("thousands of requests to two applications over one connection are all answ
   expect(all.every(([, text], i) => (i % 2 === 0 ? text.includes(`/${i};`) : true))).toBe(true);
   await until("all sessions to be given back", async () => (await pool.getActive()) === 0);
   const { counters } = await pool.inspect();
-  // Sessions are kept from one request to the next.
-  expect(counters.grants).toBeLessThan(2000);
   expect(counters.sessionsClosed).toBe(counters.grants);
+  await server.close();
+});
+
+test("a session is kept from one request to the next", async () => {
+  const { server, pool } = await start();
+  for (let i = 0; i < 20; i += 1) {
+    await (await fetchFrom(pool, hello, new Request(`http://a/${i}`))).text();
+  }
+  const { counters } = await pool.inspect();
+  // One is kept for no more than 100 ms, and a busy machine may take that long now and then.
+  expect(counters.grants).toBeLessThan(20);
   await server.close();
 });
 
