@@ -43,9 +43,9 @@ export class Predecessors {
     return [...this.#workers.keys(), ...(pool === undefined ? [] : [pool])];
   }
 
-  /** Has them leave: others serve now. */
+  /** Has them leave, once: others serve now. */
   dismiss(): void {
-    if (this.#areGone) return;
+    if (this.#areGone || this.#timer !== undefined) return;
     for (const control of this.#workers.values()) {
       try {
         writeSync(control.number, this.#farewell);
@@ -54,12 +54,14 @@ export class Predecessors {
       }
     }
     this.#killAtMs = performance.now() + this.#limitMs + killDelayMs;
-    this.#timer ??= setInterval(() => this.#look(), lookMs);
+    this.#timer = setInterval(() => this.#look(), lookMs);
   }
 
   /** Has them leave within so many milliseconds. @returns when they are gone. */
   async hurry(limitMs: number): Promise<void> {
-    if (this.#timer === undefined) this.dismiss();
+    this.dismiss();
+    // To them, their supervisor is gone: nobody's idle connection is kept any longer.
+    for (const control of this.#workers.values()) control.close();
     this.#killAtMs = Math.min(this.#killAtMs, performance.now() + limitMs);
     await this.gone;
   }
