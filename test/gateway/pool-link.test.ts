@@ -74,6 +74,13 @@ test("each request waits as long as it may itself, also where several share one 
   expect((await patient).isOpen).toBe(true);
 });
 
+test("what is asked of a server in the moment of its start is refused, and the server goes on", async () => {
+  await using gateway = ProxiedGateway.start(temporaryDirectory(), { main: program });
+  expect(String(await rejection(gateway.keeper.inspect()))).toContain("no pool server now");
+  await gateway.keeper.admitted();
+  expect((await gateway.keeper.inspect()).count).toBe(0);
+});
+
 test("nobody waits for a server that cannot come any more, since the wake socket has ended", async () => {
   const [ours, theirs] = socketPair();
   await using access = attachPoolServer(ours.take());

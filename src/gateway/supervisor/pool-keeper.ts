@@ -222,8 +222,9 @@ export class PoolKeeper {
     const timer = setTimeout(() => process.kill("SIGKILL"), startLimitMs);
     try {
       const channel = poolChannel(() => server.heartbeat?.heard());
-      server.channel = channel;
       await channel.attach(fd);
+      // Not before: what is asked of it until then would not be sent, and get another's answer.
+      server.channel = channel;
       await this.#tell(server);
       await channel.ask({ kind: "admit" });
       // Its end rejects the question, and is seen elsewhere.
