@@ -1,11 +1,21 @@
 /** A control group's limits as they are told: what it may cost the server. */
 import { execFileSync } from "node:child_process";
-import { closeSync, constants, openSync, readSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  openSync,
+  readSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "bun:test";
 
 import { AppGroup } from "../../src/spawn/builtin/app-group.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
+import { rejection } from "../parent/rejection.ts";
 
 const temporaryDirectory = temporaryDirectories();
 const pipeBytes = 65_536;
@@ -48,5 +58,25 @@ test("while the kernel takes memory back for a lower memory_max, the server goes
     process.kill(-rescue.pid);
     await rescue.exited;
     closeSync(pipe);
+  }
+});
+
+test("where the kernel takes none of the new limits, whoever tells it hears of it, and nobody else", async () => {
+  const directory = temporaryDirectory();
+  const files = ["memory.max", "cpu.weight"].map((file) => join(directory, file));
+  for (const file of files) writeFileSync(file, "");
+  const strays: unknown[] = [];
+  const note = (error: unknown): void => void strays.push(error);
+  process.on("unhandledRejection", note);
+  try {
+    const group = new AppGroup(directory);
+    await group.apply({ memoryMax: 3_000_000, cpuWeight: 50 });
+    for (const file of files) unlinkSync(file);
+    expect(() => group.apply({ memoryMax: 2_000_000, cpuWeight: 60 })).toThrow("cpu.weight");
+    // The thread that tells memory.max aside has been there by the time of these, or of most.
+    for (let n = 0; n < 20; n += 1) await rejection(access(files[0] ?? ""));
+    expect(strays).toEqual([]);
+  } finally {
+    process.off("unhandledRejection", note);
   }
 });

@@ -60,6 +60,7 @@ export class AppGroup {
       const text = String(limits[name] ?? usual);
       if (name === "memoryMax" && this.#limits !== undefined) {
         this.#told = this.#told.catch(() => {}).then(() => tellGroupAside(path, file, text));
+        this.#told.catch(() => {}); // What follows may throw, and then nobody has it.
       } else tellGroup(path, file, text);
     }
     // Memory that is swapped out is used all the same.
