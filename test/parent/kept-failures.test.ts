@@ -11,7 +11,7 @@ import { ascii } from "../../src/wire/bytes.ts";
 import { encodeDecimal } from "../../src/wire/replies.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
-import { app, framedAnswer, get, post, Scene, SteppedClock } from "./kept-scene.ts";
+import { app, framedAnswer, get, post, Scene } from "./kept-scene.ts";
 import { rejection } from "./rejection.ts";
 import { encodeSpawnException } from "../helpers/peer-messages.ts";
 
@@ -89,11 +89,10 @@ describe("a request that comes to nothing", () => {
 
   test("is busy when no session comes in time, and its get is withdrawn", () =>
     Scene.with(async (scene) => {
-      using clock = new SteppedClock();
       const answer = rejection(scene.pool.request(app, { ...get, queueMs: 30 }));
       await scene.sayBuiltin();
       const { tag } = await scene.peer.take("getKept");
-      clock.pass(50);
+      scene.clock.pass(50);
       expect(await answer).toBeInstanceOf(BusyError);
       expect((await scene.peer.take("cancel")).tag).toBe(tag);
     }));
@@ -115,26 +114,24 @@ describe("a request that comes to nothing", () => {
 
   test("is out of time when the instance does not answer, which ends the session", () =>
     Scene.with(async (scene) => {
-      using clock = new SteppedClock();
       const answer = rejection(scene.pool.request(app, { ...get, responseMs: 30 }));
       await scene.sayBuiltin();
       const instance = await scene.grant();
       await instance.next();
-      clock.pass(100); // the first tick after it was sent begins the time
+      scene.clock.pass(100); // the first tick after it was sent begins the time
       expect(await answer).toBeInstanceOf(AnswerTimeoutError);
       expect(await scene.peer.take("abandon")).toMatchObject({ sessionId: 0, what: "GET" });
     }));
 
   test("is overdue when it has not ended in time, which leaves its instance none", () =>
     Scene.with(async (scene) => {
-      using clock = new SteppedClock();
       const answer = scene.pool.request(app, { ...get, requestMs: 30 });
       await scene.sayBuiltin();
       const instance = await scene.grant();
       await instance.next();
       await instance.write("Status: 200 OK\r\nContent-Length: 2\r\n\r\nh");
       const body = rejection((await answer).bytes());
-      clock.pass(50);
+      scene.clock.pass(50);
       expect(await body).toBeInstanceOf(AnswerTimeoutError);
       expect(await scene.peer.take("overdue")).toMatchObject({ sessionId: 0, what: "GET" });
     }));
@@ -148,7 +145,7 @@ describe("a request that comes to nothing", () => {
       await scene.peer.take("getKept");
       controller.abort(new Error("enough"));
       expect(await answer).toHaveProperty("message", "enough");
-      await scene.peer.take("cancel");
+      await scene.inTime(scene.peer.take("cancel"));
     }));
 
   test("is given up by its signal on a session, and inside the answer: that ends the session", () =>

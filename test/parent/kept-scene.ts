@@ -2,6 +2,7 @@
 import { expect } from "bun:test";
 import type { PoolConnection } from "../../src/parent/index.ts";
 import { encodeDecimal } from "../../src/wire/replies.ts";
+import { until } from "../helpers/condition.ts";
 import { rejection } from "./rejection.ts";
 import { ScriptedInstance } from "./scripted-instance.ts";
 import { type PeerConnection, ScriptedPeer } from "./scripted-peer.ts";
@@ -15,7 +16,7 @@ export const framedAnswer = "Status: 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 const tickMs = 25;
 
 /** While there is one, connections' clocks stand still but for what the test has pass. */
-export class SteppedClock implements Disposable {
+class SteppedClock implements Disposable {
   readonly #real = { now: performance.now.bind(performance), setInterval, clearInterval };
   readonly #ticks = new Map<object, () => void>();
   /** Whole, so that no difference of two times is a little less than was passed. */
@@ -45,22 +46,37 @@ export class SteppedClock implements Disposable {
   }
 }
 
-/** A connection, and the server's side of it. */
+/** A connection, and the server's side of it. Time passes as the test says, however busy it is. */
 export class Scene {
   readonly pool: PoolConnection;
   readonly peer: PeerConnection;
+  readonly clock: SteppedClock;
   #sessions = 0;
 
-  private constructor(pool: PoolConnection, peer: PeerConnection) {
+  private constructor(pool: PoolConnection, peer: PeerConnection, clock: SteppedClock) {
     this.pool = pool;
     this.peer = peer;
+    this.clock = clock;
   }
 
   static async with(body: (scene: Scene) => Promise<void>): Promise<void> {
     using server = await ScriptedPeer.start();
     const { pool, peer } = await server.connect();
-    await body(new Scene(pool, peer));
+    using clock = new SteppedClock();
+    await body(new Scene(pool, peer, clock));
     pool.close();
+  }
+
+  /** Has time pass until the promise is settled. */
+  async inTime<T>(promise: Promise<T>): Promise<T> {
+    let isSettled = false;
+    const settle = () => (isSettled = true);
+    promise.then(settle, settle);
+    await until("it comes with time", () => {
+      if (!isSettled) this.clock.pass(tickMs);
+      return isSettled;
+    });
+    return promise;
   }
 
   /** The server says once that its spawner is its own: kept sessions may be asked for. */

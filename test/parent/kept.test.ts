@@ -11,7 +11,7 @@ import { encodeRecall } from "../../src/wire/replies.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
-import { app, framedAnswer, get, post, Scene, SteppedClock } from "./kept-scene.ts";
+import { app, framedAnswer, get, post, Scene } from "./kept-scene.ts";
 import { rejection } from "./rejection.ts";
 import { ScriptedInstance } from "./scripted-instance.ts";
 
@@ -35,7 +35,7 @@ describe("a session that is kept", () => {
   test("is given back when nobody wants it for a moment", () =>
     Scene.with(async (scene) => {
       const instance = await scene.first();
-      expect((await scene.peer.take("close")).sessionId).toBe(0);
+      expect((await scene.inTime(scene.peer.take("close"))).sessionId).toBe(0);
       await until("the instance sees its end", () => instance.closed || instance.sawEnd);
     }));
 
@@ -48,10 +48,10 @@ describe("a session that is kept", () => {
       await instance.write("Status: 200 OK\r\nContent-Length: 2\r\n\r\nh");
       const text = (await answer).text();
       // Several ticks: with no request left that waits for an answer, the clock has stopped.
-      await Bun.sleep(100);
+      scene.clock.pass(100);
       await instance.write("i");
       expect(await text).toBe("hi");
-      expect((await scene.peer.take("close")).sessionId).toBe(0);
+      expect((await scene.inTime(scene.peer.take("close"))).sessionId).toBe(0);
     }));
 
   test("is given back at once when it is recalled and idle", () =>
@@ -85,7 +85,7 @@ describe("a session that is kept", () => {
       // Sent in the same turn: the get would be before it.
       void rejection(scene.pool.getCount());
       await scene.peer.take("getCount");
-      await scene.peer.take("getKept");
+      await scene.inTime(scene.peer.take("getKept"));
       await instance.write(framedAnswer);
       expect(await (await answer).text()).toBe("hi");
     }));
@@ -118,6 +118,7 @@ describe("a session that is kept", () => {
       const first = await scene.first();
       const second = scene.grant(1);
       const isServed = async () => {
+        scene.clock.pass(25);
         const answer = scene.pool.request(app, get);
         await until("a request or the end", () => first.received.length > 0 || first.sawEnd);
         // The pool is asked for another session, and the first is given back before that.
@@ -191,13 +192,12 @@ describe("a session that is kept", () => {
       await instance.write(framedAnswer);
       expect(await (await second).text()).toBe("hi");
       // Nobody waits for the second get any more.
-      await scene.peer.take("cancel");
-      await scene.peer.take("close");
+      await scene.inTime(scene.peer.take("cancel"));
+      await scene.inTime(scene.peer.take("close"));
     }));
 
   test("keeps the pool's line short: one get waits, and up to four as time goes by", () =>
     Scene.with(async (scene) => {
-      using clock = new SteppedClock();
       const instance = await scene.first();
       const busy = scene.pool.request(app, get);
       await instance.next();
@@ -205,7 +205,7 @@ describe("a session that is kept", () => {
       for (let gets = 1; gets <= 4; gets += 1) {
         await scene.peer.take("getKept");
         await scene.asksNothing();
-        clock.pass(25);
+        scene.clock.pass(25);
       }
       await scene.asksNothing();
       for (const answer of [busy, ...waiting]) {
@@ -213,13 +213,12 @@ describe("a session that is kept", () => {
         expect(await (await answer).text()).toBe("hi");
         if (answer !== waiting.at(-1)) await instance.next();
       }
-      clock.pass(25);
+      scene.clock.pass(25);
       for (let i = 0; i < 4; i += 1) await scene.peer.take("cancel");
     }));
 
   test("asks less and less often for more sessions than it is given", () =>
     Scene.with(async (scene) => {
-      using clock = new SteppedClock();
       let instance = await scene.first();
       const answers = Array.from({ length: 7 }, () => scene.pool.request(app, get));
       let { tag } = await scene.peer.take("getKept");
@@ -231,9 +230,9 @@ describe("a session that is kept", () => {
         await scene.peer.take("close");
         instance = await ScriptedInstance.on(scene.peer.grant(tag, 100, session + 1));
         await instance.next();
-        clock.pass(pauseMs - 25);
+        scene.clock.pass(pauseMs - 25);
         await scene.asksNothing();
-        clock.pass(25);
+        scene.clock.pass(25);
         ({ tag } = await scene.peer.take("getKept"));
       }
       for (const answer of answers) {
