@@ -30,7 +30,7 @@ export function changeSettings(
   // Instances from now on may serve another number of sessions at once.
   application.lastConcurrency = undefined;
   if (options !== undefined) application.options = options;
-  state.maybeEmpty.add(application);
+  state.maybeEmpty.push(application);
   reconsider(state, application);
   return application;
 }

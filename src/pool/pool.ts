@@ -113,7 +113,7 @@ export class Pool {
     const time = this.#advance(now);
     const { id, application } = arrive(state, request, time);
     settle(state, application, time);
-    if (state.waiters.size > 0 && state.waiters.has(id)) state.counters.waits++;
+    if (state.waiters.get(id) !== undefined) state.counters.waits++;
     return { waiter: id, effects: state.takeEffects() };
   }
 
@@ -284,7 +284,7 @@ export class Pool {
     const application = state.applications.get(root);
     if (application === undefined) return state.takeEffects();
     const time = this.#advance(now);
-    state.maybeEmpty.add(application);
+    state.maybeEmpty.push(application);
     requestRestart(state, application, time);
     return this.#settled(application, time);
   }

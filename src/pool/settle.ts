@@ -66,7 +66,7 @@ export function settleAll(state: PoolState, touched: Set<ApplicationRecord>, now
   const { counters, waiters } = state;
   if (waiters.size > counters.peakWaiting) counters.peakWaiting = waiters.size;
   for (const application of state.maybeEmpty) forgetIfEmpty(state, application, now);
-  state.maybeEmpty.clear();
+  state.maybeEmpty.length = 0;
 }
 
 /** Whether an event that made nobody wait can have no further consequence. */
@@ -74,7 +74,7 @@ function isQuiet(state: PoolState, now: number): boolean {
   return (
     state.waiters.size === 0 &&
     state.planned.size === 0 &&
-    state.maybeEmpty.size === 0 &&
+    state.maybeEmpty.length === 0 &&
     state.pendingRestarts.size === 0 &&
     state.wearing.size === 0 &&
     state.short.size === 0 &&
@@ -184,7 +184,7 @@ function soundAlarms(state: PoolState, touched: Set<ApplicationRecord>, now: num
     if (due.key > now) return;
     state.alarms.remove(due);
     touched.add(due.owner);
-    state.maybeEmpty.add(due.owner);
+    state.maybeEmpty.push(due.owner);
   }
 }
 

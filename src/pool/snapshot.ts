@@ -41,14 +41,11 @@ function inByteOrder(state: PoolState): ApplicationRecord[] {
   return [...state.applications.values()].toSorted((a, b) => (a.root < b.root ? -1 : 1));
 }
 
-/**
- * When the oldest open session of each instance was opened; sessions are kept in the order of
- * opening.
- */
+/** When the oldest open session of each instance was opened. */
 function findOldestSessions(state: PoolState): Map<InstanceId, number> {
   const oldest = new Map<InstanceId, number>();
   for (const { instance, openedMs } of state.sessions.values()) {
-    if (!oldest.has(instance.id)) oldest.set(instance.id, openedMs);
+    oldest.set(instance.id, Math.min(openedMs, oldest.get(instance.id) ?? openedMs));
   }
   return oldest;
 }

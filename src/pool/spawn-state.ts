@@ -35,8 +35,8 @@ export class SpawnState {
   readonly replacements = new Map<SpawnId, Spawn>();
   /** Applications that may have fewer instances than are wanted without anybody asking. */
   readonly short = new Set<ApplicationRecord>();
-  /** Applications that may have nothing left, looked at when the event is over. */
-  readonly maybeEmpty = new Set<ApplicationRecord>();
+  /** Applications that may have nothing left, some twice; looked at when the event is over. */
+  readonly maybeEmpty: ApplicationRecord[] = [];
   readonly counters = newCounters();
   nextWaiter = 0;
   /** What was decided since it was taken last. */
@@ -68,7 +68,7 @@ export class SpawnState {
     spawn.application.planned.remove(spawn.order);
     this.#queueForSlot(spawn.application);
     this.counters.spawnsDropped++;
-    this.maybeEmpty.add(spawn.application);
+    this.maybeEmpty.push(spawn.application);
     this.fallShort(spawn.application);
   }
 
@@ -116,7 +116,7 @@ export class SpawnState {
     const { application } = spawn;
     this.#freeSlot(spawn);
     if (spawn.id !== undefined) this.replacements.delete(spawn.id);
-    this.maybeEmpty.add(application);
+    this.maybeEmpty.push(application);
     application.replacing--;
     if (application.replacement !== spawn) return false;
     application.replacement = undefined;
@@ -155,7 +155,7 @@ export class SpawnState {
     if (spawn.id !== undefined) this.begun.delete(spawn.id);
     if (spawn.order.list === spawn.application.outdated) this.outdatedSpawns--;
     spawn.order.list?.remove(spawn.order);
-    this.maybeEmpty.add(spawn.application);
+    this.maybeEmpty.push(spawn.application);
     this.fallShort(spawn.application);
   }
 

@@ -18,6 +18,7 @@ import { reapLater } from "./ahead.ts";
 import { promise, promisedBy, promiseNothing } from "./closing.ts";
 import { countLeaving, hasTime } from "./finishing.ts";
 import { Heap, HeapEntry } from "./heap.ts";
+import { IdTable } from "./id-table.ts";
 import { KeptSessions } from "./kept.ts";
 import { List } from "./list.ts";
 import { limitTime } from "./overdue.ts";
@@ -44,9 +45,9 @@ export class PoolState extends SpawnState {
   limits: PoolLimits;
   readonly applications = new Map<ByteString, ApplicationRecord>();
   readonly instances = new Map<InstanceId, InstanceRecord>();
-  readonly sessions = new Map<SessionId, SessionRecord>();
+  readonly sessions = new IdTable<SessionId, SessionRecord>();
   /** Only those that wait. */
-  readonly waiters = new Map<WaiterId, Waiter>();
+  readonly waiters = new IdTable<WaiterId, Waiter>();
   /** When it was looked last who has less than his share. */
   lookedForSharesMs = -Infinity;
   count = 0;
@@ -128,7 +129,7 @@ export class PoolState extends SpawnState {
 
   enqueue(waiter: Waiter): void {
     waiter.application.line.add(waiter);
-    this.waiters.set(waiter.id, waiter);
+    this.waiters.add(waiter);
     if (this.options.maxWaitMs === 0) return;
     waiter.deadline ??= new HeapEntry<Waiter>(waiter);
     this.deadlines.set(waiter.deadline, waiter.arrivedMs + this.options.maxWaitMs);
@@ -138,19 +139,19 @@ export class PoolState extends SpawnState {
     this.waiters.delete(waiter.id);
     waiter.application.line.remove(waiter);
     if (waiter.deadline !== undefined) this.deadlines.remove(waiter.deadline);
-    this.maybeEmpty.add(waiter.application);
+    this.maybeEmpty.push(waiter.application);
   }
 
   /** Answers a get that does not wait (any more). */
   refuse(waiter: Waiter, refusal: GetRefusal): void {
-    this.maybeEmpty.add(waiter.application);
+    this.maybeEmpty.push(waiter.application);
     this.effects.push({ kind: "refuse", waiter: waiter.id, refusal });
   }
 
   /** Opens a session for a get that does not wait (any more). */
   grant(waiter: Waiter, instance: InstanceRecord, now: number): void {
     const session = new SessionRecord(this.#nextSession++ as SessionId, waiter, instance, now);
-    this.sessions.set(session.id, session);
+    this.sessions.add(session);
     this.counters.grants++;
     if (instance.load >= instance.concurrency) this.counters.grantsOfBusy++;
     this.shift(instance, { open: 1, undone: 1 }, now);
@@ -231,7 +232,7 @@ export class PoolState extends SpawnState {
     if (instance.overdue !== undefined) this.overdue.remove(instance.overdue.turn);
     this.instances.delete(instance.id);
     this.counters.retirements[instance.reason]++;
-    this.maybeEmpty.add(instance.application);
+    this.maybeEmpty.push(instance.application);
     this.effects.push({ kind: "retire", instance: instance.id, reason: instance.reason });
   }
 

@@ -80,7 +80,7 @@ export function checkInvariants({ insides: { state, now } }: Pool): void {
     require(!restartFits(state, application), "a restart that fits is put off");
     require(state.applications.get(application.root) === application, "a restart is of nothing");
   }
-  same("applications left to look at", state.maybeEmpty.size, 0);
+  same("applications left to look at", state.maybeEmpty.length, 0);
 }
 
 function checkPlaces(state: PoolState): void {
@@ -288,7 +288,8 @@ function expectedCover(state: PoolState, application: ApplicationRecord, now: nu
 function checkKept(state: PoolState, now: number): void {
   const open = new Map<InstanceRecord, { kept: number; unasked: number; due: number }>();
   const unasked = new Map<ApplicationRecord, Kept[]>();
-  for (const { kept, instance } of state.sessions.values()) {
+  // In the order of opening.
+  for (const { kept, instance } of state.sessions.values().toSorted((a, b) => a.id - b.id)) {
     const of = open.get(instance) ?? { kept: 0, unasked: 0, due: 0 };
     open.set(instance, of);
     if (kept === undefined) continue;

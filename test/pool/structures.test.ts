@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { Heap, HeapEntry } from "../../src/pool/heap.ts";
+import { IdTable } from "../../src/pool/id-table.ts";
 import { type InLine, Line } from "../../src/pool/line.ts";
 import { Link, List } from "../../src/pool/list.ts";
 import { LoadOrder } from "../../src/pool/load-order.ts";
@@ -85,6 +86,48 @@ describe("a heap", () => {
         expect(each.first?.key).toBe(keys.toSorted((a, b) => a - b)[0]);
       }
     }
+  });
+});
+
+describe("a table by number", () => {
+  test("has what a Map has, whatever came and went, and however large the numbers are", () => {
+    for (const first of [0, 2 ** 31 - 500, 2 ** 40]) {
+      const next = sequence(3);
+      const table = new IdTable<number, { readonly id: number }>();
+      const expected = new Map<number, { readonly id: number }>();
+      for (let step = 0; step < 4000; step++) {
+        // First it grows, then it is emptied; some stay long.
+        if (next(5) < (step < 2000 ? 3 : 1)) {
+          const one = { id: first + step };
+          table.add(one);
+          expected.set(one.id, one);
+        } else {
+          const id = first + next(step + 1);
+          table.delete(id);
+          expected.delete(id);
+        }
+        const id = first + next(step + 1);
+        expect(table.get(id)).toBe(expected.get(id) as { readonly id: number });
+        expect(table.size).toBe(expected.size);
+      }
+      expect(table.values().toSorted((a, b) => a.id - b.id)).toEqual([...expected.values()]);
+    }
+  });
+
+  test("numbers that follow each other lie apart, so that the next is found at once", () => {
+    const looked: number[] = [];
+    const table = new IdTable<number, { readonly id: number }>();
+    for (let id = 0; id < 10_000; id++) {
+      table.add({
+        get id() {
+          looked.push(id);
+          return id;
+        },
+      });
+    }
+    looked.length = 0;
+    for (let id = 10_000; id < 11_000; id++) table.get(id);
+    expect(looked.length).toBeLessThan(3000);
   });
 });
 
