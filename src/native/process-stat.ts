@@ -10,7 +10,7 @@ export function kernelText(path: string): string {
   }
 }
 
-interface ProcessStat {
+export interface ProcessStat {
   readonly parent: number;
   /** Its process group. */
   readonly group: number;

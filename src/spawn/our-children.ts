@@ -4,6 +4,8 @@
  */
 import type { Subprocess } from "bun";
 
+import type { ProcessStat } from "../native/process-stat.ts";
+import { reap } from "../native/process.ts";
 import { takeEnd } from "../native/start-program.ts";
 
 const ours = new Set<number>();
@@ -47,6 +49,12 @@ export function takeEnds(): void {
 
 export function isOurChild(pid: number): boolean {
   return ours.has(pid);
+}
+
+/** Whether it has ended; a zombie of ours whose end nobody else takes is reaped. */
+export function hasDied(pid: number, stat: ProcessStat): boolean {
+  if (stat.hasEnded && stat.parent === process.pid && !isOurChild(pid)) reap(pid);
+  return stat.hasEnded;
 }
 
 async function forget(exited: Promise<unknown>, pid: number): Promise<void> {

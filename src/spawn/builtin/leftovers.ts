@@ -11,7 +11,8 @@ import { readdirSync } from "node:fs";
 import { SyscallError } from "../../native/errno.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import { hasEnded, openPidfd, sendPidfdGroupSignal } from "../../native/pidfd.ts";
-import { statOf } from "../../native/process-stat.ts";
+import { childrenOf, statOf } from "../../native/process-stat.ts";
+import { hasDied } from "../our-children.ts";
 import { endRemnant, type Remnant } from "../process-end.ts";
 
 /** How many processes are looked at in one turn of the event loop: about a millisecond. */
@@ -39,8 +40,19 @@ export class ProcessGroup implements Remnant {
   async isThere(): Promise<boolean> {
     if (this.#held !== undefined && !hasEnded(this.#held.number)) return true;
     this.#held?.close();
-    this.#held = this.signal(0) ? await findMember(this.#number) : undefined;
+    this.#held = this.signal(0) ? await this.#findMember() : undefined;
     return this.#held !== undefined;
+  }
+
+  /**
+   * A member that runs. Who has lost his parent has become a child of ours as a rule, the latest
+   * last; to look at all processes takes milliseconds.
+   */
+  async #findMember(): Promise<OwnedFd | undefined> {
+    const orphan = await memberAmong(childrenOf("self").toReversed(), this.#number);
+    // There may have been none but zombies, which have been reaped.
+    if (orphan !== undefined || !this.signal(0)) return orphan;
+    return await memberAmong(processes(), this.#number);
   }
 
   /** Ends what is left of it once its leader has ended (endRemnant), and is closed. */
@@ -62,9 +74,9 @@ export class ProcessGroup implements Remnant {
 }
 
 /** A member of the group that runs. */
-async function findMember(group: number): Promise<OwnedFd | undefined> {
+async function memberAmong(pids: readonly number[], group: number): Promise<OwnedFd | undefined> {
   let looked = 0;
-  for (const pid of processes()) {
+  for (const pid of pids) {
     if (isMember(pid, group)) {
       const member = tryToOpen(pid);
       // It may have ended between the two looks, and another have its number.
@@ -87,7 +99,7 @@ function processes(): number[] {
 
 function isMember(pid: number, group: number): boolean {
   const stat = statOf(pid);
-  return stat?.group === group && !stat.hasEnded;
+  return stat?.group === group && !hasDied(pid, stat);
 }
 
 function tryToOpen(pid: number): OwnedFd | undefined {

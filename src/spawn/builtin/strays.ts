@@ -11,8 +11,8 @@
 import { SyscallError } from "../../native/errno.ts";
 import { openPidfd, sendPidfdSignal } from "../../native/pidfd.ts";
 import { childrenOf, kernelText, statOf } from "../../native/process-stat.ts";
-import { adoptsOrphans, reap } from "../../native/process.ts";
-import { isOurChild } from "../our-children.ts";
+import { adoptsOrphans } from "../../native/process.ts";
+import { hasDied, isOurChild } from "../our-children.ts";
 import { endRemnant } from "../process-end.ts";
 
 /** More of one instance are looked for in vain: it forks faster than it can be followed. */
@@ -107,11 +107,11 @@ function descendantsOf(pid: number): Kin[] {
   return family;
 }
 
-/** Undefined when it has ended; a zombie of ours that Bun does not know is reaped. */
+/** Undefined when it has ended. */
 function kinOf(pid: number): Kin | undefined {
   const stat = statOf(pid);
-  if (stat?.hasEnded === true && stat.parent === process.pid && !isOurChild(pid)) reap(pid);
-  return stat === undefined || stat.hasEnded ? undefined : { pid, startedTicks: stat.startedTicks };
+  if (stat === undefined || hasDied(pid, stat)) return undefined;
+  return { pid, startedTicks: stat.startedTicks };
 }
 
 function isRunning({ pid, startedTicks }: Kin): boolean {
