@@ -45,6 +45,8 @@ export class Visitor implements OutgoingSocket {
   readonly connection: Connection;
   readonly out: Outgoing;
   readonly isPlain: boolean;
+  /** Among all; theirs to write (visitors.ts). */
+  place = -1;
   readonly #site: Site;
   readonly #socket: Socket<Visitor>;
   #peer: Peer | undefined;

@@ -16,7 +16,7 @@ import { Visitor } from "./visitor.ts";
 
 /** A fraction of the shortest time that means something here. */
 const tickMs = 100;
-/** How many of the longest open ones are looked at for an idle one. */
+/** How many idle ones are looked at for the one that was so longest. */
 const maxLooks = 1000;
 
 const full = Buffer.from(
@@ -27,8 +27,8 @@ const full = Buffer.from(
 export class Visitors {
   readonly #site: Site;
   readonly #max: number;
-  /** In the order in which they came. */
-  readonly #all = new Set<Visitor>();
+  /** Each at its place. No Set, whose past keeps those that have left from the collector. */
+  readonly #all: Visitor[] = [];
   readonly #listeners: SocketListener<Visitor>[] = [];
   #clock: ReturnType<typeof setInterval> | undefined;
 
@@ -52,7 +52,7 @@ export class Visitors {
   }
 
   get size(): number {
-    return this.#all.size;
+    return this.#all.length;
   }
 
   /** Accepts on a listening socket, which it takes over. @throws Error. */
@@ -75,40 +75,50 @@ export class Visitors {
   /** Closes those on which nothing has been under way for so long. */
   closeIdle(idleMs: number): void {
     const sinceMs = performance.now() - idleMs;
-    for (const visitor of this.#all) if (visitor.sinceMs <= sinceMs) visitor.closeIfIdle();
+    this.#each((visitor) => {
+      if (visitor.sinceMs <= sinceMs) visitor.closeIfIdle();
+    });
   }
 
   /** Ends all whose protocol was not switched. */
   closeRequests(): void {
-    for (const visitor of this.#all) if (!visitor.isSwitched) visitor.terminate();
+    this.#each((visitor) => {
+      if (!visitor.isSwitched) visitor.terminate();
+    });
   }
 
   /** Ends those whose protocol was switched. */
   closeSwitched(): void {
-    for (const visitor of this.#all) if (visitor.isSwitched) visitor.terminate();
+    this.#each((visitor) => {
+      if (visitor.isSwitched) visitor.terminate();
+    });
   }
 
   /** Ends all of them, whatever is under way. */
   close(): void {
     this.stop();
-    for (const visitor of this.#all) visitor.terminate();
+    this.#each((visitor) => visitor.terminate());
   }
 
   #opened(socket: Socket<Visitor>, isPlain: boolean): void {
-    if (this.#all.size >= this.#max && !this.#makeRoom()) {
+    if (this.size >= this.#max && !this.#makeRoom()) {
       if (isPlain) socket.write(full);
       socket.end();
       return;
     }
     const visitor = new Visitor(this.#site, socket, isPlain);
     socket.data = visitor;
-    this.#all.add(visitor);
+    visitor.place = this.#all.push(visitor) - 1;
     this.#clock ??= setInterval(() => this.#tick(), tickMs);
   }
 
   #left(visitor: Visitor): void {
-    this.#all.delete(visitor);
-    if (this.#all.size > 0) return;
+    const last = this.#all.pop();
+    if (last !== undefined && last !== visitor) {
+      this.#all[visitor.place] = last;
+      last.place = visitor.place;
+    }
+    if (this.size > 0) return;
     clearInterval(this.#clock);
     this.#clock = undefined;
   }
@@ -126,11 +136,19 @@ export class Visitors {
       if (looks >= maxLooks) break;
     }
     longest?.giveWay();
-    return this.#all.size < this.#max;
+    return this.size < this.#max;
   }
 
   #tick(): void {
     const nowMs = performance.now();
-    for (const visitor of this.#all) visitor.tick(nowMs);
+    this.#each((visitor) => visitor.tick(nowMs));
+  }
+
+  /** From the last to the first: who gets the place of one that leaves has had his turn. */
+  #each(act: (visitor: Visitor) => void): void {
+    for (let place = this.size - 1; place >= 0; place -= 1) {
+      const visitor = this.#all[place];
+      if (visitor !== undefined) act(visitor);
+    }
   }
 }
