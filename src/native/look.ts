@@ -4,11 +4,11 @@
  * AT_STATX_DONT_SYNC). On local disks it remembers nearly always, also that there is nothing; on
  * tmpfs, NFS and FUSE it does not remember that. Older kernels look as ever.
  */
-import { openAt } from "./fd.ts";
 import { constants } from "node:fs";
 import { dirname } from "node:path";
 
 import { errnos } from "./errno.ts";
+import { openAt } from "./fd.ts";
 import { C, statx } from "./layout.ts";
 import { address, arenaView, checked, cPath, errno, libc, reserve } from "./libc.ts";
 import { isLocalDevice, kindOfMount, type MountKind } from "./mounts.ts";

@@ -11,7 +11,7 @@
 import { DescriptorError, receiveDescriptor } from "../native/descriptors.ts";
 import { peerPid } from "../native/peer.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
-import type { ByteString } from "../wire/bytes.ts";
+import { ascii } from "../wire/bytes.ts";
 import { MAX_IDLE_SECONDS, MAX_POOL_SIZE } from "../wire/commands.ts";
 import { encodeConfigureOptions, type InstanceOptions } from "../wire/configure.ts";
 import type { Inspection } from "../wire/inspection.ts";
@@ -92,7 +92,7 @@ export class PoolConnection implements Disposable {
     }
     return new Promise((resolve, reject) => {
       const command = "getTagged";
-      const get: PendingGet = { application, command, resolve, reject, tag: "", bytes: 0 };
+      const get: PendingGet = { application, command, resolve, reject, id: 0, bytes: 0 };
       if (signal !== undefined) this.#abortOn(signal, get);
       this.#gets.add(get);
     });
@@ -242,7 +242,7 @@ export class PoolConnection implements Disposable {
   }
 
   #withdraw(get: PendingGet): void {
-    const tag = get.tag as ByteString;
+    const tag = ascii(String(get.id));
     if (this.#gets.withdraw(get)) this.#stream.send({ kind: "cancel", tag });
   }
 

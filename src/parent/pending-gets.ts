@@ -5,6 +5,7 @@
  * hangs) leaves room for the others. Held gets go out in their order for each application,
  * applications in turn. Nothing here sends or knows a socket: the connection passes in how.
  */
+import { IdTable } from "../wire/id-table.ts";
 import type { Application } from "./application.ts";
 import type { Session } from "./session.ts";
 
@@ -23,8 +24,8 @@ export interface PendingGet {
   readonly token?: string | undefined;
   readonly resolve: (session: Session) => void;
   readonly reject: (error: unknown) => void;
-  /** Its tag and the size of its command, once sent. */
-  tag: string;
+  /** Its number, which is its tag, and the size of its command; both 0 until it is sent. */
+  id: number;
   bytes: number;
   /** Stops listening for an abort; set only if there is a signal. */
   detach?: () => void;
@@ -40,14 +41,14 @@ interface ApplicationGets {
 
 export class PendingGets {
   readonly #send: (frame: Uint8Array) => void;
-  readonly #sent = new Map<string, PendingGet>();
+  #sent = new IdTable<number, PendingGet>();
   /** Applications with gets here. */
   readonly #lines = new Map<string, ApplicationGets>();
   /** Those with held ones, the one whose turn is next first. */
   readonly #heldLines = new Set<ApplicationGets>();
   #heldCount = 0;
   #sentBytes = 0;
-  #lastTag = 0;
+  #lastId = 0;
 
   constructor(send: (frame: Uint8Array) => void) {
     this.#send = send;
@@ -72,14 +73,14 @@ export class PendingGets {
 
   /** Takes the get out that a reply's tag names; undefined if nobody waits for it any more. */
   answered(tag: string): PendingGet | undefined {
-    const get = this.#sent.get(tag);
+    const get = this.#sent.get(Number(tag));
     if (get !== undefined) this.#leave(get);
     return get;
   }
 
   /** Takes a get out that is wanted no more. @returns whether the server has to be told. */
   withdraw(get: PendingGet): boolean {
-    if (this.#sent.has(get.tag)) {
+    if (this.#sent.get(get.id) !== undefined) {
       this.#leave(get);
       return true;
     }
@@ -91,9 +92,9 @@ export class PendingGets {
 
   /** Takes all of them out. */
   takeAll(): PendingGet[] {
-    const all = [...this.#sent.values()];
+    const all = this.#sent.values().toSorted((a, b) => a.id - b.id);
     for (const line of this.#heldLines) all.push(...line.held);
-    this.#sent.clear();
+    this.#sent = new IdTable();
     this.#lines.clear();
     this.#heldLines.clear();
     for (const get of all) get.detach?.();
@@ -110,18 +111,18 @@ export class PendingGets {
   }
 
   #dispatch(get: PendingGet, line: ApplicationGets): void {
-    this.#lastTag += 1;
-    get.tag = String(this.#lastTag);
-    const frame = get.application.encodeGet(get.tag, get.command, get.token);
+    this.#lastId += 1;
+    get.id = this.#lastId;
+    const frame = get.application.encodeGet(String(get.id), get.command, get.token);
     get.bytes = frame.length;
     line.sent += 1;
     this.#sentBytes += frame.length;
-    this.#sent.set(get.tag, get);
+    this.#sent.add(get);
     this.#send(frame);
   }
 
   #leave(get: PendingGet): void {
-    this.#sent.delete(get.tag);
+    this.#sent.delete(get.id);
     this.#sentBytes -= get.bytes;
     get.detach?.();
     const line = this.#lineOf(get);

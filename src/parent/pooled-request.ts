@@ -47,7 +47,10 @@ export interface RequestHost {
 
 const repeatable = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
+let lastId = 0;
+
 export class PooledRequest implements SessionWaiter, HeadListener {
+  readonly id = (lastId += 1);
   needsFresh = false;
   readonly maxWaiting: number;
   readonly #source: RequestHost;

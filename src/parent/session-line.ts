@@ -89,14 +89,11 @@ export class SessionLine implements StreamKeeper {
   #application: Application;
   /** Longest idle first. */
   readonly #idle: SessionStream[] = [];
-  /**
-   * First come first. No Set: each time one grows or shrinks, what it was goes on holding whom it
-   * held, and leads to what it became, so that a collection of young garbage leaves all of them.
-   */
+  /** First come first. No Set, nor are the two below: wire/id-table.ts says why. */
   readonly #waiting: SessionWaiter[] = [];
-  readonly #gets = new Set<PendingGet>();
+  readonly #gets: PendingGet[] = [];
   /** Sessions, idle or not. */
-  readonly #open = new Set<SessionStream>();
+  readonly #open: SessionStream[] = [];
   readonly #restartFile: string;
   /** Whether nothing new was found in this turn of the event loop. */
   #isLooked = false;
@@ -128,12 +125,12 @@ export class SessionLine implements StreamKeeper {
 
   /** Whether there is nothing here. */
   get isEmpty(): boolean {
-    return this.#open.size === 0 && this.#waiting.length === 0 && this.#gets.size === 0;
+    return this.#open.length === 0 && this.#waiting.length === 0 && this.#gets.length === 0;
   }
 
   /** Whether a tick would find something to do, now or later. */
   get needsTicks(): boolean {
-    return this.#open.size > 0 || this.#gets.size !== this.#waiting.length;
+    return this.#open.length > 0 || this.#gets.length !== this.#waiting.length;
   }
 
   /** Serves the waiter, at once or when there is a session. */
@@ -160,10 +157,7 @@ export class SessionLine implements StreamKeeper {
 
   /** The waiter waits no more. */
   leave(waiter: SessionWaiter): void {
-    const at = this.#waiting.indexOf(waiter);
-    if (at < 0) return;
-    this.#waiting.splice(at, 1);
-    this.#host.waiting -= 1;
+    if (takeOut(this.#waiting, waiter)) this.#host.waiting -= 1;
   }
 
   /** For its streams. */
@@ -184,9 +178,8 @@ export class SessionLine implements StreamKeeper {
 
   /** For its streams. */
   closed(stream: SessionStream): void {
-    this.#open.delete(stream);
-    const at = this.#idle.indexOf(stream);
-    if (at >= 0) this.#idle.splice(at, 1);
+    takeOut(this.#open, stream);
+    takeOut(this.#idle, stream);
     this.#host.closed(stream);
     if (!stream.isRecalled) this.#shortMs = shortMs;
     else if (this.#waiting.length > 0) this.#owed += 1;
@@ -213,23 +206,21 @@ export class SessionLine implements StreamKeeper {
       for (const stream of this.#open) stream.tell();
     }
     const isStuck =
-      nowMs - this.#recalledMs < shortMs && this.#open.size > 0 && this.#gets.size > 0;
+      nowMs - this.#recalledMs < shortMs && this.#open.length > 0 && this.#gets.length > 0;
     this.#stuckTicks = isStuck ? this.#stuckTicks + 1 : 0;
     // Others have our places now: as long as a get of ours waits, no session lasts.
-    const most = this.#stuckTicks > shortTicks ? this.#gets.size - 1 : this.#waiting.length;
-    for (const get of this.#gets) {
-      if (this.#gets.size <= most) break;
-      this.#gets.delete(get);
+    const most = this.#stuckTicks > shortTicks ? this.#gets.length - 1 : this.#waiting.length;
+    for (const get of this.#gets.splice(0, Math.max(0, this.#gets.length - most))) {
       this.#host.withdraw(get);
       this.#owed = 0;
     }
-    this.#ask(this.#isShort ? 0 : Math.min(this.#gets.size + 1, maxGetsBesides));
+    this.#ask(this.#isShort ? 0 : Math.min(this.#gets.length + 1, maxGetsBesides));
   }
 
   /** The connection has ended: requests under way go on, all else ends. */
   end(why: EndReason): void {
     this.#ended = why;
-    this.#gets.clear();
+    this.#gets.length = 0;
     for (const stream of this.#idle.slice()) stream.close();
     for (const waiter of this.#waiting.slice()) {
       this.leave(waiter);
@@ -268,17 +259,17 @@ export class SessionLine implements StreamKeeper {
     if (this.#ended !== undefined) return;
     if (this.#waiting.length === 0) this.#owed = 0;
     const wanted = Math.min(this.#waiting.length, this.#mostGets(besides));
-    while (this.#gets.size < wanted) {
+    while (this.#gets.length < wanted) {
       const get: PendingGet = {
         application: this.#application,
         command: this.#host.command,
         token: this.#host.command === "getKept" ? this.#token : undefined,
         resolve: (session) => void this.#granted(get, session),
         reject: (error) => this.#refused(get, error),
-        tag: "",
+        id: 0,
         bytes: 0,
       };
-      this.#gets.add(get);
+      this.#gets.push(get);
       this.#askedMs = performance.now();
       this.#host.ask(get);
     }
@@ -287,7 +278,7 @@ export class SessionLine implements StreamKeeper {
   /** How many gets may wait in the pool now. */
   #mostGets(besides: number): number {
     if (this.#host.command !== "getKept") return maxGets;
-    if (this.#open.size > 0) return Math.max(besides, this.#owed);
+    if (this.#open.length > 0) return Math.max(besides, this.#owed);
     // The last one has been recalled: others want it, and it will be back.
     return this.#isShort ? Math.max(1, besides) : maxGets;
   }
@@ -297,19 +288,19 @@ export class SessionLine implements StreamKeeper {
   }
 
   #becomeShort(): void {
-    const isAsBefore = this.#open.size === this.#openThen;
+    const isAsBefore = this.#open.length === this.#openThen;
     this.#shortMs = isAsBefore ? Math.min(2 * this.#shortMs, maxShortMs) : shortMs;
-    this.#openThen = this.#open.size;
+    this.#openThen = this.#open.length;
   }
 
   async #granted(get: PendingGet, session: Session): Promise<void> {
-    this.#gets.delete(get);
+    takeOut(this.#gets, get);
     this.#owed = Math.max(0, this.#owed - 1);
     const stream = new SessionStream(session, this, this.#host.command === "getKept");
     // The next visitor without an instance is given another one.
     if (this.#token === "") stream.isRecalled = true;
-    this.#open.add(stream);
-    if (this.#open.size > this.#openThen) this.#shortMs = shortMs;
+    this.#open.push(stream);
+    if (this.#open.length > this.#openThen) this.#shortMs = shortMs;
     this.#host.opened(stream, this);
     try {
       await stream.open();
@@ -322,7 +313,7 @@ export class SessionLine implements StreamKeeper {
   }
 
   #refused(get: PendingGet, error: unknown): void {
-    this.#gets.delete(get);
+    takeOut(this.#gets, get);
     this.#failNext(error);
     this.#ask();
   }
@@ -354,4 +345,11 @@ function look(path: string): Found | "absent" | "unknown" {
     if (error instanceof RangeError) return "absent"; // longer than any path can be
     throw error;
   }
+}
+
+/** @returns whether it was there. */
+function takeOut<T>(all: T[], one: T): boolean {
+  const at = all.indexOf(one);
+  if (at >= 0) all.splice(at, 1);
+  return at >= 0;
 }

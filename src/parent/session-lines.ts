@@ -4,6 +4,7 @@
  * instances know of kept sessions is asked once: where its spawner is its own. Where not, every
  * request gets a session of its own in the same way.
  */
+import { IdTable } from "../wire/id-table.ts";
 import type { Application } from "./application.ts";
 import { BusyError } from "./errors.ts";
 import type { PendingGet } from "./pending-gets.ts";
@@ -25,6 +26,13 @@ export interface SessionLinesHost {
   keep(sessionId: number): void;
 }
 
+interface OpenStream {
+  /** Of its session. */
+  readonly id: number;
+  readonly stream: SessionStream;
+  readonly line: SessionLine;
+}
+
 export class SessionLines implements RequestHost, LineHost {
   readonly command: PendingGet["command"];
   /** For lines. */
@@ -39,9 +47,9 @@ export class SessionLines implements RequestHost, LineHost {
   /** By root, and by the token of those who go on with an instance. */
   readonly #lines = new Map<string, SessionLine>();
   /** By session. */
-  readonly #streams = new Map<number, { stream: SessionStream; line: SessionLine }>();
+  readonly #streams = new IdTable<number, OpenStream>();
   /** Requests without an answer. */
-  readonly #requests = new Set<PooledRequest>();
+  readonly #requests = new IdTable<number, PooledRequest>();
   #timer: Timer | undefined;
   #ended: EndReason | undefined;
 
@@ -82,7 +90,7 @@ export class SessionLines implements RequestHost, LineHost {
 
   /** For requests. */
   settled(request: PooledRequest): void {
-    this.#requests.delete(request);
+    this.#requests.delete(request.id);
   }
 
   /** The pool wants a session back. One that is not here any more needs no answer. */
@@ -103,7 +111,7 @@ export class SessionLines implements RequestHost, LineHost {
 
   /** For lines. */
   opened(stream: SessionStream, line: SessionLine): void {
-    this.#streams.set(stream.session.id, { stream, line });
+    this.#streams.add({ id: stream.session.id, stream, line });
   }
 
   /** For lines. */
@@ -127,7 +135,9 @@ export class SessionLines implements RequestHost, LineHost {
 
   #tick(): void {
     const nowMs = performance.now();
-    for (const request of this.#requests) request.tick(nowMs);
+    for (const request of this.#requests.values()) {
+      if (this.#requests.get(request.id) !== undefined) request.tick(nowMs);
+    }
     let isQuiet = this.#requests.size === 0;
     for (const [root, line] of this.#lines) {
       line.tick(nowMs);

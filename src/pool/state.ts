@@ -5,6 +5,7 @@
  */
 
 import type { ByteString } from "../wire/bytes.ts";
+import { IdTable } from "../wire/id-table.ts";
 import {
   ApplicationRecord,
   InstanceRecord,
@@ -18,7 +19,6 @@ import { reapLater } from "./ahead.ts";
 import { promise, promisedBy, promiseNothing } from "./closing.ts";
 import { countLeaving, hasTime } from "./finishing.ts";
 import { Heap, HeapEntry } from "./heap.ts";
-import { IdTable } from "./id-table.ts";
 import { KeptSessions } from "./kept.ts";
 import { List } from "./list.ts";
 import { limitTime } from "./overdue.ts";

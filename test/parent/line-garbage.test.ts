@@ -1,8 +1,9 @@
-/** What of requests that have waited for a session is left for the garbage collector. */
+/** What of requests that have waited for a session, and of gets, is left for the collector. */
 import { edenGC, fullGC, heapStats } from "bun:jsc";
 import { expect, test } from "bun:test";
 
 import { Application } from "../../src/parent/application.ts";
+import { type PendingGet, PendingGets } from "../../src/parent/pending-gets.ts";
 import { type LineHost, SessionLine, type SessionWaiter } from "../../src/parent/session-line.ts";
 
 const host: LineHost = {
@@ -49,4 +50,32 @@ test("collections of young garbage leave nothing of requests that waited before"
   }
   // Those who wait at a collection are old after it.
   expect(left() - before).toBeLessThan(2 * rounds * most);
+});
+
+test("nor of gets that were answered, whoever has asked for them", () => {
+  const asked: PendingGet[] = [];
+  const gets = new PendingGets(() => {});
+  const line = new SessionLine(new Application("/nowhere"), {
+    ...host,
+    ask: (get) => {
+      asked.push(Object.assign(get, { mark: new WeakSet() }));
+      gets.add(get);
+    },
+  });
+  const application = new Application("/nowhere");
+  const most = 16;
+  for (let count = 0; count < most; count++) line.take(application, new Waiter());
+  fullGC();
+  const before = left();
+  const rounds = 8;
+  for (let round = 0; round < rounds; round++) {
+    for (let count = 0; count < 500; count++) {
+      const get = asked.shift();
+      gets.answered(String(get?.id))?.reject(new Error("no session"));
+      line.take(application, new Waiter());
+    }
+    edenGC();
+  }
+  // Of each that is at hand at a collection there are two: the get, and who waits for it.
+  expect(left() - before).toBeLessThan(4 * rounds * most);
 });

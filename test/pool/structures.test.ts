@@ -2,10 +2,10 @@
 
 import { describe, expect, test } from "bun:test";
 import { Heap, HeapEntry } from "../../src/pool/heap.ts";
-import { IdTable } from "../../src/pool/id-table.ts";
 import { type InLine, Line } from "../../src/pool/line.ts";
 import { Link, List } from "../../src/pool/list.ts";
 import { LoadOrder } from "../../src/pool/load-order.ts";
+import { IdTable } from "../../src/wire/id-table.ts";
 
 /** Numbers that look random and are the same every time. */
 function sequence(seed: number): (below: number) => number {
