@@ -158,7 +158,9 @@ async def loop(scope, receive, send):
 async def block(scope, receive, send):
     import time
     print("blocked")
-    time.sleep(1000)
+    # A signal that comes just before a sleep is heeded after it.
+    while True:
+        time.sleep(0.05)
 
 async def child(scope, receive, send):
     import subprocess
