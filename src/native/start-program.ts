@@ -48,7 +48,7 @@ const errorNames = Array.from({ length: 41 }, (_, number) => errnoName(number));
  * For what C is given addresses of: memory outside of the heap, of which the process that is
  * started has no copy. An environment of more is left to the launch command.
  */
-const roomBytes = 256 * 1024;
+const roomBytes = 1024 * 1024;
 
 interface Starter {
   readonly run: (start: Pointer) => number;
