@@ -48,6 +48,17 @@ async function instanceOf({ gateway }: Site) {
   return { pid: pool?.applications[0]?.instances[0]?.pid ?? 0, begun: pool?.counters.spawnsBegun };
 }
 
+/** `/slow` is answered once there is a file `go`. */
+const slowly = `
+  if (request.url === "/slow") {
+    const timer = setInterval(() => {
+      if (!require("node:fs").existsSync("go")) return;
+      clearInterval(timer);
+      response.end("slow");
+    }, 10);
+    return;
+  }`;
+
 /** As Node's documentation has it, with messages, and another worker for each that dies. */
 const clustered = `
   const cluster = require("node:cluster");
@@ -69,7 +80,7 @@ const clustered = `
         response.shouldKeepAlive = false;
         for (const end = Date.now() + 5; Date.now() < end;);
       }
-      if (request.url === "/slow") return void setTimeout(() => response.end("slow"), 700);
+      ${slowly}
       process.once("message", ({ answered }) => response.end([process.pid, answered].join()));
       process.send({ asked: cluster.worker.id });
     }).listen(8000);
@@ -127,6 +138,7 @@ test("node: a restart lets the workers of a cluster finish, and all of them go",
   });
   restart(site);
   expect(await ask(site)).toMatch(/^\d+,\d+$/);
+  writeFileSync(join(site.root, "go"), "");
   expect(await Promise.all(slow)).toEqual(["slow", "slow", "slow"]);
   await until("the old ones have gone", () => ![pid, ...workers].some((each) => isRunning(each)));
   await site.gateway.end();
@@ -188,17 +200,7 @@ test("node: a server that listens in a thread is the application, also when it r
       const { Worker, isMainThread, threadId } = require("node:worker_threads");
       if (isMainThread) new Worker(__filename);
       else require("node:http").createServer((request, response) => {
-        if (request.url === "/keep-channel") {
-        const stdio = ["ignore", "ignore", "ignore", 3];
-        return require("node:child_process").spawn("sleep", ["60"], { stdio })
-          .once("spawn", () => response.end(String(process.pid)));
-      }
-      if (request.url === "/new") {
-        // The next session is another's.
-        response.shouldKeepAlive = false;
-        for (const end = Date.now() + 5; Date.now() < end;);
-      }
-      if (request.url === "/slow") return void setTimeout(() => response.end("slow"), 700);
+        ${slowly}
         response.end([process.pid, threadId].join());
       }).listen(8000);`,
   });
@@ -213,6 +215,7 @@ test("node: a server that listens in a thread is the application, also when it r
   );
   restart(site);
   await until("another one answers", async () => !(await ask(site)).startsWith(`${pid},`));
+  writeFileSync(join(site.root, "go"), "");
   expect(await slow).toBe("slow");
   await until("the old one has gone", () => !isRunning(pid));
   await site.gateway.end();
