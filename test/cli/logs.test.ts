@@ -125,7 +125,9 @@ async function texts(count: number): Promise<string[]> {
 
 test("a file is followed across its rotation and its truncation; a terminal obeys nothing in it", async () => {
   const { gateway, say, file } = await serving("shop.log");
-  const { texts: seen } = following("--lines", "0");
+  await say("before");
+  const { texts: seen } = following();
+  await until("what was there is shown", () => seen().length === 1);
   for (let n = 0; n < 3; n += 1) {
     await say(`file${n}`, 50);
     await until("it is shown", () => seen().includes(`file${n} 49`));
@@ -139,7 +141,7 @@ test("a file is followed across its rotation and its truncation; a terminal obey
     ...Array.from({ length: 50 }, (_, n) => `file${round} ${n}`),
     `late${round} 0`,
   ]);
-  expect(seen()).toEqual([...all, "last 0"]);
+  expect(seen()).toEqual(["before 0", ...all, "last 0"]);
   truncateSync(file);
   appendFileSync(file, "by somebody\x1b[2J\r\n");
   await until("it is shown", () => seen().includes("by somebody\\x1b[2J"));

@@ -1,6 +1,13 @@
 /** Programs of type `command` that die, hang, are slow or never come: through the binary. */
 import { expect, test } from "bun:test";
-import { existsSync, readFileSync, utimesSync, writeFileSync, mkdirSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
@@ -49,8 +56,10 @@ test("restart.txt under load costs no request, and ends the old process", async 
   mkdirSync(join(root, "tmp"));
   for (let i = 0; i < 3; i += 1) {
     const before = (await see(gateway, "/")).pid;
-    writeFileSync(join(root, "tmp/restart.txt"), "");
-    utimesSync(join(root, "tmp/restart.txt"), i, i);
+    // Whole, with its time: it is taken away as soon as it is seen.
+    writeFileSync(join(root, "tmp/coming"), "");
+    utimesSync(join(root, "tmp/coming"), i, i);
+    renameSync(join(root, "tmp/coming"), join(root, "tmp/restart.txt"));
     await until("another serves", async () => (await see(gateway, "/")).pid !== before);
   }
   over.abort();

@@ -242,7 +242,7 @@ test("closes with the program's server, and the process ends when nothing is lef
       server.close(() => console.log("server closed")); response.end("bye"); }).listen(1);`);
   expect((await ask(instance)).body).toBe("bye");
   await within("the death to be seen", instance.death);
-  expect(lines).toContain("server closed");
+  await until("it is read", () => lines.includes("server closed"));
   instance.release();
 });
 
