@@ -37,16 +37,16 @@ interface Site {
 
 const onTcp = '[admin]\nlisten = "127.0.0.1:0"\n';
 
-function configOf(admin: string): string {
-  const head = 'listen = ["127.0.0.1:0"]\nsilence_time = "1s"\n';
-  return `${head}${admin}[[apps]]\nname = "shop"\nroot = "app"\n`;
+/** @param more lines before the first table. */
+function configOf(admin: string, more = ""): string {
+  return `listen = ["127.0.0.1:0"]\n${more}${admin}[[apps]]\nname = "shop"\nroot = "app"\n`;
 }
 
-async function serving(admin = onTcp): Promise<Site> {
+async function serving(more?: string): Promise<Site> {
   const directory = temporaryDirectory();
   writeApplication(directory);
   const file = join(directory, "pool.toml");
-  writeFileSync(file, configOf(admin));
+  writeFileSync(file, configOf(onTcp, more));
   const gateway = startGateway(["--config", file]);
   const address = await gateway.address();
   const adminAddress = await until("it says so", () => adminOf(gateway));
@@ -279,7 +279,7 @@ test("what is malformed or too large is refused, a crowd is not let in, and it s
 });
 
 test("its process is replaced when it dies or hangs, and nothing else notices", async () => {
-  const { gateway, address, admin, token } = await serving();
+  const { gateway, address, admin, token } = await serving('silence_time = "1s"\n');
   const workers = gateway.workers.map(({ pid }) => pid);
   for (const signal of ["SIGKILL", "SIGSTOP"] as const) {
     const old = pidOf(adminProcess(gateway));
