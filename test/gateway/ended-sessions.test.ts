@@ -63,7 +63,7 @@ test.each([
 });
 
 /** Programs that read of a body as much as the path says, and answer with the digest of that. */
-const rackReader = `require "digest"
+const rackReader = `require "digest/sha1"
 run lambda { |env|
   count = { "/part" => 1000, "/whole" => nil }.fetch(env["PATH_INFO"], 0)
   [200, {}, [Digest::SHA1.hexdigest(env["rack.input"].read(count) || "")]]
