@@ -61,7 +61,10 @@ builtinTest(
     expect(await keeper.receive()).toEqual(["recall", "0"]);
     await keeper.closeSession(kept);
     expect((await other.receiveSession()).pid).toBe(kept.pid);
-    expect(["late", { sent: 1, closed: 1, kept: 0 }]).toContainEqual(await answered(other));
+    const answers = { sent: 1, closed: 1, kept: 0 };
+    // Where the instance is not done with the one in time, the other is asked for, too.
+    const possible = ["late", answers, { ...answers, sent: 2 }];
+    expect(possible).toContainEqual(await answered(other));
   },
 );
 
