@@ -97,6 +97,8 @@ export function restart(state: PoolState, application: ApplicationRecord, now: n
   state.counters.restarts++;
   application.counters.restarts++;
   state.outdate(application, "restarted", now);
+  // All that served on for want of a version that starts goes with it.
+  application.rollout = undefined;
   state.reload(application.root);
 }
 

@@ -39,13 +39,13 @@ interface Served {
   readonly ask: () => Promise<string>;
 }
 
-async function serving(top = ""): Promise<Served> {
+async function serving(top = "", ofApp = ""): Promise<Served> {
   const directory = temporaryDirectory();
   const root = join(directory, "shop");
   mkdirSync(root);
   writeFileSync(join(root, "server.ts"), says("one"));
   const file = join(directory, "pool.toml");
-  writeFileSync(file, `${top}\nlisten = ["127.0.0.1:0"]\n[[apps]]\nroot = "shop"\n`);
+  writeFileSync(file, `${top}\nlisten = ["127.0.0.1:0"]\n[[apps]]\nroot = "shop"\n${ofApp}`);
   const gateway = startGateway(["--config", file]);
   const address = await gateway.address();
   const ask = async (): Promise<string> => (await fetch(address)).text();
@@ -67,6 +67,20 @@ test("restart: waits for the new version, and tells why a broken one is not used
   expect((await command("restart", "shpo"))[1]).toEndWith(
     "there is no application 'shpo'; there are shop",
   );
+  await gateway.end();
+});
+
+test("restart: at once, waits for those that are to be there, and tells why none is", async () => {
+  const { gateway, root, ask } = await serving("", 'restart_mode = "at-once"\nmin_instances = 1\n');
+  expect(await ask()).toStartWith("one ");
+  writeFileSync(join(root, "server.ts"), 'throw new Error("it is broken");\n');
+  const [code, said] = await command("restart", "shop");
+  expect(code).toBe(1);
+  expect(said).toContain("'shop' was restarted, and cannot be started: ");
+  expect(said).toContain("it is broken");
+  writeFileSync(join(root, "server.ts"), says("two"));
+  expect(await command("restart", "shop")).toEqual([0, "shop: restarted"]);
+  expect(await ask()).toStartWith("two ");
   await gateway.end();
 });
 

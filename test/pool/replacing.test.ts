@@ -115,6 +115,15 @@ describe("a rolling restart", () => {
     expect(rollout(scene)).toBe(null);
   });
 
+  test("that was refused is over when the next one is at once", () => {
+    const scene = rolling(1);
+    scene.restart("/a");
+    scene.spawnFailed(1);
+    scene.configure("/a", { isRolling: false, minInstances: 1 });
+    expect(scene.restart("/a")).toEqual(["retire i0 restarted", "reload /a", "spawn s2 /a"]);
+    expect(rollout(scene)).toBe(null);
+  });
+
   test("begins nothing else while its code is tried", () => {
     const scene = rolling(1);
     scene.get("/a");

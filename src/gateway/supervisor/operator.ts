@@ -102,18 +102,29 @@ export class Operator {
     return this.#options.supervisor.pool.recentOutput(root, after);
   }
 
-  /** @returns when it is over. @throws Error when the new version did not start. */
+  /**
+   * @returns when it is over; where all processes go at once, when one is there again that is to be
+   * there. @throws Error when the new version did not start.
+   */
   async #restart({ name, root }: AppConfig, asker: AbortSignal): Promise<object> {
     const { pool } = this.#options.supervisor;
+    const look = async () =>
+      (await pool.inspect()).applications.find((application) => application.root === root);
+    const failedBefore = (await look())?.counters.spawnsFailed ?? 0;
     await pool.order({ kind: "restart", root: fromText(root) });
     for (let waitedMs = 0; !asker.aborted && waitedMs < restartLimitMs; waitedMs += lookMs) {
-      const { applications } = await pool.inspect();
-      const found = applications.find((application) => application.root === root);
-      if (found?.rollout === "refused") {
-        const why = found.lastSpawnError?.message ?? "it does not start";
+      const found = await look();
+      if (found === undefined) return {};
+      const { rollout, instances, spawns, counters } = found;
+      const why = found.lastSpawnError?.message ?? "it does not start";
+      if (rollout === "refused") {
         throw new Error(`'${name}' was not restarted, its old processes serve on: ${why}`);
       }
-      if (found === undefined || found.rollout === null) return {};
+      const isServed = instances.some(({ state }) => state !== "leaving" && state !== "dead");
+      if (rollout === null && (isServed || spawns.length === 0)) {
+        if (isServed || counters.spawnsFailed === failedBefore) return {};
+        throw new Error(`'${name}' was restarted, and cannot be started: ${why}`);
+      }
       await Bun.sleep(lookMs);
     }
     throw new Error(`'${name}' is still being restarted`);
