@@ -121,10 +121,11 @@ export class Operator {
         throw new Error(`'${name}' was not restarted, its old processes serve on: ${why}`);
       }
       const isServed = instances.some(({ state }) => state !== "leaving" && state !== "dead");
-      if (rollout === null && (isServed || spawns.length === 0)) {
-        if (isServed || counters.spawnsFailed === failedBefore) return {};
+      const isOver = rollout === null && (isServed || spawns.length === 0);
+      if (isOver && !isServed && counters.spawnsFailed !== failedBefore) {
         throw new Error(`'${name}' was restarted, and cannot be started: ${why}`);
       }
+      if (isOver) return {};
       await Bun.sleep(lookMs);
     }
     throw new Error(`'${name}' is still being restarted`);

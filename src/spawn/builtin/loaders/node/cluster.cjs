@@ -62,17 +62,15 @@ class Workers {
     const child = worker.process;
     const { send } = child;
     let session;
-    let isGone = false;
     child.send = (message, handle, ...rest) => {
       if (message?.act === "newconn") {
         session = handle;
         // Node goes by its channel alone, whose end may come later, or never.
-        if (isGone) return void session.close();
+        if (worker.isDead()) return void session.close();
       }
       return send.call(child, message, handle, ...rest);
     };
     child.once("exit", () => {
-      isGone = true;
       this.all.delete(worker);
       // Handed over, and perhaps not taken: while it is open here, its client waits for nobody.
       session?.close();
