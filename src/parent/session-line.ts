@@ -21,6 +21,7 @@
 
 import { isAbsent, lookCached, lookNow, type Found } from "../native/look.ts";
 import { mayFilesHang } from "../native/mounts.ts";
+import { IdTable } from "../wire/id-table.ts";
 import type { Application } from "./application.ts";
 import { BusyError } from "./errors.ts";
 import type { PendingGet } from "./pending-gets.ts";
@@ -89,11 +90,11 @@ export class SessionLine implements StreamKeeper {
   #application: Application;
   /** Longest idle first. */
   readonly #idle: SessionStream[] = [];
-  /** First come first. No Set, nor are the two below: wire/id-table.ts says why. */
+  /** First come first. No Set, nor are the gets: wire/id-table.ts says why. */
   readonly #waiting: SessionWaiter[] = [];
   readonly #gets: PendingGet[] = [];
   /** Sessions, idle or not. */
-  readonly #open: SessionStream[] = [];
+  readonly #open = new IdTable<number, SessionStream>();
   readonly #restartFile: string;
   /** Whether nothing new was found in this turn of the event loop. */
   #isLooked = false;
@@ -125,12 +126,12 @@ export class SessionLine implements StreamKeeper {
 
   /** Whether there is nothing here. */
   get isEmpty(): boolean {
-    return this.#open.length === 0 && this.#waiting.length === 0 && this.#gets.length === 0;
+    return this.#open.size === 0 && this.#waiting.length === 0 && this.#gets.length === 0;
   }
 
   /** Whether a tick would find something to do, now or later. */
   get needsTicks(): boolean {
-    return this.#open.length > 0 || this.#gets.length !== this.#waiting.length;
+    return this.#open.size > 0 || this.#gets.length !== this.#waiting.length;
   }
 
   /** Serves the waiter, at once or when there is a session. */
@@ -178,7 +179,7 @@ export class SessionLine implements StreamKeeper {
 
   /** For its streams. */
   closed(stream: SessionStream): void {
-    takeOut(this.#open, stream);
+    this.#open.delete(stream.id);
     takeOut(this.#idle, stream);
     this.#host.closed(stream);
     if (!stream.isRecalled) this.#shortMs = shortMs;
@@ -203,10 +204,10 @@ export class SessionLine implements StreamKeeper {
     }
     if (nowMs - this.#toldMs >= tellEveryMs) {
       this.#toldMs = nowMs;
-      for (const stream of this.#open) stream.tell();
+      for (const stream of this.#open.values()) stream.tell();
     }
     const isStuck =
-      nowMs - this.#recalledMs < shortMs && this.#open.length > 0 && this.#gets.length > 0;
+      nowMs - this.#recalledMs < shortMs && this.#open.size > 0 && this.#gets.length > 0;
     this.#stuckTicks = isStuck ? this.#stuckTicks + 1 : 0;
     // Others have our places now: as long as a get of ours waits, no session lasts.
     const most = this.#stuckTicks > shortTicks ? this.#gets.length - 1 : this.#waiting.length;
@@ -240,7 +241,7 @@ export class SessionLine implements StreamKeeper {
       if (this.#host.sharesLooks) this.#looked();
       return false;
     }
-    for (const stream of this.#open) stream.isRecalled = true;
+    for (const stream of this.#open.values()) stream.isRecalled = true;
     for (const stream of this.#idle.slice()) stream.close();
     return true;
   }
@@ -278,7 +279,7 @@ export class SessionLine implements StreamKeeper {
   /** How many gets may wait in the pool now. */
   #mostGets(besides: number): number {
     if (this.#host.command !== "getKept") return maxGets;
-    if (this.#open.length > 0) return Math.max(besides, this.#owed);
+    if (this.#open.size > 0) return Math.max(besides, this.#owed);
     // The last one has been recalled: others want it, and it will be back.
     return this.#isShort ? Math.max(1, besides) : maxGets;
   }
@@ -288,9 +289,9 @@ export class SessionLine implements StreamKeeper {
   }
 
   #becomeShort(): void {
-    const isAsBefore = this.#open.length === this.#openThen;
+    const isAsBefore = this.#open.size === this.#openThen;
     this.#shortMs = isAsBefore ? Math.min(2 * this.#shortMs, maxShortMs) : shortMs;
-    this.#openThen = this.#open.length;
+    this.#openThen = this.#open.size;
   }
 
   async #granted(get: PendingGet, session: Session): Promise<void> {
@@ -299,8 +300,8 @@ export class SessionLine implements StreamKeeper {
     const stream = new SessionStream(session, this, this.#host.command === "getKept");
     // The next visitor without an instance is given another one.
     if (this.#token === "") stream.isRecalled = true;
-    this.#open.push(stream);
-    if (this.#open.length > this.#openThen) this.#shortMs = shortMs;
+    this.#open.add(stream);
+    if (this.#open.size > this.#openThen) this.#shortMs = shortMs;
     this.#host.opened(stream, this);
     try {
       await stream.open();

@@ -99,6 +99,11 @@ export class SessionStream {
     }
   }
 
+  /** Of its session. */
+  get id(): number {
+    return this.session.id;
+  }
+
   /** Whether it can take a request. */
   get isOpen(): boolean {
     return !this.#isClosed;
