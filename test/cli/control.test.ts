@@ -52,17 +52,28 @@ async function serving(top = "", ofApp = ""): Promise<Served> {
   return { gateway, address, root, file, ask };
 }
 
-test("restart: waits for the new version, and tells why a broken one is not used", async () => {
-  const { gateway, root, ask } = await serving();
-  expect(await ask()).toStartWith("one ");
-  writeFileSync(join(root, "server.ts"), says("two"));
-  expect(await command("restart", "shop")).toEqual([0, "shop: restarted"]);
-  expect(await ask()).toStartWith("two ");
+/** Restarts it with a version that does not start: the command says what came of it, and why. */
+async function restartBroken({ root }: Served, what: string): Promise<void> {
   writeFileSync(join(root, "server.ts"), 'throw new Error("it is broken");\n');
   const [code, said] = await command("restart", "shop");
   expect(code).toBe(1);
-  expect(said).toContain("'shop' was not restarted, its old processes serve on: ");
+  expect(said).toContain(`'shop' ${what}: `);
   expect(said).toContain("it is broken");
+}
+
+/** Restarts it with a new version that starts. */
+async function restartAs(text: string, { root, ask }: Served): Promise<void> {
+  writeFileSync(join(root, "server.ts"), says(text));
+  expect(await command("restart", "shop")).toEqual([0, "shop: restarted"]);
+  expect(await ask()).toStartWith(`${text} `);
+}
+
+test("restart: waits for the new version, and tells why a broken one is not used", async () => {
+  const shop = await serving();
+  const { gateway, ask } = shop;
+  expect(await ask()).toStartWith("one ");
+  await restartAs("two", shop);
+  await restartBroken(shop, "was not restarted, its old processes serve on");
   expect(await ask()).toStartWith("two ");
   expect((await command("restart", "shpo"))[1]).toEndWith(
     "there is no application 'shpo'; there are shop",
@@ -71,17 +82,11 @@ test("restart: waits for the new version, and tells why a broken one is not used
 });
 
 test("restart: at once, waits for those that are to be there, and tells why none is", async () => {
-  const { gateway, root, ask } = await serving("", 'restart_mode = "at-once"\nmin_instances = 1\n');
-  expect(await ask()).toStartWith("one ");
-  writeFileSync(join(root, "server.ts"), 'throw new Error("it is broken");\n');
-  const [code, said] = await command("restart", "shop");
-  expect(code).toBe(1);
-  expect(said).toContain("'shop' was restarted, and cannot be started: ");
-  expect(said).toContain("it is broken");
-  writeFileSync(join(root, "server.ts"), says("two"));
-  expect(await command("restart", "shop")).toEqual([0, "shop: restarted"]);
-  expect(await ask()).toStartWith("two ");
-  await gateway.end();
+  const shop = await serving("", 'restart_mode = "at-once"\nmin_instances = 1\n');
+  expect(await shop.ask()).toStartWith("one ");
+  await restartBroken(shop, "was restarted, and cannot be started");
+  await restartAs("two", shop);
+  await shop.gateway.end();
 });
 
 test("pause holds requests back, or has them refused, until resume; also in new workers", async () => {

@@ -51,7 +51,7 @@ test("a running gateway is found by itself and shown, with its processes", async
   const processes = [gateway.workers[0]?.pid, gateway.poolServer?.pid];
   expect(stdout).toContain(`  workers ${processes[0]}, pool server ${processes[1]}, version `);
   expect(stdout).toContain("  1 of 20 processes, ");
-  expect(stdout).toMatch(/\napp +1 +0 +0 +[0-9.]+ .* [0-9]+ % +[0-9]+ MiB +0\n$/);
+  expect(stdout).toMatch(/\napp +1 +0 +0 +(?:[01]|0\.[0-9]+) .* [0-9]+ % +[0-9]+ MiB +0\n$/);
   const go = join(temporaryDirectory(), "go");
   const slow = fetch(`${await gateway.address()}/slow?until=${go}`);
   await until("it is under way", async () => /\napp +1 +1 +0 /.test((await status()).stdout));
