@@ -7,8 +7,8 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
-import { type Gateway, gateways, statusOf } from "../helpers/gateway.ts";
-import { isRunning } from "../helpers/processes.ts";
+import { type Gateway, gateways, poolOf, statusOf } from "../helpers/gateway.ts";
+import { isRunning, pidOf } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -44,8 +44,8 @@ function restart({ root }: Site): void {
 
 /** The instance, and what the pool has begun to start so far. */
 async function instanceOf({ gateway }: Site) {
-  const { pool } = await statusOf(gateway);
-  return { pid: pool?.applications[0]?.instances[0]?.pid ?? 0, begun: pool?.counters.spawnsBegun };
+  const { applications, counters } = await poolOf(gateway);
+  return { pid: pidOf(applications[0]?.instances[0]), begun: counters.spawnsBegun };
 }
 
 /** `/slow` is answered once there is a file `go`. */

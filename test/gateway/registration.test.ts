@@ -8,7 +8,7 @@ import { join } from "node:path";
 
 import { binaryPath } from "../helpers/binary-server.ts";
 import { until } from "../helpers/condition.ts";
-import { type Gateway, gateways, statusOf } from "../helpers/gateway.ts";
+import { type Gateway, gateways, poolOf } from "../helpers/gateway.ts";
 import { pidOf, untilGone } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
@@ -153,8 +153,8 @@ test("processes of an application that a reload removed go at once, those of oth
   await untilGone(one.pid);
   expect((await ask(site, "/two/")).pid).toBe(two.pid);
   await until("the old worker has left", () => site.gateway.workers.length === 1);
-  const { pool } = await statusOf(site.gateway);
-  expect(pool?.applications.map(({ root }) => root)).toEqual([join(site.directory, "two")]);
+  const { applications } = await poolOf(site.gateway);
+  expect(applications.map(({ root }) => root)).toEqual([join(site.directory, "two")]);
   await site.gateway.end();
 });
 

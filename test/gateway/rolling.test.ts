@@ -7,7 +7,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
-import { gateways, statusOf } from "../helpers/gateway.ts";
+import { gateways, poolOf, statusOf } from "../helpers/gateway.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -116,9 +116,9 @@ test.each(kinds)("$name: under load a restart costs nothing, good or broken", as
     () => gateway.log.includes("restart given up: the old instances serve on"),
     () => gateway.log,
   );
-  const { pool } = await statusOf(gateway);
-  expect(pool?.applications[0]).toMatchObject({ rollout: "refused" });
-  expect(pool?.applications[0]?.lastSpawnError?.message).toContain("this version is broken");
+  const pool = await poolOf(gateway);
+  expect(pool.applications[0]).toMatchObject({ rollout: "refused" });
+  expect(pool.applications[0]?.lastSpawnError?.message).toContain("this version is broken");
   load.forgetVersions();
   await until("it goes on", () => load.versions.size > 0);
   expect([...load.versions]).toEqual(["two"]);
@@ -188,8 +188,7 @@ test("processes are there before anybody asks, and one that has served enough is
     return pids.size > 1;
   });
   await until("the log says why", () => gateway.log.includes("reason=requests"));
-  const { pool } = await statusOf(gateway);
-  expect(pool?.applications[0]?.instances.length).toBe(1);
+  expect((await poolOf(gateway)).applications[0]?.instances.length).toBe(1);
   await gateway.end();
 });
 

@@ -7,7 +7,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
-import { type Gateway, gateways, statusOf } from "../helpers/gateway.ts";
+import { type Gateway, gateways, poolOf, statusOf } from "../helpers/gateway.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -91,11 +91,11 @@ async function askAtOnce(kind: Kind, settings: string, requests: number, batch: 
   const answers = Array.from({ length: requests }, () => ask(`${address}/${batch}`));
   const answered = new Map<string, number>();
   for (const pid of await Promise.all(answers)) answered.set(pid, (answered.get(pid) ?? 0) + 1);
-  const { pool } = await statusOf(gateway);
+  const { counters } = await poolOf(gateway);
   await gateway.end();
   const strange = [...answered.keys()].find((answer) => !/^\d+$/.test(answer));
   if (strange !== undefined) throw new Error(`${strange}\n${gateway.log}`);
-  return { answered: [...answered.values()], started: pool?.counters.spawnsBegun };
+  return { answered: [...answered.values()], started: counters.spawnsBegun };
 }
 
 for (const kind of ["node", "bun"] as const) {

@@ -8,7 +8,7 @@ import { join } from "node:path";
 
 import { copyPackages } from "../../scripts/real-apps/install.ts";
 import { until } from "../helpers/condition.ts";
-import { type Gateway, gateways, statusOf } from "../helpers/gateway.ts";
+import { type Gateway, gateways, poolOf, statusOf } from "../helpers/gateway.ts";
 import { isRunning } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
@@ -159,8 +159,8 @@ test("after a restart at once every visitor has a process of the new version", a
 
 test("through a rolling restart every visitor is answered, and in the end by the new version", async () => {
   const site = await start("app.js", "sticky = true");
-  const { pool } = await statusOf(site.gateway);
-  const old = pool?.applications[0]?.instances.map(({ pid }) => pid) ?? [];
+  const { applications } = await poolOf(site.gateway);
+  const old = applications[0]?.instances.map(({ pid }) => pid) ?? [];
   let visitor = await visit(site);
   restart(site);
   await until("none of the old ones is left", async () => {

@@ -10,6 +10,7 @@ import { join } from "node:path";
 
 import { runtimeVariable } from "../../src/gateway/supervisor/runtime-directory.ts";
 import type { GatewayStatus } from "../../src/wire/gateway-status.ts";
+import type { Inspection } from "../../src/wire/inspection.ts";
 import { binaryPath, plainEnvironment } from "./binary-server.ts";
 import { until, within } from "./condition.ts";
 import { killIfThere, markedProcesses, markVariable, type ProcessFacts } from "./processes.ts";
@@ -170,6 +171,11 @@ export async function statusOf(gateway: Gateway): Promise<GatewayStatus> {
     stdio: ["ignore", "pipe", "ignore"],
   });
   return (await child.stdout.json()) as GatewayStatus;
+}
+
+/** What it says of its pool, once the pool server answers: on a busy machine it may be late. */
+export async function poolOf(gateway: Gateway): Promise<Inspection> {
+  return until("the pool server answers", async () => (await statusOf(gateway)).pool ?? undefined);
 }
 
 /**
