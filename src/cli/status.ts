@@ -46,7 +46,7 @@ export async function runStatus(rawArguments: readonly string[]): Promise<void> 
   const { status } = gateway;
   const [app] = given.get("app") ?? [];
   if (given.has("json")) return say(`${JSON.stringify(status, undefined, 2)}\n`);
-  if (given.has("openmetrics")) return say(gatewayMetrics(status));
+  if (given.has("openmetrics")) return say(gatewayMetrics(status, "openmetrics"));
   if (!given.has("watch")) return say(await overview(status, app));
   endOnSignal();
   say("\u001B[2J");

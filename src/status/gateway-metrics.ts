@@ -1,28 +1,22 @@
 /**
- * A gateway as OpenMetrics: the figures of its pool, those of its requests, and those of its own
+ * A gateway's metrics: the figures of its pool, those of its requests, and those of its own
  * processes. Applications go by their names; requests that found none have an empty one.
  */
 import type { GatewayStatus, ProcessStatus } from "../wire/gateway-status.ts";
+import type { MetricFormat } from "../wire/metric-format.ts";
 import { bucketEndsMs } from "../wire/request-figures.ts";
-import {
-  byLabel,
-  counter,
-  formatOpenMetrics,
-  gauge,
-  histogram,
-  type Family,
-} from "./metric-text.ts";
-import { METRIC_PREFIX, poolMetrics } from "./openmetrics.ts";
+import { byLabel, counter, formatMetrics, gauge, histogram, type Family } from "./metric-text.ts";
+import { METRIC_PREFIX, poolMetrics } from "./pool-metrics.ts";
 
 type Measured = Pick<
   GatewayStatus,
   "version" | "applications" | "unrouted" | "processes" | "restarts" | "pool"
 >;
 
-export function gatewayMetrics(gateway: Measured): string {
+export function gatewayMetrics(gateway: Measured, format: MetricFormat): string {
   const { pool, version } = gateway;
   const names = new Map(gateway.applications.map(({ name, root }) => [root, name]));
-  return formatOpenMetrics(METRIC_PREFIX, [
+  return formatMetrics(format, METRIC_PREFIX, [
     gauge("pool_server_answers", "1 if the pool server does.", Number(pool !== null)),
     ...(pool === null ? [] : poolMetrics(pool, names)),
     ...requestFamilies(gateway),

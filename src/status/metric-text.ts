@@ -1,9 +1,12 @@
 /**
- * The OpenMetrics text format, version 1.0.0: families of samples in, lines out. It knows the
- * format's rules (suffixes, units, escapes, `# EOF`) and nothing of what is measured. Counters end
+ * Figures as text: families of samples in, lines out, in one of two formats: OpenMetrics 1.0.0, and
+ * the format of Prometheus that it was made from, 0.0.4, which older programs read. It knows the
+ * formats' rules (suffixes, units, escapes, `# EOF`) and nothing of what is measured. Counters end
  * in `_total`, infos in `_info`; the end of a name is its unit. Breaking such a rule is a mistake
  * of ours and throws.
  */
+
+import type { MetricFormat } from "../wire/metric-format.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -81,24 +84,34 @@ function canonical(end: number): string {
 }
 
 /** The exposition of `families`, each name after `prefix`. */
-export function formatOpenMetrics(prefix: string, families: readonly Family[]): string {
-  const lines: string[] = [];
-  for (const family of families) {
-    if (family.samples.length > 0) lines.push(...familyLines(prefix, family));
-  }
-  lines.push("# EOF", "");
-  return lines.join("\n");
+export function formatMetrics(
+  format: MetricFormat,
+  prefix: string,
+  families: readonly Family[],
+): string {
+  const lines = families
+    .filter(({ samples }) => samples.length > 0)
+    .flatMap((family) => [...familyLines(format, prefix, family)]);
+  if (format === "openmetrics") lines.push("# EOF");
+  return lines.map((line) => `${line}\n`).join("");
 }
 
-function* familyLines(prefix: string, family: Family): Generator<string> {
+function* familyLines(format: MetricFormat, prefix: string, family: Family): Generator<string> {
   const name = prefix + family.name;
   checkName(name, family);
-  yield `# TYPE ${name} ${family.type}`;
-  const unit = /_(seconds|bytes)$/.exec(name)?.[1];
-  if (unit !== undefined) yield `# UNIT ${name} ${unit}`;
-  yield `# HELP ${name} ${escapeText(family.help)}`;
+  const sample = name + suffixes[family.type];
+  if (format === "openmetrics") {
+    yield `# TYPE ${name} ${family.type}`;
+    const unit = /_(seconds|bytes)$/.exec(name)?.[1];
+    if (unit !== undefined) yield `# UNIT ${name} ${unit}`;
+    yield `# HELP ${name} ${escapeText(family.help)}`;
+  } else {
+    // There a family has its samples' name, there are no infos, and quotes in a help are plain.
+    yield `# HELP ${sample} ${escapeText(family.help).replaceAll('\\"', '"')}`;
+    yield `# TYPE ${sample} ${family.type === "info" ? "gauge" : family.type}`;
+  }
   for (const { labels, value, part = "" } of family.samples) {
-    yield `${name}${suffixes[family.type]}${part}${formatLabels(labels)} ${formatNumber(value)}`;
+    yield `${sample}${part}${formatLabels(labels)} ${formatNumber(value)}`;
   }
 }
 
@@ -113,7 +126,7 @@ function formatLabels(labels: Labels | undefined): string {
   return `{${entries.map(([name, value]) => `${name}="${escapeText(value)}"`).join(",")}}`;
 }
 
-/** Label values and help texts have the same three escapes. */
+/** Label values and the help texts of OpenMetrics have the same three escapes. */
 function escapeText(text: string): string {
   return text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n").replaceAll('"', '\\"');
 }

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import type { GatewayStatus } from "../../src/wire/gateway-status.ts";
 import type { StatusNews } from "../../src/gateway/supervisor/status-changes.ts";
 import { until, within } from "../helpers/condition.ts";
-import { readExposition } from "../helpers/exposition.ts";
+import { metricsOf, readExposition } from "../helpers/exposition.ts";
 import {
   type Gateway,
   gatewayEnvironment,
@@ -99,11 +99,7 @@ test("figures and health are for whoever reaches it, and count what a client cou
   const { gateway, address, admin } = await serving();
   for (let sent = 0; sent < 5; sent += 1) await (await fetch(`${address}/`)).text();
   const { values } = await until("all are counted", async () => {
-    const answer = await fetch(`${admin}/metrics`);
-    expect(answer.headers.get("content-type")).toBe(
-      "application/openmetrics-text; version=1.0.0; charset=utf-8",
-    );
-    const found = readExposition(await answer.text());
+    const found = readExposition(await metricsOf(admin));
     const over = found.values.get('application_pool_requests_total{app="shop",status="2xx"}');
     return over === 5 && found;
   });

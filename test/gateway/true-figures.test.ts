@@ -7,7 +7,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
-import { readExposition } from "../helpers/exposition.ts";
+import { metricsOf, readExposition } from "../helpers/exposition.ts";
 import { type Gateway, gateways, statusOf } from "../helpers/gateway.ts";
 import { environmentOf, pidOf, untilGone } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
@@ -66,7 +66,7 @@ test("every figure is what is true", async () => {
     const seen = await until(
       "all is told",
       async () => {
-        const text = await (await fetch(`${admin}/metrics`)).text();
+        const text = await metricsOf(admin);
         const { values } = readExposition(text);
         const isTold = ["", ...names].every((app) => {
           const count = values.get(`application_pool_request_seconds_count{app="${app}"}`);
@@ -85,7 +85,7 @@ test("every figure is what is true", async () => {
       () => [...client.counted],
     );
     await until("memory is true", async () =>
-      isMemoryTrue(await statusOf(gateway), await (await fetch(`${admin}/metrics`)).text()),
+      isMemoryTrue(await statusOf(gateway), await metricsOf(admin)),
     );
     const pids = instancesOf(gateway, directory);
     const known = { gateway, directory, client, underWay, left, startedMs, waitSinceMs, heldMs };

@@ -8,6 +8,12 @@ const suffixes: Readonly<Record<string, readonly string[]>> = {
   histogram: ["_bucket", "_count", "_sum"],
 };
 
+/** `/metrics` of an admin address, as Prometheus asks for it. */
+export async function metricsOf(admin: string): Promise<string> {
+  const headers = { Accept: "application/openmetrics-text;version=1.0.0,text/plain;q=0.5" };
+  return await (await fetch(`${admin}/metrics`, { headers })).text();
+}
+
 export interface Exposition {
   /** By name and labels, as they are written. */
   readonly values: ReadonlyMap<string, number>;

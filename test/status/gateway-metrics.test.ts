@@ -22,7 +22,7 @@ const pool = inspected(poolWith({ applications: [applicationWith("/a", [instance
 const gateway = { version: "1.2.3", applications: [shop], unrouted, processes, restarts, pool };
 
 test("requests, times and waits of each application go by its name, as those of the pool", () => {
-  const { values, families } = readExposition(gatewayMetrics(gateway));
+  const { values, families } = readExposition(gatewayMetrics(gateway, "openmetrics"));
   const app = String.raw`app="sh\"o\\p"`;
   expect(values.get(`application_pool_requests_total{${app},status="5xx"}`)).toBe(2);
   expect(values.get('application_pool_requests_total{app="",status="4xx"}')).toBe(3);
@@ -42,7 +42,7 @@ test("requests, times and waits of each application go by its name, as those of 
 });
 
 test("without a pool server there are the gateway's own figures", () => {
-  const { values } = readExposition(gatewayMetrics({ ...gateway, pool: null }));
+  const { values } = readExposition(gatewayMetrics({ ...gateway, pool: null }, "openmetrics"));
   expect(values.get("application_pool_pool_server_answers")).toBe(0);
   expect(values.has("application_pool_gets_total")).toBe(false);
   expect(values.has('application_pool_requests_total{app="",status="4xx"}')).toBe(true);

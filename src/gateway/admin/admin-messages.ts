@@ -3,11 +3,13 @@
  * That process parses what strangers send, and knows nothing itself: each answer comes from the
  * supervisor, who asks for the token where one is needed.
  */
+import type { MetricFormat } from "../../wire/metric-format.ts";
 import type { Reading } from "../control-channel.ts";
 
 /** What is asked for; `token`: as it was sent, or empty. */
 export type AdminQuestion =
-  | { readonly what: "metrics" | "health" | "readiness" }
+  | { readonly what: "metrics"; readonly format: MetricFormat }
+  | { readonly what: "health" | "readiness" }
   /** `changes`: what of the status has changed since they were asked for last. */
   | { readonly what: "status" | "changes"; readonly token: string }
   | { readonly what: "hour"; readonly token: string; readonly app: string }
@@ -58,8 +60,9 @@ export const toAdmin: Reading<ToAdmin> = {
 };
 
 function questionIn(value: unknown): AdminQuestion | undefined {
-  const { what, token, app, request } = Object(value) as Record<string, unknown>;
-  if (what === "metrics" || what === "health" || what === "readiness") return { what };
+  const { what, format, token, app, request } = Object(value) as Record<string, unknown>;
+  if (what === "health" || what === "readiness") return { what };
+  if (what === "metrics") return { what, format: format === "openmetrics" ? format : "prometheus" };
   if (typeof token !== "string") return undefined;
   if (what === "status" || what === "changes") return { what, token };
   if (what === "hour" && typeof app === "string") return { what, token, app };

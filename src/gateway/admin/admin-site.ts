@@ -5,6 +5,7 @@
  *   come to mean 127.0.0.1 gets nothing. Nor does a page of another origin.
  * - The token comes in the Authorization header, which no page can send that does not know it.
  */
+import { metricFormatFor } from "../../wire/metric-format.ts";
 import { HeadFields } from "../policy/request-fields.ts";
 import { reasonOf } from "../worker/head-text.ts";
 import type { AdminAnswer, AdminQuestion } from "./admin-messages.ts";
@@ -61,7 +62,9 @@ export class AdminSite {
       case "/":
         return { status: 200, lines: `${common}${dashboard.lines}`, body: dashboard.page };
       case "/metrics":
-        return answered(await this.#ask({ what: "metrics" }));
+        return answered(
+          await this.#ask({ what: "metrics", format: metricFormatFor(fields.get("accept")) }),
+        );
       case "/healthz":
         return answered(await this.#ask({ what: "health" }));
       case "/readyz":

@@ -6,6 +6,7 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 
 import { inTime } from "../../native/in-time.ts";
+import { type MetricFormat, metricTypes } from "../../wire/metric-format.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { GatewayStatus, ProcessStatus } from "../../wire/gateway-status.ts";
 import type { AdminAnswer, AdminQuestion } from "../admin/admin-messages.ts";
@@ -37,7 +38,7 @@ interface AdminKeeperOptions {
   readonly report: Report;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The exposition of a status. */
-  metrics(status: GatewayStatus): string;
+  metrics(status: GatewayStatus, format: MetricFormat): string;
   readonly carryOut: CarryOut;
   supervisor(): Supervisor;
 }
@@ -144,9 +145,8 @@ export class AdminKeeper {
         return isReady ? plain(200, "ready") : plain(503, "not ready");
       }
       case "metrics": {
-        const body = this.#options.metrics(await this.#status());
-        const type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        return { status: 200, type, body };
+        const body = this.#options.metrics(await this.#status(), question.format);
+        return { status: 200, type: metricTypes[question.format], body };
       }
       case "status":
         return json(200, await this.#status());

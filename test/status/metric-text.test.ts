@@ -2,13 +2,14 @@
 
 import { expect, test } from "bun:test";
 import type { PoolSnapshot } from "../../src/pool/types.ts";
-import { formatOpenMetrics, type Family } from "../../src/status/metric-text.ts";
-import { METRIC_PREFIX, poolMetrics } from "../../src/status/openmetrics.ts";
+import { formatMetrics, type Family } from "../../src/status/metric-text.ts";
+import { METRIC_PREFIX, poolMetrics } from "../../src/status/pool-metrics.ts";
+import { metricFormatFor } from "../../src/wire/metric-format.ts";
 import { applicationWith, inspected, instanceWith, noEvents, poolWith } from "./snapshots.ts";
 
-const format = (...families: Family[]): string => formatOpenMetrics("x_", families);
+const format = (...families: Family[]): string => formatMetrics("openmetrics", "x_", families);
 const openMetrics = (pool: PoolSnapshot): string =>
-  formatOpenMetrics(METRIC_PREFIX, poolMetrics(inspected(pool)));
+  formatMetrics("openmetrics", METRIC_PREFIX, poolMetrics(inspected(pool)));
 const gauge: Family = { name: "waiters", type: "gauge", help: "Waiting.", samples: [{ value: 3 }] };
 
 test("a family is its type, help and samples, and EOF ends the text", () => {
@@ -49,10 +50,39 @@ test("a family without samples is left out", () => {
   expect(format({ ...gauge, samples: [] })).toBe("# EOF\n");
 });
 
+test("for Prometheus' older format a family has its samples' name, and no unit, info or end", () => {
+  const families: Family[] = [
+    { ...gauge, name: "wait_seconds", help: 'a "b"\n\\' },
+    { ...gauge, type: "counter" },
+    { ...gauge, type: "info", samples: [{ labels: { app: '"' }, value: 1 }] },
+  ];
+  expect(formatMetrics("prometheus", "x_", families)).toBe(
+    `# HELP x_wait_seconds a "b"\\n\\\\\n# TYPE x_wait_seconds gauge\nx_wait_seconds 3\n` +
+      "# HELP x_waiters_total Waiting.\n# TYPE x_waiters_total counter\nx_waiters_total 3\n" +
+      String.raw`# HELP x_waiters_info Waiting.${"\n"}# TYPE x_waiters_info gauge${"\n"}` +
+      'x_waiters_info{app="\\""} 1\n',
+  );
+});
+
+const open = "application/openmetrics-text";
+test.each([
+  [null, "prometheus"],
+  ["*/*", "prometheus"],
+  ["text/html,application/xhtml+xml,*/*;q=0.8", "prometheus"],
+  [open, "openmetrics"],
+  [`${open};version=1.0.0;q=0.5,${open};version=0.0.1;q=0.4,text/plain;q=0.3,*/*`, "openmetrics"],
+  [`text/plain;version=0.0.4;q=0.5 , ${open.toUpperCase()} ; version=1.0.0 ; q=0.5`, "openmetrics"],
+  [`text/plain;version=0.0.4,${open};q=0.9`, "prometheus"],
+  [`${open};q=0`, "prometheus"],
+  [`${open}-2;q=1`, "prometheus"],
+])("who accepts %j is told in the format of %s", (accept, wanted) => {
+  expect<string>(metricFormatFor(accept)).toBe(wanted);
+});
+
 test.each(["Waiters", "a b", "a:b", "gets_total", "build_info", ""])(
   "%j is a mistake as a name",
   (name) => {
-    if (name === "") expect(() => formatOpenMetrics("", [{ ...gauge, name }])).toThrow();
+    if (name === "") expect(() => formatMetrics("openmetrics", "", [{ ...gauge, name }])).toThrow();
     else expect(() => format({ ...gauge, name })).toThrow("not a name for a gauge");
   },
 );

@@ -1,5 +1,5 @@
 /**
- * A pool as OpenMetrics: which figures there are and what they are called. Names follow the field's
+ * A pool's metrics: which figures there are and what they are called. Names follow the field's
  * (processes, sessions, waiters) after the prefix `application_pool_`; times are seconds. An
  * application's label is its root, in a form that no two roots share. There is no label for a
  * process: pids would make a new series with each spawn.
