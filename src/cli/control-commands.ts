@@ -2,15 +2,19 @@
 import { writeSync } from "node:fs";
 import type { ArgsDef, CommandDef } from "citty";
 
-import type { ControlRequest } from "../gateway/supervisor/control-request.ts";
+import {
+  type ControlRequest,
+  maxWaitMs,
+  type PoolChange,
+} from "../gateway/supervisor/control-request.ts";
 import type { GatewayStatus } from "../wire/gateway-status.ts";
-import type { PoolChange } from "../gateway/supervisor/control-request.ts";
 import { isAlive } from "../native/process.ts";
 import type { ControlCommandName } from "./arguments.ts";
 import { Table, type Problem } from "./config-table.ts";
 import { findGateway, gatewayOptions, type FoundGateway } from "./gateway-client.ts";
 import { readPool } from "./gateway-settings.ts";
-import { readArguments } from "./options.ts";
+import { type Arguments, readArguments } from "./options.ts";
+import { parseTime } from "./units.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
 interface ControlCommand {
@@ -18,13 +22,21 @@ interface ControlCommand {
   /** What has to be given, in this order. */
   readonly words: readonly string[];
   readonly options?: ArgsDef;
-  request(words: readonly string[], flags: ReadonlySet<string>): ControlRequest;
+  request(words: readonly string[], given: Arguments["given"]): ControlRequest;
   /** What is said when it is done. @param answer of the gateway. */
   done(words: readonly string[], answer: object): string;
 }
 
 const refuse = {
   refuse: { type: "boolean", description: "answer 503 meanwhile, rather than have requests wait" },
+} as const;
+
+const wait = {
+  wait: {
+    type: "string",
+    valueHint: "TIME",
+    description: "for restarts at most, such as 60s (default 1h); what goes on then is no failure",
+  },
 } as const;
 
 const commands: Readonly<Record<ControlCommandName, ControlCommand>> = {
@@ -44,7 +56,7 @@ const commands: Readonly<Record<ControlCommandName, ControlCommand>> = {
     description: "Holds an application's requests back until it is resumed.",
     words: ["APP"],
     options: refuse,
-    request: ([app = ""], flags) => ({ command: "pause", app, refuse: flags.has("refuse") }),
+    request: ([app = ""], given) => ({ command: "pause", app, refuse: given.has("refuse") }),
     done: ([app]) => `${app}: paused`,
   },
   resume: {
@@ -60,10 +72,13 @@ const commands: Readonly<Record<ControlCommandName, ControlCommand>> = {
     done: ([key, value]) => `${key} = ${value}`,
   },
   reload: {
-    description: "Reads the configuration anew, as SIGHUP does; 1 if it is not taken.",
+    description:
+      "Reads the configuration anew, as SIGHUP does, and waits until the applications that it " +
+      "changes have restarted; 1 if it is not taken, or one of them does not start.",
     words: [],
-    request: () => ({ command: "reload" }),
-    done: () => "reloaded",
+    options: wait,
+    request: (_, given) => ({ command: "reload", waitMs: waitOf(given) }),
+    done: (_, answer) => reloaded(answer),
   },
   "reopen-logs": {
     description: "Opens log files anew, as SIGUSR1 does.",
@@ -112,12 +127,34 @@ export async function runControl(
   if (missing !== undefined) throw new UsageError(`${name}: ${missing} is missing`);
   const extra = words[command.words.length];
   if (extra !== undefined) throw new UsageError(`unexpected argument '${extra}'`);
-  const request = command.request(words, new Set(given.keys()));
+  const request = command.request(words, given);
   const gateway = await findGateway(given);
   const answer = await gateway.ask(request);
   if ("generation" in answer) await untilServes(Number(answer.generation), gateway);
   if (name === "stop") await untilGone(gateway.status.pid);
   writeSync(1, `${command.done(words, answer)}\n`);
+}
+
+/** Of `reload`. @throws UsageError. */
+function waitOf(given: Arguments["given"]): number {
+  const [text] = given.get("wait") ?? [];
+  if (text === undefined) return maxWaitMs;
+  const ms = parseTime(text);
+  if (ms !== undefined && ms <= maxWaitMs) return ms;
+  throw new UsageError(`--wait is '${text}', not a time such as 30s or 0s, up to 1h`);
+}
+
+/** @param answer of the gateway, of any version. */
+function reloaded(answer: object): string {
+  const { underWay = [], refused = [] } = answer as Readonly<Record<string, readonly string[]>>;
+  const more = [
+    underWay.length > 0 ? `; still being restarted: ${underWay.join(", ")}` : "",
+    refused.length > 0
+      ? `; as before, old processes serve on of ${refused.join(", ")}, whose new version did not ` +
+        "start: restart tries it again"
+      : "",
+  ];
+  return `reloaded${more.join("")}`;
 }
 
 function processOf(text: string): number {

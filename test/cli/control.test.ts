@@ -89,6 +89,66 @@ test("restart: at once, waits for those that are to be there, and tells why none
   await shop.gateway.end();
 });
 
+/** Has a configuration with other environment: `shop` is to be made anew. */
+function changeEnvironment({ file }: Served, version: string): void {
+  const text = readFileSync(file, "utf8").split("[apps.env]")[0] ?? "";
+  writeFileSync(file, `${text}[apps.env]\nV = "${version}"\n`);
+}
+
+test("reload: waits for what it restarts, and tells what did not come to its new version", async () => {
+  const shop = await serving();
+  const { gateway, ask, root } = shop;
+  // With no process there is nothing to wait for.
+  changeEnvironment(shop, "0");
+  expect(await command("reload")).toEqual([0, "reloaded"]);
+  expect(await ask()).toStartWith("one ");
+  writeFileSync(join(root, "server.ts"), 'throw new Error("it is broken");\n');
+  changeEnvironment(shop, "1");
+  const [code, said] = await command("reload");
+  const why = "reloaded, but 'shop' was not restarted, its old processes serve on: error: it is";
+  expect([code, said.includes(why)], said).toEqual([1, true]);
+  expect(await ask()).toStartWith("one ");
+  // Another one does not try it again, and does not pass over it either.
+  const [again, words] = await command("reload");
+  expect([again, words.includes("old processes serve on of shop, ")], words).toEqual([0, true]);
+  writeFileSync(join(root, "server.ts"), says("two"));
+  changeEnvironment(shop, "2");
+  expect(await command("reload")).toEqual([0, "reloaded"]);
+  expect(await ask()).toStartWith("two ");
+  await gateway.end();
+});
+
+test("reload: at once, and of what is to be there ahead, tells what cannot be started", async () => {
+  const shop = await serving("", 'restart_mode = "at-once"\nmin_instances = 1\n');
+  expect(await shop.ask()).toStartWith("one ");
+  writeFileSync(join(shop.root, "server.ts"), 'throw new Error("it is broken");\n');
+  changeEnvironment(shop, "1");
+  const [code, said] = await command("reload");
+  const why = "reloaded, but 'shop' was restarted, and cannot be started: error: it is";
+  expect([code, said.includes(why)], said).toEqual([1, true]);
+  await shop.gateway.end();
+});
+
+test("reload: waits for a restart as long as it is told to, and says that it goes on", async () => {
+  const shop = await serving();
+  const { gateway, ask, root } = shop;
+  expect(await ask()).toStartWith("one ");
+  const go = join(root, "go");
+  const waits = `while (!require("fs").existsSync("${go}")) await Bun.sleep(5);\n`;
+  writeFileSync(join(root, "server.ts"), `${waits}${says("two")}`);
+  changeEnvironment(shop, "1");
+  const words = "reloaded; still being restarted: shop";
+  expect(await command("reload", "--wait", "0s")).toEqual([0, words]);
+  // One that begins meanwhile has changed nothing itself.
+  expect(await command("reload")).toEqual([0, "reloaded"]);
+  changeEnvironment(shop, "2");
+  const reload = command("reload");
+  writeFileSync(go, "");
+  expect(await reload).toEqual([0, "reloaded"]);
+  expect(await ask()).toStartWith("two ");
+  await gateway.end();
+});
+
 test("pause holds requests back, or has them refused, until resume; also in new workers", async () => {
   const { gateway, address, ask } = await serving();
   await ask();
@@ -216,6 +276,7 @@ const mistakes: readonly (readonly [string[], string])[] = [
   [["set", "maxx", "1"], "'maxx' cannot be set; max, max_per_app, max_idle_time, global_queue can"],
   [["pause", "a", "b"], "unexpected argument 'b'"],
   [["restart", "a", "--refuse"], "unknown option '--refuse'"],
+  [["reload", "--wait", "5"], "--wait is '5', not a time such as 30s or 0s, up to 1h"],
 ];
 
 test.each(mistakes)("%j is a mistake", async (args, why) => {

@@ -3,7 +3,9 @@ import { MAX_IDLE_SECONDS, MAX_POOL_SIZE } from "../../wire/commands.ts";
 import type { PoolConfig } from "../config.ts";
 
 export type ControlRequest =
-  | { readonly command: "status" | "reload" | "stop" | "reopen-logs" | "dashboard" }
+  | { readonly command: "status" | "stop" | "reopen-logs" | "dashboard" }
+  /** How long it is to wait for the restarts that it causes. */
+  | { readonly command: "reload"; readonly waitMs: number }
   /** Applications go by their names. */
   | { readonly command: "restart" | "resume"; readonly app: string }
   /** `refuse`: requests are answered 503 meanwhile, rather than wait. */
@@ -16,7 +18,10 @@ export type ControlRequest =
 
 export type PoolChange = Partial<Omit<PoolConfig, "maxQueue">>;
 
-const alone = ["status", "reload", "stop", "reopen-logs", "dashboard"] as const;
+const alone = ["status", "stop", "reopen-logs", "dashboard"] as const;
+
+/** A restart takes as long as its starts do; this is more than any of them may take in all. */
+export const maxWaitMs = 3_600_000;
 
 /** @throws Error when the line is no request. */
 export function parseControlRequest(line: string): ControlRequest {
@@ -26,9 +31,15 @@ export function parseControlRequest(line: string): ControlRequest {
   } catch (cause) {
     throw new Error("the request is not JSON", { cause });
   }
-  const { command, app, refuse, pid, change, after } = Object(given) as Record<string, unknown>;
+  const { command, app, refuse, pid, change, after, waitMs } = Object(given) as Record<
+    string,
+    unknown
+  >;
   const word = alone.find((known) => known === command);
   if (word !== undefined) return { command: word };
+  if (command === "reload" && (waitMs === undefined || isWhole(waitMs, 0, maxWaitMs))) {
+    return { command, waitMs: Number(waitMs ?? maxWaitMs) };
+  }
   if ((command === "restart" || command === "resume") && typeof app === "string") {
     return { command, app };
   }

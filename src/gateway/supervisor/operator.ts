@@ -4,10 +4,12 @@
  */
 import { fromText } from "../../wire/bytes.ts";
 import type { GatewayStatus } from "../../wire/gateway-status.ts";
+import type { InspectedApplication, Inspection } from "../../wire/inspection.ts";
 import type { AppConfig } from "../config.ts";
 import type { AdminKeeper } from "./admin-keeper.ts";
-import type { RecentOutput } from "./pool-channel.ts";
-import type { ControlRequest } from "./control-request.ts";
+import { type RecentOutput, registrationsOf } from "./pool-channel.ts";
+import { type ControlRequest, maxWaitMs } from "./control-request.ts";
+import { awaitRestarts } from "./restart-outcomes.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 /** What of the gateway is not the supervisor's. */
@@ -25,11 +27,6 @@ interface OperatorOptions {
 
 /** Where the output of an application is to be read, or its last lines. */
 export type LoggedOutput = { readonly file: string } | RecentOutput;
-
-/** Between two looks whether a restart is over. */
-const lookMs = 100;
-/** A restart takes as long as its starts do; this is more than any of them may take in all. */
-const restartLimitMs = 3_600_000;
 
 export class Operator {
   readonly #options: OperatorOptions;
@@ -54,11 +51,8 @@ export class Operator {
       case "stop":
         this.#options.stop();
         return { pid: process.pid };
-      case "reload": {
-        const problems = await this.#options.reload();
-        if (problems.length > 0) throw new Error(problems.join("\n"));
-        return { generation: this.#options.generation() };
-      }
+      case "reload":
+        return this.#reload(request.waitMs, asker);
       case "pause":
         supervisor.pause(this.#app(request.app).name, request.refuse ? "refuse" : "wait");
         return {};
@@ -102,32 +96,50 @@ export class Operator {
     return this.#options.supervisor.pool.recentOutput(root, after);
   }
 
-  /**
-   * @returns when it is over; where all processes go at once, when one is there again that is to be
-   * there. @throws Error when the new version did not start.
-   */
+  /** @returns when it is over. @throws Error when the new version did not start. */
   async #restart({ name, root }: AppConfig, asker: AbortSignal): Promise<object> {
     const { pool } = this.#options.supervisor;
-    const look = async () =>
-      (await pool.inspect()).applications.find((application) => application.root === root);
-    const failedBefore = (await look())?.counters.spawnsFailed ?? 0;
+    const inspect = () => pool.inspect();
+    const before = countersOf(await inspect()).get(root);
     await pool.order({ kind: "restart", root: fromText(root) });
-    for (let waitedMs = 0; !asker.aborted && waitedMs < restartLimitMs; waitedMs += lookMs) {
-      const found = await look();
-      if (found === undefined) return {};
-      const { rollout, instances, spawns, counters } = found;
-      const why = found.lastSpawnError?.message ?? "it does not start";
-      if (rollout === "refused") {
-        throw new Error(`'${name}' was not restarted, its old processes serve on: ${why}`);
-      }
-      const isServed = instances.some(({ state }) => state !== "leaving" && state !== "dead");
-      const isOver = rollout === null && (isServed || spawns.length === 0);
-      if (isOver && !isServed && counters.spawnsFailed !== failedBefore) {
-        throw new Error(`'${name}' was restarted, and cannot be started: ${why}`);
-      }
-      if (isOver) return {};
-      await Bun.sleep(lookMs);
-    }
-    throw new Error(`'${name}' is still being restarted`);
+    const awaited = new Map([[root, { name, before }]]);
+    const { failed, underWay } = await awaitRestarts(inspect, awaited, maxWaitMs, asker);
+    const [why] = failed;
+    if (why !== undefined) throw new Error(why);
+    if (underWay.length > 0) throw new Error(`'${name}' is still being restarted`);
+    return {};
   }
+
+  /**
+   * @returns when the restarts that it has caused are over, or have taken their time. @throws Error
+   * when it is not taken, or an application did not come to its new version.
+   */
+  async #reload(waitMs: number, asker: AbortSignal): Promise<object> {
+    const { supervisor } = this.#options;
+    const inspect = () => supervisor.pool.inspect();
+    const before = supervisor.config.apps;
+    const counters = countersOf(await inspect().catch(() => undefined));
+    const problems = await this.#options.reload();
+    if (problems.length > 0) throw new Error(problems.join("\n"));
+    const generation = this.#options.generation();
+    if (generation !== supervisor.generation) return { generation };
+    const [old, now] = [before, supervisor.config.apps].map(registrationsOf);
+    const changed = supervisor.config.apps.filter(({ root }) => old?.get(root) !== now?.get(root));
+    const awaited = new Map(
+      changed.map(({ name, root }) => [root, { name, before: counters.get(root) }]),
+    );
+    const { failed, underWay, pool } = await awaitRestarts(inspect, awaited, waitMs, asker);
+    if (failed.length > 0) throw new Error(`reloaded, but ${failed.join("; ")}`);
+    const refused = supervisor.config.apps.filter(({ root }) =>
+      pool.applications.some((one) => one.root === root && one.rollout === "refused"),
+    );
+    const names = refused.map(({ name }) => name);
+    return { generation, underWay, refused: names };
+  }
+}
+
+type Counters = ReadonlyMap<string, InspectedApplication["counters"]>;
+
+function countersOf(pool: Inspection | undefined): Counters {
+  return new Map(pool?.applications.map(({ root, counters }) => [root, counters]));
 }
