@@ -19,12 +19,12 @@
  */
 
 import { cpus, loadavg, release } from "node:os";
-import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
+import { numberFlag, numbersFlag, optionalPath, readFlags, wordsFlag } from "./bench/flags.ts";
+import { serverFlag } from "./bench/frame.ts";
 import { benchHttp } from "./bench/http.ts";
 import { benchFaults } from "./bench/http-faults.ts";
 import { LoadTools } from "./bench/load-tools.ts";
-import { KINDS, type Kind, plan } from "./bench/measurements.ts";
+import { KINDS, plan } from "./bench/measurements.ts";
 import { compare, type Row, type Runs, table } from "./bench/rows.ts";
 import { benchNeighbours } from "./bench/neighbours.ts";
 import { benchRestarts } from "./bench/restarts.ts";
@@ -33,64 +33,22 @@ import { benchSpawn } from "./bench/spawn.ts";
 import { benchTenants } from "./bench/tenants.ts";
 import { benchWebsockets } from "./bench/websockets.ts";
 
-interface Options {
-  readonly server: string;
-  readonly baseline: string | undefined;
-  readonly json: string | undefined;
-  readonly only: readonly Kind[];
-  readonly clients: readonly number[];
-  readonly idleClients: readonly number[];
-  readonly repeats: number;
-  readonly seconds: number;
-}
-
-const SERVER = join(import.meta.dir, "..", "dist", "ApplicationPoolServerExecutable");
-
-function positive(flag: string, text: string, least = 1): number {
-  const value = Number(text);
-  if (!Number.isFinite(value) || value < least) {
-    throw new Error(`--${flag} ${text}: not a number of at least ${least}`);
-  }
-  return value;
-}
-
-function readKinds(text: string): Kind[] {
-  return text.split(",").map((name) => {
-    const kind = KINDS.find((known) => known === name);
-    if (kind === undefined) throw new Error(`--only ${name}: not one of ${KINDS.join(", ")}`);
-    return kind;
+const readOptions = (args: string[]) =>
+  readFlags(args, {
+    server: serverFlag,
+    baseline: optionalPath,
+    json: optionalPath,
+    only: wordsFlag(KINDS),
+    clients: numbersFlag(1, 8, 64),
+    "idle-clients": numbersFlag(0, 1000),
+    repeats: numberFlag(3),
+    seconds: numberFlag(2, 0.1),
   });
-}
-
-function readOptions(args: string[]): Options {
-  const { values } = parseArgs({
-    args,
-    options: {
-      server: { type: "string", default: SERVER },
-      baseline: { type: "string" },
-      json: { type: "string" },
-      only: { type: "string", default: KINDS.join(",") },
-      clients: { type: "string", default: "1,8,64" },
-      "idle-clients": { type: "string", default: "0,1000" },
-      repeats: { type: "string", default: "3" },
-      seconds: { type: "string", default: "2" },
-    },
-  });
-  return {
-    server: resolve(values.server),
-    baseline: values.baseline === undefined ? undefined : resolve(values.baseline),
-    json: values.json,
-    only: readKinds(values.only),
-    clients: values.clients.split(",").map((n) => positive("clients", n)),
-    idleClients: values["idle-clients"].split(",").map((n) => positive("idle-clients", n, 0)),
-    repeats: positive("repeats", values.repeats),
-    seconds: positive("seconds", values.seconds, 0.1),
-  };
-}
+type Options = ReturnType<typeof readOptions>;
 
 async function measureAll(options: Options, tools: LoadTools): Promise<Row[]> {
   const rows: Row[] = [];
-  for (const measurement of plan(options)) {
+  for (const measurement of plan({ ...options, idleClients: options["idle-clients"] })) {
     const server: Runs = [];
     const baseline: Runs = [];
     for (let turn = 0; turn < options.repeats; turn++) {
@@ -105,15 +63,21 @@ async function measureAll(options: Options, tools: LoadTools): Promise<Row[]> {
   return rows;
 }
 
+const commands: Readonly<Record<string, (args: string[]) => Promise<void>>> = {
+  http: benchHttp,
+  faults: benchFaults,
+  restarts: benchRestarts,
+  slow: benchSlow,
+  websockets: benchWebsockets,
+  neighbours: benchNeighbours,
+  spawn: benchSpawn,
+  tenants: benchTenants,
+};
+
 async function main(args: string[]): Promise<void> {
-  if (args[0] === "http") return await benchHttp(args.slice(1));
-  if (args[0] === "faults") return await benchFaults(args.slice(1));
-  if (args[0] === "neighbours") return await benchNeighbours(args.slice(1));
-  if (args[0] === "restarts") return await benchRestarts(args.slice(1));
-  if (args[0] === "slow") return await benchSlow(args.slice(1));
-  if (args[0] === "spawn") return await benchSpawn(args.slice(1));
-  if (args[0] === "tenants") return await benchTenants(args.slice(1));
-  if (args[0] === "websockets") return await benchWebsockets(args.slice(1));
+  const [name = "", ...rest] = args;
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (command !== undefined) return await command(rest);
   const options = readOptions(args);
   for (const path of [options.server, options.baseline]) {
     if (path !== undefined && !(await Bun.file(path).exists())) {

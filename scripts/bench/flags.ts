@@ -32,13 +32,18 @@ export const optionalPath: Flag<string | undefined> = { read: (_, text) => resol
 
 export const textFlag = (usual: string): Flag<string> => ({ usual, read: (_, given) => given });
 
-export const numberFlag = (usual: number): Flag<number> => {
-  return { usual: String(usual), read: wholeNumber };
-};
+/** @param least a fraction: any number from there on; else whole ones. */
+export const numberFlag = (usual: number, least = 1): Flag<number> => ({
+  usual: String(usual),
+  read: (name, text) => numberOf(name, text, least),
+});
 
+/** From 0 on, if that is usual. */
 export const numbersFlag = (...usual: readonly number[]): Flag<readonly number[]> => ({
   usual: usual.join(","),
-  read: (name, list) => list.split(",").map((one) => wholeNumber(name, one)),
+  read: (name, list) => {
+    return list.split(",").map((one) => numberOf(name, one, Math.min(1, ...usual)));
+  },
 });
 
 /** One of these. */
@@ -53,19 +58,16 @@ export const wordsFlag = <Word extends string>(known: readonly Word[]): Flag<rea
   read: (name, list) => list.split(",").map((one) => wordOf(name, one, known)),
 });
 
-/** A whole number of at least 1. @throws Error. */
-export function wholeNumber(flag: string, text: string): number {
+/** @throws Error. */
+function numberOf(flag: string, text: string, least: number): number {
   const value = Number(text);
-  if (Number.isInteger(value) && value > 0) return value;
-  throw new Error(`--${flag} ${text}: not a whole number of at least 1`);
+  const isWhole = Number.isInteger(least);
+  if ((isWhole ? Number.isInteger(value) : Number.isFinite(value)) && value >= least) return value;
+  throw new Error(`--${flag} ${text}: not a ${isWhole ? "whole " : ""}number of at least ${least}`);
 }
 
 /** One of the known words. @throws Error. */
-export function wordOf<Word extends string>(
-  flag: string,
-  text: string,
-  known: readonly Word[],
-): Word {
+function wordOf<Word extends string>(flag: string, text: string, known: readonly Word[]): Word {
   const word = known.find((candidate) => candidate === text);
   if (word !== undefined) return word;
   throw new Error(`--${flag} ${text}: not one of ${known.join(", ")}`);

@@ -8,30 +8,26 @@
  * Each fault has a gateway of its own, and happens twice, after a third and two thirds of the time.
  * `--match` leaves out those whose names do not have these words.
  */
-import { chmodSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { numberFlag, optionalPath, pathFlag, readFlags, textFlag, wordsFlag } from "./flags.ts";
-import { insertTables, machineLine } from "./document.ts";
+import { machineLine } from "./document.ts";
+import { numberFlag, readFlags, textFlag, wordsFlag } from "./flags.ts";
+import { APPS, measured, say, usualFlags } from "./frame.ts";
 import { APP_TYPES, type AppType, ENVIRONMENT, GREETING } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { load, type Question, type Tally } from "./load-connection.ts";
 import { commandOf, withDescendants } from "./process-tree.ts";
 import { freePort, StartedServer } from "./started-server.ts";
-import { workDirectory } from "../work-directory.ts";
-
-const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
-const APPS = join(import.meta.dir, "apps");
 
 const readOptions = (args: string[]) =>
   readFlags(args, {
-    server: pathFlag(SERVER),
+    ...usualFlags,
     only: wordsFlag(APP_TYPES),
     connections: numberFlag(16),
     seconds: numberFlag(3),
     workers: numberFlag(1),
     match: textFlag(""),
-    write: optionalPath,
   });
 type Options = ReturnType<typeof readOptions>;
 
@@ -150,28 +146,22 @@ function kinds(tally: Tally): string {
   return [...tally.failures].map(([kind, count]) => ` (${count} ${kind})`).join("");
 }
 
-/** Runs it. @throws Error in words when something is missing or does not answer. */
+/** Runs it (frame.ts). */
 export async function benchFaults(args: string[]): Promise<void> {
   const options = readOptions(args);
-  if (!existsSync(options.server)) throw new Error(`measure ${options.server}: no such file`);
-  const directory = workDirectory("pool-bench-", () => StartedServer.stopAll());
-  try {
+  await measured("faults", options, async (directory) => {
     const rows: string[][] = [];
     for (const fault of FAULTS.filter(({ name }) => name.includes(options.match))) {
       const row = [fault.name];
       for (const type of options.only) {
         const tally = await measure(type, fault, options, join(directory, type));
         const found = cell(tally);
-        process.stderr.write(`${fault.name}, ${type}: ${found} ms${kinds(tally)}\n`);
+        say(`${fault.name}, ${type}: ${found} ms${kinds(tally)}`);
         row.push(found);
       }
       rows.push(row);
     }
     const table = markdownTable(["what happens, twice", ...options.only], rows);
-    const text = `${machineLine()}\n\n${table}\n`;
-    console.log(text);
-    if (options.write !== undefined) insertTables(options.write, "bench faults", text);
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+    return { text: `${machineLine()}\n\n${table}\n` };
+  });
 }

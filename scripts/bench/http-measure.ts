@@ -6,6 +6,7 @@
 import { cpSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 
+import { APPS } from "./frame.ts";
 import { makeApps, MANY_APPS, MANY_PLACES, type ManyServer } from "./http-many.ts";
 import { type HttpType, ENVIRONMENT, type HttpServer } from "./http-servers.ts";
 import type { Figure } from "./http-table.ts";
@@ -21,7 +22,6 @@ export interface Extent {
   readonly say: (line: string) => void;
 }
 
-const APPS = join(import.meta.dir, "apps");
 const BODY_CONNECTIONS = 16;
 const BROWSER_CONNECTIONS = 16;
 const THREADS_CONNECTIONS = 64;

@@ -8,13 +8,12 @@
  * `--write` puts the tables into a document, between the lines `<!-- bench http -->` and
  * `<!-- end -->`. Peers that are not installed are left out and named. The load comes from wrk.
  */
-import { existsSync, rmSync } from "node:fs";
 import { loadavg } from "node:os";
-import { join } from "node:path";
 
-import { numberFlag, numbersFlag, optionalPath, pathFlag, readFlags, wordsFlag } from "./flags.ts";
+import { numberFlag, numbersFlag, readFlags, wordsFlag } from "./flags.ts";
 import { withoutAutogroup } from "./autogroup.ts";
-import { insertTables, machineLine } from "./document.ts";
+import { machineLine } from "./document.ts";
+import { measured, say, usualFlags } from "./frame.ts";
 import { MANY_PEERS, manyGateways } from "./http-many.ts";
 import {
   type Extent,
@@ -33,21 +32,17 @@ import {
   threaded,
 } from "./http-servers.ts";
 import { type Figure, type Section, sectionTable } from "./http-table.ts";
-import { StartedServer } from "./started-server.ts";
-import { workDirectory } from "../work-directory.ts";
 
-const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
 const KINDS = [...HTTP_TYPES, "logged", "threads", "many"] as const;
 type Kind = (typeof KINDS)[number];
 
 const readOptions = (args: string[]) =>
   readFlags(args, {
-    server: pathFlag(SERVER),
+    ...usualFlags,
     only: wordsFlag(KINDS),
     connections: numbersFlag(1, 16, 64, 1000),
     rounds: numberFlag(3),
     seconds: numberFlag(2),
-    write: optionalPath,
   });
 type Options = ReturnType<typeof readOptions>;
 
@@ -117,35 +112,24 @@ function sections(connections: readonly number[]): Section[] {
   ];
 }
 
-function say(line: string): void {
-  process.stderr.write(`${line}\n`);
-}
-
 async function measureAll(options: Options, directory: string): Promise<string> {
   const figures: Figure[] = [];
-  try {
-    for (const kind of options.only) {
-      figures.push(...(await measure(kind, options, { ...options, directory, say })));
-    }
-  } finally {
-    await StartedServer.stopAll();
-    rmSync(directory, { recursive: true, force: true });
+  for (const kind of options.only) {
+    figures.push(...(await measure(kind, options, { ...options, directory, say })));
   }
   const tables = sections(options.connections).map((section) => sectionTable(section, figures));
   return [`${machineLine()}\n`, ...tables.filter((table) => table !== "")].join("\n");
 }
 
-/** Runs it. @throws Error in words when something is missing or does not answer. */
+/** Runs it (frame.ts). */
 export async function benchHttp(args: string[]): Promise<void> {
   const options = readOptions(args);
-  if (!existsSync(options.server)) throw new Error(`measure ${options.server}: no such file`);
   if (missingPackages({ needs: { wrk: "wrk" } }).length > 0) {
     throw new Error("there is no wrk, which makes the load (apt-get install wrk)");
   }
-  const directory = workDirectory("pool-bench-", () => StartedServer.stopAll());
   const before = loadavg()[0] ?? 0;
   if (before > 1) say(`load average ${before}: other work blurs what follows`);
-  const tables = await withoutAutogroup(say, () => measureAll(options, directory));
-  console.log(tables);
-  if (options.write !== undefined) insertTables(options.write, "bench http", tables);
+  await measured("http", options, async (directory) => {
+    return { text: await withoutAutogroup(say, () => measureAll(options, directory)) };
+  });
 }

@@ -10,21 +10,19 @@
  * visitors count differently, or when a process outlives the gateway. How much longer the good
  * one's requests take is the machine's as well: it only says so.
  */
-import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { runtimeVariable } from "../../src/gateway/supervisor/runtime-directory.ts";
-import { workDirectory } from "../work-directory.ts";
-import { insertTables, machineLine } from "./document.ts";
-import { numberFlag, optionalPath, pathFlag, readFlags, wordFlag } from "./flags.ts";
+import { machineLine } from "./document.ts";
+import { numberFlag, readFlags, wordFlag } from "./flags.ts";
+import { APPS, keepLog, measured, say, usualFlags } from "./frame.ts";
 import { APP_TYPES, type AppType, ENVIRONMENT } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { Tally } from "./load-connection.ts";
-import { median } from "./rows.ts";
+import { median, quantile } from "./rows.ts";
 import { freePort, StartedServer } from "./started-server.ts";
-import { quantile, visitGood } from "./tenants.ts";
-
-const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
+import { visitGood } from "./tenants.ts";
 
 /** What each of the others is, and what it is allowed. */
 const NEIGHBOURS = [
@@ -44,17 +42,16 @@ const SETTLE_MS = 3_000;
 
 const readOptions = (args: string[]) =>
   readFlags(args, {
-    server: pathFlag(SERVER),
+    ...usualFlags,
     seconds: numberFlag(600),
     rounds: numberFlag(10),
     type: wordFlag(APP_TYPES, "rack"),
-    write: optionalPath,
   });
 type Options = ReturnType<typeof readOptions>;
 
 /** Lays the applications out below the directory. @returns the file of their configuration. */
 function layOut(directory: string, type: AppType, port: number): string {
-  const good = { name: "good", type, limits: "", source: join(import.meta.dir, "apps", type) };
+  const good = { name: "good", type, limits: "", source: join(APPS, type) };
   const others = NEIGHBOURS.map((one) => {
     return { ...one, source: join(import.meta.dir, "neighbours", one.name) };
   });
@@ -94,7 +91,7 @@ async function play(options: Options, directory: string): Promise<Scene> {
   const log = join(directory, "log");
   const server = await StartedServer.start("serve", [{ argv, cwd: directory, env }], port, log);
   const outcomes = new Map<Name, Outcomes>(NEIGHBOURS.map(({ name }) => [name, new Map()]));
-  const measured: Round[] = [];
+  const played: Round[] = [];
   const roundMs = (seconds * 1_000) / rounds;
   const good = (ms: number) => visitGood(port, type, performance.now() + ms, () => {});
   try {
@@ -111,16 +108,17 @@ async function play(options: Options, directory: string): Promise<Scene> {
       const beside = await good(untilMs - performance.now());
       await Promise.all(others);
       await Bun.sleep(SETTLE_MS);
-      measured.push({ alone, beside });
+      played.push({ alone, beside });
     }
     const metrics = await Bun.spawn([options.server, "status", "--openmetrics"], {
       env,
     }).stdout.text();
-    return { rounds: measured, outcomes, metrics, log: readFileSync(log, "utf8") };
+    return { rounds: played, outcomes, metrics, log: readFileSync(log, "utf8") };
   } finally {
     const left = await server.stop();
     if (left.length > 0) process.exitCode = 1;
-    for (const { pid } of left) process.stderr.write(`process ${pid} outlived the gateway\n`);
+    for (const { pid } of left) say(`process ${pid} outlived the gateway`);
+    keepLog(log);
   }
 }
 
@@ -231,24 +229,15 @@ function textOf({ seconds, rounds, type }: Options, scene: Scene): string {
   return `${machineLine()} ${how}.\n\n${good}\n\n${ratio} (median; ${range}).\n\n${others}\n`;
 }
 
-/** Runs it. @throws Error when something is missing or wrong at the end. */
+/** Runs it (frame.ts). */
 export async function benchNeighbours(args: string[]): Promise<void> {
   const options = readOptions(args);
-  if (!existsSync(options.server)) throw new Error(`measure ${options.server}: no such file`);
-  const directory = workDirectory("pool-bench-", () => StartedServer.stopAll());
-  try {
+  await measured("neighbours", options, async (directory) => {
     const scene = await play(options, directory);
-    const text = textOf(options, scene);
-    console.log(text);
     const failures = scene.rounds
       .flatMap(({ alone, beside }) => [...alone.failures, ...beside.failures])
       .map(([kind, count]) => `the good application: ${count} ${kind}`);
     const wrong = [...scene.outcomes].flatMap(([name, got]) => contradictions(scene, name, got));
-    if (failures.length + wrong.length > 0) throw new Error([...failures, ...wrong].join("; "));
-    if (options.write !== undefined) insertTables(options.write, "bench neighbours", text);
-  } finally {
-    const log = process.env["KEEP_LOG"];
-    if (log !== undefined) cpSync(join(directory, "log"), log);
-    rmSync(directory, { recursive: true, force: true });
-  }
+    return { text: textOf(options, scene), wrong: [...failures, ...wrong] };
+  });
 }

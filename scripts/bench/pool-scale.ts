@@ -8,6 +8,7 @@ import { Pool } from "../../src/pool/pool.ts";
 import type { Effect, SessionId } from "../../src/pool/types.ts";
 import type { AppRequest } from "../../src/wire/app-request.ts";
 import { ascii, type ByteString, fromText } from "../../src/wire/bytes.ts";
+import { median } from "./rows.ts";
 
 const OPTIONS: AppRequest = {
   root: ascii("/srv"),
@@ -121,10 +122,6 @@ function measureWaiting(waiting: number): number {
     times.push((Bun.nanoseconds() - start) / (CYCLES_PER_ROUND / 4));
   }
   return median(times);
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }
 
 function report(what: string, nanoseconds: number, base: number): void {

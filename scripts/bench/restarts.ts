@@ -9,22 +9,20 @@
  * It fails, with status 1, when a request fails or when something else is said of a restart than
  * became of it. How long the longest request took is the machine's as well: it only says so.
  */
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { runtimeVariable } from "../../src/gateway/supervisor/runtime-directory.ts";
 import type { GatewayStatus } from "../../src/wire/gateway-status.ts";
-import { workDirectory } from "../work-directory.ts";
-import { numberFlag, optionalPath, pathFlag, readFlags, wordsFlag } from "./flags.ts";
-import { insertTables, machineLine } from "./document.ts";
+import { machineLine } from "./document.ts";
+import { numberFlag, readFlags, wordsFlag } from "./flags.ts";
+import { APPS, measured, say, usualFlags } from "./frame.ts";
 import { APP_TYPES, type AppType, ENVIRONMENT, GREETING } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { type Failure, load, Tally } from "./load-connection.ts";
 import { median } from "./rows.ts";
 import { freePort, StartedServer } from "./started-server.ts";
 
-const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
-const APPS = join(import.meta.dir, "apps");
 /** What a window has after its restart: what comes of it late is seen, too. */
 const AFTER_MS = 300;
 const WARM_MS = 1_500;
@@ -42,12 +40,11 @@ type Kind = (typeof KINDS)[number];
 
 const readOptions = (args: string[]) =>
   readFlags(args, {
-    server: pathFlag(SERVER),
+    ...usualFlags,
     only: wordsFlag(APP_TYPES),
     connections: numberFlag(16),
     rounds: numberFlag(5),
     seconds: numberFlag(2),
-    write: optionalPath,
   });
 type Options = ReturnType<typeof readOptions>;
 
@@ -254,28 +251,22 @@ function rowOf({ type, tally, windows }: Measured): string[] {
   return [type, `${tally.failed} of ${requests}`, ...cells, show(Math.max(0, most - usual))];
 }
 
-/** Runs it. @throws Error when something is missing, fails, or is said wrongly. */
+/** Runs it (frame.ts). */
 export async function benchRestarts(args: string[]): Promise<void> {
   const options = readOptions(args);
-  if (!existsSync(options.server)) throw new Error(`measure ${options.server}: no such file`);
-  const directory = workDirectory("pool-bench-", () => StartedServer.stopAll());
-  try {
+  await measured("restarts", options, async (directory) => {
     const all: Measured[] = [];
     for (const type of options.only) {
-      const measured = await measure(options, type, join(directory, type));
-      process.stderr.write(`${rowOf(measured).join(" | ")}\n`);
-      all.push(measured);
+      const found = await measure(options, type, join(directory, type));
+      say(rowOf(found).join(" | "));
+      all.push(found);
     }
     const head = ["application", "failed", "without", "good", "broken", "above, ms"];
     const text = `${machineLine()}\n\n${markdownTable(head, all.map(rowOf), 1)}\n`;
-    console.log(text);
     const wrong = all.flatMap(({ type, tally, wrong: said }) => [
       ...said.map((what) => `${type}: ${what}`),
       ...[...tally.failures].map(([kind, count]) => `${type}: ${count} requests: ${kind}`),
     ]);
-    if (wrong.length > 0) throw new Error(wrong.join("; "));
-    if (options.write !== undefined) insertTables(options.write, "bench restarts", text);
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+    return { text, wrong };
+  });
 }

@@ -26,6 +26,12 @@ export function median(values: readonly number[]): number {
   return (lower + upper) / 2;
 }
 
+/** The time below which such a share of them lies; 0: there are none. */
+export function quantile(times: readonly number[], share: number): number {
+  const sorted = times.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+}
+
 function pick(runs: Runs, field: string): number[] {
   return runs.map((numbers) => {
     const value = numbers[field];

@@ -8,22 +8,20 @@
  * read an answer of 4 MiB. Beside them 16 visitors ask as fast as they are answered, in turn
  * with the same 16 alone. There are two processes of the application, fewer than slow visitors.
  */
-import { cpSync, existsSync, mkdirSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Socket } from "bun";
 
-import { workDirectory } from "../work-directory.ts";
-import { numberFlag, numbersFlag, optionalPath, pathFlag, readFlags, wordsFlag } from "./flags.ts";
-import { insertTables, machineLine } from "./document.ts";
+import { machineLine } from "./document.ts";
+import { numberFlag, numbersFlag, readFlags, wordsFlag } from "./flags.ts";
+import { APPS, measured, say, usualFlags } from "./frame.ts";
 import { APP_TYPES, type AppType, ENVIRONMENT } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { load, type Question, type Tally } from "./load-connection.ts";
 import { commandOf, type ProcessFacts, pssKiB, withDescendants } from "./process-tree.ts";
-import { median } from "./rows.ts";
+import { median, quantile } from "./rows.ts";
 import { freePort, StartedServer } from "./started-server.ts";
 
-const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
-const APPS = join(import.meta.dir, "apps");
 const CONNECTIONS = 16;
 const INSTANCES = 2;
 const UPLOAD_BYTES = 70_000;
@@ -38,13 +36,12 @@ const CONNECTING = 500;
 
 const readOptions = (args: string[]) =>
   readFlags(args, {
-    server: pathFlag(SERVER),
+    ...usualFlags,
     only: wordsFlag(APP_TYPES),
     visitors: numberFlag(200),
     idle: numbersFlag(1000, 10000),
     rounds: numberFlag(3),
     seconds: numberFlag(2),
-    write: optionalPath,
   });
 type Options = ReturnType<typeof readOptions>;
 
@@ -114,11 +111,6 @@ async function slowVisitors(port: number, visitors: number): Promise<Disposable>
   };
 }
 
-function p99(tally: Tally): number {
-  const times = tally.timesMs.toSorted((a, b) => a - b);
-  return times[Math.floor(times.length * 0.99)] ?? Number.NaN;
-}
-
 async function measureSlow(type: AppType, options: Options, directory: string): Promise<string[]> {
   const scene = await start(options, type, directory);
   await using _server = scene.server;
@@ -133,11 +125,11 @@ async function measureSlow(type: AppType, options: Options, directory: string): 
   let failed = 0;
   let requests = 0;
   for (let round = 0; round < options.rounds; round++) {
-    alone.push(p99(await ask()));
+    alone.push(quantile((await ask()).timesMs, 0.99));
     using _visitors = await slowVisitors(scene.port, options.visitors);
     for (const [ms, times] of [[COMING_MS, coming] as const, [undefined, beside] as const]) {
       const tally = await ask(ms);
-      times.push(p99(tally));
+      times.push(quantile(tally.timesMs, 0.99));
       failed += tally.failed;
       requests += tally.requests;
     }
@@ -146,7 +138,7 @@ async function measureSlow(type: AppType, options: Options, directory: string): 
   const row = [type, show(median(alone)), show(median(beside)), ratio.toFixed(2)];
   row.push(show(median(coming)));
   row.push(`${failed} of ${requests.toLocaleString("en-US")}`);
-  process.stderr.write(`measured ${row.join("  ")}\n`);
+  say(`measured ${row.join("  ")}`);
   return row;
 }
 
@@ -170,18 +162,16 @@ async function measureIdle(options: Options, directory: string): Promise<string[
     const open = sockets.filter(({ readyState }) => readyState === 1).length;
     const kiB = (pssKiB([worker]) - before) / wanted;
     rows.push([wanted.toLocaleString("en-US"), String(open), show(kiB)]);
-    process.stderr.write(`measured ${wanted} idle: ${show(kiB)} KiB each\n`);
+    say(`measured ${wanted} idle: ${show(kiB)} KiB each`);
   }
   for (const socket of sockets) socket.terminate();
   return rows;
 }
 
-/** Runs it. @throws Error in words when something is missing or does not answer. */
+/** Runs it (frame.ts). */
 export async function benchSlow(args: string[]): Promise<void> {
   const options = readOptions(args);
-  if (!existsSync(options.server)) throw new Error(`measure ${options.server}: no such file`);
-  const directory = workDirectory("pool-bench-", () => StartedServer.stopAll());
-  try {
+  await measured("slow", options, async (directory) => {
     const slow: string[][] = [];
     for (const type of options.only) slow.push(await measureSlow(type, options, directory));
     const idle = await measureIdle(options, directory);
@@ -192,15 +182,11 @@ export async function benchSlow(args: string[]): Promise<void> {
       "as they come, ms",
       "failed",
     ];
-    const text = [
+    const tables = [
       `${machineLine()}\n`,
       `${markdownTable(["application", ...columns], slow)}\n`,
       `${markdownTable(["idle connections", "of them open", "KiB each"], idle)}\n`,
-    ].join("\n");
-    console.log(text);
-    if (options.write !== undefined) insertTables(options.write, "bench slow", text);
-  } finally {
-    await StartedServer.stopAll();
-    rmSync(directory, { recursive: true, force: true });
-  }
+    ];
+    return { text: tables.join("\n") };
+  });
 }

@@ -10,21 +10,22 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 
 import { startPoolServer, type PoolConnection, type PoolServer } from "../../src/parent/index.ts";
+import { numberFlag, readFlags } from "./flags.ts";
+import { serverFlag } from "./frame.ts";
 
-const { values } = parseArgs({
-  options: {
-    server: { type: "string" },
-    cycles: { type: "string", default: "1000000" },
-    connects: { type: "string", default: "100000" },
-    clients: { type: "string", default: "16" },
-  },
+const {
+  server: executable,
+  cycles,
+  connects,
+  clients,
+} = readFlags(Bun.argv.slice(2), {
+  server: serverFlag,
+  cycles: numberFlag(1_000_000),
+  connects: numberFlag(100_000),
+  clients: numberFlag(16),
 });
-const cycles = Number(values.cycles);
-const connects = Number(values.connects);
-const clients = Number(values.clients);
 const steps = 10;
 const application = join(import.meta.dir, "../../examples/hello");
 
@@ -73,7 +74,7 @@ async function soakConnects(server: PoolServer): Promise<void> {
 }
 
 await using server = startPoolServer({
-  ...(values.server === undefined ? {} : { executable: values.server }),
+  executable,
   stdio: ["ignore", "inherit", "inherit"],
 });
 const watcher = await server.connect();

@@ -4,20 +4,18 @@
  *
  *     bun scripts/bench.ts spawn [--rounds 5] [--server PATH] [--write FILE]
  */
-import { cpSync, existsSync, rmSync } from "node:fs";
+import { cpSync } from "node:fs";
 import { join } from "node:path";
 
 import { startPoolServer } from "../../src/parent/index.ts";
-import { numberFlag, optionalPath, pathFlag, readFlags } from "./flags.ts";
-import { insertTables, machineLine } from "./document.ts";
+import { machineLine } from "./document.ts";
+import { numberFlag, readFlags } from "./flags.ts";
+import { APPS, measured, usualFlags } from "./frame.ts";
 import { APP_TYPES, type AppType, ENVIRONMENT } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { pssKiB, withDescendants } from "./process-tree.ts";
 import { median } from "./rows.ts";
-import { workDirectory } from "../work-directory.ts";
 
-const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
-const APPS = join(import.meta.dir, "apps");
 /** Instances beside the first, for the memory that one takes. */
 const FURTHER = 4;
 /** Until a process that has just started is idle. */
@@ -40,9 +38,8 @@ function methodsOf(type: AppType): SpawnMethod[] {
 
 const readOptions = (args: string[]) =>
   readFlags(args, {
-    server: pathFlag(SERVER),
+    ...usualFlags,
     rounds: numberFlag(5),
-    write: optionalPath,
   });
 type Options = ReturnType<typeof readOptions>;
 
@@ -137,12 +134,10 @@ async function measureType(
   return found.map(({ method, rounds }) => row(type, method, rounds, byHand));
 }
 
-/** Runs it. @throws Error in words when something is missing or does not start. */
+/** Runs it (frame.ts). */
 export async function benchSpawn(args: string[]): Promise<void> {
   const options = readOptions(args);
-  if (!existsSync(options.server)) throw new Error(`measure ${options.server}: no such file`);
-  const directory = workDirectory("pool-bench-");
-  try {
+  await measured("spawn", options, async (directory) => {
     const rows: string[][] = [];
     for (const type of APP_TYPES) rows.push(...(await measureType(type, options, directory)));
     const head = [
@@ -153,10 +148,6 @@ export async function benchSpawn(args: string[]): Promise<void> {
       "further, ms",
       "further, MiB",
     ];
-    const text = `${machineLine()}\n\n${markdownTable(head, rows)}\n`;
-    console.log(text);
-    if (options.write !== undefined) insertTables(options.write, "bench spawn", text);
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+    return { text: `${machineLine()}\n\n${markdownTable(head, rows)}\n` };
+  });
 }

@@ -9,29 +9,18 @@
  * when a request of the good application fails for no reason that is known, or when a process of
  * the gateway outlives it. Seeded, but what happens is the machine's as well.
  */
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { numberFlag, pathFlag, readFlags, wordFlag } from "./flags.ts";
+import { numberFlag, readFlags, wordFlag } from "./flags.ts";
+import { APPS, keepLog, measured, type Outcome, say, serverFlag } from "./frame.ts";
 import { APP_TYPES, type AppType, ENVIRONMENT, GREETING } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { LoadConnection, Tally } from "./load-connection.ts";
 import { commandOf, type ProcessFacts, pssKiB, withDescendants } from "./process-tree.ts";
+import { quantile } from "./rows.ts";
 import { freePort, StartedServer } from "./started-server.ts";
 
-const SERVER = join(import.meta.dir, "..", "..", "dist", "ApplicationPoolServerExecutable");
-const GOOD = join(import.meta.dir, "apps");
 const BAD = join(import.meta.dir, "tenants");
 
 /** What bad tenants do; one of each kind does one of these most of the time. */
@@ -51,7 +40,7 @@ const AFTERMATH_MS = 15_000;
 
 const readOptions = (args: string[]) =>
   readFlags(args, {
-    server: pathFlag(SERVER),
+    server: serverFlag,
     seconds: numberFlag(600),
     type: wordFlag(APP_TYPES, "rack"),
     seed: numberFlag(Date.now() % 100_000),
@@ -71,7 +60,7 @@ function randomFrom(seed: number): () => number {
 
 /** Lays the applications out below the directory, and their configuration. */
 function layOut(directory: string, type: AppType, port: number): string {
-  const apps = [{ name: "good", type, source: join(GOOD, type) }].concat(
+  const apps = [{ name: "good", type, source: join(APPS, type) }].concat(
     TENANTS.map((tenant) => ({ ...tenant, source: join(BAD, tenant.type) })),
   );
   for (const { name, source } of apps) {
@@ -180,12 +169,6 @@ export async function visitGood(
   return tally;
 }
 
-/** The time below which such a share of them lies; 0: there are none. */
-export function quantile(times: readonly number[], share: number): number {
-  const sorted = times.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
-}
-
 function openDescriptorsOf(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }
@@ -217,15 +200,17 @@ function zombiesOf(server: StartedServer): number[] {
     .map(({ pid }) => pid);
 }
 
-/** The whole scene. @returns what is wrong, in words. */
-async function play(options: Options, directory: string): Promise<string[]> {
+/** The whole scene. */
+async function play(options: Options, directory: string): Promise<Required<Outcome>> {
   const { type, seconds, seed } = options;
   const random = randomFrom(seed);
   const port = await freePort();
   const config = layOut(directory, type, port);
   const argv = [options.server, "serve", "--config", config];
   const command = { argv, cwd: directory, env: ENVIRONMENT };
-  const server = await StartedServer.start("serve", [command], port, join(directory, "log"));
+  const log = join(directory, "log");
+  const server = await StartedServer.start("serve", [command], port, log);
+  let text = "";
   const unexplained: string[] = [];
   const faults: Fault[] = [];
   const explain = (failure: string): void => {
@@ -252,15 +237,13 @@ async function play(options: Options, directory: string): Promise<string[]> {
     const tally = await beside;
     await Promise.all(tenants);
     const late = await look(server);
-    report(options, alone, tally, { outcomes, faults, early, late });
+    text = report(options, alone, tally, { outcomes, faults, early, late });
   } finally {
     const left = await server.stop();
     for (const { pid } of left) unexplained.push(`process ${pid} outlived the gateway`);
   }
-  if (process.env["KEEP_LOG"] !== undefined) {
-    cpSync(join(directory, "log"), process.env["KEEP_LOG"]);
-  }
-  return unexplained;
+  keepLog(log);
+  return { text, wrong: unexplained };
 }
 
 interface Observed {
@@ -281,7 +264,8 @@ function row(name: string, tally: Tally): string[] {
   ];
 }
 
-function report({ seed, type, seconds }: Options, alone: Tally, beside: Tally, seen: Observed) {
+function report(options: Options, alone: Tally, beside: Tally, seen: Observed): string {
+  const { seed, type, seconds } = options;
   const head = ["the good application", "requests", "failed", "p50, ms", "p99, ms", "longest, ms"];
   const rows = [row("alone", alone), row("beside twelve others", beside)];
   const faults = Object.entries(Object.groupBy(seen.faults, ({ what }) => what));
@@ -289,7 +273,7 @@ function report({ seed, type, seconds }: Options, alone: Tally, beside: Tally, s
     const { descriptors, memoryMiB, zombies } = seen[name];
     return `${descriptors} descriptors, ${show(memoryMiB)} MiB, ${zombies} zombies`;
   };
-  const lines = [
+  return [
     `${type}, ${seconds} s, seed ${seed}`,
     "",
     markdownTable(head, rows),
@@ -298,42 +282,30 @@ function report({ seed, type, seconds }: Options, alone: Tally, beside: Tally, s
     `Faults: ${faults.map(([what, all]) => `${all?.length ?? 0} ${what}`).join(", ")}.`,
     `Others' requests: ${[...seen.outcomes].map(([what, n]) => `${n} ${what}`).join(", ")}.`,
     `The supervisor and what is ours, early: ${looked("early")}; late: ${looked("late")}.`,
-  ];
-  console.log(lines.join("\n"));
+  ].join("\n");
 }
 
-/** Runs it. @throws Error when something is missing, or when something is wrong at the end. */
+/** The end of the log, without what floods it. */
+function sayLog(log: string): void {
+  const lines = existsSync(log) ? readFileSync(log, "utf8").split("\n") : [];
+  const quiet = lines.filter((line) => !/flood/.test(line));
+  say(quiet.slice(-20).join("\n"));
+}
+
+/** Runs it (frame.ts). */
 export async function benchTenants(args: string[]): Promise<void> {
   const options = readOptions(args);
-  if (!existsSync(options.server)) throw new Error(`measure ${options.server}: no such file`);
-  let directory = "";
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => {
-      void StartedServer.stopAll().then(() => {
-        if (directory !== "") rmSync(directory, { recursive: true, force: true });
-        process.exit(130);
-      });
-    });
-  }
-  directory = mkdtempSync(join(tmpdir(), "pool-bench-"));
-  chmodSync(directory, 0o755); // Started by root, the gateway runs applications as somebody else.
-  try {
-    const wrong = await play(options, directory);
-    if (wrong.length === 0) return;
-    throw new Error(`${wrong.length} things nobody can explain: ${wrong.slice(0, 10).join("; ")}`);
-  } catch (error) {
+  await measured("tenants", options, async (directory) => {
     const log = join(directory, "log");
-    if (existsSync(log)) {
-      const lines = readFileSync(log, "utf8").split("\n");
-      process.stderr.write(
-        `${lines
-          .filter((line) => !/flood/.test(line))
-          .slice(-20)
-          .join("\n")}\n`,
-      );
+    try {
+      const { text, wrong } = await play(options, directory);
+      if (wrong.length === 0) return { text };
+      sayLog(log);
+      const first = wrong.slice(0, 10).join("; ");
+      return { text, wrong: [`${wrong.length} things nobody can explain: ${first}`] };
+    } catch (error) {
+      sayLog(log);
+      throw error;
     }
-    throw error;
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+  });
 }

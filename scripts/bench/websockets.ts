@@ -7,22 +7,21 @@
  * First so many are opened and left alone: the memory that each takes in the worker. Then a few
  * send messages, each as soon as the last has come back, to the gateway and to Node in turn.
  */
-import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Socket } from "bun";
 
-import { workDirectory } from "../work-directory.ts";
-import { numberFlag, optionalPath, pathFlag, readFlags } from "./flags.ts";
 import { withoutAutogroup } from "./autogroup.ts";
-import { insertTables, machineLine } from "./document.ts";
+import { machineLine } from "./document.ts";
+import { numberFlag, readFlags } from "./flags.ts";
+import { measured, say, usualFlags } from "./frame.ts";
 import { ENVIRONMENT } from "./http-servers.ts";
 import { markdownTable, show } from "./http-table.ts";
 import { commandOf, pssKiB, withDescendants } from "./process-tree.ts";
 import { median } from "./rows.ts";
 import { freePort, StartedServer } from "./started-server.ts";
 
-const ROOT = join(import.meta.dir, "..", "..");
-const SERVER = join(ROOT, "dist", "ApplicationPoolServerExecutable");
+const MODULES = join(import.meta.dir, "..", "..", "node_modules");
 /** Every message comes back as it is: `ws`, the library that most programs for Node use. */
 const PROGRAM = `
 const http = require("node:http");
@@ -52,12 +51,11 @@ const UPGRADE = [
 
 const readOptions = (args: string[]) =>
   readFlags(args, {
-    server: pathFlag(SERVER),
+    ...usualFlags,
     open: numberFlag(5000),
     connections: numberFlag(16),
     rounds: numberFlag(3),
     seconds: numberFlag(2),
-    write: optionalPath,
   });
 type Options = ReturnType<typeof readOptions>;
 
@@ -161,7 +159,7 @@ function makeApp(directory: string): string {
   const root = join(directory, "app");
   mkdirSync(root);
   writeFileSync(join(root, "app.js"), PROGRAM);
-  symlinkSync(join(ROOT, "node_modules"), join(root, "node_modules"));
+  symlinkSync(MODULES, join(root, "node_modules"));
   return root;
 }
 
@@ -232,21 +230,10 @@ async function measure(options: Options, directory: string): Promise<string> {
   ].join("\n");
 }
 
-function say(line: string): void {
-  process.stderr.write(`${line}\n`);
-}
-
-/** Runs it. @throws Error in words when something is missing or does not answer. */
+/** Runs it (frame.ts). */
 export async function benchWebsockets(args: string[]): Promise<void> {
   const options = readOptions(args);
-  if (!existsSync(options.server)) throw new Error(`measure ${options.server}: no such file`);
-  const directory = workDirectory("pool-bench-", () => StartedServer.stopAll());
-  try {
-    const text = await withoutAutogroup(say, () => measure(options, directory));
-    console.log(text);
-    if (options.write !== undefined) insertTables(options.write, "bench websockets", text);
-  } finally {
-    await StartedServer.stopAll();
-    rmSync(directory, { recursive: true, force: true });
-  }
+  await measured("websockets", options, async (directory) => {
+    return { text: await withoutAutogroup(say, () => measure(options, directory)) };
+  });
 }
