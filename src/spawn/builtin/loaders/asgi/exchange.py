@@ -9,8 +9,8 @@ import os
 from http import HTTPStatus
 
 from pool_loader.change import Change
-from pool_loader.head import ClientGone, is_token
-from pool_loader.startup import report, write_error
+from pool_loader.head import AnswerBody, ClientGone, is_token
+from pool_loader.startup import report
 
 # Control characters, which no header can hold (RFC 9110, 5.5), but for the tab.
 CONTROLS = bytes([*range(9), *range(10, 32), 127])
@@ -59,7 +59,7 @@ class Conversation:
             self.connection.returned(self)
 
 
-class Exchange(Conversation):
+class Exchange(Conversation, AnswerBody):
     def __init__(self, connection, head, body):
         self.connection = connection
         self.scope = head.scope
@@ -75,9 +75,6 @@ class Exchange(Conversation):
         self._start = None  # The head, without its end, until it is sent.
         self.is_begun = False  # Something of the answer is sent.
         self._has_body = True  # The status allows one.
-        self._length = None
-        self._written = 0
-        self._is_chunked = False
         self._has_trailers = False
 
     def name(self):
@@ -157,7 +154,7 @@ class Exchange(Conversation):
             if not self.is_begun:
                 await self._begin(data, len(data) if is_last else None)
             elif data:
-                await self._write_piece(data)
+                await self._outflow.write(self._framed(data))
         if not is_last:
             return
         if self._has_trailers:
@@ -184,31 +181,14 @@ class Exchange(Conversation):
             await self._outflow.write(start + b"\r\n")
             await self._outflow.write(data)
 
-    def _framed(self, data):
-        return b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data
-
-    async def _write_piece(self, data):
-        await self._outflow.write(self._framed(data))
-
-    def _within_length(self, data):
-        """The part of a piece that the announced length has room for."""
-        self._written += len(data)
-        if self._length is None or self._written <= self._length:
-            return data
-        self._complain(f"the body is longer than its Content-Length of {self._length}; it is cut")
-        excess = self._written - self._length
-        self._written = self._length
-        return data[: max(0, len(data) - excess)]
-
     async def _finish(self):
         """The end of the answer."""
         self.expected = "nothing"
         is_whole = True
         if self._is_chunked:
             await self._outflow.write(b"0\r\n\r\n")
-        elif self._may_have_body and self._length is not None and self._written < self._length:
-            is_whole = False
-            self._complain(f"the body has {self._written} bytes of {self._length} announced")
+        elif self._may_have_body:
+            is_whole = not self._falls_short()
         self.change.happened()
         is_framed = self._is_chunked or self._length is not None or not self._may_have_body
         self.connection.answered(is_whole and is_framed)
@@ -275,9 +255,6 @@ class Exchange(Conversation):
         self.is_begun = True
         self._outflow.put(head + (b"" if self._head.method == "HEAD" else text))
         self.connection.answered(True)
-
-    def _complain(self, text):
-        write_error(f"{self.name()}: {text}\n")
 
 
 EXPECTED = {

@@ -1,7 +1,7 @@
 """The body of a request as it comes in: bytes go in, the body's own come out, and what is behind
 it is given back. It never waits; who feeds it stops at `MAX_HELD_BYTES`.
 """
-from pool_loader.head import MAX_LINE_BYTES, BadRequest, ChunkLines
+from pool_loader.head import Chunks
 
 # Of a body that the application has not asked for yet; what is read at once comes on top.
 MAX_HELD_BYTES = 65_536
@@ -59,36 +59,14 @@ class ChunkedBody(RequestBody):
 
     def __init__(self):
         super().__init__(0)
-        self._line = b""
-        self._chunks = ChunkLines()
+        self._chunks = Chunks()
 
     @property
     def is_whole(self):
-        return self._chunks.next == "nothing"
+        return self._chunks.is_whole
 
     def feed(self, data):
-        data = self._line + data
-        self._line = b""
-        at = 0
-        chunks = self._chunks
-        while chunks.next != "nothing" and at < len(data):
-            if chunks.left:
-                end = min(at + chunks.left, len(data))
-                self._add(data[at:end])
-                chunks.left -= end - at
-                at = end
-                continue
-            end = data.find(b"\n", at)
-            if end < 0:
-                if len(data) - at > MAX_LINE_BYTES:
-                    raise BadRequest(f"a line between chunks exceeds {MAX_LINE_BYTES} bytes")
-                self._line = data[at:]
-                return b""
-            if end == at or data[end - 1 : end] != b"\r":
-                raise BadRequest("a line between chunks lacks its CR")
-            chunks.take(data[at : end - 1])
-            at = end + 1
-        return data[at:]
+        return self._chunks.feed(data, self._add)
 
 
 def body_of(head):

@@ -9,8 +9,7 @@ import os
 from _socket import MSG_NOSIGNAL
 
 from pool_loader.file_wrapper import FileWrapper
-from pool_loader.head import ClientGone, is_token
-from pool_loader.startup import write_error
+from pool_loader.head import AnswerBody, ClientGone, is_token
 
 # Control characters, which no header can hold (RFC 9110, 5.5), but for the tab.
 CONTROLS = frozenset(chr(code) for code in [*range(32), 127] if code != 9)
@@ -34,7 +33,7 @@ MAX_JOINED_BYTES = 65_536
 MAX_SENDFILE_BYTES = 0x7FFFF000
 
 
-class Answer:
+class Answer(AnswerBody):
     """`is_sent`: the head is out. `is_whole`: so is the end, where the client can see it.
     `is_last`: the session ends with it, as the head has said to a client that keeps sessions.
     """
@@ -43,9 +42,6 @@ class Answer:
     _head = None
     # The status allows one; and it is not left out for HEAD.
     _has_body = _may_have_body = True
-    _length = None
-    _is_chunked = False
-    _written = 0
     is_sent = False
     is_whole = False
 
@@ -137,19 +133,6 @@ class Answer:
             self._send(head + b"\r\n")
             self._send(data)
 
-    def _framed(self, data):
-        return b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data
-
-    def _within_length(self, data):
-        """The part of a piece that the announced length has room for."""
-        self._written += len(data)
-        if self._length is None or self._written <= self._length:
-            return data
-        self._complain(f"the body is longer than its Content-Length of {self._length}; it is cut")
-        excess = self._written - self._length
-        self._written = self._length
-        return data[: max(0, len(data) - excess)]
-
     def _send(self, data):
         try:
             self._connection.sendall(data, MSG_NOSIGNAL)
@@ -201,13 +184,10 @@ class Answer:
             self._begin(b"", 0 if self._may_have_body else None)
         elif self._is_chunked:
             self._send(b"0\r\n\r\n")
-        self.is_whole = True
-        if self._may_have_body and self._length is not None and self._written < self._length:
-            self.is_whole = False
-            self._complain(f"the body has {self._written} bytes of {self._length} announced")
+        self.is_whole = not (self._may_have_body and self._falls_short())
 
-    def _complain(self, text):
-        write_error(f"{request_name(self._environ)}: {text}\n")
+    def name(self):
+        return request_name(self._environ)
 
     def _send_file(self, wrapper):
         """Sends a file by sendfile(2). False: it is none that can be sent so; nothing was sent."""

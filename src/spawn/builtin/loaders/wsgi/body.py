@@ -5,7 +5,7 @@ it ends differs: after CONTENT_LENGTH bytes, at the last chunk, or where the cli
 """
 from _socket import MSG_DONTWAIT
 
-from pool_loader.head import MAX_LINE_BYTES, BadRequest, ChunkLines, ClientGone
+from pool_loader.head import Chunks, ClientGone
 
 PIECE_BYTES = 65_536
 
@@ -166,52 +166,20 @@ class ChunkedBody(Body):
     def __init__(self, connection, start):
         super().__init__(connection)
         self._raw = start
-        self._raw_at = 0
-        self._chunks = ChunkLines()
+        self._chunks = Chunks()
+        self._pieces = []
 
     @property
     def is_whole(self):
-        return self._chunks.next == "nothing"
+        return self._chunks.is_whole
 
     def _fill(self):
-        chunks = self._chunks
-        while chunks.left == 0:
-            if not self._advance():
+        while not self._pieces:
+            if self.is_whole:
                 return b""
-        if self._raw_at == len(self._raw):
-            self._raw = self._receive_more()
-            self._raw_at = 0
-        end = min(self._raw_at + chunks.left, len(self._raw))
-        piece = self._raw[self._raw_at : end]
-        self._raw_at = end
-        chunks.left -= len(piece)
-        return piece
-
-    def _advance(self):
-        """Reads the next line between chunks; False: there is none. What waits can be repeated."""
-        if self._chunks.next == "nothing":
-            return False
-        self._chunks.take(self._line())
-        if self._chunks.next != "nothing":
-            return True
-        self.rest = self._raw[self._raw_at :]
-        return False
-
-    def _line(self):
-        while True:
-            end = self._raw.find(b"\r\n", self._raw_at)
-            if end >= 0:
-                line = self._raw[self._raw_at : end]
-                self._raw_at = end + 2
-                return line
-            if len(self._raw) - self._raw_at > MAX_LINE_BYTES:
-                raise BadRequest(f"a line between chunks exceeds {MAX_LINE_BYTES} bytes")
-            more = self._receive_more()
-            self._raw = self._raw[self._raw_at :] + more
-            self._raw_at = 0
-
-    def _receive_more(self):
-        piece = self._receive()
-        if not piece:
-            raise ClientGone("the client ended the body early")
-        return piece
+            raw = self._raw or self._receive()
+            if not raw:
+                raise ClientGone("the client ended the body early")
+            self._raw = b""
+            self.rest = self._chunks.feed(raw, self._pieces.append)
+        return self._pieces.pop(0)
