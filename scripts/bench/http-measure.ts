@@ -25,6 +25,8 @@ export interface Extent {
 const BODY_CONNECTIONS = 16;
 const BROWSER_CONNECTIONS = 16;
 const THREADS_CONNECTIONS = 64;
+/** For an application that does not wait, in threads. */
+export const HELLO_CONNECTIONS = [16, 64];
 const MEGABYTES_EACH = 1.048576;
 /** Until compilers have seen enough, and pools have grown to the load. */
 const FIRST_WARM_SECONDS = 5;
@@ -251,11 +253,14 @@ export async function measureThreads(
     load: { title: "sleeping", connections: THREADS_CONNECTIONS, path: "/sleep" },
     read: ({ perSecond, p99Ms }) => ({ "sleeping/s": perSecond, "sleeping, p99": p99Ms }),
   };
-  const hello: Column = {
-    load: { title: "hello", connections: THREADS_CONNECTIONS, path: "/" },
-    read: ({ perSecond }) => ({ "hello/s": perSecond }),
-  };
-  await measureLoads(servers, type, extent, [sleeping, hello], notes);
+  const hellos = HELLO_CONNECTIONS.map((connections): Column => ({
+    load: { title: `hello, ${connections} connections`, connections, path: "/" },
+    read: ({ perSecond, p99Ms }) => ({
+      [`hello/s at ${connections}`]: perSecond,
+      [`p99 at ${connections}, ms`]: p99Ms,
+    }),
+  }));
+  await measureLoads(servers, type, extent, [sleeping, ...hellos], notes);
   return notes.figures();
 }
 

@@ -262,7 +262,7 @@ export const PEERS: readonly HttpServer[] = [
 
 /** The gateway and its peers with as many processes and threads as each other, of one type. */
 export function threaded(executable: string): HttpServer[] {
-  return [gateway(executable, ["--max", "2", "--threads", "5"]), puma, gunicorn];
+  return [gateway(executable, ["--max", "2", "--threads", "5"]), puma, gunicorn, uwsgi];
 }
 
 function isThere(what: string): boolean {

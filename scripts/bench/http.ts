@@ -16,6 +16,7 @@ import { machineLine } from "./document.ts";
 import { measured, say, usualFlags } from "./frame.ts";
 import { MANY_PEERS, manyGateways } from "./http-many.ts";
 import {
+  HELLO_CONNECTIONS,
   type Extent,
   measureLogged,
   measureMany,
@@ -87,6 +88,11 @@ async function measureThreaded(executable: string, extent: Extent): Promise<Figu
   return figures;
 }
 
+const helloColumns = HELLO_CONNECTIONS.flatMap((count) => [
+  `hello/s at ${count}`,
+  `p99 at ${count}, ms`,
+]);
+
 function sections(connections: readonly number[]): Section[] {
   return [
     { title: "Requests a second", columns: connections.map((count) => `${count} conn.`) },
@@ -102,8 +108,8 @@ function sections(connections: readonly number[]): Section[] {
     },
     {
       title:
-        "2 processes of 5 threads, 64 connections: an application that sleeps 10 ms, and hello",
-      columns: ["sleeping/s", "sleeping, p99", "hello/s"],
+        "2 processes of 5 threads: an application that sleeps 10 ms (64 connections), and hello",
+      columns: ["sleeping/s", "sleeping, p99", ...helloColumns],
     },
     {
       title: "Many applications, 16 connections",
