@@ -11,8 +11,9 @@ import type { GatewayStatus } from "../wire/gateway-status.ts";
 import { isAlive } from "../native/process.ts";
 import type { ControlCommandName } from "./arguments.ts";
 import { Table, type Problem } from "./config-table.ts";
-import { findGateway, gatewayOptions, type FoundGateway } from "./gateway-client.ts";
+import { findGateway, type FoundGateway, gatewayOptions, ofUser } from "./gateway-client.ts";
 import { readPool } from "./gateway-settings.ts";
+import { harmless } from "./harmless.ts";
 import { type Arguments, readArguments } from "./options.ts";
 import { parseTime } from "./units.ts";
 import { StartError, UsageError } from "./usage-error.ts";
@@ -131,8 +132,9 @@ export async function runControl(
   const gateway = await findGateway(given);
   const answer = await gateway.ask(request);
   if ("generation" in answer) await untilServes(Number(answer.generation), gateway);
-  if (name === "stop") await untilGone(gateway.status.pid);
-  writeSync(1, `${command.done(words, answer)}\n`);
+  if (name === "stop") await untilGone(gateway.pid);
+  const whose = gateway.user === undefined ? "" : ` (gateway ${gateway.pid}${ofUser(gateway)})`;
+  writeSync(1, `${harmless(command.done(words, answer))}${whose}\n`);
 }
 
 /** Of `reload`. @throws UsageError. */
@@ -189,17 +191,19 @@ const successionLimitMs = 60_000;
 
 /** Waits for a program that has come in the place of another. @throws StartError. */
 async function untilServes(generation: number, gateway: FoundGateway): Promise<void> {
-  const { status } = gateway;
+  const { pid, status } = gateway;
   for (let waitedMs = 0; waitedMs < successionLimitMs; waitedMs += lookMs) {
     const now = (await gateway.ask({ command: "status" }).catch(() => status)) as GatewayStatus;
     const { failedSuccessor: why } = now;
     if (now.generation > generation && why !== null) {
-      throw new StartError(`the new program did not start, the one before serves on: ${why}`);
+      throw new StartError(
+        `the new program did not start, the one before serves on: ${harmless(why)}`,
+      );
     }
     if (now.generation >= generation) return;
     await Bun.sleep(lookMs);
   }
-  throw new StartError(`gateway ${status.pid} has not gone on as the new program: see its log`);
+  throw new StartError(`gateway ${pid} has not gone on as the new program: see its log`);
 }
 
 /** How long an end may take: longer than any drain_time. */

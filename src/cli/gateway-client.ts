@@ -1,11 +1,18 @@
-/** Finds a gateway that runs, by its control socket in the runtime directory, and asks it. */
+/**
+ * Finds a gateway that runs, by its control socket in the runtime directory, and asks it. Root
+ * finds those of other users, too, where none of his own is meant.
+ */
 import { readdirSync, unlinkSync } from "node:fs";
 import { basename, join } from "node:path";
+import type { SocketHandler } from "bun";
 
 import type { ControlRequest } from "../gateway/supervisor/control-request.ts";
 import type { GatewayStatus } from "../wire/gateway-status.ts";
 import { runtimeDirectories, whyNotSafe } from "../gateway/supervisor/runtime-directory.ts";
-import { isAlive } from "../native/process.ts";
+import { putOnEventLoop } from "../native/event-loop.ts";
+import { findUserById, isAlive } from "../native/process.ts";
+import { type ForeignSocket, foreignSockets } from "./foreign-gateways.ts";
+import { harmless } from "./harmless.ts";
 import type { Arguments } from "./options.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
@@ -17,61 +24,120 @@ export const gatewayOptions = {
 
 /** A gateway that takes longer does not say what it does. */
 const statusLimitMs = 5000;
+/** More than the status of a thousand applications, and the last lines of one. */
+const maxAnswerBytes = 8 * 1024 * 1024;
 
 /** A gateway that answers. */
 export interface FoundGateway {
+  /** Of its process, as its socket says. */
+  readonly pid: number;
+  /** Whose it is, if it is another user's: then what it says may be anything. */
+  readonly user: string | undefined;
   readonly status: GatewayStatus;
   /** @returns the answer. @throws StartError: why it was not done, or that nobody answers. */
   ask(request: ControlRequest): Promise<object>;
 }
 
+/** One that is there and does not say what it is. */
+type SilentGateway = Pick<FoundGateway, "pid" | "user">;
+
+/** A socket file that a gateway may listen on. */
+type Place = { readonly path: string; readonly pid: number } | ForeignSocket;
+
 /** The one gateway that answers, or that of a process or name. @throws UsageError, StartError. */
 export async function findGateway(given: Arguments["given"]): Promise<FoundGateway> {
   const [pid] = given.get("pid") ?? [];
   const [name] = given.get("name") ?? [];
-  const directories = runtimeDirectories(process.env);
+  const number = pid === undefined ? undefined : Number(pid);
+  const directories: string[] = runtimeDirectories(process.env);
+  // Own ones come first: one that is silent may be that which is meant.
+  const own = await lookAt(ownPlaces(directories, number), name);
+  const isRoot = process.geteuid?.() === 0;
+  const isOwn = own.found.length + own.silent.length > 0 || !isRoot;
+  const { found, silent } = isOwn ? own : await lookAt(foreignSockets(number), name);
+  const [gateway] = found;
+  if (gateway !== undefined && isAlone(found, silent)) return gateway;
+  if (found.length > 0 || silent.length > 1) throw several([...found, ...silent]);
+  if (silent[0] !== undefined) throw doesNotAnswer(silent[0]);
+  const which = [pid, name].filter((word) => word !== undefined).join(" ");
+  const whose = isRoot ? "" : " of this user";
+  const what = which === "" ? `no gateway${whose} runs` : `no gateway ${which} runs`;
+  if (isRoot) directories.push("those of all users");
+  throw new StartError(`${what} (looked in ${directories.join(" and ")})`);
+}
+
+/** Of one's own gateways one that answers is enough: whoever is silent is no stranger. */
+function isAlone(found: readonly FoundGateway[], silent: readonly SilentGateway[]): boolean {
+  return found.length === 1 && (found[0]?.user === undefined || silent.length === 0);
+}
+
+function ownPlaces(directories: readonly string[], pid: number | undefined): Place[] {
   const paths = directories.flatMap((directory) =>
     whyNotSafe(directory) === undefined
       ? readdirSync(directory).map((file) => join(directory, file))
       : [],
   );
-  const wanted = paths.filter((path) => pid === undefined || basename(path) === `${pid}.sock`);
-  const answers = await Promise.all(wanted.map((path) => look(path)));
-  const found = answers.filter((answer) => typeof answer === "object");
-  const [gateway, ...others] = found.filter(
-    ({ status }) => name === undefined || status.name === name,
-  );
-  if (gateway === undefined) {
-    const silent = wanted.find((_, at) => answers[at] === "silent");
-    if (silent !== undefined) {
-      const seconds = statusLimitMs / 1000;
-      const who = `gateway ${basename(silent, ".sock")}`;
-      throw new StartError(`${who} runs, and does not answer within ${seconds} s`);
-    }
-    const which = [pid, name].filter((word) => word !== undefined).join(" ");
-    const what = which === "" ? "no gateway of this user runs" : `no gateway ${which} runs`;
-    throw new StartError(`${what} (looked in ${directories.join(" and ")})`);
-  }
-  if (others.length === 0) return gateway;
-  const all = [gateway, ...others].map(({ status }) => `${status.pid} ${status.name}`.trim());
-  throw new UsageError(
+  const places = paths.map((path) => ({ path, pid: Number(basename(path, ".sock")) }));
+  return places.filter((place) => pid === undefined || place.pid === pid);
+}
+
+async function lookAt(
+  places: readonly Place[],
+  name: string | undefined,
+): Promise<{ readonly found: FoundGateway[]; readonly silent: SilentGateway[] }> {
+  const answers = await Promise.all(places.map((place) => look(place)));
+  const there = answers.filter((answer) => answer !== undefined);
+  return {
+    found: there
+      .filter((one) => "status" in one)
+      .filter(({ status }) => name === undefined || status.name === name),
+    silent: there.filter((one) => !("status" in one)),
+  };
+}
+
+function several(gateways: readonly (FoundGateway | SilentGateway)[]): UsageError {
+  const all = gateways.map((one) => {
+    const name = "status" in one ? shortened(one.status.name) : "(does not answer)";
+    return `${one.pid}${name === "" ? "" : ` ${name}`}${ofUser(one)}`;
+  });
+  return new UsageError(
     `several gateways run: choose one of ${all.join(", ")} with --pid or --name`,
   );
 }
 
+/** A name as whoever claims it gives it, in one line. */
+function shortened(name: string): string {
+  return harmless(name.slice(0, 100)).replaceAll("\n", " ");
+}
+
+/** ` of shop`; empty: it is of who asks. */
+export function ofUser({ user }: SilentGateway): string {
+  return user === undefined ? "" : ` of ${user}`;
+}
+
+function doesNotAnswer(gateway: SilentGateway): StartError {
+  const who = `gateway ${gateway.pid}${ofUser(gateway)}`;
+  return new StartError(`${who} runs, and does not answer within ${statusLimitMs / 1000} s`);
+}
+
 /** @returns undefined: nobody is there. */
-async function look(path: string): Promise<FoundGateway | "silent" | undefined> {
-  const status = await send<GatewayStatus>(path, { command: "status" }, statusLimitMs);
-  if (status === undefined || status === "silent") return status;
+async function look(place: Place): Promise<FoundGateway | SilentGateway | undefined> {
+  const { pid } = place;
+  const status = await send<GatewayStatus>(place, { command: "status" }, statusLimitMs);
+  const user = "uid" in place ? (findUserById(place.uid)?.name ?? `user ${place.uid}`) : undefined;
+  if (status === "silent") return { pid, user };
+  if (typeof status?.name !== "string") return undefined;
   const ask = async (request: ControlRequest): Promise<object> => {
-    const answer = await send<{ readonly error?: string }>(path, request, Infinity);
-    if (answer === undefined || answer === "silent") {
-      throw new StartError(`gateway ${status.pid} has not answered`);
+    const isBounded = user !== undefined && request.command === "status";
+    const limitMs = isBounded ? statusLimitMs : Infinity;
+    const answer = await send<{ readonly error?: unknown }>(place, request, limitMs);
+    if (typeof answer !== "object" || answer === null) {
+      throw new StartError(`gateway ${pid} has not answered`);
     }
-    if (answer.error !== undefined) throw new StartError(answer.error);
+    if (typeof answer.error === "string") throw new StartError(harmless(answer.error));
     return answer;
   };
-  return { status, ask };
+  return { pid, user, status, ask };
 }
 
 /**
@@ -79,40 +145,54 @@ async function look(path: string): Promise<FoundGateway | "silent" | undefined> 
  * somebody is, and does not answer in time.
  */
 async function send<Answer>(
-  path: string,
+  place: Place,
   request: ControlRequest,
   limitMs: number,
 ): Promise<Answer | "silent" | undefined> {
   const chunks: Buffer[] = [];
+  let bytes = 0;
   const ended = Promise.withResolvers<"silent" | undefined>();
   const late = () => ended.resolve("silent");
   const timer = limitMs === Infinity ? undefined : setTimeout(late, limitMs);
+  const socket: SocketHandler<undefined> = {
+    data: (from, chunk) => {
+      chunks.push(Buffer.from(chunk));
+      bytes += chunk.length;
+      if (bytes > maxAnswerBytes) from.terminate();
+    },
+    close: () => ended.resolve(undefined),
+    error: () => ended.resolve(undefined),
+  };
   try {
-    await Bun.connect({
-      unix: path,
-      socket: {
-        open: (socket) => void socket.write(`${JSON.stringify(request)}\n`),
-        data: (_, chunk) => void chunks.push(Buffer.from(chunk)),
-        close: () => ended.resolve(undefined),
-        error: () => ended.resolve(undefined),
-      },
-    });
-    if ((await ended.promise) === "silent") return "silent";
+    const connection = await connect(place, socket);
+    if (connection === undefined || connection === "silent") return connection;
+    connection.write(`${JSON.stringify(request)}\n`);
+    const end = await ended.promise;
+    connection.terminate();
+    if (end === "silent") return end;
     return JSON.parse(Buffer.concat(chunks).toString("utf8")) as Answer;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ECONNREFUSED") removeStale(path);
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ECONNREFUSED" && "path" in place) removeStale(place);
     return undefined;
   } finally {
     clearTimeout(timer);
   }
 }
 
+async function connect(place: Place, socket: SocketHandler<undefined>) {
+  if ("path" in place) return Bun.connect({ unix: place.path, data: undefined, socket });
+  const stream = place.connect();
+  if (stream === "full") return "silent";
+  return stream && putOnEventLoop(stream, { data: undefined, socket });
+}
+
 /**
  * Left behind by a gateway that was killed. (One that goes on as a new program has the file of the
  * program before for a moment, and then one of its own.)
  */
-function removeStale(path: string): void {
-  if (isAlive(Number(basename(path, ".sock")))) return;
+function removeStale({ path, pid }: { readonly path: string; readonly pid: number }): void {
+  if (isAlive(pid)) return;
   try {
     unlinkSync(path);
   } catch {

@@ -10,6 +10,7 @@ import { withoutControls } from "../server/log.ts";
 import { fromText, toBytes, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import { findGateway, type FoundGateway, gatewayOptions } from "./gateway-client.ts";
+import { harmless } from "./harmless.ts";
 import { LogTail } from "./log-tail.ts";
 import { readArguments } from "./options.ts";
 import { endOnSignal } from "./signals.ts";
@@ -72,7 +73,11 @@ async function showFile(path: string, count: number, follows: boolean): Promise<
 }
 
 async function ask(gateway: FoundGateway, app: string, after: number): Promise<LoggedOutput> {
-  return (await gateway.ask({ command: "logs", app, after })) as LoggedOutput;
+  const output = (await gateway.ask({ command: "logs", app, after })) as LoggedOutput;
+  if (!("file" in output) || gateway.user === undefined) return output;
+  // Whatever file he names would be read with our rights.
+  const file = harmless(output.file);
+  throw new StartError(`'${app}' writes to '${file}': read it there, as ${gateway.user}`);
 }
 
 function lineCount(text = String(defaultLines)): number {

@@ -1,5 +1,5 @@
 /**
- * `status`: what a running gateway of this user does, for people, as JSON or as OpenMetrics. It is
+ * `status`: what a running gateway does, for people, as JSON or as OpenMetrics. It is
  * found by its socket in the runtime directory.
  */
 import { writeSync } from "node:fs";
@@ -9,7 +9,8 @@ import type { CommandDef } from "citty";
 import type { GatewayStatus } from "../wire/gateway-status.ts";
 import { gatewayMetrics } from "../status/gateway-metrics.ts";
 import { applicationOverview, gatewayOverview } from "../status/gateway-overview.ts";
-import { findGateway, gatewayOptions } from "./gateway-client.ts";
+import { findGateway, type FoundGateway, gatewayOptions, ofUser } from "./gateway-client.ts";
+import { harmless } from "./harmless.ts";
 import { readArguments } from "./options.ts";
 import { usageOf } from "./process-usage.ts";
 import { endOnSignal } from "./signals.ts";
@@ -45,31 +46,46 @@ export async function runStatus(rawArguments: readonly string[]): Promise<void> 
   const gateway = await findGateway(given);
   const { status } = gateway;
   const [app] = given.get("app") ?? [];
-  if (given.has("json")) return say(`${JSON.stringify(status, undefined, 2)}\n`);
-  if (given.has("openmetrics")) return say(gatewayMetrics(status, "openmetrics"));
-  if (!given.has("watch")) return say(await overview(status, app));
+  if (given.has("json")) return say(`${asJson(status)}\n`);
+  if (given.has("openmetrics")) {
+    const figures = gatewayMetrics(status, "openmetrics");
+    return say(gateway.user === undefined ? figures : harmless(figures));
+  }
+  if (!given.has("watch")) return say(await overview(status, app, gateway));
   endOnSignal();
   say("\u001B[2J");
   for (let now = status; ; now = (await gateway.ask({ command: "status" })) as GatewayStatus) {
-    say(`${clearScreen}${await overview(now, app)}`);
+    say(`${clearScreen}${await overview(now, app, gateway)}`);
     await Bun.sleep(watchEveryMs);
   }
 }
 
+/** Exact, and yet nothing that a terminal obeys is in it. */
+function asJson(status: GatewayStatus): string {
+  const text = JSON.stringify(status, undefined, 2);
+  return text.replace(/[\u007f-\u009f]/g, (sign) => `\\u00${sign.charCodeAt(0).toString(16)}`);
+}
+
 /** @param app one application; undefined: all of them. @throws StartError. */
-async function overview(status: GatewayStatus, app: string | undefined): Promise<string> {
+async function overview(
+  status: GatewayStatus,
+  app: string | undefined,
+  gateway: FoundGateway,
+): Promise<string> {
   const { pool } = status;
   const facts = status.applications.find(({ name }) => name === app);
   if (app !== undefined && facts === undefined) {
     const names = status.applications.map(({ name }) => name).join(", ");
-    throw new StartError(`there is no application '${app}'; there are ${names}`);
+    throw new StartError(harmless(`there is no application '${app}'; there are ${names}`));
   }
   const instances = pool?.applications.flatMap((application) => application.instances) ?? [];
-  const usage = await usageOf(instances.map(({ pid }) => pid));
+  // A stranger may call anything a number, and what is looked at goes by it.
+  const pids = instances.map(({ pid }) => pid).filter((pid) => Number.isSafeInteger(pid));
+  const usage = await usageOf(pids);
   const width = isatty(1) ? terminalWidth() : Infinity;
-  if (facts === undefined) return gatewayOverview(status, usage, width);
+  if (facts === undefined) return harmless(gatewayOverview(status, ofUser(gateway), usage, width));
   if (pool === null) throw new StartError("the pool server does not answer");
-  return applicationOverview(facts, pool, usage, width);
+  return harmless(applicationOverview(facts, pool, usage, width));
 }
 
 function terminalWidth(): number {

@@ -52,6 +52,12 @@ export function residentBytesOf(pid: number): number | undefined {
   return kibibytes === undefined ? undefined : Number(kibibytes) * 1024;
 }
 
+/** The user whose rights a process has; undefined: it is gone. */
+export function effectiveUserOf(pid: number): number | undefined {
+  const [, user] = /^Uid:\t[0-9]+\t([0-9]+)/m.exec(kernelText(`/proc/${pid}/status`)) ?? [];
+  return user === undefined ? undefined : Number(user);
+}
+
 /** How many descriptors a process has open; undefined: it is gone, or not ours to look at. */
 export function descriptorsOf(pid: number): number | undefined {
   try {

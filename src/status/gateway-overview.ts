@@ -19,14 +19,20 @@ export interface ProcessUsage {
 /** Of processes by their numbers; those that cannot be looked at are missing. */
 export type Usage = ReadonlyMap<number, ProcessUsage>;
 
-/** A line for each application. */
-export function gatewayOverview(gateway: GatewayStatus, usage: Usage, width: number): string {
+/** A line for each application. @param owner ` of shop`, or empty: it is of who looks. */
+export function gatewayOverview(
+  gateway: GatewayStatus,
+  owner: string,
+  usage: Usage,
+  width: number,
+): string {
   const { pool } = gateway;
-  if (pool === null) return `${head(gateway)}\nThe pool server does not answer.\n`;
+  if (pool === null) return `${head(gateway, owner)}\nThe pool server does not answer.\n`;
   const rows = gateway.applications.map((facts) =>
     applicationRow(facts, inPool(pool, facts), usage),
   );
-  return `${head(gateway)}${poolLine(pool)}\n\n${formatTable(applicationColumns, rows, width)}`;
+  const table = formatTable(applicationColumns, rows, width);
+  return `${head(gateway, owner)}${poolLine(pool)}\n\n${table}`;
 }
 
 /** The processes of one application. */
@@ -45,7 +51,7 @@ export function applicationOverview(
   return `${lines.join("\n")}\n${table}`;
 }
 
-function head(facts: GatewayStatus): string {
+function head(facts: GatewayStatus, owner: string): string {
   const { name, pid, version, listening, workers, poolServer, restarts } = facts;
   const who = name === "" ? String(pid) : `${name} ${pid}`;
   const processes = `workers ${workers.join(" ") || "none"}, pool server ${poolServer ?? "none"}`;
@@ -54,7 +60,7 @@ function head(facts: GatewayStatus): string {
     .map(([kind, count]) => `, ${kind} replaced ${count === 1 ? "once" : `${count} times`}`)
     .join("");
   const all = `${processes}, version ${version}`;
-  return `Gateway ${who}: ${listening.join(", ")}\n  ${all}${replaced}\n`;
+  return `Gateway ${who}${owner}: ${listening.join(", ")}\n  ${all}${replaced}\n`;
 }
 
 function poolLine({ limits, count, active, spawning, leaving, waiting }: Inspection): string {

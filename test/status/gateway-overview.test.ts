@@ -42,7 +42,7 @@ test("a line for each application: what is under way, and how long requests took
     shop,
     { ...shop, name: "blog", root: "/b", pause: "wait" as const, figures: none },
   ];
-  const shown = gatewayOverview({ ...gateway, applications, pool }, usage, Infinity);
+  const shown = gatewayOverview({ ...gateway, applications, pool }, "", usage, Infinity);
   expect(shown).toStartWith(
     "Gateway main 1: http://127.0.0.1:80\n" +
       "  workers 3, pool server 2, version 1.2, worker replaced 2 times\n  ",
@@ -91,7 +91,7 @@ test("kept sessions make no process busy while no request is under way", () => {
 test("a line that is too long for the terminal is cut", () => {
   const pool = inspected(poolWith({ applications: [applicationWith("/a", instances)] }));
   const applications = [{ ...shop, pause: "refuse" as const }];
-  const lines = gatewayOverview({ ...gateway, applications, pool }, usage, 80).split("\n");
+  const lines = gatewayOverview({ ...gateway, applications, pool }, "", usage, 80).split("\n");
   expect(lines.at(-2)).toEndWith("  p…");
   expect(lines.at(-2)).toHaveLength(80);
 });

@@ -16,12 +16,26 @@ export const runtimeVariable = "APPLICATION_POOL_RUNTIME_DIRECTORY";
 export function runtimeDirectories(
   environment: Readonly<Record<string, string | undefined>>,
 ): [string, ...string[]] {
-  const uid = process.getuid?.() ?? 0;
+  return directoriesOf(process.getuid?.() ?? 0, environment, environment["XDG_RUNTIME_DIR"] ?? "");
+}
+
+/** Those of another user, as far as they can be known: his session's directory is the usual one. */
+export function runtimeDirectoriesOf(
+  uid: number,
+  environment: Readonly<Record<string, string | undefined>>,
+): [string, ...string[]] {
+  return directoriesOf(uid, environment, `/run/user/${uid}`);
+}
+
+function directoriesOf(
+  uid: number,
+  environment: Readonly<Record<string, string | undefined>>,
+  session: string,
+): [string, ...string[]] {
   const name = `application-pool-${uid}`;
   const given = environment[runtimeVariable] ?? "";
   if (given !== "") return [join(given, name)];
   if (uid === 0) return [join("/run", name)];
-  const session = environment["XDG_RUNTIME_DIR"] ?? "";
   const common = join("/tmp", name);
   return session === "" ? [common] : [join(session, name), common];
 }
