@@ -57,7 +57,7 @@ def main(argv):
     return app
 `,
   },
-  settings: ['command = "python3 -m aiohttp.web -U {socket} shop:main"'],
+  settings: ['command = "python3 -m aiohttp.web -P 0 -U {socket} shop:main"'],
   tried: "page, upload, WebSocket",
   isQuick: true,
   drive: tornado.drive,
