@@ -43,10 +43,8 @@ async def upload(file: UploadFile):
   tried: "JSON, upload, its documents",
   isQuick: true,
   drive: async (visitor) => {
-    const headers = { "content-type": "application/json" };
-    const item = { method: "POST", headers, body: '{"name": "pen", "price": 1.5}' };
-    contains(await visitor.page("/items", item), '"double":3.0');
-    await visitor.page("/items", { ...item, body: "{}" }, 422);
+    contains(await visitor.json("/items", { name: "pen", price: 1.5 }), '"double":3.0');
+    await visitor.json("/items", {}, 422);
     contains(await visitor.page("/docs"), "/openapi.json");
     contains(await visitor.page("/openapi.json"), '"/upload"');
     await visitor.upload("/upload", 2_000_000);

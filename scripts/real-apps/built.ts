@@ -78,9 +78,7 @@ await app.listen(3000);
   drive: async (visitor) => {
     contains(await visitor.page("/"), "visit 1");
     contains(await visitor.page("/"), "visit 2");
-    const headers = { "content-type": "application/json" };
-    const body = JSON.stringify({ name: "x".repeat(80_000) });
-    contains(await visitor.page("/items", { method: "POST", headers, body }, 201), "80000");
+    await visitor.jsonBack("/items", 201);
     await visitor.page("/none", {}, 404);
     contains(await visitor.page("/events"), 'data: {"data":3}');
   },
@@ -127,8 +125,7 @@ cp -r .next/static .next/standalone/.next/
     const page = await visitor.page("/?name=Ann");
     contains(page, "Ann</h1>");
     await scriptOf(visitor, page);
-    const body = JSON.stringify({ name: "x".repeat(80_000) });
-    contains(await visitor.page("/items", { method: "POST", body }), '{"length":80000}');
+    await visitor.jsonBack("/items");
     contains(await visitor.page("/one.txt"), "one");
     await visitor.page("/none", {}, 404);
   },
@@ -175,9 +172,7 @@ export const POST = async ({ request }) => json({ length: (await request.json())
     const page = await visitor.page("/?name=Ann");
     contains(page, "Hello Ann</h1>");
     await scriptOf(visitor, page);
-    const headers = { "content-type": "application/json" };
-    const body = JSON.stringify({ name: "x".repeat(80_000) });
-    contains(await visitor.page("/items", { method: "POST", headers, body }), '{"length":80000}');
+    await visitor.jsonBack("/items");
     await visitor.page("/none", {}, 404);
   },
 };
@@ -208,9 +203,7 @@ export const POST = async ({ request }) =>
   tried: "page, JSON, file",
   drive: async (visitor) => {
     contains(await visitor.page("/?name=Ann"), "Hello Ann</h1>");
-    const headers = { "content-type": "application/json" };
-    const body = JSON.stringify({ name: "x".repeat(80_000) });
-    contains(await visitor.page("/items", { method: "POST", headers, body }), '{"length":80000}');
+    await visitor.jsonBack("/items");
     contains(await visitor.page("/one.txt"), "one");
     await visitor.page("/none", {}, 404);
   },
@@ -237,9 +230,7 @@ export default defineEventHandler(async (event) => ({
   tried: "page, JSON, file",
   drive: async (visitor) => {
     contains(await visitor.page("/?name=Ann"), "hello Ann");
-    const headers = { "content-type": "application/json" };
-    const body = JSON.stringify({ name: "x".repeat(80_000) });
-    contains(await visitor.page("/items", { method: "POST", headers, body }), "80000");
+    await visitor.jsonBack("/items");
     contains(await visitor.page("/one.txt"), "one");
     await visitor.page("/none", {}, 404);
   },
@@ -271,9 +262,8 @@ log: { type: stdout, level: warn }
   tried: "sign up, publish, install",
   drive: async (visitor) => {
     contains(await visitor.page("/"), "erdaccio");
-    const headers = { "content-type": "application/json" };
-    const user = { method: "PUT", headers, body: '{"name": "ann", "password": "very secret"}' };
-    const said = await visitor.page("/-/user/org.couchdb.user:ann", user, 201);
+    const user = { name: "ann", password: "very secret" };
+    const said = await visitor.json("/-/user/org.couchdb.user:ann", user, 201, "PUT");
     const { token } = JSON.parse(said) as { token: string };
     const script = `
 directory=$(mktemp -d)
@@ -326,8 +316,7 @@ const nodeRed: RealApp = {
       },
       { id: "o", type: "http response", z: "t", wires: [] },
     ];
-    const headers = { "content-type": "application/json" };
-    await visitor.page("/flows", { method: "POST", headers, body: JSON.stringify(flow) }, 204);
+    await visitor.json("/flows", flow, 204);
     await editor.next("runtime-deploy");
     contains(await visitor.page("/pen"), "a pen");
     editor.close();

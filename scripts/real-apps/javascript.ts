@@ -10,12 +10,6 @@ async function echo(visitor: Visitor, path: string): Promise<void> {
   socket.close();
 }
 
-async function jsonBack(visitor: Visitor, path: string): Promise<void> {
-  const body = JSON.stringify({ name: "x".repeat(80_000) });
-  const headers = { "content-type": "application/json" };
-  contains(await visitor.page(path, { method: "POST", headers, body }), '{"length":80000}');
-}
-
 const express: RealApp = {
   name: "Express",
   type: "node",
@@ -36,7 +30,7 @@ app.listen(3000);
   tried: "JSON, file, failing handler",
   isQuick: true,
   drive: async (visitor) => {
-    await jsonBack(visitor, "/items");
+    await visitor.jsonBack("/items");
     contains(await visitor.page("/files/one.txt"), "one");
     await visitor.page("/fails", {}, 500);
   },
@@ -61,9 +55,8 @@ app.listen({ port: 3000 });
   tried: "JSON, schema, stream",
   isQuick: true,
   drive: async (visitor) => {
-    await jsonBack(visitor, "/items");
-    const headers = { "content-type": "application/json" };
-    await visitor.page("/items", { method: "POST", headers, body: "{}" }, 400);
+    await visitor.jsonBack("/items");
+    await visitor.json("/items", {}, 400);
     contains(await visitor.page("/numbers"), "998,999,");
   },
 };
@@ -139,7 +132,7 @@ export default { fetch: app.fetch, websocket };
   tried: "JSON, file, WebSocket",
   isQuick: true,
   drive: async (visitor) => {
-    await jsonBack(visitor, "/items");
+    await visitor.jsonBack("/items");
     contains(await visitor.page("/files/one.txt"), "one");
     await echo(visitor, "/echo");
   },
@@ -163,9 +156,8 @@ new Elysia()
   tried: "JSON, schema, WebSocket",
   drive: async (visitor) => {
     contains(await visitor.page("/"), "hello from Elysia");
-    await jsonBack(visitor, "/items");
-    const headers = { "content-type": "application/json" };
-    await visitor.page("/items", { method: "POST", headers, body: "{}" }, 422);
+    await visitor.jsonBack("/items");
+    await visitor.json("/items", {}, 422);
     await echo(visitor, "/echo");
   },
 };

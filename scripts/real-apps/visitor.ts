@@ -75,6 +75,17 @@ export class Visitor {
     contains(await this.page(path, { method: "POST", body }), String(bytes));
   }
 
+  /** Sends JSON. */
+  async json(path: string, value: unknown, status = 200, method = "POST"): Promise<string> {
+    const headers = { "content-type": "application/json" };
+    return this.page(path, { method, headers, body: JSON.stringify(value) }, status);
+  }
+
+  /** Sends a long name. @throws Error unless its length comes back. */
+  async jsonBack(path: string, status = 200): Promise<void> {
+    contains(await this.json(path, { name: "x".repeat(80_000) }, status), "80000");
+  }
+
   /** Sends a form. */
   async form(path: string, fields: Readonly<Record<string, string>>): Promise<string> {
     const headers = { referer: this.url + path };
