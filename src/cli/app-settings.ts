@@ -6,6 +6,7 @@ import type { AppConfig } from "../gateway/config.ts";
 import { isSurelyAbsent, lookCached } from "../native/look.ts";
 import { isLocalDevice, mayFilesHang } from "../native/mounts.ts";
 import { findUser } from "../native/process.ts";
+import { maxSocketPath } from "../native/socket.ts";
 import { fromText, type ByteString } from "../wire/bytes.ts";
 import {
   type InstanceOptions,
@@ -24,8 +25,6 @@ import { readKernelLimits } from "./kernel-settings.ts";
 import { readProgram, readReadiness } from "./program-settings.ts";
 import { readUpkeep } from "./upkeep-settings.ts";
 
-/** sun_path (unix(7)). */
-const maxSocketPath = 107;
 const requestTime = { min: 0, max: MAX_REQUEST_TIMEOUT_MS };
 
 const appTypes: readonly AppConfig["type"][] = [

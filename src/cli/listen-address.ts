@@ -5,10 +5,8 @@
 import { resolve } from "node:path";
 
 import { isIpAddress } from "../native/listening-socket.ts";
+import { maxSocketPath } from "../native/socket.ts";
 import type { ListenAddress } from "../gateway/config.ts";
-
-/** sun_path with its NUL (unix(7)). */
-const maxPathBytes = 107;
 
 /** How an address is to be taken. */
 interface AddressContext {
@@ -45,8 +43,8 @@ function unixAddress(path: string, context: AddressContext): ListenAddress | str
   if (context.tls) return `'unix:${path}': there is no TLS on a Unix socket`;
   const absolute = resolve(context.directory, path);
   const bytes = Buffer.byteLength(absolute);
-  if (bytes > maxPathBytes) {
-    return `'unix:${path}': the path has ${bytes} bytes, ${maxPathBytes} are possible`;
+  if (bytes > maxSocketPath) {
+    return `'unix:${path}': the path has ${bytes} bytes, ${maxSocketPath} are possible`;
   }
   return { kind: "unix", path: absolute, mode: context.unixMode };
 }

@@ -15,7 +15,8 @@ export interface Refusal {
   readonly fields: string;
 }
 
-function rule(status: number, reason: string, section = "", fields = ""): Refusal {
+/** @param section empty: it is a rule of ours. */
+export function rule(status: number, reason: string, section = "", fields = ""): Refusal {
   return { kind: "refusal", status, reason, section, fields };
 }
 

@@ -19,6 +19,9 @@ const optionOffset = reserve(8);
 export const transferSize = 64 * 1024;
 const dataOffset = reserve(transferSize);
 
+/** The longest path of a socket: sun_path (unix(7)) less its NUL. */
+export const maxSocketPath = sockaddrUn.pathSize - 1;
+
 /** A connected pair of Unix stream sockets, close-on-exec, blocking. */
 export function socketPair(): [OwnedFd, OwnedFd] {
   const type = C.SOCK_STREAM | C.SOCK_CLOEXEC;
@@ -41,10 +44,8 @@ export interface UnixAddress {
  * sun_path (107 bytes).
  */
 export function pathAddress(path: string): UnixAddress {
-  if (path.length === 0 || path.length >= sockaddrUn.pathSize || path.includes("\0")) {
-    throw new RangeError(
-      `socket path of ${path.length} bytes: 1 to ${sockaddrUn.pathSize - 1} allowed`,
-    );
+  if (path.length === 0 || path.length > maxSocketPath || path.includes("\0")) {
+    throw new RangeError(`socket path of ${path.length} bytes: 1 to ${maxSocketPath} allowed`);
   }
   return unixAddress(path, 0, sockaddrUn.path + path.length + 1, path);
 }
@@ -55,9 +56,9 @@ export function pathAddress(path: string): UnixAddress {
  * the kernel.
  */
 export function abstractAddress(name: string, form: "padded" | "exact"): UnixAddress {
-  if (name.length === 0 || name.length >= sockaddrUn.pathSize) {
+  if (name.length === 0 || name.length > maxSocketPath) {
     throw new RangeError(
-      `abstract socket name of ${name.length} bytes: 1 to ${sockaddrUn.pathSize - 1} allowed`,
+      `abstract socket name of ${name.length} bytes: 1 to ${maxSocketPath} allowed`,
     );
   }
   const length = form === "padded" ? sockaddrUn.size : sockaddrUn.path + 1 + name.length;

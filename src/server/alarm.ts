@@ -7,23 +7,20 @@
 const maxTimerMs = 2 ** 31 - 1;
 
 export class Alarm {
-  readonly #now: () => number;
   readonly #ring: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #dueMs = Infinity;
 
-  /** @param now monotonic milliseconds. */
-  constructor(now: () => number, ring: () => void) {
-    this.#now = now;
+  constructor(ring: () => void) {
     this.#ring = ring;
   }
 
-  /** Rings at that time, or when it was to ring already if that is earlier. */
+  /** Rings then, by performance.now(), or when it was to ring already if that is earlier. */
   set(dueMs: number | undefined): void {
     if (dueMs === undefined || dueMs >= this.#dueMs) return;
     clearTimeout(this.#timer);
     this.#dueMs = dueMs;
-    const afterMs = Math.min(Math.max(0, dueMs - this.#now()), maxTimerMs);
+    const afterMs = Math.min(Math.max(0, dueMs - performance.now()), maxTimerMs);
     this.#timer = setTimeout(() => {
       this.#dueMs = Infinity;
       this.#ring();

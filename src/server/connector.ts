@@ -20,8 +20,6 @@ const limitMs = 30_000;
 
 /** What the connector asks and tells its owner. */
 interface ConnectorEvents {
-  /** Monotonic milliseconds. */
-  now(): number;
   instance(id: InstanceId): Instance | undefined;
   /** Moves a session to an instance it has not tried. */
   alternative(session: SessionId): InstanceId | undefined;
@@ -74,7 +72,7 @@ export class Connector {
       }
       const other = stream === "full" ? this.#events.alternative(session) : undefined;
       if (other === undefined) {
-        return this.#wait(get, session, chosen, until ?? this.#events.now() + limitMs, stream);
+        return this.#wait(get, session, chosen, until ?? performance.now() + limitMs, stream);
       }
       chosen = other;
     }
@@ -100,7 +98,7 @@ export class Connector {
     get.waitingSession = session;
     setTimeout(() => {
       if (get.answered || this.#closed) return;
-      if (this.#events.now() < until) {
+      if (performance.now() < until) {
         this.#attempt(get, session, id, until);
         return;
       }

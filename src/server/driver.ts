@@ -35,8 +35,6 @@ interface DriverOptions {
   readonly pool: Pool;
   readonly log: Log;
   readonly spawnTimeoutMs: number;
-  /** Monotonic milliseconds. */
-  readonly now: () => number;
 }
 
 export class Driver {
@@ -46,7 +44,6 @@ export class Driver {
   readonly #pool: Pool;
   readonly #log: Log;
   readonly #spawnTimeoutMs: number;
-  readonly #now: () => number;
   readonly #restarts: RestartLooks;
   readonly #connector: Connector;
   readonly #instances: Instances;
@@ -68,9 +65,8 @@ export class Driver {
     this.#pool = options.pool;
     this.#log = options.log;
     this.#spawnTimeoutMs = options.spawnTimeoutMs;
-    this.#now = options.now;
     this.#spawner.setMax(this.#pool.limits.max);
-    this.#alarm = new Alarm(options.now, () => this.#perform(this.#pool.tick(this.#now())));
+    this.#alarm = new Alarm(() => this.#perform(this.#pool.tick(this.#now())));
     this.#instances = new Instances({
       log: options.log,
       memoryOf: (root) => (this.keepsSessions && this.applications.of(root)?.options) || {},
@@ -80,13 +76,17 @@ export class Driver {
     });
     this.#restarts = new RestartLooks(options.log, this.#serve.bind(this), options.spawner.aside);
     this.#connector = new Connector({
-      now: options.now,
       instance: (id) => this.#instances.get(id),
       alternative: (session) => this.#alternative(session),
       connected: this.#connected.bind(this),
       failed: (get, session, pid, cause) => this.#connectFailed(get, session, pid, cause),
       gaveUp: (get, session, cause) => this.#gaveUpConnecting(get, session, cause),
     });
+  }
+
+  /** Monotonic milliseconds. */
+  #now(): number {
+    return performance.now();
   }
 
   get active(): number {

@@ -31,7 +31,7 @@ export async function rehearse(
   const { spawnsAtOnce } = spawner;
   const bounds = { maxWaitMs: limitMs, maxQueue: 0, spawnsAtOnce, slowSpawnMs: limitMs };
   const pool = new Pool(bounds, limits);
-  const driver = new Driver({ spawner, pool, log, spawnTimeoutMs: limitMs, now: monotonicMs });
+  const driver = new Driver({ spawner, pool, log, spawnTimeoutMs: limitMs });
   const [ours, theirs] = socketPair();
   using stack = new DisposableStack();
   stack.use(ours);
@@ -45,8 +45,4 @@ export async function rehearse(
   client.receive(encodeCommand({ kind: "getKept", tag: ascii("1"), app }));
   while (client.underWay === "get") await Bun.sleep(lookMs);
   return client.underWay === "session";
-}
-
-function monotonicMs(): number {
-  return performance.now();
 }

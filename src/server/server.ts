@@ -59,7 +59,7 @@ export class Server {
   constructor(options: ServerOptions) {
     this.#options = options;
     const { log, spawner, pool, spawnTimeoutMs } = options;
-    this.#driver = new Driver({ spawner, pool, log, spawnTimeoutMs, now: monotonicMs });
+    this.#driver = new Driver({ spawner, pool, log, spawnTimeoutMs });
     this.#context = {
       driver: this.#driver,
       log,
@@ -176,7 +176,3 @@ const clientHandlers: Bun.SocketHandler<Client> = {
   close: (socket) => socket.data.end(),
   error: (socket, error) => socket.data.end(undefined, error),
 };
-
-function monotonicMs(): number {
-  return performance.now();
-}

@@ -158,7 +158,8 @@ function failureOf({ argv: [program = ascii("")], user }: LaunchPlan): Uint8Arra
   return encodeErrorPage(toBytes(fromText(text)));
 }
 
-function asEntries(variables: Readonly<Record<string, string>>): ByteString[] {
+/** As `name=value`. */
+export function asEntries(variables: Readonly<Record<string, string>> = {}): ByteString[] {
   return Object.entries(variables).map(([name, value]) => fromText(`${name}=${value}`));
 }
 

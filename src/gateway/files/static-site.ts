@@ -4,19 +4,15 @@
  * in a slash, `404.html` is the page for what there is not, other methods than GET and HEAD are
  * refused.
  */
-import type { Refusal } from "../../http/refusals.ts";
+import { type Refusal, rule } from "../../http/refusals.ts";
 import { fromText, toText } from "../../wire/bytes.ts";
 import { decodePath } from "../../wire/cgi.ts";
 import type { Route } from "../policy/router.ts";
 import type { FileAnswer, FileRequest, StaticFiles } from "./static-files.ts";
 
-function refusal(status: number, reason: string, fields = ""): Refusal {
-  return { kind: "refusal", status, reason, section: "", fields };
-}
-
-const notThere = refusal(404, "there is no such file");
-const onlyRead = refusal(405, "only GET and HEAD are possible here", "Allow: GET, HEAD\r\n");
-const notNow = refusal(503, "the files do not answer now", "Retry-After: 5\r\n");
+const notThere = rule(404, "there is no such file");
+const onlyRead = rule(405, "only GET and HEAD are possible here", "", "Allow: GET, HEAD\r\n");
+const notNow = rule(503, "the files do not answer now", "", "Retry-After: 5\r\n");
 
 /** The page of a site for what there is not. */
 const missingPage = "/404.html";
@@ -63,7 +59,7 @@ function slashed(
   const { target } = request;
   const end = target.includes("?") ? target.indexOf("?") : target.length;
   const location = `${target.slice(0, end)}/${target.slice(end)}`;
-  return refusal(301, `this is served at ${location}`, `Location: ${location}\r\n`);
+  return rule(301, `this is served at ${location}`, "", `Location: ${location}\r\n`);
 }
 
 function missing(

@@ -6,6 +6,7 @@ import type { DescriptorLimit, User } from "../../native/process.ts";
 import { ascii, escapeForLog, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import { MAX_CONCURRENCY } from "../../wire/instance-protocol.ts";
 import {
+  asEntries,
   encodePlan,
   launchCommand,
   launcherCommand,
@@ -166,10 +167,6 @@ function launchPlan(parts: PlanParts): LaunchPlan {
     ...(group !== undefined && { group }),
     limits: limitsFor(request.limits, originalDescriptorLimit),
   };
-}
-
-function asEntries(variables: Readonly<Record<string, string>> = {}): ByteString[] {
-  return Object.entries(variables).map(([name, value]) => fromText(`${name}=${value}`));
 }
 
 /** The working directory, if it is another than the root. */

@@ -11,11 +11,10 @@ import { SyscallError } from "../../../native/errno.ts";
 import type { OwnedFd } from "../../../native/owned-fd.ts";
 import { PinnedSocket } from "../../../native/pinned-socket.ts";
 import type { User } from "../../../native/process.ts";
+import { maxSocketPath } from "../../../native/socket.ts";
 import { fromText } from "../../../wire/bytes.ts";
 import { FirstStreams } from "./first-streams.ts";
 import type { ProgramOwner, Way } from "./way.ts";
-
-const maxPathBytes = 107; // sun_path (unix(7)) less its NUL
 
 export class SocketWay implements Way {
   readonly listener = undefined;
@@ -34,8 +33,8 @@ export class SocketWay implements Way {
   constructor(directory: string, user: User | undefined) {
     this.#directory = directory;
     this.#path = join(directory, "socket");
-    if (Buffer.byteLength(this.#path) > maxPathBytes) {
-      const why = `its path has more than ${maxPathBytes} bytes; set TMPDIR to a shorter one`;
+    if (Buffer.byteLength(this.#path) > maxSocketPath) {
+      const why = `its path has more than ${maxSocketPath} bytes; set TMPDIR to a shorter one`;
       throw new Error(`socket '${this.#path}': ${why}`);
     }
     mkdirSync(directory, { mode: 0o700 });
