@@ -1,6 +1,6 @@
 /** `status`: what it shows of a running gateway; what it says where there is none, or several. */
 import { expect, test } from "bun:test";
-import { mkdirSync, readdirSync, statSync, unlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, statSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 
 import { runtimeVariable } from "../../src/gateway/supervisor/runtime-directory.ts";
@@ -9,6 +9,7 @@ import { until } from "../helpers/condition.ts";
 import {
   gatewayEnvironment,
   gateways,
+  holdRequest,
   writeApplication,
   type Gateway,
 } from "../helpers/gateway.ts";
@@ -52,11 +53,9 @@ test("a running gateway is found by itself and shown, with its processes", async
   expect(stdout).toContain(`  workers ${processes[0]}, pool server ${processes[1]}, version `);
   expect(stdout).toContain("  1 of 20 processes, ");
   expect(stdout).toMatch(/\napp +1 +0 +0 +(?:[01]|0\.[0-9]+) .* [0-9]+ % +[0-9]+ MiB +0\n$/);
-  const go = join(temporaryDirectory(), "go");
-  const slow = fetch(`${await gateway.address()}/slow?until=${go}`);
+  const slow = await holdRequest(gateway, temporaryDirectory());
   await until("it is under way", async () => /\napp +1 +1 +0 /.test((await status()).stdout));
-  writeFileSync(go, "");
-  await (await slow).text();
+  await (await slow.letGo()).text();
   // Once a request's end is known to its visitor, nothing says that it is under way.
   expect((await status()).stdout).toMatch(/\napp +1 +0 +0 /);
   const one = await status("--app", "app");

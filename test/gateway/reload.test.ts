@@ -7,7 +7,13 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
-import { gateways, statusOf, writeApplication, type Gateway } from "../helpers/gateway.ts";
+import {
+  gateways,
+  holdRequest,
+  statusOf,
+  writeApplication,
+  type Gateway,
+} from "../helpers/gateway.ts";
 import { isRunning, stop } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
@@ -85,9 +91,7 @@ test("workers that leave while others come take no application with them that co
   const top = `workers = 2\n${head}`;
   const { gateway, change } = startSite(top + one);
   const address = await gateway.address();
-  const go = join(temporaryDirectory(), "go");
-  const slow = ask(`${address}/slow?until=${go}`);
-  await until("it is under way", () => gateway.log.includes("slow request begins"));
+  const slow = await holdRequest(gateway, temporaryDirectory());
   const first = gateway.workers.map(({ pid }) => pid);
   change(top + two);
   await until("it is reloaded", () => count(gateway, "configuration reloaded") === 1);
@@ -97,8 +101,7 @@ test("workers that leave while others come take no application with them that co
     gateway.workers.findLast(({ pid }) => !before.has(pid)),
   );
   await stop(newest.pid);
-  writeFileSync(go, "");
-  await slow;
+  await (await slow.letGo()).text();
   await until("the first have gone", () => first.every((pid) => !isRunning(pid)));
   const asked = (async () => {
     for (let i = 0; i < 20; i += 1) await ask(address, { keepalive: false });
@@ -157,9 +160,7 @@ test("addresses and the number of workers can change; what leaves is closed, wha
 test("an address that is given up refuses at once, also while a request on it is finished", async () => {
   const { gateway, change } = startSite(head + one);
   const address = await gateway.address();
-  const go = join(temporaryDirectory(), "go");
-  const slow = fetch(`${address}/slow?until=${go}`);
-  await until("it is under way", () => gateway.log.includes("slow request begins"));
+  const slow = await holdRequest(gateway, temporaryDirectory());
   change(head.replace("127.0.0.1", "127.0.0.2") + one);
   await until("it is reloaded", () => count(gateway, "configuration reloaded") === 1);
   await until("the address refuses", () =>
@@ -169,8 +170,7 @@ test("an address that is given up refuses at once, also while a request on it is
     ),
   );
   expect(gateway.workers).toHaveLength(2);
-  writeFileSync(go, "");
-  expect((await slow).status).toBe(200);
+  expect((await slow.letGo()).status).toBe(200);
   await gateway.end();
 });
 

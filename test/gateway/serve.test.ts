@@ -6,7 +6,13 @@ import { join } from "node:path";
 
 import { until, within } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
-import { gateways, statusOf, writeApplication, type Gateway } from "../helpers/gateway.ts";
+import {
+  gateways,
+  holdRequest,
+  statusOf,
+  writeApplication,
+  type Gateway,
+} from "../helpers/gateway.ts";
 import { pidOf, stop, untilGone } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
@@ -60,21 +66,13 @@ test("a worker that is killed is replaced, and requests go on", async () => {
 
 test("a worker that gets SIGTERM is replaced first, and then leaves: nobody waits for its requests", async () => {
   const gateway = serveApp("--log-level", "1");
-  const address = await gateway.address();
-  const go = join(temporaryDirectory(), "go");
-  const slow = fetch(`${address}/slow?until=${go}`).then((answer) => answer.text());
-  let isAnswered = false;
-  void slow.finally(() => {
-    isAnswered = true;
-  });
-  await until("the request is under way", () => gateway.log.includes("slow request begins"));
+  const slow = await holdRequest(gateway, temporaryDirectory());
   const [old] = gateway.workers;
   process.kill(pidOf(old), "SIGTERM");
   await until("there is another worker", () => gateway.workers.length === 2);
   for (let i = 0; i < 20; i += 1) await ask(gateway, `/meanwhile/${i}`);
-  expect(isAnswered).toBe(false);
-  writeFileSync(go, "");
-  expect(await slow).toMatch(/^app \/slow \d+\n$/);
+  expect(slow.isAnswered).toBe(false);
+  expect(await (await slow.letGo()).text()).toMatch(/^app \/slow \d+\n$/);
   await untilGone(pidOf(old));
   await gateway.end();
   expect(gateway.log).not.toContain("worker died");
@@ -171,12 +169,7 @@ test("applications get the limit of descriptors that serve was started with", as
 test("SIGTERM waits for the request under way; nothing new is accepted meanwhile", async () => {
   const gateway = serveApp("--log-level", "1");
   const address = await gateway.address();
-  let isAnswered = false;
-  const go = join(temporaryDirectory(), "go");
-  const slow = fetch(`${address}/slow?until=${go}`).finally(() => {
-    isAnswered = true;
-  });
-  await until("the request is under way", () => gateway.log.includes("slow request begins"));
+  const slow = await holdRequest(gateway, temporaryDirectory());
   gateway.signal("SIGTERM");
   await until("nothing is accepted", async () => {
     return fetch(address, { keepalive: false }).then(
@@ -184,9 +177,8 @@ test("SIGTERM waits for the request under way; nothing new is accepted meanwhile
       () => true,
     );
   });
-  expect(isAnswered).toBe(false);
-  writeFileSync(go, "");
-  const answer = await slow;
+  expect(slow.isAnswered).toBe(false);
+  const answer = await slow.letGo();
   expect(answer.headers.get("connection")).toBe("close");
   expect(await answer.text()).toMatch(/^app \/slow \d+\n$/);
   expect(await gateway.ended).toBe(0);

@@ -179,6 +179,25 @@ export async function poolOf(gateway: Gateway): Promise<Inspection> {
 }
 
 /**
+ * Asks for `/slow` of an application of writeApplication(). @param directory where it may write.
+ * @returns when the request is under way, which it is until it is let go.
+ */
+export async function holdRequest(gateway: Gateway, directory: string) {
+  const file = join(directory, "go");
+  const answer = fetch(`${await gateway.address()}/slow?until=${file}`);
+  await gateway.logged("slow request begins");
+  return {
+    get isAnswered(): boolean {
+      return Bun.peek.status(answer) !== "pending";
+    },
+    letGo(): Promise<Response> {
+      writeFileSync(file, "");
+      return answer;
+    },
+  };
+}
+
+/**
  * A Bun application of its own: answers with its path and process; `/slow?until=FILE` waits for a
  * file, `/slow?ms=N` takes its time, and both say on its standard output when they begin.
  */
