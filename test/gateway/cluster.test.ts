@@ -6,9 +6,9 @@ import { expect, test } from "bun:test";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { until } from "../helpers/condition.ts";
+import { until, within } from "../helpers/condition.ts";
 import { type Gateway, gateways, poolOf, statusOf } from "../helpers/gateway.ts";
-import { isRunning, pidOf } from "../helpers/processes.ts";
+import { isRunning, pidOf, stop } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -70,16 +70,14 @@ const clustered = `
   } else {
     createServer((request, response) => {
       if (request.url === "/die") process.exit(1);
+      // The next session is another's.
+      if (request.url !== "/") response.shouldKeepAlive = false;
       if (request.url === "/keep-channel") {
         const stdio = ["ignore", "ignore", "ignore", 3];
         return require("node:child_process").spawn("sleep", ["60"], { stdio })
           .once("spawn", () => response.end(String(process.pid)));
       }
-      if (request.url === "/new") {
-        // The next session is another's.
-        response.shouldKeepAlive = false;
-        for (const end = Date.now() + 5; Date.now() < end;);
-      }
+      if (request.url === "/new") for (const end = Date.now() + 5; Date.now() < end;);
       ${slowly}
       process.once("message", ({ answered }) => response.end([process.pid, answered].join()));
       process.send({ asked: cluster.worker.id });
@@ -127,6 +125,23 @@ test("node: a worker of a cluster that is gone has no sessions, whoever has its 
   await site.gateway.end();
 });
 
+test("node: what a worker had not taken at its end is another's, whoever has its channel", async () => {
+  const site = await start("node", { "app.js": clustered });
+  await workersOf(site);
+  const worker = Number(await ask(site, "/keep-channel"));
+  await stop(worker);
+  const asked = Array.from({ length: 6 }, () => ask(site, "/new"));
+  await until("one waits for it", async () => {
+    const { applications } = await statusOf(site.gateway);
+    return applications[0]?.figures.underWay === 1;
+  });
+  process.kill(worker, "SIGKILL");
+  for (const answer of await within("answers", Promise.all(asked))) {
+    expect(answer).toMatch(/^\d+,\d+$/);
+  }
+  await site.gateway.end();
+});
+
 test("node: a restart lets the workers of a cluster finish, and all of them go", async () => {
   const site = await start("node", { "app.js": clustered });
   const workers = await workersOf(site);
@@ -143,6 +158,59 @@ test("node: a restart lets the workers of a cluster finish, and all of them go",
   await until("the old ones have gone", () => ![pid, ...workers].some((each) => isRunning(each)));
   await site.gateway.end();
 });
+
+/** Two workers, and a third once there is a file `more`. They hold `/FILE` until there is one. */
+const growing = `
+  const cluster = require("node:cluster");
+  const { existsSync } = require("node:fs");
+  const once = (file, then) => existsSync(file) ? then() : setTimeout(once, 5, file, then);
+  if (cluster.isPrimary) {
+    cluster.on("listening", ({ id }) => console.log("worker", id, "listens"));
+    for (const file of [".", ".", "more"]) once(file, () => cluster.fork());
+  } else {
+    require("node:http").createServer((request, response) => {
+      const file = request.url.slice(1);
+      if (file === "header") response.setHeader("Connection", "close");
+      else if (file === "property") response.shouldKeepAlive = false;
+      else if (file !== "") return console.log("holds", file), once(file, () => answer(response));
+      answer(response);
+    }).listen(8000);
+    const answer = (response) => response.end(String(process.pid));
+  }`;
+
+test("node: a worker that comes later gets sessions, though the others keep theirs", async () => {
+  const site = await start("node", { "app.js": growing });
+  let rounds = 0;
+  /** Six requests, each on a session of its own. @returns how many workers have answered them. */
+  const round = async (): Promise<number> => {
+    rounds += 1;
+    const file = `go-${rounds}`;
+    const answers = Array.from({ length: 6 }, () => ask(site, `/${file}`));
+    await until("all are held", () => site.gateway.log.split(`holds ${file}\n`).length === 7);
+    writeFileSync(join(site.root, file), "");
+    return new Set(await Promise.all(answers)).size;
+  };
+  await round();
+  await site.gateway.logged("worker 1 listens", "worker 2 listens");
+  await until("two answer", async () => (await round()) === 2);
+  writeFileSync(join(site.root, "more"), "");
+  await site.gateway.logged("worker 3 listens");
+  // The sessions of the others end with these answers.
+  await round();
+  expect(await round()).toBe(3);
+  await site.gateway.end();
+});
+
+test.each(["/header", "/property"])(
+  "node: a program may end its session with an answer: %s",
+  async (path) => {
+    const site = await start("node", { "app.js": growing });
+    await ask(site, path);
+    await site.gateway.logged("worker 1 listens", "worker 2 listens");
+    expect(await ask(site, path)).not.toBe(await ask(site, path));
+    await site.gateway.end();
+  },
+);
 
 test("node: no worker of a cluster outlives its first process", async () => {
   const site = await start("node", { "app.js": clustered });

@@ -17,6 +17,8 @@ export class Host {
   readonly tellDone: () => void;
   readonly exit: () => void;
   isLeaving = false;
+  /** Sessions of those before end with their next answer. */
+  generation = 0;
   /** Whether other processes or threads of the program have the sessions. */
   isServedByOthers = false;
   /** Whether the listener is this thread's, if it asks first. */
@@ -84,6 +86,11 @@ export class Host {
 
   closeIdle(): void {
     for (const session of this.sessions) if (session.isIdle) session.close();
+  }
+
+  /** Has the sessions so far end, each with its next answer: who keeps them opens others. */
+  renew(): void {
+    this.generation += 1;
   }
 
   /** Accepts nothing more, and ends the process after the sessions at hand. */

@@ -40,6 +40,7 @@ class InstanceSession {
     this.head = undefined;
     this.body = undefined;
     this.served = 0;
+    this.generation = host.generation;
     /** The session ends with the answer, as its head has said. */
     this.isLast = false;
     this.hasClientEnded = false;
@@ -181,10 +182,12 @@ class InstanceSession {
 
   /**
    * What the head of an answer, which is made now, has to say of the session's end: who keeps
-   * sessions must not send the next request on one that ends.
+   * sessions must not send the next request on one that ends. @param ends as the program says.
    */
-  lastLine() {
-    this.isLast = this.head.isKept && (!this.isBodyWhole || this.host.isLeaving);
+  lastLine(ends = false) {
+    const { host } = this;
+    const isOld = host.isLeaving || this.generation !== host.generation;
+    this.isLast = this.head.isKept && (ends || isOld || !this.isBodyWhole);
     return this.isLast ? "connection: close\r\n" : "";
   }
 

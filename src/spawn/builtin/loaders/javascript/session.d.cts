@@ -35,7 +35,7 @@ export abstract class InstanceSession<C extends InstanceStream = InstanceStream>
   protected framed(bytes: Uint8Array): Uint8Array;
   protected takeWholeBody(): Buffer | undefined;
   /** What the head of the answer, made now, has to say of the session's end; "" or a line. */
-  lastLine(): string;
+  lastLine(ends?: boolean): string;
   protected answered(isFramed: boolean): void;
   protected change(): void;
   protected over(): void;

@@ -30,12 +30,13 @@ function patchResponses() {
     // Node would not for a visitor with HTTP/1.0, which is the front end's business; finishHead()
     // takes it back where the session is not kept.
     this.useChunkedEncodingByDefault = true;
+    const { shouldKeepAlive } = this;
     this.shouldKeepAlive = true;
     // Without it Node would add a header `Connection`.
     this._removedConnection = true;
     // `HTTP/1.1 200 OK` becomes `Status: 200 OK`.
     storeHeader.call(this, `Status: ${firstLine.slice("HTTP/1.1 ".length)}`, headers);
-    finishHead(this, session);
+    finishHead(this, session, !shouldKeepAlive || this._last);
     return undefined;
   };
   // Node has written all of an answer, and looks whether the connection goes on.
@@ -81,8 +82,11 @@ function sessionOf(response) {
   return session?.head === undefined ? undefined : session;
 }
 
-/** Cleans the head that Node has made, and tells the session where the answer ends. */
-function finishHead(response, session) {
+/**
+ * Cleans the head that Node has made, and tells the session where the answer ends. `endsSession`:
+ * the program has said that its connection ends behind it.
+ */
+function finishHead(response, session, endsSession) {
   let head = response._header;
   if (!session.head.isKept) response.chunkedEncoding = false;
   const isOfTheConnection = response.chunkedEncoding ? ofTheConnectionInChunks : ofTheConnection;
@@ -90,7 +94,7 @@ function finishHead(response, session) {
     head = withoutConnection(head, isOfTheConnection);
     response._header = head;
   }
-  const last = session.lastLine();
+  const last = session.lastLine(endsSession);
   if (last !== "") {
     head = `${head.slice(0, -2)}${last}\r\n`;
     response._header = head;

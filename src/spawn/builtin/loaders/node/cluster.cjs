@@ -18,11 +18,13 @@ const listener = 3;
 
 /** Node shows messages whose `cmd` begins so to no program. */
 const leaveMessage = { cmd: "NODE_APPLICATION_POOL_LEAVE" };
+const renewMessage = { cmd: "NODE_APPLICATION_POOL_RENEW" };
 
-/** In a worker: calls `leave` when it is to leave. */
-function onLeave(leave) {
+/** In a worker: does what its first process says. */
+function obey(host) {
   process.on("internalMessage", ({ cmd }) => {
-    if (cmd === leaveMessage.cmd) leave();
+    if (cmd === leaveMessage.cmd) host.leave();
+    else if (cmd === renewMessage.cmd) host.renew();
   });
 }
 
@@ -54,7 +56,10 @@ class Workers {
 
   forked(worker) {
     this.all.add(worker);
-    worker.once("listening", () => {
+    worker.on("listening", ({ fd }) => {
+      if (fd !== listener) return;
+      // The others' sessions are kept: while requests keep coming, it would get none.
+      for (const other of this.all) if (other !== worker) tell(other, renewMessage);
       if (this.isListening) return;
       this.isListening = true;
       this.onListening();
@@ -72,11 +77,13 @@ class Workers {
     };
     child.once("exit", () => {
       this.all.delete(worker);
-      // Handed over, and perhaps not taken: while it is open here, its client waits for nobody.
-      session?.close();
+      if (session?.fd >= 0) {
+        // By then the end of a channel has been seen that nobody else holds.
+        setImmediate(() => setImmediate(endSession, session, child));
+      }
       if (this.all.size === 0) this.onGone?.();
     });
-    if (this.onGone !== undefined) sendLeave(worker);
+    if (this.onGone !== undefined) tell(worker, leaveMessage);
   }
 
   /** Has all of them leave after the sessions at hand; then `onGone` is called. */
@@ -87,14 +94,21 @@ class Workers {
       // Programs would fork others in their place.
       emitter.removeAllListeners("exit").removeAllListeners("disconnect");
     }
-    for (const worker of this.all) sendLeave(worker);
+    for (const worker of this.all) tell(worker, leaveMessage);
     return undefined;
   }
 }
 
-function sendLeave(worker) {
+/** Ends one that was handed over and not taken: while it is open, its client waits for nobody. */
+function endSession(session, { connected }) {
+  // It is in the channel, too, where it stays open until whoever holds that has gone.
+  if (connected) new net.Socket({ handle: session }).on("error", () => {}).destroySoon();
+  else session.close();
+}
+
+function tell(worker, message) {
   // An error is that of one that is gone.
-  if (worker.isConnected()) worker.process.send(leaveMessage, () => {});
+  if (worker.isConnected()) worker.process.send(message, () => {});
 }
 
 /**
@@ -126,4 +140,4 @@ function keepListener() {
   };
 }
 
-module.exports = { Workers, onLeave };
+module.exports = { Workers, obey };

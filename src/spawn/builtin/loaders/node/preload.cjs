@@ -95,7 +95,7 @@ function load(concurrency) {
 function loadWorker(concurrency) {
   const { Host } = require("../javascript/host.ts");
   const { patchResponses } = require("./answer.cjs");
-  const { onLeave } = require("./cluster.cjs");
+  const { obey } = require("./cluster.cjs");
   const { takeFirstServer } = require("./listen.cjs");
 
   const host = new Host(
@@ -106,7 +106,7 @@ function loadWorker(concurrency) {
   );
   patchResponses();
   takeFirstServer(host, doNothing);
-  onLeave(() => host.leave());
+  obey(host);
 }
 
 /** In a thread of the program's, which may be the one that listens. */
