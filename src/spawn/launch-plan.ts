@@ -131,7 +131,10 @@ export interface LaunchCommand {
 }
 
 /** How to start `plan`. @throws Error: it is too long for an environment. */
-export function launchCommand(plan: LaunchPlan, launcher: readonly string[]): LaunchCommand {
+export function launchCommand(
+  plan: LaunchPlan,
+  launcher: readonly string[] = launcherCommand(),
+): LaunchCommand {
   const { text, bytes } = inheritedEnvironment();
   const whole = encodePlan({ ...plan, inherited: bytes });
   const inherited = Object.entries(text).filter(([name]) => !name.startsWith(launchVariable));

@@ -10,7 +10,7 @@ import { originalLimit } from "./builtin/resource-limits.ts";
 import { socketPair } from "../native/socket.ts";
 import { ascii, escapeForLog, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
-import { launchCommand, launcherCommand } from "./launch-plan.ts";
+import { launchCommand } from "./launch-plan.ts";
 import { exitText, waitForExit } from "./process-end.ts";
 import type { Notify } from "./spawner.ts";
 import { closedItsSocket, SpawnChannel } from "./spawn-channel.ts";
@@ -31,8 +31,6 @@ export interface SpawnServerOptions {
   readonly notify: Notify;
   /** RLIMIT_NOFILE as it was before the server raised it; absent: left as it is. */
   readonly originalDescriptorLimit?: DescriptorLimit;
-  /** How to run our own binary for the hidden launch command; default launcherCommand(). */
-  readonly launcher?: readonly string[];
 }
 
 /** What 2.0 gives the script as its only argument, so that it can write its title over it. */
@@ -66,7 +64,7 @@ export class SpawnServerProcess {
       ...(command.user && { user: command.user }),
       ...(descriptorLimit && { limits: [originalLimit(descriptorLimit)] }),
     };
-    const { argv, env } = launchCommand(plan, options.launcher ?? launcherCommand());
+    const { argv, env } = launchCommand(plan);
     const [ours, theirs] = socketPair();
     using child = theirs;
     using log = openLog(options);

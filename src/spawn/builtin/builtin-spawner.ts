@@ -108,7 +108,7 @@ export class BuiltinSpawner implements Spawner {
   /** With the roots of their applications. */
   readonly #processes = new Map<InstanceProcess, ByteString>();
   readonly #preloaders = new Preloaders();
-  readonly aside: FilesAside;
+  readonly aside = new FilesAside();
   readonly #strays = new Strays();
   readonly #leftOutputs = new LeftOutputs();
   /** Of the starts that are under way. */
@@ -123,7 +123,6 @@ export class BuiltinSpawner implements Spawner {
     this.#directory = new LoaderDirectory(options.baseDirectory);
     this.#warmUp = new WarmUp(this.#directory);
     this.#times = options.endTimes ?? protocolTimes;
-    this.aside = new FilesAside(options.launcher);
     this.#groups = new AppGroups(options.notify);
   }
 

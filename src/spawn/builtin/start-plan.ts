@@ -9,7 +9,6 @@ import {
   asEntries,
   encodePlan,
   launchCommand,
-  launcherCommand,
   type LaunchCommand,
   type LaunchPlan,
 } from "../launch-plan.ts";
@@ -36,8 +35,6 @@ export interface StartOptions {
   readonly group?: string | undefined;
   /** The Ruby of rack applications; default `ruby`. */
   readonly ruby?: ByteString;
-  /** How to run our own binary for the hidden launch command; default launcherCommand(). */
-  readonly launcher?: readonly string[];
 }
 
 export interface StartPlan {
@@ -100,7 +97,7 @@ export async function planStart(
     command: (role, way) => {
       const plan = planFor(role === "preloader", way);
       progress.command = plan.argv.map((argument) => toText(argument)).join(" ");
-      return launchCommand(plan, options.launcher ?? launcherCommand());
+      return launchCommand(plan);
     },
   };
 }
