@@ -1,50 +1,13 @@
 /** Snapshots for the tests of the reports: an empty pool, and what differs from it. */
 
+import { newCounters } from "../../src/pool/counters.ts";
 import { bucketEndsMs, type ApplicationFigures } from "../../src/wire/request-figures.ts";
 import type { ApplicationSnapshot, PoolCounters, PoolSnapshot } from "../../src/pool/types.ts";
 import type { ByteString } from "../../src/wire/bytes.ts";
 import { snapshotJson } from "../../src/status/json.ts";
 import { type InspectedInstance, type Inspection } from "../../src/wire/inspection.ts";
 
-export const noEvents: PoolCounters = {
-  gets: 0,
-  grants: 0,
-  grantsOfBusy: 0,
-  waits: 0,
-  cancels: 0,
-  sessionsClosed: 0,
-  refusals: { queueFull: 0, timedOut: 0, spawnFailed: 0, cannotConnect: 0 },
-  spawnsPlanned: 0,
-  spawnsDropped: 0,
-  spawnsBegun: 0,
-  spawnsDone: 0,
-  spawnsFailed: 0,
-  restarts: 0,
-  clears: 0,
-  retirements: {
-    idle: 0,
-    evicted: 0,
-    excess: 0,
-    restarted: 0,
-    requests: 0,
-    age: 0,
-    memory: 0,
-    cleared: 0,
-    detached: 0,
-    outdated: 0,
-    unreachable: 0,
-    overdue: 0,
-    died: 0,
-    outOfMemory: 0,
-  },
-  deaths: 0,
-  connectFailures: 0,
-  moves: 0,
-  recalls: { sent: 0, closed: 0, kept: 0, timedOut: 0 },
-  peakCount: 0,
-  peakActive: 0,
-  peakWaiting: 0,
-};
+export const noEvents: PoolCounters = newCounters();
 
 export function poolWith(changes: Partial<PoolSnapshot>): PoolSnapshot {
   return {
