@@ -297,7 +297,9 @@ export class SessionLine implements StreamKeeper {
   async #granted(get: PendingGet, session: Session): Promise<void> {
     takeOut(this.#gets, get);
     this.#owed = Math.max(0, this.#owed - 1);
-    const stream = new SessionStream(session, this, this.#host.command === "getKept");
+    const isKept = this.#host.command === "getKept";
+    const { sessionRequests } = this.#application;
+    const stream = new SessionStream(session, this, isKept, sessionRequests);
     // The next visitor without an instance is given another one.
     if (this.#token === "") stream.isRecalled = true;
     this.#open.add(stream);

@@ -47,6 +47,7 @@ export class SessionStream {
   /** Since when it has had nothing to do, by performance.now(). */
   idleSinceMs = 0;
   readonly #keeper: StreamKeeper | undefined;
+  readonly #most: number;
   /**
    * Whether what is sent on it says where it ends, by length or in chunks; else its end is that of
    * the stream, and a body that breaks off looks whole. Not a matter of whether it is kept: that it
@@ -78,11 +79,13 @@ export class SessionStream {
   /**
    * Takes the session over.
    * @param isKept whether it may serve further requests, which the keeper then has for it.
+   * @param most how many it serves then.
    */
-  constructor(session: Session, keeper?: StreamKeeper, isKept = false) {
+  constructor(session: Session, keeper?: StreamKeeper, isKept = false, most = Infinity) {
     this.session = session;
     this.#keeper = keeper;
     this.isFramed = isKept;
+    this.#most = most;
   }
 
   /**
@@ -111,7 +114,7 @@ export class SessionStream {
 
   /** Whether it may serve another request after the one at hand. */
   get isKept(): boolean {
-    return this.isFramed && !this.isRecalled;
+    return this.isFramed && !this.isRecalled && this.served < this.#most;
   }
 
   /** From now on the user is told of what happens. */

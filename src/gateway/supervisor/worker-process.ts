@@ -260,8 +260,8 @@ function passLogFile({ accessLog, accessLogFile }: GatewayConfig, to: OwnedFd): 
 function configForWorkers(config: GatewayConfig): GatewayConfig {
   const apps = config.apps.map((app) => {
     // All that a worker goes by.
-    const { maxQueue, requestTimeoutMs } = app.options;
-    return { ...app, options: { maxQueue, requestTimeoutMs }, log: undefined };
+    const { maxQueue, maxRequests, requestTimeoutMs } = app.options;
+    return { ...app, options: { maxQueue, maxRequests, requestTimeoutMs }, log: undefined };
   });
   return { ...config, apps };
 }

@@ -61,7 +61,7 @@ export class PoolLink {
   /** @param access the wake socket; it stays the caller's. */
   constructor(access: PoolAccess, apps: readonly AppConfig[]) {
     this.#access = access;
-    this.#apps = new Map(apps.map(({ name, root }) => [name, new Application(root)]));
+    this.#apps = new Map(apps.map((app) => [app.name, applicationFrom(app)]));
   }
 
   /**
@@ -186,4 +186,10 @@ export class PoolLink {
       await Bun.sleep(pauseMs);
     }
   }
+}
+
+/** A session ends after a share of `max_requests`: 32 at a time are a tenth ahead of the pool. */
+function applicationFrom({ root, options: { maxRequests = 0 } }: AppConfig): Application {
+  if (maxRequests === 0) return new Application(root);
+  return new Application({ root, sessionRequests: Math.max(1, Math.floor(maxRequests / 320)) });
 }
