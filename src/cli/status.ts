@@ -34,6 +34,9 @@ export const statusCommand: CommandDef = {
 };
 
 const watchEveryMs = 1_000;
+/** Whether what is shown can be written over. */
+const isScreen = isatty(1) && process.env["TERM"] !== "dumb";
+let terminal: WriteStream | undefined;
 /** To the corner, and away with what is below what will be written (ECMA-48). */
 const clearScreen = "\u001B[H\u001B[J";
 
@@ -46,16 +49,19 @@ export async function runStatus(rawArguments: readonly string[]): Promise<void> 
   const gateway = await findGateway(given);
   const { status } = gateway;
   const [app] = given.get("app") ?? [];
-  if (given.has("json")) return say(`${asJson(status)}\n`);
+  if (given.has("json")) return void say(`${asJson(status)}\n`);
   if (given.has("openmetrics")) {
     const figures = gatewayMetrics(status, "openmetrics");
-    return say(gateway.user === undefined ? figures : harmless(figures));
+    return void say(gateway.user === undefined ? figures : harmless(figures));
   }
-  if (!given.has("watch")) return say(await overview(status, app, gateway));
+  if (!given.has("watch")) return void say(await overview(status, app, gateway));
   endOnSignal();
-  say("\u001B[2J");
+  let before = isScreen ? "\u001B[2J" : "";
   for (let now = status; ; now = (await gateway.ask({ command: "status" })) as GatewayStatus) {
-    say(`${clearScreen}${await overview(now, app, gateway)}`);
+    const table = await overview(now, app, gateway);
+    const isRead = say(isScreen ? `${before}${clearScreen}${top(table)}` : `${before}${table}`);
+    if (!isRead) return;
+    before = isScreen ? "" : "\n";
     await Bun.sleep(watchEveryMs);
   }
 }
@@ -82,16 +88,35 @@ async function overview(
   // A stranger may call anything a number, and what is looked at goes by it.
   const pids = instances.map(({ pid }) => pid).filter((pid) => Number.isSafeInteger(pid));
   const usage = await usageOf(pids);
-  const width = isatty(1) ? terminalWidth() : Infinity;
+  const { width } = terminalSize();
   if (facts === undefined) return harmless(gatewayOverview(status, ofUser(gateway), usage, width));
   if (pool === null) throw new StartError("the pool server does not answer");
   return harmless(applicationOverview(facts, pool, usage, width));
 }
 
-function terminalWidth(): number {
-  return new WriteStream(1).columns || Infinity;
+/** Of what stdout is, if it is a terminal that says so. */
+function terminalSize(): { readonly width: number; readonly height: number } {
+  terminal ??= isatty(1) ? new WriteStream(1) : undefined;
+  const [width, height] = terminal?.getWindowSize() ?? [];
+  return { width: width || Infinity, height: height || Infinity };
 }
 
-function say(text: string): void {
-  for (let rest = Buffer.from(text); rest.length > 0;) rest = rest.subarray(writeSync(1, rest));
+/** As many lines as there is room for: the screen is not to roll. */
+function top(table: string): string {
+  const room = terminalSize().height - 1;
+  const lines = table.trimEnd().split("\n");
+  if (lines.length <= room) return table;
+  const shown = Math.max(0, room - 1);
+  return `${lines.slice(0, shown).join("\n")}\n… ${lines.length - shown} lines more\n`;
+}
+
+/** @returns false: nobody reads. */
+function say(text: string): boolean {
+  try {
+    for (let rest = Buffer.from(text); rest.length > 0;) rest = rest.subarray(writeSync(1, rest));
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EPIPE") return false;
+    throw error;
+  }
 }

@@ -7,7 +7,7 @@ import { escapeControls, fromText, toText } from "../wire/bytes.ts";
 import type { ApplicationStatus, GatewayStatus } from "../wire/gateway-status.ts";
 import type { InspectedApplication, InspectedInstance, Inspection } from "../wire/inspection.ts";
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
-import { formatTable } from "./text-table.ts";
+import { formatTable, wrapped } from "./text-table.ts";
 
 /** What a process uses. */
 export interface ProcessUsage {
@@ -27,12 +27,13 @@ export function gatewayOverview(
   width: number,
 ): string {
   const { pool } = gateway;
-  if (pool === null) return `${head(gateway, owner)}\nThe pool server does not answer.\n`;
+  if (pool === null) return `${head(gateway, owner, width)}\nThe pool server does not answer.\n`;
   const rows = gateway.applications.map((facts) =>
     applicationRow(facts, inPool(pool, facts), usage),
   );
   const table = formatTable(applicationColumns, rows, width);
-  return `${head(gateway, owner)}${poolLine(pool)}\n\n${table}`;
+  const ofPool = wrapped(poolLine(pool), width, "  ").join("\n");
+  return `${head(gateway, owner, width)}${ofPool}\n\n${table}`;
 }
 
 /** The processes of one application. */
@@ -43,7 +44,8 @@ export function applicationOverview(
   width: number,
 ): string {
   const application = inPool(pool, facts);
-  const lines = [printable(`${facts.name}  ${facts.root}`), ...notes(facts, application)];
+  const noted = notes(facts, application).flatMap((note) => wrapped(note, width, "    ", "  "));
+  const lines = [printable(`${facts.name}  ${facts.root}`), ...noted];
   const { underWay } = facts.figures;
   const instances = (application?.instances ?? []).map((one) => (underWay > 0 ? one : rested(one)));
   const rows = instances.map((instance) => instanceRow(instance, usage));
@@ -51,7 +53,7 @@ export function applicationOverview(
   return `${lines.join("\n")}\n${table}`;
 }
 
-function head(facts: GatewayStatus, owner: string): string {
+function head(facts: GatewayStatus, owner: string, width: number): string {
   const { name, pid, version, listening, workers, poolServer, restarts } = facts;
   const who = name === "" ? String(pid) : `${name} ${pid}`;
   const processes = `workers ${workers.join(" ") || "none"}, pool server ${poolServer ?? "none"}`;
@@ -60,7 +62,9 @@ function head(facts: GatewayStatus, owner: string): string {
     .map(([kind, count]) => `, ${kind} replaced ${count === 1 ? "once" : `${count} times`}`)
     .join("");
   const all = `${processes}, version ${version}`;
-  return `Gateway ${who}${owner}: ${listening.join(", ")}\n  ${all}${replaced}\n`;
+  const where = `Gateway ${who}${owner}: ${listening.join(", ")}`;
+  const lines = [...wrapped(where, width, "  ", ""), ...wrapped(all + replaced, width, "  ")];
+  return `${lines.join("\n")}\n`;
 }
 
 function poolLine({ limits, count, active, spawning, leaving, waiting }: Inspection): string {
@@ -69,7 +73,7 @@ function poolLine({ limits, count, active, spawning, leaving, waiting }: Inspect
     leaving > 0 ? `, ${leaving} leaving` : "",
     waiting > 0 ? `, ${waiting} requests waiting` : "",
   ];
-  return `  ${count} of ${limits.max} processes, ${active} active${others.join("")}`;
+  return `${count} of ${limits.max} processes, ${active} active${others.join("")}`;
 }
 
 function inPool(
@@ -111,7 +115,7 @@ function applicationRow(
     time(facts.figures.p99Ms),
     ...usageOf(pids, usage),
     String(application?.counters.restarts ?? 0),
-    notes(facts, application)[0]?.trim() ?? "",
+    notes(facts, application)[0] ?? "",
   ];
 }
 
@@ -170,19 +174,19 @@ function usageOf(pids: readonly number[], usage: Usage): [cpu: string, memory: s
 function notes(facts: ApplicationStatus, application: InspectedApplication | undefined): string[] {
   const lines: string[] = [];
   if (facts.pause !== null) {
-    lines.push(`  paused: requests ${facts.pause === "wait" ? "wait" : "are refused"}`);
+    lines.push(`paused: requests ${facts.pause === "wait" ? "wait" : "are refused"}`);
   }
   if (application === undefined) return lines;
   const { spawns, rollout, lastSpawnError, pauseMs } = application;
   const rollouts = { trying: "restarting", proven: "restarting", refused: "not restarted" };
-  if (rollout !== null) lines.push(`  ${rollouts[rollout]}`);
-  if (pauseMs !== null) lines.push(`  is tried again in ${duration(pauseMs)}`);
+  if (rollout !== null) lines.push(rollouts[rollout]);
+  if (pauseMs !== null) lines.push(`is tried again in ${duration(pauseMs)}`);
   if (lastSpawnError !== null) {
     const { message, agoMs } = lastSpawnError;
-    lines.push(`  could not be started ${duration(agoMs)} ago: ${printable(message)}`);
+    lines.push(`could not be started ${duration(agoMs)} ago: ${printable(message)}`);
   }
   for (const { state, ageMs } of spawns) {
-    lines.push(`  ${state === "begun" ? "starting" : "to be started"} for ${duration(ageMs)}`);
+    lines.push(`${state === "begun" ? "starting" : "to be started"} for ${duration(ageMs)}`);
   }
   return lines;
 }

@@ -88,10 +88,60 @@ test("kept sessions make no process busy while no request is under way", () => {
   ]);
 });
 
-test("a line that is too long for the terminal is cut", () => {
-  const pool = inspected(poolWith({ applications: [applicationWith("/a", instances)] }));
-  const applications = [{ ...shop, pause: "refuse" as const }];
-  const lines = gatewayOverview({ ...gateway, applications, pool }, "", usage, 80).split("\n");
-  expect(lines.at(-2)).toEndWith("  p…");
-  expect(lines.at(-2)).toHaveLength(80);
+const long = "the-shop-of-the-customer-with-the-longest-name";
+const large = {
+  ...figuresWith({}),
+  underWay: 12_345,
+  requestsPerSecond: 54_321,
+  p50Ms: 999,
+  p99Ms: 12_345,
+};
+const facts = { name: long, root: "/a", pause: "wait" as const, figures: large, residentBytes: 0 };
+const many = Array.from({ length: 120 }, (_, at) => instanceWith(100_000 + at, {}));
+const heavy = new Map(
+  many.map(({ pid }) => [pid, { cpuPercent: 60, residentBytes: 1000 * 2 ** 20 }]),
+);
+
+test("it fits a terminal of 80 columns: names are shortened, and no word of a state is", () => {
+  const application = {
+    ...applicationWith("/a", many),
+    waiting: 12_345,
+    counters: { ...applicationWith("/a", []).counters, restarts: 1234 },
+  };
+  const pool = inspected(poolWith({ applications: [application] }));
+  const applications = [facts, { ...shop, root: "/b" }];
+  const listening = Array.from({ length: 4 }, (_, at) => `http://a-long-name.example:${8000 + at}`);
+  const shown = gatewayOverview({ ...gateway, listening, applications, pool }, "", heavy, 80);
+  const lines = shown.split("\n");
+  expect(lines.filter((line) => line.length > 80)).toEqual([]);
+  expect(lines.slice(0, 5)).toEqual([
+    "Gateway main 1: http://a-long-name.example:8000,",
+    "  http://a-long-name.example:8001, http://a-long-name.example:8002,",
+    "  http://a-long-name.example:8003",
+    "  workers 3, pool server 2, version 1.2, worker replaced 2 times",
+    expect.stringMatching(/^ {2}\d/),
+  ]);
+  expect(lines.slice(-5)).toEqual([
+    "APPLICATION      PROC  BUSY  WAIT REQ/S    P50    P99    CPU     MEMORY RESTARTS",
+    "the-shop…st-name  120 12345 12345 54321 999 ms 12.3 s 7200 % 120000 MiB     1234",
+    "  paused: requests wait",
+    "shop                0     3     0   0.7 1.2 ms  2.5 s      -          -        0",
+    "",
+  ]);
+});
+
+test("what is long is begun below an application, and whole where that is asked for alone", () => {
+  const message = Array.from({ length: 100 }, (_, at) => `word${at}`).join(" ");
+  const broken = {
+    ...applicationWith("/a", many.slice(0, 1)),
+    lastSpawnError: { message, agoMs: 0 },
+  };
+  const pool = inspected(poolWith({ applications: [broken] }));
+  const applications = [{ ...facts, pause: null }];
+  const lines = gatewayOverview({ ...gateway, applications, pool }, "", heavy, 80).split("\n");
+  expect(lines.at(-5)).toStartWith("  could not be started 0 ms ago: word0 word1 ");
+  expect(lines.slice(-2)).toEqual(["  …", ""]);
+  const one = applicationOverview({ ...facts, pause: null }, pool, heavy, 80).split("\n");
+  expect(one.filter((line) => line.length > 80)).toEqual([]);
+  expect(one.join(" ").replace(/ +/g, " ")).toContain(message);
 });
