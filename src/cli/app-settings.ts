@@ -25,8 +25,6 @@ import { readKernelLimits } from "./kernel-settings.ts";
 import { readProgram, readReadiness } from "./program-settings.ts";
 import { readUpkeep } from "./upkeep-settings.ts";
 
-const requestTime = { min: 0, max: MAX_REQUEST_TIMEOUT_MS };
-
 const appTypes: readonly AppConfig["type"][] = [
   ...(["auto", "rack", "wsgi", "asgi", "node", "bun", "command", "static", "rails"] as const),
 ];
@@ -126,8 +124,8 @@ function readApp(table: Table, directory: string, defaults: Defaults): AppConfig
       ...readUpkeep(table),
       ...readKernelLimits(table),
       ...readConcurrency(table, type, defaults.threads),
-      abandonTimeoutMs: table.time("abandon_timeout", requestTime, 30_000),
-      requestTimeoutMs: table.time("request_timeout", requestTime, 0),
+      abandonTimeoutMs: table.timeOrOff("abandon_timeout", MAX_REQUEST_TIMEOUT_MS, 30_000),
+      requestTimeoutMs: table.timeOrOff("request_timeout", MAX_REQUEST_TIMEOUT_MS, 0),
       maxQueue: table.whole("max_queue", { min: 0, max: MAX_QUEUE }, defaults.maxQueue),
       weight: table.whole("weight", { min: 1, max: MAX_WEIGHT }, 1),
       spawnTimeoutMs: table.time("spawn_timeout", { min: 1, max: MAX_SPAWN_TIMEOUT_MS }, 90_000),
@@ -175,7 +173,7 @@ function readLog(
 
 /** 0s is off. */
 function readSlowRequest(table: Table): Pick<AppConfig, "slowRequestMs"> {
-  const slowRequestMs = table.time("slow_request", requestTime, 0);
+  const slowRequestMs = table.timeOrOff("slow_request", MAX_REQUEST_TIMEOUT_MS, 0);
   return slowRequestMs === 0 ? {} : { slowRequestMs };
 }
 

@@ -21,6 +21,13 @@ interface Bounds {
 /** What a getter makes of a value: the value as it is used, or why it cannot be. */
 type Reading<T> = { readonly value: T } | { readonly why: string };
 
+/** What others call some keys. */
+const otherNames: ReadonlyMap<string, string> = new Map([
+  ["prestart", "min_instances"],
+  ["processes", "instances"],
+  ["memory_limit", "max_memory"],
+]);
+
 export class Table {
   readonly #values: Readonly<Record<string, unknown>>;
   readonly #path: string;
@@ -95,13 +102,13 @@ export class Table {
   }
 
   /** A time with its unit, in milliseconds. */
-  time(key: string, { min, max }: Bounds, fallbackMs: number): number {
-    return this.read(key, fallbackMs, (value) => {
-      const ms = typeof value === "string" ? parseTime(value) : undefined;
-      if (ms !== undefined && ms >= min && ms <= max) return { value: ms };
-      const range = `from ${showTime(min)} to ${showTime(max)}`;
-      return { why: `is ${show(value)}, not a time such as "10s" or "500ms", ${range}` };
-    });
+  time(key: string, bounds: Bounds, fallbackMs: number): number {
+    return this.#time(key, bounds, fallbackMs, false);
+  }
+
+  /** The same of what 0 turns off; "off" does, too. */
+  timeOrOff(key: string, max: number, fallbackMs: number): number {
+    return this.#time(key, { min: 0, max }, fallbackMs, true);
   }
 
   /** A size in bytes. */
@@ -168,9 +175,20 @@ export class Table {
   finish(): void {
     for (const key of Object.keys(this.#values)) {
       if (this.#asked.has(key)) continue;
-      const near = nearestWord(key, [...this.#asked]);
+      const meant = otherNames.get(key) ?? "";
+      const near = this.#asked.has(meant) ? meant : nearestWord(key, [...this.#asked]);
       this.wrong(key, near === undefined ? "is not known" : `is not known; is '${near}' meant?`);
     }
+  }
+
+  #time(key: string, { min, max }: Bounds, fallbackMs: number, mayBeOff: boolean): number {
+    return this.read(key, fallbackMs, (value) => {
+      if (mayBeOff && value === "off") return { value: 0 };
+      const ms = typeof value === "string" ? parseTime(value) : undefined;
+      if (ms !== undefined && ms >= min && ms <= max) return { value: ms };
+      const range = `from ${showTime(min)} to ${showTime(max)}${mayBeOff ? ', or "off"' : ""}`;
+      return { why: `is ${show(value)}, not a time such as "10s" or "500ms", ${range}` };
+    });
   }
 
   /** Any value, as `read` takes it. */

@@ -49,7 +49,7 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
     accessLog: readAccessForm(log),
     accessLogFile: logFile === undefined ? undefined : resolve(directory, logFile),
     drainMs: top.time("drain_time", { min: 0, max: hourMs }, 30_000),
-    silenceMs: top.time("silence_time", { min: 0, max: hourMs }, 10_000),
+    silenceMs: top.timeOrOff("silence_time", hourMs, 10_000),
     upgradedMs: top.time("upgraded_time", { min: 0, max: 24 * hourMs }, 60_000),
     logLevel: log.whole("level", { min: 0, max: 4 }, 0),
     logFormat: log.word("format", ["text", "json"], "text"),
@@ -156,22 +156,24 @@ function readLimits(table: Table): GatewayConfig["limits"] {
   const limits = {
     maxHeaderBytes: table.size("max_header_size", { min: 1024, max: 128 * 1024 }, 16 * 1024),
     maxBodyBytes: table.size("max_body_size", { min: 0, max: 1024 * gib }, 0),
-    headMs: table.time("head_time", { min: 0, max: hourMs }, 30_000),
-    idleMs: table.time("idle_time", { min: 0, max: 24 * hourMs }, 60_000),
-    queueMs: table.time("queue_time", { min: 0, max: hourMs }, 60_000),
-    responseMs: table.time("response_time", { min: 0, max: 24 * hourMs }, 0),
+    headMs: table.timeOrOff("head_time", hourMs, 30_000),
+    idleMs: table.timeOrOff("idle_time", 24 * hourMs, 60_000),
+    queueMs: table.timeOrOff("queue_time", hourMs, 60_000),
+    responseMs: table.timeOrOff("response_time", 24 * hourMs, 0),
   };
   table.finish();
   return limits;
 }
 
+const maxIdleMs = MAX_IDLE_SECONDS * 1000;
+
 /** Reads `[pool]`. */
 export function readPool(table: Table): GatewayConfig["pool"] {
-  const idle = { min: 0, max: MAX_IDLE_SECONDS * 1000 };
   const pool = {
     max: table.whole("max", { min: 1, max: MAX_POOL_SIZE }, 20),
     maxPerApp: table.whole("max_per_app", { min: 0, max: MAX_POOL_SIZE }, 0),
-    maxIdleSeconds: Math.round(table.time("max_idle_time", idle, 120_000) / 1000),
+    // Upwards: 0 has another meaning than what is short.
+    maxIdleSeconds: Math.ceil(table.timeOrOff("max_idle_time", maxIdleMs, 120_000) / 1000),
     maxQueue: table.whole("max_queue", { min: 0, max: 1_000_000 }, 0),
     globalQueue: table.flag("global_queue", true),
   };

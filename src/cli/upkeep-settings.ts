@@ -7,7 +7,6 @@ import {
 } from "../wire/configure.ts";
 import type { Table } from "./config-table.ts";
 
-const life = { min: 0, max: MAX_LIFE_MS };
 const memory = { min: 0, max: Number.MAX_SAFE_INTEGER };
 
 const count = { min: 0, max: MAX_INSTANCES };
@@ -33,11 +32,11 @@ export function readUpkeep(table: Table): InstanceOptions {
     maxInstances,
     instances,
     minInstances,
-    maxIdleMs: table.has("idle_time") ? table.time("idle_time", life, 0) : undefined,
+    maxIdleMs: table.has("idle_time") ? table.timeOrOff("idle_time", MAX_LIFE_MS, 0) : undefined,
     maxRequests: table.whole("max_requests", { min: 0, max: MAX_REQUESTS }, 0),
     maxMemory,
     hardMemory,
-    maxAgeMs: table.time("max_age", life, 0),
+    maxAgeMs: table.timeOrOff("max_age", MAX_LIFE_MS, 0),
     restartMode: mode === "rolling" ? "rolling" : "atOnce",
   };
 }

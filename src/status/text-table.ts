@@ -1,6 +1,6 @@
 /**
- * Tables and lines of text for a terminal. A table is as wide as it has to be; where the terminal is
- * narrower, what stands in the last column goes below its line, then gaps shrink, then the first
+ * Tables and lines of text for a terminal. A table is as wide as it has to be; where the terminal
+ * is narrower, what stands in the last column goes below its line, then gaps shrink, then the first
  * column is shortened if it is text.
  */
 
@@ -44,7 +44,7 @@ function begun(lines: readonly string[]): string[] {
   return lines.length <= maxBelow ? shown : [...shown.slice(0, -1), `${indent}…`];
 }
 
-/** Lines of whole words, as far as they fit. @param start of each line but the first, and of that. */
+/** Lines of whole words, as far as they fit. @param start of each; @param first of the first. */
 export function wrapped(text: string, width: number, start: string, first = start): string[] {
   const lines: string[] = [];
   let line = first;

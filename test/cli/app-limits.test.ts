@@ -57,6 +57,24 @@ test("when processes are started ahead and replaced is said of each application"
   for (const [text, why] of refused) expect(() => applicationOf(text)).toThrow(why);
 });
 
+test("times whose 0 turns them off are turned off by the word, too; no other is", () => {
+  const times = ["idle_time", "max_age", "abandon_timeout", "request_timeout", "slow_request"];
+  const off = applicationOf(times.map((key) => `${key} = "off"`).join("\n"));
+  expect(off).toMatchObject({
+    options: { maxIdleMs: 0, maxAgeMs: 0, abandonTimeoutMs: 0, requestTimeoutMs: 0 },
+  });
+  expect(off).not.toHaveProperty("slowRequestMs");
+  expect(() => applicationOf('max_age = "of"')).toThrow(/from 0s to .*, or "off"/);
+  expect(() => applicationOf('spawn_timeout = "off"')).toThrow(
+    /spawn_timeout: is "off", not a time/,
+  );
+});
+
+test("a key that others have for one of ours is answered with ours", () => {
+  expect(() => applicationOf("prestart = 2")).toThrow("prestart: is not known; is 'min_instances'");
+  expect(() => applicationOf('memory_limit = "1g"')).toThrow("is 'max_memory' meant?");
+});
+
 test("what is asked before a process is ready is said of each application", () => {
   expect(applicationOf("")?.options).not.toHaveProperty("readyPath");
   expect(applicationOf('ready_path = "/up"\nready_timeout = "2s"')?.options).toMatchObject({

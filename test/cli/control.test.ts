@@ -194,6 +194,11 @@ test("set changes the pool's limits until the next reload; reload tells what is 
   expect(await command("set", "max", "3")).toEqual([0, "max = 3"]);
   expect(await command("set", "max_idle_time", "1h")).toEqual([0, "max_idle_time = 1h"]);
   expect(await limits()).toMatchObject({ max: 3, maxIdleMs: 3_600_000 });
+  expect(await command("set", "max_idle_time", "off")).toEqual([0, "max_idle_time = off"]);
+  expect(await limits()).toMatchObject({ maxIdleMs: 0 });
+  // It is told in whole seconds, none of which would be no limit.
+  expect((await command("set", "max_idle_time", "400ms"))[0]).toBe(0);
+  expect(await limits()).toMatchObject({ maxIdleMs: 1000 });
   expect(await command("reload")).toEqual([0, "reloaded"]);
   expect(await limits()).toMatchObject({ max: 20, maxIdleMs: 120_000 });
   writeFileSync(file, 'listen = ["127.0.0.1:0"]\n[[apps]]\nroot = "shop"\nworker = 3\n');

@@ -257,7 +257,7 @@ const badFiles: [string, string, string[]][] = [
     `drain_time = 30\n${app}[limits]\nmax_body_size = "10x"\nqueue_time = "10"\n`,
     [
       'limits.max_body_size: is "10x", not a size such as "64k" or "10m", from 0 to 1024g',
-      'limits.queue_time: is "10", not a time such as "10s" or "500ms", from 0s to 1h',
+      'limits.queue_time: is "10", not a time such as "10s" or "500ms", from 0s to 1h, or "off"',
       'drain_time: is 30, not a time such as "10s" or "500ms", from 0s to 1h',
     ],
   ],
