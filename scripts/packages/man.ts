@@ -34,12 +34,15 @@ function row(cells: readonly string[]): string {
 const cellEnd = "\u0002";
 /** One that is meant; others only part the texts that pages are put together of. */
 const emptyLine = "\u0003";
+/** A paragraph with a picture is for who sees it. */
+const picture = "\u0004";
 
 /** Sections of a document in Markdown, as those of a page. */
 function fromMarkdown(text: string): string {
   return Bun.markdown.render(text, {
     heading: (content, { level }) => macro(level <= 2 ? "SH" : "SS", content),
-    paragraph: (content) => `${macro("PP")}${content}\n`,
+    paragraph: (content) => (content.includes(picture) ? "" : `${macro("PP")}${content}\n`),
+    image: () => picture,
     text: escape,
     codespan: bold,
     strong: bold,

@@ -279,8 +279,9 @@ function readEnvironment(table: Table, fallback: string): string {
   return fallback;
 }
 
+/** A directory may have blanks in its name, a name in a log or after a command's words not. */
 function readName(table: Table, root: string): string {
-  const text = table.text("name", basename(root));
+  const text = table.text("name", basename(root).replaceAll(/[\s\p{C}]+/gu, "-"));
   if (/^[^\s\p{C}]{1,100}$/u.test(text)) return text;
   if (root !== "") table.wrong("name", `'${text}' must be 1 to 100 characters without blanks`);
   return text;

@@ -28,3 +28,6 @@ export const controlCommandNames = [
   ...(["reload", "reopen-logs", "dashboard", "stop"] as const),
 ];
 export type ControlCommandName = (typeof controlCommandNames)[number];
+
+/** The commands for people. */
+export const commandNames: readonly string[] = ["serve", "status", "logs", ...controlCommandNames];

@@ -8,7 +8,7 @@ import { findUser, type User } from "../native/process.ts";
 import type { LogFormat } from "../server/log.ts";
 import { toText, type ByteString } from "../wire/bytes.ts";
 import { MAX_IDLE_SECONDS, MAX_POOL_SIZE } from "../wire/commands.ts";
-import { isLogLevel } from "./arguments.ts";
+import { commandNames, isLogLevel } from "./arguments.ts";
 import { oneOf, readOptions, seconds, variableOf, wholeNumber } from "./options.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
@@ -52,10 +52,10 @@ export const daemonCommand: CommandDef = {
   meta: {
     name: "ApplicationPoolServerExecutable",
     description:
-      "Application pool server. `serve DIRECTORY` serves an application over HTTP and `status` " +
-      "shows a running gateway: see their --help. Otherwise exec it with one end of a Unix " +
-      "stream socket pair on descriptor 3; every option can also be given as " +
-      `${variableOf("option-name")}.`,
+      "Application pool server. `serve DIRECTORY` serves an application over HTTP; " +
+      `${commandNames.slice(1).join(", ")} are for one that runs. Each has a --help of its own. ` +
+      "Otherwise a parent execs it with one end of a Unix stream socket pair on descriptor 3; " +
+      `every option below can also be given as ${variableOf("option-name")}.`,
   },
   args: {
     LOGLEVEL: positional("whole number: 0 warnings and errors, 1 notable events, up to 4"),

@@ -8,7 +8,7 @@ import type { CommandDef } from "citty";
 import { ignoreSignal, signals } from "../native/process.ts";
 import { ascii, toText } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
-import { argumentBytes, controlCommandNames, isLogLevel } from "./arguments.ts";
+import { argumentBytes, commandNames, controlCommandNames, isLogLevel } from "./arguments.ts";
 import { historicName, programName, version } from "./program-name.ts";
 import { handledSignals } from "./signals.ts";
 import { ConfigurationError, StartError, UsageError } from "./usage-error.ts";
@@ -73,7 +73,7 @@ async function dispatch(): Promise<void> {
         .replace("<STATUS_FIFO>", "<STATUS_FIFO> [OPTIONS]"),
     );
   }
-  const known = ["serve", "status", "logs", ...controlCommandNames].join(", ");
+  const known = commandNames.join(", ");
   throw new UsageError(
     args.length === 0
       ? "no arguments: 'serve DIRECTORY' serves an application; else a parent such as a web " +

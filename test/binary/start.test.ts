@@ -5,6 +5,7 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, openSync, writeFileSync } from "node:fs";
 
+import { commandNames } from "../../src/cli/arguments.ts";
 import { libc } from "../../src/native/libc.ts";
 import { OwnedFd } from "../../src/native/owned-fd.ts";
 import { makePipe } from "../../src/native/pipe.ts";
@@ -156,7 +157,8 @@ test("--version and --help are answered on stdout, exit 0", async () => {
   );
   const help = await runBinary(["--help"]);
   expect(help).toMatchObject({ status: 0, stderr: "" });
-  for (const word of ["LOGLEVEL", "SPAWN_SERVER", "STATUS_FIFO", "--max-wait"]) {
+  const forParents = ["LOGLEVEL", "SPAWN_SERVER", "STATUS_FIFO", "--max-wait"];
+  for (const word of [...forParents, ...commandNames]) {
     expect(help.stdout).toContain(word);
   }
 });

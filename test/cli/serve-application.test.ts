@@ -76,6 +76,13 @@ test("options say of the application what its table would", () => {
   expect(others[0]?.options).toMatchObject({ startupFile: "web/start.js", interpreter: "node22" });
 });
 
+test("a directory with blanks in its name is served, and called without them", () => {
+  const root = join(temporaryDirectory(), "my \u00a0 site");
+  mkdirSync(root);
+  const { apps } = readServeArguments([root]).readConfig();
+  expect(apps).toMatchObject([{ root, name: "my-site" }]);
+});
+
 test("what is wrong with the application is blamed on the option", () => {
   const read = readServeArguments([
     temporaryDirectory(),

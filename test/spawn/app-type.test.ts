@@ -103,7 +103,7 @@ test.each(shortMains)("takes a main of %s for %s in %s", (named, file, type, exp
 
 test("does not take TypeScript for a main of Node's", () => {
   const root = app({ "package.json": main("src/start"), "src/start.ts": "" });
-  expect(() => find(root, "node")).toThrow("package.json main ('src/start'; there is none)");
+  expect(() => find(root, "node")).toThrow("package.json main ('src/start')");
 });
 
 test("follows symbolic links, and asks who owns what they lead to", () => {
@@ -126,8 +126,7 @@ test("names what was looked for and where", () => {
   mkdirSync(`${root}/server.ts`);
   expect(errorOf(() => find(root, "bun")).message).toBe(
     `no startup file of type bun in '${root}'; looked for server.ts (not a file), ` +
-      "index.ts (there is none), package.json main ('gone.js'; there is none), " +
-      "server.js (there is none), index.js (there is none)",
+      "index.ts, package.json main ('gone.js'), server.js, index.js",
   );
 });
 
@@ -186,7 +185,7 @@ test.each(hinted)("of %s it is said what to set", (_, files, type, expected) => 
 test("where nothing is known nothing is said, nor of links that lead nowhere", () => {
   const root = app({ "package.json": '{"scripts": {"start": "node ../../x.js"}}' });
   symlinkSync("/nonexistent", `${root}/main.py`);
-  expect(errorOf(() => find(root, "auto")).message).toEndWith("index.js (there is none)");
+  expect(errorOf(() => find(root, "auto")).message).toEndWith("server.js, index.js");
 });
 
 test("manage.py is no startup file, and what is one is said", () => {

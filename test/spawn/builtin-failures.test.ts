@@ -125,7 +125,7 @@ test("says what was run and as whom", async () => {
 test("says what was looked for where there is no application", async () => {
   const error = await failing({ "readme.txt": "" }, { appType: "auto" });
   expect(error.message).toContain("no startup file of type auto in");
-  expect(pageOf(error)).toContain("passenger_wsgi.py (there is none)");
+  expect(pageOf(error)).toContain("passenger_wsgi.py");
 });
 
 test.each(["\xff", "what?", "back\\slash"])(

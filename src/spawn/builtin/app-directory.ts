@@ -101,7 +101,7 @@ export class AppDirectory implements Disposable {
   }
 }
 
-const absent = "there is none";
+export const absent = "there is none";
 
 function readBounded({ fd }: Step, maxBytes: number): string {
   // The very file that was looked at; its rights are asked anew.

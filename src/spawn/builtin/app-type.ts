@@ -4,7 +4,7 @@
 import type { AppRequest, AppType } from "../../wire/app-request.ts";
 import { ascii, escapeForLog, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import type { ProgramOptions } from "../../wire/program.ts";
-import { AppDirectory, NoApplicationError } from "./app-directory.ts";
+import { absent, AppDirectory, NoApplicationError } from "./app-directory.ts";
 import { findNamed } from "./named-program.ts";
 import { startupHint } from "./startup-hint.ts";
 
@@ -117,7 +117,7 @@ export function findIn(
       const loader = loaderOf(candidate, spelling, hasNode);
       return { loader, startupFile: fromText(spelling), owner };
     }
-    tried.push(isMain ? `${packageMain} ('${file}'; ${found})` : `${file} (${found})`);
+    tried.push(said(isMain ? `${packageMain} ('${file}')` : file, found));
   }
   const hint = startupHint(directory, appType); // First: logs cut long lines.
   throw new NoApplicationError(
@@ -145,7 +145,12 @@ function firstFile(
     }
     why ??= typeof found === "string" ? found : "not a file";
   }
-  return why ?? "there is none";
+  return why ?? absent;
+}
+
+/** A place that was looked at, and why in vain. That it is empty goes without saying. */
+function said(place: string, why: string): string {
+  return why === absent ? place : `${place} (${why})`;
 }
 
 function loaderOf(candidate: Candidate, file: string, hasNode: boolean): LoaderType {
@@ -159,9 +164,9 @@ function loaderOf(candidate: Candidate, file: string, hasNode: boolean): LoaderT
 const maxPackageBytes = 1024 * 1024;
 
 function readPackageMain(directory: AppDirectory, tried: string[]): string | undefined {
-  const said = tryReadMain(directory);
-  if (said.main !== undefined) return said.main;
-  tried.push(`${packageMain} (${said.why})`);
+  const { main, why } = tryReadMain(directory);
+  if (main !== undefined) return main;
+  tried.push(said(packageMain, why));
   return undefined;
 }
 
