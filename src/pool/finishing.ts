@@ -59,6 +59,7 @@ export function giveUp(
   if (instance.isGivenUp || instance.standing === "dead") return;
   instance.isGivenUp = true;
   state.endProcess(instance.id, overrun, what);
-  if (instance.standing === "pooled") state.leave(instance, "leaving", "overdue", now);
+  const reason = overrun === "large" ? "hardMemory" : "overdue";
+  if (instance.standing === "pooled") state.leave(instance, "leaving", reason, now);
   else state.retireIfDone(instance);
 }

@@ -148,6 +148,8 @@ export const retireReasons = [
   "unreachable",
   /** A request took too long. */
   "overdue",
+  /** Its memory has grown so much that its process is ended. */
+  "hardMemory",
   "died",
   /** It died since the kernel gave its application no more memory. */
   "outOfMemory",

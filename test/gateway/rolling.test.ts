@@ -218,5 +218,8 @@ test("one that grows is replaced, one that grows too much ended; others serve", 
   const isEnded = () => gateway.log.includes("it uses more memory than it may");
   await until("it is ended", isEnded, () => gateway.log, patience);
   expect(Number(await ask())).toBeGreaterThan(1);
+  await gateway.logged("reason=hardMemory");
+  const { retirements } = (await poolOf(gateway)).counters;
+  expect(retirements).toMatchObject({ memory: 1, hardMemory: 1, overdue: 0 });
   await gateway.end();
 }, 60_000);
