@@ -76,7 +76,13 @@ export class ApplicationRecord {
   /** When the last get came. */
   askedMs = -Infinity;
   /** Events of its own, as those of the whole pool. */
-  readonly counters = { spawnsDone: 0, spawnsFailed: 0, deaths: 0, restarts: 0 };
+  readonly counters = {
+    spawnsDone: 0,
+    spawnsFailed: 0,
+    deaths: 0,
+    restarts: 0,
+    restartsRefused: 0,
+  };
   /** What a spawn that no get is for needs: as it was registered, or as the last get said. */
   options: AppRequest | undefined;
   /** Its instances in the pool that are to be replaced. */

@@ -30,7 +30,10 @@ export function takeOver(
   }
   application.lastConcurrency = ready.concurrency;
   failures.reset();
-  if (application.rollout === "trying") application.rollout = "proven";
+  if (application.rollout === "trying") {
+    application.rollout = "proven";
+    state.restarted(application);
+  }
   const old = available.find(isWorn) ?? full.find(isWorn);
   if (old?.worn !== undefined) state.leave(old, "leaving", old.worn, now);
   else if (!hasPlace(state) || !maySpawn(state, application, now)) {
@@ -84,6 +87,7 @@ export function serveOn(
   state.wearing.delete(application);
   if (application.rollout === undefined) return;
   application.rollout = "refused";
+  application.counters.restartsRefused++;
   state.rolledOut(application.root, "refused");
 }
 

@@ -96,8 +96,7 @@ export function restartFits(state: PoolState, application: ApplicationRecord): b
 
 export function restart(state: PoolState, application: ApplicationRecord, now: number): void {
   state.pendingRestarts.delete(application);
-  state.counters.restarts++;
-  application.counters.restarts++;
+  state.restarted(application);
   state.outdate(application, "restarted", now);
   // All that served on for want of a version that starts goes with it.
   application.rollout = undefined;

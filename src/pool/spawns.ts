@@ -40,6 +40,7 @@ export function becomeReady(
   application.failures.reset();
   // All that is here is of this code, unless old instances wait to be replaced.
   if (application.rollout !== undefined) {
+    if (application.rollout !== "proven") state.restarted(application);
     application.rollout = application.worn > 0 ? "proven" : undefined;
   }
   if (isPlaced || findRoom(state, application, now)) {

@@ -281,6 +281,12 @@ export class PoolState extends SpawnState {
     this.outdateSpawns(application);
   }
 
+  /** The code that an application has now is what gets are served by. */
+  restarted({ counters }: ApplicationRecord): void {
+    this.counters.restarts++;
+    counters.restarts++;
+  }
+
   rolledOut(root: ByteString, outcome: "done" | "refused"): void {
     this.effects.push({ kind: "rolledOut", root, outcome });
   }

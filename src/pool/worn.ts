@@ -42,8 +42,6 @@ export function wearOutOld(state: PoolState, now: number): void {
 
 /** The code of an application has changed: all its instances are to be replaced. */
 export function restartRolling(state: PoolState, application: ApplicationRecord): void {
-  state.counters.restarts++;
-  application.counters.restarts++;
   state.outdateSpawns(application);
   for (const instance of application.available) wearOut(state, instance, "restarted");
   for (const instance of application.full) wearOut(state, instance, "restarted");
@@ -74,6 +72,7 @@ export function mayReplace(state: PoolState, application: ApplicationRecord): bo
 /** Nothing of an application is old any more. */
 function endRollout(state: PoolState, application: ApplicationRecord): void {
   if (application.rollout === "refused") return;
+  if (application.rollout === "trying") state.restarted(application);
   if (application.rollout === "proven") state.rolledOut(application.root, "done");
   application.rollout = undefined;
 }

@@ -98,6 +98,8 @@ export interface InspectedApplication {
     readonly spawnsFailed: number;
     readonly deaths: number;
     readonly restarts: number;
+    /** Given up: the new code did not start. */
+    readonly restartsRefused: number;
   };
   readonly lastSpawnError: { readonly message: string; readonly agoMs: number } | null;
   /** What is left of the pause after repeated failures. */

@@ -117,7 +117,8 @@ test.each(kinds)("$name: under load a restart costs nothing, good or broken", as
     () => gateway.log,
   );
   const pool = await poolOf(gateway);
-  expect(pool.applications[0]).toMatchObject({ rollout: "refused" });
+  const counters = { restarts: 1, restartsRefused: 1 };
+  expect(pool.applications[0]).toMatchObject({ rollout: "refused", counters });
   expect(pool.applications[0]?.lastSpawnError?.message).toContain("this version is broken");
   load.forgetVersions();
   await until("it goes on", () => load.versions.size > 0);

@@ -199,6 +199,7 @@ const members: Readonly<Record<string, Member>> = {
     "counters.spawnsFailed": ofPooled("app_spawns", { result: "failed" }),
     "counters.deaths": ofPooled("app_deaths"),
     "counters.restarts": ofPooled("app_restarts"),
+    "counters.restartsRefused": is0,
     lastSpawnError: (truth, value, at) =>
       value === null && (pooledName(truth, at) !== "broken" || truth.client.all("broken") === 0),
     "lastSpawnError.message": (truth, value: string, at) =>

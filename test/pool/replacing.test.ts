@@ -22,6 +22,13 @@ function rollout(scene: Scene): unknown {
   return scene.snapshot().applications[0]?.rollout;
 }
 
+/** Of all, and of the application; and those of it that were given up. */
+function restarts(scene: Scene): unknown[] {
+  const { counters, applications } = scene.snapshot();
+  const own = applications[0]?.counters;
+  return [counters.restarts, own?.restarts, own?.restartsRefused];
+}
+
 describe("a rolling restart", () => {
   test("has a new instance ready before the old one goes", () => {
     const scene = rolling(1);
@@ -92,6 +99,11 @@ describe("a rolling restart", () => {
     expect(scene.tick()).toEqual([]);
     expect(scene.close(1)).toEqual(["grant g2 i0"]);
     expect(scene.snapshot().applications[0]?.lastSpawnError?.message).toBe("it broke");
+    expect(restarts(scene)).toEqual([0, 0, 1]);
+    scene.restart("/a");
+    expect(restarts(scene)).toEqual([0, 0, 1]);
+    scene.spawned(2);
+    expect(restarts(scene)).toEqual([1, 1, 1]);
   });
 
   test("that was refused is tried again when it is asked for again", () => {

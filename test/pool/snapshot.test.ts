@@ -39,7 +39,7 @@ describe("a snapshot", () => {
         maxInstances: null,
         restartPending: false,
         rollout: null,
-        counters: { spawnsDone: 1, spawnsFailed: 0, deaths: 0, restarts: 0 },
+        counters: { spawnsDone: 1, spawnsFailed: 0, deaths: 0, restarts: 0, restartsRefused: 0 },
         instances: [
           {
             pid: 100,
@@ -68,7 +68,7 @@ describe("a snapshot", () => {
         maxInstances: null,
         restartPending: false,
         rollout: null,
-        counters: { spawnsDone: 0, spawnsFailed: 0, deaths: 0, restarts: 0 },
+        counters: { spawnsDone: 0, spawnsFailed: 0, deaths: 0, restarts: 0, restartsRefused: 0 },
         instances: [],
         waiting: 1,
         waiters: [{ ageMs: 5, failedConnects: 0 }],

@@ -40,7 +40,7 @@ test("the shape of inspect is stable", () => {
         maxInstances: 3,
         restartPending: false,
         rollout: null,
-        counters: { spawnsDone: 0, spawnsFailed: 0, deaths: 0, restarts: 0 },
+        counters: { spawnsDone: 0, spawnsFailed: 0, deaths: 0, restarts: 0, restartsRefused: 0 },
         instances: [
           {
             pid: 7,
@@ -70,7 +70,7 @@ test("the shape of inspect is stable", () => {
         maxInstances: null,
         restartPending: false,
         rollout: null,
-        counters: { spawnsDone: 0, spawnsFailed: 0, deaths: 0, restarts: 0 },
+        counters: { spawnsDone: 0, spawnsFailed: 0, deaths: 0, restarts: 0, restartsRefused: 0 },
         instances: [],
         waiting: 0,
         waiters: [],

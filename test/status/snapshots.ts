@@ -41,7 +41,7 @@ export function applicationWith(
     maxInstances: null,
     restartPending: false,
     rollout: null,
-    counters: { spawnsDone: 0, spawnsFailed: 0, deaths: 0, restarts: 0 },
+    counters: { spawnsDone: 0, spawnsFailed: 0, deaths: 0, restarts: 0, restartsRefused: 0 },
     instances,
     waiting: 0,
     waiters: [],

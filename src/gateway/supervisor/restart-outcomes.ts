@@ -58,7 +58,7 @@ function outcomeOf(
   const { rollout, restartPending, instances, spawns, counters } = found;
   const cause = found.lastSpawnError?.message ?? "it does not start";
   // One that was refused before, and whose processes are made as they were, is not restarted.
-  if (rollout === "refused" && counters.restarts !== before?.restarts) {
+  if (rollout === "refused" && counters.restartsRefused !== before?.restartsRefused) {
     return { why: `'${name}' was not restarted, its old processes serve on: ${cause}` };
   }
   const isServed = instances.some(({ state }) => state !== "leaving" && state !== "dead");
