@@ -11,7 +11,13 @@ import type { GatewayStatus } from "../wire/gateway-status.ts";
 import { isAlive } from "../native/process.ts";
 import type { ControlCommandName } from "./arguments.ts";
 import { Table, type Problem } from "./config-table.ts";
-import { findGateway, type FoundGateway, gatewayOptions, ofUser } from "./gateway-client.ts";
+import {
+  findGateway,
+  type FoundGateway,
+  gatewayOptions,
+  ofUser,
+  processNumber,
+} from "./gateway-client.ts";
 import { readPool } from "./gateway-settings.ts";
 import { harmless } from "./harmless.ts";
 import { type Arguments, readArguments } from "./options.ts";
@@ -50,7 +56,7 @@ const commands: Readonly<Record<ControlCommandName, ControlCommand>> = {
   detach: {
     description: "Has one process leave the pool; it ends after the requests at hand.",
     words: ["PID"],
-    request: ([text = ""]) => ({ command: "detach", pid: processOf(text) }),
+    request: ([text = ""]) => ({ command: "detach", pid: processNumber(text) }),
     done: ([pid]) => `${pid}: detached`,
   },
   pause: {
@@ -157,11 +163,6 @@ function reloaded(answer: object): string {
       : "",
   ];
   return `reloaded${more.join("")}`;
-}
-
-function processOf(text: string): number {
-  if (/^[1-9][0-9]{0,9}$/.test(text)) return Number(text);
-  throw new UsageError(`'${text}' is no process number`);
 }
 
 /** What the key's value comes to, read as it is in a configuration. @throws UsageError. */

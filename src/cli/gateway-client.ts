@@ -48,7 +48,7 @@ type Place = { readonly path: string; readonly pid: number } | ForeignSocket;
 export async function findGateway(given: Arguments["given"]): Promise<FoundGateway> {
   const [pid] = given.get("pid") ?? [];
   const [name] = given.get("name") ?? [];
-  const number = pid === undefined ? undefined : Number(pid);
+  const number = pid === undefined ? undefined : processNumber(pid, "--pid: ");
   const directories: string[] = runtimeDirectories(process.env);
   // Own ones come first: one that is silent may be that which is meant.
   const own = await lookAt(ownPlaces(directories, number), name);
@@ -64,6 +64,12 @@ export async function findGateway(given: Arguments["given"]): Promise<FoundGatew
   const what = which === "" ? `no gateway${whose} runs` : `no gateway ${which} runs`;
   if (isRoot) directories.push("those of all users");
   throw new StartError(`${what} (looked in ${directories.join(" and ")})`);
+}
+
+/** @param where it is said, for the message. @throws UsageError. */
+export function processNumber(text: string, where = ""): number {
+  if (/^[1-9][0-9]{0,9}$/.test(text)) return Number(text);
+  throw new UsageError(`${where}'${text}' is no process number`);
 }
 
 /** Of one's own gateways one that answers is enough: whoever is silent is no stranger. */

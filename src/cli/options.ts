@@ -78,11 +78,22 @@ export function readArguments(
   });
   const words: string[] = [];
   const given = new Map<string, string[]>();
+  let numberAt = -1;
   for (const token of tokens) {
-    if (token.kind === "positional") words.push(token.value);
+    if (token.kind === "positional") {
+      if (token.value === "") throw new UsageError("an argument is empty: is a variable not set?");
+      words.push(token.value);
+    }
     if (token.kind === "option-terminator") throw new UsageError("unexpected argument '--'");
     if (token.kind !== "option") continue;
     const { name, rawName, value } = token;
+    if (token.index === numberAt) continue;
+    if (/^-[0-9.]/.test(rawName)) {
+      // A number below 0: each of its signs has become an option.
+      words.push(rawArguments[token.index] ?? "");
+      numberAt = token.index;
+      continue;
+    }
     if (rawName !== `--${name}`) throw new UsageError(`unexpected argument '${rawName}'`);
     const kind = Object.hasOwn(definition, name) ? definition[name]?.type : undefined;
     if (kind !== "string" && kind !== "boolean") throw new UsageError(unknown(name, definition));
@@ -93,7 +104,11 @@ export function readArguments(
     given.set(name, values);
     if (kind === "boolean") {
       if (value !== undefined) throw new UsageError(`option '--${name}' takes no value`);
-    } else if (value === undefined || (!token.inlineValue && value.startsWith("--"))) {
+    } else if (
+      value === undefined ||
+      value === "" ||
+      (!token.inlineValue && value.startsWith("--"))
+    ) {
       throw new UsageError(`option '--${name}' needs a value`);
     } else values.push(value);
   }

@@ -73,12 +73,15 @@ async function dispatch(): Promise<void> {
         .replace("<STATUS_FIFO>", "<STATUS_FIFO> [OPTIONS]"),
     );
   }
+  const { nearestWord } = await import("./nearest-word.ts");
+  const near = nearestWord(first.toLowerCase(), commandNames);
   const known = commandNames.join(", ");
   throw new UsageError(
     args.length === 0
       ? "no arguments: 'serve DIRECTORY' serves an application; else a parent such as a web " +
           "server starts it, with a socket on descriptor 3"
-      : `'${first}' is neither a command (${known}) nor a LOGLEVEL, a whole number`,
+      : `'${first}' is neither a command (${known}) nor a LOGLEVEL, a whole number` +
+          (near === undefined ? "" : `; is '${near}' meant?`),
   );
 }
 

@@ -46,6 +46,10 @@ export async function runStatus(rawArguments: readonly string[]): Promise<void> 
   if (words[0] !== undefined) throw new UsageError(`unexpected argument '${words[0]}'`);
   const forms = ["json", "openmetrics", "watch"].filter((name) => given.has(name));
   if (forms.length > 1) throw new UsageError(`--${forms.join(" and --")} are given: one of them`);
+  const [programs] = forms.filter((name) => name !== "watch");
+  if (programs !== undefined && given.has("app")) {
+    throw new UsageError(`--${programs} has all applications: leave --app out`);
+  }
   const gateway = await findGateway(given);
   const { status } = gateway;
   const [app] = given.get("app") ?? [];
