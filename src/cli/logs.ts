@@ -46,7 +46,7 @@ export async function runLogs(rawArguments: readonly string[]): Promise<void> {
   const output = await ask(gateway, app, 0);
   const follows = given.has("follow");
   if ("file" in output) return showFile(output.file, count, follows);
-  show(output.lines.slice(count === 0 ? output.lines.length : -count).map(withoutEnd));
+  showLast(output.lines.slice(count === 0 ? output.lines.length : -count).map(withoutEnd), count);
   if (follows) await follow(gateway, app, output.last);
 }
 
@@ -64,7 +64,8 @@ async function follow(gateway: FoundGateway, app: string, after: number): Promis
 async function showFile(path: string, count: number, follows: boolean): Promise<void> {
   using tail = new LogTail(path);
   try {
-    for (let isOpen = show(tail.last(count)) && follows; isOpen; isOpen = show(tail.more())) {
+    let isOpen = showLast(tail.last(count), count) && follows;
+    for (; isOpen; isOpen = show(tail.more())) {
       await Bun.sleep(lookMs);
     }
   } catch (error) {
@@ -87,6 +88,12 @@ function lineCount(text = String(defaultLines)): number {
 
 function withoutEnd(line: string): ByteString {
   return fromText(line.slice(0, -1));
+}
+
+/** As `show`. Where there is nothing, that is said, to people alone. */
+function showLast(lines: readonly ByteString[], count: number): boolean {
+  if (lines.length === 0 && count > 0) writeSync(2, "(nothing has been written yet)\n");
+  return show(lines);
 }
 
 /** Whoever can write to the file could have put anything there. @returns false: nobody reads. */

@@ -81,6 +81,17 @@ test("restart: waits for the new version, and tells why a broken one is not used
   await gateway.end();
 });
 
+test("restart and pause: an application of files alone has nothing that could", async () => {
+  const site = '[[apps]]\nroot = "site"\nprefix = "/site"\ntype = "static"\n';
+  const { gateway } = await serving("", site);
+  for (const name of ["restart", "pause"]) {
+    const [code, said] = await command(name, "site");
+    expect([name, code]).toEqual([name, 1]);
+    expect(said).toEndWith("'site' has no processes: it is of type static");
+  }
+  await gateway.end();
+});
+
 test("restart: at once, waits for those that are to be there, and tells why none is", async () => {
   const shop = await serving("", 'restart_mode = "at-once"\nmin_instances = 1\n');
   expect(await shop.ask()).toStartWith("one ");

@@ -161,7 +161,8 @@ test("a reader that comes late learns that lines are missing, and gets the last"
 test("what is wrong is said, with the status of the other commands", async () => {
   expect(await logs("shop")).toMatchObject({ code: 1 });
   const { gateway } = await serving(undefined);
-  expect(await logs("shop")).toMatchObject({ code: 0, lines: [] });
+  const silent = "(nothing has been written yet)\n";
+  expect(await logs("shop")).toEqual({ code: 0, lines: [], error: silent });
   expect(await logs()).toMatchObject({ code: 2 });
   expect(await logs("shop", "--lines", "many")).toMatchObject({ code: 2 });
   const unknown = await logs("nobody");
@@ -171,4 +172,8 @@ test("what is wrong is said, with the status of the other commands", async () =>
   expect(site.code).toBe(1);
   expect(site.error).toContain("'site' has no processes");
   await gateway.end();
+  const filed = await serving("shop.log");
+  expect(await logs("shop")).toEqual({ code: 0, lines: [], error: silent });
+  expect(await logs("shop", "--lines", "0")).toEqual({ code: 0, lines: [], error: "" });
+  await filed.gateway.end();
 });

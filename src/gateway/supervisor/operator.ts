@@ -42,9 +42,9 @@ export class Operator {
       case "status":
         return this.#status();
       case "restart":
-        return this.#restart(this.#app(request.app), asker);
+        return this.#restart(this.#withProcesses(request.app), asker);
       case "logs":
-        return this.#logs(this.#app(request.app), request.after);
+        return this.#logs(this.#withProcesses(request.app), request.after);
       case "detach":
         await supervisor.pool.order({ kind: "detach", pid: request.pid });
         return {};
@@ -54,7 +54,7 @@ export class Operator {
       case "reload":
         return this.#reload(request.waitMs, asker);
       case "pause":
-        supervisor.pause(this.#app(request.app).name, request.refuse ? "refuse" : "wait");
+        supervisor.pause(this.#withProcesses(request.app).name, request.refuse ? "refuse" : "wait");
         return {};
       case "resume":
         supervisor.pause(this.#app(request.app).name, "none");
@@ -90,8 +90,14 @@ export class Operator {
     throw new Error(`there is no application '${name}'; there are ${names}`);
   }
 
-  async #logs({ name, root, type, log }: AppConfig, after: number): Promise<LoggedOutput> {
-    if (type === "static") throw new Error(`'${name}' has no processes that could write anything`);
+  /** What is done to processes or by them is nothing where there are only files. */
+  #withProcesses(name: string): AppConfig {
+    const app = this.#app(name);
+    if (app.type !== "static") return app;
+    throw new Error(`'${name}' has no processes: it is of type static`);
+  }
+
+  async #logs({ root, log }: AppConfig, after: number): Promise<LoggedOutput> {
     if (log !== undefined && "file" in log) return { file: log.file };
     return this.#options.supervisor.pool.recentOutput(root, after);
   }
