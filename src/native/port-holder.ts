@@ -7,7 +7,7 @@ import { readdirSync } from "node:fs";
 
 import type { TcpAddress } from "./listening-socket.ts";
 import { socketsOf, tcpListeners } from "./loopback.ts";
-import { kernelText } from "./process-stat.ts";
+import { kernelText, statOf } from "./process-stat.ts";
 import { findUserById } from "./process.ts";
 
 /** `process 12 (nginx)`, or `a process of www-data`; undefined: it does not show. */
@@ -25,8 +25,11 @@ export function holderOfPort({ host, port }: TcpAddress): string | undefined {
   return `a process of ${findUserById(uid)?.name ?? `user ${uid}`}`;
 }
 
-/** `process 12 (nginx)`. */
+/** `process 12 (nginx)`; of a worker the gateway, which would replace one that somebody ends. */
 export function showProcess(pid: number): string {
+  const [, command] = kernelText(`/proc/${pid}/cmdline`).split("\0");
+  const gateway = command === "gateway-worker" ? statOf(pid)?.parent : undefined;
+  if (gateway !== undefined && gateway > 1) return showProcess(gateway);
   const name = kernelText(`/proc/${pid}/comm`).trim();
   return name === "" ? `process ${pid}` : `process ${pid} (${name})`;
 }
