@@ -51,7 +51,11 @@ const commands: Readonly<Record<ControlCommandName, ControlCommand>> = {
     description: "Restarts an application and waits until that is over; 1 if it does not start.",
     words: ["APP"],
     request: ([app = ""]) => ({ command: "restart", app }),
-    done: ([app]) => `${app}: restarted`,
+    done: ([app], answer) =>
+      "isServed" in answer && answer.isServed === false
+        ? `${app}: none of its processes runs, so none of the new version was tried; the next ` +
+          "request starts one"
+        : `${app}: restarted`,
   },
   detach: {
     description: "Has one process leave the pool; it ends after the requests at hand.",

@@ -81,6 +81,20 @@ test("restart: waits for the new version, and tells why a broken one is not used
   await gateway.end();
 });
 
+test("restart: where nothing runs, says that nothing was tried, and what is", async () => {
+  const { gateway, root, ask } = await serving("", 'restart_mode = "at-once"\n');
+  writeFileSync(join(root, "server.ts"), 'throw new Error("it is broken");\n');
+  const none =
+    "shop: none of its processes runs, so none of the new version was tried; the next request " +
+    "starts one";
+  expect(await command("restart", "shop")).toEqual([0, none]);
+  writeFileSync(join(root, "server.ts"), says("two"));
+  expect(await ask()).toStartWith("two ");
+  // All have left, and nobody has asked since.
+  expect(await command("restart", "shop")).toEqual([0, none]);
+  await gateway.end();
+});
+
 test("restart and pause: an application of files alone has nothing that could", async () => {
   const site = '[[apps]]\nroot = "site"\nprefix = "/site"\ntype = "static"\n';
   const { gateway } = await serving("", site);

@@ -9,7 +9,7 @@ import type { AppConfig } from "../config.ts";
 import type { AdminKeeper } from "./admin-keeper.ts";
 import { type RecentOutput, registrationsOf } from "./pool-channel.ts";
 import { type ControlRequest, maxWaitMs } from "./control-request.ts";
-import { awaitRestarts } from "./restart-outcomes.ts";
+import { awaitRestarts, isServed } from "./restart-outcomes.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 /** What of the gateway is not the supervisor's. */
@@ -109,11 +109,12 @@ export class Operator {
     const before = countersOf(await inspect()).get(root);
     await pool.order({ kind: "restart", root: fromText(root) });
     const awaited = new Map([[root, { name, before }]]);
-    const { failed, underWay } = await awaitRestarts(inspect, awaited, maxWaitMs, asker);
-    const [why] = failed;
+    const after = await awaitRestarts(inspect, awaited, maxWaitMs, asker);
+    const [why] = after.failed;
     if (why !== undefined) throw new Error(why);
-    if (underWay.length > 0) throw new Error(`'${name}' is still being restarted`);
-    return {};
+    if (after.underWay.length > 0) throw new Error(`'${name}' is still being restarted`);
+    const found = after.pool.applications.find((application) => application.root === root);
+    return { isServed: found !== undefined && isServed(found) };
   }
 
   /**

@@ -55,16 +55,21 @@ function outcomeOf(
   found: InspectedApplication | undefined,
 ): "over" | "underWay" | { readonly why: string } {
   if (found === undefined) return "over";
-  const { rollout, restartPending, instances, spawns, counters } = found;
+  const { rollout, restartPending, spawns, counters } = found;
   const cause = found.lastSpawnError?.message ?? "it does not start";
   // One that was refused before, and whose processes are made as they were, is not restarted.
   if (rollout === "refused" && counters.restartsRefused !== before?.restartsRefused) {
     return { why: `'${name}' was not restarted, its old processes serve on: ${cause}` };
   }
-  const isServed = instances.some(({ state }) => state !== "leaving" && state !== "dead");
+  const isThere = isServed(found);
   const isOver = rollout === null || rollout === "refused";
-  if (!isOver || restartPending || (!isServed && spawns.length > 0)) return "underWay";
-  if (isServed || counters.spawnsFailed === (before?.spawnsFailed ?? 0)) return "over";
+  if (!isOver || restartPending || (!isThere && spawns.length > 0)) return "underWay";
+  if (isThere || counters.spawnsFailed === (before?.spawnsFailed ?? 0)) return "over";
   const what = counters.restarts === (before?.restarts ?? 0) ? "" : "was restarted, and ";
   return { why: `'${name}' ${what}cannot be started: ${cause}` };
+}
+
+/** Whether there is a process that takes requests. */
+export function isServed({ instances }: InspectedApplication): boolean {
+  return instances.some(({ state }) => state !== "leaving" && state !== "dead");
 }
