@@ -7,12 +7,11 @@ import { expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { binaryPath } from "../helpers/binary-server.ts";
 import { until } from "../helpers/condition.ts";
 import {
   type Gateway,
-  gatewayEnvironment,
   gateways,
+  runCommand,
   statusOf,
   writeApplication,
 } from "../helpers/gateway.ts";
@@ -47,11 +46,8 @@ async function serving(): Promise<Gateway> {
 }
 
 async function dashboardOf({ pid }: Gateway): Promise<{ url: string; token: string }> {
-  await using child = Bun.spawn([binaryPath, "dashboard", "--pid", String(pid)], {
-    env: gatewayEnvironment(),
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const [url = "", token = ""] = (await child.stdout.text()).trim().split("/#token=");
+  const { stdout } = await runCommand("dashboard", "--pid", String(pid));
+  const [url = "", token = ""] = stdout.trim().split("/#token=");
   return { url, token };
 }
 

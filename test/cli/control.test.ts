@@ -5,9 +5,14 @@ import { join } from "node:path";
 
 import { controlCommandNames } from "../../src/cli/arguments.ts";
 import { runtimeDirectories } from "../../src/gateway/supervisor/runtime-directory.ts";
-import { binaryPath } from "../helpers/binary-server.ts";
 import { until } from "../helpers/condition.ts";
-import { type Gateway, gatewayEnvironment, gateways, statusOf } from "../helpers/gateway.ts";
+import {
+  type Gateway,
+  gatewayEnvironment,
+  gateways,
+  runCommand,
+  statusOf,
+} from "../helpers/gateway.ts";
 import { pidOf } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
@@ -15,17 +20,9 @@ const temporaryDirectory = temporaryDirectories();
 const startGateway = gateways();
 
 /** @returns exit status, and what it said: on stdout if that is 0, else on stderr. */
-async function command(...args: string[]): Promise<[code: number, said: string]> {
-  const child = Bun.spawn([binaryPath, ...args], {
-    env: gatewayEnvironment(),
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const [stdout, stderr, code] = await Promise.all([
-    child.stdout.text(),
-    child.stderr.text(),
-    child.exited,
-  ]);
-  return [code, (code === 0 ? stdout : stderr).trim()];
+async function command(...args: string[]): Promise<[status: number | null, said: string]> {
+  const { status, stdout, stderr } = await runCommand(...args);
+  return [status, (status === 0 ? stdout : stderr).trim()];
 }
 
 const says = (text: string): string =>

@@ -11,6 +11,7 @@ import { binaryPath, plainEnvironment } from "../helpers/binary-server.ts";
 import { until } from "../helpers/condition.ts";
 import { type Gateway, gateways } from "../helpers/gateway.ts";
 import { killIfThere } from "../helpers/processes.ts";
+import { runBinary } from "../helpers/run-binary.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -33,14 +34,9 @@ function runtime(): Readonly<Record<string, string>> {
 type Environment = ReturnType<typeof runtime>;
 
 /** @returns exit status, and what it said. */
-async function command(env: Environment, ...args: string[]): Promise<[number, string]> {
-  const child = Bun.spawn([binaryPath, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
-  const [stdout, stderr, code] = await Promise.all([
-    child.stdout.text(),
-    child.stderr.text(),
-    child.exited,
-  ]);
-  return [code, stdout + stderr];
+async function command(env: Environment, ...args: string[]): Promise<[number | null, string]> {
+  const { status, stdout, stderr } = await runBinary(args, { environment: env });
+  return [status, stdout + stderr];
 }
 
 /** A gateway of a user, with an application `shop` and a name. */

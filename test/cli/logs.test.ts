@@ -5,7 +5,7 @@ import { join } from "node:path";
 
 import { binaryPath } from "../helpers/binary-server.ts";
 import { until } from "../helpers/condition.ts";
-import { type Gateway, gatewayEnvironment, gateways } from "../helpers/gateway.ts";
+import { type Gateway, gatewayEnvironment, gateways, runCommand } from "../helpers/gateway.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -46,17 +46,9 @@ async function serving(log: string | undefined): Promise<Scene> {
   return { gateway, file: join(directory, log ?? ""), say };
 }
 
-async function logs(...args: string[]): Promise<{ code: number; lines: string[]; error: string }> {
-  const child = Bun.spawn([binaryPath, "logs", ...args], {
-    env: gatewayEnvironment(),
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const [text, error, code] = await Promise.all([
-    child.stdout.text(),
-    child.stderr.text(),
-    child.exited,
-  ]);
-  return { code, lines: text.split("\n").slice(0, -1), error };
+async function logs(...args: string[]) {
+  const { status, stdout, stderr } = await runCommand("logs", ...args);
+  return { status, lines: stdout.split("\n").slice(0, -1), error: stderr };
 }
 
 const followers: Bun.Subprocess[] = [];
@@ -159,21 +151,21 @@ test("a reader that comes late learns that lines are missing, and gets the last"
 });
 
 test("what is wrong is said, with the status of the other commands", async () => {
-  expect(await logs("shop")).toMatchObject({ code: 1 });
+  expect(await logs("shop")).toMatchObject({ status: 1 });
   const { gateway } = await serving(undefined);
   const silent = "(nothing has been written yet)\n";
-  expect(await logs("shop")).toEqual({ code: 0, lines: [], error: silent });
-  expect(await logs()).toMatchObject({ code: 2 });
-  expect(await logs("shop", "--lines", "many")).toMatchObject({ code: 2 });
+  expect(await logs("shop")).toEqual({ status: 0, lines: [], error: silent });
+  expect(await logs()).toMatchObject({ status: 2 });
+  expect(await logs("shop", "--lines", "many")).toMatchObject({ status: 2 });
   const unknown = await logs("nobody");
-  expect(unknown.code).toBe(1);
+  expect(unknown.status).toBe(1);
   expect(unknown.error).toContain("there is no application 'nobody'; there are shop, site");
   const site = await logs("site");
-  expect(site.code).toBe(1);
+  expect(site.status).toBe(1);
   expect(site.error).toContain("'site' has no processes");
   await gateway.end();
   const filed = await serving("shop.log");
-  expect(await logs("shop")).toEqual({ code: 0, lines: [], error: silent });
-  expect(await logs("shop", "--lines", "0")).toEqual({ code: 0, lines: [], error: "" });
+  expect(await logs("shop")).toEqual({ status: 0, lines: [], error: silent });
+  expect(await logs("shop", "--lines", "0")).toEqual({ status: 0, lines: [], error: "" });
   await filed.gateway.end();
 });

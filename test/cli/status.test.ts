@@ -4,12 +4,12 @@ import { mkdirSync, readdirSync, statSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 
 import { runtimeVariable } from "../../src/gateway/supervisor/runtime-directory.ts";
-import { binaryPath } from "../helpers/binary-server.ts";
 import { until } from "../helpers/condition.ts";
 import {
   gatewayEnvironment,
   gateways,
   holdRequest,
+  runCommand,
   writeApplication,
   type Gateway,
 } from "../helpers/gateway.ts";
@@ -18,24 +18,7 @@ import { temporaryDirectories } from "../helpers/temporary.ts";
 const temporaryDirectory = temporaryDirectories();
 const startGateway = gateways();
 
-interface Outcome {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-async function status(...args: string[]): Promise<Outcome> {
-  const child = Bun.spawn([binaryPath, "status", ...args], {
-    env: gatewayEnvironment(),
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const [stdout, stderr, code] = await Promise.all([
-    child.stdout.text(),
-    child.stderr.text(),
-    child.exited,
-  ]);
-  return { code, stdout, stderr };
-}
+const status = (...args: string[]) => runCommand("status", ...args);
 
 async function serving(): Promise<Gateway> {
   const app = writeApplication(temporaryDirectory());
@@ -46,8 +29,8 @@ async function serving(): Promise<Gateway> {
 
 test("a running gateway is found by itself and shown, with its processes", async () => {
   const gateway = await serving();
-  const { code, stdout } = await status();
-  expect(code).toBe(0);
+  const { stdout, ...end } = await status();
+  expect(end).toMatchObject({ status: 0 });
   expect(stdout).toContain(`Gateway ${gateway.pid}: ${await gateway.address()}\n`);
   const processes = [gateway.workers[0]?.pid, gateway.poolServer?.pid];
   expect(stdout).toContain(`  workers ${processes[0]}, pool server ${processes[1]}, version `);
@@ -76,11 +59,11 @@ test("as JSON and as OpenMetrics, for programs", async () => {
 
 test("none runs: exit 1; several: they are named, exit 2; one of them by its process", async () => {
   const none = await status();
-  expect(none.code).toBe(1);
+  expect(none.status).toBe(1);
   expect(none.stderr).toMatch(/no gateway( of this user)? runs /);
   const [first, second] = [await serving(), await serving()];
   const several = await status();
-  expect(several.code).toBe(2);
+  expect(several.status).toBe(2);
   for (const { pid } of [first, second]) expect(several.stderr).toContain(String(pid));
   expect((await status("--pid", String(second.pid))).stdout).toContain(`Gateway ${second.pid}:`);
   await Promise.all([first.end(), second.end()]);
@@ -91,7 +74,7 @@ test("one that runs and does not answer is not called one that does not run", as
   gateway.signal("SIGSTOP");
   const silent = await status();
   gateway.signal("SIGCONT");
-  expect(silent).toMatchObject({ code: 1, stdout: "" });
+  expect(silent).toMatchObject({ status: 1, stdout: "" });
   expect(silent.stderr).toContain(`gateway ${gateway.pid} runs, and does not answer within 5 s`);
   await gateway.end();
 });
@@ -111,7 +94,7 @@ test("its socket is for its user only, leaves with it, and one left behind is cl
   const killed = await serving();
   killed.signal("SIGKILL");
   await killed.ended;
-  expect((await status()).code).toBe(1);
+  expect((await status()).status).toBe(1);
   expect(readdirSync(directory)).toEqual([]);
 });
 
@@ -125,7 +108,7 @@ test("a socket on which a running process does not listen just now is left to it
   const name = `${process.pid}.sock`;
   const made = `from socket import *; socket(AF_UNIX).bind("${join(directory, name)}")`;
   expect(Bun.spawnSync(["python3", "-c", made]).exitCode).toBe(0);
-  expect((await status()).code).toBe(0);
+  expect((await status()).status).toBe(0);
   expect(readdirSync(directory)).toContain(name);
   unlinkSync(join(directory, name));
   await gateway.end();
@@ -144,7 +127,7 @@ test("a directory that others can enter is not used: served all the same, with a
 });
 
 test("options that do not go together, or are not known: exit 2", async () => {
-  expect((await status("--json", "--openmetrics")).code).toBe(2);
+  expect((await status("--json", "--openmetrics")).status).toBe(2);
   expect((await status("extra")).stderr).toContain("unexpected argument 'extra'");
   expect((await status("--jsn")).stderr).toContain("is '--json' meant?");
 });

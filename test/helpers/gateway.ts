@@ -14,6 +14,7 @@ import type { Inspection } from "../../src/wire/inspection.ts";
 import { binaryPath, plainEnvironment } from "./binary-server.ts";
 import { until, within } from "./condition.ts";
 import { killIfThere, markedProcesses, markVariable, type ProcessFacts } from "./processes.ts";
+import { type Outcome, runBinary } from "./run-binary.ts";
 
 export interface GatewayOptions {
   readonly environment?: Readonly<Record<string, string>>;
@@ -161,6 +162,11 @@ export function gateways(): (args: readonly string[], options?: GatewayOptions) 
     for (const gateway of started.splice(0)) gateway.destroy();
   });
   return (args, options) => new Gateway(args, options);
+}
+
+/** Runs a command to its end, which finds the gateways of this file. */
+export function runCommand(...args: readonly string[]): Promise<Outcome> {
+  return runBinary(args, { environment: gatewayEnvironment() });
 }
 
 /** What `status` says of it. */
