@@ -10,14 +10,20 @@ import { temporaryDirectories } from "../helpers/temporary.ts";
 const temporaryDirectory = temporaryDirectories();
 const startGateway = gateways();
 
-function start(file: string, program: string, settings: string): Gateway {
+/** @param wrapper what is put in front of the command. */
+function start(
+  file: string,
+  program: string,
+  settings: string,
+  wrapper: readonly string[] = [],
+): Gateway {
   const directory = temporaryDirectory();
   mkdirSync(join(directory, "app"));
   writeFileSync(join(directory, "app", file), program);
   const config = join(directory, "pool.toml");
   const lines = ['listen = ["127.0.0.1:0"]', "[[apps]]", 'root = "app"', settings];
   writeFileSync(config, lines.join("\n"));
-  return startGateway(["--config", config]);
+  return startGateway(["--config", config], { wrapper });
 }
 
 const programs: readonly (readonly [kind: string, file: string, program: string, more: string])[] =
@@ -97,5 +103,20 @@ test("more than the server may have is said once; the application has that much"
   expect(text).toMatch(new RegExp(`^Max open files +\\d+ +${hard} `, "m"));
   await gateway.logged(`limits.open_files`, `the server may have ${hard} itself`);
   expect(gateway.log.split("limits.open_files").length).toBe(2);
+  await gateway.end();
+});
+
+test("of several limits that are not kept one sentence tells, with the cause of each", async () => {
+  const program = "export default { fetch: () => new Response() };\n";
+  const limits = '[apps.limits]\ncore = "9k"\nfile_size = "1g:2g"\ncpu_time = "1h:2h"\n';
+  const bounds = ["prlimit", "--core=8192:8192", "--fsize=1073741824:1073741824"];
+  const gateway = start("server.ts", program, limits, bounds);
+  await (await fetch(await gateway.address())).text();
+  await gateway.logged(
+    'limits are not kept, applications run without keys="limits.core, limits.file_size" ',
+    "limits.core: the server may have 8192 itself",
+    "limits.file_size: the server may have 1073741824 itself",
+  );
+  expect(gateway.log.split("are not kept").length).toBe(2);
   await gateway.end();
 });

@@ -18,6 +18,12 @@ import { tooHigh } from "./resource-limits.ts";
 /** How often it is looked whether the kernel has refused or ended something that nobody saw. */
 const lookEveryMs = 10_000;
 
+/** A limit as the configuration names it, and why it is not kept. */
+interface Unkept {
+  readonly key: string;
+  readonly cause: string;
+}
+
 export class AppGroups {
   readonly #notify: Notify;
   readonly #groups = new Map<ByteString, AppGroup>();
@@ -60,30 +66,35 @@ export class AppGroups {
   }
 
   #prepare(root: ByteString, limits: KernelLimits, mayMake: boolean): AppGroup | undefined {
-    for (const { name, limit } of tooHigh(limits.limits)) {
-      const cause = `the server may have ${limit} itself (ulimit -H, or a Limit of its unit)`;
-      this.#say(root, [`limits.${keyOfLimit(name)}`], cause);
-    }
+    const kept = this.#keepable(root, limits);
     const known = this.#groups.get(root);
     if (known === undefined && !wantsGroup(limits)) return undefined;
-    const kept = this.#keepable(root, limits);
     try {
       const group = known !== undefined && existsSync(known.path) ? known : undefined;
       if (group === undefined && !(mayMake && wantsGroup(kept))) return undefined;
       return this.#apply(root, group ?? this.#make(root), kept);
     } catch (error) {
-      this.#say(root, wantedOf(limits).map(keyOf), causeText(error));
+      const cause = causeText(error);
+      this.#say(
+        root,
+        wantedOf(limits).map(({ name }) => ({ key: keyOfLimit(name), cause })),
+      );
       return undefined;
     }
   }
 
   /** What of the limits can be kept here; the rest is said. */
   #keepable(root: ByteString, limits: KernelLimits): KernelLimits {
-    const byWhy = Map.groupBy(wantedOf(limits), (wanted) => this.#whyNot(wanted));
-    for (const [why, wanted] of byWhy) {
-      if (why !== undefined) this.#say(root, wanted.map(keyOf), why);
-    }
-    const kept = byWhy.get(undefined) ?? [];
+    const unkept: Unkept[] = tooHigh(limits.limits).map(({ name, limit }) => {
+      const cause = `the server may have ${limit} itself (ulimit -H, or a Limit of its unit)`;
+      return { key: `limits.${keyOfLimit(name)}`, cause };
+    });
+    const kept = wantedOf(limits).filter((wanted) => {
+      const cause = this.#whyNot(wanted);
+      if (cause !== undefined) unkept.push({ key: keyOfLimit(wanted.name), cause });
+      return cause === undefined;
+    });
+    this.#say(root, unkept);
     return Object.fromEntries(kept.map(({ name }) => [name, limits[name]]));
   }
 
@@ -106,7 +117,7 @@ export class AppGroups {
     this.#groups.set(root, group);
     group.isForgotten = false;
     group.apply(limits).catch((error: unknown) => {
-      if (existsSync(group.path)) this.#say(root, ["memory_max"], causeText(error));
+      if (existsSync(group.path)) this.#say(root, [{ key: "memory_max", cause: causeText(error) }]);
     });
     this.#timer ??= setInterval(() => this.#look(), lookEveryMs).unref();
     return group;
@@ -126,17 +137,22 @@ export class AppGroups {
     }
   }
 
-  #say(root: ByteString, keys: readonly string[], cause: string): void {
-    const unsaid = keys.filter((key) => !this.#said.has(key));
+  /** In one sentence. */
+  #say(root: ByteString, unkept: readonly Unkept[]): void {
+    const unsaid = unkept.filter(({ key }) => !this.#said.has(key));
     if (unsaid.length === 0) return;
-    for (const key of unsaid) this.#said.add(key);
-    const fields = { keys: unsaid.join(", "), app: escapeForLog(root), cause };
+    for (const { key } of unsaid) this.#said.add(key);
+    const causes = Map.groupBy(unsaid, ({ cause }) => cause);
+    const isOne = causes.size === 1;
+    const each = Array.from(causes, ([why, of]) => (isOne ? why : `${keysOf(of)}: ${why}`));
+    const cause = each.join("; ");
+    const fields = { keys: keysOf(unsaid), app: escapeForLog(root), cause };
     this.#notify(0, "limits are not kept, applications run without", fields);
   }
 }
 
-function keyOf({ name }: GroupKey): string {
-  return keyOfLimit(name);
+function keysOf(unkept: readonly Unkept[]): string {
+  return unkept.map(({ key }) => key).join(", ");
 }
 
 function wantedOf(limits: KernelLimits): GroupKey[] {
