@@ -30,17 +30,17 @@ export interface ApplicationOptions {
   /** The user it runs as when that owner is root or unknown. Default `nobody`. */
   readonly lowestUser?: string;
   /**
-   * How many requests a session of it serves at most; default: any number. Where `maxRequests` is
-   * configured the pool learns of requests for certain only when a session ends.
+   * Requests over a session that the pool need not know of: with one more it is told at once, which
+   * matters where `maxRequests` is configured. Default: any number, for a second.
    */
-  readonly sessionRequests?: number;
+  readonly maxUntold?: number;
 }
 
 /** An application ready to be asked for. */
 export class Application {
   /** The root's bytes, one per character. */
   readonly root: ByteString;
-  readonly sessionRequests: number;
+  readonly maxUntold: number;
   /** The six elements of a get, each with its NUL, as they follow the tag. */
   readonly #elements: string;
 
@@ -48,7 +48,7 @@ export class Application {
   constructor(options: ApplicationOptions | string) {
     const given = typeof options === "string" ? { root: options } : options;
     this.root = rootBytes(given.root);
-    this.sessionRequests = given.sessionRequests ?? Infinity;
+    this.maxUntold = given.maxUntold ?? Infinity;
     const elements = appRequestElements({
       root: this.root,
       lowerPrivilege: given.lowerPrivilege ?? true,

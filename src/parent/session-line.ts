@@ -298,8 +298,7 @@ export class SessionLine implements StreamKeeper {
     takeOut(this.#gets, get);
     this.#owed = Math.max(0, this.#owed - 1);
     const isKept = this.#host.command === "getKept";
-    const { sessionRequests } = this.#application;
-    const stream = new SessionStream(session, this, isKept, sessionRequests);
+    const stream = new SessionStream(session, this, isKept, this.#application.maxUntold);
     // The next visitor without an instance is given another one.
     if (this.#token === "") stream.isRecalled = true;
     this.#open.add(stream);

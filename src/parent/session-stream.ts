@@ -47,7 +47,7 @@ export class SessionStream {
   /** Since when it has had nothing to do, by performance.now(). */
   idleSinceMs = 0;
   readonly #keeper: StreamKeeper | undefined;
-  readonly #most: number;
+  readonly #maxUntold: number;
   /**
    * Whether what is sent on it says where it ends, by length or in chunks; else its end is that of
    * the stream, and a body that breaks off looks whole. Not a matter of whether it is kept: that it
@@ -79,13 +79,13 @@ export class SessionStream {
   /**
    * Takes the session over.
    * @param isKept whether it may serve further requests, which the keeper then has for it.
-   * @param most how many it serves then.
+   * @param maxUntold of them, requests that the pool need not know of: see Application.
    */
-  constructor(session: Session, keeper?: StreamKeeper, isKept = false, most = Infinity) {
+  constructor(session: Session, keeper?: StreamKeeper, isKept = false, maxUntold = Infinity) {
     this.session = session;
     this.#keeper = keeper;
     this.isFramed = isKept;
-    this.#most = most;
+    this.#maxUntold = maxUntold;
   }
 
   /**
@@ -114,7 +114,7 @@ export class SessionStream {
 
   /** Whether it may serve another request after the one at hand. */
   get isKept(): boolean {
-    return this.isFramed && !this.isRecalled && this.served < this.#most;
+    return this.isFramed && !this.isRecalled;
   }
 
   /** From now on the user is told of what happens. */
@@ -167,6 +167,7 @@ export class SessionStream {
     this.#user = undefined;
     this.served += 1;
     if (this.#isClosed) return;
+    if (this.served - this.#told > this.#maxUntold) this.tell();
     // Programs may end, without a word, what they have not read to the end; loaders tell.
     const isTold = this.#writes === 1 || !this.session.speaksHttp;
     if (isClean && isTold && this.isKept) this.#keeper?.freed(this);

@@ -33,7 +33,7 @@ export class ApplicationRecord {
   settings: ApplicationSettings = NO_SETTINGS;
   /** Instances that can take a session. */
   readonly available = new LoadOrder<InstanceRecord>();
-  /** Instances with as many sessions as they serve at once, or more; and spent ones. */
+  /** Instances with as many sessions as they serve at once, or more. */
   readonly full = new LoadOrder<InstanceRecord>();
   /** Those of the two that have nothing to do, idle longest first. */
   readonly idle = new List<InstanceRecord>();
@@ -206,8 +206,6 @@ export class InstanceRecord {
   requests = 0;
   /** Why it is to be replaced; worn.ts decides, state.ts writes it. */
   worn: WornReason | undefined;
-  /** It has all the requests that it may serve, and takes no more: worn.ts decides. */
-  isSpent = false;
   /** When it will be as old as it may be, if there is a limit. */
   age: HeapEntry<InstanceRecord> | undefined;
   /** When the first of them ended. */
@@ -249,11 +247,6 @@ export class InstanceRecord {
   /** Places taken of its concurrency. */
   get load(): number {
     return this.sessions - this.long;
-  }
-
-  /** Whether it can take a session. */
-  get isFree(): boolean {
-    return this.load < this.concurrency && !this.isSpent;
   }
 
   /** Closed sessions that it is certainly not done with. */

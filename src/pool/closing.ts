@@ -14,8 +14,8 @@ export const CLOSING_LIMIT_MS = 20;
 
 /** Places of a busy instance that its next reports will free. */
 export function promisedBy(instance: InstanceRecord): number {
-  const { closingSoon, load, concurrency, open, long, isSpent } = instance;
-  if (closingSoon.list === undefined || load < concurrency || isSpent) return 0;
+  const { closingSoon, load, concurrency, open, long } = instance;
+  if (closingSoon.list === undefined || load < concurrency) return 0;
   return Math.max(0, concurrency - (open - long));
 }
 

@@ -141,8 +141,6 @@ export function allotPlaces(state: PoolState, now: number): void {
       const instance = state.idle.first;
       if (instance === undefined) throw new Error("pool: an instance should be idle and none is");
       state.leave(instance, "leaving", "evicted", now);
-      // It may have been spent, and gets of its own wait.
-      cover(state, instance.application, now);
     }
     state.plan(application, waiter.options, now);
     cover(state, application, now);

@@ -38,13 +38,12 @@ import { changeLimits, changeSettings, clear } from "./orders.ts";
 import { abandon, giveUpOverdue } from "./overdue.ts";
 import { giveUp } from "./finishing.ts";
 import { close, moveElsewhere, returnToLine, withdraw } from "./sessions.ts";
-import { giveSlowUp, settle, settleAll } from "./settle.ts";
+import { settle, settleAll } from "./settle.ts";
 import { takeSnapshot } from "./snapshot.ts";
 import { serveOn, takeOver } from "./replacing.ts";
 import { becomeReady, fail } from "./spawns.ts";
-import { countRequests, goOn } from "./spent.ts";
 import { PoolState } from "./state.ts";
-import { wearOut, wearOutOld } from "./worn.ts";
+import { countRequests, wearOut, wearOutOld } from "./worn.ts";
 import type {
   ApplicationSettings,
   Effect,
@@ -276,9 +275,7 @@ export class Pool {
   ): Effects {
     const checked = checkedSettings(settings);
     const time = this.#advance(now);
-    const application = changeSettings(this.#state, root, checked, options);
-    goOn(this.#state, application, time);
-    return this.#settled(application, time);
+    return this.#settled(changeSettings(this.#state, root, checked, options), time);
   }
 
   /** The code of an application has changed: as a get that finds a restart.txt. */
@@ -294,8 +291,8 @@ export class Pool {
 
   /** Clients have sent so many more requests over a session. */
   sessionServed(session: SessionId, requests: number, now: number): Effects {
-    return this.#change(session, "sessionServed", now, (state, { instance }, time) => {
-      countRequests(state, instance, requests, time);
+    return this.#change(session, "sessionServed", now, (state, { instance }) => {
+      countRequests(state, instance, requests);
     });
   }
 
@@ -335,7 +332,6 @@ export class Pool {
     const touched = new Set<ApplicationRecord>();
     refuseOverdue(state, touched, time);
     giveUpOverdue(state, touched, time);
-    giveSlowUp(state, touched, time);
     reap(state, touched, time);
     wearOutOld(state, time);
     settleAll(state, touched, time);

@@ -7,7 +7,6 @@ import type { ApplicationRecord, InstanceRecord, NewInstance, Spawn } from "./ap
 import { hasPlace, maySpawn } from "./places.ts";
 import { serveReady } from "./settle.ts";
 import { serveOutside } from "./spawns.ts";
-import { goOn } from "./spent.ts";
 import type { PoolState } from "./state.ts";
 import type { SpawnFailure } from "./types.ts";
 
@@ -73,7 +72,6 @@ export function serveOn(
   state.counters.spawnsFailed++;
   application.counters.spawnsFailed++;
   if (!state.endReplacement(replacement)) return;
-  goOn(state, application, now);
   const { failurePause } = state.options;
   if (application.rollout !== "trying" && failurePause !== undefined) {
     // The first is reason enough to wait: nobody waits for it.

@@ -3,7 +3,7 @@
 import type { InstanceRecord, SessionRecord } from "./application.ts";
 import { becomeUnreachable } from "./deaths.ts";
 import type { PoolState } from "./state.ts";
-import { countRequests } from "./spent.ts";
+import { countRequests } from "./worn.ts";
 
 /** Failed connects after which a get is refused. */
 const MAX_CONNECTS = 10;
@@ -24,7 +24,7 @@ export function leaveOff(state: PoolState, session: SessionRecord, now: number):
   state.counters.sessionsClosed++;
   if (instance.served++ === 0) instance.firstServedMs = now;
   // Of those that are kept their clients tell.
-  if (!session.waiter.kept) countRequests(state, instance, 1, now);
+  if (!session.waiter.kept) countRequests(state, instance, 1);
   end(state, session, 0, now);
 }
 

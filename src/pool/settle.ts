@@ -35,7 +35,6 @@ import { CLOSING_LIMIT_MS, expirePromises } from "./closing.ts";
 import { allotPlaces, cover, hasPlace, maySpawn, slowFor } from "./places.ts";
 import { replaceWorn } from "./worn.ts";
 import { nextLookMs, takeShares } from "./shares.ts";
-import { goOn } from "./spent.ts";
 import type { PoolState } from "./state.ts";
 import { LOOK_MS, mayEvict } from "./usefulness.ts";
 
@@ -76,7 +75,6 @@ function isQuiet(state: PoolState, now: number): boolean {
     state.waiters.size === 0 &&
     state.planned.size === 0 &&
     state.maybeEmpty.length === 0 &&
-    state.stuck.length === 0 &&
     state.pendingRestarts.size === 0 &&
     state.wearing.size === 0 &&
     state.short.size === 0 &&
@@ -147,7 +145,6 @@ export function shedIdle(state: PoolState, now: number): void {
     const instance = state.idle.first;
     if (instance === undefined) return;
     state.leave(instance, "leaving", "excess", now);
-    cover(state, instance.application, now);
   }
 }
 
@@ -179,7 +176,7 @@ export function dropAboveMax(state: PoolState): void {
 function soundAlarms(state: PoolState, touched: Set<ApplicationRecord>, now: number): void {
   state.kept.expire(touched, now);
   expirePromises(state, touched, now);
-  giveSlowUp(state, touched, now);
+  slowDownLate(state, now);
   for (let due = state.holds.first; due !== undefined && due.key <= now; due = state.holds.first) {
     state.holds.remove(due);
     touched.add(due.owner);
@@ -192,22 +189,12 @@ function soundAlarms(state: PoolState, touched: Set<ApplicationRecord>, now: num
   }
 }
 
-/** Nobody waits for replacements that have taken long; adds their applications to `touched`. */
-export function giveSlowUp(state: PoolState, touched: Set<ApplicationRecord>, now: number): void {
-  slowDownLate(state, now);
-  for (const application of state.stuck.splice(0)) {
-    goOn(state, application, now);
-    touched.add(application);
-  }
-}
-
 /** Spawns that have taken long give their slots up. */
 export function slowDownLate(state: PoolState, now: number): void {
   const { slots, options } = state;
   for (let spawn = slots.first; spawn !== undefined; spawn = slots.first) {
     if (spawn.sinceMs + options.slowSpawnMs > now) return;
     state.slowDown(spawn);
-    if (spawn.application.replacement === spawn) state.stuck.push(spawn.application);
   }
 }
 

@@ -6,7 +6,6 @@
 import type { ApplicationRecord, InstanceRecord, NewInstance, Spawn } from "./application.ts";
 import { cover } from "./places.ts";
 import { serveReady } from "./settle.ts";
-import { goOn } from "./spent.ts";
 import type { PoolState } from "./state.ts";
 import type { SpawnFailure } from "./types.ts";
 import { evict, leastUsed } from "./usefulness.ts";
@@ -112,6 +111,5 @@ export function noteFailure(
 ): void {
   const { failures, alarm } = application;
   failures.note(failure, most, state.options.failurePause, now);
-  goOn(state, application, now);
   if (failures.isPaused(now)) state.alarms.set(alarm, failures.pausedUntilMs);
 }

@@ -22,7 +22,6 @@ import { Heap, HeapEntry } from "./heap.ts";
 import { KeptSessions } from "./kept.ts";
 import { List } from "./list.ts";
 import { limitTime } from "./overdue.ts";
-import { spend } from "./spent.ts";
 import { SpawnState } from "./spawn-state.ts";
 import type {
   InstanceId,
@@ -40,7 +39,6 @@ interface Shift {
   readonly open: number;
   readonly undone: number;
   readonly long?: number;
-  readonly isSpent?: boolean;
 }
 
 export class PoolState extends SpawnState {
@@ -73,8 +71,6 @@ export class PoolState extends SpawnState {
   readonly deadlines = new Heap<Waiter>();
   /** Applications with worn instances, in the order in which they got them. */
   readonly wearing = new Set<ApplicationRecord>();
-  /** Applications whose replacements take so long that they may hang. */
-  readonly stuck: ApplicationRecord[] = [];
   /** Instances by when they are as old as they may be. */
   readonly ages = new Heap<InstanceRecord>();
   /** Applications by when an instance of theirs may have been idle for too long. */
@@ -167,9 +163,6 @@ export class PoolState extends SpawnState {
     });
     if (waiter.kept) this.kept.opened(session, now);
     else limitTime(this, session, now);
-    if (instance.application.settings.maxRequests !== undefined) {
-      spend(this, instance, instance.open, now);
-    }
   }
 
   newInstance(spawn: Spawn, ready: NewInstance, now: number): InstanceRecord {
@@ -197,13 +190,8 @@ export class PoolState extends SpawnState {
   }
 
   /** An instance was used: what its sessions have become more or fewer by. */
-  shift(
-    instance: InstanceRecord,
-    { open, undone, long = 0, isSpent = instance.isSpent }: Shift,
-    now: number,
-  ): void {
+  shift(instance: InstanceRecord, { open, undone, long = 0 }: Shift, now: number): void {
     this.#take(instance);
-    instance.isSpent = isSpent;
     instance.lastUsedMs = now;
     instance.open += open;
     instance.long += long;
@@ -300,7 +288,7 @@ export class PoolState extends SpawnState {
     if (instance.standing === "pooled") {
       this.count--;
       application.promised -= instance.promised;
-      if (instance.isFree) application.available.remove(instance.order);
+      if (instance.load < instance.concurrency) application.available.remove(instance.order);
       else application.full.remove(instance.order);
       if (instance.open > 0) this.active--;
       if (instance.sessions === 0) {
@@ -322,7 +310,7 @@ export class PoolState extends SpawnState {
       this.count++;
       instance.promised = promisedBy(instance);
       application.promised += instance.promised;
-      if (instance.isFree) application.available.add(instance.order, load);
+      if (load < instance.concurrency) application.available.add(instance.order, load);
       else application.full.add(instance.order, load);
       if (sessions === 0) {
         this.idle.pushBack(instance.idle);

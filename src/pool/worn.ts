@@ -22,6 +22,13 @@ import type { WornReason } from "./types.ts";
 /** Of one application, under way at a time. */
 const MAX_REPLACEMENTS = 2;
 
+/**
+ * Instances are worn up to a tenth before they have served all they may, lest all that were begun
+ * together are replaced together.
+ */
+const JITTER_STEPS = 11;
+const JITTER_PARTS = 100;
+
 /** An instance is to be replaced, if it is in the pool. A restart outweighs other reasons. */
 export function wearOut(state: PoolState, instance: InstanceRecord, reason: WornReason): void {
   const { standing, application } = instance;
@@ -29,6 +36,14 @@ export function wearOut(state: PoolState, instance: InstanceRecord, reason: Worn
   if (instance.worn === undefined) application.worn++;
   if (instance.worn === undefined || reason === "restarted") instance.worn = reason;
   state.wearing.add(application);
+}
+
+/** An instance has served so many more requests. */
+export function countRequests(state: PoolState, instance: InstanceRecord, requests: number): void {
+  const { maxRequests = 0 } = instance.application.settings;
+  instance.requests += requests;
+  const enough = maxRequests * (1 - (instance.id % JITTER_STEPS) / JITTER_PARTS);
+  if (maxRequests > 0 && instance.requests >= enough) wearOut(state, instance, "requests");
 }
 
 /** Instances are as old as they may be. */

@@ -1,6 +1,6 @@
 /** A connection that keeps sessions, with a server and instances that the test speaks for. */
 import { expect } from "bun:test";
-import type { PoolConnection } from "../../src/parent/index.ts";
+import type { Application, PoolConnection } from "../../src/parent/index.ts";
 import { encodeDecimal } from "../../src/wire/replies.ts";
 import { until } from "../helpers/condition.ts";
 import { rejection } from "./rejection.ts";
@@ -103,8 +103,8 @@ export class Scene {
   }
 
   /** One request from start to end on a fresh session. */
-  async first(): Promise<ScriptedInstance> {
-    const answer = this.pool.request(app, get);
+  async first(application: Application | string = app): Promise<ScriptedInstance> {
+    const answer = this.pool.request(application, get);
     await this.sayBuiltin();
     const instance = await this.grant();
     await instance.next();

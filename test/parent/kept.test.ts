@@ -6,7 +6,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { SessionError } from "../../src/parent/index.ts";
+import { Application, SessionError } from "../../src/parent/index.ts";
 import { encodeRecall } from "../../src/wire/replies.ts";
 import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
@@ -30,6 +30,19 @@ describe("a session that is kept", () => {
         expect(await (await answer).text()).toBe("hi");
       }
       expect(scene.peer.commands).toEqual([]);
+    }));
+
+  test("tells the pool at once of more requests than it need not know of", () =>
+    Scene.with(async (scene) => {
+      const instance = await scene.first(new Application({ root: app, maxUntold: 2 }));
+      for (let count = 2; count <= 7; count += 1) {
+        const answer = scene.pool.request(app, get);
+        await instance.next();
+        await instance.write(framedAnswer);
+        await (await answer).text();
+        await scene.asksNothing();
+        expect(scene.peer.served).toBe(count - (count % 3));
+      }
     }));
 
   test("is given back when nobody wants it for a moment", () =>

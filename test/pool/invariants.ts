@@ -136,7 +136,7 @@ function checkLists(state: PoolState, application: ApplicationRecord): void {
     let previous: InstanceRecord | undefined;
     for (const instance of order) {
       same(`standing of ${instance.id}`, instance.standing, "pooled");
-      const isAvailable = instance.load < instance.concurrency && !instance.isSpent;
+      const isAvailable = instance.load < instance.concurrency;
       require(isAvailable === (order === available), `instance ${instance.id} is in a wrong list`);
       const isFirst = previous === undefined || comesBefore(previous, instance);
       require(isFirst, `instance ${instance.id} is at a wrong place`);

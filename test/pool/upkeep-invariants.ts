@@ -3,7 +3,6 @@
 // - Worn instances: each is in the pool; their applications are known, and a replacement that may
 //   begin has begun. A rolling restart is over when nothing of it is left to replace, unless its
 //   code was refused.
-// - Spent instances: they are worn, and what replaces them is neither slow nor has failed.
 // - Replacements: one for each application, and at most one more of old code; they hold no place.
 // - Ages: every instance with a limit on its age, and no other, is known by when it is reached.
 // - Ahead: what an application is to have at least is there or coming, if there are places.
@@ -46,11 +45,6 @@ function checkWorn(state: PoolState, application: ApplicationRecord, now: number
   expect(replacing <= 2, `${root} has ${replacing} replacements`);
   expect(replacement === undefined || own.includes(replacement), `that of ${root} is over`);
   expect(rollout === undefined || rollout === "refused" || worn > 0, `${root} restarts for ever`);
-  const isHopeless = rollout === "refused" || failures.count > 0;
-  const isSlow = replacement !== undefined && replacement.turn.list !== state.slots;
-  const spent = mine.filter(({ isSpent }) => isSpent).length;
-  expect(spent === 0 || !(isHopeless || isSlow), `${root} has spent instances and nothing else`);
-  expect(spent === pooled(application).filter((one) => one.isSpent).length, "one is not worn");
   if (worn === 0 || replacement !== undefined || rollout === "refused") return;
   const mayBegin =
     options !== undefined && !failures.isPaused(now) && mayReplace(state, application);

@@ -188,8 +188,8 @@ export class PoolLink {
   }
 }
 
-/** A session ends after a share of `max_requests`: 32 at a time are a tenth ahead of the pool. */
+/** Of 20 sessions at a time, a tenth of `max_requests` at most is not told. */
 function applicationFrom({ root, options: { maxRequests = 0 } }: AppConfig): Application {
   if (maxRequests === 0) return new Application(root);
-  return new Application({ root, sessionRequests: Math.max(1, Math.floor(maxRequests / 320)) });
+  return new Application({ root, maxUntold: Math.floor(maxRequests / 200) });
 }
