@@ -150,6 +150,18 @@ export class KeptSessions {
     for (const kept of keeping.unasked) this.#ask(kept, now);
   }
 
+  /**
+   * Another instance is there of those that share an application's gets. While requests keep
+   * coming, the others would keep all sessions: asks for what each has beyond its share.
+   */
+  evenOut({ count, unasked }: ApplicationRecord, now: number): void {
+    const share = Math.ceil(unasked.size / count);
+    for (const kept of unasked) {
+      const { keeping } = kept.session.instance;
+      if (keeping !== undefined && keeping.unasked.size > share) this.#ask(kept, now);
+    }
+  }
+
   /** Puts an instance whose sessions have changed into the list that it belongs in now. */
   refile(keeping: Keeping, wasUsed: boolean): void {
     const { link } = keeping;

@@ -45,6 +45,7 @@ export function becomeReady(
   if (isPlaced || findRoom(state, application, now)) {
     state.move(instance, "pooled");
     serveReady(state, application, now);
+    if (application.instances > 1) state.kept.evenOut(application, now);
   } else {
     serveOutside(state, instance, "excess", Infinity, now);
   }

@@ -278,7 +278,7 @@ test("a program that takes the configuration and cannot serve it leaves the proc
     await until(
       "only its own are left",
       () => childrenOf(gateway.pid).length === 2,
-      () => [gateway.log, gateway.processes],
+      () => [gateway.log, childrenOf(gateway.pid)],
     );
     const open = readdirSync(`/proc/${gateway.pid}/fd`).length;
     if (descriptors !== 0) expect(open).toBe(descriptors);
@@ -348,7 +348,7 @@ test("no descriptor and no ended child is left of the programs before", async ()
     await until(
       "only its own are left",
       () => childrenOf(gateway.pid).length === 2,
-      () => [gateway.log, gateway.processes],
+      () => [gateway.log, childrenOf(gateway.pid)],
     );
     return readdirSync(`/proc/${gateway.pid}/fd`).length;
   };

@@ -63,6 +63,21 @@ describe("an application of several instances", () => {
     expect(scene.get("/a", { instances: 3 })).toEqual(["grant g1 i0", "spawn s3 /a"]);
   });
 
+  test("asks the others for what they keep beyond their share when one more is there", () => {
+    const scene = new Scene({ max: 10, useGlobalQueue: true });
+    const kept = { instances: 3, kept: true };
+    scene.get("/a", kept);
+    scene.spawned(0, 9);
+    for (let get = 1; get < 6; get++) scene.get("/a", kept);
+    expect(scene.spawned(1, 9)).toEqual(["recall g0", "recall g1", "recall g2"]);
+    for (const [get, answer] of ["i1", "i1", "i1"].entries()) {
+      scene.close(get);
+      expect(scene.get("/a", kept)).toEqual([`grant g${get + 6} ${answer}`]);
+    }
+    expect(scene.spawned(2, 9)).toEqual(["recall g3", "recall g6"]);
+    expect(scene.snapshot().counters.recalls.sent).toBe(5);
+  });
+
   test("keeps those that have nothing to do as long as one has", () => {
     const scene = shared(2);
     for (let get = 1; get < 5; get++) {

@@ -36,6 +36,17 @@ export class KeptModel extends ModelState {
     for (const get of sessions.filter(this.isUnasked).slice(0, missing)) this.recall(get);
   }
 
+  /** One more shares the gets: the others are asked for what is beyond their part. */
+  protected evenOut(app: App): void {
+    if (app.instances < 2) return;
+    const unasked = this.pooledSessions(app).filter(this.isUnasked);
+    const share = Math.ceil(unasked.length / this.pooled(app).length);
+    for (const get of unasked) {
+      const mine = this.sessionsOf(this.instanceOf(get.id)).filter(this.isUnasked);
+      if (mine.length > share) this.recall(get);
+    }
+  }
+
   /** Instances that are busy with kept sessions alone are emptied where others are kept waiting. */
   protected emptyKept(): void {
     const bare = this.apps.filter((app) => {

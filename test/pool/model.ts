@@ -108,6 +108,7 @@ export class Model extends RulesModel {
         this.grant(get, instance);
       }
     }
+    if (!isOutside) this.evenOut(app);
     this.settle();
   }
 
