@@ -17,6 +17,7 @@ import {
   gatewayOptions,
   ofUser,
   processNumber,
+  wordOf,
 } from "./gateway-client.ts";
 import { readPool } from "./gateway-settings.ts";
 import { harmless } from "./harmless.ts";
@@ -117,9 +118,7 @@ const commands: Readonly<Record<ControlCommandName, ControlCommand>> = {
 /** As citty shows it with --help. */
 export function controlCommand(name: ControlCommandName): CommandDef {
   const { description, words, options } = commands[name];
-  const positions = words.map(
-    (word) => [word, { type: "positional", required: true, description: "" }] as const,
-  );
+  const positions = words.map((word) => [word, wordOf(word)] as const);
   return {
     meta: { name: `ApplicationPoolServerExecutable ${name}`, description },
     args: { ...Object.fromEntries(positions), ...options, ...gatewayOptions },

@@ -5,6 +5,7 @@
 import { readdirSync, unlinkSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { SocketHandler } from "bun";
+import type { ArgDef } from "citty";
 
 import type { ControlRequest } from "../gateway/supervisor/control-request.ts";
 import type { GatewayStatus } from "../wire/gateway-status.ts";
@@ -21,6 +22,19 @@ export const gatewayOptions = {
   pid: { type: "string", valueHint: "PID", description: "of the gateway, if several run" },
   name: { type: "string", valueHint: "NAME", description: "of the gateway, if several run" },
 } as const;
+
+/** What the words of commands are. */
+const meanings: Readonly<Record<string, string>> = {
+  APP: "the application's name, as status shows it",
+  PID: "the process's number, as status --app shows it",
+  KEY: "one of those, as [pool] has it",
+  VALUE: "what [pool] would say",
+};
+
+/** A word that has to be given, as citty shows it with --help. */
+export function wordOf(name: string): ArgDef {
+  return { type: "positional", required: true, description: meanings[name] ?? "" };
+}
 
 /** A gateway that takes longer does not say what it does. */
 const statusLimitMs = 5000;

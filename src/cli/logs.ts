@@ -9,7 +9,7 @@ import type { LoggedOutput } from "../gateway/supervisor/operator.ts";
 import { withoutControls } from "../server/log.ts";
 import { fromText, toBytes, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
-import { findGateway, type FoundGateway, gatewayOptions } from "./gateway-client.ts";
+import { findGateway, type FoundGateway, gatewayOptions, wordOf } from "./gateway-client.ts";
 import { harmless } from "./harmless.ts";
 import { LogTail } from "./log-tail.ts";
 import { readArguments } from "./options.ts";
@@ -31,7 +31,7 @@ export const logsCommand: CommandDef = {
     name: "ApplicationPoolServerExecutable logs",
     description: "Shows the last lines that an application has written.",
   },
-  args: { APP: { type: "positional", required: true, description: "" }, ...options },
+  args: { APP: wordOf("APP"), ...options },
 };
 
 /** @throws UsageError, StartError. */

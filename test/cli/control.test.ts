@@ -326,4 +326,5 @@ test.each(mistakes)("%j is a mistake", async (args, why) => {
 test.each(controlCommandNames)("%s --help shows how it is called", async (name) => {
   const [code, said] = await command(name, "--help");
   expect([code, said.includes(`ApplicationPoolServerExecutable ${name}`)]).toEqual([0, true]);
+  expect(said).not.toMatch(/ {2}\(Required\)/); // Each word says what it is.
 });
