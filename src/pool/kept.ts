@@ -155,7 +155,7 @@ export class KeptSessions {
    * coming, the others would keep all sessions: asks for what each has beyond its share.
    */
   evenOut({ count, unasked }: ApplicationRecord, now: number): void {
-    const share = Math.ceil(unasked.size / count);
+    const share = Math.floor(unasked.size / count);
     for (const kept of unasked) {
       const { keeping } = kept.session.instance;
       if (keeping !== undefined && keeping.unasked.size > share) this.#ask(kept, now);

@@ -40,7 +40,7 @@ export class KeptModel extends ModelState {
   protected evenOut(app: App): void {
     if (app.instances < 2) return;
     const unasked = this.pooledSessions(app).filter(this.isUnasked);
-    const share = Math.ceil(unasked.length / this.pooled(app).length);
+    const share = Math.floor(unasked.length / this.pooled(app).length);
     for (const get of unasked) {
       const mine = this.sessionsOf(this.instanceOf(get.id)).filter(this.isUnasked);
       if (mine.length > share) this.recall(get);
