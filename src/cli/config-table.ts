@@ -103,12 +103,12 @@ export class Table {
 
   /** A time with its unit, in milliseconds. */
   time(key: string, bounds: Bounds, fallbackMs: number): number {
-    return this.#time(key, bounds, fallbackMs, false);
+    return this.#time(key, bounds, fallbackMs);
   }
 
-  /** The same of what 0 turns off; "off" does, too. */
-  timeOrOff(key: string, max: number, fallbackMs: number): number {
-    return this.#time(key, { min: 0, max }, fallbackMs, true);
+  /** The same of what "off" turns off. @param offMs what that is. */
+  timeOrOff(key: string, max: number, fallbackMs: number, offMs = 0): number {
+    return this.#time(key, { min: 0, max }, fallbackMs, offMs);
   }
 
   /** A size in bytes. */
@@ -181,12 +181,13 @@ export class Table {
     }
   }
 
-  #time(key: string, { min, max }: Bounds, fallbackMs: number, mayBeOff: boolean): number {
+  #time(key: string, { min, max }: Bounds, fallbackMs: number, offMs?: number): number {
     return this.read(key, fallbackMs, (value) => {
-      if (mayBeOff && value === "off") return { value: 0 };
+      if (offMs !== undefined && value === "off") return { value: offMs };
       const ms = typeof value === "string" ? parseTime(value) : undefined;
       if (ms !== undefined && ms >= min && ms <= max) return { value: ms };
-      const range = `from ${showTime(min)} to ${showTime(max)}${mayBeOff ? ', or "off"' : ""}`;
+      const off = offMs === undefined ? "" : ', or "off"';
+      const range = `from ${showTime(min)} to ${showTime(max)}${off}`;
       return { why: `is ${show(value)}, not a time such as "10s" or "500ms", ${range}` };
     });
   }

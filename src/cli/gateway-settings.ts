@@ -165,6 +165,7 @@ function readLimits(table: Table): GatewayConfig["limits"] {
   return limits;
 }
 
+/** 68 years, for "off": with 0 a process goes as soon as it is idle, as it always was. */
 const maxIdleMs = MAX_IDLE_SECONDS * 1000;
 
 /** Reads `[pool]`. */
@@ -173,7 +174,9 @@ export function readPool(table: Table): GatewayConfig["pool"] {
     max: table.whole("max", { min: 1, max: MAX_POOL_SIZE }, 20),
     maxPerApp: table.whole("max_per_app", { min: 0, max: MAX_POOL_SIZE }, 0),
     // Upwards: 0 has another meaning than what is short.
-    maxIdleSeconds: Math.ceil(table.timeOrOff("max_idle_time", maxIdleMs, 120_000) / 1000),
+    maxIdleSeconds: Math.ceil(
+      table.timeOrOff("max_idle_time", maxIdleMs, 120_000, maxIdleMs) / 1000,
+    ),
     maxQueue: table.whole("max_queue", { min: 0, max: 1_000_000 }, 0),
     globalQueue: table.flag("global_queue", true),
   };

@@ -217,8 +217,10 @@ test("set changes the pool's limits until the next reload; reload tells what is 
   expect(await command("set", "max_idle_time", "1h")).toEqual([0, "max_idle_time = 1h"]);
   expect(await limits()).toMatchObject({ max: 3, maxIdleMs: 3_600_000 });
   expect(await command("set", "max_idle_time", "off")).toEqual([0, "max_idle_time = off"]);
+  expect(await limits()).toMatchObject({ maxIdleMs: (2 ** 31 - 1) * 1000 });
+  expect((await command("set", "max_idle_time", "0s"))[0]).toBe(0);
   expect(await limits()).toMatchObject({ maxIdleMs: 0 });
-  // It is told in whole seconds, none of which would be no limit.
+  // It is told in whole seconds, and none of them would have every process go at once.
   expect((await command("set", "max_idle_time", "400ms"))[0]).toBe(0);
   expect(await limits()).toMatchObject({ maxIdleMs: 1000 });
   expect(await command("reload")).toEqual([0, "reloaded"]);
