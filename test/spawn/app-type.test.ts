@@ -176,6 +176,12 @@ const hinted: readonly (readonly [string, Readonly<Record<string, string>>, AppT
     'set app = "shop.asgi:application"',
   ],
   ["a file of Flask's", { "main.py": "" }, "auto", 'set app = "main"'],
+  [
+    "a site of files",
+    { "index.html": "" },
+    "auto",
+    "index.html is there: if files are all there is",
+  ],
 ];
 
 test.each(hinted)("of %s it is said what to set", (_, files, type, expected) => {

@@ -25,7 +25,11 @@ const maxBytes = 64 * 1024;
 
 /** `; set …`, or nothing. */
 export function startupHint(directory: AppDirectory, appType: AppType): string {
-  const hint = djangoHint(directory, appType) ?? builtHint(directory) ?? pythonHint(directory);
+  const hint =
+    djangoHint(directory, appType) ??
+    builtHint(directory) ??
+    pythonHint(directory) ??
+    filesHint(directory);
   return hint === undefined ? "" : `; ${hint}`;
 }
 
@@ -62,6 +66,12 @@ function pythonHint(directory: AppDirectory): string | undefined {
   const file = pythonFiles.find((name) => isFile(directory, name));
   if (file === undefined) return undefined;
   return `if ${file} has an application of Python's, set app = "${file.slice(0, -3)}"`;
+}
+
+function filesHint(directory: AppDirectory): string | undefined {
+  const file = ["public/index.html", "index.html"].find((name) => isFile(directory, name));
+  if (file === undefined) return undefined;
+  return `${file} is there: if files are all there is, set type = "static"`;
 }
 
 function isFile(directory: AppDirectory, file: string): boolean {
