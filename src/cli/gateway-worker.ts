@@ -64,6 +64,7 @@ function makeServer(config: GatewayConfig): RequestServer {
   const site = new Site({ config, link, onDone, onFailure, onMissing, onSlow });
   return {
     site,
+    idleSessions: () => link.idleSessions(),
     pause: (pauses) => link.pause(pauses),
     reopenLogs(): void {
       try {

@@ -43,6 +43,9 @@ export type ToWorker =
 /** Rows of request-figures.ts by the applications' names; `""`: requests that found none. */
 export type ToldFigures = readonly (readonly [name: string, row: readonly number[]])[];
 
+/** How many sessions without a request are kept, by the processes of their instances. */
+export type IdleSessions = readonly (readonly [pid: number, count: number])[];
+
 export type ToSupervisor =
   /** It serves; `unfenced`: without a fence around it, and why. */
   | { readonly kind: "ready"; readonly unfenced?: string | undefined }
@@ -50,8 +53,16 @@ export type ToSupervisor =
   /** It has been asked to leave by somebody else: it serves until it is told to drain. */
   | { readonly kind: "leaves" }
   | { readonly kind: "pong" }
-  /** `isLast`: unasked, because it ends now. */
-  | { readonly kind: "figures"; readonly apps: ToldFigures; readonly isLast: boolean };
+  | WorkerFigures;
+
+/** What a worker has counted, and keeps. */
+export interface WorkerFigures {
+  readonly kind: "figures";
+  readonly apps: ToldFigures;
+  readonly idle: IdleSessions;
+  /** Unasked, because it ends now. */
+  readonly isLast: boolean;
+}
 
 /**
  * The largest configuration fits as JSON: a file of 1 MiB with 10,000 applications, each with some
@@ -90,8 +101,10 @@ export const fromWorker: Reading<ToSupervisor> = {
         return { kind: "failed", why: text("why" in value && value.why) ?? "it does not say why" };
       case "figures": {
         const apps = figuresIn("apps" in value && value.apps);
+        const idle = idleIn("idle" in value && value.idle);
         const isLast = "isLast" in value && value.isLast === true;
-        return apps === undefined ? undefined : { kind: "figures", apps, isLast };
+        if (apps === undefined || idle === undefined) return undefined;
+        return { kind: "figures", apps, idle, isLast };
       }
       default:
         return undefined;
@@ -107,11 +120,23 @@ function figuresIn(value: unknown): ToldFigures | undefined {
   return Array.isArray(value) && value.every(isFigures) ? value : undefined;
 }
 
+function idleIn(value: unknown): IdleSessions | undefined {
+  return Array.isArray(value) && value.every(isIdle) ? value : undefined;
+}
+
+function isIdle(value: unknown): value is IdleSessions[number] {
+  return Array.isArray(value) && value.length === 2 && value.every(isFigure);
+}
+
+function isFigure(n: unknown): n is number {
+  return typeof n === "number" && n >= 0 && n <= Number.MAX_SAFE_INTEGER;
+}
+
 function isFigures(value: unknown): value is ToldFigures[number] {
   if (!Array.isArray(value) || value.length !== 2) return false;
   const [name, row] = value as unknown[];
   if (typeof name !== "string" || !Array.isArray(row) || row.length !== figureCount) return false;
-  return row.every((n: unknown) => typeof n === "number" && n >= 0 && n <= Number.MAX_SAFE_INTEGER);
+  return row.every(isFigure);
 }
 
 interface ChannelHandlers<In> {

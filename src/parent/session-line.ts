@@ -197,6 +197,11 @@ export class SessionLine implements StreamKeeper {
     return false;
   }
 
+  /** Sessions without a request. */
+  get idle(): readonly SessionStream[] {
+    return this.#idle;
+  }
+
   /** Gives back what has been idle long enough, and withdraws gets that nobody waits for. */
   tick(nowMs: number): void {
     for (const stream of this.#idle.slice()) {

@@ -88,6 +88,15 @@ export class SessionLines implements RequestHost, LineHost {
     this.#lines.get(nameOf(application, waiter))?.leave(waiter);
   }
 
+  /** Sessions without a request, by the processes of their instances. */
+  idleByProcess(): Map<number, number> {
+    const idle = new Map<number, number>();
+    for (const line of this.#lines.values()) {
+      for (const { session } of line.idle) idle.set(session.pid, (idle.get(session.pid) ?? 0) + 1);
+    }
+    return idle;
+  }
+
   /** For requests. */
   settled(request: PooledRequest): void {
     this.#requests.delete(request.id);

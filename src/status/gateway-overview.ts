@@ -46,9 +46,7 @@ export function applicationOverview(
   const application = inPool(pool, facts);
   const noted = notes(facts, application).flatMap((note) => wrapped(note, width, "    ", "  "));
   const lines = [printable(`${facts.name}  ${facts.root}`), ...noted];
-  const { underWay } = facts.figures;
-  const instances = (application?.instances ?? []).map((one) => (underWay > 0 ? one : rested(one)));
-  const rows = instances.map((instance) => instanceRow(instance, usage));
+  const rows = (application?.instances ?? []).map((instance) => instanceRow(instance, usage));
   const table = rows.length === 0 ? "" : `\n${formatTable(instanceColumns, rows, width)}`;
   return `${lines.join("\n")}\n${table}`;
 }
@@ -131,14 +129,6 @@ const instanceColumns = [
   { title: "OLDEST", isNumber: true },
   { title: "" },
 ] as const;
-
-/** An instance of an application none of whose requests is under way: kept sessions are idle. */
-function rested(instance: InspectedInstance): InspectedInstance {
-  const { state, sessions, keptSessions, closing, longSessions } = instance;
-  const isServing = sessions > keptSessions || closing + longSessions > 0;
-  if ((state !== "active" && state !== "busy") || isServing) return instance;
-  return { ...instance, state: "idle", sessions: 0, oldestSessionMs: null };
-}
 
 function instanceRow(instance: InspectedInstance, usage: Usage): string[] {
   const { pid, state, sessions, closing, longSessions, concurrency, requests } = instance;

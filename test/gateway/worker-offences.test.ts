@@ -15,7 +15,7 @@ const temporaryDirectory = temporaryDirectories();
 const startGateway = gateways();
 
 const row = JSON.stringify(Array.from({ length: figureCount }, () => 1));
-const figures = `{"kind":"figures","apps":[["app",${row}]],"isLast":false}`;
+const figures = `{"kind":"figures","apps":[["app",${row}]],"idle":[],"isLast":false}`;
 
 const offences: readonly (readonly [string, string])[] = [
   ["what is no JSON", "nonsense\n"],
@@ -25,10 +25,14 @@ const offences: readonly (readonly [string, string])[] = [
   ["that it is ready, again", '{"kind":"ready"}\n'],
   ["that it has failed, later", '{"kind":"failed","why":"so"}\n'],
   ["that it leaves, and again", '{"kind":"leaves"}\n{"kind":"leaves"}\n'],
-  ["figures that are no numbers", '{"kind":"figures","apps":[["app",[null]]],"isLast":true}\n'],
-  ["figures of nobody", `{"kind":"figures","apps":[["other",${row}]],"isLast":true}\n`],
+  [
+    "figures that are no numbers",
+    '{"kind":"figures","apps":[["app",[null]]],"idle":[],"isLast":true}\n',
+  ],
+  ["sessions that are no number", '{"kind":"figures","apps":[],"idle":[[7]],"isLast":true}\n'],
+  ["figures of nobody", `{"kind":"figures","apps":[["other",${row}]],"idle":[],"isLast":true}\n`],
   ["figures that nobody has asked for, a hundred times", `${figures}\n`.repeat(100)],
-  ["last figures twice", '{"kind":"figures","apps":[],"isLast":true}\n'.repeat(2)],
+  ["last figures twice", '{"kind":"figures","apps":[],"idle":[],"isLast":true}\n'.repeat(2)],
   // No blanks: those in front of a message of the worker's own would be a part of that.
   ["a message without an end", "x".repeat(5 * 2 ** 20)],
   ["a message that is too long", `${"x".repeat(5 * 2 ** 20)}\n`],

@@ -77,17 +77,6 @@ test("the processes of one: sessions that last are counted apart, they take no p
   ]);
 });
 
-test("kept sessions make no process busy while no request is under way", () => {
-  const pool = inspected(poolWith({ applications: [applicationWith("/a", instances)] }));
-  const figures = { ...shop.figures, underWay: 0 };
-  const shown = applicationOverview({ ...shop, figures }, pool, usage, Infinity);
-  expect(shown.split("\n").slice(-3)).toEqual([
-    "  7  busy       1/1        40  12 %   80 MiB  5 s     1 s       -  2 upgraded",
-    "  8  idle       0/5         2  30 %  100 MiB  5 s     1 s       -",
-    "",
-  ]);
-});
-
 const long = "the-shop-of-the-customer-with-the-longest-name";
 const large = {
   ...figuresWith({}),

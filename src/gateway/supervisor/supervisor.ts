@@ -20,6 +20,7 @@ import { poolServerArguments } from "./pool-server-arguments.ts";
 import { Predecessors } from "./predecessors.ts";
 import type { Report } from "./report.ts";
 import type { Succession } from "./succession.ts";
+import { withoutIdle } from "./idle-sessions.ts";
 import { memoryOf, processStatus } from "./process-status.ts";
 import { WorkerProcess } from "./worker-process.ts";
 import { WorkerSet } from "./worker-set.ts";
@@ -113,7 +114,8 @@ export class Supervisor {
     const { apps, name } = this.#config;
     // One that hangs is known as it was.
     await inTime(this.#askFigures(), figuresLimitMs, () => {});
-    const pool = await this.#pool.inspect().catch(() => null);
+    const inspected = await this.#pool.inspect().catch(() => null);
+    const pool = inspected && withoutIdle(inspected, this.#sets);
     return {
       name,
       pid: process.pid,

@@ -15,9 +15,9 @@ import type { GatewayConfig } from "../config.ts";
 import {
   ControlChannel,
   fromWorker,
-  type ToldFigures,
   type ToSupervisor,
   type ToWorker,
+  type WorkerFigures,
 } from "../control-channel.ts";
 import type { Figures } from "./figures.ts";
 import type { Heartbeat } from "./heartbeat.ts";
@@ -75,6 +75,8 @@ export class WorkerProcess {
   #owedFigures: PromiseWithResolvers<void> | undefined;
   #hasToldLast = false;
   readonly #underWay = new Map<string, number>();
+  /** Sessions without a request, by process; empty where that is not known now. */
+  #idle: ReadonlyMap<number, number> = new Map();
   /** It is being ended: what else it says is of no interest. */
   #hasOffended = false;
   /** Its end of the control channel is closed, and read to its end. */
@@ -161,6 +163,7 @@ export class WorkerProcess {
     if (this.#heartbeat === undefined) return;
     if (this.#owedFigures === undefined) {
       this.#owedFigures = Promise.withResolvers();
+      this.#idle = new Map();
       this.tell({ kind: "figures" });
     }
     await this.#owedFigures.promise;
@@ -169,6 +172,11 @@ export class WorkerProcess {
   /** Requests of an application that are under way in it, as it has told last. */
   underWay(app: string): number {
     return this.#underWay.get(app) ?? 0;
+  }
+
+  /** Sessions of an instance that it keeps without a request, as it has told a moment ago. */
+  idleSessions(pid: number): number {
+    return this.#idle.get(pid) ?? 0;
   }
 
   /** Has it go on in the file that has the log's name now. */
@@ -206,11 +214,11 @@ export class WorkerProcess {
         if (this.#heartbeat?.isAsked !== true) return this.#offends("it answers unasked");
         return this.#heartbeat.heard();
       case "figures":
-        return this.#takeFigures(message.apps, message.isLast);
+        return this.#takeFigures(message);
     }
   }
 
-  #takeFigures(apps: ToldFigures, isLast: boolean): void {
+  #takeFigures({ apps, idle, isLast }: WorkerFigures): void {
     if (isLast ? this.#hasToldLast : this.#owedFigures === undefined) {
       return this.#offends("it tells figures unasked");
     }
@@ -220,6 +228,7 @@ export class WorkerProcess {
     }
     this.#figures.add(apps, performance.now());
     for (const [name, row] of apps) this.#underWay.set(name, row[figurePlaces.underWay] ?? 0);
+    this.#idle = new Map(idle);
     if (isLast) return;
     this.#owedFigures?.resolve();
     this.#owedFigures = undefined;

@@ -71,6 +71,11 @@ export class WorkerSet {
     return [...this.#running].reduce((sum, worker) => sum + worker.underWay(app), 0);
   }
 
+  /** Sessions of an instance that are kept without a request. */
+  idleSessions(pid: number): number {
+    return [...this.#running].reduce((sum, worker) => sum + worker.idleSessions(pid), 0);
+  }
+
   /**
    * Starts all workers. @throws Error when one of them does not become ready: then none is left.
    */

@@ -23,6 +23,7 @@ import {
 import type { SessionWaiter } from "../../parent/session-line.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { AppConfig } from "../config.ts";
+import type { IdleSessions } from "../control-channel.ts";
 import { PausedError } from "../policy/proxy-errors.ts";
 
 /** One try; a wake byte that a dying server has read is never answered. */
@@ -103,6 +104,11 @@ export class PoolLink {
   leave(app: AppConfig, waiter: SessionWaiter): void {
     if (this.#waiters.delete(waiter) || this.#held.delete(waiter)) return;
     this.#open?.sessions?.leave(this.#applicationOf(app), waiter);
+  }
+
+  /** Sessions that are kept without a request, by the processes of their instances. */
+  idleSessions(): IdleSessions {
+    return [...(this.#open?.sessions?.idleByProcess() ?? [])];
   }
 
   /** Whether no session comes from here any more. */

@@ -13,6 +13,7 @@ import type { GatewayConfig } from "../config.ts";
 import {
   ControlChannel,
   fromSupervisor,
+  type IdleSessions,
   type PassedListener,
   type ToSupervisor,
   type ToWorker,
@@ -28,6 +29,8 @@ import { Visitors } from "./visitors.ts";
 /** What answers requests, made anew for each worker process. */
 export interface RequestServer {
   readonly site: Site;
+  /** Sessions that it keeps without a request. */
+  idleSessions(): IdleSessions;
   /** Which applications' requests wait, or are refused. */
   pause(pauses: Pauses): void;
   /** Opens its logs anew. */
@@ -128,7 +131,8 @@ export class Worker {
 
   #tellFigures(isLast: boolean): void {
     const apps = this.#requests?.site.counts.take() ?? [];
-    this.#control?.send({ kind: "figures", apps, isLast });
+    const idle = this.#requests?.idleSessions() ?? [];
+    this.#control?.send({ kind: "figures", apps, idle, isLast });
   }
 
   async #drain(limitMs: number, keepIdle: boolean): Promise<void> {

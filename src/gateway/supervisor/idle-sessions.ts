@@ -1,0 +1,36 @@
+/**
+ * What the pool cannot know: which of the sessions that workers keep have no request at the moment.
+ * A process with none but these is idle, whatever else its application is at.
+ */
+import type { InspectedInstance, Inspection } from "../../wire/inspection.ts";
+
+/** Of some workers. */
+interface Keepers {
+  /** Sessions of an instance that are kept without a request. */
+  idleSessions(pid: number): number;
+}
+
+/** The pool as it is without sessions that have no request. */
+export function withoutIdle(pool: Inspection, keepers: readonly Keepers[]): Inspection {
+  const shown = (instance: InspectedInstance) => {
+    const idle = keepers.reduce((sum, keeper) => sum + keeper.idleSessions(instance.pid), 0);
+    return busyWith(instance, Math.min(idle, instance.keptSessions));
+  };
+  const applications = pool.applications.map((application) => ({
+    ...application,
+    instances: application.instances.map(shown),
+  }));
+  return { ...pool, applications };
+}
+
+function busyWith(instance: InspectedInstance, idle: number): InspectedInstance {
+  const { state, closing, longSessions, concurrency } = instance;
+  if (idle === 0 || (state !== "active" && state !== "busy")) return instance;
+  const sessions = instance.sessions - idle;
+  const keptSessions = instance.keptSessions - idle;
+  if (sessions + closing === 0) {
+    return { ...instance, state: "idle", sessions, keptSessions, oldestSessionMs: null };
+  }
+  const isFull = sessions - longSessions + closing >= concurrency;
+  return { ...instance, state: isFull ? "busy" : "active", sessions, keptSessions };
+}

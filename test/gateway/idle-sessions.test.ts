@@ -1,0 +1,68 @@
+/** What is shown of processes whose sessions are kept: those without a request make nobody busy. */
+import { expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { withoutIdle } from "../../src/gateway/supervisor/idle-sessions.ts";
+import { until } from "../helpers/condition.ts";
+import { gateways, poolOf } from "../helpers/gateway.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+import { applicationWith, inspected, instanceWith, poolWith } from "../status/snapshots.ts";
+
+const temporaryDirectory = temporaryDirectories();
+const startGateway = gateways();
+
+const full = { state: "busy", sessions: 2, keptSessions: 2, concurrency: 2 } as const;
+
+test.each([
+  ["one of two without a request", full, 1, { state: "active", sessions: 1, keptSessions: 1 }],
+  ["both", full, 2, { state: "idle", sessions: 0, keptSessions: 0, oldestSessionMs: null }],
+  ["more than the pool knows of", full, 5, { state: "idle", sessions: 0 }],
+  ["one that is not done with", { ...full, closing: 1 }, 2, { state: "active", sessions: 0 }],
+  [
+    "one beside those that last",
+    { ...full, sessions: 3, keptSessions: 1, longSessions: 2, concurrency: 1 },
+    1,
+    { state: "active", sessions: 2, longSessions: 2 },
+  ],
+  ["one of a process that leaves", { ...full, state: "leaving" as const }, 2, { sessions: 2 }],
+] as const)("kept sessions: %s", (_, facts, idle, shown) => {
+  const pool = inspected(
+    poolWith({ applications: [applicationWith("/a", [instanceWith(7, facts)])] }),
+  );
+  const keepers = [{ idleSessions: (pid: number) => (pid === 7 ? idle : 0) }];
+  const [application] = withoutIdle(pool, keepers).applications;
+  expect(application?.instances).toMatchObject([shown]);
+});
+
+const holding = `import os, time
+def application(environ, start_response):
+    while environ["PATH_INFO"] == "/hold" and not os.path.exists("go"):
+        time.sleep(0.01)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"%d" % os.getpid()]
+`;
+
+test("a process is idle whose request is over, while another has one", async () => {
+  const root = temporaryDirectory();
+  mkdirSync(join(root, "app"));
+  writeFileSync(join(root, "app", "passenger_wsgi.py"), holding);
+  const gateway = startGateway([join(root, "app"), "--listen", "127.0.0.1:0", "--max", "2"]);
+  const address = await gateway.address();
+  const held = fetch(`${address}/hold`);
+  const statesOf = async () => {
+    const { applications } = await poolOf(gateway);
+    const instances = applications[0]?.instances ?? [];
+    return new Map(instances.map(({ pid, state }) => [pid, state]));
+  };
+  await until("one is busy", async () => [...(await statesOf()).values()].includes("busy"));
+  for (let times = 0; times < 5; times += 1) {
+    const pid = Number(await (await fetch(address)).text());
+    const states = await statesOf();
+    expect(states.get(pid)).toBe("idle");
+    expect([...states.values()]).toContain("busy");
+  }
+  writeFileSync(join(root, "app", "go"), "");
+  await held;
+  await gateway.end();
+});
