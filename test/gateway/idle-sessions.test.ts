@@ -31,8 +31,9 @@ test.each([
     poolWith({ applications: [applicationWith("/a", [instanceWith(7, facts)])] }),
   );
   const keepers = [{ idleSessions: (pid: number) => (pid === 7 ? idle : 0) }];
-  const [application] = withoutIdle(pool, keepers).applications;
-  expect(application?.instances).toMatchObject([shown]);
+  const { applications, active } = withoutIdle(pool, keepers);
+  expect(applications[0]?.instances).toMatchObject([shown]);
+  expect(active).toBe("state" in shown && shown.state === "active" && shown.sessions > 0 ? 1 : 0);
 });
 
 const holding = `import os, time

@@ -20,7 +20,13 @@ export function withoutIdle(pool: Inspection, keepers: readonly Keepers[]): Insp
     ...application,
     instances: application.instances.map(shown),
   }));
-  return { ...pool, applications };
+  const active = applications.flatMap(({ instances }) => instances.filter(isActive)).length;
+  return { ...pool, applications, active };
+}
+
+/** Whether it is in the pool and has a session. */
+function isActive({ state, sessions }: InspectedInstance): boolean {
+  return sessions > 0 && (state === "active" || state === "busy");
 }
 
 function busyWith(instance: InspectedInstance, idle: number): InspectedInstance {
