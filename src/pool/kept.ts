@@ -152,13 +152,15 @@ export class KeptSessions {
 
   /**
    * Another instance is there of those that share an application's gets. While requests keep
-   * coming, the others would keep all sessions: asks for what each has beyond its share.
+   * coming, the others would keep all sessions: asks for what each has beyond its share, but of
+   * clients who go on with an instance.
    */
   evenOut({ count, unasked }: ApplicationRecord, now: number): void {
     const share = Math.floor(unasked.size / count);
     for (const kept of unasked) {
-      const { keeping } = kept.session.instance;
-      if (keeping !== undefined && keeping.unasked.size > share) this.#ask(kept, now);
+      const { instance, waiter } = kept.session;
+      const isBeyond = instance.keeping !== undefined && instance.keeping.unasked.size > share;
+      if (isBeyond && !waiter.isChoosy) this.#ask(kept, now);
     }
   }
 

@@ -78,6 +78,15 @@ describe("an application of several instances", () => {
     expect(scene.snapshot().counters.recalls.sent).toBe(5);
   });
 
+  test("asks for no session of who goes on with his instance when one more is there", () => {
+    const scene = new Scene({ max: 10, useGlobalQueue: true });
+    const sticky = { instances: 2, kept: true, prefers: "none" as const };
+    scene.get("/a", sticky);
+    scene.spawned(0, 9);
+    for (let get = 1; get < 4; get++) scene.get("/a", sticky);
+    expect(scene.spawned(1, 9)).toEqual([]);
+  });
+
   test("keeps those that have nothing to do as long as one has", () => {
     const scene = shared(2);
     for (let get = 1; get < 5; get++) {
