@@ -14,7 +14,8 @@ import { RestartFiles } from "./restart-file.ts";
 type Serve = (get: ClientGet, restart: boolean, now?: number) => boolean;
 
 export class RestartLooks {
-  readonly #aside: FilesAside;
+  /** Undefined: it is somebody else's, who goes on with it. */
+  readonly #ownAside: FilesAside | undefined;
   readonly #files: RestartFiles;
   readonly #log: Log;
   readonly #serve: Serve;
@@ -28,10 +29,11 @@ export class RestartLooks {
   /** Those that are to restart, but whoever asked has been withdrawn. */
   readonly #due = new Set<ByteString>();
 
-  /** @param aside who looks where that may take long; closed with this. */
-  constructor(log: Log, serve: Serve, aside = new FilesAside()) {
-    this.#aside = aside;
-    this.#files = new RestartFiles(aside);
+  /** @param aside who looks where that may take long, the spawner's; undefined: it has nobody. */
+  constructor(log: Log, serve: Serve, aside: FilesAside | undefined) {
+    const looks = aside ?? new FilesAside();
+    this.#ownAside = aside === undefined ? looks : undefined;
+    this.#files = new RestartFiles(looks);
     this.#log = log;
     this.#serve = serve;
   }
@@ -60,7 +62,7 @@ export class RestartLooks {
   }
 
   close(): void {
-    this.#aside.close();
+    this.#ownAside?.close();
   }
 
   #goOn(root: ByteString, gets: readonly ClientGet[], asked: boolean | "unknown"): void {
