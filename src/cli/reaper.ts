@@ -1,20 +1,20 @@
 /**
- * Reaps children that are nobody's: those of the program that became this one by execve, and every
- * orphan that is born of an application (spawn/builtin/strays.ts), or in a container as process 1.
+ * Reaps children that are nobody's: those of the program that became this one by execve (a script,
+ * or the supervisor of another version), and every orphan that comes here: in a container as
+ * process 1, or to the pool server, of an application (spawn/builtin/strays.ts).
  * Bun takes the end of what it has started within milliseconds; so a zombie seen at two looks, a
  * second apart, is a stranger.
  */
 import { childrenOf, statOf } from "../native/process-stat.ts";
-import { adoptOrphans, reap } from "../native/process.ts";
+import { reap } from "../native/process.ts";
 
 const lookAfterMs = 1_000;
 
 let zombies: number[] = [];
 let timer: ReturnType<typeof setTimeout> | undefined;
 
-/** Call it before anything is started. It costs nothing while no child ends. */
+/** From now on. It costs nothing while no child ends. */
 export function reapStrangers(): void {
-  adoptOrphans();
   process.on("SIGCHLD", lookLater);
   lookLater();
 }

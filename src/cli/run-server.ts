@@ -3,6 +3,7 @@
 import { SyscallError } from "../native/errno.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { giveUpStart } from "../native/own-text.ts";
+import { adoptOrphans } from "../native/process.ts";
 import { Pool } from "../pool/pool.ts";
 import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
 import { LineWriter } from "../server/line-writer.ts";
@@ -33,6 +34,7 @@ export async function runServer(
   wake: WakeLoop,
   supervisor: OwnedFd | undefined,
 ): Promise<void> {
+  adoptOrphans();
   reapStrangers();
   giveUpStart();
   const originalDescriptorLimit = raiseDescriptorLimit();

@@ -38,6 +38,7 @@ import { ascii, fromText } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import { childEnvironment } from "./child-environment.ts";
 import { reportMistakes } from "./mistakes.ts";
+import { reapStrangers } from "./reaper.ts";
 import { readServeArguments, type ServeRequest } from "./serve-options.ts";
 import { onSignal, watchSignals } from "./signals.ts";
 import { ConfigurationError, StartError } from "./usage-error.ts";
@@ -126,7 +127,6 @@ class Gateway {
     this.#adminChange = orStartError(() => this.#admin.prepare(config));
     try {
       const inherited = passedListeners(process.env, config.tls !== undefined);
-      void warnOfMissing(config, this.#log);
       this.#supervisor = new Supervisor({
         config,
         inherited,
@@ -179,7 +179,9 @@ class Gateway {
     const operator = new Operator({ supervisor, reload, generation, admin, stop: end });
     this.#operator = operator;
     this.#control = this.#openControl(operator);
+    reapStrangers();
     if (!supervisor.isStopping) {
+      void warnOfMissing(supervisor.config, this.#log);
       for (const url of supervisor.urls) say(`listening on ${url}`);
       this.#sayAdmin();
       this.#notifier.ready(summary(supervisor.config));

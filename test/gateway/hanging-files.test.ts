@@ -1,8 +1,10 @@
 /** A mount that hangs below one application's root: the others of its gateway are served. */
 import { expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { copyFileSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 
+import { childrenOf } from "../../src/native/process-stat.ts";
+import { binaryPath } from "../helpers/binary-server.ts";
 import { until, within } from "../helpers/condition.ts";
 import { gateways, writeApplication } from "../helpers/gateway.ts";
 import { mountHangingFiles } from "../helpers/hanging-files.ts";
@@ -57,6 +59,38 @@ test("files on a mount are sent, one that hangs stops its application alone", as
   await until(
     "its files are sent again",
     async () => (await ask("/mounted/page.txt")) === "a page",
+  );
+  await gateway.end();
+}, 60_000);
+
+function appAt(root: string): string {
+  return `[[apps]]\nroot = "${root}"\nprefix = "/${basename(root)}"\n`;
+}
+
+test("who looks at files that hang is reaped by the next program", async () => {
+  const directory = temporaryDirectory();
+  await using files = await mountHangingFiles(directory);
+  const program = join(directory, "poolserver");
+  copyFileSync(binaryPath, program);
+  const config = join(directory, "pool.toml");
+  const good = `listen = ["127.0.0.1:0"]\n${appAt(writeApplication(directory))}`;
+  // The last is asked about seven seconds later.
+  const hanging = Array.from({ length: 8 }, (_, n) => join(files.mounted, `app-${n}`));
+  writeFileSync(config, good + hanging.map(appAt).join(""));
+  files.hang();
+  const gateway = startGateway(["--config", config], { program });
+  await gateway.address();
+  await until("one looks", () => childrenOf(gateway.pid).length === 3);
+  writeFileSync(config, good);
+  copyFileSync(binaryPath, `${program}.new`);
+  renameSync(`${program}.new`, program);
+  gateway.signal("SIGHUP");
+  await until("it has gone on", () => gateway.addresses.length === 2);
+  files.goOn(); // Whoever waits for a file system of FUSE cannot even be killed.
+  await until(
+    "only its own are left",
+    () => childrenOf(gateway.pid).length === 2,
+    () => [gateway.log, gateway.processes],
   );
   await gateway.end();
 }, 60_000);
