@@ -18,15 +18,19 @@ const startGateway = gateways();
 /** As large as what is read at once, with its head. */
 const body = "x".repeat(15_000);
 
-/** The process of the only application, once it has so many sessions, and is done with others. */
-async function processWith(gateway: Gateway, sessions: number): Promise<number> {
+/**
+ * The process of the only application, once it has so many sessions, and is done with so many
+ * others.
+ */
+async function processWith(gateway: Gateway, sessions: number, served: number): Promise<number> {
   let seen: unknown;
   return until(
     `it has ${sessions} sessions`,
     async () => {
       const { pool } = await statusOf(gateway);
       const [instance] = (seen = pool?.applications[0]?.instances ?? []);
-      return instance?.sessions === sessions && instance.closing === 0 && instance.pid;
+      if (instance?.sessions !== sessions || instance.served !== served) return undefined;
+      return instance.closing === 0 && instance.pid;
     },
     () => seen,
   );
@@ -49,16 +53,16 @@ test.each(languages.map((language) => [language.name, language] as const))(
 
     const read = fetch(address, { method: "POST", body });
     await gateway.logged("begins");
-    process.kill(await processWith(gateway, 1), "SIGKILL");
+    process.kill(await processWith(gateway, 1, 0), "SIGKILL");
     expect((await read).status).toBe(502);
     expect(begun()).toBe(1);
 
     writeFileSync(join(root, "go"), "");
     expect(await (await fetch(address)).text()).toStartWith("late");
-    const first = await processWith(gateway, 0);
+    const first = await processWith(gateway, 0, 1);
     await stop(first);
     const unread = fetch(address, { method: "POST", body });
-    expect(await processWith(gateway, 1)).toBe(first);
+    expect(await processWith(gateway, 1, 1)).toBe(first);
     process.kill(first, "SIGKILL");
     const answer = await unread;
     expect([answer.status, (await answer.text()).slice(0, 4)]).toEqual([200, "late"]);

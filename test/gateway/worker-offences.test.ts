@@ -61,7 +61,7 @@ test.skipIf(process.geteuid?.() !== 0).each([...offences])(
     await until("its end is, too", () => gateway.log.includes(`worker died pid=${worker}`));
     expect(gateway.log.split(line)).toHaveLength(2);
     const answer = await fetch(address, { keepalive: false });
-    expect(await answer.text()).toStartWith("app / ");
+    expect(await answer.text(), gateway.log).toStartWith("app / ");
     await gateway.end();
   },
 );

@@ -34,9 +34,9 @@ function busyWith(instance: InspectedInstance, idle: number): InspectedInstance 
   if (idle === 0 || (state !== "active" && state !== "busy")) return instance;
   const sessions = instance.sessions - idle;
   const keptSessions = instance.keptSessions - idle;
-  if (sessions + closing === 0) {
-    return { ...instance, state: "idle", sessions, keptSessions, oldestSessionMs: null };
-  }
+  const oldestSessionMs = sessions === 0 ? null : instance.oldestSessionMs;
+  const shown = { ...instance, sessions, keptSessions, oldestSessionMs };
+  if (sessions + closing === 0) return { ...shown, state: "idle" };
   const isFull = sessions - longSessions + closing >= concurrency;
-  return { ...instance, state: isFull ? "busy" : "active", sessions, keptSessions };
+  return { ...shown, state: isFull ? "busy" : "active" };
 }
