@@ -169,7 +169,8 @@ export class PoolKeeper {
     const channel = this.#server?.channel;
     if (channel === undefined) throw new Error(`${what}: there is no pool server now`);
     return inTime(question(channel), answerLimitMs, () => {
-      throw new Error(`${what}: no answer within ${answerLimitMs} ms`);
+      const later = "one that goes on so is replaced, try again then";
+      throw new Error(`${what}: the pool server does not answer in ${answerLimitMs} ms: ${later}`);
     });
   }
 
