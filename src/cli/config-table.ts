@@ -101,14 +101,21 @@ export class Table {
     );
   }
 
-  /** A time with its unit, in milliseconds. */
-  time(key: string, bounds: Bounds, fallbackMs: number): number {
-    return this.#time(key, bounds, fallbackMs);
+  /** A time with its unit, in milliseconds. @param offMs what "off" is; undefined: no time. */
+  time(key: string, { min, max }: Bounds, fallbackMs: number, offMs?: number): number {
+    return this.read(key, fallbackMs, (value) => {
+      if (offMs !== undefined && value === "off") return { value: offMs };
+      const ms = typeof value === "string" ? parseTime(value) : undefined;
+      if (ms !== undefined && ms >= min && ms <= max) return { value: ms };
+      const off = offMs === undefined ? "" : ', or "off"';
+      const range = `from ${showTime(min)} to ${showTime(max)}${off}`;
+      return { why: `is ${show(value)}, not a time such as "10s" or "500ms", ${range}` };
+    });
   }
 
-  /** The same of what "off" turns off. @param offMs what that is. */
+  /** The same of what "off" turns off. */
   timeOrOff(key: string, max: number, fallbackMs: number, offMs = 0): number {
-    return this.#time(key, { min: 0, max }, fallbackMs, offMs);
+    return this.time(key, { min: 0, max }, fallbackMs, offMs);
   }
 
   /** A size in bytes. */
@@ -179,17 +186,6 @@ export class Table {
       const near = this.#asked.has(meant) ? meant : nearestWord(key, [...this.#asked]);
       this.wrong(key, near === undefined ? "is not known" : `is not known; is '${near}' meant?`);
     }
-  }
-
-  #time(key: string, { min, max }: Bounds, fallbackMs: number, offMs?: number): number {
-    return this.read(key, fallbackMs, (value) => {
-      if (offMs !== undefined && value === "off") return { value: offMs };
-      const ms = typeof value === "string" ? parseTime(value) : undefined;
-      if (ms !== undefined && ms >= min && ms <= max) return { value: ms };
-      const off = offMs === undefined ? "" : ', or "off"';
-      const range = `from ${showTime(min)} to ${showTime(max)}${off}`;
-      return { why: `is ${show(value)}, not a time such as "10s" or "500ms", ${range}` };
-    });
   }
 
   /** Any value, as `read` takes it. */

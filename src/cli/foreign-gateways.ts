@@ -59,14 +59,8 @@ function processes(): number[] {
 
 /** Those of others than root. */
 function byUser(pids: readonly number[]): Map<number, number[]> {
-  const users = new Map<number, number[]>();
-  for (const pid of pids) {
-    const uid = effectiveUserOf(pid) ?? 0;
-    if (uid === 0) continue;
-    const own = users.get(uid);
-    if (own === undefined) users.set(uid, [pid]);
-    else own.push(pid);
-  }
+  const users = Map.groupBy(pids, (pid) => effectiveUserOf(pid) ?? 0);
+  users.delete(0);
   return users;
 }
 

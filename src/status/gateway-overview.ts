@@ -3,7 +3,7 @@
  * or the processes of one. Texts come from operators and applications: control characters are
  * escaped.
  */
-import { escapeControls, fromText, toText } from "../wire/bytes.ts";
+import { printable } from "../wire/bytes.ts";
 import type { ApplicationStatus, GatewayStatus } from "../wire/gateway-status.ts";
 import type { InspectedApplication, InspectedInstance, Inspection } from "../wire/inspection.ts";
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
@@ -179,10 +179,6 @@ function notes(facts: ApplicationStatus, application: InspectedApplication | und
     lines.push(`${state === "begun" ? "starting" : "to be started"} for ${duration(ageMs)}`);
   }
   return lines;
-}
-
-function printable(text: string): string {
-  return toText(escapeControls(fromText(text)));
 }
 
 /** `0.05`, `1.2`, `340`. */

@@ -80,6 +80,11 @@ export function escapeControls(bytes: ByteString): ByteString {
   return bytes.replace(/[\x00-\x1f\x7f]|\xc2[\x80-\x9f]/g, escapeAll) as ByteString;
 }
 
+/** The same of a text. */
+export function printable(text: string): string {
+  return toText(escapeControls(fromText(text)));
+}
+
 function escapeAll(bytes: string): string {
   return Array.from(bytes, escapeByte).join("");
 }
