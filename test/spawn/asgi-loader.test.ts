@@ -260,7 +260,8 @@ describe("an answer", () => {
       "without headers of the connection",
       [
         begin([
-          [":Connection", ":x"],
+          [":Connection", ":close, X-Hop"],
+          [":x-hop", ":1"],
           [":transfer-encoding", ":chunked"],
           [":x-a", ":b"],
         ]),

@@ -106,6 +106,15 @@ test("answers with status, reason and every header, repeated ones too", async ()
   expect(body).toBe("x");
 });
 
+test("leaves out of the head what is said of a connection", async () => {
+  for (const of of [instance, routed]) {
+    const { status, headers, body } = await ask(to("/connection"), of);
+    expect([status, body]).toEqual(["Status: 200 OK", "framed"]);
+    expect(headers.join()).not.toMatch(/connection|hop/i);
+    expect(headers).toContain("x-a: b");
+  }
+});
+
 test.each([
   ["/text", "text/plain;charset=utf-8", "5", "t\u00c3\u00abxt"],
   ["/bytes", "application/octet-stream", "3", "\u0001\u0002\u00ff"],

@@ -28,6 +28,7 @@ export const application = `
     "/connection": (_, response) => {
       response.setHeader("Connection", "close, X-Hop").setHeader("Keep-Alive", "timeout=9");
       response.setHeader("Transfer-Encoding", "chunked").setHeader("Status", "404");
+      response.setHeader("x-hop", "1");
       response.end("framed");
     },
     "/text": (_, response) => response.end("t\\u00ebxt"),

@@ -17,10 +17,10 @@ CONTROLS = bytes([*range(9), *range(10, 32), 127])
 
 # They describe a connection, which the session is not; the front end frames its own.
 OF_THE_CONNECTION = frozenset(
-    [b"connection", b"keep-alive", b"proxy-connection", b"status", b"transfer-encoding", b"upgrade"]
+    [b"keep-alive", b"proxy-connection", b"status", b"transfer-encoding", b"upgrade"]
 )
 
-# Header names seen so far: "plain", "length" or "dropped". Applications have few.
+# Header names seen so far: "plain", "length", "connection" or "dropped". Applications have few.
 _kinds = {}
 MAX_KINDS = 1_000
 
@@ -277,10 +277,14 @@ def lines_of(message, without_length=False):
     kind = message["type"]
     lines = []
     length = None
+    named = set()
     try:
         for name, value in message.get("headers", ()):
             role = _kinds.get(name) or _kind_of(name, kind)
             if role == "dropped":
+                continue
+            if role == "connection":
+                named.update(one.strip() for one in value.lower().split(b","))
                 continue
             if role == "length":
                 if not value.isdigit() or length not in (None, int(value)):
@@ -294,7 +298,15 @@ def lines_of(message, without_length=False):
         raise SpecificationError(f"{kind}: {what}: {error}") from None
     text = b"".join(lines)
     _refuse_controls(text, len(lines), kind)
-    return text, length
+    return _without(named, lines) if named else text, length
+
+
+def _without(named, lines):
+    """The lines without the headers that Connection names: they are about the connection too, and
+    nobody behind us could see that any more (RFC 9110, 7.6.1).
+    """
+    named.discard(b"content-length")
+    return b"".join([line for line in lines if line.partition(b":")[0].lower() not in named])
 
 
 def _kind_of(name, message):
@@ -304,7 +316,7 @@ def _kind_of(name, message):
     if not is_token(lower.decode("latin-1")):
         raise SpecificationError(f"{message}: the header name {name!a} is not one of HTTP")
     kind = "dropped" if lower in OF_THE_CONNECTION else "plain"
-    kind = "length" if lower == b"content-length" else kind
+    kind = {b"content-length": "length", b"connection": "connection"}.get(lower, kind)
     if len(_kinds) < MAX_KINDS:
         _kinds[name] = kind
     return kind

@@ -3,13 +3,10 @@
  * ends (RFC 9112, 6.3). Runs inside instances.
  */
 import { ChunkedBody, PlainBody, type Body } from "../javascript/body.ts";
+import { withoutConnection } from "../javascript/connection-headers.ts";
 
 /** Beyond it there is no answer. */
 const maxHeadBytes = 1024 * 1024;
-
-/** They describe the connection with the server. */
-const ofTheConnection =
-  /^(?:connection|keep-alive|proxy-connection|status|trailer|transfer-encoding|upgrade):/i;
 
 export class RelayedAnswer {
   readonly #isHead: boolean;
@@ -82,7 +79,7 @@ export class RelayedAnswer {
     if (!hasBody) this.#body = new PlainBody(0);
     else if (isChunked) this.#body = new ChunkedBody();
     else this.#body = new PlainBody(length === undefined ? Infinity : Number(length));
-    const kept = lines.filter((line) => !ofTheConnection.test(line));
+    const kept = withoutConnection(lines);
     if (hasBody && isChunked && this.#isKept) kept.push("transfer-encoding: chunked");
     const status = `Status: ${first.slice("HTTP/1.1 ".length)}`;
     return `${[status, ...kept, ""].join("\r\n")}${this.#lastLine()}\r\n`;

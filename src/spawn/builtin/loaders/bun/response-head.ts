@@ -1,15 +1,5 @@
 /** The head of a Response in CGI form (RFC 3875, 6.3), as a byte string. Runs inside instances. */
-
-/** They describe a connection, which the session is not; the front end frames its own. */
-const ofTheConnection = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-connection",
-  "status",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-]);
+import { connectionHeaders, withoutNamed } from "../javascript/connection-headers.ts";
 
 /** How the body is sent: as a whole, of a type if none is named, or in chunks. */
 export type Framing = { readonly type?: string; readonly length: number } | "chunked";
@@ -29,6 +19,7 @@ export function encodeResponseHead(
   const reason = reasonOf(response);
   let head = `Status: ${response.status}${reason === "" ? "" : ` ${reason}`}\r\n`;
   let isLengthOurs = false;
+  let connection = "";
   if (framing === "chunked") {
     head += "transfer-encoding: chunked\r\n";
   } else if (framing !== undefined) {
@@ -40,8 +31,10 @@ export function encodeResponseHead(
   // Without an iterator, which makes a list of each header.
   headers.forEach((value, name) => {
     if (isLengthOurs && name === "content-length") return;
-    if (!ofTheConnection.has(name)) head += `${name}: ${value}\r\n`;
+    if (!connectionHeaders.has(name)) head += `${name}: ${value}\r\n`;
+    else if (name === "connection") connection = value;
   });
+  if (connection !== "") head = withoutNamed(head.split("\r\n"), connection).join("\r\n");
   return `${head}${more}\r\n`;
 }
 

@@ -7,11 +7,12 @@
 "use strict";
 
 const { OutgoingMessage, ServerResponse } = require("node:http");
+const { connectionHeaders, withoutConnection } = require("../javascript/connection-headers.ts");
 
 /** Under this name a socket knows its session. */
 const ofSession = Symbol("session");
 
-const names = "connection|keep-alive|proxy-connection|status|trailer|transfer-encoding|upgrade";
+const names = [...connectionHeaders].join("|");
 const ofTheConnection = new RegExp(`\\r\\n(?:${names}):`, "i");
 /** The same but for what Node itself says of a body in chunks. */
 const ofTheConnectionInChunks = new RegExp(
@@ -91,7 +92,9 @@ function finishHead(response, session, endsSession) {
   if (!session.head.isKept) response.chunkedEncoding = false;
   const isOfTheConnection = response.chunkedEncoding ? ofTheConnectionInChunks : ofTheConnection;
   if (isOfTheConnection.test(head)) {
-    head = withoutConnection(head, isOfTheConnection);
+    const [status, ...lines] = head.split("\r\n");
+    const coding = response.chunkedEncoding ? ["Transfer-Encoding: chunked"] : [];
+    head = [status, ...coding, ...withoutConnection(lines)].join("\r\n");
     response._header = head;
   }
   const last = session.lastLine(endsSession);
@@ -107,12 +110,6 @@ function lengthOf(response, head) {
   if (response.chunkedEncoding) return "chunked";
   const length = contentLength.exec(head)?.[1];
   return length === undefined ? undefined : Number(length);
-}
-
-function withoutConnection(head, isOfTheConnection) {
-  const [status, ...lines] = head.split("\r\n");
-  const kept = lines.filter((line) => !isOfTheConnection.test(`\r\n${line}\r`));
-  return [status, ...kept].join("\r\n");
 }
 
 module.exports = { ofSession, patchResponses };
