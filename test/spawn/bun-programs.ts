@@ -13,8 +13,10 @@ export const application = `
       const headers = new Headers([["set-cookie", "a=1"], ["x-one", "1"], ["set-cookie", "b=2"]]);
       return new Response("x", { headers, status: 201, statusText: "As You Like" });
     },
-    "/connection": () =>
-      new Response("framed", { headers: { Connection: "close, X-Hop", "x-hop": "1", "x-a": "b" } }),
+    "/connection": () => {
+      const headers = { Connection: "close, X-Hop", "x-hop": "1", "x-a": "b" };
+      return new Response("framed", { headers });
+    },
     "/text": () => new Response("tëxt"),
     "/bytes": () => new Response(new Uint8Array([1, 2, 255])),
     "/json": () => Response.json({ a: 1 }),
@@ -70,8 +72,10 @@ export const routes = `
         "/echo": { POST: async (request) => new Response(await request.text()) },
         "/static": new Response("static", { headers: { "x-static": "1" } }),
         "/go": Response.redirect("/a/there", 302),
-        "/connection": () =>
-          new Response("framed", { headers: { Connection: "close, X-Hop", "x-hop": "1", "x-a": "b" } }),
+        "/connection": () => {
+          const headers = { Connection: "close, X-Hop", "x-hop": "1", "x-a": "b" };
+          return new Response("framed", { headers });
+        },
         "/host": (request) => new Response(
           [request.url, request.headers.get("accept-encoding"),
            request.headers.get("x-forwarded-proto")].join(" ")),
