@@ -192,6 +192,8 @@ export class SessionLine implements StreamKeeper {
     stream.isRecalled = true;
     if (!this.#isShort) this.#becomeShort();
     this.#recalledMs = performance.now();
+    // Many were sent before there was a session: each that stays takes one away from us again.
+    if (this.#gets.length > maxGetsBesides) setImmediate(() => this.#withdraw(getsBesides));
     if (!this.#idle.includes(stream)) return true;
     stream.close();
     return false;
@@ -216,10 +218,7 @@ export class SessionLine implements StreamKeeper {
     this.#stuckTicks = isStuck ? this.#stuckTicks + 1 : 0;
     // Others have our places now: as long as a get of ours waits, no session lasts.
     const most = this.#stuckTicks > shortTicks ? this.#gets.length - 1 : this.#waiting.length;
-    for (const get of this.#gets.splice(0, Math.max(0, this.#gets.length - most))) {
-      this.#host.withdraw(get);
-      this.#owed = 0;
-    }
+    this.#withdraw(most);
     this.#ask(this.#isShort ? 0 : Math.min(this.#gets.length + 1, maxGetsBesides));
   }
 
@@ -278,6 +277,14 @@ export class SessionLine implements StreamKeeper {
       this.#gets.push(get);
       this.#askedMs = performance.now();
       this.#host.ask(get);
+    }
+  }
+
+  /** @param most how many gets may go on waiting. */
+  #withdraw(most: number): void {
+    for (const get of this.#gets.splice(0, Math.max(0, this.#gets.length - most))) {
+      this.#host.withdraw(get);
+      this.#owed = 0;
     }
   }
 
