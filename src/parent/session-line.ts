@@ -14,18 +14,17 @@
  *   recalled is closed after its request.
  * - A get that nobody waits for any more is withdrawn at the next tick, not at once: under load the
  *   next request wants it.
- * - Only a get lets the pool notice restart.txt. So no session serves a further request when that
- *   file has appeared: what comes after the touch is answered by the new version. We may not be
- *   allowed to see it, so the pool is asked once a second at least, however many sessions are kept.
+ * - No session serves a further request when restart.txt has appeared: what comes after the touch is
+ *   answered by the new version. We may not be allowed to see that file, so the pool is asked once a second at least, however many sessions are kept.
  */
 
-import { isAbsent, lookCached, lookNow, type Found } from "../native/look.ts";
-import { mayFilesHang } from "../native/mounts.ts";
 import { IdTable } from "../wire/id-table.ts";
 import type { Application } from "./application.ts";
 import { BusyError } from "./errors.ts";
+import { type Heir, Orphans } from "./orphans.ts";
 import type { PendingGet } from "./pending-gets.ts";
 import { type EndReason, getOf } from "./refusals.ts";
+import { RestartFile } from "./restart-file.ts";
 import type { Session } from "./session.ts";
 import { SessionStream, type StreamKeeper } from "./session-stream.ts";
 
@@ -71,6 +70,8 @@ export interface SessionWaiter {
 
 /** What the line needs of its connection. */
 export interface LineHost {
+  /** Who has what is left when the connection ends; undefined: nobody. */
+  readonly heir?: Heir | undefined;
   readonly command: PendingGet["command"];
   /** Whether no restart.txt holds for all of a turn of the event loop. */
   readonly sharesLooks: boolean;
@@ -95,11 +96,7 @@ export class SessionLine implements StreamKeeper {
   readonly #gets: PendingGet[] = [];
   /** Sessions, idle or not. */
   readonly #open = new IdTable<number, SessionStream>();
-  readonly #restartFile: string;
-  /** Whether nothing new was found in this turn of the event loop. */
-  #isLooked = false;
-  /** When restart.txt was written that was heeded last: one that cannot be deleted stays. */
-  #heededNs: bigint | undefined;
+  readonly #restart: RestartFile;
   /** When a get was sent last, by performance.now(). */
   #askedMs = 0;
   /** When the pool was told last how many requests its sessions have served. */
@@ -121,7 +118,7 @@ export class SessionLine implements StreamKeeper {
     this.#application = application;
     this.#host = host;
     this.#token = token;
-    this.#restartFile = `${application.root}/tmp/restart.txt`;
+    this.#restart = new RestartFile(application.root, () => host.sharesLooks);
   }
 
   /** Whether there is nothing here. */
@@ -199,6 +196,18 @@ export class SessionLine implements StreamKeeper {
     return false;
   }
 
+  /** How many sessions there are. */
+  get sessions(): number {
+    return this.#open.size;
+  }
+
+  /** Who has waited longest of those who take a session that has served others; waits no more. */
+  next(): SessionWaiter | undefined {
+    const waiter = this.#waiting.find(({ needsFresh }) => !needsFresh);
+    if (waiter !== undefined) this.leave(waiter);
+    return waiter;
+  }
+
   /** Sessions without a request. */
   get idle(): readonly SessionStream[] {
     return this.#idle;
@@ -226,6 +235,7 @@ export class SessionLine implements StreamKeeper {
   end(why: EndReason): void {
     this.#ended = why;
     this.#gets.length = 0;
+    this.#orphan();
     for (const stream of this.#idle.slice()) stream.close();
     for (const waiter of this.#waiting.slice()) {
       this.leave(waiter);
@@ -233,27 +243,26 @@ export class SessionLine implements StreamKeeper {
     }
   }
 
+  /** Leaves the sessions that are kept to whoever asks the next server. */
+  #orphan(): void {
+    const { heir } = this.#host;
+    const kept = [...this.#open.values()].filter(({ isKept }) => isKept);
+    if (heir === undefined || this.#token !== undefined || kept.length === 0) return;
+    const idle = this.#idle.splice(0);
+    for (const stream of kept) {
+      this.#open.delete(stream.id);
+      this.#host.closed(stream);
+    }
+    const { root } = this.#application;
+    heir.inherit(root, new Orphans(root, heir, this.#restart, kept, idle));
+  }
+
   /** Gives all sessions back if the application is to be restarted. @returns whether it is. */
   #heedRestart(): boolean {
-    if (this.#isLooked) return false;
-    // Nearly always there is none, or we may not see it: one system call.
-    const found = look(this.#restartFile);
-    // Only the pool can find out: whoever asks it for a session is served by its answer.
-    const isNew = found !== "absent" && (found === "unknown" || found.changedNs !== this.#heededNs);
-    this.#heededNs = typeof found === "string" ? undefined : found.changedNs;
-    if (!isNew) {
-      if (this.#host.sharesLooks) this.#looked();
-      return false;
-    }
+    if (!this.#restart.hasCome()) return false;
     for (const stream of this.#open.values()) stream.isRecalled = true;
     for (const stream of this.#idle.slice()) stream.close();
     return true;
-  }
-
-  /** An immediate runs when the turn is over. */
-  #looked(): void {
-    this.#isLooked = true;
-    setImmediate(() => (this.#isLooked = false));
   }
 
   /**
@@ -322,7 +331,7 @@ export class SessionLine implements StreamKeeper {
       this.#failNext(error);
       return this.#ask();
     }
-    this.freed(stream);
+    stream.offer();
     this.#ask();
   }
 
@@ -346,18 +355,6 @@ export class SessionLine implements StreamKeeper {
       return waiter;
     }
     return undefined;
-  }
-}
-
-/** Never waits for a file system: all lines would. */
-function look(path: string): Found | "absent" | "unknown" {
-  try {
-    if (!mayFilesHang() && isAbsent(path)) return "absent";
-    const found = lookCached(path, "target");
-    return found === "unknown" && !mayFilesHang() ? lookNow(path, "target") : found;
-  } catch (error) {
-    if (error instanceof RangeError) return "absent"; // longer than any path can be
-    throw error;
   }
 }
 

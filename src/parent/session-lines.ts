@@ -7,6 +7,7 @@
 import { IdTable } from "../wire/id-table.ts";
 import type { Application } from "./application.ts";
 import { BusyError } from "./errors.ts";
+import type { Heir } from "./orphans.ts";
 import type { PendingGet } from "./pending-gets.ts";
 import type { PooledRequest, RequestHost } from "./pooled-request.ts";
 import { type EndReason, getOf } from "./refusals.ts";
@@ -43,6 +44,8 @@ export class SessionLines implements RequestHost, LineHost {
    * may touch the file between two of them.
    */
   sharesLooks = false;
+  /** For lines. */
+  heir: Heir | undefined;
   readonly #host: SessionLinesHost;
   /** By root, and by the token of those who go on with an instance. */
   readonly #lines = new Map<string, SessionLine>();
@@ -86,6 +89,16 @@ export class SessionLines implements RequestHost, LineHost {
   /** For requests. */
   leave(application: Application, waiter: SessionWaiter): void {
     this.#lines.get(nameOf(application, waiter))?.leave(waiter);
+  }
+
+  /** How many there are with instances of the application. */
+  countOf(root: string): number {
+    return this.#lines.get(root)?.sessions ?? 0;
+  }
+
+  /** Who has waited longest for any of them and takes one that has served others; waits no more. */
+  next(root: string): SessionWaiter | undefined {
+    return this.#lines.get(root)?.next();
   }
 
   /** Sessions without a request, by the processes of their instances. */

@@ -46,7 +46,7 @@ export class SessionStream {
   isRecalled = false;
   /** Since when it has had nothing to do, by performance.now(). */
   idleSinceMs = 0;
-  readonly #keeper: StreamKeeper | undefined;
+  #keeper: StreamKeeper | undefined;
   readonly #maxUntold: number;
   /**
    * Whether what is sent on it says where it ends, by length or in chunks; else its end is that of
@@ -170,8 +170,18 @@ export class SessionStream {
     if (this.served - this.#told > this.#maxUntold) this.tell();
     // Programs may end, without a word, what they have not read to the end; loaders tell.
     const isTold = this.#writes === 1 || !this.session.speaksHttp;
-    if (isClean && isTold && this.isKept) this.#keeper?.freed(this);
+    if (isClean && isTold && this.isKept) this.offer();
     else this.close();
+  }
+
+  /** Without a request: for whoever comes next. */
+  offer(): void {
+    this.#keeper?.freed(this);
+  }
+
+  /** From now on it is offered to somebody else. */
+  keptBy(keeper: StreamKeeper): void {
+    this.#keeper = keeper;
   }
 
   /** Tells the pool of requests it does not know of; a session that is not kept has one. */

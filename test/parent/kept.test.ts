@@ -103,6 +103,21 @@ describe("a session that is kept", () => {
       expect(await (await answer).text()).toBe("hi");
     }));
 
+  test("has gets withdrawn by its recall that were sent before it was there, but for one", () =>
+    Scene.with(async (scene) => {
+      const answers = Array.from({ length: 8 }, () => scene.pool.request(app, get));
+      for (const answer of answers) void rejection(answer);
+      await scene.sayBuiltin();
+      const instance = await scene.grant();
+      await instance.next();
+      for (let count = 1; count < 8; count += 1) await scene.peer.take("getKept");
+      scene.peer.reply(encodeRecall(0));
+      await scene.peer.take("keep");
+      for (let count = 1; count < 7; count += 1) await scene.peer.take("cancel");
+      await scene.asksNothing();
+      instance.close();
+    }));
+
   test("is closed when the signal is aborted while the body comes", () =>
     Scene.with(async (scene) => {
       const aborter = new AbortController();

@@ -93,7 +93,7 @@ describe("an application that", () => {
     }
     lines.length = 0;
     other.release();
-    expect(await readToEnd(session.number)).toBe("");
+    session.close();
     writeFileSync(`${root}/go-on`, "");
     await isTold("shutdown");
     expect(lines.filter((line) => line.includes("background is over"))).toHaveLength(3);

@@ -19,6 +19,7 @@ import { connected, spawnRequest } from "./support.ts";
 export interface BareOptions {
   /** Sessions at once; default: the loader's. */
   readonly concurrency?: number;
+  readonly threads?: number;
   /** Whether the lifeline's description is non-blocking from the start. */
   readonly isLifelineNonBlocking?: boolean;
 }
@@ -48,9 +49,9 @@ export class BareInstance {
   }
 
   private async start(root: string, appType: AppType, options: BareOptions) {
-    const { concurrency, isLifelineNonBlocking = false } = options;
-    const asked = concurrency === undefined ? { appType } : { appType, concurrency };
-    const plan = await planStart(spawnRequest(root, asked), {}, this.#directory, {});
+    const { isLifelineNonBlocking = false, ...asked } = options;
+    const request = spawnRequest(root, { appType, ...asked });
+    const plan = await planStart(request, {}, this.#directory, {});
     return withEnds(
       this.#directory.socketPlace(),
       (line) => this.lines.push(line),
@@ -92,6 +93,11 @@ export class BareInstance {
   done(): number {
     const numbers = this.messages().map(([name, number]) => (name === "done" ? Number(number) : 0));
     return numbers.reduce((sum, number) => sum + number, 0);
+  }
+
+  /** As the death of the server would. */
+  closeLifeline(): void {
+    this.#running.own.lifeline.close();
   }
 
   /** Kills it, with all of its group, and removes what was made for it. */

@@ -266,25 +266,35 @@ function bodies(trial: Trial): void {
 }
 
 function ends(trial: Trial): void {
-  trial("ends at once when the instance is to leave and no request is on it", async (instance) => {
+  trial("ends at once on SIGUSR1 when no request is on it", async (instance) => {
     using session = connected(instance);
     await ask(session, to("/text"));
-    instance.release();
+    process.kill(instance.pid, "SIGUSR1");
     expect(await readToEnd(session.number)).toBe("");
     await untilGone(instance.pid);
   });
 
-  trial("ends after the answer when the instance is to leave", async (instance) => {
+  trial("ends after the answer on SIGUSR1", async (instance) => {
     using idle = connected(instance);
     await ask(idle, to("/text"));
     using session = connected(instance);
     await sendAll(session.number, to("/slow"));
     // Answered after it, on another session: the slow request has begun.
     await ask(idle, to("/text"));
-    instance.release();
+    process.kill(instance.pid, "SIGUSR1");
     expect(await readToEnd(idle.number)).toBe("");
     expect((await readAnswer(session)).body).toBe("slow");
     expect(await readToEnd(session.number)).toBe("");
+  });
+
+  trial("goes on when the instance is let go, until its client ends it", async (instance) => {
+    const session = connected(instance);
+    await ask(session, to("/text"));
+    instance.release();
+    expect((await ask(session, to("/slow"))).body).toBe("slow");
+    expect((await ask(session, to("/text"))).body).toBe("text");
+    session.close();
+    await untilGone(instance.pid);
   });
 
   trial("aborts the request of a client that is gone", async (instance) => {

@@ -205,12 +205,12 @@ test("serves the session at hand before it leaves", async () => {
   await until("it has said so", () => lines.includes("farewell"));
 });
 
-test("ends kept sessions when it leaves", async () => {
+test("ends kept sessions when it leaves by a signal", async () => {
   const { instance } = await scene({ "wsgi.py": application });
   using session = connected(instance);
   await sendAll(session.number, get({ PATH_INFO: "/empty", SESSION_KEEP: "1" }));
   await readExactly(session.number, 10);
-  instance.release();
+  process.kill(instance.pid, "SIGUSR1");
   expect(await readToEnd(session.number)).toEndWith("\r\n\r\n");
 });
 

@@ -20,6 +20,7 @@ import {
   type PoolConnection,
   ServerGoneError,
 } from "../../parent/index.ts";
+import type { Heir, Orphans } from "../../parent/orphans.ts";
 import type { SessionWaiter } from "../../parent/session-line.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { AppConfig } from "../config.ts";
@@ -42,8 +43,17 @@ interface HeldRequest {
   readonly waitMs: number;
 }
 
-export class PoolLink {
+/** Takes a new session for whoever comes next. */
+const scout: SessionWaiter = {
+  needsFresh: true,
+  maxWaiting: 0,
+  serve: (stream) => stream.offer(),
+  fail: () => {},
+};
+
+export class PoolLink implements Heir {
   readonly #access: PoolAccess;
+  readonly #configs: readonly AppConfig[];
   /** By the application's name. */
   readonly #apps: ReadonlyMap<string, Application>;
   #connection: PoolConnection | undefined;
@@ -51,10 +61,12 @@ export class PoolLink {
   #connecting: Promise<PoolConnection> | undefined;
   #waiting = 0;
   #pauses: Pauses = new Map();
+  /** What servers that have gone have left, by the application's root. */
+  readonly #orphans = new Map<string, Orphans>();
   /** Requests of applications that are paused. */
   readonly #held = new Map<SessionWaiter, HeldRequest>();
   /** Requests that wait for a connection. */
-  readonly #waiters = new Set<SessionWaiter>();
+  readonly #waiters = new Map<SessionWaiter, AppConfig>();
   /** Why the last try failed. */
   #cause: unknown;
   #isClosed = false;
@@ -62,6 +74,7 @@ export class PoolLink {
   /** @param access the wake socket; it stays the caller's. */
   constructor(access: PoolAccess, apps: readonly AppConfig[]) {
     this.#access = access;
+    this.#configs = apps;
     this.#apps = new Map(apps.map((app) => [app.name, applicationFrom(app)]));
   }
 
@@ -94,9 +107,10 @@ export class PoolLink {
   take(app: AppConfig, waiter: SessionWaiter, waitMs = defaultWaitMs): void {
     const pause = this.#pauses.size === 0 ? undefined : this.#pauses.get(app.name);
     if (pause !== undefined) return this.#hold(app, waiter, waitMs, pause);
+    if (this.#orphans.get(app.root)?.lend(waiter) === true) return;
     const sessions = this.#open?.sessions;
     if (sessions !== undefined) return sessions.take(this.#applicationOf(app), waiter);
-    this.#waiters.add(waiter);
+    this.#waiters.set(waiter, app);
     void this.#takeLater(app, waiter, waitMs);
   }
 
@@ -104,6 +118,29 @@ export class PoolLink {
   leave(app: AppConfig, waiter: SessionWaiter): void {
     if (this.#waiters.delete(waiter) || this.#held.delete(waiter)) return;
     this.#open?.sessions?.leave(this.#applicationOf(app), waiter);
+  }
+
+  /** For orphans. */
+  inherit(root: string, orphans: Orphans): void {
+    this.#orphans.set(root, orphans);
+    const app = this.#configs.find((config) => config.root === root);
+    // Else nobody would ask the next server, as long as orphans serve all.
+    if (app !== undefined) this.take(app, scout);
+  }
+
+  /** For orphans. */
+  newSessions(root: string): number {
+    return this.#isClosed ? Infinity : (this.#open?.sessions?.countOf(root) ?? 0);
+  }
+
+  /** For orphans. */
+  next(root: string): SessionWaiter | undefined {
+    for (const [waiter, app] of this.#waiters) {
+      if (app.root !== root || waiter.needsFresh || waiter.token !== undefined) continue;
+      this.#waiters.delete(waiter);
+      return waiter;
+    }
+    return this.#open?.sessions?.next(root);
   }
 
   /** Sessions that are kept without a request, by the processes of their instances. */
@@ -181,7 +218,10 @@ export class PoolLink {
         }
         // What the first request would have to ask, and wait for without a limit of its own.
         await connection.prepare(connectLimitMs);
-        if (connection.sessions !== undefined) connection.sessions.sharesLooks = true;
+        if (connection.sessions !== undefined) {
+          connection.sessions.sharesLooks = true;
+          connection.sessions.heir = this;
+        }
         this.#connection = connection;
         return connection;
       } catch (error) {

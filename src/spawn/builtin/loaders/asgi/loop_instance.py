@@ -1,9 +1,10 @@
 """An instance of an ASGI application at work: one event loop for any number of sessions.
 
 The loop begins after the fork, and is uvloop's where the application's environment has that. The
-instance leaves after the sessions at hand when the lifeline ends or on SIGUSR1; WebSockets are
-closed then. SIGTERM leaves them a moment. Last the application's lifespan ends, and atexit handlers
-run.
+instance leaves after the requests at hand on SIGUSR1, and after the last session when the lifeline
+has ended: where the server has died, clients have no others yet; else it has asked for those that
+are kept. WebSockets are closed either way. SIGTERM leaves sessions a moment. Last the application's
+lifespan ends, and atexit handlers run.
 """
 import _signal
 import asyncio
@@ -64,6 +65,7 @@ class LoopInstance:
         self._gone = None
         self.loop = None
         self.is_leaving = False
+        self._leaves_unused = False
         self.is_serial = concurrency == 1
         # Of the path of every request: the specification has it whole.
         self.is_path_below_root = has_old_starlette()
@@ -184,6 +186,7 @@ class LoopInstance:
         self.end_turn(connection)
         if self._has_room:
             self._accept_on(True)
+        self._leave_if_unused()
         self._leave_if_done()
 
     # Requests.
@@ -254,14 +257,24 @@ class LoopInstance:
         self._leave_within(TERM_SECONDS)
 
     def _on_lifeline_end(self):
-        self._leave_within(LEAVING_SECONDS)
+        self._leaves_unused = True
+        self._end_within(LEAVING_SECONDS)
+        self._restart_web_sockets()
+        self._leave_if_unused()
 
     def _leave_within(self, seconds):
+        self._end_within(seconds)
+        self.leave()
+
+    def _end_within(self, seconds):
         if self._deadline is None or self.loop.time() + seconds < self._deadline.when():
             if self._deadline is not None:
                 self._deadline.cancel()
             self._deadline = self.loop.call_later(seconds, self._give_up)
-        self.leave()
+
+    def _leave_if_unused(self):
+        if self._leaves_unused and not self._connections:
+            self.leave()
 
     def leave(self):
         """Accepts nothing more, and ends after the sessions at hand."""
@@ -274,16 +287,20 @@ class LoopInstance:
         self.is_leaving = True
         for connection in list(self._connections):
             connection.leave()
+        self._restart_web_sockets()
+        self._leave_if_done()
+
+    def _restart_web_sockets(self):
         for exchange in list(self._running):
             if isinstance(exchange, WebSocket):
                 exchange.restart()
-        self._leave_if_done()
 
     def _leave_if_done(self):
         if self.is_leaving and not self._connections and not self._running:
             self._give_up()
 
     def _give_up(self):
+        self.is_leaving = True
         if not self._gone.done():
             self._gone.set_result(None)
 

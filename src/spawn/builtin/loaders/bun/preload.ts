@@ -4,9 +4,9 @@
  * default export with `fetch`), serves sessions on descriptor 3 with it, and speaks on the
  * lifeline, descriptor 4 (PROTOCOL section 10).
  *
- * The instance leaves after the sessions at hand when the lifeline ends or on SIGUSR1. SIGTERM
- * keeps its default action. Before it is ready nothing here keeps the process alive: a program that
- * ends without serving just ends, and says so.
+ * The instance leaves after the requests at hand on SIGUSR1, and after the last session when the
+ * lifeline has ended. SIGTERM keeps its default action. Before it is ready nothing here keeps the
+ * process alive: a program that ends without serving just ends, and says so.
  */
 import { Host } from "../javascript/host.ts";
 import { tellDone, tellFailure, tellReady, writeBy } from "../javascript/lifeline.ts";
@@ -62,7 +62,8 @@ function leave(): void {
 const stuckMs = 10_000;
 
 function onLifelineEnd(): void {
-  leave();
+  if (host === undefined) process.exit(0);
+  host.leaveUnused();
   setTimeout(() => process.exit(0), stuckMs).unref();
 }
 

@@ -17,6 +17,7 @@ export class Host {
   readonly tellDone: () => void;
   readonly exit: () => void;
   isLeaving = false;
+  leavesUnused = false;
   /** Sessions of those before end with their next answer. */
   generation = 0;
   /** Whether other processes or threads of the program have the sessions. */
@@ -81,6 +82,7 @@ export class Host {
   closed(session: HostedSession): void {
     this.sessions.delete(session);
     this.end(session);
+    if (this.leavesUnused) this.leaveUnused();
     this.leaveIfDone();
   }
 
@@ -100,6 +102,15 @@ export class Host {
     this.stopListening();
     this.closeIdle();
     this.leaveIfDone();
+  }
+
+  /**
+   * Leaves after the last session: where the server has died, clients have no others yet; else it
+   * has asked for those that are kept.
+   */
+  leaveUnused(): void {
+    this.leavesUnused = true;
+    if (this.sessions.size === 0) this.leave();
   }
 
   leaveIfDone(): void {

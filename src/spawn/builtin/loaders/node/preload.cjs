@@ -4,11 +4,11 @@
  * (exported.cjs), serves sessions on descriptor 3 with it, and speaks on the lifeline, descriptor 4
  * (PROTOCOL section 10).
  *
- * The instance leaves after the sessions at hand when the lifeline ends or on SIGUSR1. SIGTERM
- * keeps its default action. Nothing here keeps the process alive: a program that ends without
- * serving just ends, and says so. Node requires this file in threads and children of the program
- * too: where the variable is missing nothing is done, but for workers of node:cluster (cluster.cjs)
- * and for threads (threads.cjs).
+ * The instance leaves after the requests at hand on SIGUSR1, and after the last session when the
+ * lifeline has ended. SIGTERM keeps its default action. Nothing here keeps the process alive: a
+ * program that ends without serving just ends, and says so. Node requires this file in threads and
+ * children of the program too: where the variable is missing nothing is done, but for workers of
+ * node:cluster (cluster.cjs) and for threads (threads.cjs).
  */
 "use strict";
 
@@ -83,7 +83,7 @@ function load(concurrency) {
   startWatchdog();
   patchResponses();
   const serve = takeFirstServer(host, () => onServing(true));
-  watch(leave);
+  watch(() => (host.server === undefined ? leave() : host.leaveUnused()));
   process.on("uncaughtException", onFailure);
   process.on("beforeExit", onNothingServed);
   process.on("SIGUSR1", leave);

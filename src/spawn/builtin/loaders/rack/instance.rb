@@ -3,7 +3,9 @@
 # (threaded_instance.rb serves several at a time.)
 #
 # It is told to leave in one way, whoever tells it: the listener is shut down. That wakes it,
-# refuses clients that come later, and lets it still accept those who were queueing.
+# refuses clients that come later, and lets it still accept those who were queueing. When the
+# lifeline has ended it leaves after the last session: where the server has died, clients have no
+# others yet; else it has asked for those that are kept.
 # frozen_string_literal: true
 
 require "socket"
@@ -49,6 +51,7 @@ module RackLoader
       @given_away = ObjectSpace::WeakMap.new
       @is_told_to_leave = false
       @is_leaving = false
+      @leaves_unused = false
     end
 
     # Announces it, and serves until it is told to leave and all sessions are over.
@@ -56,7 +59,8 @@ module RackLoader
       Signal.trap("USR1") { leave }
       Signal.trap("INT", "SYSTEM_DEFAULT") # Ruby's own would print a backtrace.
       @lifeline.watch do
-        leave
+        @leaves_unused = true
+        leave if unused? # Looked at behind that: others do it the other way round.
         sleep(STUCK_SECONDS)
         exit!(0)
       end
@@ -149,6 +153,12 @@ module RackLoader
     def tidy_up
       close_overdue if @lingering.positive?
       close_idle if @is_leaving
+      leave if @leaves_unused && unused? && !@is_told_to_leave
+    end
+
+    # Whether there is no session.
+    def unused?
+      @held.empty?
     end
 
     def patience(is_full)

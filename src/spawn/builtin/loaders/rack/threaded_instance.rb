@@ -143,6 +143,10 @@ module RackLoader
       @held.length + @lent.length >= MAX_HELD + @threads && !@is_told_to_leave
     end
 
+    def unused?
+      @held.empty? && @lent.empty?
+    end
+
     def request_of(thread)
       connection_of(thread)&.session&.serving
     end
@@ -226,7 +230,7 @@ module RackLoader
     end
 
     def over?
-      @is_leaving && @held.empty? && @lent.empty?
+      @is_leaving && unused?
     end
 
     # Calls the application, with the lead for others to take.
@@ -293,7 +297,7 @@ module RackLoader
         @lifeline.tell_done
         connection.close
         @returned << [connection, :closed]
-        @bell.ring if @is_leaving || !@lifeline.told_all?
+        @bell.ring if @is_leaving || @leaves_unused || !@lifeline.told_all?
       else
         @returned << [connection, fate]
         @bell.ring

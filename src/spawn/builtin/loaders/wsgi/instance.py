@@ -1,8 +1,10 @@
 """An instance at work: it waits on its listener, its lifeline and the sessions it holds, and serves
 whoever is ready, one at a time, each in its turn. (threaded_instance.py serves several at a time.)
 
-It leaves after the session at hand when the lifeline ends, on SIGUSR1, or when the application
-calls sys.exit(); then atexit handlers run. SIGTERM and SIGINT keep the kernel's action.
+It leaves after the request at hand on SIGUSR1, or when the application calls sys.exit(), and after
+the last session when the lifeline has ended: where the server has died, clients have no others yet;
+else it has asked for those that are kept. Then atexit handlers run. SIGTERM and SIGINT keep the
+kernel's action.
 """
 import _signal
 import errno
@@ -64,6 +66,7 @@ class Instance:
         # The session whose turn it is.
         self._current = None
         self._is_leaving = False
+        self._leaves_unused = False
         self._waker = Waker()
         self._poller.register(self._waker.descriptor, POLLIN)
 
@@ -97,7 +100,8 @@ class Instance:
             elif descriptor == LISTENER:
                 self._accept()
             elif descriptor == LIFELINE:
-                self._is_leaving = True
+                self._poller.unregister(LIFELINE)
+                self._leaves_unused = True
             else:
                 self._waker.calm()
             if self._is_leaving:
@@ -106,6 +110,8 @@ class Instance:
             self._serve_rest()
         if self._lingering:
             self._end_lingering()
+        if self._leaves_unused and not self._held:
+            self._is_leaving = True
 
     def _serve_rest(self):
         """Sessions whose next request came with the one before."""

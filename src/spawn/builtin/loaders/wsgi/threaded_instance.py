@@ -98,10 +98,16 @@ class ThreadedInstance(Instance):
     def _hear(self, seconds):
         for descriptor, _ in self._told.poll(None if seconds is None else seconds * 1_000):
             if descriptor == LIFELINE:
-                self._is_leaving = True
                 self._told.unregister(LIFELINE)  # It stays so.
+                self._leaves_unused = True
+                self._leave_if_unused()  # Looked at behind that: others do it the other way round.
             else:
                 self._waker.calm()
+
+    def _leave_if_unused(self):
+        if not (self._held or self._lent):
+            self._is_leaving = True
+            self._waker.wake()
 
     def _is_unled(self):
         return bool(self._resting) and not self._lead.locked()
@@ -182,6 +188,8 @@ class ThreadedInstance(Instance):
                 return leads
         if self._lingering:
             self._end_lingering()
+        if self._leaves_unused:
+            self._leave_if_unused()
         return not self._ready or self._serve_rest()
 
     def _serve_rest(self):
@@ -269,7 +277,7 @@ class ThreadedInstance(Instance):
             session.close()
             outcome = None
         self._returned.put((session, outcome))
-        if outcome or self._reports.untold:
+        if outcome or self._reports.untold or self._leaves_unused:
             self._bell.wake()
 
     def _take_back_all(self):

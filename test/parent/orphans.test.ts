@@ -1,0 +1,165 @@
+/** Sessions that outlive their pool server, against a server and instances the test speaks for. */
+import { expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import type { Heir, Orphans } from "../../src/parent/orphans.ts";
+import type { SessionWaiter } from "../../src/parent/session-line.ts";
+import type { SessionStream } from "../../src/parent/session-stream.ts";
+import { until } from "../helpers/condition.ts";
+import { countDescriptors } from "../helpers/descriptors.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+import { app, framedAnswer, get, Scene } from "./kept-scene.ts";
+import type { ScriptedInstance } from "./scripted-instance.ts";
+
+countDescriptors();
+const newDirectory = temporaryDirectories();
+
+/** Who asks the next server. */
+class TestHeir implements Heir {
+  orphans: Orphans | undefined;
+  /** What the next server has given. */
+  given = 0;
+  readonly waiting: TestWaiter[] = [];
+
+  inherit(_root: string, orphans: Orphans): void {
+    this.orphans = orphans;
+  }
+
+  newSessions(): number {
+    return this.given;
+  }
+
+  next(): SessionWaiter | undefined {
+    return this.waiting.shift();
+  }
+
+  lend(waiter: TestWaiter): boolean {
+    return this.orphans?.lend(waiter) === true;
+  }
+}
+
+class TestWaiter implements SessionWaiter {
+  readonly needsFresh: boolean;
+  readonly maxWaiting = 0;
+  readonly token: string | undefined;
+  stream: SessionStream | undefined;
+
+  constructor(needsFresh = false, token?: string) {
+    this.needsFresh = needsFresh;
+    this.token = token;
+  }
+
+  serve(stream: SessionStream): void {
+    this.stream = stream;
+  }
+
+  fail(): void {}
+}
+
+/** With one session of an instance, which is idle when the server dies. */
+async function afterDeath(
+  body: (heir: TestHeir, scene: Scene, instance: ScriptedInstance) => Promise<void>,
+  root = app,
+): Promise<void> {
+  await Scene.with(async (scene) => {
+    const instance = await scene.first(root);
+    const heir = new TestHeir();
+    if (scene.pool.sessions !== undefined) scene.pool.sessions.heir = heir;
+    scene.peer.die();
+    await until("the connection has ended", () => !scene.pool.isOpen);
+    await body(heir, scene, instance);
+  });
+}
+
+const isEnded = (instance: ScriptedInstance) =>
+  until("the instance sees its end", () => instance.closed || instance.sawEnd);
+
+test("one that is idle is lent, and goes to whoever waits next", () =>
+  afterDeath(async (heir, scene, instance) => {
+    const [first, second, third] = [new TestWaiter(), new TestWaiter(), new TestWaiter()];
+    expect(heir.lend(first)).toBe(true);
+    expect(heir.lend(second)).toBe(false);
+    heir.waiting.push(third);
+    first.stream?.offer();
+    expect(third.stream).toBe(first.stream);
+    third.stream?.offer();
+    scene.clock.pass(75);
+    expect(heir.lend(second)).toBe(true);
+    second.stream?.close();
+    await isEnded(instance);
+  }));
+
+test("one that serves a request when the server dies goes to whoever waits next", () =>
+  Scene.with(async (scene) => {
+    const instance = await scene.first();
+    const heir = new TestHeir();
+    if (scene.pool.sessions !== undefined) scene.pool.sessions.heir = heir;
+    const answer = scene.pool.request(app, get);
+    await instance.next();
+    scene.peer.die();
+    await until("the connection has ended", () => !scene.pool.isOpen);
+    const waiter = new TestWaiter();
+    heir.waiting.push(waiter);
+    await instance.write(framedAnswer);
+    expect(await (await answer).text()).toBe("hi");
+    expect(waiter.stream?.isOpen).toBe(true);
+    waiter.stream?.close();
+    await isEnded(instance);
+  }));
+
+test("it ends without a request, as any session", () =>
+  afterDeath(async (heir, scene, instance) => {
+    scene.clock.pass(100);
+    expect(heir.lend(new TestWaiter())).toBe(false);
+    await isEnded(instance);
+  }));
+
+test("it ends when the next server has given as many", () =>
+  afterDeath(async (heir, scene, instance) => {
+    heir.given = 1;
+    expect(heir.lend(new TestWaiter())).toBe(false);
+    scene.clock.pass(25);
+    await isEnded(instance);
+  }));
+
+test("it ends well before its instance, however many wait", () =>
+  afterDeath(async (heir, scene, instance) => {
+    const waiter = new TestWaiter();
+    expect(heir.lend(waiter)).toBe(true);
+    scene.clock.pass(5_000);
+    heir.waiting.push(new TestWaiter());
+    waiter.stream?.offer();
+    expect(heir.waiting).toHaveLength(1);
+    await isEnded(instance);
+  }));
+
+test("it serves nobody once restart.txt has come", async () => {
+  const root = newDirectory();
+  mkdirSync(join(root, "tmp"));
+  const body = async (heir: TestHeir, scene: Scene, instance: ScriptedInstance) => {
+    writeFileSync(join(root, "tmp/restart.txt"), "");
+    expect(heir.lend(new TestWaiter())).toBe(false);
+    expect(heir.lend(new TestWaiter())).toBe(false);
+    scene.clock.pass(25);
+    await isEnded(instance);
+  };
+  await afterDeath(body, root);
+});
+
+test("it serves nobody who takes only a session of his own, or goes on with one instance", () =>
+  afterDeath(async (heir, _, instance) => {
+    expect(heir.lend(new TestWaiter(true))).toBe(false);
+    expect(heir.lend(new TestWaiter(false, "token"))).toBe(false);
+    const waiter = new TestWaiter();
+    expect(heir.lend(waiter)).toBe(true);
+    waiter.stream?.close();
+    await isEnded(instance);
+  }));
+
+test("nobody has it where the connection was closed, or there is no heir", () =>
+  Scene.with(async (scene) => {
+    const instance = await scene.first();
+    scene.peer.die();
+    await isEnded(instance);
+  }));

@@ -1,0 +1,90 @@
+/** What instances of all loaders do when the server has died (PROTOCOL sections 10 and 11). */
+import { afterEach, describe, expect, test } from "bun:test";
+
+import type { AppType } from "../../src/wire/app-request.ts";
+import { untilGone } from "../helpers/processes.ts";
+import { sendAll } from "../helpers/raw-client.ts";
+import { temporaryDirectories } from "../helpers/temporary.ts";
+import { BareInstance, type BareOptions } from "./bare-instance.ts";
+import { nextAnswer } from "./kept-answers.ts";
+import { get, writeApp } from "./support.ts";
+
+const temporaryDirectory = temporaryDirectories();
+
+const rack = { "config.ru": "run ->(_env) { [200, {}, ['served']] }" };
+const wsgi = {
+  "passenger_wsgi.py": `
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Length", "6")])
+    return [b"served"]
+`,
+};
+const asgi = {
+  "asgi.py": `
+async def application(scope, receive, send):
+    assert scope["type"] == "http"
+    headers = [(b"content-length", b"6")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"served"})
+`,
+};
+const node = { "app.js": 'require("http").createServer((_, to) => to.end("served")).listen();' };
+const bun = { "server.ts": 'export default { fetch: () => new Response("served") };' };
+
+type How = [appType: AppType, files: Readonly<Record<string, string>>, options: BareOptions];
+
+const kinds: [string, ...How][] = [
+  ["rack", "rack", rack, {}],
+  ["rack with threads", "rack", rack, { threads: 3 }],
+  ["wsgi", "wsgi", wsgi, {}],
+  ["wsgi with threads", "wsgi", wsgi, { threads: 3 }],
+  ["asgi", "asgi", asgi, {}],
+  ["node", "node", node, {}],
+  ["bun", "bun", bun, {}],
+];
+
+const begun: BareInstance[] = [];
+afterEach(async () => {
+  await Promise.all(begun.splice(0).map((instance) => instance.end()));
+});
+
+async function begin(...[appType, files, options]: How): Promise<BareInstance> {
+  const directory = temporaryDirectory();
+  const instance = new BareInstance(directory);
+  begun.push(instance);
+  return instance.begin(writeApp(directory, "app", files), appType, options);
+}
+
+const request = get({ REQUEST_URI: "/", SESSION_KEEP: "1" });
+
+describe.each(kinds)("%s", (_, ...how) => {
+  test("serves on kept sessions, until their clients end them", async () => {
+    const instance = await begin(...how);
+    using session = instance.connect();
+    using other = instance.connect();
+    for (const one of [session, other]) {
+      await sendAll(one.number, request);
+      expect((await nextAnswer(one)).body).toBe("served");
+    }
+    instance.closeLifeline();
+    // It learns of that between any two of them, or later.
+    for (let turn = 0; turn < 50; turn += 1) {
+      await Bun.sleep(1);
+      await sendAll(session.number, request);
+      const { body, head } = await nextAnswer(session);
+      expect(body).toBe("served");
+      expect(head.toLowerCase()).not.toContain("connection: close");
+    }
+    session.close();
+    await sendAll(other.number, request);
+    expect((await nextAnswer(other)).body).toBe("served");
+    other.close();
+    await untilGone(instance.pid);
+  });
+
+  test("leaves at once where there is no session", async () => {
+    const instance = await begin(...how);
+    instance.closeLifeline();
+    await untilGone(instance.pid);
+  });
+});
