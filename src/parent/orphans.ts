@@ -5,21 +5,20 @@
  *   than orphans: old instances leave as new ones come.
  * - They end where the line's sessions would: when restart.txt has come, or after a short time
  *   without a request; and well before their instances do.
- * - Who takes only a session that no other request has been on, or goes on with one instance, waits.
+ * - Who takes only a session that no other request has been on, or goes on with one instance,
+ *   waits for the next server.
  */
 import type { RestartFile } from "./restart-file.ts";
 import type { SessionWaiter } from "./session-line.ts";
-import type { SessionStream, StreamKeeper } from "./session-stream.ts";
+import { keptMs, type SessionStream, type StreamKeeper } from "./session-stream.ts";
 
 /** For how long they serve: half of the time that their instances have (PROTOCOL section 10). */
 const servingMs = 5_000;
-/** How long one is kept without a request: as any session (PROTOCOL section 11). */
-const keptMs = 100;
 const tickMs = 25;
 
 /** Who asks the next server for sessions. */
-export interface Heir {
-  inherit(root: string, orphans: Orphans): void;
+export interface Guardian {
+  adopt(root: string, orphans: Orphans): void;
   /** How many sessions of the application the next server has given. */
   newSessions(root: string): number;
   /** Who waits for one, but for those who take only one of their own. He waits no more. */
@@ -28,7 +27,7 @@ export interface Heir {
 
 export class Orphans implements StreamKeeper {
   readonly #root: string;
-  readonly #heir: Heir;
+  readonly #guardian: Guardian;
   readonly #restart: RestartFile;
   readonly #all: Set<SessionStream>;
   /** Those without a request, longest first. */
@@ -39,19 +38,24 @@ export class Orphans implements StreamKeeper {
   /** @param streams that are kept; of them, @param idle have no request, longest first. */
   constructor(
     root: string,
-    heir: Heir,
+    guardian: Guardian,
     restart: RestartFile,
     streams: readonly SessionStream[],
     idle: readonly SessionStream[],
   ) {
     this.#root = root;
-    this.#heir = heir;
+    this.#guardian = guardian;
     this.#restart = restart;
     this.#all = new Set(streams);
     this.#idle = [...idle];
     for (const stream of streams) stream.keptBy(this);
     this.#timer = setInterval(() => this.#tick(), tickMs);
     this.#timer.unref();
+  }
+
+  /** Whether none is left. */
+  get isEmpty(): boolean {
+    return this.#all.size === 0;
   }
 
   /** Serves the waiter if one is idle. @returns whether one is. */
@@ -67,7 +71,7 @@ export class Orphans implements StreamKeeper {
   freed(stream: SessionStream): void {
     if (!stream.isOpen) return;
     if (!this.#mayServe()) return stream.close();
-    const waiter = this.#heir.next(this.#root);
+    const waiter = this.#guardian.next(this.#root);
     const nowMs = performance.now();
     if (waiter !== undefined) return waiter.serve(stream, nowMs);
     stream.idleSinceMs = nowMs;
@@ -98,6 +102,6 @@ export class Orphans implements StreamKeeper {
 
   get #isWanted(): boolean {
     const isInTime = performance.now() < this.#untilMs;
-    return isInTime && this.#heir.newSessions(this.#root) < this.#all.size;
+    return isInTime && this.#guardian.newSessions(this.#root) < this.#all.size;
   }
 }

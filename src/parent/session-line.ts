@@ -14,22 +14,21 @@
  *   recalled is closed after its request.
  * - A get that nobody waits for any more is withdrawn at the next tick, not at once: under load the
  *   next request wants it.
- * - No session serves a further request when restart.txt has appeared: what comes after the touch is
- *   answered by the new version. We may not be allowed to see that file, so the pool is asked once a second at least, however many sessions are kept.
+ * - No session serves a further request when restart.txt has appeared: what comes after the touch
+ *   is answered by the new version. We may not be allowed to see that file, so the pool is asked
+ *   once a second at least, however many sessions are kept.
  */
 
 import { IdTable } from "../wire/id-table.ts";
 import type { Application } from "./application.ts";
 import { BusyError } from "./errors.ts";
-import { type Heir, Orphans } from "./orphans.ts";
+import { type Guardian, Orphans } from "./orphans.ts";
 import type { PendingGet } from "./pending-gets.ts";
 import { type EndReason, getOf } from "./refusals.ts";
 import { RestartFile } from "./restart-file.ts";
 import type { Session } from "./session.ts";
-import { SessionStream, type StreamKeeper } from "./session-stream.ts";
+import { keptMs, SessionStream, type StreamKeeper } from "./session-stream.ts";
 
-/** How long a session is kept without a request (PROTOCOL section 11). */
-const keptMs = 100;
 /** Idle sessions of one application; each is a descriptor here and in the instance. */
 const maxIdle = 500;
 /** Gets that wait in the pool while the line has no session. */
@@ -71,7 +70,7 @@ export interface SessionWaiter {
 /** What the line needs of its connection. */
 export interface LineHost {
   /** Who has what is left when the connection ends; undefined: nobody. */
-  readonly heir?: Heir | undefined;
+  readonly guardian?: Guardian | undefined;
   readonly command: PendingGet["command"];
   /** Whether no restart.txt holds for all of a turn of the event loop. */
   readonly sharesLooks: boolean;
@@ -245,16 +244,16 @@ export class SessionLine implements StreamKeeper {
 
   /** Leaves the sessions that are kept to whoever asks the next server. */
   #orphan(): void {
-    const { heir } = this.#host;
+    const { guardian } = this.#host;
     const kept = [...this.#open.values()].filter(({ isKept }) => isKept);
-    if (heir === undefined || this.#token !== undefined || kept.length === 0) return;
+    if (guardian === undefined || this.#token !== undefined || kept.length === 0) return;
     const idle = this.#idle.splice(0);
     for (const stream of kept) {
       this.#open.delete(stream.id);
       this.#host.closed(stream);
     }
     const { root } = this.#application;
-    heir.inherit(root, new Orphans(root, heir, this.#restart, kept, idle));
+    guardian.adopt(root, new Orphans(root, guardian, this.#restart, kept, idle));
   }
 
   /** Gives all sessions back if the application is to be restarted. @returns whether it is. */

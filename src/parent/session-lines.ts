@@ -7,7 +7,7 @@
 import { IdTable } from "../wire/id-table.ts";
 import type { Application } from "./application.ts";
 import { BusyError } from "./errors.ts";
-import type { Heir } from "./orphans.ts";
+import type { Guardian } from "./orphans.ts";
 import type { PendingGet } from "./pending-gets.ts";
 import type { PooledRequest, RequestHost } from "./pooled-request.ts";
 import { type EndReason, getOf } from "./refusals.ts";
@@ -45,7 +45,7 @@ export class SessionLines implements RequestHost, LineHost {
    */
   sharesLooks = false;
   /** For lines. */
-  heir: Heir | undefined;
+  guardian: Guardian | undefined;
   readonly #host: SessionLinesHost;
   /** By root, and by the token of those who go on with an instance. */
   readonly #lines = new Map<string, SessionLine>();

@@ -30,6 +30,9 @@ export interface StreamKeeper {
   closed(stream: SessionStream): void;
 }
 
+/** How long one is kept without a request (PROTOCOL section 11). */
+export const keptMs = 100;
+
 /**
  * Instances of the server's own spawner read at least as much at a time (PROTOCOL section 11): a
  * request of no more that went out in one write is read whole, or not at all.

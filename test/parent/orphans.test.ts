@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import type { Heir, Orphans } from "../../src/parent/orphans.ts";
+import type { Guardian, Orphans } from "../../src/parent/orphans.ts";
 import type { SessionWaiter } from "../../src/parent/session-line.ts";
 import type { SessionStream } from "../../src/parent/session-stream.ts";
 import { until } from "../helpers/condition.ts";
@@ -16,13 +16,13 @@ countDescriptors();
 const newDirectory = temporaryDirectories();
 
 /** Who asks the next server. */
-class TestHeir implements Heir {
+class TestGuardian implements Guardian {
   orphans: Orphans | undefined;
   /** What the next server has given. */
   given = 0;
   readonly waiting: TestWaiter[] = [];
 
-  inherit(_root: string, orphans: Orphans): void {
+  adopt(_root: string, orphans: Orphans): void {
     this.orphans = orphans;
   }
 
@@ -59,16 +59,16 @@ class TestWaiter implements SessionWaiter {
 
 /** With one session of an instance, which is idle when the server dies. */
 async function afterDeath(
-  body: (heir: TestHeir, scene: Scene, instance: ScriptedInstance) => Promise<void>,
+  body: (guardian: TestGuardian, scene: Scene, instance: ScriptedInstance) => Promise<void>,
   root = app,
 ): Promise<void> {
   await Scene.with(async (scene) => {
     const instance = await scene.first(root);
-    const heir = new TestHeir();
-    if (scene.pool.sessions !== undefined) scene.pool.sessions.heir = heir;
+    const guardian = new TestGuardian();
+    if (scene.pool.sessions !== undefined) scene.pool.sessions.guardian = guardian;
     scene.peer.die();
     await until("the connection has ended", () => !scene.pool.isOpen);
-    await body(heir, scene, instance);
+    await body(guardian, scene, instance);
   });
 }
 
@@ -76,16 +76,16 @@ const isEnded = (instance: ScriptedInstance) =>
   until("the instance sees its end", () => instance.closed || instance.sawEnd);
 
 test("one that is idle is lent, and goes to whoever waits next", () =>
-  afterDeath(async (heir, scene, instance) => {
+  afterDeath(async (guardian, scene, instance) => {
     const [first, second, third] = [new TestWaiter(), new TestWaiter(), new TestWaiter()];
-    expect(heir.lend(first)).toBe(true);
-    expect(heir.lend(second)).toBe(false);
-    heir.waiting.push(third);
+    expect(guardian.lend(first)).toBe(true);
+    expect(guardian.lend(second)).toBe(false);
+    guardian.waiting.push(third);
     first.stream?.offer();
     expect(third.stream).toBe(first.stream);
     third.stream?.offer();
     scene.clock.pass(75);
-    expect(heir.lend(second)).toBe(true);
+    expect(guardian.lend(second)).toBe(true);
     second.stream?.close();
     await isEnded(instance);
   }));
@@ -93,14 +93,14 @@ test("one that is idle is lent, and goes to whoever waits next", () =>
 test("one that serves a request when the server dies goes to whoever waits next", () =>
   Scene.with(async (scene) => {
     const instance = await scene.first();
-    const heir = new TestHeir();
-    if (scene.pool.sessions !== undefined) scene.pool.sessions.heir = heir;
+    const guardian = new TestGuardian();
+    if (scene.pool.sessions !== undefined) scene.pool.sessions.guardian = guardian;
     const answer = scene.pool.request(app, get);
     await instance.next();
     scene.peer.die();
     await until("the connection has ended", () => !scene.pool.isOpen);
     const waiter = new TestWaiter();
-    heir.waiting.push(waiter);
+    guardian.waiting.push(waiter);
     await instance.write(framedAnswer);
     expect(await (await answer).text()).toBe("hi");
     expect(waiter.stream?.isOpen).toBe(true);
@@ -108,39 +108,39 @@ test("one that serves a request when the server dies goes to whoever waits next"
     await isEnded(instance);
   }));
 
-test("it ends without a request, as any session", () =>
-  afterDeath(async (heir, scene, instance) => {
+test("it ends when it has had no request for a moment", () =>
+  afterDeath(async (guardian, scene, instance) => {
     scene.clock.pass(100);
-    expect(heir.lend(new TestWaiter())).toBe(false);
+    expect(guardian.lend(new TestWaiter())).toBe(false);
     await isEnded(instance);
   }));
 
 test("it ends when the next server has given as many", () =>
-  afterDeath(async (heir, scene, instance) => {
-    heir.given = 1;
-    expect(heir.lend(new TestWaiter())).toBe(false);
+  afterDeath(async (guardian, scene, instance) => {
+    guardian.given = 1;
+    expect(guardian.lend(new TestWaiter())).toBe(false);
     scene.clock.pass(25);
     await isEnded(instance);
   }));
 
 test("it ends well before its instance, however many wait", () =>
-  afterDeath(async (heir, scene, instance) => {
+  afterDeath(async (guardian, scene, instance) => {
     const waiter = new TestWaiter();
-    expect(heir.lend(waiter)).toBe(true);
+    expect(guardian.lend(waiter)).toBe(true);
     scene.clock.pass(5_000);
-    heir.waiting.push(new TestWaiter());
+    guardian.waiting.push(new TestWaiter());
     waiter.stream?.offer();
-    expect(heir.waiting).toHaveLength(1);
+    expect(guardian.waiting).toHaveLength(1);
     await isEnded(instance);
   }));
 
 test("it serves nobody once restart.txt has come", async () => {
   const root = newDirectory();
   mkdirSync(join(root, "tmp"));
-  const body = async (heir: TestHeir, scene: Scene, instance: ScriptedInstance) => {
+  const body = async (guardian: TestGuardian, scene: Scene, instance: ScriptedInstance) => {
     writeFileSync(join(root, "tmp/restart.txt"), "");
-    expect(heir.lend(new TestWaiter())).toBe(false);
-    expect(heir.lend(new TestWaiter())).toBe(false);
+    expect(guardian.lend(new TestWaiter())).toBe(false);
+    expect(guardian.lend(new TestWaiter())).toBe(false);
     scene.clock.pass(25);
     await isEnded(instance);
   };
@@ -148,16 +148,16 @@ test("it serves nobody once restart.txt has come", async () => {
 });
 
 test("it serves nobody who takes only a session of his own, or goes on with one instance", () =>
-  afterDeath(async (heir, _, instance) => {
-    expect(heir.lend(new TestWaiter(true))).toBe(false);
-    expect(heir.lend(new TestWaiter(false, "token"))).toBe(false);
+  afterDeath(async (guardian, _, instance) => {
+    expect(guardian.lend(new TestWaiter(true))).toBe(false);
+    expect(guardian.lend(new TestWaiter(false, "token"))).toBe(false);
     const waiter = new TestWaiter();
-    expect(heir.lend(waiter)).toBe(true);
+    expect(guardian.lend(waiter)).toBe(true);
     waiter.stream?.close();
     await isEnded(instance);
   }));
 
-test("nobody has it where the connection was closed, or there is no heir", () =>
+test("nobody has it where the connection was closed, or there is no guardian", () =>
   Scene.with(async (scene) => {
     const instance = await scene.first();
     scene.peer.die();

@@ -20,7 +20,7 @@ import {
   type PoolConnection,
   ServerGoneError,
 } from "../../parent/index.ts";
-import type { Heir, Orphans } from "../../parent/orphans.ts";
+import type { Guardian, Orphans } from "../../parent/orphans.ts";
 import type { SessionWaiter } from "../../parent/session-line.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { AppConfig } from "../config.ts";
@@ -51,7 +51,7 @@ const scout: SessionWaiter = {
   fail: () => {},
 };
 
-export class PoolLink implements Heir {
+export class PoolLink implements Guardian {
   readonly #access: PoolAccess;
   readonly #configs: readonly AppConfig[];
   /** By the application's name. */
@@ -107,7 +107,7 @@ export class PoolLink implements Heir {
   take(app: AppConfig, waiter: SessionWaiter, waitMs = defaultWaitMs): void {
     const pause = this.#pauses.size === 0 ? undefined : this.#pauses.get(app.name);
     if (pause !== undefined) return this.#hold(app, waiter, waitMs, pause);
-    if (this.#orphans.get(app.root)?.lend(waiter) === true) return;
+    if (this.#orphans.size > 0 && this.#lend(app, waiter)) return;
     const sessions = this.#open?.sessions;
     if (sessions !== undefined) return sessions.take(this.#applicationOf(app), waiter);
     this.#waiters.set(waiter, app);
@@ -121,7 +121,7 @@ export class PoolLink implements Heir {
   }
 
   /** For orphans. */
-  inherit(root: string, orphans: Orphans): void {
+  adopt(root: string, orphans: Orphans): void {
     this.#orphans.set(root, orphans);
     const app = this.#configs.find((config) => config.root === root);
     // Else nobody would ask the next server, as long as orphans serve all.
@@ -165,6 +165,13 @@ export class PoolLink implements Heir {
     const held = [...this.#held];
     this.#held.clear();
     for (const [waiter, { app, waitMs }] of held) this.take(app, waiter, waitMs);
+  }
+
+  /** @returns whether the session of an orphan serves it. */
+  #lend({ root }: AppConfig, waiter: SessionWaiter): boolean {
+    const orphans = this.#orphans.get(root);
+    if (orphans?.isEmpty === true) this.#orphans.delete(root);
+    return orphans?.lend(waiter) === true;
   }
 
   /** As many wait as may wait for a process; and the request's own time goes on. */
@@ -220,7 +227,7 @@ export class PoolLink implements Heir {
         await connection.prepare(connectLimitMs);
         if (connection.sessions !== undefined) {
           connection.sessions.sharesLooks = true;
-          connection.sessions.heir = this;
+          connection.sessions.guardian = this;
         }
         this.#connection = connection;
         return connection;
