@@ -21,9 +21,9 @@ import { CommandStream, type SessionReply } from "./command-stream.ts";
 import { BusyError, PoolIOError } from "./errors.ts";
 import { SessionLines } from "./session-lines.ts";
 import { PendingGets, type PendingGet } from "./pending-gets.ts";
-import { PooledRequest, type PoolRequest } from "./pooled-request.ts";
+import { PooledRequest, type PoolRequest, type RequestHost } from "./pooled-request.ts";
 import * as refusals from "./refusals.ts";
-import { frameable, prepareRequest } from "./request.ts";
+import { prepareRequest } from "./request.ts";
 import type { SessionResponse } from "./response.ts";
 import { Session, type SessionCommand } from "./session.ts";
 import type { ChannelledConnection } from "./wake-socket.ts";
@@ -113,14 +113,12 @@ export class PoolConnection implements Disposable {
   ): Promise<SessionResponse> {
     const application = app instanceof Application ? app : new Application(app);
     const prepared = prepareRequest(options);
-    if (!frameable(prepared.block)) throw new RangeError("request: its headers exceed 128 KiB");
     const kept = this.#kept ?? (await (this.#keeping ??= this.#startKeeping()));
     const { whyEnded } = this.#stream;
     if (whyEnded !== undefined) throw whyEnded(refusals.getOf(application));
-    return new Promise((resolve, reject) => {
-      const settle = { resolve, reject };
-      kept.serve(application, new PooledRequest(kept, application, prepared, options, settle));
-    });
+    const request = new PooledRequest(hostOf(application, kept), prepared, options);
+    kept.serve(application, request);
+    return request.answer;
   }
 
   /**
@@ -306,6 +304,17 @@ export class PoolConnection implements Disposable {
     for (const get of this.#gets.takeAll()) get.reject(why(refusals.getOf(get.application)));
     this.#closed.resolve();
   }
+}
+
+function hostOf(application: Application, lines: SessionLines): RequestHost {
+  return {
+    get: refusals.getOf(application),
+    hasMore: true,
+    outlives: () => false,
+    take: (waiter) => lines.take(application, waiter),
+    leave: (waiter) => lines.leave(application, waiter),
+    settled: (request) => lines.settled(request),
+  };
 }
 
 function checkRange(what: string, value: number, min: number, max: number): void {

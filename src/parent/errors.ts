@@ -63,9 +63,6 @@ export class SessionError extends PoolError {
   }
 }
 
-/** The instance has ended and read nothing of the request: any may be repeated. */
-export class UnreadRequestError extends SessionError {}
-
 /** The application has not begun its answer in the time it was given. */
 export class AnswerTimeoutError extends PoolError {
   override readonly name = "AnswerTimeoutError";

@@ -40,7 +40,7 @@ export type {
   Inspection,
 } from "../wire/inspection.ts";
 export { request, type SessionRequest } from "./request.ts";
-export type { RequestBody } from "./request-body.ts";
+export type { RequestBody } from "./caller-body.ts";
 export { SessionResponse } from "./response.ts";
 export { Session } from "./session.ts";
 export type { AppType, SpawnMethod } from "../wire/app-request.ts";

@@ -2,19 +2,21 @@
  * One HTTP request over a session, in the form instances understand: CGI headers and the body one
  * way, `Status:` and headers and the body the other. This is all a front end needs besides `get`.
  */
-import type { AnswerHead } from "../wire/answer-head.ts";
 import {
   encodeHeaderBlock,
-  frameHeaderBlock,
+  type Header,
   MAX_SESSION_HEADER_BYTES,
 } from "../wire/session-headers.ts";
 import { ascii } from "../wire/bytes.ts";
-import { SessionError } from "./errors.ts";
-import { Exchange, type HeadListener } from "./exchange.ts";
-import { type BodyFraming, type RequestBody, sendRequest } from "./request-body.ts";
-import { SessionResponse } from "./response.ts";
+import type { RequestBody } from "./caller-body.ts";
+import { PooledRequest, type RequestHost } from "./pooled-request.ts";
+import type { SessionResponse } from "./response.ts";
 import type { Session } from "./session.ts";
+import type { SessionWaiter } from "./session-line.ts";
 import { SessionStream } from "./session-stream.ts";
+
+/** Of a head, for what is added to it. */
+const addedBytes = 64;
 
 export interface SessionRequest {
   /**
@@ -32,9 +34,13 @@ export interface SessionRequest {
 /** A request that is ready to be sent, as often as it takes. */
 export interface PreparedRequest {
   readonly method: string;
-  /** The headers as they go on the wire: `name NUL value NUL …`, each character one byte. */
+  /** Its method and path. */
+  readonly what: string;
+  /**
+   * The headers as they go on the wire, `name NUL value NUL …`, each character one byte; but for
+   * CONTENT_LENGTH.
+   */
   readonly block: string;
-  /** CONTENT_LENGTH, if it is among them. */
   readonly contentLength: number | undefined;
   readonly body: RequestBody | undefined;
 }
@@ -48,91 +54,63 @@ export interface PreparedRequest {
  */
 export function request(session: Session, options: SessionRequest): Promise<SessionResponse> {
   try {
-    const prepared = prepareRequest(options);
-    if (session.speaksHttp) throw onlyHttp(session);
-    return perform(session, prepared, frameHeaderBlock(prepared.block), options.signal);
+    const asked = new PooledRequest(new OneSession(session), prepareRequest(options), options);
+    asked.begin();
+    return asked.answer;
   } catch (error) {
     session.close();
     throw error;
   }
 }
 
-async function perform(
-  session: Session,
-  prepared: PreparedRequest,
-  head: Uint8Array,
-  signal: AbortSignal | undefined,
-): Promise<SessionResponse> {
-  if (signal?.aborted === true) {
-    session.close();
-    throw signal.reason;
+/** A session whose only request it is. */
+class OneSession implements RequestHost {
+  readonly get = "";
+  readonly hasMore = false;
+  readonly #stream: SessionStream;
+
+  constructor(session: Session) {
+    this.#stream = new SessionStream(session);
   }
-  const stream = new SessionStream(session);
-  await stream.open();
-  return new Promise((resolve, reject) => {
-    const exchange = new Exchange(
-      stream,
-      prepared.method === "HEAD",
-      respondTo(requestLine(prepared), resolve, reject),
+
+  take(waiter: SessionWaiter): void {
+    this.#stream.open().then(
+      () => this.#stream.isOpen && waiter.serve(this.#stream, performance.now()),
+      (error: unknown) => waiter.fail(error),
     );
-    if (signal !== undefined) failOnAbort(exchange, signal);
-    const { body, contentLength } = prepared;
-    sendRequest(exchange, head, body, framingFor(contentLength));
-  });
-}
+  }
 
-function respondTo(
-  line: string,
-  resolve: (response: SessionResponse) => void,
-  failed: (error: unknown) => void,
-): HeadListener {
-  const answered = (head: AnswerHead, exchange: Exchange): void =>
-    resolve(new SessionResponse(head, exchange));
-  return { request: line, answered, failed };
-}
+  leave(): void {
+    this.#stream.close();
+  }
 
-/** What is sent here are heads in CGI form; `session.fd` is there for whoever speaks HTTP. */
-export function onlyHttp({ pid }: Session): SessionError {
-  return new SessionError(`request to instance ${pid}: its sessions are plain HTTP/1.1`, false);
-}
+  outlives(): boolean {
+    return false;
+  }
 
-/** The method and path of a request, as headers in CGI form say them. */
-export function requestLine({ method, block }: PreparedRequest): string {
-  const [, target = ""] = /(?:^|\0)REQUEST_URI\0([^\0]*)\0/.exec(block) ?? [];
-  return `${method} ${target}`.trimEnd();
-}
-
-function framingFor(contentLength: number | undefined): BodyFraming {
-  if (contentLength === undefined) return { kind: "half-close" };
-  return { kind: "length", bytes: contentLength };
-}
-
-/** Fails the exchange with the signal's reason when that aborts. */
-function failOnAbort(exchange: Exchange, signal: AbortSignal): void {
-  const abort = (): void => exchange.fail(signal.reason);
-  if (signal.aborted) return abort();
-  signal.addEventListener("abort", abort, { once: true });
-  exchange.onEnd(() => signal.removeEventListener("abort", abort));
+  settled(): void {}
 }
 
 /** Checks and encodes the headers. @throws TypeError, RangeError. */
 export function prepareRequest(options: Pick<SessionRequest, "headers" | "body">): PreparedRequest {
   let method = "";
+  let target = "";
   let contentLength: number | undefined;
-  const headers = Array.from(options.headers, ([name, value]) => {
+  const headers: Header[] = [];
+  for (const [name, value] of options.headers) {
     // oxlint-disable-next-line no-control-regex -- the range is that of bytes
     if (/[^\x00-\xff]/.test(value)) throw new TypeError(`header ${name}: its value is not bytes`);
     if (name === "REQUEST_METHOD") method = value;
+    if (name === "REQUEST_URI") target = value;
     if (name === "CONTENT_LENGTH") contentLength = parseLength(value);
-    return [ascii(name), ascii(value)] as const;
-  });
+    else headers.push([ascii(name), ascii(value)]);
+  }
   const block = encodeHeaderBlock(headers);
-  return { method, block, contentLength, body: options.body ?? undefined };
-}
-
-/** Whether the block fits, with what is added to it where the session is kept. */
-export function frameable(block: string): boolean {
-  return block.length <= MAX_SESSION_HEADER_BYTES - 64;
+  if (block.length > MAX_SESSION_HEADER_BYTES - addedBytes) {
+    throw new RangeError(`request: its headers have ${block.length} bytes, 128 KiB at most`);
+  }
+  const what = `${method} ${target}`.trimEnd();
+  return { method, what, block, contentLength, body: options.body ?? undefined };
 }
 
 function parseLength(value: string): number {

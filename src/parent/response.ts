@@ -3,7 +3,7 @@
  * those who want it whole. One way of reading, once.
  */
 import { type AnswerHead, headersOf } from "../wire/answer-head.ts";
-import type { Exchange } from "./exchange.ts";
+import type { AnswerBody } from "./answer-body.ts";
 
 export class SessionResponse {
   /** 100 to 999. */
@@ -18,16 +18,21 @@ export class SessionResponse {
   readonly pid: number;
   /** How long the request waited for a session with it, in milliseconds. */
   readonly waitedMs: number;
-  readonly #exchange: Exchange;
+  /** How long the body is, if its Content-Length says so. */
+  readonly bodyLength: number | undefined;
+  readonly #answer: AnswerBody;
   #body: ReadableStream<Uint8Array> | undefined;
 
-  constructor(head: AnswerHead, exchange: Exchange, waitedMs = 0) {
-    this.pid = exchange.pid;
+  constructor(head: AnswerHead, answer: AnswerBody, pid: number, waitedMs: number) {
+    this.pid = pid;
     this.waitedMs = waitedMs;
     this.status = head.status;
     this.statusText = head.reason;
     this.headers = headersOf(head);
-    this.#exchange = exchange;
+    this.#answer = answer;
+    const { framing } = head;
+    const said = framing.kind === "length" ? framing.bytes : undefined;
+    this.bodyLength = framing.kind === "none" ? 0 : said;
   }
 
   /**
@@ -35,18 +40,13 @@ export class SessionResponse {
    * session. Bytes are only fetched as they are read.
    */
   get body(): ReadableStream<Uint8Array> {
-    this.#body ??= streamOf(this.#exchange);
+    this.#body ??= streamOf(this.#answer);
     return this.#body;
-  }
-
-  /** How long the body is, if its Content-Length says so. */
-  get bodyLength(): number | undefined {
-    return this.#exchange.bodyLength;
   }
 
   /** The next bytes of the body, undefined after the last. Not after `body`. */
   read(): Promise<Uint8Array | undefined> {
-    return this.#exchange.read();
+    return this.#answer.read();
   }
 
   /**
@@ -54,7 +54,7 @@ export class SessionResponse {
    * than a stream. undefined: read it as a stream. Not after `body`.
    */
   takeWholeBody(): Uint8Array | undefined {
-    return this.#exchange.takeWhole();
+    return this.#answer.takeWhole();
   }
 
   /**
@@ -63,7 +63,7 @@ export class SessionResponse {
    */
   async bytes(): Promise<Uint8Array> {
     const chunks: Uint8Array[] = [];
-    for (let chunk = await this.#exchange.read(); chunk; chunk = await this.#exchange.read()) {
+    for (let chunk = await this.#answer.read(); chunk; chunk = await this.#answer.read()) {
       chunks.push(chunk);
     }
     return Buffer.concat(chunks);
@@ -76,23 +76,23 @@ export class SessionResponse {
 
   /** Ends the session without reading on. */
   cancel(): void {
-    this.#exchange.cancel();
+    this.#answer.cancel();
   }
 }
 
-function streamOf(exchange: Exchange): ReadableStream<Uint8Array> {
+function streamOf(answer: AnswerBody): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller): Promise<void> {
-        const chunk = await exchange.read();
+        const chunk = await answer.read();
         if (chunk === undefined) controller.close();
         else controller.enqueue(chunk);
       },
       cancel(): void {
-        exchange.cancel();
+        answer.cancel();
       },
     },
-    // Nothing is fetched ahead of the reader: the exchange keeps its own bounded store.
+    // Nothing is fetched ahead of the reader: it keeps a bounded store of its own.
     { highWaterMark: 0 },
   );
 }

@@ -9,7 +9,7 @@ import type { Application } from "./application.ts";
 import { BusyError } from "./errors.ts";
 import type { Guardian } from "./orphans.ts";
 import type { PendingGet } from "./pending-gets.ts";
-import type { PooledRequest, RequestHost } from "./pooled-request.ts";
+import type { PooledRequest } from "./pooled-request.ts";
 import { type EndReason, getOf } from "./refusals.ts";
 import { type LineHost, SessionLine, type SessionWaiter } from "./session-line.ts";
 import type { SessionStream } from "./session-stream.ts";
@@ -34,7 +34,7 @@ interface OpenStream {
   readonly line: SessionLine;
 }
 
-export class SessionLines implements RequestHost, LineHost {
+export class SessionLines implements LineHost {
   readonly command: PendingGet["command"];
   /** For lines. */
   waiting = 0;
@@ -66,7 +66,7 @@ export class SessionLines implements RequestHost, LineHost {
   serve(application: Application, request: PooledRequest): void {
     if (this.#requests.size >= maxWaiting) {
       const what = getOf(application);
-      return request.fail(new BusyError(`${what}: too many requests wait on this connection`));
+      return request.failed(new BusyError(`${what}: too many requests wait on this connection`));
     }
     this.#requests.add(request);
     this.tickOn();

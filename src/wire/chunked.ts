@@ -12,7 +12,6 @@ import { ProtocolError } from "./protocol-error.ts";
 const maxLineBytes = 1024;
 const maxTrailerBytes = 16 * 1024;
 
-const CR = 0x0d;
 const LF = 0x0a;
 /** 13 hexadecimal digits are below 2^53; extensions follow a semicolon. */
 const sizeLine = /^([0-9A-Fa-f]{1,13})(?:[ \t]*;[\t -~\x80-\xff]*)?$/;
@@ -22,17 +21,6 @@ const sizeLine = /^([0-9A-Fa-f]{1,13})(?:[ \t]*;[\t -~\x80-\xff]*)?$/;
 const trailerLine = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*$/;
 
 export const lastChunk: Uint8Array = Buffer.from("0\r\n\r\n");
-
-/** The chunk that holds these bytes, of which there is at least one. */
-export function encodeChunk(data: Uint8Array): Uint8Array {
-  const size = data.length.toString(16);
-  const chunk = Buffer.allocUnsafe(size.length + data.length + 4);
-  const at = chunk.write(`${size}\r\n`, 0, "latin1");
-  chunk.set(data, at);
-  chunk[at + data.length] = CR;
-  chunk[at + data.length + 1] = LF;
-  return chunk;
-}
 
 type Part = "size" | "data" | "data end" | "trailer" | "done";
 

@@ -1,6 +1,6 @@
 /** Bodies in chunks: where they end, and what is none. */
 import { describe, expect, test } from "bun:test";
-import { ChunkedDecoder, encodeChunk, lastChunk } from "../../src/wire/chunked.ts";
+import { ChunkedDecoder } from "../../src/wire/chunked.ts";
 import { ProtocolError } from "../../src/wire/protocol-error.ts";
 
 function decode(...parts: (string | Uint8Array)[]): { body: string; rest: string; done: boolean } {
@@ -36,13 +36,9 @@ describe("a body in chunks", () => {
     expect(decode("1\r\na\r\n0\r\n\r\nrest")).toEqual({ body: "a", rest: "rest", done: true });
   });
 
-  test("is read back as it was written", () => {
-    const parts = [
-      encodeChunk(Buffer.from("a\r\nb")),
-      encodeChunk(Buffer.alloc(20, "x")),
-      lastChunk,
-    ];
-    expect(decode(...parts)).toEqual({ body: `a\r\nb${"x".repeat(20)}`, rest: "", done: true });
+  test("may hold line ends", () => {
+    const all = "4\r\na\r\nb\r\n0\r\n\r\n";
+    expect(decode(all)).toEqual({ body: "a\r\nb", rest: "", done: true });
   });
 
   test("is not done before its last line", () => {

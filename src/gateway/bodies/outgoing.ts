@@ -8,7 +8,7 @@
  */
 import { FileSender, type FilePart } from "../files/file-sender.ts";
 import { answerMemoryBytes, Spool, type SpoolOptions } from "./spool.ts";
-import { Arena } from "./arena.ts";
+import { Arena } from "../../wire/arena.ts";
 
 /** One for the worker; what lies in it is one visitor's, and goes to nobody else. */
 const arena = new Arena();

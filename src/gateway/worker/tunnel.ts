@@ -4,7 +4,7 @@
  * and goes on. From the instance bytes come by way of the visit; this is about the other way, and
  * the end.
  */
-import type { Asking } from "./asking.ts";
+import type { Asking } from "../../parent/asking.ts";
 import type { Visitor } from "./visitor.ts";
 
 export class Tunnel {

@@ -8,6 +8,7 @@
  * the connection goes on; all else is said by whoever answers: the application, a file, or a page
  * of ours that says why not.
  */
+import { Asking, type Asker } from "../../parent/asking.ts";
 import type { AnswerHead } from "../../wire/answer-head.ts";
 import { framingFor, type VisitorFraming } from "../../http/answer-framing.ts";
 import type { Refusal } from "../../http/refusals.ts";
@@ -23,10 +24,10 @@ import { redirectToHttps, strictTransport } from "../policy/https-only.ts";
 import { BodyTooLargeError, VisitorGoneError } from "../policy/proxy-errors.ts";
 import type { Route } from "../policy/router.ts";
 import type { VisitRecord } from "./visit-record.ts";
-import { Asking, type Asker } from "./asking.ts";
 import { headOf, offeredProtocols } from "./cgi-block.ts";
 import { dateLine, framedLines, headText, reasonOf, switchText } from "./head-text.ts";
 import { HeadFields } from "../policy/request-fields.ts";
+import { ProxiedRequest } from "./proxied-request.ts";
 import { maxBlockBytes, type Site } from "./site.ts";
 import { Tunnel } from "./tunnel.ts";
 import { Upload } from "../bodies/upload.ts";
@@ -67,11 +68,6 @@ export class Visit implements VisitRecord, Asker {
     this.target = head?.target.text ?? "-";
     this.fields = new HeadFields(head ?? { names: [], values: [] });
     this.#origin = site.originOf(this.fields, head?.host ?? "", visitor.peer);
-  }
-
-  /** For logs of the pool server. */
-  get path(): string {
-    return this.#head?.target.path ?? "-";
   }
 
   get id(): string {
@@ -168,14 +164,14 @@ export class Visit implements VisitRecord, Asker {
     } catch (error) {
       return this.failed(error);
     }
-    this.#asking?.uploadGrew();
+    this.#asking?.bodyGrew();
   }
 
   /** The body is whole. */
   uploaded(): void {
     this.#upload?.end();
     if (this.#stage === "uploading") this.#ask();
-    else this.#asking?.uploadGrew();
+    else this.#asking?.bodyGrew();
   }
 
   /** After a switch: the visitor has ended his side. */
@@ -347,8 +343,8 @@ export class Visit implements VisitRecord, Asker {
     this.#upload = upload;
     const said = this.fields.get("content-length") === null ? undefined : 0;
     const contentLength = head.framing.kind === "length" ? head.framing.bytes : said;
-    const what = { app, request, speaksHttp, head: text, contentLength, upload };
-    this.#asking = new Asking(this.#site, this, what);
+    const what = { request, speaksHttp, text, contentLength, upload };
+    this.#asking = new Asking(new ProxiedRequest(this.#site, this.fields, what), this);
     if (head.expectsContinue) {
       connection.interim();
       out.bytes(continues);

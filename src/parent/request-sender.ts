@@ -2,25 +2,36 @@
  * A request's way to an instance: its headers and as much of its body as is there in one write, the
  * rest as fast as the instance takes it. It sends when it is told to go on, and never waits itself.
  */
-import type { SessionStream } from "../../parent/session-stream.ts";
-import { lastChunk } from "../../wire/chunked.ts";
-import { Arena } from "../bodies/arena.ts";
-import type { Upload } from "../bodies/upload.ts";
+import { Arena } from "../wire/arena.ts";
+import { lastChunk } from "../wire/chunked.ts";
+import type { BodyFraming, FramedHead } from "./request-framing.ts";
+import type { SessionStream } from "./session-stream.ts";
 
-/** One for the worker. */
+/** One for the process. */
 const arena = new Arena();
 /** Of a body, copied behind what is before it. */
 const stepBytes = 64 * 1024;
 /** A size in hexadecimal, line ends, the last chunk. */
 const frameBytes = 32;
 
-/** How the instance learns where the body ends. */
-export type UploadFraming = "length" | "chunked" | "half-close";
+/** A request's body as it comes. */
+export interface OutgoingBody {
+  /** Whether it is here, so that it can be sent again. */
+  readonly isBuffered: boolean;
+  /** Whether all of it is sent. */
+  readonly isSent: boolean;
+  /** The next bytes to be sent, to be used before the next call; empty: there are none now. */
+  peek(): Uint8Array;
+  /** Bytes that `peek` has shown are sent. */
+  skip(bytes: number): void;
+  /** From its beginning again, if it is buffered. */
+  rewind(): void;
+}
 
 export class RequestSender {
   readonly #stream: SessionStream;
-  readonly #upload: Upload | undefined;
-  readonly #framing: UploadFraming;
+  readonly #body: OutgoingBody | undefined;
+  readonly #framing: BodyFraming;
   /** Until it is sent. */
   #head: string;
   /** What the kernel has not taken, beside the body. */
@@ -31,16 +42,10 @@ export class RequestSender {
   /** Bytes that the kernel has taken. */
   sentBytes = 0;
 
-  /** @param head all that comes before the body; each character is a byte. */
-  constructor(
-    stream: SessionStream,
-    head: string,
-    upload: Upload | undefined,
-    framing: UploadFraming,
-  ) {
+  constructor(stream: SessionStream, { head, framing }: FramedHead, body?: OutgoingBody) {
     this.#stream = stream;
     this.#head = head;
-    this.#upload = upload;
+    this.#body = body;
     this.#framing = framing;
   }
 
@@ -67,17 +72,17 @@ export class RequestSender {
 
   /** Large pieces, from where they are. @returns whether the kernel took all of them. */
   #sendPieces(): boolean {
-    const upload = this.#upload;
-    if (upload === undefined || this.#head !== "" || this.#framing === "chunked") return true;
-    for (let piece = upload.peek(); piece.length >= stepBytes; piece = upload.peek()) {
+    const body = this.#body;
+    if (body === undefined || this.#head !== "" || this.#framing === "chunked") return true;
+    for (let piece = body.peek(); piece.length >= stepBytes; piece = body.peek()) {
       const sent = this.#push(piece);
-      upload.skip(sent);
+      body.skip(sent);
       if (sent < piece.length) return false;
     }
     return true;
   }
 
-  /** @throws SpoolError; then nothing is left in the arena, which belongs to all. */
+  /** @throws what `peek` throws; then nothing is left in the arena, which belongs to all. */
   #gatherWhole(): void {
     try {
       this.#gather();
@@ -92,19 +97,19 @@ export class RequestSender {
       arena.putText(this.#head);
       this.#head = "";
     }
-    const upload = this.#upload;
-    if (upload !== undefined) this.#gatherBody(upload);
-    if (this.#state !== "under way" || upload?.isSent === false) return;
+    const body = this.#body;
+    if (body !== undefined) this.#gatherBody(body);
+    if (this.#state !== "under way" || body?.isSent === false) return;
     this.#state = "gathered";
     if (this.#framing === "chunked") arena.put(lastChunk);
   }
 
-  #gatherBody(upload: Upload): void {
+  #gatherBody(body: OutgoingBody): void {
     while (arena.hasRoom(stepBytes + frameBytes)) {
-      const piece = upload.peek();
+      const piece = body.peek();
       if (piece.length === 0) return;
       this.#gatherPiece(piece.subarray(0, stepBytes));
-      upload.skip(Math.min(piece.length, stepBytes));
+      body.skip(Math.min(piece.length, stepBytes));
       // Behind the head a first step; the rest goes out from where it is.
       if (piece.length > stepBytes && this.#framing !== "chunked") return;
     }

@@ -5,43 +5,23 @@
  *   and the method allows that (RFC 9110, 9.2.2) or nothing of it was read: after a kept session,
  *   whose end may have crossed the request, on a fresh one; after a fresh one, once more.
  * - Waiting for a session and waiting for the answer have limits of their own. The second does not
- *   run while the instance takes the request, or while the visitor has yet to send it.
+ *   run while the instance takes the request, or while the asker has yet to send it.
  * - The instance may answer before it has read the request: its answer counts; such a stream serves
  *   no further request, nor does one with bytes behind an answer.
  * - It ends once: whole, failed, or given up.
  */
-import {
-  AnswerTimeoutError,
-  BusyError,
-  ServerGoneError,
-  SessionError,
-} from "../../parent/errors.ts";
-import type { SessionWaiter } from "../../parent/session-line.ts";
-import type { SessionStream, StreamUser } from "../../parent/session-stream.ts";
-import type { AnswerHabits, AnswerHead } from "../../wire/answer-head.ts";
-import { AnswerReader, type AnswerSink } from "../../wire/answer-reader.ts";
-import { FieldNames } from "../../wire/field-names.ts";
-import { ProtocolError } from "../../wire/protocol-error.ts";
-import type { AppConfig } from "../config.ts";
-import type { RequestFields } from "../files/conditions.ts";
-import type { Origin } from "../policy/forwarded.ts";
-import { mayWonder, withSlash } from "../policy/below-prefix.ts";
-import { stickyLine, tokenOf } from "../policy/stickiness.ts";
-import { reasonOf } from "./head-text.ts";
-import type { RoutedRequest } from "./cgi-block.ts";
-import { framedHead } from "./request-framing.ts";
-import { RequestSender } from "./request-sender.ts";
-import type { Site } from "./site.ts";
-import type { Upload } from "../bodies/upload.ts";
+import type { AnswerHabits, AnswerHead } from "../wire/answer-head.ts";
+import { AnswerReader, type AnswerSink } from "../wire/answer-reader.ts";
+import { ProtocolError } from "../wire/protocol-error.ts";
+import { AnswerTimeoutError, BusyError, SessionError } from "./errors.ts";
+import type { FramedHead } from "./request-framing.ts";
+import { type OutgoingBody, RequestSender } from "./request-sender.ts";
+import type { Session } from "./session.ts";
+import type { SessionWaiter } from "./session-line.ts";
+import type { SessionStream, StreamUser } from "./session-stream.ts";
 
 /** Who asks. */
 export interface Asker extends Omit<AnswerSink, "end"> {
-  readonly id: string;
-  readonly method: string;
-  readonly path: string;
-  readonly fields: RequestFields;
-  readonly remoteAddress: string;
-  readonly scheme: Origin["scheme"];
   /** The session is over, and the answer with it. */
   answered(): void;
   /** What has come so far may go out. */
@@ -56,26 +36,52 @@ export interface Asker extends Omit<AnswerSink, "end"> {
   instanceEnded(): void;
 }
 
-export interface Asked {
-  readonly app: AppConfig;
-  readonly request: RoutedRequest;
-  /** Whether `head` is lines of HTTP/1.1 or variables of CGI. */
-  readonly speaksHttp: boolean;
-  /** Without what says where the body ends. */
-  readonly head: string;
-  /** Of the body if the visitor has said so; undefined: there is none, or it is in chunks. */
-  readonly contentLength: number | undefined;
-  readonly upload: Upload | undefined;
+/** In milliseconds; 0 or undefined: no limit. */
+export interface AskedLimits {
+  /** How long it may wait for a session. */
+  readonly queueMs?: number | undefined;
+  /** How long the instance may take to begin its answer, once it has the request. */
+  readonly responseMs?: number | undefined;
+  /** How long it may take in all, but for what its asker takes; then its instance is ended. */
+  readonly requestMs?: number | undefined;
+  /** From when on it is said to be slow. */
+  readonly slowMs?: number | undefined;
 }
 
-/** How long a request waits for a pool server if it may wait for an instance without limit. */
-const defaultWaitMs = 10_000;
+/** Where sessions come from. */
+export interface SessionSource {
+  /** How messages call what is waited for. */
+  readonly get: string;
+  /** Whether there is another session if the first one fails. */
+  readonly hasMore: boolean;
+  /** @param waitedMs of what it may wait. */
+  take(waiter: SessionWaiter, waitedMs: number): void;
+  leave(waiter: SessionWaiter): void;
+  /** Whether it may be taken again although it could not be served. */
+  outlives(error: unknown, waitedMs: number): boolean;
+}
 
-/** Every answer has an X-Request-Id from us. */
-const habits: AnswerHabits = {
-  names: new FieldNames((lowerCase) => (lowerCase === "x-request-id" ? "drop" : "")),
-  reasonOf,
-};
+/** What is asked. */
+export interface Asked {
+  readonly source: SessionSource;
+  readonly method: string;
+  /** Method and path. */
+  readonly what: string;
+  readonly upload: OutgoingBody | undefined;
+  readonly limits: AskedLimits;
+  readonly habits: AnswerHabits;
+  /** For the line: see SessionWaiter. */
+  readonly maxWaiting: number;
+  readonly token: string | undefined;
+  /** Whether the program that answers was asked to change the protocol. */
+  readonly mayChange: boolean;
+  /** What is sent before the body. @throws SessionError where it cannot be sent. */
+  headFor(session: Session, isFramed: boolean): FramedHead;
+  /** What of the answer's head the asker is told. */
+  told(head: AnswerHead, instanceKey: string): AnswerHead;
+  /** Its instance is slow. */
+  slow(ms: number, asking: Asking): void;
+}
 
 const repeatable = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
@@ -83,9 +89,8 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   needsFresh = false;
   readonly maxWaiting: number;
   readonly token: string | undefined;
-  readonly #site: Site;
-  readonly #asker: Asker;
   readonly #asked: Asked;
+  readonly #asker: Asker;
   /** Since when it waits for a session. */
   #beganMs = 0;
   #stream: SessionStream | undefined;
@@ -104,16 +109,15 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   /** Since when the instance has let us wait, and what it had taken then. */
   #sinceMs = 0;
   #sentBytes = -1;
-  /** When it was served, put off by all the time that the visitor has taken since. */
+  /** When it was served, put off by all the time that the asker has taken since. */
   #servedMs = 0;
   #tickedMs = 0;
 
-  constructor(site: Site, asker: Asker, asked: Asked) {
-    this.#site = site;
-    this.#asker = asker;
+  constructor(asked: Asked, asker: Asker) {
     this.#asked = asked;
-    this.maxWaiting = site.maxWaitingOf(asked.app);
-    this.token = tokenOf(asked.app, asker.fields, asker.remoteAddress);
+    this.#asker = asker;
+    this.maxWaiting = asked.maxWaiting;
+    this.token = asked.token;
   }
 
   /** How long it has waited for a session, in milliseconds. */
@@ -131,7 +135,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   begin(): void {
     this.#state = "waiting";
     this.#beganMs = performance.now();
-    this.#site.link.take(this.#asked.app, this, this.#limitMs);
+    this.#asked.source.take(this, 0);
   }
 
   /** For the line: here is a session. */
@@ -145,26 +149,27 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     this.#sentBytes = -1;
     this.#isPaused = false;
     this.#stream = stream;
-    const { upload } = this.#asked;
+    const { upload, method, habits } = this.#asked;
     if (upload?.isBuffered === true) upload.rewind();
     const { session, isFramed } = stream;
-    const { head, framing } = framedHead(this.#asked, session.speaksHttp, isFramed);
-    this.#sender = new RequestSender(stream, head, upload, framing);
-    const isHead = this.#asker.method === "HEAD";
-    this.#reader = new AnswerReader(this, isHead, habits, session.speaksHttp);
+    this.#reader = new AnswerReader(this, method === "HEAD", habits, session.speaksHttp);
     stream.begin(this);
+    try {
+      this.#sender = new RequestSender(stream, this.#asked.headFor(session, isFramed), upload);
+    } catch (error) {
+      return this.stop(error);
+    }
     this.#send();
-    // A visitor who has sent as much as may wait here was told to wait.
+    // Who has sent as much as may wait here was told to wait.
     this.#asker.instanceTakes();
   }
 
   /** For the line: there is none. */
   fail(error: unknown): void {
     if (this.#state === "over") return;
-    // The pool server has gone, and no instance has seen the request: the next server may have it.
-    const isLost = error instanceof ServerGoneError && !this.#site.link.isClosed;
-    const leftMs = this.#beganMs + this.#limitMs - performance.now();
-    if (isLost && leftMs > 0) return this.#site.link.take(this.#asked.app, this, leftMs);
+    const waitedMs = performance.now() - this.#beganMs;
+    const { source } = this.#asked;
+    if (source.outlives(error, waitedMs)) return source.take(this, waitedMs);
     this.#waitedMs = this.waitedMs;
     this.#state = "over";
     this.#asker.failed(error);
@@ -175,8 +180,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     try {
       this.#reader?.push(chunk);
     } catch (cause) {
-      if (cause instanceof ProtocolError) return this.#broken(cause, true);
-      return this.#giveUpWith(cause);
+      return this.stop(cause instanceof ProtocolError ? this.#broken(cause) : cause);
     }
     if (this.#isWhole) return this.#asker.answered();
     this.#asker.flush();
@@ -199,29 +203,29 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
       this.#reader?.ended();
     } catch (cause) {
       if (!(cause instanceof ProtocolError)) throw cause;
-      return this.#broken(cause, this.#reader?.hasBegun === true);
+      return this.#endedEarly(this.#broken(cause));
     }
     this.#asker.answered();
   }
 
   /** There is more of the body, or it is whole. */
-  uploadGrew(): void {
+  bodyGrew(): void {
     this.#send();
   }
 
-  /** The visitor takes the answer again. */
+  /** The asker takes the answer again. */
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
     this.#stream?.resume();
   }
 
-  /** After a switch: the visitor's bytes. @returns how many the kernel took. */
+  /** After a switch: the asker's bytes. @returns how many the kernel took. */
   write(bytes: Uint8Array): number {
     return this.#stream?.write(bytes) ?? -1;
   }
 
-  /** After a switch: the visitor has ended his side. */
+  /** After a switch: the asker has ended its side. */
   endWriting(): void {
     this.#stream?.endWriting();
   }
@@ -233,27 +237,23 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
 
   /** Ends it if its time is up. */
   tick(nowMs: number): void {
-    const { queueMs, responseMs } = this.#site.config.limits;
-    const { options, slowRequestMs = Infinity } = this.#asked.app;
-    const { requestTimeoutMs = 0 } = options;
+    const { queueMs = 0, responseMs = 0, requestMs = 0, slowMs = Infinity } = this.#asked.limits;
     if (this.#state === "waiting") {
       if (queueMs > 0 && nowMs - this.#beganMs >= queueMs) {
-        const what = `get '${this.#asked.app.root}'`;
-        this.#giveUpWith(new BusyError(`${what}: no session within ${queueMs} ms`));
+        this.stop(new BusyError(`${this.#asked.source.get}: no session within ${queueMs} ms`));
       }
       return;
     }
     const isWorking = this.#state === "asking" || this.#state === "answering";
-    // What a visitor takes to send or to read is none of the application's time.
-    const waitsForVisitor = this.#isPaused || this.#sender?.awaitsInstance !== true;
-    if (waitsForVisitor) this.#servedMs += nowMs - this.#tickedMs;
+    // What an asker takes to send or to read is none of the application's time.
+    const waitsForAsker = this.#isPaused || this.#sender?.awaitsInstance !== true;
+    if (waitsForAsker) this.#servedMs += nowMs - this.#tickedMs;
     this.#tickedMs = nowMs;
     const tookMs = nowMs - this.#servedMs;
-    if (isWorking && tookMs >= slowRequestMs && !this.#isSlow) this.#noteSlow(tookMs);
-    const isLate = requestTimeoutMs > 0 && tookMs >= requestTimeoutMs;
-    if (isLate && isWorking) {
-      const text = `${this.#what}: no whole answer within ${requestTimeoutMs} ms`;
-      return this.#giveUpWith(new AnswerTimeoutError(text), true);
+    if (isWorking && tookMs >= slowMs && !this.#isSlow) this.#noteSlow(tookMs);
+    if (isWorking && requestMs > 0 && tookMs >= requestMs) {
+      const text = `${this.instance}: no whole answer within ${requestMs} ms`;
+      return this.stop(new AnswerTimeoutError(text), true);
     }
     if (this.#state !== "asking") return;
     const sentBytes = this.#sender?.sentBytes ?? 0;
@@ -261,16 +261,13 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
       this.#sinceMs = nowMs;
       this.#sentBytes = sentBytes;
     } else if (responseMs > 0 && nowMs - this.#sinceMs >= responseMs) {
-      this.#giveUpWith(new AnswerTimeoutError(`${this.#what}: no answer within ${responseMs} ms`));
+      this.stop(new AnswerTimeoutError(`${this.instance}: no answer within ${responseMs} ms`));
     }
   }
 
   #noteSlow(ms: number): void {
     this.#isSlow = true;
-    const { id, method, path } = this.#asker;
-    const request = `${method} ${path}`;
-    const { app } = this.#asked;
-    this.#site.slow({ id, app, request, ms, queueMs: this.#waitedMs, pid: this.#pid });
+    this.#asked.slow(ms, this);
     this.#stream?.session.slow();
   }
 
@@ -281,7 +278,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
 
   /** For the reader. */
   switched(head: AnswerHead): void {
-    this.#asker.switched(this.#stuck(head));
+    this.#asker.switched(this.#told(head));
     this.#state = "switched";
     this.#stream?.session.long();
   }
@@ -289,15 +286,11 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   /** For the reader. */
   head(head: AnswerHead): void {
     this.#state = "answering";
-    this.#asker.head(this.#stuck(head.status === 404 ? this.#missing(head) : head));
+    this.#asker.head(this.#told(head));
   }
 
-  #missing(head: AnswerHead): AnswerHead {
-    const { app, script, below, head: request } = this.#asked.request;
-    const { method, target } = request;
-    const told = withSlash(head, { method, target, script, below });
-    if (mayWonder(told.status, script, app)) this.#site.wonders(app, target.path);
-    return told;
+  #told(head: AnswerHead): AnswerHead {
+    return this.#asked.told(head, this.#stream?.session.instanceKey ?? "");
   }
 
   /** For the reader. */
@@ -309,16 +302,8 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   end(isClean: boolean): void {
     this.#isWhole = true;
     // A program ends what it has refused to change, and does not say so.
-    const mayFollow = isClean && this.#asked.request.head.upgrade === "";
+    const mayFollow = isClean && !this.#asked.mayChange;
     this.#release(mayFollow && this.#sender?.isSentFramed === true);
-  }
-
-  /** With the line by which the visitor goes on with the process that answers, if he needs it. */
-  #stuck(head: AnswerHead): AnswerHead {
-    const key = this.#stream?.session.instanceKey ?? "";
-    const isSecure = this.#asker.scheme === "https";
-    const line = key === "" ? "" : stickyLine(this.#asked.app, this.token, key, isSecure);
-    return line === "" ? head : { ...head, lines: head.lines + line };
   }
 
   /** Sends on; a body that cannot be read back ends the request. */
@@ -326,29 +311,25 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     try {
       this.#sender?.goOn();
     } catch (error) {
-      this.#giveUpWith(error);
+      this.stop(error);
     }
   }
 
-  /** How long it waits for a session, or for a pool server. */
-  get #limitMs(): number {
-    return this.#site.config.limits.queueMs || defaultWaitMs;
-  }
-
-  get #what(): string {
+  /** How messages call it. */
+  get instance(): string {
     return `request to instance ${this.#pid}`;
   }
 
-  /** The stream came to its end, or to something that is no answer. */
-  #broken(cause: ProtocolError, answerBegan: boolean): void {
-    const error = new SessionError(`${this.#what}: ${cause.message}`, answerBegan, { cause });
-    const isUnread = this.#stream?.isUnread === true;
-    this.#release(false);
-    if (!answerBegan && this.#mayRepeat(isUnread)) return this.#repeat();
-    this.#asker.failed(error);
+  /** It is no answer, or not all of one. */
+  #broken(cause: ProtocolError): SessionError {
+    const hasBegun = this.#reader?.hasBegun === true;
+    return new SessionError(`${this.instance}: ${cause.message}`, hasBegun, { cause });
   }
 
-  #repeat(): void {
+  #endedEarly(error: SessionError): void {
+    const isUnread = this.#stream?.isUnread === true;
+    this.#release(false);
+    if (error.answerBegan || !this.#mayRepeat(isUnread)) return this.#asker.failed(error);
     // On a session that was kept, it has been no instance's fault yet.
     if (!this.needsFresh) this.#hasFailed = true;
     this.needsFresh = true;
@@ -356,11 +337,14 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   }
 
   #mayRepeat(isUnread: boolean): boolean {
-    const isHere = this.#asked.upload?.isBuffered !== false;
-    return isHere && (isUnread || repeatable.has(this.#asker.method)) && !this.#hasFailed;
+    const { upload, method, source } = this.#asked;
+    const isHere = upload?.isBuffered !== false && source.hasMore;
+    return isHere && (isUnread || repeatable.has(method)) && !this.#hasFailed;
   }
 
-  #giveUpWith(error: unknown, isOverdue = false): void {
+  /** Ends it with an error, unless it is over. @param isOverdue its instance has had its time. */
+  stop(error: unknown, isOverdue = false): void {
+    if (this.#state === "over") return;
     this.#leave(isOverdue);
     this.#asker.failed(error);
   }
@@ -368,12 +352,12 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   /** @param isOverdue whether the instance has had its time. */
   #leave(isOverdue: boolean): void {
     const wasSwitched = this.#state === "switched";
-    if (this.#state === "waiting") this.#site.link.leave(this.#asked.app, this);
+    if (this.#state === "waiting") this.#asked.source.leave(this);
     this.#waitedMs = this.waitedMs;
     const stream = this.#stream;
     if (stream === undefined || wasSwitched) return this.#release(false);
     this.#forget(stream);
-    stream.abandon(`${this.#asker.method} ${this.#asker.path}`, isOverdue);
+    stream.abandon(this.#asked.what, isOverdue);
   }
 
   /** @param isClean whether the stream is fit for another request. */

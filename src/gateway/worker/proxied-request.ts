@@ -1,0 +1,130 @@
+/**
+ * ProxiedRequest: a visitor's request as an instance is asked it: for which application, in which
+ * form, within which limits; and what the visitor is told of the answer's head beside what the
+ * application says: by which line he goes on with the process that answers, where his page is.
+ */
+import type { Asked, AskedLimits, Asking, SessionSource } from "../../parent/asking.ts";
+import { ServerGoneError } from "../../parent/errors.ts";
+import { type FramedHead, framedLines, framedVariables } from "../../parent/request-framing.ts";
+import type { Session } from "../../parent/session.ts";
+import type { SessionWaiter } from "../../parent/session-line.ts";
+import type { AnswerHabits, AnswerHead } from "../../wire/answer-head.ts";
+import { FieldNames } from "../../wire/field-names.ts";
+import type { Upload } from "../bodies/upload.ts";
+import type { RequestFields } from "../files/conditions.ts";
+import { mayWonder, withSlash } from "../policy/below-prefix.ts";
+import { stickyLine, tokenOf } from "../policy/stickiness.ts";
+import { headOf, type RoutedRequest } from "./cgi-block.ts";
+import { reasonOf } from "./head-text.ts";
+import type { Site } from "./site.ts";
+
+interface ProxiedParts {
+  readonly request: RoutedRequest;
+  /** Whether `text` is lines of HTTP/1.1 or variables of CGI. */
+  readonly speaksHttp: boolean;
+  /** Its head, without what says where the body ends. */
+  readonly text: string;
+  /** Of the body if the visitor has said so; undefined: there is none, or it is in chunks. */
+  readonly contentLength: number | undefined;
+  readonly upload: Upload | undefined;
+}
+
+/** How long a request waits for a pool server if it may wait for an instance without limit. */
+const defaultWaitMs = 10_000;
+
+/** Every answer has an X-Request-Id from us. */
+const habits: AnswerHabits = {
+  names: new FieldNames((lowerCase) => (lowerCase === "x-request-id" ? "drop" : "")),
+  reasonOf,
+};
+
+export class ProxiedRequest implements Asked, SessionSource {
+  readonly habits = habits;
+  readonly source = this;
+  readonly hasMore = true;
+  readonly method: string;
+  readonly upload: Upload | undefined;
+  readonly maxWaiting: number;
+  readonly token: string | undefined;
+  readonly #site: Site;
+  readonly #parts: ProxiedParts;
+
+  constructor(site: Site, fields: RequestFields, parts: ProxiedParts) {
+    const { app, head, origin } = parts.request;
+    this.#site = site;
+    this.#parts = parts;
+    this.method = head.method;
+    this.upload = parts.upload;
+    this.maxWaiting = site.maxWaitingOf(app);
+    this.token = tokenOf(app, fields, origin.remoteAddress);
+  }
+
+  get what(): string {
+    return `${this.method} ${this.#parts.request.head.target.path}`;
+  }
+
+  get get(): string {
+    return `get '${this.#parts.request.app.root}'`;
+  }
+
+  get limits(): AskedLimits {
+    const { queueMs, responseMs } = this.#site.config.limits;
+    const { options, slowRequestMs } = this.#parts.request.app;
+    return { queueMs, responseMs, requestMs: options.requestTimeoutMs, slowMs: slowRequestMs };
+  }
+
+  /** A program ends what it has refused to change, and does not say so. */
+  get mayChange(): boolean {
+    return this.#parts.request.head.upgrade !== "";
+  }
+
+  take(waiter: SessionWaiter, waitedMs: number): void {
+    this.#site.link.take(this.#parts.request.app, waiter, this.#waitMs - waitedMs);
+  }
+
+  leave(waiter: SessionWaiter): void {
+    this.#site.link.leave(this.#parts.request.app, waiter);
+  }
+
+  /** The pool server has gone, and no instance has seen it: the next server may have it. */
+  outlives(error: unknown, waitedMs: number): boolean {
+    const isLost = error instanceof ServerGoneError && !this.#site.link.isClosed;
+    return isLost && waitedMs < this.#waitMs;
+  }
+
+  /** For a session, or for a pool server. */
+  get #waitMs(): number {
+    return this.#site.config.limits.queueMs || defaultWaitMs;
+  }
+
+  headFor({ speaksHttp }: Session, isFramed: boolean): FramedHead {
+    const { request, speaksHttp: isLines, text, contentLength, upload } = this.#parts;
+    // Of another kind than is configured here: since a reload.
+    const head = speaksHttp === isLines ? text : headOf(request, speaksHttp);
+    const length = upload?.isWhole === true ? upload.length : contentLength;
+    const hasBody = upload !== undefined;
+    if (speaksHttp) return framedLines(head, hasBody, length);
+    return framedVariables(head, hasBody, length, isFramed);
+  }
+
+  told(head: AnswerHead, instanceKey: string): AnswerHead {
+    const told = head.status === 404 ? this.#missing(head) : head;
+    if (instanceKey === "") return told;
+    const { app, origin } = this.#parts.request;
+    const line = stickyLine(app, this.token, instanceKey, origin.scheme === "https");
+    return line === "" ? told : { ...told, lines: told.lines + line };
+  }
+
+  #missing(head: AnswerHead): AnswerHead {
+    const { app, script, below, head: request } = this.#parts.request;
+    const { method, target } = request;
+    const told = withSlash(head, { method, target, script, below });
+    if (mayWonder(told.status, script, app)) this.#site.wonders(app, target.path);
+    return told;
+  }
+
+  slow(ms: number, { waitedMs, pid }: Asking): void {
+    const { app, origin } = this.#parts.request;
+    this.#site.slow({ id: origin.id, app, request: this.what, ms, queueMs: waitedMs, pid });
+  }
+}
