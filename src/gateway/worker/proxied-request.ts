@@ -18,15 +18,13 @@ import { headOf, type RoutedRequest } from "./cgi-block.ts";
 import { reasonOf } from "./head-text.ts";
 import type { Site } from "./site.ts";
 
-interface ProxiedParts {
-  readonly request: RoutedRequest;
+interface PreparedHead {
   /** Whether `text` is lines of HTTP/1.1 or variables of CGI. */
   readonly speaksHttp: boolean;
   /** Its head, without what says where the body ends. */
   readonly text: string;
   /** Of the body if the visitor has said so; undefined: there is none, or it is in chunks. */
   readonly contentLength: number | undefined;
-  readonly upload: Upload | undefined;
 }
 
 /** How long a request waits for a pool server if it may wait for an instance without limit. */
@@ -39,51 +37,69 @@ const habits: AnswerHabits = {
 };
 
 export class ProxiedRequest implements Asked, SessionSource {
-  readonly habits = habits;
-  readonly source = this;
-  readonly hasMore = true;
-  readonly method: string;
   readonly upload: Upload | undefined;
   readonly maxWaiting: number;
   readonly token: string | undefined;
   readonly #site: Site;
-  readonly #parts: ProxiedParts;
+  readonly #request: RoutedRequest;
+  readonly #prepared: PreparedHead;
 
-  constructor(site: Site, fields: RequestFields, parts: ProxiedParts) {
-    const { app, head, origin } = parts.request;
+  constructor(
+    site: Site,
+    fields: RequestFields,
+    request: RoutedRequest,
+    prepared: PreparedHead,
+    upload: Upload | undefined,
+  ) {
     this.#site = site;
-    this.#parts = parts;
-    this.method = head.method;
-    this.upload = parts.upload;
-    this.maxWaiting = site.maxWaitingOf(app);
-    this.token = tokenOf(app, fields, origin.remoteAddress);
+    this.#request = request;
+    this.#prepared = prepared;
+    this.upload = upload;
+    this.maxWaiting = site.maxWaitingOf(request.app);
+    this.token = tokenOf(request.app, fields, request.origin.remoteAddress);
+  }
+
+  get habits(): AnswerHabits {
+    return habits;
+  }
+
+  get source(): SessionSource {
+    return this;
+  }
+
+  get hasMore(): boolean {
+    return true;
+  }
+
+  get method(): string {
+    return this.#request.head.method;
   }
 
   get what(): string {
-    return `${this.method} ${this.#parts.request.head.target.path}`;
+    return `${this.method} ${this.#request.head.target.path}`;
   }
 
   get get(): string {
-    return `get '${this.#parts.request.app.root}'`;
+    return `get '${this.#request.app.root}'`;
   }
 
   get limits(): AskedLimits {
     const { queueMs, responseMs } = this.#site.config.limits;
-    const { options, slowRequestMs } = this.#parts.request.app;
+    const { options, slowRequestMs } = this.#request.app;
     return { queueMs, responseMs, requestMs: options.requestTimeoutMs, slowMs: slowRequestMs };
   }
 
   /** A program ends what it has refused to change, and does not say so. */
   get mayChange(): boolean {
-    return this.#parts.request.head.upgrade !== "";
+    return this.#request.head.upgrade !== "";
   }
 
   take(waiter: SessionWaiter, waitedMs: number): void {
-    this.#site.link.take(this.#parts.request.app, waiter, this.#waitMs - waitedMs);
+    this.#site.link.take(this.#request.app, waiter, this.#waitMs - waitedMs);
   }
 
   leave(waiter: SessionWaiter): void {
-    this.#site.link.leave(this.#parts.request.app, waiter);
+    this.#site.link.leave(this.#request.app, waiter);
   }
 
   /** The pool server has gone, and no instance has seen it: the next server may have it. */
@@ -98,9 +114,10 @@ export class ProxiedRequest implements Asked, SessionSource {
   }
 
   headFor({ speaksHttp }: Session, isFramed: boolean): FramedHead {
-    const { request, speaksHttp: isLines, text, contentLength, upload } = this.#parts;
+    const { speaksHttp: isLines, text, contentLength } = this.#prepared;
+    const { upload } = this;
     // Of another kind than is configured here: since a reload.
-    const head = speaksHttp === isLines ? text : headOf(request, speaksHttp);
+    const head = speaksHttp === isLines ? text : headOf(this.#request, speaksHttp);
     const length = upload?.isWhole === true ? upload.length : contentLength;
     const hasBody = upload !== undefined;
     if (speaksHttp) return framedLines(head, hasBody, length);
@@ -110,13 +127,13 @@ export class ProxiedRequest implements Asked, SessionSource {
   told(head: AnswerHead, instanceKey: string): AnswerHead {
     const told = head.status === 404 ? this.#missing(head) : head;
     if (instanceKey === "") return told;
-    const { app, origin } = this.#parts.request;
+    const { app, origin } = this.#request;
     const line = stickyLine(app, this.token, instanceKey, origin.scheme === "https");
     return line === "" ? told : { ...told, lines: told.lines + line };
   }
 
   #missing(head: AnswerHead): AnswerHead {
-    const { app, script, below, head: request } = this.#parts.request;
+    const { app, script, below, head: request } = this.#request;
     const { method, target } = request;
     const told = withSlash(head, { method, target, script, below });
     if (mayWonder(told.status, script, app)) this.#site.wonders(app, target.path);
@@ -124,7 +141,7 @@ export class ProxiedRequest implements Asked, SessionSource {
   }
 
   slow(ms: number, { waitedMs, pid }: Asking): void {
-    const { app, origin } = this.#parts.request;
+    const { app, origin } = this.#request;
     this.#site.slow({ id: origin.id, app, request: this.what, ms, queueMs: waitedMs, pid });
   }
 }

@@ -341,10 +341,11 @@ export class Visit implements VisitRecord, Asker {
     if (text.length > maxBlockBytes) return this.refuse(this.#site.tooManyHeaders);
     const upload = head.framing.kind === "none" ? undefined : this.#site.upload(app);
     this.#upload = upload;
-    const said = this.fields.get("content-length") === null ? undefined : 0;
-    const contentLength = head.framing.kind === "length" ? head.framing.bytes : said;
-    const what = { request, speaksHttp, text, contentLength, upload };
-    this.#asking = new Asking(new ProxiedRequest(this.#site, this.fields, what), this);
+    const none = this.fields.get("content-length") === null ? undefined : 0;
+    const contentLength = head.framing.kind === "length" ? head.framing.bytes : none;
+    const said = { speaksHttp, text, contentLength };
+    const asked = new ProxiedRequest(this.#site, this.fields, request, said, upload);
+    this.#asking = new Asking(asked, this);
     if (head.expectsContinue) {
       connection.interim();
       out.bytes(continues);
