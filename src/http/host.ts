@@ -4,7 +4,7 @@
  */
 
 const name = "[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?\\.?";
-const pattern = new RegExp(`^(?:${name}|\\[[0-9A-Fa-f:.]{2,45}\\])(?::(\\d{1,5}))?$`);
+const pattern = new RegExp(`^(?:${name}|\\[[0-9A-Fa-f:.]{2,45}\\])(?::(\\d{0,5}))?$`);
 /** The longest name in the DNS, and a port. */
 const maxLength = 255 + 6;
 

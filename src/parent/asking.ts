@@ -200,7 +200,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     if (this.#state === "over") return;
     if (this.#state === "switched") return this.#asker.instanceEnded();
     try {
-      this.#reader?.ended();
+      this.#reader?.ended(this.#stream?.isBroken);
     } catch (cause) {
       if (!(cause instanceof ProtocolError)) throw cause;
       return this.#endedEarly(this.#broken(cause));

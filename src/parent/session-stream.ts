@@ -146,6 +146,11 @@ export class SessionStream {
     return this.#isReset && isReadWhole && this.isFramed && !this.session.speaksHttp;
   }
 
+  /** Whether the end of the stream is none of an answer: a program, which frames it itself. */
+  get isBroken(): boolean {
+    return this.#isReset && this.session.speaksHttp;
+  }
+
   /** Whether one read takes all of the request at hand. */
   get #fitsOneRead(): boolean {
     return this.#writes <= 1 && this.#takenBytes <= readAtOnceBytes;

@@ -139,7 +139,8 @@ class HeadReader {
       reason: this.#reason ?? reasonOf(status),
       lines,
       framing,
-      hasDate: this.#hasDate,
+      // Connection may have named it.
+      hasDate: this.#hasDate && (lines === kept || /^date:/im.test(lines)),
       upgrade: this.#upgrade,
       isHttp: this.#minor !== undefined,
       persists: this.#persists,

@@ -66,7 +66,7 @@ export class AnswerReader {
     this.hasBegun = true;
     switch (this.#state) {
       case "head":
-        return this.#pushHead(chunk);
+        return this.#pushHeads(chunk);
       case "body":
         return this.#pushBody(chunk);
       case "switched":
@@ -76,17 +76,30 @@ export class AnswerReader {
     }
   }
 
-  /** The instance has ended the stream. @throws ProtocolError where the answer is not whole. */
-  ended(): void {
+  /**
+   * The instance has ended the stream. @param isReset whether by an error of the connection, which
+   * is no end of an answer (RFC 9112, 8). @throws ProtocolError where the answer is not whole.
+   */
+  ended(isReset = false): void {
     if (this.#state === "over") return;
     if (this.#state === "head") throw endedEarly(this.#begunBytes);
-    if (this.#state === "switched" || this.#framing.kind === "stream") return this.#end(false);
+    if (this.#state === "switched") return this.#end(false);
+    if (this.#framing.kind === "stream") {
+      if (isReset) throw new ProtocolError("the answer ended with a reset of the connection");
+      return this.#end(false);
+    }
     const short = `${this.#missing} bytes short of its Content-Length`;
     const how = this.#framing.kind === "length" ? short : "before its last chunk";
     throw new ProtocolError(`the answer ended ${how}`);
   }
 
-  #pushHead(chunk: Buffer): void {
+  /** Not by recursion: an instance may give as many interim answers at once as it likes. */
+  #pushHeads(chunk: Buffer): void {
+    for (let rest = chunk; rest.length > 0 && this.#state === "head";) rest = this.#pushHead(rest);
+  }
+
+  /** @returns what follows an interim answer. */
+  #pushHead(chunk: Buffer): Buffer {
     const before = this.#begunBytes;
     if (before > 0) this.#append(chunk);
     const data = before === 0 ? chunk : this.#begun.subarray(0, this.#begunBytes);
@@ -95,12 +108,21 @@ export class AnswerReader {
       const limit = `${maxAnswerHeadBytes} bytes`;
       throw new ProtocolError(`answer of the instance: its head exceeds ${limit}`);
     }
-    if (end === undefined) return before === 0 ? this.#begin(chunk) : undefined;
+    if (end === undefined) {
+      if (before === 0) this.#begin(chunk);
+      return nothing;
+    }
     this.#begin(nothing);
     const head = parseAnswerHead(fromBytes(data, 0, end.head), this.#habits, this.#isHead);
     // A view of few bytes costs more than a copy: memory has to be made that can be shared.
     const isSmall = data.length <= maxCopiedBytes;
-    this.#take(head, isSmall ? Buffer.copyBytesFrom(data, end.body) : data.subarray(end.body));
+    const rest = isSmall ? Buffer.copyBytesFrom(data, end.body) : data.subarray(end.body);
+    if (head.status < 200 && head.status !== 101) {
+      this.#sink.interim(head);
+      return rest;
+    }
+    this.#take(head, rest);
+    return nothing;
   }
 
   #begin(chunk: Buffer): void {
@@ -125,11 +147,6 @@ export class AnswerReader {
       this.#state = "switched";
       this.#sink.switched(head);
       if (rest.length > 0) this.#sink.body(rest);
-      return;
-    }
-    if (head.status < 200) {
-      this.#sink.interim(head);
-      if (rest.length > 0) this.#pushHead(rest);
       return;
     }
     if (this.#speaksHttp && !head.isHttp) {

@@ -39,6 +39,36 @@ test.each(inEachWay)("one that is killed or ends is started anew: %s", async (co
   await gateway.end();
 });
 
+/** Ends its answers with the connection: `/reset` with a reset, once there is a file. */
+const resets = `
+import os, socket, struct, time
+server = socket.create_server((os.environ["HOST"], int(os.environ["PORT"])))
+while True:
+    client, _ = server.accept()
+    target = client.recv(65536).split(b" ")[1:2]
+    client.sendall(b"HTTP/1.1 200 OK\\r\\n\\r\\nhello")
+    if target == [b"/reset"]:
+        while not os.path.exists("seen"): time.sleep(0.01)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+`;
+
+test("an answer to the end of a connection does not look whole where that is a reset", async () => {
+  const command = 'command = "/usr/bin/python3 resets.py"';
+  const { gateway, root } = start(command, { "resets.py": resets });
+  const url = await gateway.address();
+  expect(await (await fetch(new URL("/whole", url))).text()).toBe("hello");
+  const answer = (await fetch(new URL("/reset", url))).body?.getReader();
+  expect(Buffer.from((await answer?.read())?.value ?? []).toString()).toBe("hello");
+  writeFileSync(join(root, "seen"), "");
+  const how = answer?.read().then(
+    () => "whole",
+    () => "broken off",
+  );
+  expect(await how).toBe("broken off");
+  await gateway.end();
+});
+
 test("restart.txt under load costs no request, and ends the old process", async () => {
   const { gateway, root } = start(`command = "${told} {socket}"`);
   const { pid } = await see(gateway, "/");

@@ -78,10 +78,15 @@ const hosts: RawSection = {
     ),
     refused("two Hosts", get("/", "Host: b.example\r\n")),
     refused("two equal Hosts", get("/", "Host: a.example\r\n")),
+    served("`Host: a:`, the port empty", get("/").replace("a.example", "a:"), "GET / "),
     served("`Host: [::1]:80`", get("/").replace("a.example", "[::1]:80"), "GET / "),
     {
       ...served("an absolute URI: its host counts", get("http://b.example/x?y"), "GET /x?y "),
       header: ["host", "b.example"],
+    },
+    {
+      ...served("the same in HTTP/1.0, no Host", "GET http://b/x HTTP/1.0\r\n\r\n", "GET /x "),
+      header: ["host", "b"],
     },
     served("an absolute URI without a path", get("http://b.example"), "GET / "),
     refused("an absolute URI with a user", get("http://u:p@b.example/x")),

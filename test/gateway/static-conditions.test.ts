@@ -94,6 +94,35 @@ for (const name of Object.keys(sizes) as Name[]) {
     }
   });
 
+  test(`${name}: a date is one of three forms, all of Greenwich's time`, async () => {
+    const zone = process.env["TZ"];
+    process.env["TZ"] = "America/New_York";
+    const forms: [of: (seconds: string) => string, isDate: boolean][] = [
+      [(s) => `Wed, 25 Nov 2020 12:00:${s} GMT`, true],
+      [(s) => `Wednesday, 25-Nov-20 12:00:${s} GMT`, true],
+      [(s) => `Wed Nov 25 12:00:${s} 2020`, true],
+      [(s) => `Wed, 25 Nov 2020 12:00:${s} EST`, false],
+      [(s) => `Wed, 25 Nov 2020 12:00:${s}`, false],
+      [(s) => `Nov 25 2020 12:00:${s}`, false],
+    ];
+    try {
+      for (const [of, isDate] of forms) {
+        const statuses = [];
+        for (const header of ["If-Modified-Since", "If-Unmodified-Since"]) {
+          statuses.push((await ask(name, { [header]: of("00") })).status);
+        }
+        const before = of("00").replace("12:00:00", "11:59:59");
+        statuses.push((await ask(name, { "If-Modified-Since": before })).status);
+        statuses.push((await ask(name, { "If-Unmodified-Since": before })).status);
+        const expected = isDate ? [304, 200, 200, 412] : [200, 200, 200, 200];
+        expect({ form: of("00"), statuses }).toEqual({ form: of("00"), statuses: expected });
+      }
+    } finally {
+      if (zone === undefined) delete process.env["TZ"];
+      else process.env["TZ"] = zone;
+    }
+  });
+
   test(`${name}: one range is sent, and what is no single range is ignored`, async () => {
     const size = sizes[name];
     const whole = contentOf(size);

@@ -172,6 +172,17 @@ test("the limit of a head holds", async () => {
   }
 });
 
+test("a head may be larger than what is read before its turn, and come in pieces", async () => {
+  const site = gateway({ limits: { ...configOf().limits, maxHeaderBytes: 128 * 1024 } });
+  const visitor = await RawVisitor.connect(site.port);
+  await visitor.sendAll([Buffer.from(`GET / HTTP/1.1\r\nX-A: ${"a".repeat(70_000)}\r\n`)]);
+  // Whoever comes later is served: what has come of this head has been read.
+  for (let i = 0; i < 3; i += 1) expect((await fetch(site.url("/"))).status).toBe(200);
+  visitor.send(`X-B: ${"b".repeat(30_000)}\r\n${head}`);
+  await until("the answer", () => visitor.received !== "");
+  expect(visitor.received).toStartWith("HTTP/1.1 200 ");
+});
+
 test("over TLS the scheme is https, and files are sent as well", async () => {
   const certificates = directory();
   makeCertificate(certificates, "localhost", ["localhost"]);

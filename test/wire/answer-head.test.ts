@@ -57,6 +57,17 @@ for (const [text, head] of cases) {
   });
 }
 
+test("a Date that Connection takes away is none", () => {
+  for (const [connection, hasDate] of [
+    ["X-A", true],
+    ["X-A, Date", false],
+  ] as const) {
+    const text = `Connection: ${connection}\r\nX-A: 1\r\nDate: x\r\n`;
+    const head = parseAnswerHead(text, habits, false);
+    expect(head).toMatchObject({ hasDate, lines: hasDate ? "Date: x\r\n" : "" });
+  }
+});
+
 test("HEAD has no body, and says how long it would be", () => {
   for (const status of [103, 204]) {
     const text = `Status: ${status}\r\nContent-Length: 3\r\n\r\n`;

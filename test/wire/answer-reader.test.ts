@@ -174,6 +174,24 @@ test("interim heads come before the head, in one piece or in many", () => {
   });
 });
 
+test("interim heads may be as many in one piece as an instance likes", () => {
+  const text = `${"Status: 102\r\n\r\n".repeat(100_000)}Content-Length: 1\r\n\r\nx`;
+  const { interims, parsed } = readAll(bytes(text));
+  expect(interims).toHaveLength(100_000);
+  expect(parsed).toMatchObject({ status: 200, body: "x" });
+});
+
+test("to the end of the stream means to its end, not to an error of it", () => {
+  for (const isReset of [false, true]) {
+    const noted = new Noted();
+    const reader = new AnswerReader(noted, false, habits, true);
+    reader.push(Buffer.from("HTTP/1.1 200 OK\r\n\r\nhello"));
+    if (isReset) expect(() => reader.ended(true)).toThrow("ended with a reset");
+    else reader.ended();
+    expect(noted.isClean).toBe(isReset ? undefined : false);
+  }
+});
+
 test("what follows a whole answer is dropped, and no further answer could follow", () => {
   const { parsed, isClean } = readAll(bytes("Content-Length: 1\r\n\r\nxy"));
   expect({ body: parsed?.body, isClean }).toEqual({ body: "x", isClean: false });

@@ -360,8 +360,10 @@ export class Visitor implements OutgoingSocket {
 
   /** Reads on, or not: neither what waits for its turn nor a body that nobody takes may pile up. */
   #balance(): void {
-    const isFull =
-      this.connection.unreadBytes >= maxReadAheadBytes || this.#visit?.takesNoMore === true;
+    const { unreadBytes, isWithinHead } = this.connection;
+    // A head has a bound of its own, which may be more.
+    const isAhead = unreadBytes >= maxReadAheadBytes && !isWithinHead;
+    const isFull = isAhead || this.#visit?.takesNoMore === true;
     if (isFull && !this.#isPaused && this.#state === "open") {
       this.#isPaused = true;
       this.#socket.pause();
