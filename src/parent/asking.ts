@@ -200,7 +200,9 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     if (this.#state === "over") return;
     if (this.#state === "switched") return this.#asker.instanceEnded();
     try {
-      this.#reader?.ended(this.#stream?.isBroken);
+      // With a body a reset may only say that the program has not read all of it.
+      const isReset = this.#asked.upload === undefined && this.#stream?.isBroken === true;
+      this.#reader?.ended(isReset);
     } catch (cause) {
       if (!(cause instanceof ProtocolError)) throw cause;
       return this.#endedEarly(this.#broken(cause));

@@ -79,12 +79,15 @@ function isBefore(date: string | null, file: Validators): boolean | undefined {
 }
 
 /** The three forms of RFC 9110, 5.6.7; the last names no zone, and all are of one. */
-const httpDate =
-  /^(?:[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} [\d:]{8} GMT|[A-Z][a-z]{5,8}, \d\d-[A-Z][a-z]{2}-\d\d [\d:]{8} GMT|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d [\d:]{8} \d{4})$/;
+const httpDates = [
+  /^[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} [\d:]{8} GMT$/,
+  /^[A-Z][a-z]{5,8}, \d\d-[A-Z][a-z]{2}-\d\d [\d:]{8} GMT$/,
+  /^[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d [\d:]{8} \d{4}$/,
+];
 
 /** Of a date as HTTP writes it; what else JavaScript would take for a date is none. */
 function secondsOf(date: string): number | undefined {
-  if (!httpDate.test(date)) return undefined;
+  if (!httpDates.some((form) => form.test(date))) return undefined;
   const milliseconds = Date.parse(date.endsWith("GMT") ? date : `${date} GMT`);
   return Number.isNaN(milliseconds) ? undefined : milliseconds / 1000;
 }
