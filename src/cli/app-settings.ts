@@ -54,14 +54,19 @@ const keysOfProcesses = [
  * Reads `[[apps]]`, with `environment`, `type` and `threads` of the whole as defaults, and those of
  * `[log]`.
  */
-export function readApps(top: Table, log: Table, directory: string, maxQueue: number): AppConfig[] {
+export function readApps(
+  top: Table,
+  log: Table,
+  directory: string,
+  { maxQueue, upgradedMs }: Pick<Defaults, "maxQueue" | "upgradedMs">,
+): AppConfig[] {
   const environment = readEnvironment(top, "production");
   const type = top.word("type", appTypes, "auto");
   if (!top.has("apps")) top.wrong("apps", "is missing: there is no application");
   const tables = top.tables("apps");
   if (tables.length > maxApps) top.wrong("apps", `are ${tables.length}; ${maxApps} at most`);
   const threads = top.whole("threads", { min: 0, max: MAX_THREADS }, 0);
-  const defaults = { environment, type, threads, maxQueue };
+  const defaults = { environment, type, threads, maxQueue, upgradedMs };
   const apps = tables.map((table) => readApp(table, directory, defaults));
   refuseIfNoneIsThere(tables, apps);
   refuseDuplicates(tables, apps);
@@ -97,6 +102,7 @@ interface Defaults {
   /** 0: as is usual. */
   readonly threads: number;
   readonly maxQueue: number;
+  readonly upgradedMs: number;
 }
 
 function readApp(table: Table, directory: string, defaults: Defaults): AppConfig {
@@ -126,6 +132,7 @@ function readApp(table: Table, directory: string, defaults: Defaults): AppConfig
       ...readConcurrency(table, type, defaults.threads),
       abandonTimeoutMs: table.timeOrOff("abandon_timeout", MAX_REQUEST_TIMEOUT_MS, 30_000),
       requestTimeoutMs: table.timeOrOff("request_timeout", MAX_REQUEST_TIMEOUT_MS, 0),
+      upgradedTimeMs: defaults.upgradedMs,
       maxQueue: table.whole("max_queue", { min: 0, max: MAX_QUEUE }, defaults.maxQueue),
       weight: table.whole("weight", { min: 1, max: MAX_WEIGHT }, 1),
       spawnTimeoutMs: table.time("spawn_timeout", { min: 1, max: MAX_SPAWN_TIMEOUT_MS }, 90_000),

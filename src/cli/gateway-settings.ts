@@ -36,6 +36,7 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
   const log = top.table("log");
   const logFile = log.text("access_file");
   const pool = readPool(top.table("pool"));
+  const upgradedMs = top.time("upgraded_time", { min: 0, max: 24 * hourMs }, 60_000);
   const config: GatewayConfig = {
     name: readGatewayName(top),
     listen,
@@ -50,10 +51,10 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
     accessLogFile: logFile === undefined ? undefined : resolve(directory, logFile),
     drainMs: top.time("drain_time", { min: 0, max: hourMs }, 30_000),
     silenceMs: top.timeOrOff("silence_time", hourMs, 10_000),
-    upgradedMs: top.time("upgraded_time", { min: 0, max: 24 * hourMs }, 60_000),
+    upgradedMs,
     logLevel: log.whole("level", { min: 0, max: 4 }, 0),
     logFormat: log.word("format", ["text", "json"], "text"),
-    apps: readApps(top, log, directory, pool.maxQueue),
+    apps: readApps(top, log, directory, { maxQueue: pool.maxQueue, upgradedMs }),
   };
   log.finish();
   top.finish();

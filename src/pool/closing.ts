@@ -7,6 +7,7 @@
  */
 
 import type { ApplicationRecord, InstanceRecord, SessionRecord } from "./application.ts";
+import { limitUpgraded } from "./finishing.ts";
 import type { PoolState } from "./state.ts";
 
 /** How long after a `close` its instance is thought to be about to say `done`. */
@@ -66,4 +67,5 @@ export function lengthen(state: PoolState, session: SessionRecord, now: number):
   session.isLong = true;
   if (session.limit !== undefined) state.timeLimits.remove(session.limit);
   state.shift(session.instance, { open: 0, undone: 0, long: 1 }, now);
+  limitUpgraded(state, session.instance, now);
 }

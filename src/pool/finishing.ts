@@ -1,11 +1,16 @@
 /**
- * Instances that are out of the pool and not yet let go: how they are counted, and which of them
- * have nothing but abandoned requests left (overdue.ts) and make room for others there.
+ * Instances that are out of the pool and not yet let go: how they are counted, which of them have
+ * nothing but abandoned requests left (overdue.ts) and make room for others there, and how long
+ * they keep their upgraded sessions.
  */
 
 import type { InstanceRecord } from "./application.ts";
+import { HeapEntry } from "./heap.ts";
 import type { PoolState } from "./state.ts";
 import type { Overrun } from "./types.ts";
+
+/** When one is looked at again that has requests beside upgraded sessions. */
+const AGAIN_MS = 1_000;
 
 /**
  * Ends an instance out of the pool before its time that has abandoned requests alone: of the
@@ -45,6 +50,22 @@ export function countLeaving(state: PoolState, instance: InstanceRecord, change:
   if (open > 0) return;
   state.finishing += change;
   application.finishing += change;
+}
+
+/** An instance has left the pool, or a session of it was upgraded: there may be a limit to both. */
+export function limitUpgraded({ ages }: PoolState, instance: InstanceRecord, now: number): void {
+  const { upgradedMs } = instance.application.settings;
+  if (upgradedMs === undefined || instance.standing !== "leaving" || instance.long === 0) return;
+  instance.age ??= new HeapEntry<InstanceRecord>(instance);
+  if (instance.age.heap === undefined) ages.set(instance.age, now + upgradedMs);
+}
+
+/** The upgraded sessions of an instance out of the pool have had their time. */
+export function endUpgraded(state: PoolState, instance: InstanceRecord, now: number): void {
+  const { age, long, open } = instance;
+  if (age === undefined || long === 0) return;
+  if (open > long) state.ages.set(age, now + AGAIN_MS);
+  else giveUp(state, instance, "upgraded", undefined, now);
 }
 
 /** An instance leaves the pool if it has not, and whoever performs that ends its process. */

@@ -17,7 +17,7 @@ import {
 } from "./application.ts";
 import { reapLater } from "./ahead.ts";
 import { promise, promisedBy, promiseNothing } from "./closing.ts";
-import { countLeaving, hasTime } from "./finishing.ts";
+import { countLeaving, hasTime, limitUpgraded } from "./finishing.ts";
 import { Heap, HeapEntry } from "./heap.ts";
 import { KeptSessions } from "./kept.ts";
 import { List } from "./list.ts";
@@ -71,7 +71,7 @@ export class PoolState extends SpawnState {
   readonly deadlines = new Heap<Waiter>();
   /** Applications with worn instances, in the order in which they got them. */
   readonly wearing = new Set<ApplicationRecord>();
-  /** Instances by when they are as old as they may be. */
+  /** Instances by when they are as old as they may be; out of the pool: their upgraded sessions. */
   readonly ages = new Heap<InstanceRecord>();
   /** Applications by when an instance of theirs may have been idle for too long. */
   readonly reaps = new Heap<ApplicationRecord>();
@@ -214,6 +214,7 @@ export class PoolState extends SpawnState {
     const wasPooled = instance.standing === "pooled";
     instance.reason = reason;
     this.move(instance, standing);
+    limitUpgraded(this, instance, now);
     if (wasPooled) this.kept.left(instance, now);
     if (standing === "dead" && instance.overdue !== undefined) {
       this.overdue.remove(instance.overdue.turn);

@@ -69,6 +69,8 @@ export interface ApplicationSettings {
   readonly weight?: number | undefined;
   readonly abandonMs?: number | undefined;
   readonly requestMs?: number | undefined;
+  /** How long one out of the pool keeps its upgraded sessions; absent: until they end. */
+  readonly upgradedMs?: number | undefined;
   /** So many are there without anybody asking, if there are places: 0 if absent. */
   readonly minInstances?: number | undefined;
   /** How long one may be idle; Infinity: for ever. */
@@ -116,7 +118,7 @@ export type GetRefusal =
  * Why a request has no time left: its client gave it up some time ago, or it did and another
  * instance has to leave the pool; or it has a limit.
  */
-export type Overrun = "abandoned" | "crowded" | "overdue" | "large";
+export type Overrun = "abandoned" | "crowded" | "overdue" | "large" | "upgraded";
 
 /** Why an instance is replaced. */
 const wornReasons = [
@@ -178,7 +180,7 @@ export type Effect =
   | { readonly kind: "recall"; readonly session: SessionId }
   /** Answer the get; nothing of it is left in the pool. */
   | { readonly kind: "refuse"; readonly waiter: WaiterId; readonly refusal: GetRefusal }
-  /** A request of it takes too long (`what` says which, if that is known): end its process. */
+  /** What it is at takes too long (`what` is the request, if that is known): end its process. */
   | {
       readonly kind: "giveUp";
       readonly instance: InstanceId;

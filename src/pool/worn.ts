@@ -16,6 +16,7 @@
  */
 
 import type { ApplicationRecord, InstanceRecord } from "./application.ts";
+import { endUpgraded } from "./finishing.ts";
 import type { PoolState } from "./state.ts";
 import type { WornReason } from "./types.ts";
 
@@ -46,12 +47,13 @@ export function countRequests(state: PoolState, instance: InstanceRecord, reques
   if (maxRequests > 0 && instance.requests >= enough) wearOut(state, instance, "requests");
 }
 
-/** Instances are as old as they may be. */
+/** Instances are as old as they may be, or have left the pool for as long as they may. */
 export function wearOutOld(state: PoolState, now: number): void {
   const { ages } = state;
   for (let due = ages.first; due !== undefined && due.key <= now; due = ages.first) {
     ages.remove(due);
-    wearOut(state, due.owner, "age");
+    if (due.owner.standing === "leaving") endUpgraded(state, due.owner, now);
+    else wearOut(state, due.owner, "age");
   }
 }
 

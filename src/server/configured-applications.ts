@@ -26,8 +26,9 @@ interface ConfiguredApplication {
  */
 export function poolSettings(options: InstanceOptions, isBuiltin: boolean): ApplicationSettings {
   const { maxInstances, minInstances, maxQueue, weight, maxRequests, maxAgeMs } = options;
-  const { abandonTimeoutMs, requestTimeoutMs, maxIdleMs, restartMode } = options;
-  const times = { abandonMs: abandonTimeoutMs, requestMs: requestTimeoutMs };
+  const { abandonTimeoutMs: abandonMs, requestTimeoutMs: requestMs } = options;
+  const { upgradedTimeMs: upgradedMs, maxIdleMs, restartMode } = options;
+  const times = { abandonMs, requestMs, upgradedMs };
   return {
     maxInstances,
     minInstances,
@@ -44,7 +45,8 @@ export function poolSettings(options: InstanceOptions, isBuiltin: boolean): Appl
 /** Options that hold for instances that are there already. */
 const notOfMaking: ReadonlySet<string> = new Set<keyof InstanceOptions>([
   ...(["maxInstances", "minInstances", "instances", "maxQueue", "weight"] as const),
-  ...(["spawnTimeoutMs", "abandonTimeoutMs", "requestTimeoutMs", "restartMode"] as const),
+  ...(["spawnTimeoutMs", "abandonTimeoutMs", "requestTimeoutMs", "upgradedTimeMs"] as const),
+  "restartMode",
   ...(["readyPath", "readyHost", "readyTimeoutMs"] as const),
   ...(["memoryMax", "cpuWeight", "tasksMax"] as const),
   ...(["maxIdleMs", "maxRequests", "maxAgeMs", "maxMemory", "hardMemory"] as const),

@@ -12,6 +12,7 @@ const overruns: Readonly<Record<Overrun, string>> = {
   crowded: "its client gave it up, and too many such wait outside the pool",
   overdue: "it took more than its time",
   large: "it uses more memory than it may",
+  upgraded: "it has left the pool, and its upgraded connections have had their time",
 };
 
 /** Applications remembered as started; of more it is said again. */
@@ -72,6 +73,7 @@ export class InstanceLog {
   givenUp(instance: Instance, overrun: Overrun, what = "unknown"): void {
     const fields = { ...this.#who(instance), cause: overruns[overrun] };
     if (overrun === "large") return this.#log.event(0, "a process is ended", fields);
+    if (overrun === "upgraded") return this.#log.event(1, "a process is ended", fields);
     const request = { ...fields, request: what };
     this.#log.event(0, "a request takes too long, its process is ended", request);
   }

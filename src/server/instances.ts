@@ -12,6 +12,9 @@ import type { Log } from "./log.ts";
 /** How often memory is looked at: an instance that leaks takes minutes or more. */
 const lookEveryMs = 5_000;
 
+/** How long one may take to leave that has outstayed: to say so on its connections. */
+const outstayedMs = 1_000;
+
 /** Between two looks at the stacks of an instance: each is some screens of its log. */
 const stackEveryMs = 10_000;
 
@@ -93,7 +96,9 @@ export class Instances {
     const instance = this.get(id);
     if (instance === undefined) return;
     this.log.givenUp(instance, overrun, what);
-    instance.giveUp();
+    // There is no request whose stack could be of interest.
+    if (overrun === "upgraded") instance.release(outstayedMs);
+    else instance.giveUp();
   }
 
   retire(id: InstanceId, reason: string): void {

@@ -60,9 +60,9 @@ export interface Instance {
   showStack(): void;
   /**
    * Lets it go: closes its owner pipe or lifeline. It leaves by itself (or is made to). Safe to
-   * call twice.
+   * call twice. @param leaveMs how long it may take to leave; absent: as is usual.
    */
-  release(): void;
+  release(leaveMs?: number): void;
 }
 
 /**

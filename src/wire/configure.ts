@@ -63,6 +63,8 @@ export interface InstanceOptions
   readonly abandonTimeoutMs?: number | undefined;
   /** How long a session that is not kept may be open; 0: no limit. */
   readonly requestTimeoutMs?: number | undefined;
+  /** How long one that has left the pool keeps its upgraded sessions; absent: until they end. */
+  readonly upgradedTimeMs?: number | undefined;
   /** Gets of it that may wait; 0: any number. */
   readonly maxQueue?: number | undefined;
   /** Its share of the pool where places are short, beside those of others. */
@@ -147,6 +149,7 @@ const readers: { readonly [K in keyof Required<InstanceOptions>]: Reader<K> } = 
   user: userName,
   abandonTimeoutMs: whole(0, MAX_REQUEST_TIMEOUT_MS),
   requestTimeoutMs: whole(0, MAX_REQUEST_TIMEOUT_MS),
+  upgradedTimeMs: whole(0, MAX_REQUEST_TIMEOUT_MS),
   maxQueue: whole(0, MAX_QUEUE),
   weight: whole(1, MAX_WEIGHT),
   maxIdleMs: whole(0, MAX_LIFE_MS),

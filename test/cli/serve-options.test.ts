@@ -36,7 +36,8 @@ function problemsOf(text: string | Uint8Array, ...more: string[]): string[] {
 
 const words = (text: string): string[] => text.split(" ");
 
-const times = { spawnTimeoutMs: 90_000, abandonTimeoutMs: 30_000, requestTimeoutMs: 0 };
+const whole = { abandonTimeoutMs: 30_000, requestTimeoutMs: 0, upgradedTimeMs: 60_000 };
+const times = { spawnTimeoutMs: 90_000, ...whole };
 const nothing = { tls: undefined, admin: undefined, accessLogFile: undefined };
 const usual = { maxInstances: 0, maxQueue: 0, weight: 1, restartMode: "rolling", ...times };
 

@@ -213,3 +213,23 @@ test("after a reload they stay for their time, then end; requests are served by 
   );
   await gateway.end();
 });
+
+test("after a restart the old process keeps them for their time, then it is ended", async () => {
+  const directory = temporaryDirectory();
+  const root = join(directory, "app");
+  mkdirSync(join(root, "tmp"), { recursive: true });
+  writeFileSync(join(root, "app.js"), program);
+  const file = join(directory, "pool.toml");
+  const text = `listen = ["127.0.0.1:0"]\nupgraded_time = "200ms"\n[[apps]]\nroot = "app"\n`;
+  writeFileSync(file, text);
+  const gateway = startGateway(["--config", file]);
+  const port = Number(new URL(await gateway.address()).port);
+  const visitor = await RawVisitor.connect(port);
+  visitor.get("/", upgrade);
+  await visitor.has("\r\n\r\n");
+  writeFileSync(join(root, "tmp", "restart.txt"), "");
+  const answer = await fetch(`http://127.0.0.1:${port}/`);
+  expect(await answer.text()).toBe("plain undefined");
+  await visitor.end();
+  await gateway.end();
+});

@@ -52,6 +52,7 @@ test.each([
   ["spawnTimeoutMs", 1, 3_600_000],
   ["abandonTimeoutMs", 0, 86_400_000],
   ["requestTimeoutMs", 0, 86_400_000],
+  ["upgradedTimeMs", 0, 86_400_000],
   ["maxQueue", 0, 1_000_000],
   ["weight", 1, 100],
   ["umask", 0, 0o777],

@@ -267,10 +267,10 @@ export class InstanceProcess implements Instance, SessionReports {
     this.#ending ??= this.#giveUp();
   }
 
-  release(): void {
+  release(leaveMs = this.#urgency.times.retiredMs): void {
     this.#isReleased = true;
     this.#released.resolve();
-    void this.end(this.#urgency.times.retiredMs);
+    void this.end(leaveMs);
   }
 
   showStack(): void {
