@@ -40,6 +40,8 @@ interface Living {
   readonly root: ByteString;
   /** When its stacks were asked for last. */
   shownMs: number;
+  /** Its end is no news. */
+  isLetGo: boolean;
 }
 
 export class Instances {
@@ -66,7 +68,7 @@ export class Instances {
 
   /** It is known to the pool from now on. */
   add(id: InstanceId, instance: Instance, root: ByteString): void {
-    this.#living.set(id, { instance, root, shownMs: -Infinity });
+    this.#living.set(id, { instance, root, shownMs: -Infinity, isLetGo: false });
     const { reports } = instance;
     if (reports !== undefined) {
       reports.onDone = (sessions) => {
@@ -93,12 +95,13 @@ export class Instances {
   }
 
   giveUp(id: InstanceId, overrun: Overrun, what: string | undefined): void {
-    const instance = this.get(id);
-    if (instance === undefined) return;
+    const living = this.#living.get(id);
+    if (living === undefined) return;
+    const { instance } = living;
     this.log.givenUp(instance, overrun, what);
-    // There is no request whose stack could be of interest.
-    if (overrun === "upgraded") instance.release(outstayedMs);
-    else instance.giveUp();
+    if (overrun !== "upgraded") return instance.giveUp();
+    living.isLetGo = true;
+    instance.release(outstayedMs);
   }
 
   retire(id: InstanceId, reason: string): void {
@@ -117,8 +120,8 @@ export class Instances {
   }
 
   #died(id: InstanceId): void {
-    const instance = this.get(id);
-    if (instance === undefined) return;
+    const { instance, isLetGo = true } = this.#living.get(id) ?? {};
+    if (instance === undefined || isLetGo) return;
     void this.log.died(instance);
     // Its sessions may stay open for long; there is nothing left to keep its owner pipe for.
     instance.release();

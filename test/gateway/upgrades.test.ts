@@ -232,4 +232,5 @@ test("after a restart the old process keeps them for their time, then it is ende
   expect(await answer.text()).toBe("plain undefined");
   await visitor.end();
   await gateway.end();
+  expect(gateway.log).not.toContain("died");
 });
