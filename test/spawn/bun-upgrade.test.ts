@@ -22,7 +22,10 @@ const bun = `
       return new Response("plain");
     },
     websocket: {
-      open(socket) { socket.send("hello " + socket.data); socket.subscribe("all"); },
+      open(socket) {
+        socket.send(["hello", socket.data, socket.remoteAddress].join(" "));
+        socket.subscribe("all");
+      },
       message(socket, message) {
         if (message === "flood") {
           let sent = 0;
@@ -90,7 +93,7 @@ const isSaid = (instance: BareInstance, text: string) =>
 test("opens a WebSocket of Bun's, that knows its client, and closes it", async () => {
   const instance = await begin("bun", 1);
   const socket = await WebSocketSession.open(instance.connect(), webSocketRequest("/", client));
-  expect(await socket.receive()).toBe("hello 203.0.113.9");
+  expect(await socket.receive()).toBe("hello 203.0.113.9 203.0.113.9");
   // It takes no place of the one that there is, and is done for the pool.
   expect(instance.done()).toBe(1);
   using other = await WebSocketSession.open(instance.connect(), webSocketRequest("/", client));

@@ -41,6 +41,39 @@ export function takeClient(request: Request): void {
   rememberClient(request, address, port);
 }
 
+/** Whose request is upgraded: Bun's own server calls a program's `open` meanwhile. */
+let upgrading: ClientAddress | null = null;
+
+/** What of Bun's Server opens WebSockets. */
+interface Upgrader {
+  upgrade(request: Request, options?: object): boolean;
+}
+
+/** From now on the server's WebSockets show their client, if their handlers are `whoShow`. */
+export function showClientsToWebSockets(server: Upgrader): void {
+  const upgrade = server.upgrade.bind(server);
+  server.upgrade = (request, options) => {
+    upgrading = clientOf(request);
+    try {
+      return upgrade(request, options);
+    } finally {
+      upgrading = null;
+    }
+  };
+}
+
+/** A program's handlers of WebSockets, which show their client where the socket is. */
+export function whoShow(handlers: { readonly open?: (this: unknown, socket: object) => unknown }) {
+  const open = function (this: unknown, socket: object): unknown {
+    const value = upgrading?.address;
+    if (value !== undefined) {
+      Object.defineProperty(socket, "remoteAddress", { configurable: true, value });
+    }
+    return handlers.open?.call(this, socket);
+  };
+  return Object.assign(Object.create(handlers), { open }) as typeof handlers;
+}
+
 /** What of node:http's requests is changed here. */
 interface NodeRequest {
   readonly headers: Record<string, string | undefined>;

@@ -7,7 +7,13 @@
  */
 import type { Host } from "../javascript/host.ts";
 import type { InstanceSession } from "../javascript/session.cjs";
-import { clientOf, showClientsToNode, type ClientAddress } from "./clients.ts";
+import {
+  clientOf,
+  showClientsToNode,
+  showClientsToWebSockets,
+  whoShow,
+  type ClientAddress,
+} from "./clients.ts";
 import { Handlers } from "./handlers.ts";
 import { RelayedSession } from "./relay.ts";
 import { CalledSession, reportUnlessGone, type Handler, type SocketConnection } from "./session.ts";
@@ -23,6 +29,7 @@ export interface ServeOptions {
 export interface RealServer {
   reload(options: ServeOptions): unknown;
   requestIP(request: Request): ClientAddress | null;
+  upgrade(request: Request, options?: object): boolean;
 }
 
 export type RealServe = (options: ServeOptions) => RealServer;
@@ -157,6 +164,7 @@ function serveBehindSocket(options: ServeOptions, realServe: RealServe): Program
     const reload = server.reload.bind(server);
     server.reload = (changed) => reload(inside(changed, handlers));
     server.requestIP = clientOf;
+    showClientsToWebSockets(server);
     const descriptor = openSync(path, oPath);
     unlinkSync(path);
     process.on("exit", () => closeSync(descriptor));
@@ -177,12 +185,13 @@ const oPath = 0o10000000;
 /** The options for a server that only sessions reach. */
 function inside(options: ServeOptions, handlers: Handlers): ServeOptions {
   const kept = Object.entries(options).filter(([option]) => !listening.includes(option));
-  const { fetch, routes } = options;
+  const { fetch, routes, websocket } = options;
   return {
     ...Object.fromEntries(kept),
     // About clients' connections, which sessions are not.
     idleTimeout: 0,
     ...(fetch !== undefined && { fetch: handlers.wrap(fetch) }),
     ...(routes !== undefined && { routes: handlers.wrap(routes) }),
+    ...(typeof websocket === "object" && websocket !== null && { websocket: whoShow(websocket) }),
   } as ServeOptions;
 }
