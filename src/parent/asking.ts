@@ -13,8 +13,8 @@
 import type { AnswerHabits, AnswerHead } from "../wire/answer-head.ts";
 import { AnswerReader, type AnswerSink } from "../wire/answer-reader.ts";
 import { ProtocolError } from "../wire/protocol-error.ts";
+import type { FramedHead } from "../wire/session-headers.ts";
 import { AnswerTimeoutError, BusyError, SessionError } from "./errors.ts";
-import type { FramedHead } from "./request-framing.ts";
 import { type OutgoingBody, RequestSender } from "./request-sender.ts";
 import type { Session } from "./session.ts";
 import type { SessionWaiter } from "./session-line.ts";

@@ -5,11 +5,11 @@
  */
 import type { AnswerHabits, AnswerHead } from "../wire/answer-head.ts";
 import { FieldNames } from "../wire/field-names.ts";
+import { type FramedHead, framedVariables } from "../wire/session-headers.ts";
 import { AnswerBody } from "./answer-body.ts";
 import { type Asked, type AskedLimits, type Asker, Asking, type SessionSource } from "./asking.ts";
 import { CallerBody, UnsendableError, wrongLength } from "./caller-body.ts";
 import { SessionError } from "./errors.ts";
-import { type FramedHead, framedVariables } from "./request-framing.ts";
 import type { PreparedRequest, SessionRequest } from "./request.ts";
 import { SessionResponse } from "./response.ts";
 import type { Session } from "./session.ts";

@@ -4,7 +4,7 @@
  */
 import { Arena } from "../wire/arena.ts";
 import { lastChunk } from "../wire/chunked.ts";
-import type { BodyFraming, FramedHead } from "./request-framing.ts";
+import type { BodyFraming, FramedHead } from "../wire/session-headers.ts";
 import type { SessionStream } from "./session-stream.ts";
 
 /** One for the process. */

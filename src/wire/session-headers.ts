@@ -1,7 +1,8 @@
 /**
  * The start of a request on a session: a 32-bit big-endian size, then the headers in CGI form,
- * `name NUL value NUL …`. The body follows as it is. Headers are a list, not a map: order and
- * repetition are the sender's business.
+ * `name NUL value NUL …`, or for programs lines of HTTP/1.1; and how the instance learns where the
+ * body ends that follows: as on the web where it can be, else with the session. Headers are a list,
+ * not a map: order and repetition are the sender's business.
  */
 
 import type { ByteString } from "./bytes.ts";
@@ -24,15 +25,57 @@ export function encodeHeaderBlock(headers: Iterable<Header>): ByteString {
   return block as ByteString;
 }
 
-/** A block of headers with its size before it. @throws RangeError when it is too long. */
-export function frameHeaderBlock(block: string): Uint8Array {
-  if (block.length > MAX_SESSION_HEADER_BYTES) {
-    throw new RangeError(
-      `encode session headers: ${block.length} bytes, ${MAX_SESSION_HEADER_BYTES} at most`,
-    );
+/** How the instance learns where the body ends; half-close: by the end of our side. */
+export type BodyFraming = "length" | "chunked" | "half-close";
+
+/** All that comes before the body; each character is a byte. */
+export interface FramedHead {
+  readonly head: string;
+  readonly framing: BodyFraming;
+}
+
+/**
+ * @param block variables without what says where the body ends.
+ * @param hasBody whether one follows.
+ * @param length of it, if it is known.
+ * @param isFramed whether the session's end says nothing.
+ */
+export function framedVariables(
+  block: string,
+  hasBody: boolean,
+  length: number | undefined,
+  isFramed: boolean,
+): FramedHead {
+  const kept = isFramed ? `${block}SESSION_KEEP\x001\0` : block;
+  if (length !== undefined) {
+    return { head: sized(`${kept}CONTENT_LENGTH\0${length}\0`), framing: "length" };
   }
-  const frame = Buffer.allocUnsafe(4 + block.length);
-  frame.writeUInt32BE(block.length, 0);
-  frame.write(block, 4, "latin1");
-  return frame;
+  if (!isFramed) return { head: sized(block), framing: "half-close" };
+  if (!hasBody) return { head: sized(kept), framing: "length" };
+  return { head: sized(`${kept}HTTP_TRANSFER_ENCODING\0chunked\0`), framing: "chunked" };
+}
+
+/** @param lines of HTTP/1.1, without the empty one and what says where the body ends. */
+export function framedLines(
+  lines: string,
+  hasBody: boolean,
+  length: number | undefined,
+): FramedHead {
+  if (length !== undefined) {
+    return { head: `${lines}content-length: ${length}\r\n\r\n`, framing: "length" };
+  }
+  if (!hasBody) return { head: `${lines}\r\n`, framing: "length" };
+  return { head: `${lines}transfer-encoding: chunked\r\n\r\n`, framing: "chunked" };
+}
+
+function byte(value: number): string {
+  return String.fromCharCode(value & 255);
+}
+
+/** Variables behind their 32-bit size. */
+function sized(block: string): string {
+  const { length } = block;
+  // One by one: each is at hand, where a string of four would have to be made.
+  const size = byte(length >>> 24) + byte(length >>> 16) + byte(length >>> 8) + byte(length);
+  return size + block;
 }

@@ -12,11 +12,7 @@ import { encodeArray } from "../../src/wire/array-message.ts";
 import { ascii, escapeForLog, fromBytes, type ByteString } from "../../src/wire/bytes.ts";
 import { ProtocolError } from "../../src/wire/protocol-error.ts";
 import { spawnExceptionParts } from "../../src/wire/replies.ts";
-import {
-  encodeHeaderBlock,
-  frameHeaderBlock,
-  type Header,
-} from "../../src/wire/session-headers.ts";
+import { encodeHeaderBlock, type Header } from "../../src/wire/session-headers.ts";
 import type { SpawnedInstance } from "../../src/wire/spawn-protocol.ts";
 
 export type SpawnServerCommand =
@@ -68,11 +64,13 @@ export function encodeSpawnException(
 }
 
 /**
- * The bytes before a request's body. A RangeError if they are more than MAX_SESSION_HEADER_BYTES or
- * a part holds a NUL: the caller has to refuse such a request before.
+ * The bytes before a request's body. A RangeError if a part holds a NUL.
  */
 export function encodeSessionHeaders(headers: Iterable<Header>): Uint8Array {
-  return frameHeaderBlock(encodeHeaderBlock(headers));
+  const block = encodeHeaderBlock(headers);
+  const size = Buffer.alloc(4);
+  size.writeUInt32BE(block.length);
+  return Buffer.concat([size, Buffer.from(block, "latin1")]);
 }
 
 /** The headers in `payload`, the bytes after the size. */

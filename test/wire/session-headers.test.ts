@@ -46,14 +46,11 @@ test("a request without headers is read as none", () => {
   expect(parseSessionHeaders(bytes(""))).toEqual([]);
 });
 
-test("headers of 128 KiB are written and read, larger ones refused on both sides", () => {
+test("headers of 128 KiB are written and read, larger ones refused", () => {
   const most = encodeSessionHeaders([value(MAX_SESSION_HEADER_BYTES - 3)]);
   const decoder = new Decoder();
   decoder.push(most);
   expect(decoder.nextScalar(MAX_SESSION_HEADER_BYTES)?.length).toBe(MAX_SESSION_HEADER_BYTES);
-  expect(() => encodeSessionHeaders([value(MAX_SESSION_HEADER_BYTES - 2)])).toThrow(
-    "encode session headers: 131073 bytes, 131072 at most",
-  );
   const over = new Decoder();
   over.push(bytes("\0\x02\0\x01"));
   expect(() => over.nextScalar(MAX_SESSION_HEADER_BYTES)).toThrow(ProtocolError);

@@ -5,11 +5,11 @@
  */
 import type { Asked, AskedLimits, Asking, SessionSource } from "../../parent/asking.ts";
 import { ServerGoneError } from "../../parent/errors.ts";
-import { type FramedHead, framedLines, framedVariables } from "../../parent/request-framing.ts";
 import type { Session } from "../../parent/session.ts";
 import type { SessionWaiter } from "../../parent/session-line.ts";
 import type { AnswerHabits, AnswerHead } from "../../wire/answer-head.ts";
 import { FieldNames } from "../../wire/field-names.ts";
+import { type FramedHead, framedLines, framedVariables } from "../../wire/session-headers.ts";
 import type { Upload } from "../bodies/upload.ts";
 import type { RequestFields } from "../files/conditions.ts";
 import { mayWonder, withSlash } from "../policy/below-prefix.ts";

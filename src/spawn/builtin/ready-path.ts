@@ -10,7 +10,7 @@ import { endOfAnswerHead } from "../../wire/answer-head.ts";
 import { ascii } from "../../wire/bytes.ts";
 import { decodePath } from "../../wire/cgi.ts";
 import type { ReadinessOptions } from "../../wire/configure.ts";
-import { encodeHeaderBlock, frameHeaderBlock } from "../../wire/session-headers.ts";
+import { encodeHeaderBlock, framedVariables } from "../../wire/session-headers.ts";
 import { waitForExit } from "../process-end.ts";
 import type { InstanceProcess } from "./instance-process.ts";
 import type { Ready } from "./lifeline.ts";
@@ -146,13 +146,13 @@ function cgiHead(path: string, host: string): Uint8Array {
     SERVER_NAME: host,
     SERVER_PORT: "80",
     REMOTE_ADDR: "127.0.0.1",
-    CONTENT_LENGTH: "0",
     HTTP_HOST: host,
   };
   const headers = Object.entries(variables).map(
     ([name, value]) => [ascii(name), ascii(value)] as const,
   );
-  return frameHeaderBlock(encodeHeaderBlock(headers));
+  const { head } = framedVariables(encodeHeaderBlock(headers), false, 0, false);
+  return Buffer.from(head, "latin1");
 }
 
 /** The beginning of an answer, as it comes; each byte is looked at once, however they come. */
