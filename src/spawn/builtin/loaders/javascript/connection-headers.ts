@@ -17,14 +17,19 @@ export const connectionHeaders: ReadonlySet<string> = new Set([
 /** What a Connection header cannot take away: the first line, and what frames the body. */
 const lasting = new Set(["", "status", "content-length", "transfer-encoding"]);
 
+/** What Node says by itself: it names no header but those that go anyway. */
+const namesNone = /^(?: (?:keep-alive|close),)?$/;
+
 /** The lines of headers, without those that describe a connection. */
 export function withoutConnection(lines: readonly string[]): string[] {
-  const connections = lines.filter((line) => nameOf(line) === "connection");
-  const values = connections.map((line) => line.slice("connection:".length));
-  return withoutNamed(
-    lines.filter((line) => !connectionHeaders.has(nameOf(line))),
-    values.join(),
-  );
+  const kept: string[] = [];
+  let named = "";
+  for (const line of lines) {
+    const name = nameOf(line);
+    if (name === "connection") named += `${line.slice("connection:".length)},`;
+    else if (!connectionHeaders.has(name)) kept.push(line);
+  }
+  return namesNone.test(named) ? kept : withoutNamed(kept, named);
 }
 
 /**
