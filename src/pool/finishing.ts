@@ -52,10 +52,15 @@ export function countLeaving(state: PoolState, instance: InstanceRecord, change:
   application.finishing += change;
 }
 
-/** An instance has left the pool, or a session of it was upgraded: there may be a limit to both. */
+/**
+ * An instance has left the pool, or a session of it was upgraded: there may be a limit to both. One
+ * that made room has none: its visitors would come back to take its place anew.
+ */
 export function limitUpgraded({ ages }: PoolState, instance: InstanceRecord, now: number): void {
-  const { upgradedMs } = instance.application.settings;
-  if (upgradedMs === undefined || instance.standing !== "leaving" || instance.long === 0) return;
+  const { application, standing, reason, long } = instance;
+  const { upgradedMs } = application.settings;
+  if (standing !== "leaving" || reason === "evicted") return;
+  if (upgradedMs === undefined || long === 0) return;
   instance.age ??= new HeapEntry<InstanceRecord>(instance);
   if (instance.age.heap === undefined) ages.set(instance.age, now + upgradedMs);
 }

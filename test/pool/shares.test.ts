@@ -30,6 +30,20 @@ describe("an application that finds the pool full of busy instances of another",
     expect(scene.close(3)).toEqual(["retire i0 evicted"]);
   });
 
+  test("cuts no upgraded session short for it, whatever time they have after a restart", () => {
+    const scene = flooded(3);
+    scene.configure("/a", { upgradedMs: 100 });
+    for (const get of [3, 4, 5]) scene.long(get);
+    scene.get("/b");
+    scene.now = 2099;
+    expect(scene.tick()).toContain("spawn s3 /b");
+    for (const get of [6, 7, 8]) scene.close(get);
+    scene.now = 1_000_000;
+    expect(scene.tick().join()).not.toContain("up: unknown");
+    const ended = [3, 4, 5].flatMap((get) => scene.close(get));
+    expect(ended.filter((effect) => effect.endsWith("evicted"))).toHaveLength(1);
+  });
+
   test("never is where the server was not asked to share", () => {
     const scene = flooded(3, { shareAfterMs: undefined });
     scene.get("/b");
