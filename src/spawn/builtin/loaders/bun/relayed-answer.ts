@@ -61,6 +61,8 @@ export class RelayedAnswer {
 
   /** That a body may come, the front end has said; of others only who keeps sessions knows. */
   #interim(text: string, rest: Buffer): Uint8Array {
+    // No interim answer names the connection: the program has ended its answer so (node:http).
+    if (/^connection:/im.test(text)) throw new Error(`the status ${this.status} ends no request`);
     const isWanted = this.#isKept && this.status > 100;
     const head = isWanted ? `Status: ${text.slice("HTTP/1.1 ".length)}\r\n\r\n` : "";
     const more = rest.length === 0 ? rest : this.read(rest);

@@ -97,7 +97,8 @@ function finishHead(response, session, endsSession) {
     head = [status, ...coding, ...withoutConnection(lines)].join("\r\n");
     response._header = head;
   }
-  const last = session.lastLine(endsSession);
+  // An interim status ends no request: what its client waits for will not come.
+  const last = session.lastLine(endsSession || response.statusCode < 200);
   if (last !== "") {
     head = `${head.slice(0, -2)}${last}\r\n`;
     response._header = head;
