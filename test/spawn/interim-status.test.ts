@@ -19,6 +19,8 @@ const program = `require("node:http").createServer((request, response) => {
 }).listen(3000);
 `;
 
+const ask = (status: number) => get({ SESSION_KEEP: "1", REQUEST_URI: `/${status}` });
+
 test.each([
   ["node", "app.js"],
   ["bun", "server.js"],
@@ -26,7 +28,6 @@ test.each([
   const directory = temporaryDirectory();
   const root = writeApp(directory, "app", { [file]: program });
   const instance = await new BareInstance(directory).begin(root, type);
-  const ask = (status: number) => get({ SESSION_KEEP: "1", REQUEST_URI: `/${status}` });
   for (const status of [100, 103, 199]) {
     using session = instance.connect();
     await sendAll(session.number, ask(status));
