@@ -1,5 +1,5 @@
 /**
- * Interim statuses (RFC 9110, 15.2) as the status of an answer: they end no request, so that whoever
+ * Interim statuses (RFC 9110, 15.2) as the status of an answer: they end no request, so that who
  * asks would wait without end. Rack, WSGI and ASGI say so themselves; these programs can send one.
  */
 import { expect, test } from "bun:test";
