@@ -2,11 +2,7 @@
  * One HTTP request over a session, in the form instances understand: CGI headers and the body one
  * way, `Status:` and headers and the body the other. This is all a front end needs besides `get`.
  */
-import {
-  encodeHeaderBlock,
-  type Header,
-  MAX_SESSION_HEADER_BYTES,
-} from "../wire/session-headers.ts";
+import { encodeHeaderBlock, type Header, MAX_BLOCK_BYTES } from "../wire/session-headers.ts";
 import { ascii } from "../wire/bytes.ts";
 import type { RequestBody } from "./caller-body.ts";
 import { PooledRequest, type RequestHost } from "./pooled-request.ts";
@@ -14,9 +10,6 @@ import type { SessionResponse } from "./response.ts";
 import type { Session } from "./session.ts";
 import type { SessionWaiter } from "./session-line.ts";
 import { SessionStream } from "./session-stream.ts";
-
-/** Of a head, for what is added to it. */
-const addedBytes = 64;
 
 export interface SessionRequest {
   /**
@@ -106,7 +99,7 @@ export function prepareRequest(options: Pick<SessionRequest, "headers" | "body">
     else headers.push([ascii(name), ascii(value)]);
   }
   const block = encodeHeaderBlock(headers);
-  if (block.length > MAX_SESSION_HEADER_BYTES - addedBytes) {
+  if (block.length > MAX_BLOCK_BYTES) {
     throw new RangeError(`request: its headers have ${block.length} bytes, 128 KiB at most`);
   }
   const what = `${method} ${target}`.trimEnd();

@@ -9,6 +9,8 @@ import type { ByteString } from "./bytes.ts";
 
 /** The most bytes of headers: what 2.0 instances take. */
 export const MAX_SESSION_HEADER_BYTES = 128 * 1024;
+/** The same without what is added here. */
+export const MAX_BLOCK_BYTES = MAX_SESSION_HEADER_BYTES - 64;
 
 /** One header, name first. */
 export type Header = readonly [name: ByteString, value: ByteString];

@@ -220,7 +220,7 @@ function run(seed: number): void {
       held.append(bytesFrom(appended, length));
       appended += length;
     } else if (action < 9) {
-      const piece = held.peek(1 + random(100_000));
+      const piece = held.peek().subarray(0, 1 + random(100_000));
       if (piece.length === 0) expect(read).toBe(appended);
       expect(bytesFrom(read, piece.length).equals(piece)).toBe(true);
       const taken = random(piece.length + 1);

@@ -123,13 +123,11 @@ export class Spool implements Disposable {
    * The next unread bytes, without moving on; empty: there are none now. To be used, or copied,
    * before the next `peek` of any spool. @throws SpoolError when the file cannot be read.
    */
-  peek(maxBytes = Number.POSITIVE_INFINITY): Uint8Array {
+  peek(): Uint8Array {
     this.#mustBeOpen();
     const block = this.#unreadBlock();
-    if (block !== undefined) {
-      return block.bytes.subarray(this.#inBlock, Math.min(block.used, this.#inBlock + maxBytes));
-    }
-    const length = Math.min(maxBytes, fileStepBytes, this.#ledger.fileBytes - this.#inFile);
+    if (block !== undefined) return block.bytes.subarray(this.#inBlock, block.used);
+    const length = Math.min(fileStepBytes, this.#ledger.fileBytes - this.#inFile);
     if (length === 0 || this.#file === undefined) return nothing;
     return this.#fromFile(this.#file, length);
   }

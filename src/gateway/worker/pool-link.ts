@@ -32,7 +32,7 @@ const connectLimitMs = 500;
 /** Between two tries that fail at once, as where no descriptor is free. */
 const pauseMs = 20;
 /** How long requests wait for a connection when they may wait for an instance without limit. */
-const defaultWaitMs = 10_000;
+export const defaultWaitMs = 10_000;
 
 /** How requests are treated, by the application's name; others go on. */
 export type Pauses = ReadonlyMap<string, "wait" | "refuse">;

@@ -16,6 +16,7 @@ import { mayWonder, withSlash } from "../policy/below-prefix.ts";
 import { stickyLine, tokenOf } from "../policy/stickiness.ts";
 import { headOf, type RoutedRequest } from "./cgi-block.ts";
 import { reasonOf } from "./head-text.ts";
+import { defaultWaitMs } from "./pool-link.ts";
 import type { Site } from "./site.ts";
 
 interface PreparedHead {
@@ -26,9 +27,6 @@ interface PreparedHead {
   /** Of the body if the visitor has said so; undefined: there is none, or it is in chunks. */
   readonly contentLength: number | undefined;
 }
-
-/** How long a request waits for a pool server if it may wait for an instance without limit. */
-const defaultWaitMs = 10_000;
 
 /** Every answer has an X-Request-Id from us. */
 const habits: AnswerHabits = {

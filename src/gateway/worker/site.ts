@@ -4,7 +4,6 @@
  */
 import type { Refusal } from "../../http/refusals.ts";
 import type { RequestHead } from "../../http/request-head.ts";
-import { MAX_SESSION_HEADER_BYTES } from "../../wire/session-headers.ts";
 import type { RequestFields } from "../files/conditions.ts";
 import type { AppConfig, GatewayConfig } from "../config.ts";
 import { bodyTooLarge } from "../policy/failures.ts";
@@ -19,9 +18,6 @@ import type { VisitRecord } from "./visit-record.ts";
 import type { OutgoingSpool } from "../bodies/outgoing.ts";
 import { Upload } from "../bodies/upload.ts";
 import type { Visitor } from "./visitor.ts";
-
-/** What instances take, less what is added where a session is kept. */
-export const maxBlockBytes = MAX_SESSION_HEADER_BYTES - 64;
 
 /** An answer that a visitor does not take is kept up to this; past it the application waits. */
 const maxAnswerBytes = 1024 * 1024 * 1024;
