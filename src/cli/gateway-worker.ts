@@ -66,6 +66,7 @@ function makeServer(config: GatewayConfig): RequestServer {
     site,
     idleSessions: () => link.idleSessions(),
     pause: (pauses) => link.pause(pauses),
+    restart: (app) => link.restart(app),
     reopenLogs(): void {
       try {
         accessLog?.reopen();

@@ -33,6 +33,8 @@ export type ToWorker =
     }
   /** Applications by name whose requests wait from now on, or are refused; all others go on. */
   | { readonly kind: "pauses"; readonly pauses: Readonly<Record<string, "wait" | "refuse">> }
+  /** An application is to be restarted: no old process of it has a further request. */
+  | { readonly kind: "restart"; readonly app: string }
   /** The file of the access log has come anew. */
   | { readonly kind: "reopenLogs" }
   /** To be answered at once. */

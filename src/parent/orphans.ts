@@ -3,7 +3,7 @@
  * until the sessions are closed (PROTOCOL section 10), so nobody has to wait for new ones. Rules:
  * - They serve who waits for sessions of the next server, as long as there are fewer new sessions
  *   than orphans: old instances leave as new ones come.
- * - They end where the line's sessions would: when restart.txt has come, or after a short time
+ * - They end where the line's sessions would: when a restart is wanted, or after a short time
  *   without a request; and well before their instances do.
  * - Who takes only a session that no other request has been on, or goes on with one instance,
  *   waits for the next server.
@@ -18,7 +18,7 @@ const tickMs = 25;
 
 /** Who asks the next server for sessions. */
 export interface Guardian {
-  adopt(root: string, orphans: Orphans): void;
+  adopt(orphans: Orphans): void;
   /** How many sessions of the application the next server has given. */
   newSessions(root: string): number;
   /** Who waits for one, but for those who take only one of their own. He waits no more. */
@@ -26,7 +26,7 @@ export interface Guardian {
 }
 
 export class Orphans implements StreamKeeper {
-  readonly #root: string;
+  readonly root: string;
   readonly #guardian: Guardian;
   readonly #restart: RestartFile;
   readonly #all: Set<SessionStream>;
@@ -43,7 +43,7 @@ export class Orphans implements StreamKeeper {
     streams: readonly SessionStream[],
     idle: readonly SessionStream[],
   ) {
-    this.#root = root;
+    this.root = root;
     this.#guardian = guardian;
     this.#restart = restart;
     this.#all = new Set(streams);
@@ -56,6 +56,12 @@ export class Orphans implements StreamKeeper {
   /** Whether none is left. */
   get isEmpty(): boolean {
     return this.#all.size === 0;
+  }
+
+  /** No further request: the application is to be restarted. */
+  end(): void {
+    this.#untilMs = 0;
+    this.#tick();
   }
 
   /** Serves the waiter if one is idle. @returns whether one is. */
@@ -71,7 +77,7 @@ export class Orphans implements StreamKeeper {
   freed(stream: SessionStream): void {
     if (!stream.isOpen) return;
     if (!this.#mayServe()) return stream.close();
-    const waiter = this.#guardian.next(this.#root);
+    const waiter = this.#guardian.next(this.root);
     const nowMs = performance.now();
     if (waiter !== undefined) return waiter.serve(stream, nowMs);
     stream.idleSinceMs = nowMs;
@@ -88,20 +94,21 @@ export class Orphans implements StreamKeeper {
 
   #tick(): void {
     const nowMs = performance.now();
-    const isOver = !this.#isWanted;
+    const isOver = !this.isWanted;
     for (const stream of this.#idle.slice()) {
       if (isOver || nowMs - stream.idleSinceMs >= keptMs) stream.close();
     }
   }
 
   #mayServe(): boolean {
-    if (this.#isWanted && !this.#restart.hasCome()) return true;
+    if (this.isWanted && !this.#restart.hasCome()) return true;
     this.#untilMs = 0;
     return false;
   }
 
-  get #isWanted(): boolean {
+  /** Whether they serve on, as long as restart.txt does not come. */
+  get isWanted(): boolean {
     const isInTime = performance.now() < this.#untilMs;
-    return isInTime && this.#guardian.newSessions(this.#root) < this.#all.size;
+    return isInTime && this.#guardian.newSessions(this.root) < this.#all.size;
   }
 }

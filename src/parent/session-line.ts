@@ -253,7 +253,7 @@ export class SessionLine implements StreamKeeper {
       this.#host.closed(stream);
     }
     const { root } = this.#application;
-    guardian.adopt(root, new Orphans(root, guardian, this.#restart, kept, idle));
+    guardian.adopt(new Orphans(root, guardian, this.#restart, kept, idle));
   }
 
   /** Gives all sessions back if the application is to be restarted. @returns whether it is. */

@@ -1,5 +1,8 @@
 /** A worker's way to the pool server: what happens when that dies, and who gets its places. */
 import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+
 import type { PoolKeeper } from "../../src/gateway/supervisor/pool-keeper.ts";
 import { PoolLink } from "../../src/gateway/worker/pool-link.ts";
 import { socketPair } from "../../src/native/socket.ts";
@@ -62,6 +65,31 @@ test("the pool server killed under load: no request fails, and instances are con
   expect(new Set(statuses)).toEqual(new Set([200]));
   expect((await slow).status).toBe(200);
   expect(await (await gateway.fetch("/color")).text()).toBe("blue");
+});
+
+test("where the pool server has died, each application has processes anew, while old ones serve", async () => {
+  const directory = temporaryDirectory();
+  const held = `
+    import { existsSync } from "node:fs";
+    export default { fetch: () => new Response(async function* () {
+      yield "ser";
+      while (!existsSync("${directory}/end")) await Bun.sleep(5);
+      yield "ved";
+    }) };
+  `;
+  await using gateway = ProxiedGateway.start(directory, { main: held, other: held });
+  const visitOf = (Host: string) => gateway.fetch("/", { headers: { Host } });
+  const answers = await Promise.all(["main", "other"].map(visitOf));
+  const first = pidOf(gateway.keeper);
+  process.kill(first, "SIGKILL");
+  await until("another server is there", () => ![undefined, first].includes(gateway.keeper.pid));
+  await gateway.keeper.admitted();
+  await until("both have processes of that", async () => {
+    const { applications } = await gateway.keeper.inspect();
+    return applications.filter(({ instances }) => instances.length > 0).length === 2;
+  });
+  writeFileSync(join(directory, "end"), "");
+  for (const answer of answers) expect(await answer.text()).toBe("served");
 });
 
 test("each request waits as long as it may itself, also where several share one connection", async () => {

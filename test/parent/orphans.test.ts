@@ -22,7 +22,7 @@ class TestGuardian implements Guardian {
   given = 0;
   readonly waiting: TestWaiter[] = [];
 
-  adopt(_root: string, orphans: Orphans): void {
+  adopt(orphans: Orphans): void {
     this.orphans = orphans;
   }
 
@@ -146,6 +146,20 @@ test("it serves nobody once restart.txt has come", async () => {
   };
   await afterDeath(body, root);
 });
+
+test("it ends when a restart is wanted, at once or after its request", () =>
+  afterDeath(async (guardian, _, instance) => {
+    const waiter = new TestWaiter();
+    expect(guardian.lend(waiter)).toBe(true);
+    expect(guardian.orphans?.isWanted).toBe(true);
+    guardian.orphans?.end();
+    expect(guardian.orphans?.isWanted).toBe(false);
+    expect(waiter.stream?.isOpen).toBe(true);
+    guardian.waiting.push(new TestWaiter());
+    waiter.stream?.offer();
+    expect(guardian.waiting).toHaveLength(1);
+    await isEnded(instance);
+  }));
 
 test("it serves nobody who takes only a session of his own, or goes on with one instance", () =>
   afterDeath(async (guardian, _, instance) => {

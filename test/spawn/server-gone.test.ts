@@ -2,19 +2,26 @@
 import { afterEach, describe, expect, test } from "bun:test";
 
 import type { AppType } from "../../src/wire/app-request.ts";
-import { untilGone } from "../helpers/processes.ts";
-import { sendAll } from "../helpers/raw-client.ts";
+import { until } from "../helpers/condition.ts";
+import { isRunning, untilGone } from "../helpers/processes.ts";
+import { readToEnd, sendAll } from "../helpers/raw-client.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { BareInstance, type BareOptions } from "./bare-instance.ts";
 import { nextAnswer } from "./kept-answers.ts";
-import { get, writeApp } from "./support.ts";
+import { get, parseAnswer, writeApp } from "./support.ts";
 
 const temporaryDirectory = temporaryDirectories();
 
-const rack = { "config.ru": "run ->(_env) { [200, {}, ['served']] }" };
+/** Requests take a moment unless they are for `/`. */
+const rack = {
+  "config.ru": "run ->(env) { sleep(0.2) if env['PATH_INFO'] != '/'; [200, {}, ['served']] }",
+};
 const wsgi = {
   "passenger_wsgi.py": `
+import time
 def application(environ, start_response):
+    if environ["PATH_INFO"] != "/":
+        time.sleep(0.2)
     start_response("200 OK", [("Content-Length", "6")])
     return [b"served"]
 `,
@@ -80,6 +87,20 @@ describe.each(kinds)("%s", (_, ...how) => {
     expect((await nextAnswer(other)).body).toBe("served");
     other.close();
     await untilGone(instance.pid);
+  });
+
+  test("leaves after the last session, also where that takes a moment", async () => {
+    const instance = await begin(...how);
+    using session = instance.connect();
+    using other = instance.connect();
+    await sendAll(session.number, get({ REQUEST_URI: "/slow", PATH_INFO: "/slow" }));
+    await sendAll(other.number, request);
+    expect((await nextAnswer(other)).body).toBe("served");
+    other.close();
+    instance.closeLifeline();
+    expect(parseAnswer(await readToEnd(session.number)).body).toBe("served");
+    // Else it would be ended 10 s after the server.
+    await until("it is gone", () => !isRunning(instance.pid), undefined, 8_000);
   });
 
   test("leaves at once where there is no session", async () => {

@@ -104,9 +104,12 @@ export class Operator {
 
   /** @returns when it is over. @throws Error when the new version did not start. */
   async #restart({ name, root }: AppConfig, asker: AbortSignal): Promise<object> {
-    const { pool } = this.#options.supervisor;
+    const { supervisor } = this.#options;
+    const { pool } = supervisor;
     const inspect = () => pool.inspect();
     const before = countersOf(await inspect()).get(root);
+    // The pool does not know of those that its predecessor has left.
+    supervisor.tell({ kind: "restart", app: name });
     await pool.order({ kind: "restart", root: fromText(root) });
     const awaited = new Map([[root, { name, before }]]);
     const after = await awaitRestarts(inspect, awaited, maxWaitMs, asker);

@@ -213,7 +213,11 @@ export class Supervisor {
   pause(app: string, how: "wait" | "refuse" | "none"): void {
     if (how === "none") this.#pauses.delete(app);
     else this.#pauses.set(app, how);
-    for (const set of this.#sets) set.tell(this.#pausesNow);
+    this.tell(this.#pausesNow);
+  }
+
+  tell(message: ToWorker): void {
+    for (const set of this.#sets) set.tell(message);
   }
 
   /** Changes limits of the pool until the next reload. @throws Error when they are not taken. */
@@ -222,10 +226,9 @@ export class Supervisor {
     await this.#pool.use(this.#duty);
   }
 
-  /** Has workers and the pool server open their logs anew. */
+  /** Has workers and the pool server open their logs anew; one that starts does so anyway. */
   async reopenLogs(): Promise<void> {
     for (const set of this.#sets) set.reopenLogs();
-    // A server that starts meanwhile opens them anyway.
     await this.#pool.order({ kind: "reopenLogs" }).catch(() => {});
   }
 
@@ -289,11 +292,8 @@ export class Supervisor {
 
   /** All workers there are. */
   get #sets(): WorkerSet[] {
-    return [
-      this.#workers,
-      ...(this.#coming === undefined ? [] : [this.#coming.workers]),
-      ...this.#leaving.keys(),
-    ];
+    const coming = this.#coming === undefined ? [] : [this.#coming.workers];
+    return [this.#workers, ...coming, ...this.#leaving.keys()];
   }
 
   async #drain(): Promise<void> {

@@ -43,14 +43,6 @@ interface HeldRequest {
   readonly waitMs: number;
 }
 
-/** Takes a new session for whoever comes next. */
-const scout: SessionWaiter = {
-  needsFresh: true,
-  maxWaiting: 0,
-  serve: (stream) => stream.offer(),
-  fail: () => {},
-};
-
 export class PoolLink implements Guardian {
   readonly #access: PoolAccess;
   readonly #configs: readonly AppConfig[];
@@ -61,8 +53,8 @@ export class PoolLink implements Guardian {
   #connecting: Promise<PoolConnection> | undefined;
   #waiting = 0;
   #pauses: Pauses = new Map();
-  /** What servers that have gone have left, by the application's root. */
-  readonly #orphans = new Map<string, Orphans>();
+  /** What servers that have gone have left. */
+  readonly #orphans = new Set<Orphans>();
   /** Requests of applications that are paused. */
   readonly #held = new Map<SessionWaiter, HeldRequest>();
   /** Requests that wait for a connection. */
@@ -121,11 +113,10 @@ export class PoolLink implements Guardian {
   }
 
   /** For orphans. */
-  adopt(root: string, orphans: Orphans): void {
-    this.#orphans.set(root, orphans);
-    const app = this.#configs.find((config) => config.root === root);
-    // Else nobody would ask the next server, as long as orphans serve all.
-    if (app !== undefined) this.take(app, scout);
+  adopt(orphans: Orphans): void {
+    this.#orphans.add(orphans);
+    const app = this.#configs.find(({ root }) => root === orphans.root);
+    if (app !== undefined) this.#replace(app, orphans);
   }
 
   /** For orphans. */
@@ -167,11 +158,41 @@ export class PoolLink implements Guardian {
     for (const [waiter, { app, waitMs }] of held) this.take(app, waiter, waitMs);
   }
 
+  /** The application is to be restarted: its orphans end. */
+  restart(name: string): void {
+    const root = this.#apps.get(name)?.root;
+    for (const orphans of this.#orphans) if (orphans.root === root) orphans.end();
+  }
+
   /** @returns whether the session of an orphan serves it. */
   #lend({ root }: AppConfig, waiter: SessionWaiter): boolean {
-    const orphans = this.#orphans.get(root);
-    if (orphans?.isEmpty === true) this.#orphans.delete(root);
-    return orphans?.lend(waiter) === true;
+    for (const orphans of this.#orphans) {
+      if (orphans.isEmpty) this.#orphans.delete(orphans);
+      else if (orphans.root === root && orphans.lend(waiter)) return true;
+    }
+    return false;
+  }
+
+  /**
+   * Asks the next server for sessions, one after the other, for whoever comes next: nobody else
+   * would, as long as orphans serve all.
+   */
+  #replace(app: AppConfig, orphans: Orphans): void {
+    const next = (): void => {
+      if (orphans.isWanted) this.take(app, scout);
+    };
+    const scout: SessionWaiter = {
+      needsFresh: true,
+      maxWaiting: 0,
+      serve: (stream) => {
+        stream.offer();
+        next();
+      },
+      fail: (error) => {
+        if (error instanceof ServerGoneError) setImmediate(next);
+      },
+    };
+    next();
   }
 
   /** As many wait as may wait for a process; and the request's own time goes on. */

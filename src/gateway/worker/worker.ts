@@ -33,6 +33,8 @@ export interface RequestServer {
   idleSessions(): IdleSessions;
   /** Which applications' requests wait, or are refused. */
   pause(pauses: Pauses): void;
+  /** No process that a pool server has left has a further request of the application. */
+  restart(app: string): void;
   /** Opens its logs anew. */
   reopenLogs(): void;
   /** Gives its connection to the pool server up and writes what is left to write. */
@@ -101,6 +103,8 @@ export class Worker {
         return void this.#drain(message.limitMs, message.keepIdle);
       case "pauses":
         return this.#requests?.pause(new Map(Object.entries(message.pauses)));
+      case "restart":
+        return this.#requests?.restart(message.app);
       case "reopenLogs":
         return this.#requests?.reopenLogs();
       case "ping":

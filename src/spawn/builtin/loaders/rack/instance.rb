@@ -61,6 +61,7 @@ module RackLoader
       @lifeline.watch do
         @leaves_unused = true
         leave if unused? # Looked at behind that: others do it the other way round.
+        wake
         sleep(STUCK_SECONDS)
         exit!(0)
       end
@@ -124,6 +125,9 @@ module RackLoader
     rescue IOError
       nil
     end
+
+    # Has whoever waits for sockets tidy up.
+    def wake; end
 
     # Everybody who is ready gets one turn.
     def round

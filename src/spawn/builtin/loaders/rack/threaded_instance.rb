@@ -304,6 +304,10 @@ module RackLoader
       end
     end
 
+    def wake
+      @bell.ring
+    end
+
     def calm
       @bell.calm
     end

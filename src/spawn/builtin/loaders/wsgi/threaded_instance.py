@@ -101,6 +101,7 @@ class ThreadedInstance(Instance):
                 self._told.unregister(LIFELINE)  # It stays so.
                 self._leaves_unused = True
                 self._leave_if_unused()  # Looked at behind that: others do it the other way round.
+                self._bell.wake()  # Whoever leads may have to take back the last one.
             else:
                 self._waker.calm()
 
@@ -175,6 +176,8 @@ class ThreadedInstance(Instance):
     def _serve_ready(self):
         """Whether it still leads."""
         self._take_back_all()
+        if self._leaves_unused:
+            self._leave_if_unused()
         leads = True
         for descriptor, _ in self._wait():
             session = self._held.get(descriptor)  # It may have been ended in this round.
@@ -188,8 +191,6 @@ class ThreadedInstance(Instance):
                 return leads
         if self._lingering:
             self._end_lingering()
-        if self._leaves_unused:
-            self._leave_if_unused()
         return not self._ready or self._serve_rest()
 
     def _serve_rest(self):
