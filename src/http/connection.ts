@@ -80,6 +80,8 @@ export class Connection {
   #hasEnded = false;
   /** Whether another request may follow the one at hand. */
   #stays = true;
+  /** Whether the visitor, by what he has sent, expects that. */
+  #expectsToStay = false;
   /** Parts of a body, handed out one by one. */
   #parts: Uint8Array[] = [];
 
@@ -120,6 +122,11 @@ export class Connection {
    */
   get stays(): boolean {
     return this.#stays && this.#visitor === "whole" && !(this.#hasEnded && this.unreadBytes === 0);
+  }
+
+  /** Whether more of the visitor's requests may be on their way, whose answers he will not get. */
+  get mayBringMore(): boolean {
+    return !this.#hasEnded && (this.#expectsToStay || !this.isWhole || this.unreadBytes > 0);
   }
 
   /** Bytes have come. They stay ours. */
@@ -240,6 +247,7 @@ export class Connection {
     this.#looked = 0;
     this.#emptyLines = 0;
     this.#stays = head.keepsAlive;
+    this.#expectsToStay = head.keepsAlive;
     this.#stepAnswer("owe");
     const hasBody = head.framing.kind !== "none";
     this.#body = hasBody ? new BodyReader(head.framing) : undefined;

@@ -48,7 +48,9 @@ const maxLines = 1000;
 // oxlint-disable-next-line no-control-regex -- they are what it finds
 const illegal = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)/;
 /** That, or a line end to be mended: most heads hold neither. */
-const unusual = new RegExp(`${illegal.source}|(?<!\\r)\\n`);
+const unusual = new RegExp(`${illegal.source}|(?<!\\r)\\n|[ \\t]:`);
+/** A name with blanks behind it: a proxy takes those away (RFC 9112, 5.1). */
+const blanksBehindName = /^([!#$%&'*+.^_`|~\w-]+)[ \t]+:/gm;
 const httpVersion = /^HTTP\/1\.([01]) /;
 
 const lineFeed = 0x0a;
@@ -92,10 +94,10 @@ export function parseAnswerHead(text: string, habits: AnswerHabits, isHead: bool
   return new HeadReader(habits.names).read(lines, habits.reasonOf, isHead);
 }
 
-/** Each line with CRLF. @throws ProtocolError where more is wrong with them. */
+/** Each line with CRLF, names without blanks. @throws ProtocolError where more is wrong with them. */
 function withLineEnds(text: string): string {
   if (illegal.test(text)) throw unclear("its head holds a control character");
-  return text.replace(/\r?\n/g, "\r\n");
+  return text.replace(/\r?\n/g, "\r\n").replace(blanksBehindName, "$1:");
 }
 
 /** The headers that its lines are, in order and spelling. */

@@ -17,7 +17,8 @@ const startGateway = gateways();
 
 /**
  * Answers path and body, after so many ms; 64 KiB of x for /large; for /drip four parts with
- * pauses, and for /begin one without an end, of which it says `told` when its visitor has gone.
+ * pauses, for /begin one without an end, of which it says `told` when its visitor has gone, and for
+ * /open one of a length that nobody knows.
  */
 const program = `
 const parts = (count, headers) => new Response(new ReadableStream({
@@ -34,6 +35,10 @@ export default { async fetch(request: Request) {
   const { pathname, searchParams } = new URL(request.url);
   if (pathname === "/large") return new Response("x".repeat(65536));
   if (pathname === "/begin") return parts(1, {});
+  if (pathname === "/open") {
+    const start = (controller) => { controller.enqueue("<open>"); controller.close(); };
+    return new Response(new ReadableStream({ start }));
+  }
   if (pathname === "/drip") {
     return parts(4, searchParams.has("length") ? { "content-length": "28" } : {});
   }
@@ -204,3 +209,25 @@ function unreadBytes(port: number): number {
   }
   return bytes;
 }
+
+test("requests that come after the last answer do not make it a reset", async () => {
+  const { gateway, port } = await serve();
+  const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+  let answered = "";
+  let hasEnded = false;
+  let failure: unknown;
+  socket.on("data", (chunk) => (answered += chunk.toString()));
+  socket.on("end", () => (hasEnded = true));
+  socket.on("error", (error) => (failure = error));
+  // Its end is that of the connection, which this visitor would rather keep.
+  socket.write("GET /open HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+  await until("the answer has ended", () => hasEnded);
+  for (let late = 0; late < 3; late += 1) {
+    socket.write(get("/late"));
+    await exchange(port, [get("/other", last)]);
+  }
+  expect(failure).toBeUndefined();
+  expect(bodies(answered)).toEqual(["open"]);
+  socket.destroy();
+  await gateway.end();
+});

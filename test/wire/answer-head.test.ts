@@ -48,6 +48,10 @@ const cases: readonly [text: string, head: string][] = [
   ],
   ["Content-Length: 0\r\n\r\n", "200 Registered|Content-Length: 0|length 0"],
   ["Transfer-Encoding: Chunked\r\n\r\n", "200 Registered|chunked"],
+  [
+    "Content-Length : 3\r\nA \t: b :c\r\nB: d :\r\n\r\n",
+    "200 Registered|Content-Length: 3|A: b :c|B: d :|length 3",
+  ],
   ["Status: 200 OK\r\nA: 1\r\n", "more"],
 ];
 
@@ -81,6 +85,8 @@ const wrong: readonly string[] = [
   "Status: 200\r\nStatus: 200\r\n\r\n",
   "HTTP/1.1 x\r\n\r\n",
   "A b: 1\r\n\r\n",
+  "A b : 1\r\n\r\n",
+  " A: 1\r\n\r\n",
   "A: b\r\n folded\r\n\r\n",
   "A: b\rc\r\n\r\n",
   "A: \0\r\n\r\n",

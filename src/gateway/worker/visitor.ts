@@ -339,14 +339,15 @@ export class Visitor implements OutgoingSocket {
     this.#visit?.over(now);
     this.#visit = undefined;
     this.#sinceMs = now;
-    const isQuiet = this.connection.isWhole && this.connection.unreadBytes === 0;
+    const { mayBringMore } = this.connection;
     if (this.connection.finish()) {
       this.#endedMs = this.connection.hasEnded ? now : 0;
       this.#askedMs = 0;
       this.#zeros = 0;
       return this.advance();
     }
-    if (isQuiet || this.connection.hasEnded) return this.#close();
+    // To close before it has come would turn the end of the answer into a reset (RFC 9112, 9.6).
+    if (!mayBringMore) return this.#close();
     this.#state = "lingering";
     this.#resume();
     this.#socket.shutdown();
