@@ -5,7 +5,7 @@
 import type { CommandDef } from "citty";
 
 import { findUser, type User } from "../native/process.ts";
-import type { LogFormat } from "../server/log.ts";
+import type { LogFormat } from "../logging/log.ts";
 import { toText, type ByteString } from "../wire/bytes.ts";
 import { MAX_IDLE_SECONDS, MAX_POOL_SIZE } from "../wire/commands.ts";
 import { commandNames, isLogLevel } from "./arguments.ts";

@@ -6,7 +6,7 @@ import { writeSync } from "node:fs";
 import type { CommandDef } from "citty";
 
 import type { LoggedOutput } from "../gateway/supervisor/operator.ts";
-import { withoutControls } from "../server/log.ts";
+import { withoutControls } from "../logging/log.ts";
 import { fromText, toBytes, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import { findGateway, type FoundGateway, gatewayOptions, wordOf } from "./gateway-client.ts";

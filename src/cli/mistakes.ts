@@ -2,7 +2,7 @@
  * What becomes of a mistake of ours that nobody has caught: every application depends on these
  * processes, so they log it and go on.
  */
-import type { Log } from "../server/log.ts";
+import type { Log } from "../logging/log.ts";
 
 /** A mistake of ours must be seen, and must not take every application down with it. */
 export function reportMistakes(log: Pick<Log, "error">): void {

@@ -2,8 +2,8 @@
 import { readFileSync, rmSync } from "node:fs";
 
 import { ignoreSignal, signals } from "../native/process.ts";
-import { LineWriter } from "../server/line-writer.ts";
-import { outputWriter } from "../server/log.ts";
+import { LineWriter } from "../logging/line-writer.ts";
+import { outputWriter } from "../logging/log.ts";
 import type { LogPlace, Plan } from "../spawn/builtin/hand-over.ts";
 import { undertake } from "../spawn/builtin/undertaker.ts";
 import { onSignal } from "./signals.ts";

@@ -24,7 +24,7 @@ import {
   type ChannelOwner,
   type DescriptorChannel,
 } from "./descriptor-channel.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../logging/log.ts";
 import { carryOutOrder, type OrderContext } from "./orders.ts";
 import { Outbox } from "./outbox.ts";
 import { encodeRefused } from "./refused.ts";

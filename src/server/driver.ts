@@ -25,7 +25,7 @@ import { type ClientGet, notRegistered } from "./client-get.ts";
 import { ConfiguredApplications, makingOf, poolSettings } from "./configured-applications.ts";
 import { Connector } from "./connector.ts";
 import { Instances } from "./instances.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../logging/log.ts";
 import { RestartLooks } from "./restart-looks.ts";
 import { Recalls } from "./recalls.ts";
 import { Stickiness } from "./stickiness.ts";

@@ -5,7 +5,7 @@
 import { memoryKills } from "../native/memory-kills.ts";
 import type { Overrun } from "../pool/types.ts";
 import type { Instance } from "../spawn/spawner.ts";
-import type { Log, LogFields } from "./log.ts";
+import type { Log, LogFields } from "../logging/log.ts";
 
 const overruns: Readonly<Record<Overrun, string>> = {
   abandoned: "its client gave it up",

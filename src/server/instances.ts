@@ -7,7 +7,7 @@ import type { InstanceId, Overrun } from "../pool/types.ts";
 import type { Instance } from "../spawn/spawner.ts";
 import type { ByteString } from "../wire/bytes.ts";
 import { InstanceLog } from "./instance-log.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../logging/log.ts";
 
 /** How often memory is looked at: an instance that leaks takes minutes or more. */
 const lookEveryMs = 5_000;

@@ -10,7 +10,7 @@ import { encodeDecimal, encodeError, encodePlainOk } from "../wire/replies.ts";
 import { encodeScalar } from "../wire/scalar-message.ts";
 import type { Arrival } from "./command-reader.ts";
 import type { Driver } from "./driver.ts";
-import type { OutputLogs } from "./output-logs.ts";
+import type { OutputLogs } from "../logging/output-logs.ts";
 
 /** What else a client may say is about gets and sessions (client.ts). */
 export type Order = Exclude<

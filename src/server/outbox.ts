@@ -19,7 +19,7 @@ import type { OwnedFd } from "../native/owned-fd.ts";
 import { send } from "../native/socket.ts";
 import type { ByteString } from "../wire/bytes.ts";
 import { encodeOk, encodeRecall, writeOk, type OkDetails } from "../wire/replies.ts";
-import { RetryTimer } from "./retry.ts";
+import { RetryTimer } from "../native/retry-timer.ts";
 
 /** Unread output that ends a client (PROTOCOL section 3). */
 const maxUnreadBytes = 1024 * 1024;

@@ -14,7 +14,7 @@ import { encodeCommand } from "../wire/commands.ts";
 import type { InstanceOptions } from "../wire/configure.ts";
 import { Client } from "./client.ts";
 import { Driver } from "./driver.ts";
-import { Log } from "./log.ts";
+import { Log } from "../logging/log.ts";
 
 /** A start that takes longer has gone wrong. */
 const limitMs = 5_000;

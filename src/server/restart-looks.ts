@@ -7,7 +7,7 @@ import { FilesAside } from "../spawn/files-aside.ts";
 import { escapeForLog, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import type { ClientGet } from "./client-get.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../logging/log.ts";
 import { RestartFiles } from "./restart-file.ts";
 
 /** Goes on with a get. @returns false: it has been withdrawn. */

@@ -18,8 +18,8 @@ import { toText, type ByteString } from "../wire/bytes.ts";
 import { Client, type ClientContext } from "./client.ts";
 import { drain } from "./drain.ts";
 import { Driver } from "./driver.ts";
-import type { Log } from "./log.ts";
-import type { OutputLogs } from "./output-logs.ts";
+import type { Log } from "../logging/log.ts";
+import type { OutputLogs } from "../logging/output-logs.ts";
 import { rehearse } from "./rehearsal.ts";
 import type { WakeLoop } from "./wake.ts";
 

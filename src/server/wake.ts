@@ -11,8 +11,8 @@ import { sendDescriptor } from "../native/descriptors.ts";
 import { putOnEventLoop } from "../native/event-loop.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { socketPair } from "../native/socket.ts";
-import type { Log } from "./log.ts";
-import { RetryTimer } from "./retry.ts";
+import type { Log } from "../logging/log.ts";
+import { RetryTimer } from "../native/retry-timer.ts";
 import { isDescriptorShortage } from "./spare-descriptor.ts";
 
 const firstRetryMs = 1;

@@ -3,6 +3,7 @@
  * driver performs the pool's effects through this interface and knows nothing else of how an
  * instance comes to be.
  */
+import type { LogLevel } from "../logging/log.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
@@ -78,9 +79,6 @@ export class SpawnFailedError extends Error {
     this.page = page;
   }
 }
-
-/** 0 warnings and errors, 1 notable events, 2 and 3 more, 4 every message. */
-export type LogLevel = 0 | 1 | 2 | 3 | 4;
 
 /** How a spawner says what happened; the server writes it to the log. */
 export type Notify = (

@@ -94,7 +94,7 @@ export function parseAnswerHead(text: string, habits: AnswerHabits, isHead: bool
   return new HeadReader(habits.names).read(lines, habits.reasonOf, isHead);
 }
 
-/** Each line with CRLF, names without blanks. @throws ProtocolError where more is wrong with them. */
+/** Each line with CRLF, names without blanks. @throws ProtocolError where more is wrong. */
 function withLineEnds(text: string): string {
   if (illegal.test(text)) throw unclear("its head holds a control character");
   return text.replace(/\r?\n/g, "\r\n").replace(blanksBehindName, "$1:");

@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { OwnedFd } from "../../src/native/owned-fd.ts";
 import { Pool } from "../../src/pool/pool.ts";
-import { Log } from "../../src/server/log.ts";
+import { Log } from "../../src/logging/log.ts";
 import { Server } from "../../src/server/server.ts";
 import { WakeLoop } from "../../src/server/wake.ts";
 import { SpawnServer } from "../../src/spawn/spawn-server.ts";

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 
 import { InstanceLog } from "../../src/server/instance-log.ts";
-import { Log } from "../../src/server/log.ts";
+import { Log } from "../../src/logging/log.ts";
 import type { Instance } from "../../src/spawn/spawner.ts";
 import { until } from "../helpers/condition.ts";
 

@@ -16,7 +16,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { ROOT } from "./tree.ts";
 
-const FOLDERS = ["wire", "http", "pool", "native", "spawn", "status", "server"].concat([
+const FOLDERS = ["wire", "http", "pool", "native", "logging", "spawn", "status", "server"].concat([
   "parent",
   "gateway",
   "cli",
@@ -62,8 +62,9 @@ const cases: Case[] = [
   ...folders("pool", ["wire"]),
   ...folders("status", ["wire", "pool"]),
   ...folders("native", ["wire"]),
-  ...folders("spawn", ["wire", "native", "pool"]),
-  ...folders("server", ["wire", "native", "pool", "spawn", "status"]),
+  ...folders("logging", ["wire", "native"]),
+  ...folders("spawn", ["wire", "native", "pool", "logging"]),
+  ...folders("server", ["wire", "native", "logging", "pool", "spawn", "status"]),
   ...folders("parent", ["wire", "native"]),
   ...folders("gateway", ["wire", "http", "native", "parent"]),
   ...FOLDERS.map((from) => importing(from, "../main.ts", IMPORTS)),

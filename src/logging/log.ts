@@ -6,7 +6,6 @@
  * 2 and 3 more, 4 every message. Values come from clients and applications: they are escaped and
  * cut, so no value can end a line or reach a terminal.
  */
-import type { LogLevel } from "../spawn/spawner.ts";
 import {
   escapeControls,
   escapeForLog,
@@ -17,6 +16,8 @@ import {
 } from "../wire/bytes.ts";
 import type { LineWriter } from "./line-writer.ts";
 
+/** 0 warnings and errors, 1 notable events, 2 and 3 more, 4 every message. */
+export type LogLevel = 0 | 1 | 2 | 3 | 4;
 export type LogFormat = "text" | "json";
 export type LogFields = Readonly<Record<string, string | number | boolean>>;
 

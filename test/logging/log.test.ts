@@ -5,8 +5,8 @@ import { dirname } from "node:path";
 
 import { open } from "../../src/native/fd.ts";
 import { OwnedFd } from "../../src/native/owned-fd.ts";
-import { LineWriter } from "../../src/server/line-writer.ts";
-import { Log, outputWriter } from "../../src/server/log.ts";
+import { LineWriter } from "../../src/logging/line-writer.ts";
+import { Log, outputWriter } from "../../src/logging/log.ts";
 import { fromText, type ByteString } from "../../src/wire/bytes.ts";
 import { turn, until } from "../helpers/condition.ts";
 import { countDescriptors, openDescriptors } from "../helpers/descriptors.ts";

@@ -9,7 +9,7 @@ import { openOwn } from "../native/own-file.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { writeSome } from "../native/pipe.ts";
 import type { ByteString } from "../wire/bytes.ts";
-import { RetryTimer } from "./retry.ts";
+import { RetryTimer } from "../native/retry-timer.ts";
 
 const stderr = 2;
 

@@ -5,7 +5,7 @@
  */
 import { pathAddress, sendDatagram, type UnixAddress } from "../native/socket.ts";
 import { ascii, fromText, toBytes, type ByteString } from "../wire/bytes.ts";
-import { RetryTimer } from "./retry.ts";
+import { RetryTimer } from "../native/retry-timer.ts";
 
 /** What may wait: journald restarts within seconds. */
 const maxWaitingBytes = 4 * 1024 * 1024;
