@@ -34,6 +34,7 @@ export class Orphans implements StreamKeeper {
   readonly #idle: SessionStream[];
   readonly #timer: Timer;
   #untilMs = performance.now() + servingMs;
+  #givingWay = 0;
 
   /** @param streams that are kept; of them, @param idle have no request, longest first. */
   constructor(
@@ -64,6 +65,13 @@ export class Orphans implements StreamKeeper {
     this.#tick();
   }
 
+  /** One of them ends, as soon as it has no request: the next server has given another. */
+  giveWay(): void {
+    const [longest] = this.#idle;
+    if (longest === undefined) this.#givingWay += 1;
+    else longest.close();
+  }
+
   /** Serves the waiter if one is idle. @returns whether one is. */
   lend(waiter: SessionWaiter): boolean {
     if (waiter.needsFresh || waiter.token !== undefined || !this.#mayServe()) return false;
@@ -76,6 +84,10 @@ export class Orphans implements StreamKeeper {
   /** For streams. */
   freed(stream: SessionStream): void {
     if (!stream.isOpen) return;
+    if (this.#givingWay > 0) {
+      this.#givingWay -= 1;
+      return stream.close();
+    }
     if (!this.#mayServe()) return stream.close();
     const waiter = this.#guardian.next(this.root);
     const nowMs = performance.now();

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 
 import type { AppType } from "../../src/wire/app-request.ts";
 import { until } from "../helpers/condition.ts";
-import { isRunning, untilGone } from "../helpers/processes.ts";
+import { childrenOf, isRunning, untilGone } from "../helpers/processes.ts";
 import { readToEnd, sendAll } from "../helpers/raw-client.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 import { BareInstance, type BareOptions } from "./bare-instance.ts";
@@ -37,6 +37,29 @@ async def application(scope, receive, send):
 };
 const node = { "app.js": 'require("http").createServer((_, to) => to.end("served")).listen();' };
 const bun = { "server.ts": 'export default { fetch: () => new Response("served") };' };
+
+const stuckScript = `
+  require("node:child_process").spawn("sleep", ["1000"]);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+`;
+
+function stuckPython(definition: string): string {
+  const body = 'subprocess.Popen(["sleep", "1000"]); time.sleep(1000)';
+  return `import subprocess, time\n${definition}\n    ${body}\n`;
+}
+
+const asgiDefinition = `async def application(scope, receive, send):
+    assert scope["type"] == "http"`;
+
+/** Of each kind: what starts a child and then is stuck. */
+const stuckPrograms: readonly [AppType, Readonly<Record<string, string>>, BareOptions][] = [
+  ["rack", { "config.ru": "run ->(_env) { spawn('sleep', '1000'); sleep }" }, {}],
+  ["rack", { "config.ru": "run ->(_env) { spawn('sleep', '1000'); sleep }" }, { threads: 2 }],
+  ["wsgi", { "passenger_wsgi.py": stuckPython("def application(environ, start_response):") }, {}],
+  ["asgi", { "asgi.py": stuckPython(asgiDefinition) }, {}],
+  ["node", { "app.js": `require("http").createServer(() => { ${stuckScript} }).listen();` }, {}],
+  ["bun", { "server.ts": `export default { fetch() { ${stuckScript} } };` }, {}],
+];
 
 type How = [appType: AppType, files: Readonly<Record<string, string>>, options: BareOptions];
 
@@ -108,4 +131,20 @@ describe.each(kinds)("%s", (_, ...how) => {
     instance.closeLifeline();
     await untilGone(instance.pid);
   });
+});
+
+test("what is stuck goes ten seconds later, with what it has started", async () => {
+  const processes = await Promise.all(
+    stuckPrograms.map(async (how) => {
+      const instance = await begin(...how);
+      using session = instance.connect();
+      await sendAll(session.number, request);
+      const isChild = ({ command }: { command: string }) => command.startsWith("sleep");
+      await until("its child is there", () => childrenOf(instance.pid).some(isChild));
+      instance.closeLifeline();
+      return [instance.pid, ...childrenOf(instance.pid).map(({ pid }) => pid)];
+    }),
+  );
+  const left = () => processes.flat().filter(isRunning);
+  await until("all are gone", () => left().length === 0, left, 25_000);
 });

@@ -186,6 +186,7 @@ export class PoolLink implements Guardian {
       maxWaiting: 0,
       serve: (stream) => {
         stream.offer();
+        orphans.giveWay();
         next();
       },
       fail: (error) => {

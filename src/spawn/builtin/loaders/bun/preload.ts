@@ -62,9 +62,9 @@ function leave(): void {
 const stuckMs = 10_000;
 
 function onLifelineEnd(): void {
-  if (host === undefined) process.exit(0);
-  host.leaveUnused();
-  setTimeout(() => process.exit(0), stuckMs).unref();
+  const sessions = host ?? process.exit(0);
+  sessions.leaveUnused();
+  setTimeout(() => sessions.exit(), stuckMs).unref();
 }
 
 function serveSessions(started: Program): void {

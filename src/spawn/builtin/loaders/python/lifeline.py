@@ -118,12 +118,17 @@ def _has_ended():
     return any(event & select.POLLHUP for _, event in poller.poll(0))
 
 
+def is_leader():
+    """Whether this is the instance itself: a fork that has come back leads no group."""
+    return os.getpgrp() == os.getpid()
+
+
 def end_group():
     """What the application has started and left running goes too.
 
-    The server sees to that, if it is still there. A fork that has come back leads no group.
+    The server sees to that, if it is still there.
     """
-    if os.getpgrp() != os.getpid():
+    if not is_leader():
         return
     usual = _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
     os.kill(0, _signal.SIGTERM)
@@ -142,7 +147,14 @@ def watch(on_end=None, describe=None, serving=lambda thread: None):
 
 # Bound here: an application may replace them in their modules, as gevent does.
 def _listen(
-    on_end, describe, serving, read=os.read, write=os.write, sleep=time.sleep, leave=os._exit
+    on_end,
+    describe,
+    serving,
+    read=os.read,
+    write=os.write,
+    sleep=time.sleep,
+    kill=os.kill,
+    leave=os._exit,
 ):
     heard = b""
     while True:
@@ -163,6 +175,8 @@ def _listen(
     if on_end is not None:
         on_end()
     sleep(STUCK_SECONDS)
+    if is_leader():
+        kill(0, _signal.SIGTERM)  # Us, too, as a rule.
     leave(1)
 
 

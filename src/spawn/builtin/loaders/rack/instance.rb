@@ -63,6 +63,7 @@ module RackLoader
         leave if unused? # Looked at behind that: others do it the other way round.
         wake
         sleep(STUCK_SECONDS)
+        end_group
         exit!(0)
       end
       @lifeline.serving = method(:request_of)
