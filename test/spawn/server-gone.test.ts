@@ -139,8 +139,9 @@ test("what is stuck goes ten seconds later, with what it has started", async () 
       const instance = await begin(...how);
       using session = instance.connect();
       await sendAll(session.number, request);
-      const isChild = ({ command }: { command: string }) => command.startsWith("sleep");
-      await until("its child is there", () => childrenOf(instance.pid).some(isChild));
+      await until("its child is there", () =>
+        childrenOf(instance.pid).some(({ command }) => command.startsWith("sleep")),
+      );
       instance.closeLifeline();
       return [instance.pid, ...childrenOf(instance.pid).map(({ pid }) => pid)];
     }),
