@@ -60,8 +60,8 @@ test("hosts are names, IPv4 and IPv6 addresses, with a port or without", () => {
   for (const host of ["a", "a:", "a.b-c_d.example", "a.", "127.0.0.1:80", "[::1]", "[::1]:65535"]) {
     expect(isHost(host)).toBe(true);
   }
-  const wrong = ["", "a b", "a/b", "u@a", 'a"b', "a,b", ":", "a:x", "a:65536", "[::1", "::1", "é"];
-  for (const host of [...wrong, "-a", ".a", "a\n", "a:80\n", "a".repeat(300)]) {
+  const wrong = ["", "a b", "a/b", "u@a", 'a"b', "a,b", ":", "a:x", "a:65536", "[::1", "::1"];
+  for (const host of [...wrong, "é", "-a", ".a", "a\n", "a:80\n", "a".repeat(300)]) {
     expect(isHost(host)).toBe(false);
   }
 });

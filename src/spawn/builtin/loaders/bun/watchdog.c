@@ -1,9 +1,10 @@
 /*
  * Ends an instance that is stuck after its server is gone. The kernel sends a signal when something
  * happens on the lifeline, descriptor 4 (fcntl(2), O_ASYNC); if it is its end, an alarm is set that
- * ends the process and its group ten seconds later, whatever its JavaScript does. No thread waits on the
- * descriptor: that would keep it open when the program closes it, which means death to the server.
- * It is compiled in the instance, by Bun, and so declares what it needs of the C library itself.
+ * ends the process and its group ten seconds later, whatever its JavaScript does. No thread waits
+ * on the descriptor: that would keep it open when the program closes it, which means death to the
+ * server. It is compiled in the instance, by Bun, and so declares what it needs of the C library
+ * itself.
  */
 struct pollfd {
   int fd;
