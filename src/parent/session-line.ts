@@ -12,6 +12,8 @@
  *   longer each time that we have as many sessions as the time before.
  * - An idle session is given back after a short time, or when it is recalled. A busy one that is
  *   recalled is closed after its request.
+ * - Who takes only a session that no other request has been on always has a get, and is served by it
+ *   before others.
  * - A get that nobody waits for any more is withdrawn at the next tick, not at once: under load the
  *   next request wants it.
  * - No session serves a further request when restart.txt has appeared: what comes after the touch
@@ -92,6 +94,8 @@ export class SessionLine implements StreamKeeper {
   readonly #idle: SessionStream[] = [];
   /** First come first. No Set, nor are the gets: wire/id-table.ts says why. */
   readonly #waiting: SessionWaiter[] = [];
+  /** How many of them only a get can help. */
+  #needingFresh = 0;
   readonly #gets: PendingGet[] = [];
   /** Sessions, idle or not. */
   readonly #open = new IdTable<number, SessionStream>();
@@ -148,13 +152,16 @@ export class SessionLine implements StreamKeeper {
       return waiter.fail(new BusyError(`${what}: ${maxWaiting} requests wait already`));
     }
     this.#waiting.push(waiter);
+    if (waiter.needsFresh) this.#needingFresh += 1;
     this.#host.waiting += 1;
     this.#ask();
   }
 
   /** The waiter waits no more. */
   leave(waiter: SessionWaiter): void {
-    if (takeOut(this.#waiting, waiter)) this.#host.waiting -= 1;
+    if (!takeOut(this.#waiting, waiter)) return;
+    if (waiter.needsFresh) this.#needingFresh -= 1;
+    this.#host.waiting -= 1;
   }
 
   /** For its streams. */
@@ -226,7 +233,7 @@ export class SessionLine implements StreamKeeper {
     this.#stuckTicks = isStuck ? this.#stuckTicks + 1 : 0;
     // Others have our places now: as long as a get of ours waits, no session lasts.
     const most = this.#stuckTicks > shortTicks ? this.#gets.length - 1 : this.#waiting.length;
-    this.#withdraw(most);
+    this.#withdraw(Math.max(most, this.#needingFresh));
     this.#ask(this.#isShort ? 0 : Math.min(this.#gets.length + 1, maxGetsBesides));
   }
 
@@ -299,7 +306,9 @@ export class SessionLine implements StreamKeeper {
   /** How many gets may wait in the pool now. */
   #mostGets(besides: number): number {
     if (this.#host.command !== "getKept") return maxGets;
-    if (this.#open.size > 0) return Math.max(besides, this.#owed);
+    if (this.#open.size > 0) {
+      return Math.max(besides, this.#owed, Math.min(this.#needingFresh, maxGets));
+    }
     // The last one has been recalled: others want it, and it will be back.
     return this.#isShort ? Math.max(1, besides) : maxGets;
   }
@@ -348,12 +357,11 @@ export class SessionLine implements StreamKeeper {
   }
 
   #nextFor(stream: SessionStream): SessionWaiter | undefined {
-    for (const waiter of this.#waiting) {
-      if (waiter.needsFresh && stream.served > 0) continue;
-      this.leave(waiter);
-      return waiter;
-    }
-    return undefined;
+    if (stream.served > 0) return this.next();
+    const fresh = this.#needingFresh > 0;
+    const waiter = fresh ? this.#waiting.find(({ needsFresh }) => needsFresh) : this.#waiting[0];
+    if (waiter !== undefined) this.leave(waiter);
+    return waiter;
   }
 }
 
