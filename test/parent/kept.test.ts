@@ -103,42 +103,6 @@ describe("a session that is kept", () => {
       expect(await (await answer).text()).toBe("hi");
     }));
 
-  test("leaves a get to who needs one of his own, although instances are short", () =>
-    Scene.with(async (scene) => {
-      const lost = await scene.first();
-      const answer = scene.pool.request(app, get);
-      await lost.next();
-      const other = scene.pool.request(app, get);
-      const instance = await scene.grant();
-      await instance.next();
-      scene.peer.reply(encodeRecall(1));
-      await scene.peer.take("keep");
-      void rejection(scene.pool.request(app, get));
-      await scene.asksNothing();
-      lost.close();
-      const fresh = await scene.grant(1);
-      await fresh.next();
-      for (const one of [instance, fresh]) await one.write(framedAnswer);
-      expect(await (await answer).text()).toBe("hi");
-      expect(await (await other).text()).toBe("hi");
-      for (const one of [instance, fresh]) one.close();
-    }));
-
-  test("has gets withdrawn by its recall that were sent before it was there, but for one", () =>
-    Scene.with(async (scene) => {
-      const answers = Array.from({ length: 8 }, () => scene.pool.request(app, get));
-      for (const answer of answers) void rejection(answer);
-      await scene.sayBuiltin();
-      const instance = await scene.grant();
-      await instance.next();
-      for (let count = 1; count < 8; count += 1) await scene.peer.take("getKept");
-      scene.peer.reply(encodeRecall(0));
-      await scene.peer.take("keep");
-      for (let count = 1; count < 7; count += 1) await scene.peer.take("cancel");
-      await scene.asksNothing();
-      instance.close();
-    }));
-
   test("is closed when the signal is aborted while the body comes", () =>
     Scene.with(async (scene) => {
       const aborter = new AbortController();

@@ -1,0 +1,48 @@
+/**
+ * Gets while instances are short, which a recall tells, against a server and instances that the
+ * test speaks for.
+ */
+import { expect, test } from "bun:test";
+
+import { encodeRecall } from "../../src/wire/replies.ts";
+import { countDescriptors } from "../helpers/descriptors.ts";
+import { app, framedAnswer, get, Scene } from "./kept-scene.ts";
+import { rejection } from "./rejection.ts";
+
+countDescriptors();
+
+test("who needs a session of his own has a get at once", () =>
+  Scene.with(async (scene) => {
+    const lost = await scene.first();
+    const answer = scene.pool.request(app, get);
+    await lost.next();
+    const other = scene.pool.request(app, get);
+    const instance = await scene.grant();
+    await instance.next();
+    scene.peer.reply(encodeRecall(1));
+    await scene.peer.take("keep");
+    void rejection(scene.pool.request(app, get));
+    await scene.asksNothing();
+    lost.close();
+    const fresh = await scene.grant(1);
+    await fresh.next();
+    for (const one of [instance, fresh]) await one.write(framedAnswer);
+    expect(await (await answer).text()).toBe("hi");
+    expect(await (await other).text()).toBe("hi");
+    for (const one of [instance, fresh]) one.close();
+  }));
+
+test("gets that were sent before there was a session are withdrawn, but for one", () =>
+  Scene.with(async (scene) => {
+    const answers = Array.from({ length: 8 }, () => scene.pool.request(app, get));
+    for (const answer of answers) void rejection(answer);
+    await scene.sayBuiltin();
+    const instance = await scene.grant();
+    await instance.next();
+    for (let count = 1; count < 8; count += 1) await scene.peer.take("getKept");
+    scene.peer.reply(encodeRecall(0));
+    await scene.peer.take("keep");
+    for (let count = 1; count < 7; count += 1) await scene.peer.take("cancel");
+    await scene.asksNothing();
+    instance.close();
+  }));
