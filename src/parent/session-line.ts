@@ -12,8 +12,8 @@
  *   longer each time that we have as many sessions as the time before.
  * - An idle session is given back after a short time, or when it is recalled. A busy one that is
  *   recalled is closed after its request.
- * - Who takes only a session that no other request has been on always has a get, and is served by it
- *   before others.
+ * - Who takes only a session that no other request has been on always has a get, and is served by
+ *   it before others.
  * - A get that nobody waits for any more is withdrawn at the next tick, not at once: under load the
  *   next request wants it.
  * - No session serves a further request when restart.txt has appeared: what comes after the touch
