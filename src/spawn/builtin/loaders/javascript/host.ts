@@ -6,6 +6,8 @@
 /** What it knows of one. */
 interface HostedSession {
   readonly isIdle: boolean;
+  /** Whether all is done for it, though it may not be closed yet. */
+  readonly isOver: boolean;
   readonly connection: { pause(): void; resume(): void };
   start(): void;
   close(): void;
@@ -90,6 +92,12 @@ export class Host {
     for (const session of this.sessions) if (session.isIdle) session.close();
   }
 
+  /** One is over: see there. */
+  over(): void {
+    this.tellDone();
+    if (this.leavesUnused) this.leaveUnused();
+  }
+
   /** Has the sessions so far end, each with its next answer: who keeps them opens others. */
   renew(): void {
     this.generation += 1;
@@ -110,7 +118,8 @@ export class Host {
    */
   leaveUnused(): void {
     this.leavesUnused = true;
-    if (this.sessions.size === 0) this.leave();
+    for (const session of this.sessions) if (!session.isOver) return;
+    this.leave();
   }
 
   leaveIfDone(): void {

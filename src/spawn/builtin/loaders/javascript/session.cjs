@@ -258,7 +258,7 @@ class InstanceSession {
   over() {
     if (this.isOver) return;
     this.isOver = true;
-    this.host.tellDone();
+    this.host.over();
   }
 
   /** The connection is gone. */
