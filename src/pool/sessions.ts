@@ -2,6 +2,7 @@
 
 import type { InstanceRecord, SessionRecord } from "./application.ts";
 import { becomeUnreachable } from "./deaths.ts";
+import { planMissing } from "./places.ts";
 import type { PoolState } from "./state.ts";
 import { countRequests } from "./worn.ts";
 
@@ -46,7 +47,7 @@ function end(state: PoolState, session: SessionRecord, undone: 0 | -1, now: numb
 
 /**
  * The instance cannot be connected to: it leaves the pool, and the get goes back to its place in
- * line.
+ * line, as if it came now: there may be no other that would miss the instance.
  */
 export function returnToLine(
   state: PoolState,
@@ -62,6 +63,7 @@ export function returnToLine(
   waiter.failedConnects++;
   if (waiter.failedConnects < MAX_CONNECTS) {
     state.enqueue(waiter);
+    planMissing(state, instance.application, waiter.options, now);
     return;
   }
   state.counters.refusals.cannotConnect++;

@@ -63,6 +63,14 @@ describe("an application of several instances", () => {
     expect(scene.get("/a", { instances: 3 })).toEqual(["grant g1 i0", "spawn s3 /a"]);
   });
 
+  test("has another with the get that finds one not to be there any more", () => {
+    const scene = shared(3);
+    scene.now += 10_000;
+    expect(scene.get("/a", { instances: 3 })).toEqual(["grant g1 i0"]);
+    const answers = ["retire i0 unreachable", "grant g1 i2", "spawn s3 /a"];
+    expect(scene.connectFailed(1)).toEqual(answers);
+  });
+
   test("asks the others for what they keep beyond their share when one more is there", () => {
     const scene = new Scene({ max: 10, useGlobalQueue: true });
     const kept = { instances: 3, kept: true };

@@ -178,6 +178,14 @@ export class RulesModel extends SharesModel {
     return Math.max(0, this.limit(app) - this.pooled(app).length - outdated.length);
   }
 
+  /** For an application whose get has come, or has come back. */
+  protected planMissing(get: ModelGet): void {
+    while (this.missing(get.app) > this.coming(get.app).length) {
+      if (this.allPlaces() >= this.limits.max) return;
+      this.plan(get);
+    }
+  }
+
   protected dropPlans(app: App, tooMany: () => boolean): void {
     while (tooMany()) {
       const last = this.planned().findLast((spawn) => spawn.app === app);

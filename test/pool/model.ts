@@ -57,9 +57,7 @@ export class Model extends RulesModel {
     } else {
       this.waiting.push(get);
     }
-    while (this.missing(app) > this.coming(app).length && this.allPlaces() < this.limits.max) {
-      this.plan(get);
-    }
+    this.planMissing(get);
     this.settle();
     return get.id;
   }
@@ -206,7 +204,10 @@ export class Model extends RulesModel {
     get.recall = "none";
     get.failedConnects++;
     if (get.failedConnects === 10) this.say("refuse", id, "cannotConnect");
-    else this.waiting.push(get);
+    else {
+      this.waiting.push(get);
+      this.planMissing(get);
+    }
     this.settle();
   }
 
