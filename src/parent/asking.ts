@@ -3,7 +3,9 @@
  * answer ends. Rules:
  * - It is repeated when its instance ended before the first byte of an answer, if its body is here
  *   and the method allows that (RFC 9110, 9.2.2) or nothing of it was read: after a kept session,
- *   whose end may have crossed the request, on a fresh one; after a fresh one, once more.
+ *   whose end may have crossed the request, on a fresh one; after a fresh one, once more, a moment
+ *   later: its process may be dying, and still take connections that the pool does not know to be
+ *   lost.
  * - Waiting for a session and waiting for the answer have limits of their own. The second does not
  *   run while the instance takes the request, or while the asker has yet to send it.
  * - The instance may answer before it has read the request: its answer counts; such a stream serves
@@ -82,6 +84,9 @@ export interface Asked {
   /** Its instance is slow. */
   slow(ms: number, asking: Asking): void;
 }
+
+/** How long after: by then the kernel has told the pool of a process whose sessions it has ended. */
+const dyingMs = 50;
 
 const repeatable = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
@@ -332,10 +337,20 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     const isUnread = this.#stream?.isUnread === true;
     this.#release(false);
     if (error.answerBegan || !this.#mayRepeat(isUnread)) return this.#asker.failed(error);
-    // On a session that was kept, it has been no instance's fault yet.
-    if (!this.needsFresh) this.#hasFailed = true;
+    const wasFresh = !this.needsFresh;
     this.needsFresh = true;
-    this.begin();
+    // On a session that was kept, it has been no instance's fault yet.
+    if (!wasFresh) return this.begin();
+    this.#hasFailed = true;
+    this.#beginLater();
+  }
+
+  #beginLater(): void {
+    this.#state = "waiting";
+    this.#beganMs = performance.now();
+    setTimeout(() => {
+      if (this.#state === "waiting") this.#asked.source.take(this, dyingMs);
+    }, dyingMs);
   }
 
   #mayRepeat(isUnread: boolean): boolean {

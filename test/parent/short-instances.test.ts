@@ -6,6 +6,7 @@ import { expect, test } from "bun:test";
 
 import { encodeRecall } from "../../src/wire/replies.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
+import { until } from "../helpers/condition.ts";
 import { app, framedAnswer, get, Scene } from "./kept-scene.ts";
 import { rejection } from "./rejection.ts";
 
@@ -45,4 +46,34 @@ test("gets that were sent before there was a session are withdrawn, but for one"
     for (let count = 1; count < 7; count += 1) await scene.peer.take("cancel");
     await scene.asksNothing();
     instance.close();
+  }));
+
+test("who was failed by a process has no session of it that was there before", () =>
+  Scene.with(async (scene) => {
+    const [first, second] = ["/first", "/second"].map((uri) => ({
+      headers: [["REQUEST_METHOD", "GET"] as const, ["REQUEST_URI", uri] as const],
+    }));
+    const real = setTimeout;
+    const later: (() => void)[] = [];
+    const hold = (then: () => void, ms: number) => (ms === 50 ? later.push(then) : real(then, ms));
+    globalThis.setTimeout = hold as never;
+    using _ = { [Symbol.dispose]: () => (globalThis.setTimeout = real) };
+    const failed = scene.pool.request(app, first ?? get);
+    await scene.sayBuiltin();
+    const other = scene.pool.request(app, second ?? get);
+    const dying = await scene.grant();
+    await dying.next();
+    dying.close();
+    await until("it is to be repeated", () => later.length > 0);
+    // Of the same process, for all that anybody knows.
+    const instance = await scene.grant();
+    expect((await instance.next()).headers["REQUEST_URI"]).toBe("/second");
+    await instance.write(framedAnswer);
+    expect(await (await other).text()).toBe("hi");
+    for (const repeat of later) repeat();
+    const fresh = await scene.grant(1);
+    expect((await fresh.next()).headers["REQUEST_URI"]).toBe("/first");
+    await fresh.write(framedAnswer);
+    expect(await (await failed).text()).toBe("hi");
+    for (const one of [instance, fresh]) one.close();
   }));
