@@ -358,8 +358,7 @@ export class SessionLine implements StreamKeeper {
 
   #nextFor(stream: SessionStream): SessionWaiter | undefined {
     if (stream.served > 0) return this.next();
-    const fresh = this.#needingFresh > 0;
-    const waiter = fresh ? this.#waiting.find(({ needsFresh }) => needsFresh) : this.#waiting[0];
+    const waiter = this.#waiting.find(({ needsFresh }) => needsFresh) ?? this.#waiting[0];
     if (waiter !== undefined) this.leave(waiter);
     return waiter;
   }
