@@ -90,12 +90,12 @@ export interface AnswerHabits {
  * request was a HEAD. @throws ProtocolError.
  */
 export function parseAnswerHead(text: string, habits: AnswerHabits, isHead: boolean): AnswerHead {
-  const lines = unusual.test(text) ? withLineEnds(text) : text;
+  const lines = unusual.test(text) ? mended(text) : text;
   return new HeadReader(habits.names).read(lines, habits.reasonOf, isHead);
 }
 
 /** Each line with CRLF, names without blanks. @throws ProtocolError where more is wrong. */
-function withLineEnds(text: string): string {
+function mended(text: string): string {
   if (illegal.test(text)) throw unclear("its head holds a control character");
   return text.replace(/\r?\n/g, "\r\n").replace(blanksBehindName, "$1:");
 }

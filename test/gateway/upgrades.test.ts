@@ -52,6 +52,23 @@ async function open(gateway: ProxiedGateway): Promise<RawVisitor> {
   return visitor;
 }
 
+/** By the binary, with a visitor who has changed the protocol; for so long he may stay. */
+async function withUpgradedTime(time: string) {
+  const directory = temporaryDirectory();
+  const root = join(directory, "app");
+  mkdirSync(join(root, "tmp"), { recursive: true });
+  writeFileSync(join(root, "app.js"), program);
+  const file = join(directory, "pool.toml");
+  const text = `listen = ["127.0.0.1:0"]\nupgraded_time = "${time}"\n[[apps]]\nroot = "app"\n`;
+  writeFileSync(file, text);
+  const gateway = startGateway(["--config", file]);
+  const port = Number(new URL(await gateway.address()).port);
+  const visitor = await RawVisitor.connect(port);
+  visitor.get("/", upgrade);
+  await visitor.has("\r\n\r\n");
+  return { gateway, root, port, visitor };
+}
+
 describe("an upgrade", () => {
   test("reaches the application; its head and bytes reach the visitor, and the other way round", () =>
     withApp(async (gateway) => {
@@ -189,18 +206,7 @@ test.each(["/full", "/partial", "/streaming"])(
 );
 
 test("after a reload they stay for their time, then end; requests are served by new workers", async () => {
-  const directory = temporaryDirectory();
-  const root = join(directory, "app");
-  mkdirSync(root);
-  writeFileSync(join(root, "app.js"), program);
-  const file = join(directory, "pool.toml");
-  const text = `listen = ["127.0.0.1:0"]\nupgraded_time = "1500ms"\n[[apps]]\nroot = "app"\n`;
-  writeFileSync(file, text);
-  const gateway = startGateway(["--config", file]);
-  const port = Number(new URL(await gateway.address()).port);
-  const visitor = await RawVisitor.connect(port);
-  visitor.get("/", upgrade);
-  await visitor.has("\r\n\r\n");
+  const { gateway, port, visitor } = await withUpgradedTime("1500ms");
   const [old] = gateway.workers;
   gateway.signal("SIGHUP");
   await until("there is a new worker", () => gateway.workers.some(({ pid }) => pid !== old?.pid));
@@ -215,18 +221,7 @@ test("after a reload they stay for their time, then end; requests are served by 
 });
 
 test("after a restart the old process keeps them for their time, then it is ended", async () => {
-  const directory = temporaryDirectory();
-  const root = join(directory, "app");
-  mkdirSync(join(root, "tmp"), { recursive: true });
-  writeFileSync(join(root, "app.js"), program);
-  const file = join(directory, "pool.toml");
-  const text = `listen = ["127.0.0.1:0"]\nupgraded_time = "200ms"\n[[apps]]\nroot = "app"\n`;
-  writeFileSync(file, text);
-  const gateway = startGateway(["--config", file]);
-  const port = Number(new URL(await gateway.address()).port);
-  const visitor = await RawVisitor.connect(port);
-  visitor.get("/", upgrade);
-  await visitor.has("\r\n\r\n");
+  const { gateway, root, port, visitor } = await withUpgradedTime("200ms");
   writeFileSync(join(root, "tmp", "restart.txt"), "");
   const answer = await fetch(`http://127.0.0.1:${port}/`);
   expect(await answer.text()).toBe("plain undefined");

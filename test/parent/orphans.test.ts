@@ -57,6 +57,17 @@ class TestWaiter implements SessionWaiter {
   fail(): void {}
 }
 
+function guarded(scene: Scene): TestGuardian {
+  const guardian = new TestGuardian();
+  if (scene.pool.sessions !== undefined) scene.pool.sessions.guardian = guardian;
+  return guardian;
+}
+
+async function die(scene: Scene): Promise<void> {
+  scene.peer.die();
+  await until("the connection has ended", () => !scene.pool.isOpen);
+}
+
 /** With one session of an instance, which is idle when the server dies. */
 async function afterDeath(
   body: (guardian: TestGuardian, scene: Scene, instance: ScriptedInstance) => Promise<void>,
@@ -64,10 +75,8 @@ async function afterDeath(
 ): Promise<void> {
   await Scene.with(async (scene) => {
     const instance = await scene.first(root);
-    const guardian = new TestGuardian();
-    if (scene.pool.sessions !== undefined) scene.pool.sessions.guardian = guardian;
-    scene.peer.die();
-    await until("the connection has ended", () => !scene.pool.isOpen);
+    const guardian = guarded(scene);
+    await die(scene);
     await body(guardian, scene, instance);
   });
 }
@@ -93,12 +102,10 @@ test("one that is idle is lent, and goes to whoever waits next", () =>
 test("one that serves a request when the server dies goes to whoever waits next", () =>
   Scene.with(async (scene) => {
     const instance = await scene.first();
-    const guardian = new TestGuardian();
-    if (scene.pool.sessions !== undefined) scene.pool.sessions.guardian = guardian;
+    const guardian = guarded(scene);
     const answer = scene.pool.request(app, get);
     await instance.next();
-    scene.peer.die();
-    await until("the connection has ended", () => !scene.pool.isOpen);
+    await die(scene);
     const waiter = new TestWaiter();
     guardian.waiting.push(waiter);
     await instance.write(framedAnswer);
@@ -171,9 +178,9 @@ test("it serves nobody who takes only a session of his own, or goes on with one 
     await isEnded(instance);
   }));
 
-test("nobody has it where the connection was closed, or there is no guardian", () =>
+test("nobody has it where there is no guardian", () =>
   Scene.with(async (scene) => {
     const instance = await scene.first();
-    scene.peer.die();
+    await die(scene);
     await isEnded(instance);
   }));
