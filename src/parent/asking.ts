@@ -85,7 +85,7 @@ export interface Asked {
   slow(ms: number, asking: Asking): void;
 }
 
-/** How long after: by then the kernel has told the pool of a process whose sessions it has ended. */
+/** How long after: by then the kernel has told the pool of a process that has lost its sessions. */
 const dyingMs = 50;
 
 const repeatable = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
