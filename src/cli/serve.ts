@@ -26,7 +26,7 @@ import { passedListeners } from "../gateway/supervisor/socket-activation.ts";
 import { Supervisor } from "../gateway/supervisor/supervisor.ts";
 import { nextTurn } from "../native/event-loop.ts";
 import { mayFilesHang } from "../native/mounts.ts";
-import { giveUpStart } from "../native/own-text.ts";
+import { giveUpStartAndHeap } from "../native/own-text.ts";
 import { ignoreSignal, setDescriptorLimit, signals } from "../native/process.ts";
 import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
 import { LineWriter } from "../logging/line-writer.ts";
@@ -61,7 +61,7 @@ export async function runServe(rawArguments: readonly string[]): Promise<void> {
     return say(`${goodConfiguration}: ${summary(config)}`);
   }
   ignoreSignal(signals.SIGPIPE);
-  giveUpStart();
+  giveUpStartAndHeap();
   // The pool server takes what its parent has for what applications are to have.
   setDescriptorLimit(raiseDescriptorLimit());
   const succession = takeSuccession(process.env);

@@ -9,6 +9,8 @@ import { libc } from "./libc.ts";
 
 /** Until a process has started, and those that it starts. */
 const afterStartMs = 2_000;
+/** Until the heap has been shrunk, which needs code too. */
+const shrinkMs = 500;
 
 /**
  * A line of proc(5) maps: code of a file, or what lies before the code and is read only (what lies
@@ -19,6 +21,15 @@ const codeOfFile = /^([0-9a-f]+)-([0-9a-f]+) (?:r-xp [0-9a-f]+|r--p 0+) \S+ [1-9
 /** Gives up the pages of code that only the start has needed, a moment later. */
 export function giveUpStart(): void {
   setTimeout(giveUpCode, afterStartMs).unref();
+}
+
+/**
+ * The same and what the heap keeps of the start, 2 MiB. Compiled functions go with it, so this is
+ * for a process on which no request waits.
+ */
+export function giveUpStartAndHeap(): void {
+  setTimeout(() => Bun.shrink(), afterStartMs).unref();
+  setTimeout(giveUpCode, afterStartMs + shrinkMs).unref();
 }
 
 /** Does nothing where it cannot be done. */
