@@ -9,6 +9,7 @@ import type { Subprocess } from "bun";
 import type { ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import type { LookRequest, Looked } from "./builtin/application-look.ts";
+import { helperEnvironment } from "./launch-environment.ts";
 import { asciiJson, launcherCommand } from "./launch-plan.ts";
 import { filesAside, launchVariable } from "./launch-variable.ts";
 import { noteChild } from "./our-children.ts";
@@ -170,9 +171,8 @@ class Helper {
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(launcher: readonly string[]) {
-    const { BUN_BE_BUN: _, BUN_OPTIONS: __, ...env } = process.env;
     this.#process = Bun.spawn([...launcher, filesAside], {
-      env: { ...env, [launchVariable]: filesAside },
+      env: { ...helperEnvironment(), [launchVariable]: filesAside },
       stdio: ["pipe", "pipe", "ignore"],
     });
     noteChild(this.#process);

@@ -42,6 +42,11 @@ export function environmentOf(plan: LaunchPlan, inherited: readonly ByteString[]
   return Array.from(variables, ([name, value]) => ascii(`${name}=${value}`));
 }
 
+/** Ours, for a child that is our own program. */
+export function helperEnvironment(): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !isRemoved(name)));
+}
+
 /** Where the program is to be looked for; `path`: by this PATH. */
 export function placesOf(
   { argv: [program = ascii("")], isOwnProgram = false }: LaunchPlan,

@@ -126,7 +126,9 @@ faultTest(
     for (const { name, client } of clients) {
       root = writeFiles(server, name, { [file]: program });
       await client.sendGet(root, options);
-      await watcher.number("getCount"); // The gets have arrived in this order.
+      const hasArrived = async () =>
+        (await watcher.inspect()).applications.some((application) => application.root === root);
+      await until("the get has arrived", hasArrived);
     }
     const sessions = clients.map(({ client }) => client.receiveSession());
     const look = async () => {
