@@ -13,6 +13,7 @@ const maxLineBytes = 1024;
 const maxTrailerBytes = 16 * 1024;
 
 const LF = 0x0a;
+const lineEnd = "\r\n";
 /** 13 hexadecimal digits are below 2^53; extensions follow a semicolon. */
 const sizeLine = /^([0-9A-Fa-f]{1,13})(?:[ \t]*;[\t -~\x80-\xff]*)?$/;
 
@@ -64,17 +65,19 @@ export class ChunkedDecoder {
     const limit = this.#part === "trailer" ? maxTrailerBytes : maxLineBytes;
     if (end - start + this.#line.length > limit) throw broken("a line of it is too long");
     this.#line += fromBytes(data, start, end);
+    if (this.#part === "data end" && !lineEnd.startsWith(this.#line)) {
+      throw broken("a chunk of it is longer than announced");
+    }
     if (found < 0) return end;
     const line = this.#line;
     this.#line = "";
-    if (!line.endsWith("\r\n")) throw broken("a line of it does not end with CRLF");
+    if (!line.endsWith(lineEnd)) throw broken("a line of it does not end with CRLF");
     this.#endLine(line.slice(0, -2));
     return end;
   }
 
   #endLine(line: string): void {
     if (this.#part === "data end") {
-      if (line !== "") throw broken("a chunk of it is longer than announced");
       this.#part = "size";
     } else if (this.#part === "size") {
       const size = sizeLine.exec(line)?.[1];

@@ -121,6 +121,7 @@ const chunks: RawSection = {
     broken("CR alone after a size", "5\rhello\r\n0\r\n\r\n"),
     broken("no CRLF after a chunk", "5\r\nhelloXX0\r\n\r\n"),
     broken("a chunk longer than its size", "5\r\nhello!\r\n0\r\n\r\n"),
+    broken("a chunk longer than its size, and then nothing", "5\r\nhelloX"),
     served("trailers", chunked(`${helloChunk}0\r\nX-Trailer: 1\r\n\r\n`), hello),
     broken("a trailer that is no header", `${helloChunk}0\r\nX Trailer: 1\r\n\r\n`),
     broken("a request where the last CRLF should be", `${helloChunk}0\r\n${get("/smuggled")}`),

@@ -10,6 +10,7 @@ import { nextAnswer, readHead } from "./kept-answers.ts";
 import { spawnerScene } from "./spawner-scene.ts";
 import { endWriting, get, writeApp } from "./support.ts";
 import { WebSocketSession, webSocketRequest } from "./web-socket.ts";
+import { debianPath } from "./wsgi-programs.ts";
 
 const { directory } = spawnerScene();
 const begun: BareInstance[] = [];
@@ -18,7 +19,8 @@ let root: string;
 let shared: BareInstance;
 
 beforeAll(async () => {
-  root = writeApp(directory, "app", { "asgi.py": application });
+  const hidden = { "hidden/uvloop.py": "raise ImportError('not for you')" };
+  root = writeApp(directory, "app", { "asgi.py": application, ...hidden });
   shared = await begin();
   begun.length = 0;
 });
@@ -30,10 +32,10 @@ afterEach(async () => {
   await Promise.all(begun.splice(0).map((instance) => instance.end()));
 });
 
-async function begin(concurrency = 4): Promise<BareInstance> {
+async function begin(concurrency = 4, env = {}): Promise<BareInstance> {
   const instance = new BareInstance(directory);
   begun.push(instance);
-  return instance.begin(root, "asgi", { concurrency });
+  return instance.begin(root, "asgi", { concurrency, env: { PATH: debianPath, ...env } });
 }
 
 const isSaid = (instance: BareInstance, text: string) =>
@@ -317,8 +319,14 @@ describe("what breaks the protocol is closed, and harms nobody else:", () => {
     expect(peakKiB() - before).toBeLessThan(8 * 1024);
   });
 
-  test("pings without end of a client that reads nothing", async () => {
-    const instance = shared;
+  test.each([
+    ["uvloop", {}],
+    ["asyncio", { PYTHONPATH: "hidden" }],
+  ])("pings without end of a client that reads nothing, in %s", async (loop, env) => {
+    const instance = await begin(4, env);
+    using request = instance.connect();
+    await sendAll(request.number, get({ REQUEST_URI: "/loop", SESSION_KEEP: "1" }));
+    expect((await nextAnswer(request)).body).toContain(loop);
     using session = await open(instance);
     const pings = Buffer.concat(Array.from({ length: 10_000 }, () => frame(0x89, "p".repeat(100))));
     const sending = (async () => {

@@ -20,6 +20,7 @@ export interface BareOptions {
   /** Sessions at once; default: the loader's. */
   readonly concurrency?: number;
   readonly threads?: number;
+  readonly env?: Readonly<Record<string, string>>;
   /** Whether the lifeline's description is non-blocking from the start. */
   readonly isLifelineNonBlocking?: boolean;
 }

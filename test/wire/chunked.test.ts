@@ -57,6 +57,7 @@ describe("a body in chunks", () => {
     ["a size beyond what numbers hold", "00000000000005\r\nhello\r\n"],
     ["a line that ends with LF alone", "5\nhello\r\n"],
     ["data longer than announced", "5\r\nhello!\r\n"],
+    ["data longer than announced, and no more yet", "5\r\nhelloX"],
     ["data without its line end", "5\r\nhello0\r\n\r\n"],
     ["a control character in an extension", "5;\x01\r\nhello\r\n"],
     ["an endless size line", `5;${"x".repeat(2000)}`],

@@ -17,6 +17,8 @@ from pool_loader.scope import read_head
 from pool_loader.websocket import WebSocket, refusal_of
 
 RECEIVED_BYTES = 65_536
+# What a socket holds, several times over.
+MAX_READS = 16
 
 # How long the rest of a body nobody wants is read: closing at once would turn the client's EOF into
 # ECONNRESET.
@@ -64,19 +66,29 @@ class Connection:
             self.loop.remove_reader(self._descriptor)
 
     def _on_readable(self):
+        # A client that has left with something unread is told of once by uvloop (libuv's uv_poll),
+        # whatever it has sent before: all of that has to be read at once.
+        for _ in range(MAX_READS if self.instance.has_uvloop else 1):
+            if not self._has_read() or not self._is_reading:
+                return
+            if self.state == "answering" and self.body.is_whole:
+                return  # Of a usual request that is all.
+
+    def _has_read(self):
         try:
             data = self._client.recv(RECEIVED_BYTES)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError:
             self.lose()
-            return
+            return False
         if data:
             self._take(data)
         else:
             self._has_ended = True
             self.read(False)
             self._on_end()
+        return True
 
     def _take(self, data):
         if self.state == "head":

@@ -64,6 +64,7 @@ class LoopInstance:
         self._deadline = None
         self._gone = None
         self.loop = None
+        self.has_uvloop = False
         self.is_leaving = False
         self._leaves_unused = False
         self.is_serial = concurrency == 1
@@ -83,7 +84,8 @@ class LoopInstance:
         lifeline.keep_to_ourselves()
         lifeline.end_with_server()
         self._make_room()
-        self.loop = uvloop.new_event_loop() if uvloop else asyncio.new_event_loop()
+        self.has_uvloop = uvloop is not None
+        self.loop = uvloop.new_event_loop() if self.has_uvloop else asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
         try:
             self.loop.run_until_complete(self._live())
