@@ -28,6 +28,9 @@ function read(leave) {
     setTimeout(() => process.exit(0), stuckMs).unref();
     leave();
   };
+  // The number stays ours. What is told after the end would reach whoever has it, in any thread: a
+  // session, or a file of the program's.
+  socket._handle.close = () => {};
   socket.on("end", onEnd).on("error", onEnd).resume().unref();
 }
 
