@@ -50,6 +50,15 @@ export function connectLoopback(port: number): OwnedFd | "full" {
   }
 }
 
+/**
+ * Acknowledges what has come on a stream at once, where it is TCP: a program that writes an answer
+ * in pieces, without TCP_NODELAY, waits for that with the next piece, as a rule for 40 ms.
+ */
+export function acknowledge(fd: number): void {
+  putInteger(1);
+  functions.setsockopt(fd, C.IPPROTO_TCP, C.TCP_QUICKACK, address(optionOffset), 4);
+}
+
 /** Whether a program could listen on this port of 127.0.0.1 now. */
 export function isFreePort(port: number): boolean {
   using socket = loopbackSocket(`127.0.0.1:${port}`);

@@ -188,6 +188,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
       return this.stop(cause instanceof ProtocolError ? this.#broken(cause) : cause);
     }
     if (this.#isWhole) return this.#asker.answered();
+    this.#stream?.awaitMore();
     this.#asker.flush();
     if (!this.#asker.isFull || this.#isPaused) return;
     this.#isPaused = true;

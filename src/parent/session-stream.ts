@@ -10,6 +10,7 @@
  */
 import type { Socket } from "bun";
 import { putOnEventLoop } from "../native/event-loop.ts";
+import { acknowledge } from "../native/loopback.ts";
 import type { Session } from "./session.ts";
 
 /** The request on a stream: hears of what happens there. */
@@ -159,6 +160,13 @@ export class SessionStream {
   /** Shuts our side down: the instance sees the end of the request's body. */
   endWriting(): void {
     if (!this.#isClosed) this.#socket?.shutdown();
+  }
+
+  /** What has come is not the whole answer. */
+  awaitMore(): void {
+    const socket = this.#socket as unknown as { readonly fd: number } | undefined;
+    // Others have Unix sockets.
+    if (this.session.speaksHttp && socket !== undefined && !this.#isClosed) acknowledge(socket.fd);
   }
 
   /** While paused neither bytes nor the end of the stream are seen. */

@@ -108,6 +108,39 @@ test("connections to a program are kept, and are not where it says so", async ()
   await gateway.end();
 });
 
+/** Writes a head, and says in the body whether that was acknowledged before the kernel had to. */
+const piecewise = `
+import os, socket, struct, time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+DELAYED = 0.03  # Linux waits for 0.04.
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        begun = time.monotonic()
+        while self.is_unacknowledged() and time.monotonic() - begun < DELAYED:
+            pass
+        self.wfile.write(b"late." if self.is_unacknowledged() else b"early")
+    def is_unacknowledged(self):
+        facts = self.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+        return struct.unpack_from("I", facts, 24)[0] > 0
+HTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
+`;
+
+test("the first piece of an answer is acknowledged at once: a program may wait for it", async () => {
+  const root = programRoot(temporaryDirectory(), { "piecewise.py": piecewise });
+  const command = 'command = "/usr/bin/python3 piecewise.py"';
+  const gateway = startGateway(["--config", commandConfig(root, command, "")]);
+  const address = await gateway.address();
+  const said: string[] = [];
+  for (let i = 0; i < 40; i += 1) said.push(await (await fetch(address)).text());
+  // The first on a connection is, in any case: the kernel has not seen yet that we answer.
+  expect(said.filter((word) => word === "early").length).toBeGreaterThan(20);
+  await gateway.end();
+});
+
 test("a program that speaks HTTP/1.0 is answered from, one connection each", async () => {
   const { gateway, root } = start(
     'command = "/usr/bin/python3 -m http.server --bind {host} {port}"\nstatic_files = false',
