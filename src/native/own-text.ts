@@ -24,8 +24,8 @@ export function giveUpStart(): void {
 }
 
 /**
- * The same and what the heap keeps of the start, 2 MiB. Compiled functions go with it, so this is
- * for a process on which no request waits.
+ * The same and what the heap keeps of the start, about 1 MiB. Compiled functions go with it, so this
+ * is for a process on which no request waits.
  */
 export function giveUpStartAndHeap(): void {
   setTimeout(() => Bun.shrink(), afterStartMs).unref();
