@@ -24,7 +24,7 @@ export function giveUpStart(): void {
 }
 
 /**
- * The same and what the heap keeps of the start, about 1 MiB. Compiled functions go with it, so this
+ * The same and what the heap keeps of the start, some 1 MiB. Compiled functions go with it, so it
  * is for a process on which no request waits.
  */
 export function giveUpStartAndHeap(): void {
