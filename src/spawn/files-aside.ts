@@ -9,7 +9,7 @@ import type { Subprocess } from "bun";
 import type { ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import type { LookRequest, Looked } from "./builtin/application-look.ts";
-import { helperEnvironment } from "./launch-environment.ts";
+import { ownEnvironment } from "./launch-environment.ts";
 import { asciiJson, launcherCommand } from "./launch-plan.ts";
 import { filesAside, launchVariable } from "./launch-variable.ts";
 import { noteChild } from "./our-children.ts";
@@ -172,7 +172,7 @@ class Helper {
 
   constructor(launcher: readonly string[]) {
     this.#process = Bun.spawn([...launcher, filesAside], {
-      env: { ...helperEnvironment(), [launchVariable]: filesAside },
+      env: { ...ownEnvironment(), [launchVariable]: filesAside },
       stdio: ["pipe", "pipe", "ignore"],
     });
     noteChild(this.#process);

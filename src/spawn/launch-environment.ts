@@ -42,9 +42,12 @@ export function environmentOf(plan: LaunchPlan, inherited: readonly ByteString[]
   return Array.from(variables, ([name, value]) => ascii(`${name}=${value}`));
 }
 
-/** Ours, for a child that is our own program. */
-export function helperEnvironment(): Record<string, string | undefined> {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !isRemoved(name)));
+/** Ours, without what no child sees. */
+export function ownEnvironment(): Record<string, string> {
+  const entries = Object.entries(process.env).filter(
+    (entry): entry is [string, string] => entry[1] !== undefined && !isRemoved(entry[0]),
+  );
+  return Object.fromEntries(entries);
 }
 
 /** Where the program is to be looked for; `path`: by this PATH. */

@@ -11,7 +11,7 @@ import type { DirectStart } from "../native/start-program.ts";
 import { ascii, fromText, toBytes, toText, type ByteString } from "../wire/bytes.ts";
 import { encodeErrorPage } from "../wire/instance-protocol.ts";
 import { looksAtRoot } from "./foreign-variables.ts";
-import { environmentOf, placesOf } from "./launch-environment.ts";
+import { environmentOf, ownEnvironment, placesOf } from "./launch-environment.ts";
 import { launchVariable } from "./launch-variable.ts";
 
 /**
@@ -94,21 +94,6 @@ export function launcherCommand(): readonly string[] {
   return [process.execPath, "--config=/dev/null", "--no-env-file", script];
 }
 
-/**
- * The environment for Bun.spawn of the launch command, and what of it has to go into the plan: Bun
- * passes on text only, and a variable need not be UTF-8.
- */
-function inheritedEnvironment(): { text: Record<string, string>; bytes: ByteString[] } {
-  const text: Record<string, string> = {};
-  for (const [name, value] of Object.entries(process.env)) {
-    if (value !== undefined) text[name] = value;
-  }
-  // These two would change what the launch command itself is; see launch.ts for the others.
-  delete text["BUN_BE_BUN"];
-  delete text["BUN_OPTIONS"];
-  return { text, bytes: rawVariables() };
-}
-
 let cachedRawVariables: ByteString[] | undefined;
 
 /** Variables this process was started with that are not UTF-8: `name=value`. */
@@ -135,10 +120,10 @@ export function launchCommand(
   plan: LaunchPlan,
   launcher: readonly string[] = launcherCommand(),
 ): LaunchCommand {
-  const { text, bytes } = inheritedEnvironment();
+  // Bun.spawn passes on text only, and a variable need not be UTF-8: the plan has the others.
+  const [text, bytes] = [ownEnvironment(), rawVariables()];
   const whole = encodePlan({ ...plan, inherited: bytes });
-  const inherited = Object.entries(text).filter(([name]) => !name.startsWith(launchVariable));
-  const env = { ...Object.fromEntries(inherited), ...planVariables(whole) };
+  const env = { ...text, ...planVariables(whole) };
   const command = { argv: [...launcher], env };
   // Spawn servers, and programs that know nothing of us, need what the launch command alone does.
   if (!plan.isInstance || plan.program !== undefined) return command;
