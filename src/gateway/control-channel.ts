@@ -6,7 +6,7 @@
  */
 import type { Socket } from "bun";
 
-import { putOnEventLoop } from "../native/event-loop.ts";
+import { fdOf, putOnEventLoop } from "../native/event-loop.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { SendBuffer } from "../parent/send-buffer.ts";
 import { figureCount } from "../wire/request-figures.ts";
@@ -189,7 +189,7 @@ export class ControlChannel<In, Out> {
   /** The descriptor, which stays the event loop's; undefined: the channel has ended. */
   get descriptor(): number | undefined {
     if (this.#socket === undefined || this.#closed) return undefined;
-    return (this.#socket as unknown as { readonly fd: number }).fd;
+    return fdOf(this.#socket);
   }
 
   close(): void {

@@ -34,6 +34,11 @@ export async function putOnEventLoop<Data>(
   }
 }
 
+/** The number of a socket on the event loop, whose it stays. Bun's types do not tell. */
+export function fdOf(socket: object): number {
+  return (socket as { readonly fd: number }).fd;
+}
+
 /**
  * Resolves when the event loop has asked for I/O once: an immediate runs before that, the next one
  * after it.

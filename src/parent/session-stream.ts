@@ -9,7 +9,7 @@
  * - Closing it closes the session, once: the pool is told.
  */
 import type { Socket } from "bun";
-import { putOnEventLoop } from "../native/event-loop.ts";
+import { fdOf, putOnEventLoop } from "../native/event-loop.ts";
 import { acknowledge } from "../native/loopback.ts";
 import type { Session } from "./session.ts";
 
@@ -164,9 +164,9 @@ export class SessionStream {
 
   /** What has come is not the whole answer. */
   awaitMore(): void {
-    const socket = this.#socket as unknown as { readonly fd: number } | undefined;
-    // Others have Unix sockets.
-    if (this.session.speaksHttp && socket !== undefined && !this.#isClosed) acknowledge(socket.fd);
+    // Instances of other kinds have Unix sockets.
+    if (!this.session.speaksHttp || this.#socket === undefined || this.#isClosed) return;
+    acknowledge(fdOf(this.#socket));
   }
 
   /** While paused neither bytes nor the end of the stream are seen. */

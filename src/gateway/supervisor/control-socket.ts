@@ -9,6 +9,7 @@ import { chmodSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { Socket, UnixSocketListener } from "bun";
 
+import { fdOf } from "../../native/event-loop.ts";
 import { peerUser } from "../../native/peer.ts";
 import { causeText } from "../../wire/cause.ts";
 import { type ControlRequest, parseControlRequest } from "./control-request.ts";
@@ -91,7 +92,7 @@ function receive(socket: Socket<Question>, chunk: Buffer, carryOut: CarryOut): v
 async function answer(socket: Socket<Question>, line: Buffer, carryOut: CarryOut): Promise<void> {
   let reply: object;
   try {
-    const user = peerUser((socket as unknown as { readonly fd: number }).fd);
+    const user = peerUser(fdOf(socket));
     if (user !== 0 && user !== process.geteuid?.()) throw new Error("it is another user's gateway");
     reply = await carryOut(parseControlRequest(line.toString("utf8")), socket.data.asker.signal);
   } catch (error) {

@@ -11,6 +11,7 @@
  */
 import type { Socket } from "bun";
 
+import { fdOf } from "../../native/event-loop.ts";
 import { peerState } from "../../native/socket.ts";
 import { Connection, type VisitorEvent } from "../../http/connection.ts";
 import type { Refusal } from "../../http/refusals.ts";
@@ -87,7 +88,7 @@ export class Visitor implements OutgoingSocket {
 
   /** For `out`. */
   get fd(): number {
-    return (this.#socket as unknown as { readonly fd: number }).fd;
+    return fdOf(this.#socket);
   }
 
   /** Whether nothing is under way on it. */
