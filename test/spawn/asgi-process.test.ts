@@ -8,7 +8,7 @@ import { until } from "../helpers/condition.ts";
 import { openDescriptors } from "../helpers/descriptors.ts";
 import { isRunning } from "../helpers/processes.ts";
 import { readToEnd, sendAll } from "../helpers/raw-client.ts";
-import { application, asgiRequest } from "./asgi-programs.ts";
+import { application, asgiRequest, hiddenUvloop, withoutUvloop } from "./asgi-programs.ts";
 import { nextAnswer, readHead } from "./kept-answers.ts";
 import { spawnerScene } from "./spawner-scene.ts";
 import { connected, exchange, failureOf, get, pageOf, parseAnswer, writeApp } from "./support.ts";
@@ -116,10 +116,8 @@ describe("an application that", () => {
 describe("a start", () => {
   test("is of uvloop where that is, else of asyncio", async () => {
     expect((await ask(to("/loop"))).body).toBe("uvloop");
-    const variables = { PYTHONPATH: "hidden" };
-    const hidden = { "hidden/uvloop.py": "raise ImportError('not for you')" };
-    const root = newRoot({ "asgi.py": application, ...hidden });
-    const plain = await spawner.spawn(asgiRequest(root, { env: variables }));
+    const root = newRoot({ "asgi.py": application, ...hiddenUvloop });
+    const plain = await spawner.spawn(asgiRequest(root, { env: withoutUvloop }));
     expect((await ask(to("/loop"), plain)).body).toStartWith("asyncio");
   });
 

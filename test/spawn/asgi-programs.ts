@@ -4,6 +4,10 @@ import type { SpawnRequest } from "../../src/spawn/spawner.ts";
 import { spawnRequest } from "./support.ts";
 import { debianPath } from "./wsgi-programs.ts";
 
+/** A file beside an application, and what has to be set for it: then there is no uvloop. */
+export const hiddenUvloop = { "hidden/uvloop.py": "raise ImportError('not for you')" };
+export const withoutUvloop = { PYTHONPATH: "hidden" };
+
 /** A request for a fresh process of an asgi application, on Debian's Python. */
 export function asgiRequest(root: string, changed: Partial<SpawnRequest> = {}): SpawnRequest {
   return {

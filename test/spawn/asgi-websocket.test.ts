@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 
 import { until } from "../helpers/condition.ts";
 import { readToEnd, sendAll } from "../helpers/raw-client.ts";
-import { application } from "./asgi-programs.ts";
+import { application, hiddenUvloop, withoutUvloop } from "./asgi-programs.ts";
 import { BareInstance } from "./bare-instance.ts";
 import { nextAnswer, readHead } from "./kept-answers.ts";
 import { spawnerScene } from "./spawner-scene.ts";
@@ -19,8 +19,7 @@ let root: string;
 let shared: BareInstance;
 
 beforeAll(async () => {
-  const hidden = { "hidden/uvloop.py": "raise ImportError('not for you')" };
-  root = writeApp(directory, "app", { "asgi.py": application, ...hidden });
+  root = writeApp(directory, "app", { "asgi.py": application, ...hiddenUvloop });
   shared = await begin();
   begun.length = 0;
 });
@@ -321,7 +320,7 @@ describe("what breaks the protocol is closed, and harms nobody else:", () => {
 
   test.each([
     ["uvloop", {}],
-    ["asyncio", { PYTHONPATH: "hidden" }],
+    ["asyncio", withoutUvloop],
   ])("pings without end of a client that reads nothing, in %s", async (loop, env) => {
     const instance = await begin(4, env);
     using request = instance.connect();

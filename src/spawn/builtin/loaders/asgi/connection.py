@@ -69,12 +69,13 @@ class Connection:
         # A client that has left with something unread is told of once by uvloop (libuv's uv_poll),
         # whatever it has sent before: all of that has to be read at once.
         for _ in range(MAX_READS if self.instance.has_uvloop else 1):
-            if not self._has_read() or not self._is_reading:
+            if not self._read_some() or not self._is_reading:
                 return
             if self.state == "answering" and self.body.is_whole:
                 return  # Of a usual request that is all.
 
-    def _has_read(self):
+    def _read_some(self):
+        """Whether there was something, bytes or the client's end."""
         try:
             data = self._client.recv(RECEIVED_BYTES)
         except (BlockingIOError, InterruptedError):

@@ -64,7 +64,7 @@ class LoopInstance:
         self._deadline = None
         self._gone = None
         self.loop = None
-        self.has_uvloop = False
+        self.has_uvloop = uvloop is not None
         self.is_leaving = False
         self._leaves_unused = False
         self.is_serial = concurrency == 1
@@ -84,7 +84,6 @@ class LoopInstance:
         lifeline.keep_to_ourselves()
         lifeline.end_with_server()
         self._make_room()
-        self.has_uvloop = uvloop is not None
         self.loop = uvloop.new_event_loop() if self.has_uvloop else asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
         try:
