@@ -132,7 +132,7 @@ HTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever
 test("the first piece of an answer is acknowledged at once: a program may wait for it", async () => {
   const root = programRoot(temporaryDirectory(), { "piecewise.py": piecewise });
   const command = 'command = "/usr/bin/python3 piecewise.py"';
-  const gateway = startGateway(["--config", commandConfig(root, command, "")]);
+  const gateway = startGateway(["--config", commandConfig(root, command)]);
   const address = await gateway.address();
   const said: string[] = [];
   for (let i = 0; i < 40; i += 1) said.push(await (await fetch(address)).text());
