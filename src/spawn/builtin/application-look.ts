@@ -1,7 +1,7 @@
 /**
  * What a start needs to know of an application's files: what it is, which directory its root is at
  * this moment, and whom it runs as. All looks at those files are here and in what this calls; they
- * may take as long as the file system likes (file-aside.ts). Values in, values out.
+ * may take as long as the file system likes (files-aside.ts). Values in, values out.
  */
 import { mayFilesHang } from "../../native/mounts.ts";
 import { findUserById, type User } from "../../native/process.ts";

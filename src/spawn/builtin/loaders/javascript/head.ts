@@ -48,9 +48,8 @@ interface Variable extends Meaning {
 }
 
 /**
- * Variables that have come, with their NUL: a header, by its name as here; a property of the head;
- * something else, by a number of `is`. Programs and clients use few; bounded, as clients choose
- * them.
+ * Variables that have come: a header, by its name as here; a property of the head; something else,
+ * by a number of `is`. Programs and clients use few; bounded, as clients choose them.
  */
 const variables = new Map<string, Variable>();
 const maxVariables = 1_000;
