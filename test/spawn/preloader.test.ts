@@ -1,8 +1,9 @@
 /** The server's side of a preloader, with one that is small and can misbehave. */
 import { beforeEach, expect, test } from "bun:test";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 
 import { sendSignal, signals } from "../../src/native/process.ts";
+import { AppGroup, memoryCause } from "../../src/spawn/builtin/app-group.ts";
 import {
   makeInstance,
   type InstanceProcessOptions,
@@ -204,6 +205,17 @@ test("a failure to load is what an instance would say", async () => {
   const said = await preloader.announced;
   if (said?.kind !== "failed") throw new Error("it did not fail");
   expect(Buffer.from(said.text).toString()).toBe("NoLuckError: no luck today");
+});
+
+test("one that the kernel ended for its memory while it loaded says so to all who ask", async () => {
+  const directory = temporaryDirectory();
+  writeFileSync(`${directory}/memory.events`, "oom 1\noom_kill 1\n");
+  await using preloader = smallPreloader("hang", () => {}, new AppGroup(directory));
+  sendSignal(preloader.pid, signals.SIGKILL);
+  expect(await preloader.announced).toBeUndefined();
+  const ends = await Promise.all([preloader.describeEnd(), preloader.diedByItself]);
+  const end = `was ended by SIGKILL: ${memoryCause}`;
+  expect(ends).toEqual([end, end]);
 });
 
 test("one that still loads is ended without waiting for it", async () => {

@@ -66,6 +66,7 @@ export class Preloader {
   #lastFork = 0;
   #ends = 0;
   #ending: Promise<void> | undefined;
+  #howEnded: Promise<string> | undefined;
   #isOver = false;
 
   /** Starts it. @throws Error: not even the launch command could be started. */
@@ -111,8 +112,13 @@ export class Preloader {
     return this.#ending === undefined && this.#control.number !== undefined;
   }
 
-  /** How it ended, for a sentence. */
-  async describeEnd(): Promise<string> {
+  /** How it ended, for a sentence: the same for all who ask, as a memory kill is taken once. */
+  describeEnd(): Promise<string> {
+    this.#howEnded ??= this.#describeEnd();
+    return this.#howEnded;
+  }
+
+  async #describeEnd(): Promise<string> {
     await waitForExit(this.#process.exited, endMs);
     const end = this.#process.ending ?? "closed its descriptor 4";
     return this.#group?.takeMemoryKill() === true ? `${end}: ${memoryCause}` : end;
