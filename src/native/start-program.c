@@ -70,6 +70,7 @@ void _exit(int);
 enum { COUNT = 5, NAME_ROOM = 16, SIGNALS = 64, SIGSET_WORDS = 16, FAILED = 127 };
 enum { O_WRONLY = 1, O_RDWR = 2, X_OK = 1, F_DUPFD = 0 };
 enum { SIGCHLD = 17, SIG_SETMASK = 2, PR_SET_NO_NEW_PRIVS = 38 };
+enum { SCHED_OTHER = 0, SCHED_BATCH = 3 };
 enum { ENOENT = 2, EACCES = 13, ENOTDIR = 20 };
 
 static void reset_signals(void) {
@@ -121,6 +122,13 @@ static int join(struct start *start) {
   return processes >= 0 && write(processes, "0", 1) == 1 ? 0 : -1;
 }
 
+/* See scheduleAsBatch in process.ts. */
+static void schedule_as_batch(void) {
+  int priority = 0;
+  if (syscall(SYS_SCHED_GETSCHEDULER, 0L) != SCHED_OTHER) return;
+  syscall(SYS_SCHED_SETSCHEDULER, 0L, (long)SCHED_BATCH, &priority);
+}
+
 /* In the order that keeps the right to do the next. */
 static int prepare(struct start *start) {
   if (*start->group && join(start) != 0) return -1;
@@ -131,6 +139,7 @@ static int prepare(struct start *start) {
   if (*start->directory && enter(start) != 0) return -1;
   if (*start->cwd && chdir(*start->cwd) != 0) return -1;
   if (start->is_masked) umask(start->mask);
+  schedule_as_batch();
   return 0;
 }
 

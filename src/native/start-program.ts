@@ -81,6 +81,8 @@ function makeStarter(): Starter | "impossible" {
         SYS_CLONE: `${C.SYS_CLONE}L`,
         SYS_FSTAT: `${C.SYS_FSTAT}L`,
         SYS_CLOSE_RANGE: `${C.SYS_CLOSE_RANGE}L`,
+        SYS_SCHED_SETSCHEDULER: `${C.SYS_SCHED_SETSCHEDULER}L`,
+        SYS_SCHED_GETSCHEDULER: `${C.SYS_SCHED_GETSCHEDULER}L`,
         SYS_SETGROUPS: `${C.SYS_SETGROUPS}L`,
         SYS_SETGID: `${C.SYS_SETGID}L`,
         SYS_SETUID: `${C.SYS_SETUID}L`,

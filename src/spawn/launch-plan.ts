@@ -116,10 +116,8 @@ export interface LaunchCommand {
 }
 
 /** How to start `plan`. @throws Error: it is too long for an environment. */
-export function launchCommand(
-  plan: LaunchPlan,
-  launcher: readonly string[] = launcherCommand(),
-): LaunchCommand {
+export function launchCommand(plan: LaunchPlan): LaunchCommand {
+  const launcher = launcherCommand();
   // Bun.spawn passes on text only, and a variable need not be UTF-8: the plan has the others.
   const [text, bytes] = [ownEnvironment(), rawVariables()];
   const whole = encodePlan({ ...plan, inherited: bytes });

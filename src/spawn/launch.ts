@@ -21,6 +21,7 @@ import {
   forbidNewPrivileges,
   ownSession,
   resetSignals,
+  scheduleAsBatch,
   signals,
   type User,
 } from "../native/process.ts";
@@ -77,7 +78,10 @@ function become(plan: LaunchPlan): never {
     if (plan.program === "alone") setCloseOnExec(listenerDescriptor, true);
   }
   if (plan.user !== undefined) becomeUser(plan.user);
-  if (plan.isInstance) forbidNewPrivileges();
+  if (plan.isInstance) {
+    forbidNewPrivileges();
+    scheduleAsBatch();
+  }
   // After the change of user, which undoes it.
   if (plan.program !== undefined) dieWithParent(signals.SIGTERM);
   if (plan.directory !== undefined) enter(plan.directory, plan.user);

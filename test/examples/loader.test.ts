@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 
 import { launchInstance, type InstanceProcess } from "../../src/spawn/builtin/instance-process.ts";
-import { launchCommand, launcherCommand } from "../../src/spawn/launch-plan.ts";
+import { launchCommand } from "../../src/spawn/launch-plan.ts";
 import { fromText, type ByteString } from "../../src/wire/bytes.ts";
 import { until, within } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
@@ -33,7 +33,7 @@ async function start(text: string): Promise<{ instance: InstanceProcess; lines: 
   const lines: ByteString[] = [];
   const never = new AbortController().signal;
   const times = { retiredMs: 5_000, shutdownMs: 5_000, terminatedMs: 1_000 };
-  const instance = await launchInstance(launchCommand(plan, launcherCommand()), {
+  const instance = await launchInstance(launchCommand(plan), {
     socketPlace: { directory: `${directory}/sockets`, name: "1" },
     urgency: { times, shutdown: never, hurry: never },
     writeLine: (_pid, line) => lines.push(line),

@@ -33,12 +33,16 @@ interface Outcome {
 async function launch(
   changed: Partial<LaunchPlan> & Pick<LaunchPlan, "argv">,
   more: Readonly<Record<string, string>> = {},
+  before: readonly string[] = [],
 ): Promise<Outcome> {
   const plan: LaunchPlan = { variables: [], isInstance: false, ...changed };
-  const { argv, env } = launchCommand(plan, launcherCommand());
+  const { argv, env } = launchCommand(plan);
   const output = `${temporaryDirectory()}/output`;
   const file = Bun.file(output);
-  const child = Bun.spawn(argv, { env: { ...env, ...more }, stdio: ["ignore", file, file] });
+  const child = Bun.spawn([...before, ...argv], {
+    env: { ...env, ...more },
+    stdio: ["ignore", file, file],
+  });
   const status = await child.exited;
   return { status, output: readFileSync(output, "latin1") };
 }
@@ -86,9 +90,9 @@ test("passes inherited variables on that are no UTF-8", async () => {
   const source = `${import.meta.dir}/../../src`;
   writeFileSync(
     script,
-    `import { launchCommand, launcherCommand } from "${source}/spawn/launch-plan.ts";
+    `import { launchCommand } from "${source}/spawn/launch-plan.ts";
      const plan = { argv: ["sh", "-c", 'printf %s "$RAW"'], variables: [], isInstance: false };
-     const { argv, env } = launchCommand(plan, launcherCommand());
+     const { argv, env } = launchCommand(plan);
      await Bun.spawn(argv, { env, stdio: ["ignore", "inherit", "inherit"] }).exited;`,
   );
   const argv = [ascii(process.execPath), ascii(script)];
@@ -139,6 +143,14 @@ test("forbids an instance new privileges, and only an instance", async () => {
   const argv = shell("grep NoNewPrivs /proc/$$/status");
   expect((await launch({ argv })).output).toBe("NoNewPrivs:\t0\n");
   expect((await launch({ argv, isInstance: true })).output).toBe("NoNewPrivs:\t1\n");
+});
+
+test("has an instance not preempt who wakes it, unless somebody has chosen otherwise", async () => {
+  const argv = shell("chrt -p $$");
+  expect((await launch({ argv })).output).toContain("SCHED_OTHER");
+  expect((await launch({ argv, isInstance: true })).output).toContain("SCHED_BATCH");
+  const idle = await launch({ argv, isInstance: true }, {}, ["chrt", "-i", "0"]);
+  expect(idle.output).toContain("SCHED_IDLE");
 });
 
 test("becomes the user wholly: ids, groups, HOME, USER, LOGNAME and SHELL", async () => {
@@ -223,7 +235,7 @@ test("tells an instance's failure on its lifeline, too", async () => {
   const [ours, theirs] = socketPair();
   using lifeline = ours;
   const plan: LaunchPlan = { argv: [ascii("no-such")], variables: [], isInstance: true };
-  const { argv, env } = launchCommand(plan, launcherCommand());
+  const { argv, env } = launchCommand(plan);
   const child = Bun.spawn(argv, {
     env,
     stdio: ["ignore", "ignore", "ignore", theirs.number, theirs.number],
@@ -241,7 +253,7 @@ test("tells an instance's failure on its lifeline, too", async () => {
 
 test("shows nothing of the plan in argv", () => {
   const plan = { argv: shell("true"), variables: [ascii("SECRET=hush")], isInstance: true };
-  const { argv, env } = launchCommand(plan, launcherCommand());
+  const { argv, env } = launchCommand(plan);
   expect(argv.join(" ")).not.toContain("hush");
   expect(decodePlan(env[launchVariable] ?? "").variables).toEqual([ascii("SECRET=hush")]);
 });
@@ -249,14 +261,14 @@ test("shows nothing of the plan in argv", () => {
 test("refuses a plan that is larger than the kernel takes", () => {
   const variables = [ascii(`BIG=${"x".repeat(1_900_000)}`)];
   const plan = { argv: shell("true"), variables, isInstance: true };
-  expect(() => launchCommand(plan, launcherCommand())).toThrow(/take 19\d{5} bytes, \d+ at most/);
+  expect(() => launchCommand(plan)).toThrow(/take 19\d{5} bytes, \d+ at most/);
 });
 
 test("is told a plan of more than one variable holds, and leaves none of them behind", async () => {
   const variables = ["A", "B", "C", "D"].map((name) => ascii(`${name}=${name.repeat(100_000)}`));
   const script = "echo ${#A} ${#B} ${#C} ${#D}; env | grep -c ^APPLICATION_POOL_LAUNCH";
   const plan = { argv: shell(script), variables, isInstance: false };
-  const { argv, env } = launchCommand(plan, launcherCommand());
+  const { argv, env } = launchCommand(plan);
   const child = Bun.spawn(argv, { env, stdio: ["ignore", "pipe", "inherit"] });
   expect(await child.stdout.text()).toBe("100000 100000 100000 100000\n0\n");
 });

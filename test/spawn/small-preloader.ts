@@ -1,7 +1,7 @@
 /** Starts preloader.py, a preloader that is small and can misbehave. */
 import type { AppGroup } from "../../src/spawn/builtin/app-group.ts";
 import { Preloader } from "../../src/spawn/builtin/preloader.ts";
-import { launchCommand, launcherCommand } from "../../src/spawn/launch-plan.ts";
+import { launchCommand } from "../../src/spawn/launch-plan.ts";
 import { fromText, type ByteString } from "../../src/wire/bytes.ts";
 
 /** @param how what it does wrong; empty: nothing. It is ended when it is disposed of. */
@@ -16,6 +16,6 @@ export function smallPreloader(
   const never = new AbortController().signal;
   const urgency = { times, shutdown: never, hurry: never };
   const options = { urgency, writeLine, group };
-  const preloader = new Preloader(launchCommand(plan, launcherCommand()), options);
+  const preloader = new Preloader(launchCommand(plan), options);
   return Object.assign(preloader, { [Symbol.asyncDispose]: () => preloader.end() });
 }
