@@ -6,7 +6,7 @@
  * gone before the program can serve, and requests are passed on to it (relay.ts).
  */
 import type { Host } from "../javascript/host.ts";
-import type { InstanceSession } from "../javascript/session.cjs";
+import type { InstanceSession } from "../javascript/session.ts";
 import {
   clientOf,
   showClientsToNode,

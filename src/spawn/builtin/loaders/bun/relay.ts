@@ -6,7 +6,7 @@
  */
 import { BadRequest, httpHead, type Head } from "../javascript/head.ts";
 import type { Host } from "../javascript/host.ts";
-import { InstanceSession } from "../javascript/session.cjs";
+import { InstanceSession } from "../javascript/session.ts";
 import { addressLine } from "./clients.ts";
 import { Outflow } from "./outflow.ts";
 import { RelayedAnswer } from "./relayed-answer.ts";

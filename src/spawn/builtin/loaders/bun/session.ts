@@ -7,7 +7,7 @@
  */
 import { type Head, unknownMethod } from "../javascript/head.ts";
 import type { Host } from "../javascript/host.ts";
-import { InstanceSession, type InstanceStream } from "../javascript/session.cjs";
+import { InstanceSession, type InstanceStream } from "../javascript/session.ts";
 import { sendAnswer, type Output, type AnswerSource } from "./answer.ts";
 import { rememberClient } from "./clients.ts";
 import { headersOf, requestError, urlOf } from "./request.ts";
@@ -66,7 +66,7 @@ export class CalledSession extends InstanceSession<SocketConnection> implements 
   }
 
   get isKept(): boolean {
-    return this.head?.isKept === true;
+    return this.head.isKept;
   }
 
   /** The socket has room again. */

@@ -7,7 +7,7 @@
 "use strict";
 
 const { httpHead } = require("../javascript/head.ts");
-const { InstanceSession } = require("../javascript/session.cjs");
+const { InstanceSession } = require("../javascript/session.ts");
 const { ofSession } = require("./answer.cjs");
 
 /** How often it is looked whether a client that has ended its side is still there. */

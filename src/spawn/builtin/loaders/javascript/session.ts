@@ -8,59 +8,77 @@
  * said. The rest of the body is read and thrown away for a moment: closing at once would turn the
  * client's EOF into ECONNRESET.
  */
-"use strict";
-
-const { BadBody, bodyOf } = require("./body.ts");
-const { BadRequest, headEnd, parseHead } = require("./head.ts");
+import { BadBody, bodyOf, PlainBody } from "./body.ts";
+import { BadRequest, Head, headEnd, parseHead } from "./head.ts";
+import type { Host } from "./host.ts";
 
 /** How long the rest of a body nobody wants is read. */
 const lingerMs = 2_000;
 
+const noHead = new Head();
 const nothing = Buffer.alloc(0);
 const crlf = Buffer.from("\r\n");
 const lastChunk = Buffer.from("0\r\n\r\n");
 
-class InstanceSession {
-  /**
-   * @param connection `write(data)`; `pause()`, `resume()`; `end()` after what has been written;
-   * `shutdown()`, the same for this side alone; `destroy()`. @param host knows all sessions.
-   *
-   * A loader's class has `begin(head)`; `deliver(bytes)`, of the body, lent; `endBody()`, where
-   * there was one (both also when the answer is out already); `abort(error)`, when it will never be
-   * whole; `gone(wasAnswering)`, when the connection is, to answer whether something is still done
-   * for the request.
-   */
-  constructor(connection, host) {
+export interface InstanceStream {
+  write(data: string | Uint8Array): unknown;
+  pause(): void;
+  resume(): void;
+  /** After what has been written. */
+  end(): void;
+  /** The same for this side alone. */
+  shutdown(): void;
+  destroy(): void;
+}
+
+type State = "head" | "waiting" | "answering" | "changed" | "closing" | "closed";
+
+export abstract class InstanceSession<C extends InstanceStream = InstanceStream> {
+  readonly connection: C;
+  protected readonly host: Host;
+  protected state: State = "head";
+  /** Bytes that came before their time. */
+  protected ahead: Buffer = nothing;
+  protected head = noHead;
+  protected body: ReturnType<typeof bodyOf> = undefined;
+  private served = 0;
+  private readonly generation: number;
+  /** The session ends with the answer, as its head has said. */
+  private isLast = false;
+  protected hasClientEnded = false;
+  isOver = false;
+  protected timer: ReturnType<typeof setTimeout> | undefined = undefined;
+  private readonly sink = (bytes: Uint8Array): void => this.deliver(bytes);
+
+  /** @param host knows all sessions. */
+  constructor(connection: C, host: Host) {
     this.connection = connection;
     this.host = host;
-    /** Also `waiting` for its turn, `answering`, `changed`, `closing`, `closed`. */
-    this.state = "head";
-    /** Bytes that came before their time. */
-    this.ahead = nothing;
-    this.head = undefined;
-    this.body = undefined;
-    this.served = 0;
     this.generation = host.generation;
-    /** The session ends with the answer, as its head has said. */
-    this.isLast = false;
-    this.hasClientEnded = false;
-    this.isOver = false;
-    this.timer = undefined;
-    this.sink = (bytes) => this.deliver(bytes);
     host.opened(this);
   }
 
+  protected abstract begin(head: Head): void;
+  /** Bytes of the body, lent; this and its end also when the answer is out already. */
+  protected abstract deliver(bytes: Uint8Array): void;
+  /** Where there was a body. */
+  protected abstract endBody(): void;
+  /** The body will never be whole. */
+  protected abstract abort(error: Error): void;
+  /** The connection is gone. @returns whether something is still done for the request. */
+  protected abstract gone(wasAnswering: boolean): boolean;
+
   /** Whether all it waits for is a further request. */
-  get isIdle() {
+  get isIdle(): boolean {
     return this.state === "head" && this.served > 0 && this.ahead.length === 0;
   }
 
-  get isBodyWhole() {
+  protected get isBodyWhole(): boolean {
     return this.body === undefined || this.body.isWhole;
   }
 
   /** Bytes from the client, which are lent for the time of the call. */
-  data(chunk) {
+  data(chunk: Buffer): void {
     switch (this.state) {
       case "head":
         this.readHead(chunk);
@@ -75,11 +93,11 @@ class InstanceSession {
     }
   }
 
-  keepForLater(chunk) {
+  private keepForLater(chunk: Buffer): void {
     this.ahead = this.ahead.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.ahead, chunk]);
   }
 
-  readHead(chunk) {
+  private readHead(chunk: Buffer): void {
     const bytes = this.ahead.length === 0 ? chunk : Buffer.concat([this.ahead, chunk]);
     try {
       const end = headEnd(bytes);
@@ -98,7 +116,7 @@ class InstanceSession {
   }
 
   /** It is this request's turn. */
-  start() {
+  start(): void {
     this.state = "answering";
     this.served += 1;
     this.body = bodyOf(this.head);
@@ -117,7 +135,7 @@ class InstanceSession {
   }
 
   /** The body, if all of it came with the head; then it is not delivered. */
-  takeWholeBody() {
+  protected takeWholeBody(): Buffer | undefined {
     const { ahead, body } = this;
     if (body === undefined || ahead.length !== this.head.contentLength) return undefined;
     this.ahead = nothing;
@@ -126,20 +144,20 @@ class InstanceSession {
   }
 
   /** A body whose length is not known goes on to a parser of HTTP in chunks. */
-  get isInChunks() {
+  protected get isInChunks(): boolean {
     return this.body !== undefined && this.head.contentLength === undefined;
   }
 
   /** Bytes of the body as they go on; none: its end. */
-  framed(bytes) {
+  protected framed(bytes: Uint8Array): Uint8Array {
     if (!this.isInChunks) return bytes;
     if (bytes.length === 0) return lastChunk;
     return Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, crlf]);
   }
 
-  readBody(bytes) {
+  private readBody(bytes: Buffer): void {
     const { body } = this;
-    if (this.isBodyWhole) {
+    if (body === undefined || body.isWhole) {
       this.readAhead(bytes);
       return;
     }
@@ -157,24 +175,25 @@ class InstanceSession {
   }
 
   /** The next request, before the answer to this one: it waits. */
-  readAhead(bytes) {
+  private readAhead(bytes: Buffer): void {
     this.keepForLater(bytes);
     this.connection.pause();
   }
 
   /** The client has ended its side: it has sent everything, or it is gone. */
-  end() {
+  end(): void {
     this.hasClientEnded = true;
-    const { body, state } = this;
+    const { state } = this;
     if (state === "head" || state === "closing") this.closeNow();
-    else if (state === "answering") this.endRequest(body);
+    else if (state === "answering") this.endRequest();
   }
 
-  endRequest(body) {
+  private endRequest(): void {
+    const { body, head } = this;
     // On a kept session there is no half-close.
-    if (this.head.isKept || !(this.isBodyWhole || body.isToTheEnd)) {
+    if (head.isKept || (body?.isWhole === false && !body.isToTheEnd)) {
       this.abort(new BadBody("the client ended the body early"));
-    } else if (!this.isBodyWhole) {
+    } else if (body instanceof PlainBody && !body.isWhole) {
       body.end();
       this.endBody();
     }
@@ -184,7 +203,7 @@ class InstanceSession {
    * What the head of an answer, which is made now, has to say of the session's end: who keeps
    * sessions must not send the next request on one that ends. @param ends as the program says.
    */
-  lastLine(ends = false) {
+  lastLine(ends = false): string {
     const { host } = this;
     const isOld = host.isLeaving || this.generation !== host.generation;
     this.isLast = this.head.isKept && (ends || isOld || !this.isBodyWhole);
@@ -192,7 +211,7 @@ class InstanceSession {
   }
 
   /** The answer is out. @param isFramed whether the client can see where it ends. */
-  answered(isFramed) {
+  protected answered(isFramed: boolean): void {
     if (this.state !== "answering") return;
     const mayKeep = this.head.isKept && isFramed && !this.isLast && !this.hasClientEnded;
     if (mayKeep && !this.host.isLeaving) this.next();
@@ -200,15 +219,15 @@ class InstanceSession {
   }
 
   /** The session is of another protocol from now on: the loader's own affair until it is closed. */
-  change() {
+  protected change(): void {
     this.state = "changed";
     this.host.end(this);
   }
 
-  next() {
+  private next(): void {
     clearTimeout(this.timer);
     this.state = "head";
-    this.head = undefined;
+    this.head = noHead;
     this.body = undefined;
     this.host.end(this);
     const { ahead } = this;
@@ -221,7 +240,7 @@ class InstanceSession {
   }
 
   /** Ends the session after what has been written. */
-  close() {
+  close(): void {
     clearTimeout(this.timer);
     if (this.isBodyWhole || this.hasClientEnded) {
       this.closeNow();
@@ -234,13 +253,13 @@ class InstanceSession {
     this.timer = setTimeout(() => this.connection.destroy(), lingerMs).unref();
   }
 
-  closeNow() {
+  private closeNow(): void {
     this.state = "closing";
     this.over();
     this.connection.end();
   }
 
-  refuse(error) {
+  private refuse(error: unknown): void {
     if (!(error instanceof BadRequest)) throw error;
     this.answerSimply(error.status, `Bad request: ${error.message}.\n`);
   }
@@ -249,20 +268,20 @@ class InstanceSession {
    * Answers by itself; what follows is not understood, and not wanted. It has no length: who sees
    * where it ends takes the session for one that goes on, and loses the next request on it.
    */
-  answerSimply(status, text) {
+  protected answerSimply(status: string, text: string): void {
     this.connection.write(`Status: ${status}\r\ncontent-type: text/plain\r\n\r\n${text}`);
     this.close();
   }
 
   /** Everything is done for it, though it may not be closed yet: once for each session. */
-  over() {
+  protected over(): void {
     if (this.isOver) return;
     this.isOver = true;
     this.host.over();
   }
 
   /** The connection is gone. */
-  closed() {
+  closed(): void {
     if (this.state === "closed") return;
     clearTimeout(this.timer);
     const wasAnswering = this.state === "answering";
@@ -274,5 +293,3 @@ class InstanceSession {
     this.host.closed(this);
   }
 }
-
-module.exports = { InstanceSession };
