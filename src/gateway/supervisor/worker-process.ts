@@ -6,6 +6,7 @@
  */
 import type { Subprocess } from "bun";
 
+import { allocatorVariables } from "../../native/allocator.ts";
 import { sendDescriptor } from "../../native/descriptors.ts";
 import { inTime } from "../../native/in-time.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
@@ -118,7 +119,8 @@ export class WorkerProcess {
     const [[child, logs], ours] = withChannel((control) =>
       withChannel((theirLogs, ourLogs) => {
         passLogFile(config, ourLogs);
-        return startOwn([workerCommand], env, [wakeFd, control, theirLogs, ...fds]);
+        const all = { ...env, ...allocatorVariables(env) };
+        return startOwn([workerCommand], all, [wakeFd, control, theirLogs, ...fds]);
       }),
     );
     const worker = new WorkerProcess(child, logs, start);

@@ -5,6 +5,7 @@
  *
  * A new kind of application is an entry here, one in loader-texts.ts, and a folder in loaders/.
  */
+import { allocatorVariables } from "../../native/allocator.ts";
 import { ownProgram } from "../../native/process.ts";
 import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import type { InstanceOptions } from "../../wire/configure.ts";
@@ -27,7 +28,7 @@ interface LoaderCommand {
 
 /** What a loader's command is made from. */
 interface LoaderStart {
-  readonly app: Pick<ApplicationFacts, "startupFile" | "app" | "program">;
+  readonly app: Pick<ApplicationFacts, "startupFile" | "app" | "program" | "variables">;
   readonly request: Pick<SpawnRequest, "root"> & InstanceOptions;
   /** Where the first of the loader's folders lies; the others are beside it. */
   readonly directory: string;
@@ -107,7 +108,8 @@ const bun: Loader = {
     files: [...javaScriptFiles, "tsconfig.json", "jsconfig.json"],
   }),
   command(start) {
-    const { root, concurrency = MAX_CONCURRENCY } = start.request;
+    const { variables } = start.app;
+    const { root, env, concurrency = MAX_CONCURRENCY } = start.request;
     if (/[?\\]/.test(root) || toText(root).includes("\ufffd")) {
       throw new NoApplicationError(
         `Bun cannot load a program from '${toText(root)}': ` +
@@ -119,6 +121,7 @@ const bun: Loader = {
     const isolated = ["--config=/dev/null", "--no-env-file", "--no-install"];
     const options = [...isolated, "--preload", `${start.directory}/preload.js`];
     const program = [process.execPath, ...options].map(fromText);
+    const allocator = allocatorVariables(process.env, variables, env);
     return {
       argv: [...program, ascii(startupPath(start)), ...argsOf(start)],
       isOwnProgram: true,
@@ -127,6 +130,7 @@ const bun: Loader = {
         `APPLICATION_POOL_CONCURRENCY=${concurrency}`,
         // Or its C compiler (watchdog.ts) leaves headers in the directory for temporary files.
         "BUN_TMPDIR=/proc/self/fdinfo",
+        ...Object.entries(allocator).map(([name, value]) => `${name}=${value}`),
       ],
     };
   },

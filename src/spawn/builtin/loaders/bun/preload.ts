@@ -29,10 +29,11 @@ const lifeline = 4;
 
 const concurrency = Number(process.env["APPLICATION_POOL_CONCURRENCY"]);
 delete process.env["APPLICATION_POOL_CONCURRENCY"];
-// They made our binary the Bun runtime, and that leave no files; the program's children are its own
-// business.
+// They made our binary the Bun runtime, had that leave no files, and its allocator keep free memory
+// for a moment (allocator.ts); the program's children are its own business.
 delete process.env["BUN_BE_BUN"];
 delete process.env["BUN_TMPDIR"];
+if (process.env["MIMALLOC_PURGE_DELAY"] === "2000") delete process.env["MIMALLOC_PURGE_DELAY"];
 passOnEnvironment();
 
 const realServe = Bun.serve as unknown as RealServe;
