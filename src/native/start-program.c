@@ -38,6 +38,7 @@ struct start {
   struct limit *limits;
   unsigned long limit_count;
   unsigned long is_masked, mask;
+  unsigned long is_batch;
   /* What is to have the numbers from 1. */
   long descriptors[4];
   /* Written to the last of them when nothing can be executed; it ends with room for the name of
@@ -139,7 +140,7 @@ static int prepare(struct start *start) {
   if (*start->directory && enter(start) != 0) return -1;
   if (*start->cwd && chdir(*start->cwd) != 0) return -1;
   if (start->is_masked) umask(start->mask);
-  schedule_as_batch();
+  if (start->is_batch) schedule_as_batch();
   return 0;
 }
 

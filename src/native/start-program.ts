@@ -20,6 +20,8 @@ export interface DirectStart {
   readonly environment: readonly string[];
   /** Where the program may lie: the first that there is counts, as in execvp(3). */
   readonly places: readonly string[];
+  /** How it is scheduled: see scheduleAsBatch (process.ts). */
+  readonly isBatch?: boolean;
   /** What runs instead when something goes wrong. */
   readonly launcher: {
     readonly argv: readonly string[];
@@ -136,6 +138,7 @@ export function startProgram(
       [directory?.identity === undefined ? 0 : 1, BigInt(device), BigInt(inode)],
       [words(limits.flat()), limits.length],
       [umask === undefined ? 0 : 1, umask ?? 0],
+      [start.isBatch === true ? 1 : 0],
       descriptors,
       [failure.address, start.failure.length],
       [vectors.at(-1) ?? 0, errorNames.length],

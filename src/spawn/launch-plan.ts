@@ -38,6 +38,8 @@ export interface LaunchPlan {
   readonly user?: User;
   /** The file of a control group that it is to be in (cgroup.procs). */
   readonly group?: string;
+  /** It does not preempt whoever wakes it: see scheduleAsBatch. */
+  readonly isBatch?: boolean;
   /** Limits that are set last. */
   readonly limits?: readonly ResourceLimit[];
   /** `name=value` strings that are added to, or replace, what is inherited. */

@@ -78,10 +78,8 @@ function become(plan: LaunchPlan): never {
     if (plan.program === "alone") setCloseOnExec(listenerDescriptor, true);
   }
   if (plan.user !== undefined) becomeUser(plan.user);
-  if (plan.isInstance) {
-    forbidNewPrivileges();
-    scheduleAsBatch();
-  }
+  if (plan.isInstance) forbidNewPrivileges();
+  if (plan.isBatch === true) scheduleAsBatch();
   // After the change of user, which undoes it.
   if (plan.program !== undefined) dieWithParent(signals.SIGTERM);
   if (plan.directory !== undefined) enter(plan.directory, plan.user);

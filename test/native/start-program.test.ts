@@ -85,14 +85,15 @@ test("it gains no privileges, and no signal is blocked or ignored", async () => 
   expect(lines).toEqual(["NoNewPrivs:\t1", `SigBlk:\t${none}`, `SigIgn:\t${none}`]);
 });
 
-test("it does not preempt who wakes it, unless somebody has chosen how it is scheduled", async () => {
-  const { output } = await run(shell("chrt -p $$"));
-  expect(output).toContain("SCHED_BATCH");
+test("it does not preempt who wakes it, if that is asked for and nobody has chosen otherwise", async () => {
+  const start = shell("chrt -p $$");
+  expect((await run(start)).output).toContain("SCHED_OTHER");
+  expect((await run({ ...start, isBatch: true })).output).toContain("SCHED_BATCH");
   const script = `
     const { startProgram, takeEnd } = await import("${source}");
     const failure = new Uint8Array(16);
     const argv = ["sh", "-c", "/usr/bin/chrt -p $$"];
-    const program = { argv, environment: [], places: ["/bin/sh"], failure };
+    const program = { argv, environment: [], places: ["/bin/sh"], failure, isBatch: true };
     const pid = startProgram({ ...program, launcher: program }, [1, 2, 1, 1]);
     while (takeEnd(pid) === undefined) await Bun.sleep(5);`;
   const child = Bun.spawn(["chrt", "-i", "0", process.execPath, "-e", script]);

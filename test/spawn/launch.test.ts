@@ -145,11 +145,12 @@ test("forbids an instance new privileges, and only an instance", async () => {
   expect((await launch({ argv, isInstance: true })).output).toBe("NoNewPrivs:\t1\n");
 });
 
-test("has an instance not preempt who wakes it, unless somebody has chosen otherwise", async () => {
+test("has it not preempt who wakes it, if that is asked for and nobody has chosen otherwise", async () => {
   const argv = shell("chrt -p $$");
-  expect((await launch({ argv })).output).toContain("SCHED_OTHER");
-  expect((await launch({ argv, isInstance: true })).output).toContain("SCHED_BATCH");
-  const idle = await launch({ argv, isInstance: true }, {}, ["chrt", "-i", "0"]);
+  expect((await launch({ argv, isInstance: true })).output).toContain("SCHED_OTHER");
+  const plan = { argv, isInstance: true, isBatch: true };
+  expect((await launch(plan)).output).toContain("SCHED_BATCH");
+  const idle = await launch(plan, {}, ["chrt", "-i", "0"]);
   expect(idle.output).toContain("SCHED_IDLE");
 });
 

@@ -159,6 +159,7 @@ function launchPlan(parts: PlanParts): LaunchPlan {
     ...(umask !== undefined && { umask }),
     variables,
     isInstance: true,
+    ...(loader.usual.concurrency === 1 && { isBatch: true }),
     ...(way && { program: way.listener === undefined ? "alone" : "with a listener" }),
     ...(user && { user }),
     ...(group !== undefined && { group }),
