@@ -176,29 +176,6 @@ describe("receive", () => {
     await until("it has come back", async () => (await ask(to("/seen"))).body.includes("disc"));
   });
 
-  test("says that the client has left, and send raises OSError", async () => {
-    for (const keep of ["0", "1"]) {
-      const session = connected(instance);
-      await sendAll(session.number, to("/wait", { SESSION_KEEP: keep }));
-      while (!(await readExactly(session.number, 1)).endsWith("n"));
-      session.close();
-      await until("it knows", async () =>
-        (await ask(to("/seen"))).body.includes('"http.disconnect, ClientGone"'),
-      );
-    }
-  });
-
-  test("tells a client that has ended its side from one that has left", async () => {
-    using session = connected(instance);
-    await sendAll(session.number, to("/wait", { REQUEST_METHOD: "POST", CONTENT_LENGTH: "0" }));
-    endWriting(session.number);
-    expect(await readHead(session)).toStartWith("Status: 200");
-    await Bun.sleep(1_200); // Longer than it takes to look whether it is still there.
-    expect((await ask(to("/seen"))).body).toBe("[]");
-    session.close();
-    await until("it knows", async () => (await ask(to("/seen"))).body.includes("http.disconnect"));
-  });
-
   test("lets a body through as it comes, both ways at once", async () => {
     using session = connected(instance);
     const start = kept("/stream", { REQUEST_METHOD: "POST", HTTP_TRANSFER_ENCODING: "chunked" });

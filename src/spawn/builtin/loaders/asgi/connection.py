@@ -67,12 +67,19 @@ class Connection:
 
     def _on_readable(self):
         # A client that has left with something unread is told of once by uvloop (libuv's uv_poll),
-        # whatever it has sent before: all of that has to be read at once.
+        # whatever it has sent before: all of that has to be read at once, or looked for later.
         for _ in range(MAX_READS if self.instance.has_uvloop else 1):
             if not self._read_some() or not self._is_reading:
                 return
             if self.state == "answering" and self.body.is_whole:
                 return  # Of a usual request that is all.
+
+    def look(self):
+        """The application waits for the client to leave, which it may have done with its last
+        bytes.
+        """
+        if self._is_reading and self.instance.has_uvloop:
+            self._on_readable()
 
     def _read_some(self):
         """Whether there was something, bytes or the client's end."""

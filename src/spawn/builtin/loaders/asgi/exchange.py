@@ -98,7 +98,10 @@ class Exchange(Conversation, AnswerBody):
             if body.is_whole and not self._has_all:
                 self._has_all = True
                 return {"type": "http.request", "body": b"", "more_body": False}
-            await self.change.wait()
+            if body.is_whole:
+                self.connection.look()
+            if not self._is_gone:
+                await self.change.wait()
 
     async def send(self, message):
         if self._has_left:
