@@ -96,7 +96,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   readonly token: string | undefined;
   readonly #asked: Asked;
   readonly #asker: Asker;
-  /** Since when it waits for a session. */
+  /** Since when it waits for a session, put off by what it has waited before. */
   #beganMs = 0;
   #stream: SessionStream | undefined;
   #sender: RequestSender | undefined;
@@ -127,8 +127,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
 
   /** How long it has waited for a session, in milliseconds. */
   get waitedMs(): number {
-    const nowMs = this.#state === "waiting" ? performance.now() - this.#beganMs : 0;
-    return this.#waitedMs + nowMs;
+    return this.#state === "waiting" ? performance.now() - this.#beganMs : this.#waitedMs;
   }
 
   /** The instance's process; 0: none. */
@@ -138,14 +137,18 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
 
   /** Asks for a session, now that all there has to be for the request is there. */
   begin(): void {
+    this.#wait();
+    this.#asked.source.take(this, this.#waitedMs);
+  }
+
+  #wait(): void {
     this.#state = "waiting";
-    this.#beganMs = performance.now();
-    this.#asked.source.take(this, 0);
+    this.#beganMs = performance.now() - this.#waitedMs;
   }
 
   /** For the line: here is a session. */
   serve(stream: SessionStream, nowMs: number): void {
-    this.#waitedMs += nowMs - this.#beganMs;
+    this.#waitedMs = nowMs - this.#beganMs;
     this.#state = "asking";
     this.#servedMs = nowMs;
     this.#tickedMs = nowMs;
@@ -172,10 +175,9 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   /** For the line: there is none. */
   fail(error: unknown): void {
     if (this.#state === "over") return;
-    const waitedMs = performance.now() - this.#beganMs;
     const { source } = this.#asked;
-    if (source.outlives(error, waitedMs)) return source.take(this, waitedMs);
     this.#waitedMs = this.waitedMs;
+    if (source.outlives(error, this.#waitedMs)) return source.take(this, this.#waitedMs);
     this.#state = "over";
     this.#asker.failed(error);
   }
@@ -347,10 +349,9 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   }
 
   #beginLater(): void {
-    this.#state = "waiting";
-    this.#beganMs = performance.now();
+    this.#wait();
     setTimeout(() => {
-      if (this.#state === "waiting") this.#asked.source.take(this, dyingMs);
+      if (this.#state === "waiting") this.#asked.source.take(this, this.waitedMs);
     }, dyingMs);
   }
 

@@ -13,6 +13,7 @@ import { until } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { app, framedAnswer, get, post, Scene } from "./kept-scene.ts";
 import { rejection } from "./rejection.ts";
+import { ScriptedInstance } from "./scripted-instance.ts";
 import { encodeSpawnException } from "../helpers/peer-messages.ts";
 
 countDescriptors();
@@ -95,6 +96,23 @@ describe("a request that comes to nothing", () => {
       scene.clock.pass(50);
       expect(await answer).toBeInstanceOf(BusyError);
       expect((await scene.peer.take("cancel")).tag).toBe(tag);
+    }));
+
+  test("has no time anew to wait for a session when it is repeated", () =>
+    Scene.with(async (scene) => {
+      const kept = await scene.first();
+      const answer = rejection(scene.pool.request(app, { ...get, queueMs: 200 }));
+      await kept.next();
+      kept.close();
+      await scene.peer.take("close");
+      const { tag } = await scene.peer.take("getKept");
+      scene.clock.pass(100);
+      const fresh = await ScriptedInstance.on(scene.peer.grant(tag, 99, 900));
+      await fresh.next();
+      fresh.close();
+      await scene.peer.take("close");
+      scene.clock.pass(125);
+      expect(await answer).toMatchObject({ message: expect.stringContaining("within 200 ms") });
     }));
 
   test("is busy at once when as many wait as may", () =>

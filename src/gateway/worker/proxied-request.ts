@@ -93,7 +93,9 @@ export class ProxiedRequest implements Asked, SessionSource {
   }
 
   take(waiter: SessionWaiter, waitedMs: number): void {
-    this.#site.link.take(this.#request.app, waiter, this.#waitMs - waitedMs);
+    const { queueMs } = this.#site.config.limits;
+    const waitMs = queueMs === 0 ? defaultWaitMs : Math.max(queueMs - waitedMs, 1);
+    this.#site.link.take(this.#request.app, waiter, waitMs);
   }
 
   leave(waiter: SessionWaiter): void {
@@ -102,13 +104,9 @@ export class ProxiedRequest implements Asked, SessionSource {
 
   /** The pool server has gone, and no instance has seen it: the next server may have it. */
   outlives(error: unknown, waitedMs: number): boolean {
+    const { queueMs } = this.#site.config.limits;
     const isLost = error instanceof ServerGoneError && !this.#site.link.isClosed;
-    return isLost && waitedMs < this.#waitMs;
-  }
-
-  /** For a session, or for a pool server. */
-  get #waitMs(): number {
-    return this.#site.config.limits.queueMs || defaultWaitMs;
+    return isLost && (queueMs === 0 || waitedMs < queueMs);
   }
 
   headFor({ speaksHttp }: Session, isFramed: boolean): FramedHead {
