@@ -12,6 +12,8 @@ import { ProtocolError } from "./protocol-error.ts";
 const maxLineBytes = 1024;
 const maxTrailerBytes = 16 * 1024;
 
+const tooLong = "a chunk of it is longer than announced";
+
 const LF = 0x0a;
 const lineEnd = "\r\n";
 /** 13 hexadecimal digits are below 2^53; extensions follow a semicolon. */
@@ -63,11 +65,11 @@ export class ChunkedDecoder {
     const found = data.indexOf(LF, start);
     const end = found < 0 ? data.length : found + 1;
     const limit = this.#part === "trailer" ? maxTrailerBytes : maxLineBytes;
-    if (end - start + this.#line.length > limit) throw broken("a line of it is too long");
+    const length = this.#line.length + end - start;
+    if (this.#part === "data end" && length > lineEnd.length) throw broken(tooLong);
+    if (length > limit) throw broken("a line of it is too long");
     this.#line += fromBytes(data, start, end);
-    if (this.#part === "data end" && !lineEnd.startsWith(this.#line)) {
-      throw broken("a chunk of it is longer than announced");
-    }
+    if (this.#part === "data end" && !lineEnd.startsWith(this.#line)) throw broken(tooLong);
     if (found < 0) return end;
     const line = this.#line;
     this.#line = "";

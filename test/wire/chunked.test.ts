@@ -67,4 +67,10 @@ describe("a body in chunks", () => {
       expect(() => decode(text)).toThrow(ProtocolError);
     });
   }
+
+  test("says that a chunk is too long, however much follows it", () => {
+    for (const rest of ["X", "X".repeat(5_000), "\rX", "X\r\n"]) {
+      expect(() => decode(`5\r\nhello${rest}`)).toThrow("longer than announced");
+    }
+  });
 });
