@@ -1,6 +1,6 @@
 /** The applications of a gateway's configuration: each by itself, and that they get along. */
 import { statSync } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join } from "node:path";
 
 import type { AppConfig } from "../gateway/config.ts";
 import { isSurelyAbsent, lookCached } from "../native/look.ts";
@@ -57,7 +57,6 @@ const keysOfProcesses = [
 export function readApps(
   top: Table,
   log: Table,
-  directory: string,
   { maxQueue, upgradedMs }: Pick<Defaults, "maxQueue" | "upgradedMs">,
 ): AppConfig[] {
   const environment = readEnvironment(top, "production");
@@ -67,10 +66,10 @@ export function readApps(
   if (tables.length > maxApps) top.wrong("apps", `are ${tables.length}; ${maxApps} at most`);
   const threads = top.whole("threads", { min: 0, max: MAX_THREADS }, 0);
   const defaults = { environment, type, threads, maxQueue, upgradedMs };
-  const apps = tables.map((table) => readApp(table, directory, defaults));
+  const apps = tables.map((table) => readApp(table, defaults));
   refuseIfNoneIsThere(tables, apps);
   refuseDuplicates(tables, apps);
-  return withUsualLogs(log, tables, apps, directory);
+  return withUsualLogs(log, tables, apps);
 }
 
 /** Those without a log of their own have that of `[log]`; what shares processes shares it. */
@@ -78,7 +77,6 @@ function withUsualLogs(
   log: Table,
   tables: readonly Table[],
   apps: readonly AppConfig[],
-  directory: string,
 ): AppConfig[] {
   const usual = log.text("applications") ?? "stderr";
   if (usual !== "stderr" && !/^journald(:|$)|\{app\}/.test(usual)) {
@@ -91,7 +89,7 @@ function withUsualLogs(
     // No name leads to another directory.
     const name = names.get(app.root)?.replaceAll("/", "_") ?? app.name;
     const place = usual.replaceAll("{app}", name);
-    return { ...app, log: readLog(log, "applications", place, app.name, directory) };
+    return { ...app, log: readLog(log, "applications", place, app.name) };
   });
 }
 
@@ -105,8 +103,8 @@ interface Defaults {
   readonly upgradedMs: number;
 }
 
-function readApp(table: Table, directory: string, defaults: Defaults): AppConfig {
-  const root = readRoot(table, directory);
+function readApp(table: Table, defaults: Defaults): AppConfig {
+  const root = readRoot(table);
   const environment = readEnvironment(table, defaults.environment);
   const name = readName(table, root);
   const program = readProgram(table, root);
@@ -144,7 +142,7 @@ function readApp(table: Table, directory: string, defaults: Defaults): AppConfig
     bufferAnswers: table.flag("buffer_answers", true),
     // Backtraces are for whoever can act on them, not for visitors.
     showErrors: table.flag("show_errors", environment === "development"),
-    log: readLog(table, "log", table.text("log") ?? "stderr", name, directory),
+    log: readLog(table, "log", table.text("log") ?? "stderr", name),
   };
   table.finish();
   return app;
@@ -159,18 +157,17 @@ function readLog(
   key: string,
   text: string,
   identifier: string,
-  directory: string,
 ): OutputPlace | undefined {
   if (text === "stderr") return undefined;
   const [, journal] = /^journald(?::(.*))?$/s.exec(text) ?? [];
   if (text === "journald" || journal !== undefined) {
-    const socket = resolve(directory, journal ?? journalSocket);
+    const socket = table.resolve(journal ?? journalSocket);
     if (Buffer.byteLength(socket) > maxSocketPath || whatIsAt(socket) !== "socket") {
       table.wrong(key, `is ${text}, and there is no socket '${socket}'`);
     }
     return { journal: socket, identifier };
   }
-  const file = resolve(directory, text);
+  const file = table.resolve(text);
   const above = dirname(file);
   if (["nothing", "file"].includes(whatIsAt(above)) || text === "") {
     table.wrong(key, `is '${text}', and '${above}' is no directory`);
@@ -240,14 +237,12 @@ function readUser(table: Table): string | undefined {
   return user;
 }
 
-function readRoot(table: Table, directory: string): string {
-  const text = table.text("root");
-  if (text === undefined) {
-    if (!table.has("root")) table.wrong("root", "is missing");
-    return "";
+function readRoot(table: Table): string {
+  const root = table.path("root") ?? "";
+  if (!table.has("root")) table.wrong("root", "is missing");
+  else if (root !== "" && whatIsAt(root) === "file") {
+    table.wrong("root", `'${root}' is no directory`);
   }
-  const root = resolve(directory, text);
-  if (whatIsAt(root) === "file") table.wrong("root", `'${root}' is no directory`);
   return root;
 }
 

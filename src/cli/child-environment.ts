@@ -15,12 +15,9 @@ const withheld = [
   "BUN_OPTIONS",
 ];
 
-export function childEnvironment(
-  environment: Readonly<Record<string, string | undefined>>,
-): Record<string, string | undefined> {
-  return Object.fromEntries(
-    Object.entries(environment).filter(
-      ([name]) => !withheld.includes(name) && !name.startsWith("APPLICATION_POOL_"),
-    ),
+export function childEnvironment(): Record<string, string | undefined> {
+  const passed = Object.entries(process.env).filter(
+    ([name]) => !withheld.includes(name) && !name.startsWith("APPLICATION_POOL_"),
   );
+  return Object.fromEntries(passed);
 }

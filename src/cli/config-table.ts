@@ -4,6 +4,8 @@
  * Keys that nobody has asked for are unknown, which is a problem too: a misspelt limit must not be
  * taken for a set one.
  */
+import { resolve } from "node:path";
+
 import { nearestWord } from "./nearest-word.ts";
 import { parseSize, parseTime, showSize, showTime } from "./units.ts";
 
@@ -18,6 +20,14 @@ interface Bounds {
   readonly max: number;
 }
 
+/** What the tables of one configuration share. */
+interface Configuration {
+  /** What relative paths start from. */
+  readonly directory: string;
+  /** What is wrong, in the order of reading. */
+  readonly problems: Problem[];
+}
+
 /** What a getter makes of a value: the value as it is used, or why it cannot be. */
 type Reading<T> = { readonly value: T } | { readonly why: string };
 
@@ -30,15 +40,26 @@ const otherNames: ReadonlyMap<string, string> = new Map([
 
 export class Table {
   readonly #values: Readonly<Record<string, unknown>>;
+  readonly #whole: Configuration;
   readonly #path: string;
-  readonly #problems: Problem[];
   readonly #asked = new Set<string>();
 
-  /** @param path of the table, empty for the whole; @param problems are added to. */
-  constructor(values: Readonly<Record<string, unknown>>, path: string, problems: Problem[]) {
+  /** @param path of the table, empty for the whole. */
+  constructor(values: Readonly<Record<string, unknown>>, whole: Configuration, path = "") {
     this.#values = values;
+    this.#whole = whole;
     this.#path = path;
-    this.#problems = problems;
+  }
+
+  /** A path, absolute. */
+  path(key: string): string | undefined {
+    const text = this.text(key);
+    return text === undefined ? undefined : this.resolve(text);
+  }
+
+  /** A path that the configuration has named, absolute. */
+  resolve(path: string): string {
+    return resolve(this.#whole.directory, path);
   }
 
   /** A key of this table as problems name it. */
@@ -51,7 +72,7 @@ export class Table {
   }
 
   wrong(key: string, why: string): void {
-    this.#problems.push({ key: this.keyOf(key), why });
+    this.#whole.problems.push({ key: this.keyOf(key), why });
   }
 
   text(key: string): string | undefined;
@@ -152,7 +173,7 @@ export class Table {
     const values = this.read<Record<string, unknown>>(key, {}, (value) =>
       isTable(value) ? { value } : { why: `is ${show(value)}, not a table` },
     );
-    return new Table(values, this.keyOf(key), this.#problems);
+    return new Table(values, this.#whole, this.keyOf(key));
   }
 
   /** The tables of a list, `[[key]]`. */
@@ -164,7 +185,7 @@ export class Table {
     );
     return list.map((values, index) => {
       const path = `${this.keyOf(key)}[${index}]`;
-      return new Table(values as Record<string, unknown>, path, this.#problems);
+      return new Table(values as Record<string, unknown>, this.#whole, path);
     });
   }
 
@@ -205,9 +226,9 @@ function readText(value: unknown): Reading<string> {
 }
 
 function isTable(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) !== null
-    ? Object.getPrototypeOf(value) === Object.prototype
-    : false;
+  return (
+    typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype
+  );
 }
 
 /** A value as it may have been written, short. */

@@ -5,21 +5,24 @@
 import type { CommandDef } from "citty";
 
 import { findUser, type User } from "../native/process.ts";
-import type { LogFormat } from "../logging/log.ts";
-import { toText, type ByteString } from "../wire/bytes.ts";
+import { ascii, toText, type ByteString } from "../wire/bytes.ts";
 import { MAX_IDLE_SECONDS, MAX_POOL_SIZE } from "../wire/commands.ts";
-import { commandNames, isLogLevel } from "./arguments.ts";
+import { commandNames } from "./arguments.ts";
 import { oneOf, readOptions, seconds, variableOf, wholeNumber } from "./options.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
-const positionals = [
-  "LOGLEVEL",
-  "SPAWN_SERVER",
-  "LOG_FILE",
-  "RUBY",
-  "USER",
-  "STATUS_FIFO",
-] as const;
+const positionals = {
+  LOGLEVEL: positional("whole number: 0 warnings and errors, 1 notable events, up to 4"),
+  SPAWN_SERVER: positional("spawn server script; '' or builtin: the built-in spawner"),
+  LOG_FILE: positional("output of spawn server and applications; '': stderr"),
+  RUBY: positional("Ruby interpreter, looked up on PATH"),
+  USER: positional("user of the spawn server; '': as it is"),
+  STATUS_FIFO: positional("existing FIFO for the status report; '': none"),
+} as const;
+
+function positional(description: string) {
+  return { type: "positional", description } as const;
+}
 
 const options = {
   "spawn-timeout": option("SECONDS", "time limit of one spawn (default 90)"),
@@ -57,80 +60,41 @@ export const daemonCommand: CommandDef = {
       "Otherwise a parent execs it with one end of a Unix stream socket pair on descriptor 3; " +
       `every option below can also be given as ${variableOf("option-name")}.`,
   },
-  args: {
-    LOGLEVEL: positional("whole number: 0 warnings and errors, 1 notable events, up to 4"),
-    SPAWN_SERVER: positional("spawn server script; '' or builtin: the built-in spawner"),
-    LOG_FILE: positional("output of spawn server and applications; '': stderr"),
-    RUBY: positional("Ruby interpreter, looked up on PATH"),
-    USER: positional("user of the spawn server; '': as it is"),
-    STATUS_FIFO: positional("existing FIFO for the status report; '': none"),
-    ...options,
-  },
+  args: { ...positionals, ...options },
 };
 
-function positional(description: string) {
-  return { type: "positional", description } as const;
-}
-
 /** The command line, read and checked. */
-export interface Config {
-  readonly logLevel: number;
-  readonly logFormat: LogFormat;
-  readonly spawnServer: ByteString;
-  readonly logFile: ByteString | undefined;
-  readonly ruby: ByteString;
-  readonly user: User | undefined;
-  readonly statusFifo: ByteString | undefined;
-  /** The descriptor of the supervisor's channel; 0: there is none. */
-  readonly supervisorChannel: number;
-  readonly spawnTimeoutMs: number;
-  /** Whether it exits before instances that still answer (hand-over.ts). */
-  readonly exitsEarly: boolean;
-  readonly maxWaitMs: number;
-  readonly maxQueue: number;
-  readonly abandonMs: number;
-  readonly requestMs: number;
-  readonly shareAfterMs: number;
-  readonly limits: { readonly max: number; readonly maxPerApp: number; readonly maxIdleMs: number };
-}
+export type Config = Readonly<ReturnType<typeof readConfig>>;
 
-/** Reads the command line. @throws UsageError, StartError. */
-export function readConfig(args: readonly ByteString[]): Config {
-  const given = args.slice(0, positionals.length);
-  const [logLevel, spawnServer, logFile, ruby, user, statusFifo] = given;
-  if (logLevel === undefined || !isLogLevel(logLevel)) {
+/** Reads the command line, which begins with a LOGLEVEL. @throws UsageError, StartError. */
+export function readConfig(args: readonly ByteString[]) {
+  const names = Object.keys(positionals);
+  if (args.length < names.length) {
     throw new UsageError(
-      `LOGLEVEL is '${toText(logLevel ?? ("" as ByteString))}', not a whole number`,
+      `${args.length} of the ${names.length} arguments are given: ${names.join(" ")}`,
     );
   }
-  if (
-    spawnServer === undefined ||
-    logFile === undefined ||
-    ruby === undefined ||
-    user === undefined ||
-    statusFifo === undefined
-  ) {
-    throw new UsageError(
-      `${given.length} of the ${positionals.length} arguments are given: ` + positionals.join(" "),
-    );
-  }
-  const rest = args.slice(positionals.length).map((argument) => toText(argument));
+  const none = ascii("");
+  const [logLevel = none, spawnServer = none, logFile = none, ruby = none] = args;
+  const [user = none, statusFifo = none] = args.slice(4);
+  const rest = args.slice(names.length).map((argument) => toText(argument));
   const set = readOptions(rest, { ...options, ...ofServe }, process.env);
   if (ruby === "" && spawnServer !== "" && spawnServer !== "builtin") {
     throw new UsageError(
       `RUBY is empty, but SPAWN_SERVER '${toText(spawnServer)}' needs an interpreter`,
     );
   }
-  const runsAs = knownUser(user);
   return {
     logLevel: Number(logLevel),
     logFormat: oneOf(set, "log-format", ["text", "json"]),
     spawnServer,
     logFile: logFile === "" ? undefined : logFile,
     ruby,
-    user: runsAs,
+    user: knownUser(user),
     statusFifo: statusFifo === "" ? undefined : statusFifo,
+    /** The descriptor of the supervisor's channel; 0: there is none. */
     supervisorChannel: wholeNumber(set, "supervisor-channel", { min: 4, max: 4 }, 0),
+    /** Whether it exits before instances that still answer (hand-over.ts). */
     exitsEarly: oneOf(set, "exit", ["early", "last"]) === "early",
     spawnTimeoutMs: seconds(set, "spawn-timeout", { min: 0.001, max: 3600 }, 90_000),
     maxWaitMs: seconds(set, "max-wait", { min: 0, max: 86_400 }, 0),

@@ -20,8 +20,8 @@ import {
   wordOf,
 } from "./gateway-client.ts";
 import { readPool } from "./gateway-settings.ts";
-import { harmless } from "./harmless.ts";
 import { type Arguments, readArguments } from "./options.ts";
+import { harmless } from "./terminal.ts";
 import { parseTime } from "./units.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
@@ -172,9 +172,8 @@ function reloaded(answer: object): string {
 function poolChange(key: string, text: string): PoolChange {
   const problems: Problem[] = [];
   const value = /^(true|false|[0-9]{1,15})$/.test(text) ? (JSON.parse(text) as unknown) : text;
-  const { max, maxPerApp, maxIdleSeconds, globalQueue } = readPool(
-    new Table({ [key]: value }, "", problems),
-  );
+  const table = new Table({ [key]: value }, { directory: "", problems });
+  const { max, maxPerApp, maxIdleSeconds, globalQueue } = readPool(table);
   const changes: Readonly<Record<string, PoolChange>> = {
     max: { max },
     max_per_app: { maxPerApp },

@@ -7,7 +7,6 @@
 import { nextTurn } from "../native/event-loop.ts";
 import { setCloseOnExec } from "../native/fd.ts";
 import { OwnedFd } from "../native/owned-fd.ts";
-import { ignoreSignal, signals } from "../native/process.ts";
 import { whyNotStream } from "../native/socket.ts";
 import { WakeLoop } from "../server/wake.ts";
 import type { ByteString } from "../wire/bytes.ts";
@@ -23,7 +22,6 @@ export async function runDaemon(args: readonly ByteString[]): Promise<void> {
   const wake = new WakeLoop(takeSocket(wakeDescriptor));
   const { supervisorChannel } = config;
   const supervisor = supervisorChannel === 0 ? undefined : takeSocket(supervisorChannel);
-  ignoreSignal(signals.SIGPIPE);
   // Under a supervisor nobody is served before that has said who may be.
   if (supervisor === undefined) {
     await wake.start();

@@ -19,7 +19,6 @@ import { setCloseOnExec } from "../native/fd.ts";
 import { inTime } from "../native/in-time.ts";
 import { OwnedFd } from "../native/owned-fd.ts";
 import { giveUpStart } from "../native/own-text.ts";
-import { ignoreSignal, signals } from "../native/process.ts";
 import { whyNotStream } from "../native/socket.ts";
 import { causeText } from "../wire/cause.ts";
 import { StartError } from "./usage-error.ts";
@@ -34,7 +33,6 @@ export async function runAdmin(): Promise<void> {
   if (why !== undefined) throw new StartError(`only 'serve' starts a ${adminCommand}: ${why}`);
   setCloseOnExec(control, true);
   setCloseOnExec(listener, true);
-  ignoreSignal(signals.SIGPIPE);
   giveUpStart();
   const gone = Promise.withResolvers<void>();
   const waiting = new Map<number, (answer: AdminAnswer) => void>();

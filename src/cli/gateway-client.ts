@@ -13,8 +13,8 @@ import { runtimeDirectories, whyNotSafe } from "../gateway/supervisor/runtime-di
 import { putOnEventLoop } from "../native/event-loop.ts";
 import { findUserById, isAlive } from "../native/process.ts";
 import { type ForeignSocket, foreignSockets } from "./foreign-gateways.ts";
-import { harmless } from "./harmless.ts";
 import type { Arguments } from "./options.ts";
+import { harmless } from "./terminal.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
 /** Which gateway is meant: options of every command that asks one. */
@@ -72,7 +72,11 @@ export async function findGateway(given: Arguments["given"]): Promise<FoundGatew
   const [gateway] = found;
   if (gateway !== undefined && isAlone(found, silent)) return gateway;
   if (found.length > 0 || silent.length > 1) throw several([...found, ...silent]);
-  if (silent[0] !== undefined) throw doesNotAnswer(silent[0]);
+  const [mute] = silent;
+  if (mute !== undefined) {
+    const who = `gateway ${mute.pid}${ofUser(mute)}`;
+    throw new StartError(`${who} runs, and does not answer within ${statusLimitMs / 1000} s`);
+  }
   const which = [pid, name].filter((word) => word !== undefined).join(" ");
   const whose = isRoot ? "" : " of this user";
   const what = which === "" ? `no gateway${whose} runs` : `no gateway ${which} runs`;
@@ -107,10 +111,9 @@ async function lookAt(
 ): Promise<{ readonly found: FoundGateway[]; readonly silent: SilentGateway[] }> {
   const answers = await Promise.all(places.map((place) => look(place)));
   const there = answers.filter((answer) => answer !== undefined);
+  const found = there.filter((one) => "status" in one);
   return {
-    found: there
-      .filter((one) => "status" in one)
-      .filter(({ status }) => name === undefined || status.name === name),
+    found: found.filter(({ status }) => name === undefined || status.name === name),
     silent: there.filter((one) => !("status" in one)),
   };
 }
@@ -133,11 +136,6 @@ function shortened(name: string): string {
 /** ` of shop`; empty: it is of who asks. */
 export function ofUser({ user }: SilentGateway): string {
   return user === undefined ? "" : ` of ${user}`;
-}
-
-function doesNotAnswer(gateway: SilentGateway): StartError {
-  const who = `gateway ${gateway.pid}${ofUser(gateway)}`;
-  return new StartError(`${who} runs, and does not answer within ${statusLimitMs / 1000} s`);
 }
 
 /** @returns undefined: nobody is there. */

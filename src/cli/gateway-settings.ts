@@ -2,9 +2,7 @@
  * What a gateway can be told, whether by a file or by the command line: reads it, fills the
  * defaults in, and checks what belongs together. docs/serve.md lists the same keys for people.
  */
-import { resolve } from "node:path";
-
-import type { AccessForm, GatewayConfig, ListenAddress, TlsConfig } from "../gateway/config.ts";
+import type { AccessForm, GatewayConfig, ListenAddress } from "../gateway/config.ts";
 import { lineMaker } from "../gateway/log/access-log.ts";
 import { TrustedProxies } from "../gateway/policy/trusted-proxies.ts";
 import { findUser } from "../native/process.ts";
@@ -12,7 +10,7 @@ import { causeText } from "../wire/cause.ts";
 import { MAX_IDLE_SECONDS, MAX_POOL_SIZE } from "../wire/commands.ts";
 import { readApps } from "./app-settings.ts";
 import { Table, type Problem } from "./config-table.ts";
-import { parseListenAddress } from "./listen-address.ts";
+import { type ListenUsage, readListenAddress } from "./listen-address.ts";
 import { readTls } from "./tls-settings.ts";
 
 const hourMs = 3_600_000;
@@ -30,31 +28,31 @@ export type Settings = Readonly<Record<string, unknown>>;
  */
 export function readSettings(settings: Settings, directory: string): GatewayConfig | Problem[] {
   const problems: Problem[] = [];
-  const top = new Table(settings, "", problems);
+  const top = new Table(settings, { directory, problems });
   const workers = top.whole("workers", { min: 1, max: maxWorkers }, defaultWorkers);
-  const { listen, tls } = readAddresses(top, directory);
+  const { listen, tls } = readAddresses(top);
   const log = top.table("log");
-  const logFile = log.text("access_file");
+  const accessLogFile = log.path("access_file");
   const pool = readPool(top.table("pool"));
   const upgradedMs = top.time("upgraded_time", { min: 0, max: 24 * hourMs }, 60_000);
   const config: GatewayConfig = {
     name: readGatewayName(top),
     listen,
     tls,
-    admin: readAdmin(top, directory),
+    admin: readAdmin(top),
     workers,
     workerUser: readWorkerUser(top),
     limits: readLimits(top.table("limits")),
     pool,
     trustedProxies: readProxies(top),
     accessLog: readAccessForm(log),
-    accessLogFile: logFile === undefined ? undefined : resolve(directory, logFile),
+    accessLogFile,
     drainMs: top.time("drain_time", { min: 0, max: hourMs }, 30_000),
     silenceMs: top.timeOrOff("silence_time", hourMs, 10_000),
     upgradedMs,
     logLevel: log.whole("level", { min: 0, max: 4 }, 0),
     logFormat: log.word("format", ["text", "json"], "text"),
-    apps: readApps(top, log, directory, { maxQueue: pool.maxQueue, upgradedMs }),
+    apps: readApps(top, log, { maxQueue: pool.maxQueue, upgradedMs }),
   };
   log.finish();
   top.finish();
@@ -100,15 +98,12 @@ function readWorkerUser(top: Table): string | undefined {
   return user;
 }
 
-function readAddresses(
-  top: Table,
-  directory: string,
-): { listen: ListenAddress[]; tls: TlsConfig | undefined } {
-  const context = { directory, tls: false, unixMode: top.permissions("unix_mode", "0660") };
-  const listen = parseAll(top, "listen", context);
+function readAddresses(top: Table): Pick<GatewayConfig, "listen" | "tls"> {
+  const unixMode = top.permissions("unix_mode", "0660");
+  const listen = readListen(top, { tls: false, unixMode });
   const section = top.table("tls");
-  const secure = parseAll(section, "listen", { ...context, tls: true });
-  const tls = top.has("tls") ? readTls(section, directory, secure) : undefined;
+  const secure = readListen(section, { tls: true, unixMode });
+  const tls = top.has("tls") ? readTls(section, secure) : undefined;
   section.finish();
   const all = [...listen, ...secure];
   const isDefault = !top.has("listen") && secure.length === 0;
@@ -116,38 +111,27 @@ function readAddresses(
 }
 
 /** Whoever reaches it sees figures: so it is for this machine alone. */
-function readAdmin(top: Table, directory: string): ListenAddress | undefined {
+function readAdmin(top: Table): ListenAddress | undefined {
   const section = top.table("admin");
   const text = section.text("listen");
   const unixMode = section.permissions("unix_mode", "0600");
   section.finish();
   if (text === undefined) return undefined;
-  const address = parseListenAddress(text, { directory, tls: false, unixMode });
-  if (typeof address === "string") {
-    section.wrong("listen", address);
-    return undefined;
-  }
-  const isOwn = address.kind === "unix" || /^127\.|^::1$/.test(address.host);
+  const address = readListenAddress(section, text, { tls: false, unixMode });
+  const isOwn = address?.kind !== "tcp" || /^127\.|^::1$/.test(address.host);
   if (!isOwn) section.wrong("listen", `'${text}' is not of this machine alone, as 127.0.0.1 is`);
   return address;
 }
 
 const defaultAddress: ListenAddress = { kind: "tcp", host: "127.0.0.1", port: 8080, tls: false };
 
-function parseAll(
-  table: Table,
-  key: string,
-  context: Parameters<typeof parseListenAddress>[1],
-): ListenAddress[] {
+function readListen(table: Table, usage: ListenUsage): ListenAddress[] {
   const seen = new Set<string>();
-  return table.texts(key, 1).flatMap((text) => {
-    const address = parseListenAddress(text, context);
-    if (typeof address === "string") {
-      table.wrong(key, address);
-      return [];
-    }
+  return table.texts("listen", 1).flatMap((text) => {
+    const address = readListenAddress(table, text, usage);
+    if (address === undefined) return [];
     const name = address.kind === "tcp" ? `${address.host}:${address.port}` : address.path;
-    if (seen.has(name)) table.wrong(key, `'${text}' is given twice`);
+    if (seen.has(name)) table.wrong("listen", `'${text}' is given twice`);
     seen.add(name);
     return [address];
   });

@@ -13,7 +13,6 @@ import { receiveDescriptor } from "../native/descriptors.ts";
 import { setCloseOnExec } from "../native/fd.ts";
 import { OwnedFd } from "../native/owned-fd.ts";
 import { giveUpStart } from "../native/own-text.ts";
-import { ignoreSignal, signals } from "../native/process.ts";
 import { whyNotStream } from "../native/socket.ts";
 import { attachPoolServer } from "../parent/index.ts";
 import { LineWriter } from "../logging/line-writer.ts";
@@ -33,7 +32,6 @@ export async function runWorker(): Promise<void> {
     }
     setCloseOnExec(number, true);
   }
-  ignoreSignal(signals.SIGPIPE);
   giveUpStart();
   const worker = new Worker({ control: new OwnedFd(control), makeServer });
   onSignal((signal) => {

@@ -2,23 +2,32 @@
  * Addresses to listen on, as people write them: `127.0.0.1:8080`, `[::1]:8080`, `unix:PATH`; a port
  * alone, `8080` or `:8080`, is one of this machine, and `*:8080` says what is for everybody.
  */
-import { resolve } from "node:path";
-
 import { isIpAddress } from "../native/listening-socket.ts";
 import { maxSocketPath } from "../native/socket.ts";
 import type { ListenAddress } from "../gateway/config.ts";
+import type { Table } from "./config-table.ts";
 
 /** How an address is to be taken. */
-interface AddressContext {
-  /** What a relative path starts from. */
-  readonly directory: string;
+export interface ListenUsage {
   readonly tls: boolean;
   readonly unixMode: number;
 }
 
+/** What `listen` of a table says; undefined: it is no address. */
+export function readListenAddress(
+  table: Table,
+  text: string,
+  usage: ListenUsage,
+): ListenAddress | undefined {
+  const isUnix = text.startsWith("unix:");
+  const address = isUnix ? unixAddress(table, text.slice(5), usage) : tcpAddress(text, usage);
+  if (typeof address !== "string") return address;
+  table.wrong("listen", address);
+  return undefined;
+}
+
 /** @returns the address, or why it is none. */
-export function parseListenAddress(text: string, context: AddressContext): ListenAddress | string {
-  if (text.startsWith("unix:")) return unixAddress(text.slice(5), context);
+function tcpAddress(text: string, { tls }: ListenUsage): ListenAddress | string {
   const [, bracketed, plain, digits] =
     /^(?:(?:\[([^\]]+)\]|([^:[\]]*)):)?([0-9]{1,5})$/.exec(text) ?? [];
   if (digits === undefined) {
@@ -30,7 +39,7 @@ export function parseListenAddress(text: string, context: AddressContext): Liste
   if (!isIpAddress(host)) {
     return `'${text}': '${host}' is no IP address in numbers, nor localhost or *`;
   }
-  return { kind: "tcp", host, port, tls: context.tls };
+  return { kind: "tcp", host, port, tls };
 }
 
 function hostOf(text: string): string {
@@ -38,13 +47,14 @@ function hostOf(text: string): string {
   return text === "*" ? "0.0.0.0" : text;
 }
 
-function unixAddress(path: string, context: AddressContext): ListenAddress | string {
+/** As tcpAddress. */
+function unixAddress(table: Table, path: string, usage: ListenUsage): ListenAddress | string {
   if (path === "") return "'unix:' needs a path";
-  if (context.tls) return `'unix:${path}': there is no TLS on a Unix socket`;
-  const absolute = resolve(context.directory, path);
+  if (usage.tls) return `'unix:${path}': there is no TLS on a Unix socket`;
+  const absolute = table.resolve(path);
   const bytes = Buffer.byteLength(absolute);
   if (bytes > maxSocketPath) {
     return `'unix:${path}': the path has ${bytes} bytes, ${maxSocketPath} are possible`;
   }
-  return { kind: "unix", path: absolute, mode: context.unixMode };
+  return { kind: "unix", path: absolute, mode: usage.unixMode };
 }

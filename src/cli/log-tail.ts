@@ -3,9 +3,10 @@
  * file to its end, then the new one) and its truncation. Where there is no file yet, there are no
  * lines yet.
  */
-import { fstatSync, readSync, statSync, type BigIntStats } from "node:fs";
+import { fstatSync, readSync, statSync } from "node:fs";
 
 import { errnos, SyscallError } from "../native/errno.ts";
+import { identityOf } from "../native/fd.ts";
 import { openOwn } from "../native/own-file.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { fromBytes, fromText, type ByteString } from "../wire/bytes.ts";
@@ -64,7 +65,9 @@ export class LogTail implements Disposable {
   #isCurrent(): boolean {
     const named = statSync(this.#path, { bigint: true, throwIfNoEntry: false });
     if (named === undefined) return true;
-    return this.#file !== undefined && isSame(named, this.#file);
+    return (
+      this.#file !== undefined && identityOf(this.#file.number) === `${named.dev}:${named.ino}`
+    );
   }
 
   #takeNew(): ByteString[] {
@@ -105,11 +108,6 @@ function openIfThere(path: string): OwnedFd | undefined {
     if (error instanceof SyscallError && error.errno === errnos.ENOENT) return undefined;
     throw error;
   }
-}
-
-function isSame({ dev, ino }: BigIntStats, file: OwnedFd): boolean {
-  const open = fstatSync(file.number, { bigint: true });
-  return open.dev === dev && open.ino === ino;
 }
 
 function linesIn(piece: Buffer): number {

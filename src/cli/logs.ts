@@ -10,10 +10,10 @@ import { withoutControls } from "../logging/log.ts";
 import { fromText, toBytes, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import { findGateway, type FoundGateway, gatewayOptions, wordOf } from "./gateway-client.ts";
-import { harmless } from "./harmless.ts";
 import { LogTail } from "./log-tail.ts";
 import { readArguments } from "./options.ts";
 import { endOnSignal } from "./signals.ts";
+import { harmless, show } from "./terminal.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
 const defaultLines = 20;
@@ -56,7 +56,7 @@ async function follow(gateway: FoundGateway, app: string, after: number): Promis
     const output = await ask(gateway, app, last);
     if ("file" in output) return showFile(output.file, 0, true); // It has one since a reload.
     if (output.isGap) writeSync(2, "(lines are missing here: too many at once)\n");
-    isOpen = show(output.lines.map(withoutEnd));
+    isOpen = showLines(output.lines.map(withoutEnd));
     last = output.last;
   }
 }
@@ -65,7 +65,7 @@ async function showFile(path: string, count: number, follows: boolean): Promise<
   using tail = new LogTail(path);
   try {
     let isOpen = showLast(tail.last(count), count) && follows;
-    for (; isOpen; isOpen = show(tail.more())) {
+    for (; isOpen; isOpen = showLines(tail.more())) {
       await Bun.sleep(lookMs);
     }
   } catch (error) {
@@ -90,21 +90,14 @@ function withoutEnd(line: string): ByteString {
   return fromText(line.slice(0, -1));
 }
 
-/** As `show`. Where there is nothing, that is said, to people alone. */
+/** As showLines. Where there is nothing, that is said, to people alone. */
 function showLast(lines: readonly ByteString[], count: number): boolean {
   if (lines.length === 0 && count > 0) writeSync(2, "(nothing has been written yet)\n");
-  return show(lines);
+  return showLines(lines);
 }
 
 /** Whoever can write to the file could have put anything there. @returns false: nobody reads. */
-function show(lines: readonly ByteString[]): boolean {
+function showLines(lines: readonly ByteString[]): boolean {
   const text = lines.map((line) => `${withoutControls(line)}\n`).join("");
-  const bytes = toBytes(text as ByteString);
-  try {
-    for (let at = 0; at < bytes.length;) at += writeSync(1, bytes, at);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EPIPE") return false;
-    throw error;
-  }
+  return show(toBytes(text as ByteString));
 }

@@ -117,12 +117,11 @@ export function readArguments(
 
 /** The definition in the words of the platform's parser, which citty's is built on as well. */
 function optionsOf(definition: ArgsDef) {
-  const flags = Object.entries(definition).filter(([, { type }]) => type === "boolean");
-  const texts = Object.entries(definition).filter(([, { type }]) => type === "string");
-  return Object.fromEntries([
-    ...flags.map(([name]) => [name, { type: "boolean" }] as const),
-    ...texts.map(([name]) => [name, { type: "string", multiple: true }] as const),
-  ]);
+  const kinds = Object.entries(definition).map(([name, { type }]) => {
+    const isFlag = type === "boolean";
+    return [name, { type: isFlag ? "boolean" : "string", multiple: !isFlag }] as const;
+  });
+  return Object.fromEntries(kinds);
 }
 
 function unknown(name: string, definition: ArgsDef): string {
@@ -130,20 +129,19 @@ function unknown(name: string, definition: ArgsDef): string {
   return `unknown option '--${name}'${near === undefined ? "" : `; is '--${near}' meant?`}`;
 }
 
+interface Bounds {
+  readonly min: number;
+  readonly max: number;
+}
+
 /** A whole number within bounds, or the fallback when the option is not given. */
 export function wholeNumber(
   options: GivenOptions,
   name: string,
-  bounds: { readonly min: number; readonly max: number },
+  bounds: Bounds,
   fallback: number,
 ): number {
-  const given = options.get(name);
-  if (given === undefined) return fallback;
-  const value = /^[0-9]{1,15}$/.test(given.text) ? Number(given.text) : Number.NaN;
-  if (value >= bounds.min && value <= bounds.max) return value;
-  throw new UsageError(
-    `${given.where} is '${given.text}', not a whole number from ${bounds.min} to ${bounds.max}`,
-  );
+  return readNumber(options, name, /^[0-9]{1,15}$/, "a whole number", bounds) ?? fallback;
 }
 
 /**
@@ -153,17 +151,26 @@ export function wholeNumber(
 export function seconds(
   options: GivenOptions,
   name: string,
-  bounds: { readonly min: number; readonly max: number },
+  bounds: Bounds,
   fallbackMs: number,
 ): number {
+  const form = /^[0-9]{1,10}(\.[0-9]{1,3})?$/;
+  const value = readNumber(options, name, form, "a number of seconds", bounds);
+  return value === undefined ? fallbackMs : Math.round(value * 1000);
+}
+
+function readNumber(
+  options: GivenOptions,
+  name: string,
+  form: RegExp,
+  what: string,
+  { min, max }: Bounds,
+): number | undefined {
   const given = options.get(name);
-  if (given === undefined) return fallbackMs;
-  const value = /^[0-9]{1,10}(\.[0-9]{1,3})?$/.test(given.text) ? Number(given.text) : Number.NaN;
-  if (value >= bounds.min && value <= bounds.max) return Math.round(value * 1000);
-  throw new UsageError(
-    `${given.where} is '${given.text}', ` +
-      `not a number of seconds from ${bounds.min} to ${bounds.max}`,
-  );
+  if (given === undefined) return undefined;
+  const value = form.test(given.text) ? Number(given.text) : Number.NaN;
+  if (value >= min && value <= max) return value;
+  throw new UsageError(`${given.where} is '${given.text}', not ${what} from ${min} to ${max}`);
 }
 
 /** One of a list of words, or the first when the option is not given. */

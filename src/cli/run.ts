@@ -21,6 +21,7 @@ interface Command {
 
 /** Runs the command the arguments name and exits. */
 export async function run(): Promise<never> {
+  ignoreSignal(signals.SIGPIPE);
   try {
     await dispatch();
     return exit(0);

@@ -27,7 +27,7 @@ import { Supervisor } from "../gateway/supervisor/supervisor.ts";
 import { nextTurn } from "../native/event-loop.ts";
 import { mayFilesHang } from "../native/mounts.ts";
 import { giveUpStartAndHeap } from "../native/own-text.ts";
-import { ignoreSignal, setDescriptorLimit, signals } from "../native/process.ts";
+import { setDescriptorLimit } from "../native/process.ts";
 import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
 import { LineWriter } from "../logging/line-writer.ts";
 import { Log } from "../logging/log.ts";
@@ -57,22 +57,23 @@ export async function runServe(rawArguments: readonly string[]): Promise<void> {
   const request = readServeArguments(rawArguments);
   if (request.check) {
     const config = request.readConfig();
-    await warnOfMissing(config, new Log(config.logLevel, config.logFormat, complain));
+    const log = new Log(config.logLevel, config.logFormat, (line) => write(2, line));
+    await warnOfMissing(config, log);
     return say(`${goodConfiguration}: ${summary(config)}`);
   }
-  ignoreSignal(signals.SIGPIPE);
   giveUpStartAndHeap();
   // The pool server takes what its parent has for what applications are to have.
   setDescriptorLimit(raiseDescriptorLimit());
   const succession = takeSuccession(process.env);
-  let gateway: Gateway | undefined;
+  let gateway: Gateway;
   try {
     const config = (succession && takeServed(succession)) ?? request.readConfig();
     gateway = new Gateway(request, config, rawArguments, succession);
     await gateway.start();
   } catch (error) {
     if (succession !== undefined) comeBack(succession, causeText(error));
-    throw error;
+    if (error instanceof ConfigurationError) throw error;
+    throw new StartError(causeText(error), { cause: error });
   }
   if (succession !== undefined) forgetBefore(succession);
   await gateway.run(succession?.failure);
@@ -92,7 +93,7 @@ class Gateway {
   /** What the start asks for. */
   readonly #adminChange: AdminChange;
   readonly #ended = Promise.withResolvers<void>();
-  #operator: Operator | undefined;
+  readonly #operator: Operator;
   #control: ControlSocket | undefined;
   /** The program that comes in the place of this one, now that the last answers are given. */
   #successor: string | undefined;
@@ -113,18 +114,18 @@ class Gateway {
     this.#log = this.#makeLog(config);
     reportMistakes({ error: (event, fields) => this.#log.error(event, fields) });
     const report: Report = (level, event, fields) => this.#log.event(level, event, fields);
-    const env = childEnvironment(process.env);
+    const env = childEnvironment();
     this.#admin = new AdminKeeper({
       report,
       env,
       metrics: gatewayMetrics,
       supervisor: () => this.#supervisor,
       carryOut: (asked, asker) => {
-        if (this.#operator === undefined) throw new Error("the gateway has not started yet");
+        if (!this.#hasStarted) throw new Error("the gateway has not started yet");
         return this.#operator.carryOut(asked, asker);
       },
     });
-    this.#adminChange = orStartError(() => this.#admin.prepare(config));
+    this.#adminChange = this.#admin.prepare(config);
     try {
       const inherited = passedListeners(process.env, config.tls !== undefined);
       this.#supervisor = new Supervisor({
@@ -137,11 +138,18 @@ class Gateway {
       });
     } catch (error) {
       this.#adminChange.undo();
-      throw asStartError(error);
+      throw error;
     }
+    this.#operator = new Operator({
+      supervisor: this.#supervisor,
+      admin: this.#admin,
+      reload: () => this.#reloadSoon(),
+      generation: () => this.#supervisor.generation + (this.#successor === undefined ? 0 : 1),
+      stop: () => this.#stop("stop"),
+    });
   }
 
-  /** @throws StartError when it does not come up; then nothing of it is left running. */
+  /** @throws Error when it does not come up; then nothing of it is left running. */
   async start(): Promise<void> {
     const supervisor = this.#supervisor;
     onSignal((signal) => {
@@ -164,21 +172,14 @@ class Gateway {
       this.#adminChange.commit();
     } catch (error) {
       this.#adminChange.undo();
-      if (!supervisor.isStopping) throw asStartError(error);
+      if (!supervisor.isStopping) throw error;
     }
   }
 
   /** Serves until it ends. @param failure why the program after this one is not used. */
   async run(failure: string | undefined): Promise<void> {
     const supervisor = this.#supervisor;
-    const admin = this.#admin;
-    const reload = (): Promise<readonly string[]> => this.#reloadSoon();
-    const generation = (): number =>
-      supervisor.generation + (this.#successor === undefined ? 0 : 1);
-    const end = (): void => this.#stop("stop");
-    const operator = new Operator({ supervisor, reload, generation, admin, stop: end });
-    this.#operator = operator;
-    this.#control = this.#openControl(operator);
+    this.#control = this.#openControl();
     reapStrangers();
     if (!supervisor.isStopping) {
       void warnOfMissing(supervisor.config, this.#log);
@@ -191,7 +192,7 @@ class Gateway {
     }
     await this.#ended.promise;
     this.#control?.close();
-    await admin.close();
+    await this.#admin.close();
     this.#notifier.close();
   }
 
@@ -252,11 +253,10 @@ class Gateway {
   /** Has another program come in the place of this one. @returns why it does not. */
   async #goOnAs(program: string): Promise<readonly string[]> {
     const supervisor = this.#supervisor;
-    const env = childEnvironment(process.env);
     const why =
       supervisor.predecessors.length > 0
         ? "processes of the program before are still leaving; try again when they have"
-        : await whyNotUsed(program, this.#args, env);
+        : await whyNotUsed(program, this.#args, childEnvironment());
     if (supervisor.isStopping) return [];
     if (why === undefined) {
       this.#log.event(0, "goes on as a new program", { program });
@@ -289,7 +289,7 @@ class Gateway {
       watchSignals();
       this.#successor = undefined;
       this.#admin.prepare(supervisor.config).commit();
-      if (this.#operator !== undefined) this.#control = this.#openControl(this.#operator);
+      this.#control = this.#openControl();
       this.#staysBecause(program, causeText(error));
     }
   }
@@ -300,10 +300,10 @@ class Gateway {
   }
 
   /** One can do without it: what stands in its way is a warning. */
-  #openControl(operator: Operator): ControlSocket | undefined {
+  #openControl(): ControlSocket | undefined {
     try {
       const [directory] = runtimeDirectories(process.env);
-      return new ControlSocket(directory, operator.carryOut.bind(operator));
+      return new ControlSocket(directory, this.#operator.carryOut.bind(this.#operator));
     } catch (error) {
       this.#log.event(0, "no control socket", { cause: causeText(error) });
       return undefined;
@@ -339,18 +339,6 @@ async function warnOfMissing({ apps }: GatewayConfig, log: Log): Promise<void> {
   aside?.close();
 }
 
-function orStartError<T>(action: () => T): T {
-  try {
-    return action();
-  } catch (error) {
-    throw asStartError(error);
-  }
-}
-
-function asStartError(error: unknown): StartError {
-  return new StartError(causeText(error), { cause: error });
-}
-
 /** `2 applications, 1 worker`. */
 function summary({ apps, workers }: GatewayConfig): string {
   return `${count(apps.length, "application")}, ${count(workers, "worker")}`;
@@ -362,10 +350,6 @@ function count(number: number, what: string): string {
 
 function say(line: string): void {
   write(1, `${line}\n`);
-}
-
-function complain(lines: string): void {
-  write(2, lines);
 }
 
 /** Whoever was to read it may be gone: no reason to serve nothing. */

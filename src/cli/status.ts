@@ -2,7 +2,6 @@
  * `status`: what a running gateway does, for people, as JSON or as OpenMetrics. It is
  * found by its socket in the runtime directory.
  */
-import { writeSync } from "node:fs";
 import { isatty, WriteStream } from "node:tty";
 import type { CommandDef } from "citty";
 
@@ -10,10 +9,10 @@ import type { GatewayStatus } from "../wire/gateway-status.ts";
 import { gatewayMetrics } from "../status/gateway-metrics.ts";
 import { applicationOverview, gatewayOverview } from "../status/gateway-overview.ts";
 import { findGateway, type FoundGateway, gatewayOptions, ofUser } from "./gateway-client.ts";
-import { harmless } from "./harmless.ts";
 import { readArguments } from "./options.ts";
 import { usageOf } from "./process-usage.ts";
 import { endOnSignal } from "./signals.ts";
+import { harmless, show } from "./terminal.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
 const options = {
@@ -114,13 +113,6 @@ function top(table: string): string {
   return `${lines.slice(0, shown).join("\n")}\n… ${lines.length - shown} lines more\n`;
 }
 
-/** @returns false: nobody reads. */
 function say(text: string): boolean {
-  try {
-    for (let rest = Buffer.from(text); rest.length > 0;) rest = rest.subarray(writeSync(1, rest));
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EPIPE") return false;
-    throw error;
-  }
+  return show(Buffer.from(text));
 }

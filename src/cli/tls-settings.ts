@@ -1,6 +1,5 @@
 /** The `[tls]` of a gateway's configuration; certificates are looked at before anything starts. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { resolve } from "node:path";
 
 import type { CertificateConfig, ListenAddress, TlsConfig } from "../gateway/config.ts";
 import { causeText } from "../wire/cause.ts";
@@ -14,16 +13,9 @@ const maxFileBytes = 1024 * 1024;
 /** All of them, for each worker is told them: some thousand. */
 const maxTextBytes = 16 * 1024 * 1024;
 
-/**
- * Reads the table but for `listen`. @param directory what relative paths start from.
- * @param secure the addresses with TLS. @returns undefined: there is none, or it is wrong.
- */
-export function readTls(
-  section: Table,
-  directory: string,
-  secure: readonly ListenAddress[],
-): TlsConfig | undefined {
-  const certificates = readCertificates(section, directory);
+/** Reads the table but for `listen`. @param secure the addresses with TLS. */
+export function readTls(section: Table, secure: readonly ListenAddress[]): TlsConfig {
+  const certificates = readCertificates(section);
   const strictTransport = readStrictTransport(section);
   const redirects = section.flag("redirect", false);
   if (secure.length === 0) {
@@ -36,13 +28,13 @@ export function readTls(
 }
 
 /** The one for all names first, if there is one, then those for some. */
-function readCertificates(section: Table, directory: string): CertificateConfig[] {
+function readCertificates(section: Table): CertificateConfig[] {
   const tables = section.tables("certificates");
   const hasOwn = section.has("certificate_file") || section.has("key_file") || tables.length === 0;
   const taken = new Map<string, string>();
   const certificates = [
-    ...(hasOwn ? [readCertificate(section, directory, taken)] : []),
-    ...tables.map((table) => readCertificate(table, directory, taken)),
+    ...(hasOwn ? [readCertificate(section, taken)] : []),
+    ...tables.map((table) => readCertificate(table, taken)),
   ];
   for (const table of tables) table.finish();
   const good = certificates.flatMap((certificate) => certificate ?? []);
@@ -57,25 +49,17 @@ function readCertificates(section: Table, directory: string): CertificateConfig[
 }
 
 /** @param taken hosts of the certificates before, which keep them unless both name them. */
-function readCertificate(
-  table: Table,
-  directory: string,
-  taken: Map<string, string>,
-): CertificateConfig | undefined {
-  const files = {
-    certificate_file: table.text("certificate_file"),
-    key_file: table.text("key_file"),
-  };
+function readCertificate(table: Table, taken: Map<string, string>): CertificateConfig | undefined {
+  const [certificateFile, keyFile] = ["certificate_file", "key_file"].map((key) => {
+    if (!table.has(key)) table.wrong(key, "is missing");
+    return table.path(key);
+  });
   const named = readHosts(table);
   for (const host of named) {
     const other = taken.get(host);
     if (other !== undefined) table.wrong("hosts", `${host}: ${other} has it too`);
     taken.set(host, table.keyOf("hosts"));
   }
-  const [certificateFile, keyFile] = Object.entries(files).map(([key, text]) => {
-    if (text === undefined) table.wrong(key, "is missing");
-    return text === undefined ? undefined : resolve(directory, text);
-  });
   if (certificateFile === undefined || keyFile === undefined) return undefined;
   const pair = readPair(table, certificateFile, keyFile);
   if (pair === undefined) return undefined;
@@ -91,16 +75,18 @@ function readPair(
   certificateFile: string,
   keyFile: string,
 ): Pick<CertificateConfig, "certificate" | "key"> | undefined {
-  const certificate = attempt(table, "certificate_file", certificateFile, (text) => {
-    return new X509Certificate(text);
-  });
-  const key = attempt(table, "key_file", keyFile, (text) => createPrivateKey(text));
+  const certificate = attempt(table, "certificate_file", certificateFile, parseCertificate);
+  const key = attempt(table, "key_file", keyFile, createPrivateKey);
   if (certificate === undefined || key === undefined) return undefined;
   if (certificate.read.checkPrivateKey(key.read)) {
     return { certificate: certificate.text, key: key.text };
   }
   table.wrong("key_file", `'${keyFile}' does not belong to the certificate`);
   return undefined;
+}
+
+function parseCertificate(text: string): X509Certificate {
+  return new X509Certificate(text);
 }
 
 function attempt<T>(

@@ -1,7 +1,6 @@
 /** The hidden command `undertaker PLAN`, which the server starts at its end (hand-over.ts). */
 import { readFileSync, rmSync } from "node:fs";
 
-import { ignoreSignal, signals } from "../native/process.ts";
 import { LineWriter } from "../logging/line-writer.ts";
 import { outputWriter } from "../logging/log.ts";
 import type { LogPlace, Plan } from "../spawn/builtin/hand-over.ts";
@@ -14,7 +13,6 @@ const lastLinesMs = 1_000;
 /** SIGTERM skips its waits, as a second one does for the server. */
 export async function runUndertaker(planFile: string): Promise<void> {
   const plan = JSON.parse(readFileSync(planFile, "utf8")) as Plan;
-  ignoreSignal(signals.SIGPIPE);
   const hurry = new AbortController();
   onSignal((signal) => {
     if (signal === "SIGTERM") hurry.abort();
