@@ -3,7 +3,7 @@
  * the access log's file is opened anew.
  */
 import { expect, test } from "bun:test";
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
@@ -204,6 +204,7 @@ test("the access log goes to its file; after a rotation and SIGUSR1 to the new o
   const file = join(directory, "access.log");
   await ask(address);
   await until("it is logged", () => readFileSync(file, "utf8").includes("\n"));
+  expect(statSync(file).mode & 0o777).toBe(0o640);
   const [line = ""] = readFileSync(file, "utf8").split("\n");
   const entry = JSON.parse(line) as Record<string, unknown>;
   expect(entry).toMatchObject({ method: "GET", target: "/", status: 200, app: "one" });

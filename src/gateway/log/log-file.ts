@@ -10,11 +10,14 @@ import { fromText } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { AppConfig } from "../config.ts";
 
+/** For its owner and group: what visitors ask for may be secret. */
+const permissions = 0o640;
+
 /** @throws Error when it cannot be opened. */
 export function openLogFile(path: string): OwnedFd {
   try {
     // Non-blocking: a pipe that nobody reads must not hold us.
-    return openOwn(fromText(path), "append");
+    return openOwn(fromText(path), "append", { permissions });
   } catch (cause) {
     const why = cause instanceof SyscallError ? cause.code : causeText(cause);
     throw new Error(`open the access log '${path}': ${why}`, { cause });
