@@ -19,7 +19,7 @@ import {
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
 import type { OutputPlace } from "../wire/output-place.ts";
 import type { Table } from "./config-table.ts";
-import { readFilePlaces } from "./file-places.ts";
+import { mistakeInPath, readFilePlaces } from "./file-places.ts";
 import { readHosts } from "./host-names.ts";
 import { readKernelLimits } from "./kernel-settings.ts";
 import { readProgram, readReadiness } from "./program-settings.ts";
@@ -169,7 +169,8 @@ function readLog(
   }
   const file = table.resolve(text);
   const above = dirname(file);
-  if (["nothing", "file"].includes(whatIsAt(above)) || text === "") {
+  if (text === "") table.wrong(key, "is empty: leave it out");
+  else if (["nothing", "file"].includes(whatIsAt(above))) {
     table.wrong(key, `is '${text}', and '${above}' is no directory`);
   }
   return { file };
@@ -291,9 +292,8 @@ function readName(table: Table, root: string): string {
 
 function readPrefix(table: Table): string {
   const text = table.text("prefix", "/");
-  if (text === "/") return text;
-  if (/^(\/[^/?#%\s\p{C}]+)+$/u.test(text) && !/\/\.{1,2}(\/|$)/.test(text)) return text;
-  table.wrong("prefix", `'${text}' must begin with / and not end with one, as in '/shop'`);
+  const mistake = text === "/" ? undefined : mistakeInPath(text, /[?#%\s\p{C}]/u, "/shop");
+  if (mistake !== undefined) table.wrong("prefix", mistake);
   return text;
 }
 

@@ -67,6 +67,11 @@ export class Table {
     return this.#path === "" ? key : `${this.#path}.${key}`;
   }
 
+  /** The same as the file says it: without the number of a table in a list. */
+  #headerOf(key: string): string {
+    return this.keyOf(key).replaceAll(/\[\d+\]/g, "");
+  }
+
   has(key: string): boolean {
     return Object.hasOwn(this.#values, key);
   }
@@ -181,7 +186,7 @@ export class Table {
     const list = this.read<unknown[]>(key, [], (value) =>
       Array.isArray(value) && value.length > 0 && value.every((item) => isTable(item))
         ? { value }
-        : { why: `is ${show(value)}, not a list of tables: write [[${this.keyOf(key)}]]` },
+        : { why: `is ${show(value)}, not a list of tables: write [[${this.#headerOf(key)}]]` },
     );
     return list.map((values, index) => {
       const path = `${this.keyOf(key)}[${index}]`;

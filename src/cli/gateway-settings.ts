@@ -48,7 +48,7 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
     accessLog: readAccessForm(log),
     accessLogFile,
     drainMs: top.time("drain_time", { min: 0, max: hourMs }, 30_000),
-    silenceMs: top.timeOrOff("silence_time", hourMs, 10_000),
+    silenceMs: readSilence(top),
     upgradedMs,
     logLevel: log.whole("level", { min: 0, max: 4 }, 0),
     logFormat: log.word("format", ["text", "json"], "text"),
@@ -57,6 +57,17 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
   log.finish();
   top.finish();
   return problems.length === 0 ? config : problems;
+}
+
+/** With less, what only has much to do would be killed and replaced without end. */
+const leastSilenceMs = 1000;
+
+function readSilence(top: Table): number {
+  const ms = top.timeOrOff("silence_time", hourMs, 10_000);
+  if (ms > 0 && ms < leastSilenceMs) {
+    top.wrong("silence_time", "is less than 1s; 0s is no limit");
+  }
+  return ms;
 }
 
 /** So that commands can name one of several gateways. */

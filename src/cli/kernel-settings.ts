@@ -53,6 +53,9 @@ function readLimit(section: Table, key: string, parse: Parse, example: string): 
     const limits = parts.map((text) => (text === "unlimited" ? -1 : parse(text)));
     const both = limits.length === 1 ? [limits[0], limits[0]] : limits;
     if (isSoftAndHard(both)) return { value: both };
+    if (isSoftAndHard(both.toReversed())) {
+      return { why: `is ${show(value)}: the soft limit is above the hard one` };
+    }
     const forms = `${example}, "SOFT:HARD" or "unlimited"`;
     return { why: `is ${show(value)}, not a limit such as ${forms}` };
   });

@@ -5,9 +5,8 @@ import {
   MAX_LIFE_MS,
   MAX_REQUESTS,
 } from "../wire/configure.ts";
+import { MIN_MEMORY_MAX } from "../wire/kernel-limits.ts";
 import type { Table } from "./config-table.ts";
-
-const memory = { min: 0, max: Number.MAX_SAFE_INTEGER };
 
 const count = { min: 0, max: MAX_INSTANCES };
 
@@ -16,8 +15,8 @@ export function readUpkeep(table: Table): InstanceOptions {
   const instances = table.has("instances") ? table.whole("instances", count, 0) : undefined;
   const most = instances ?? maxInstances;
   const minInstances = table.whole("min_instances", count, 0);
-  const maxMemory = table.size("max_memory", memory, 0);
-  const hardMemory = table.size("hard_memory", memory, 0);
+  const maxMemory = readMemory(table, "max_memory");
+  const hardMemory = readMemory(table, "hard_memory");
   if (maxInstances > 0 && most > maxInstances) {
     table.wrong("instances", `is ${most}, more than max_instances, ${maxInstances}`);
   }
@@ -39,4 +38,11 @@ export function readUpkeep(table: Table): InstanceOptions {
     maxAgeMs: table.timeOrOff("max_age", MAX_LIFE_MS, 0),
     restartMode: mode === "rolling" ? "rolling" : "atOnce",
   };
+}
+
+/** No process has less than a mebibyte: each would be replaced as soon as it is there. */
+function readMemory(table: Table, key: string): number {
+  const bytes = table.size(key, { min: 0, max: Number.MAX_SAFE_INTEGER }, 0);
+  if (bytes > 0 && bytes < MIN_MEMORY_MAX) table.wrong(key, "is less than 1m; 0 is no limit");
+  return bytes;
 }

@@ -52,6 +52,8 @@ test("when processes are started ahead and replaced is said of each application"
   const refused = [
     ["min_instances = 3\nmax_instances = 2", "min_instances: is 3, and there may be 2"],
     ['max_memory = "2g"\nhard_memory = "1g"', "max_memory: is more than hard_memory"],
+    ['max_memory = "512"', "max_memory: is less than 1m; 0 is no limit"],
+    ["hard_memory = 1", "hard_memory: is less than 1m; 0 is no limit"],
     ['restart_mode = "slow"', 'restart_mode: is "slow", none of rolling, at-once'],
   ] as const;
   for (const [text, why] of refused) expect(() => applicationOf(text)).toThrow(why);
@@ -123,13 +125,13 @@ cpu_time = "90s"
     ["tasks_max = 0", "tasks_max: is 0, not a whole number from 1 to"],
     ["[apps.limits]\nfiles = 3", "limits.files: is not known"],
     ["[apps.limits]\nopen_files = -1", "limits.open_files: is -1, not a limit such as 1024"],
-    ['[apps.limits]\nopen_files = "9:8"', 'open_files: is "9:8", not a limit'],
+    ['[apps.limits]\nopen_files = "9:8"', '"9:8": the soft limit is above the hard one'],
     ['[apps.limits]\nopen_files = "1:2:3"', 'open_files: is "1:2:3", not a limit'],
     ['[apps.limits]\nopen_files = "5:"', 'open_files: is "5:", not a limit'],
     ["[apps.limits]\nopen_files = [5]", "open_files: is a list, not a limit"],
     [`[apps.limits]\ncore = "${"a".repeat(99)}"`, '..., not a limit such as "0"'],
     ['[apps.limits]\ncpu_time = "60"', 'cpu_time: is "60", not a limit such as "10m"'],
-    ['[apps.limits]\nfile_size = "unlimited:1g"', "not a limit"],
+    ['[apps.limits]\nfile_size = "unlimited:1g"', "the soft limit is above the hard one"],
   ] as const;
   for (const [text, why] of refused) expect(() => applicationOf(text)).toThrow(why);
 });

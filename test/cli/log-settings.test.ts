@@ -40,7 +40,7 @@ test("what cannot be an application's log is refused; twins have to agree", () =
     "apps[1].log: is journald:/none, and there is no socket '/none'",
     "apps[1].root: apps[0] has it too, but other settings for its processes",
   ]);
-  expect(read(`${app}log = ""\n`).problems).toHaveLength(1);
+  expect(read(`${app}log = ""\n`).problems).toEqual(["apps[0].log: is empty: leave it out"]);
 });
 
 test("[log] says where the output of all applications goes that have no log of their own", () => {
