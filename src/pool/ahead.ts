@@ -9,10 +9,10 @@ import { cover, dropAboveOwnLimit, hasPlace, maySpawn, wantedAhead } from "./pla
 import type { PoolState } from "./state.ts";
 
 /** Plans what is missing, as far as there are places that nobody waits for. */
-export function planAhead(state: PoolState, now: number): void {
+export function planAhead(state: PoolState): void {
   for (const application of state.short) {
     if (!hasPlace(state)) return;
-    planFor(state, application, now);
+    planFor(state, application);
     if (application.coming >= wantedAhead(state, application)) state.short.delete(application);
   }
 }
@@ -31,13 +31,13 @@ export function unusedSince({ application, lastUsedMs }: InstanceRecord): number
   return instances > 1 ? Math.max(lastUsedMs, askedMs) : lastUsedMs;
 }
 
-function planFor(state: PoolState, application: ApplicationRecord, now: number): void {
+function planFor(state: PoolState, application: ApplicationRecord): void {
   const { options } = application;
   if (options === undefined) return;
   while (hasPlace(state) && application.coming < wantedAhead(state, application)) {
-    if (!maySpawn(state, application, now)) return;
-    state.plan(application, options, now);
-    cover(state, application, now);
+    if (!maySpawn(state, application)) return;
+    state.plan(application, options);
+    cover(state, application);
   }
 }
 
@@ -53,8 +53,8 @@ export function reconsider(state: PoolState, application: ApplicationRecord): vo
 }
 
 /** Lets those go that were idle for too long; adds their applications to `touched`. */
-export function reap(state: PoolState, touched: Set<ApplicationRecord>, now: number): void {
-  const { reaps } = state;
+export function reap(state: PoolState, touched: Set<ApplicationRecord>): void {
+  const { reaps, now } = state;
   for (let due = reaps.first; due !== undefined && due.key <= now; due = reaps.first) {
     const application = due.owner;
     const limitMs = state.maxIdleOf(application);
@@ -66,7 +66,7 @@ export function reap(state: PoolState, touched: Set<ApplicationRecord>, now: num
         reapLater(state, application);
         break;
       }
-      state.leave(idle, "leaving", "idle", now);
+      state.leave(idle, "leaving", "idle");
       touched.add(application);
     }
   }

@@ -21,11 +21,11 @@ export function promisedBy(instance: InstanceRecord): number {
 }
 
 /** Another session was closed before its end was reported: the report is likely under way. */
-export function promise(state: PoolState, instance: InstanceRecord, now: number): void {
+export function promise(state: PoolState, instance: InstanceRecord): void {
   const { closingSoon } = instance;
   closingSoon.list?.remove(closingSoon);
   state.closingSoon.pushBack(closingSoon);
-  instance.closedMs = now;
+  instance.closedMs = state.now;
 }
 
 export function promiseNothing(instance: InstanceRecord): void {
@@ -34,13 +34,9 @@ export function promiseNothing(instance: InstanceRecord): void {
 }
 
 /** No longer waits for instances that have not said `done` in time; adds to `touched`. */
-export function expirePromises(
-  state: PoolState,
-  touched: Set<ApplicationRecord>,
-  now: number,
-): void {
+export function expirePromises(state: PoolState, touched: Set<ApplicationRecord>): void {
   for (let late = state.closingSoon.first; late !== undefined; late = state.closingSoon.first) {
-    if (late.closedMs + CLOSING_LIMIT_MS > now) return;
+    if (late.closedMs + CLOSING_LIMIT_MS > state.now) return;
     late.application.promised -= late.promised;
     promiseNothing(late);
     touched.add(late.application);
@@ -48,24 +44,19 @@ export function expirePromises(
 }
 
 /** An instance is done with so many of its sessions, closed or not. */
-export function report(
-  state: PoolState,
-  instance: InstanceRecord,
-  sessions: number,
-  now: number,
-): void {
+export function report(state: PoolState, instance: InstanceRecord, sessions: number): void {
   instance.done += sessions;
-  state.shift(instance, { open: 0, undone: -sessions }, now);
+  state.shift(instance, { open: 0, undone: -sessions });
   const { overdue, closing } = instance;
   if (overdue !== undefined && closing < overdue.leastClosing) overdue.leastClosing = closing;
   state.retireIfDone(instance);
 }
 
 /** A session has become one that lasts: it takes no place any more. */
-export function lengthen(state: PoolState, session: SessionRecord, now: number): void {
+export function lengthen(state: PoolState, session: SessionRecord): void {
   if (session.isLong) return;
   session.isLong = true;
   if (session.limit !== undefined) state.timeLimits.remove(session.limit);
-  state.shift(session.instance, { open: 0, undone: 0, long: 1 }, now);
-  limitUpgraded(state, session.instance, now);
+  state.shift(session.instance, { open: 0, undone: 0, long: 1 });
+  limitUpgraded(state, session.instance);
 }

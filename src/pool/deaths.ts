@@ -25,39 +25,33 @@ export function die(
   state: PoolState,
   instance: InstanceRecord,
   reason: "died" | "outOfMemory",
-  now: number,
 ): void {
   state.counters.deaths++;
   instance.application.counters.deaths++;
   if (instance.standing === "pooled") {
-    noteIfEarly(state, instance, (after) => `it died ${after}`, now);
-    state.leave(instance, "dead", reason, now);
+    noteIfEarly(state, instance, (after) => `it died ${after}`);
+    state.leave(instance, "dead", reason);
   } else {
-    state.leave(instance, "dead", instance.reason, now);
+    state.leave(instance, "dead", instance.reason);
   }
 }
 
 /** An instance in the pool could not be connected to: it leaves. */
-export function becomeUnreachable(
-  state: PoolState,
-  instance: InstanceRecord,
-  cause: string,
-  now: number,
-): void {
-  noteIfEarly(state, instance, (after) => `it could not be connected to ${after}: ${cause}`, now);
-  state.leave(instance, "leaving", "unreachable", now);
+export function becomeUnreachable(state: PoolState, instance: InstanceRecord, cause: string): void {
+  noteIfEarly(state, instance, (after) => `it could not be connected to ${after}: ${cause}`);
+  state.leave(instance, "leaving", "unreachable");
 }
 
 function noteIfEarly(
   state: PoolState,
   instance: InstanceRecord,
   tell: (after: string) => string,
-  now: number,
 ): void {
   const { application, readyMs, firstServedMs, failuresBefore } = instance;
-  if (state.options.failurePause === undefined) return;
+  const { now, options } = state;
+  if (options.failurePause === undefined) return;
   if (now - readyMs >= EARLY_MS || now - firstServedMs > PROOF_MS) return;
   application.failures.takeBack(failuresBefore);
   const message = tell(`${Math.round(now - readyMs)} ms after it was ready`);
-  noteFailure(state, application, { message }, EARLY_ENDS_BEFORE_PAUSE, now);
+  noteFailure(state, application, { message }, EARLY_ENDS_BEFORE_PAUSE);
 }

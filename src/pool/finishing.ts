@@ -16,14 +16,14 @@ const AGAIN_MS = 1_000;
  * Ends an instance out of the pool before its time that has abandoned requests alone: of the
  * application with most of them for its weight the one that was heard of longest ago.
  */
-export function giveUpFinishing(state: PoolState, now: number): void {
+export function giveUpFinishing(state: PoolState): void {
   let chosen: InstanceRecord | undefined;
   for (const instance of state.instances.values()) {
     if (instance.standing !== "leaving" || instance.open > 0) continue;
     if (chosen === undefined || comesBefore(instance, chosen)) chosen = instance;
   }
   if (chosen === undefined) return;
-  giveUp(state, chosen, "crowded", chosen.overdue?.sessions[0]?.what, now);
+  giveUp(state, chosen, "crowded", chosen.overdue?.sessions[0]?.what);
 }
 
 function comesBefore(a: InstanceRecord, b: InstanceRecord): boolean {
@@ -56,7 +56,7 @@ export function countLeaving(state: PoolState, instance: InstanceRecord, change:
  * An instance has left the pool, or a session of it was upgraded: there may be a limit to both. One
  * that made room has none: its visitors would come back to take its place anew.
  */
-export function limitUpgraded({ ages }: PoolState, instance: InstanceRecord, now: number): void {
+export function limitUpgraded({ ages, now }: PoolState, instance: InstanceRecord): void {
   const { application, standing, reason, long } = instance;
   const { upgradedMs } = application.settings;
   if (standing !== "leaving" || reason === "evicted") return;
@@ -66,11 +66,11 @@ export function limitUpgraded({ ages }: PoolState, instance: InstanceRecord, now
 }
 
 /** The upgraded sessions of an instance out of the pool have had their time. */
-export function endUpgraded(state: PoolState, instance: InstanceRecord, now: number): void {
+export function endUpgraded(state: PoolState, instance: InstanceRecord): void {
   const { age, long, open } = instance;
   if (age === undefined || long === 0) return;
-  if (open > long) state.ages.set(age, now + AGAIN_MS);
-  else giveUp(state, instance, "upgraded", undefined, now);
+  if (open > long) state.ages.set(age, state.now + AGAIN_MS);
+  else giveUp(state, instance, "upgraded", undefined);
 }
 
 /** An instance leaves the pool if it has not, and whoever performs that ends its process. */
@@ -79,13 +79,12 @@ export function giveUp(
   instance: InstanceRecord,
   overrun: Overrun,
   what: string | undefined,
-  now: number,
 ): void {
   if (instance.overdue !== undefined) state.overdue.remove(instance.overdue.turn);
   if (instance.isGivenUp || instance.standing === "dead") return;
   instance.isGivenUp = true;
-  state.endProcess(instance.id, overrun, what);
+  state.effects.push({ kind: "giveUp", instance: instance.id, overrun, what });
   const reason = overrun === "large" ? "hardMemory" : "overdue";
-  if (instance.standing === "pooled") state.leave(instance, "leaving", reason, now);
+  if (instance.standing === "pooled") state.leave(instance, "leaving", reason);
   else state.retireIfDone(instance);
 }

@@ -22,11 +22,11 @@ import type { GetRequest, WaiterId } from "./types.ts";
  * A get arrives: an instance that is free is its own at once, or a busy one if there is nothing to
  * wait for; otherwise it goes into line if that is not too long.
  */
-export function arrive(state: PoolState, request: GetRequest, now: number): Waiter {
+export function arrive(state: PoolState, request: GetRequest): Waiter {
   const application = state.application(request.root);
   application.expectedConcurrency = request.expectedConcurrency;
   const { instances = 0 } = request;
-  application.askedMs = now;
+  application.askedMs = state.now;
   if (application.instances !== instances) {
     application.instances = instances;
     reconsider(state, application);
@@ -34,19 +34,19 @@ export function arrive(state: PoolState, request: GetRequest, now: number): Wait
   if (application.options === undefined) state.fallShort(application);
   application.options = request.options;
   state.counters.gets++;
-  slowDownLate(state, now);
-  if (request.restart) requestRestart(state, application, now);
-  const waiter = new Waiter(state.nextWaiter++ as WaiterId, application, request, now);
+  slowDownLate(state);
+  if (request.restart) requestRestart(state, application);
+  const waiter = new Waiter(state.nextWaiter++ as WaiterId, application, request, state.now);
   // While an instance is free, nobody waits for it.
   const instance =
     chosen(state, application, request) ??
     application.available.first ??
-    busyOnArrival(state, application, now);
+    busyOnArrival(state, application);
   if (instance !== undefined && waiter.isChoosy) {
-    grantChosen(state, waiter, instance, now);
+    grantChosen(state, waiter, instance);
   } else if (instance !== undefined) {
-    state.grant(waiter, instance, now);
-  } else if (isQueueFull(state, application) && !isAnsweredAtOnce(state, application, now)) {
+    state.grant(waiter, instance);
+  } else if (isQueueFull(state, application) && !isAnsweredAtOnce(state, application)) {
     const { line } = application;
     const { maxQueue: own = 0 } = application.settings;
     const isOwn = own > 0 && line.size >= own;
@@ -54,7 +54,7 @@ export function arrive(state: PoolState, request: GetRequest, now: number): Wait
   } else {
     state.enqueue(waiter);
   }
-  planMissing(state, application, request.options, now);
+  planMissing(state, application, request.options);
   return waiter;
 }
 
@@ -83,21 +83,16 @@ function chosen(
  * Grants an instance that may have no place: then the get waits there, as one of the application's
  * queue, and what is kept of the instance is asked for.
  */
-function grantChosen(
-  state: PoolState,
-  waiter: Waiter,
-  instance: InstanceRecord,
-  now: number,
-): void {
+function grantChosen(state: PoolState, waiter: Waiter, instance: InstanceRecord): void {
   const { concurrency, load, application } = instance;
   const { maxQueue = 0 } = application.settings;
   if (maxQueue > 0 && load - concurrency >= maxQueue) {
     return refuseFull(state, waiter, load - concurrency);
   }
   if (load >= concurrency && instance.keeping !== undefined) {
-    state.kept.recallAll(instance.keeping, now);
+    state.kept.recallAll(instance.keeping);
   }
-  state.grant(waiter, instance, now);
+  state.grant(waiter, instance);
 }
 
 function refuseFull(state: PoolState, waiter: Waiter, gets: number): void {
@@ -106,13 +101,9 @@ function refuseFull(state: PoolState, waiter: Waiter, gets: number): void {
 }
 
 /** Refuses gets that have waited too long; adds their applications to `touched`. */
-export function refuseOverdue(
-  state: PoolState,
-  touched: Set<ApplicationRecord>,
-  now: number,
-): void {
+export function refuseOverdue(state: PoolState, touched: Set<ApplicationRecord>): void {
   for (let due = state.deadlines.first; due !== undefined; due = state.deadlines.first) {
-    if (due.key > now) return;
+    if (due.key > state.now) return;
     const { application } = due.owner;
     touched.add(application);
     state.dequeue(due.owner);
@@ -127,16 +118,12 @@ export function refuseOverdue(
  * The code of an application has changed: its instances are replaced, or go as soon as they fit
  * beside those still leaving.
  */
-export function requestRestart(
-  state: PoolState,
-  application: ApplicationRecord,
-  now: number,
-): void {
+export function requestRestart(state: PoolState, application: ApplicationRecord): void {
   application.failures.reset();
   if (application.settings.isRolling === true && application.count > 0) {
     restartRolling(state, application);
   } else if (restartFits(state, application)) {
-    restart(state, application, now);
+    restart(state, application);
   } else {
     state.pendingRestarts.add(application);
   }
@@ -146,12 +133,9 @@ export function requestRestart(
 function busyOnArrival(
   state: PoolState,
   application: ApplicationRecord,
-  now: number,
 ): InstanceRecord | undefined {
-  const mayWait = application.unasked.size + application.awaited > 0 || isDue(state, now);
-  return mayWait && !isQueueFull(state, application)
-    ? undefined
-    : busyAtOnce(state, application, now);
+  const mayWait = application.unasked.size + application.awaited > 0 || isDue(state);
+  return mayWait && !isQueueFull(state, application) ? undefined : busyAtOnce(state, application);
 }
 
 function isQueueFull(state: PoolState, { line, settings }: ApplicationRecord): boolean {

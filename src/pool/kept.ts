@@ -9,9 +9,8 @@
  */
 
 import type { ApplicationRecord, InstanceRecord, SessionRecord } from "./application.ts";
-import type { Counters } from "./counters.ts";
 import { Link, List } from "./list.ts";
-import type { SessionId } from "./types.ts";
+import type { PoolState } from "./state.ts";
 
 /** A recall is answered within this time, or taken as answered (PROTOCOL.md, section 11). */
 export const RECALL_LIMIT_MS = 20;
@@ -60,16 +59,14 @@ export class KeptSessions {
   readonly reclaimable = new List<Keeping>();
   /** Instances in the pool whose sessions are all asked for, no answer being there yet. */
   readonly emptying = new List<Keeping>();
-  readonly #counters: Counters;
-  readonly #recall: (session: SessionId) => void;
+  readonly #state: PoolState;
 
-  constructor(counters: Counters, recall: (session: SessionId) => void) {
-    this.#counters = counters;
-    this.#recall = recall;
+  constructor(state: PoolState) {
+    this.#state = state;
   }
 
   /** A session that may be kept has begun. Outside the pool nothing is kept. */
-  opened(session: SessionRecord, now: number): void {
+  opened(session: SessionRecord): void {
     const { instance } = session;
     const keeping = (instance.keeping ??= new Keeping(instance));
     const kept = new Kept(session);
@@ -78,7 +75,7 @@ export class KeptSessions {
     keeping.unasked.pushBack(kept.ofInstance);
     instance.application.unasked.pushBack(kept.turn);
     if (instance.standing === "pooled") this.refile(keeping, true);
-    else this.#ask(kept, now);
+    else this.#ask(kept);
   }
 
   /** A session is about to end. */
@@ -88,7 +85,7 @@ export class KeptSessions {
     if (kept.recall === "none") {
       this.#unlist(kept, keeping);
     } else if (kept.recall === "due") {
-      this.#counters.recalls.closed++;
+      this.#state.counters.recalls.closed++;
       this.#settle(kept);
     }
   }
@@ -111,24 +108,24 @@ export class KeptSessions {
   }
 
   /** An instance has left the pool: what is kept of it is asked for, and makes no room in it. */
-  left({ application, keeping }: InstanceRecord, now: number): void {
+  left({ application, keeping }: InstanceRecord): void {
     if (keeping === undefined) return;
     application.recalling -= keeping.recalling;
-    this.recallAll(keeping, now);
+    this.recallAll(keeping);
   }
 
   /** A client answered `keep`. Too late, or unasked, it is ignored. */
   answeredKeep({ kept }: SessionRecord): void {
     if (kept?.recall !== "due") return;
-    this.#counters.recalls.kept++;
+    this.#state.counters.recalls.kept++;
     this.#settle(kept);
   }
 
   /** Takes recalls as answered whose time is over; adds their applications to `touched`. */
-  expire(touched: Set<ApplicationRecord>, now: number): void {
+  expire(touched: Set<ApplicationRecord>): void {
     for (let kept = this.due.first; kept !== undefined; kept = this.due.first) {
-      if (kept.dueMs > now) return;
-      this.#counters.recalls.timedOut++;
+      if (kept.dueMs > this.#state.now) return;
+      this.#state.counters.recalls.timedOut++;
       touched.add(kept.session.instance.application);
       this.#settle(kept);
     }
@@ -138,16 +135,16 @@ export class KeptSessions {
    * Asks for one session, the longest open, for each get in an application's line that no other
    * place is about to be free for.
    */
-  recallForLine(application: ApplicationRecord, now: number): void {
+  recallForLine(application: ApplicationRecord): void {
     const { line, unasked } = application;
     while (application.awaited < line.size && unasked.first !== undefined) {
-      this.#ask(unasked.first, now);
+      this.#ask(unasked.first);
     }
   }
 
   /** Asks for all sessions of an instance that were not asked for. */
-  recallAll(keeping: Keeping, now: number): void {
-    for (const kept of keeping.unasked) this.#ask(kept, now);
+  recallAll(keeping: Keeping): void {
+    for (const kept of keeping.unasked) this.#ask(kept);
   }
 
   /**
@@ -155,12 +152,12 @@ export class KeptSessions {
    * coming, the others would keep all sessions: asks for what each has beyond its share, but of
    * clients who go on with an instance.
    */
-  evenOut({ count, unasked }: ApplicationRecord, now: number): void {
+  evenOut({ count, unasked }: ApplicationRecord): void {
     const share = Math.floor(unasked.size / count);
     for (const kept of unasked) {
       const { instance, waiter } = kept.session;
       const isBeyond = instance.keeping !== undefined && instance.keeping.unasked.size > share;
-      if (isBeyond && !waiter.isChoosy) this.#ask(kept, now);
+      if (isBeyond && !waiter.isChoosy) this.#ask(kept);
     }
   }
 
@@ -180,18 +177,18 @@ export class KeptSessions {
     return recalling === all ? this.emptying : undefined;
   }
 
-  #ask(kept: Kept, now: number): void {
+  #ask(kept: Kept): void {
     const { instance, id } = kept.session;
     const { keeping } = instance;
     if (keeping === undefined) return;
     this.#unlist(kept, keeping);
     kept.recall = "due";
-    kept.dueMs = now + RECALL_LIMIT_MS;
+    kept.dueMs = this.#state.now + RECALL_LIMIT_MS;
     this.due.pushBack(kept.turn);
     keeping.recalling++;
     if (instance.standing === "pooled") instance.application.recalling++;
-    this.#counters.recalls.sent++;
-    this.#recall(id);
+    this.#state.counters.recalls.sent++;
+    this.#state.effects.push({ kind: "recall", session: id });
     this.refile(keeping, false);
   }
 

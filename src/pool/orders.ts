@@ -9,13 +9,13 @@ import type { PoolState } from "./state.ts";
 import type { ApplicationSettings, PoolLimits } from "./types.ts";
 
 /** Lowering max lets idle instances go at once, and busy ones when they are done. */
-export function changeLimits(state: PoolState, limits: PoolLimits, now: number): void {
+export function changeLimits(state: PoolState, limits: PoolLimits): void {
   state.limits = limits;
   const all = new Set(state.applications.values());
   for (const application of all) reconsider(state, application);
-  shedIdle(state, now);
+  shedIdle(state);
   dropAboveMax(state);
-  settleAll(state, all, now);
+  settleAll(state, all);
 }
 
 /** Gives an application other settings. @param options for spawns that no get is for. */
@@ -36,10 +36,10 @@ export function changeSettings(
 }
 
 /** Lets all instances go, or those of one application. */
-export function clear(state: PoolState, root: ByteString | undefined, now: number): void {
+export function clear(state: PoolState, root: ByteString | undefined): void {
   state.counters.clears++;
   const one = root === undefined ? undefined : state.applications.get(root);
   const all = new Set(root === undefined ? state.applications.values() : one && [one]);
-  for (const application of all) state.outdate(application, "cleared", now);
-  settleAll(state, all, now);
+  for (const application of all) state.outdate(application, "cleared");
+  settleAll(state, all);
 }

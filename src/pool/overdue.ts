@@ -58,30 +58,23 @@ export function abandon(
   session: SessionRecord,
   what: string,
   isLate: boolean,
-  now: number,
 ): void {
   const { instance } = session;
-  leaveOff(state, session, now);
-  remember(state, instance, what, isLate, now);
+  leaveOff(state, session);
+  remember(state, instance, what, isLate);
   state.retireIfDone(instance);
-  if (isLate && isSilent(state, session)) giveUp(state, instance, "overdue", what, now);
+  if (isLate && isSilent(state, session)) giveUp(state, instance, "overdue", what);
 }
 
 /** A request of an instance was given up: it is due in its application's time. */
-function remember(
-  state: PoolState,
-  instance: InstanceRecord,
-  what: string,
-  isLate: boolean,
-  now: number,
-): void {
+function remember(state: PoolState, instance: InstanceRecord, what: string, isLate: boolean): void {
   const { abandonMs: limitMs = state.options.abandonMs ?? 0 } = instance.application.settings;
   if (instance.standing !== "pooled" && instance.standing !== "leaving") return;
   if (instance.isGivenUp || instance.closing === 0 || (limitMs === 0 && !isLate)) return;
   const overdue = (instance.overdue ??= new Overdue(instance));
   const { sessions, turn } = overdue;
   // Its report may be under way even if no time is left.
-  const dueMs = now + (isLate ? CLOSING_LIMIT_MS : Math.max(limitMs, CLOSING_LIMIT_MS));
+  const dueMs = state.now + (isLate ? CLOSING_LIMIT_MS : Math.max(limitMs, CLOSING_LIMIT_MS));
   if (sessions.length === 0) overdue.leastClosing = instance.closing;
   if (sessions.length === MAX_REMEMBERED) sessions.shift();
   const later = sessions.findIndex((other) => other.dueMs > dueMs);
@@ -92,14 +85,11 @@ function remember(
 }
 
 /** Gives up what has taken too long; adds the applications to `touched`. */
-export function giveUpOverdue(
-  state: PoolState,
-  touched: Set<ApplicationRecord>,
-  now: number,
-): void {
+export function giveUpOverdue(state: PoolState, touched: Set<ApplicationRecord>): void {
+  const { now } = state;
   for (let due = state.overdue.first; due !== undefined && due.key <= now;) {
     touched.add(due.owner.application);
-    look(state, due.owner, now);
+    look(state, due.owner);
     due = state.overdue.first;
   }
   for (let due = state.timeLimits.first; due !== undefined && due.key <= now;) {
@@ -107,7 +97,7 @@ export function giveUpOverdue(
     touched.add(session.instance.application);
     if (isSurelyUndone(session.instance)) {
       state.timeLimits.remove(due);
-      giveUp(state, session.instance, "overdue", undefined, now);
+      giveUp(state, session.instance, "overdue", undefined);
     } else {
       state.timeLimits.set(due, now + AGAIN_MS);
     }
@@ -116,14 +106,14 @@ export function giveUpOverdue(
 }
 
 /** A session that is not kept has begun: its application may have a limit for it. */
-export function limitTime(state: PoolState, session: SessionRecord, now: number): void {
+export function limitTime(state: PoolState, session: SessionRecord): void {
   const { requestMs = state.options.requestMs ?? 0 } = session.instance.application.settings;
   if (requestMs === 0) return;
   session.limit = new HeapEntry(session);
-  state.timeLimits.set(session.limit, now + requestMs);
+  state.timeLimits.set(session.limit, state.now + requestMs);
 }
 
-function look(state: PoolState, instance: InstanceRecord, now: number): void {
+function look(state: PoolState, instance: InstanceRecord): void {
   const { overdue, closing } = instance;
   if (overdue === undefined) return;
   const { sessions, turn } = overdue;
@@ -133,13 +123,13 @@ function look(state: PoolState, instance: InstanceRecord, now: number): void {
     state.overdue.remove(turn);
     return;
   }
-  const younger = sessions.filter(({ dueMs }) => dueMs > now).length;
+  const younger = sessions.filter(({ dueMs }) => dueMs > state.now).length;
   if (first.doneBefore === instance.done || overdue.leastClosing > younger) {
-    giveUp(state, instance, first.overrun, first.what, now);
+    giveUp(state, instance, first.overrun, first.what);
     return;
   }
   overdue.leastClosing = closing;
-  state.overdue.set(turn, now + AGAIN_MS);
+  state.overdue.set(turn, state.now + AGAIN_MS);
 }
 
 /** Whether an instance that reports nothing has shown no life, where that is a matter of ours. */

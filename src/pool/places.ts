@@ -25,12 +25,12 @@ export function wantedAhead(state: PoolState, application: ApplicationRecord): n
  * Brings an application's planned spawns down to what its gets need, marks which of them are
  * covered, and lines it up for a place if one is not.
  */
-export function cover(state: PoolState, application: ApplicationRecord, now: number): void {
+export function cover(state: PoolState, application: ApplicationRecord): void {
   const { line, failures, getsPerSpawn } = application;
   const byOutdated = coveredByOutdated(application);
   const forGets = Math.ceil((line.size - byOutdated) / getsPerSpawn);
   const ahead = Math.max(missing(state, application), wantedAhead(state, application));
-  const mayStart = application.isOpen && !failures.isPaused(now);
+  const mayStart = application.isOpen && !failures.isPaused(state.now);
   const needed = mayStart ? Math.max(forGets, ahead) : 0;
   for (let last = application.planned.last; last !== undefined; last = application.planned.last) {
     if (application.coming <= needed) break;
@@ -38,9 +38,9 @@ export function cover(state: PoolState, application: ApplicationRecord, now: num
   }
   const bySpawns = byOutdated + application.coming * getsPerSpawn;
   line.cover(bySpawns);
-  holdBack(state, application, bySpawns, now);
+  holdBack(state, application, bySpawns);
   const waiter = line.firstUncovered;
-  if (waiter !== undefined && maySpawn(state, application, now)) {
+  if (waiter !== undefined && maySpawn(state, application)) {
     const isBare = application.count === 0 && application.coming === 0;
     (isBare ? state.bare : state.seeded).set(application.hunger, waiter.id);
   } else {
@@ -62,12 +62,11 @@ export function planMissing(
   state: PoolState,
   application: ApplicationRecord,
   options: AppRequest,
-  now: number,
 ): void {
   const { instances, isOpen, failures } = application;
-  if (instances < 2 || !isOpen || failures.isPaused(now)) return;
+  if (instances < 2 || !isOpen || failures.isPaused(state.now)) return;
   while (missing(state, application) > application.coming && hasPlace(state)) {
-    state.plan(application, options, now);
+    state.plan(application, options);
   }
 }
 
@@ -76,16 +75,11 @@ export function planMissing(
  * by each. It keeps them from spawning and sharing while they are new: for as long as a recall may
  * take, however many follow each other.
  */
-function holdBack(
-  state: PoolState,
-  application: ApplicationRecord,
-  bySpawns: number,
-  now: number,
-): void {
+function holdBack(state: PoolState, application: ApplicationRecord, bySpawns: number): void {
   const { line, awaited, hold } = application;
   if (awaited === 0 && hold.heap === undefined) return;
   const endsMs = (line.firstUncovered?.arrivedMs ?? -Infinity) + RECALL_LIMIT_MS;
-  if (awaited === 0 || endsMs <= now) {
+  if (awaited === 0 || endsMs <= state.now) {
     state.holds.remove(hold);
     return;
   }
@@ -119,41 +113,39 @@ export function dropAboveOwnLimit(state: PoolState, application: ApplicationReco
 }
 
 /** Whether its own limit and its failures allow an application one more place. */
-export function maySpawn(state: PoolState, application: ApplicationRecord, now: number): boolean {
+export function maySpawn(state: PoolState, application: ApplicationRecord): boolean {
   const { places, isOpen, failures } = application;
-  return places < state.limitOf(application) && isOpen && !failures.isPaused(now);
+  return places < state.limitOf(application) && isOpen && !failures.isPaused(state.now);
 }
 
 /**
  * Gives free places, and those of idle instances, to the longest waiting gets that can use them.
  */
-export function allotPlaces(state: PoolState, now: number): void {
+export function allotPlaces(state: PoolState): void {
   for (;;) {
-    const application = nextForPlace(state, now);
+    const application = nextForPlace(state);
     const waiter = application?.line.firstUncovered;
     if (application === undefined || waiter === undefined) return;
     const slow =
-      hasPlace(state) || isOwedIdle(state, application, now)
-        ? undefined
-        : slowFor(state, application);
+      hasPlace(state) || isOwedIdle(state, application) ? undefined : slowFor(state, application);
     if (slow !== undefined) state.unplace(slow);
     while (!hasPlace(state)) {
       const instance = state.idle.first;
       if (instance === undefined) throw new Error("pool: an instance should be idle and none is");
-      state.leave(instance, "leaving", "evicted", now);
+      state.leave(instance, "leaving", "evicted");
     }
-    state.plan(application, waiter.options, now);
-    cover(state, application, now);
+    state.plan(application, waiter.options);
+    cover(state, application);
   }
 }
 
-function nextForPlace(state: PoolState, now: number): ApplicationRecord | undefined {
+function nextForPlace(state: PoolState): ApplicationRecord | undefined {
   const bare = state.bare.first;
   const seeded = state.seeded.first;
   if (!hasPlace(state)) {
-    if (state.slow.size === 0) return mayEvict(state, now) ? bare?.owner : undefined;
+    if (state.slow.size === 0) return mayEvict(state) ? bare?.owner : undefined;
     const canHave = (application: ApplicationRecord) =>
-      isOwedIdle(state, application, now) || slowFor(state, application) !== undefined;
+      isOwedIdle(state, application) || slowFor(state, application) !== undefined;
     return hungryInOrder(state).find(canHave);
   }
   if (bare === undefined || seeded === undefined) return (bare ?? seeded)?.owner;
@@ -161,8 +153,8 @@ function nextForPlace(state: PoolState, now: number): ApplicationRecord | undefi
 }
 
 /** Whether an application may have an idle instance let go for its get. */
-function isOwedIdle(state: PoolState, { hunger }: ApplicationRecord, now: number): boolean {
-  return hunger.heap === state.bare && mayEvict(state, now);
+function isOwedIdle(state: PoolState, { hunger }: ApplicationRecord): boolean {
+  return hunger.heap === state.bare && mayEvict(state);
 }
 
 /** The oldest spawn that may hang, of another application, if its place makes room. */

@@ -62,7 +62,6 @@ type Effects = readonly Effect[];
 
 export class Pool {
   readonly #state: PoolState;
-  #now = Number.NEGATIVE_INFINITY;
 
   constructor(options: PoolOptions, limits: Partial<PoolLimits> = {}) {
     checkOptions(options);
@@ -110,9 +109,9 @@ export class Pool {
     const state = this.#state;
     requireWhole("expectedConcurrency", request.expectedConcurrency, 1, MAX_CONCURRENCY);
     requireWhole("instances", request.instances ?? 0, 0);
-    const time = this.#advance(now);
-    const { id, application } = arrive(state, request, time);
-    settle(state, application, time);
+    this.#advance(now);
+    const { id, application } = arrive(state, request);
+    settle(state, application);
     if (state.waiters.get(id) !== undefined) state.counters.waits++;
     return { waiter: id, effects: state.takeEffects() };
   }
@@ -127,10 +126,10 @@ export class Pool {
       if (waiter >= 0 && waiter < state.nextWaiter) return state.takeEffects();
       throw new Error(`pool: cancel of get ${waiter}: there was no such get`);
     }
-    const time = this.#advance(now);
+    this.#advance(now);
     state.counters.cancels++;
     state.dequeue(found);
-    return this.#settled(found.application, time);
+    return this.#settled(found.application);
   }
 
   /** A spawn has succeeded; `instance` is its name from now on, in these effects too. */
@@ -142,10 +141,10 @@ export class Pool {
     const state = this.#state;
     const found = this.#spawn(spawn, "spawned");
     requireWhole("concurrency", ready.concurrency, 1, MAX_CONCURRENCY);
-    const time = this.#advance(now);
+    this.#advance(now);
     const isReplacement = state.replacements.has(spawn);
-    const { id, application } = (isReplacement ? takeOver : becomeReady)(state, found, ready, time);
-    settle(state, application, time);
+    const { id, application } = (isReplacement ? takeOver : becomeReady)(state, found, ready);
+    settle(state, application);
     return { instance: id, effects: state.takeEffects() };
   }
 
@@ -153,9 +152,9 @@ export class Pool {
   spawnFailed(spawn: SpawnId, failure: SpawnFailure, now: number): Effects {
     const state = this.#state;
     const found = this.#spawn(spawn, "spawnFailed");
-    const time = this.#advance(now);
-    (state.replacements.has(spawn) ? serveOn : fail)(state, found, failure, time);
-    return this.#settled(found.application, time);
+    this.#advance(now);
+    (state.replacements.has(spawn) ? serveOn : fail)(state, found, failure);
+    return this.#settled(found.application);
   }
 
   /** A session that was connected is over, or its client gone. */
@@ -180,9 +179,9 @@ export class Pool {
       const why = `it has ${undone} that it may be done with`;
       throw new Error(`pool: sessionsDone of ${sessions} of instance ${instance}: ${why}`);
     }
-    const time = this.#advance(now);
-    report(state, found, sessions, time);
-    return this.#settled(found.application, time);
+    this.#advance(now);
+    report(state, found, sessions);
+    return this.#settled(found.application);
   }
 
   /**
@@ -190,8 +189,8 @@ export class Pool {
    * instance has the application's time to be done with it. @param isLate no time is left.
    */
   sessionAbandoned(session: SessionId, what: string, isLate: boolean, now: number): Effects {
-    return this.#change(session, "sessionAbandoned", now, (state, found, time) => {
-      abandon(state, found, what, isLate, time);
+    return this.#change(session, "sessionAbandoned", now, (state, found) => {
+      abandon(state, found, what, isLate);
     });
   }
 
@@ -213,8 +212,8 @@ export class Pool {
    * another now or later, or refused with `cause` after ten tries.
    */
   connectFailed(session: SessionId, cause: string, now: number): Effects {
-    return this.#change(session, "connectFailed", now, (state, found, time) => {
-      returnToLine(state, found, cause, time);
+    return this.#change(session, "connectFailed", now, (state, found) => {
+      returnToLine(state, found, cause);
     });
   }
 
@@ -229,10 +228,10 @@ export class Pool {
   ): { instance: InstanceId | undefined; effects: Effects } {
     const state = this.#state;
     const found = this.#session(session, "alternative");
-    const time = this.#advance(now);
+    this.#advance(now);
     const { application } = found.instance;
-    const other = moveElsewhere(state, found, time);
-    settle(state, application, time);
+    const other = moveElsewhere(state, found);
+    settle(state, application);
     return { instance: other?.id, effects: state.takeEffects() };
   }
 
@@ -248,9 +247,9 @@ export class Pool {
       const why = found === undefined ? "there is no such instance" : "it has died already";
       throw new Error(`pool: instanceDied of instance ${instance}: ${why}`);
     }
-    const time = this.#advance(now);
-    die(state, found, reason, time);
-    return this.#settled(found.application, time);
+    this.#advance(now);
+    die(state, found, reason);
+    return this.#settled(found.application);
   }
 
   /**
@@ -259,7 +258,8 @@ export class Pool {
    */
   setLimits(change: Partial<PoolLimits>, now: number): Effects {
     const limits = checkedLimits({ ...this.#state.limits, ...change });
-    changeLimits(this.#state, limits, this.#advance(now));
+    this.#advance(now);
+    changeLimits(this.#state, limits);
     return this.#state.takeEffects();
   }
 
@@ -274,8 +274,8 @@ export class Pool {
     options?: AppRequest,
   ): Effects {
     const checked = checkedSettings(settings);
-    const time = this.#advance(now);
-    return this.#settled(changeSettings(this.#state, root, checked, options), time);
+    this.#advance(now);
+    return this.#settled(changeSettings(this.#state, root, checked, options));
   }
 
   /** The code of an application has changed: as a get that finds a restart.txt. */
@@ -283,10 +283,10 @@ export class Pool {
     const state = this.#state;
     const application = state.applications.get(root);
     if (application === undefined) return state.takeEffects();
-    const time = this.#advance(now);
+    this.#advance(now);
     state.maybeEmpty.push(application);
-    requestRestart(state, application, time);
-    return this.#settled(application, time);
+    requestRestart(state, application);
+    return this.#settled(application);
   }
 
   /** Clients have sent so many more requests over a session. */
@@ -301,24 +301,25 @@ export class Pool {
     const state = this.#state;
     const found = state.instances.get(instance);
     if (found === undefined) return [];
-    const time = this.#advance(now);
-    if (isHard) giveUp(state, found, "large", undefined, time);
+    this.#advance(now);
+    if (isHard) giveUp(state, found, "large", undefined);
     else wearOut(state, found, "memory");
-    return this.#settled(found.application, time);
+    return this.#settled(found.application);
   }
 
   /** An instance leaves the pool, and goes when its sessions have ended. */
   detach(instance: InstanceId, now: number): Effects {
     const found = this.#state.instances.get(instance);
     if (found?.standing !== "pooled") return [];
-    const time = this.#advance(now);
-    this.#state.leave(found, "leaving", "detached", time);
-    return this.#settled(found.application, time);
+    this.#advance(now);
+    this.#state.leave(found, "leaving", "detached");
+    return this.#settled(found.application);
   }
 
   /** All instances leave the pool, or those of one application; open sessions go on. */
   clear(now: number, root?: ByteString): Effects {
-    clear(this.#state, root, this.#advance(now));
+    this.#advance(now);
+    clear(this.#state, root);
     return this.#state.takeEffects();
   }
 
@@ -328,13 +329,13 @@ export class Pool {
    */
   tick(now: number): Effects {
     const state = this.#state;
-    const time = this.#advance(now);
+    this.#advance(now);
     const touched = new Set<ApplicationRecord>();
-    refuseOverdue(state, touched, time);
-    giveUpOverdue(state, touched, time);
-    reap(state, touched, time);
-    wearOutOld(state, time);
-    settleAll(state, touched, time);
+    refuseOverdue(state, touched);
+    giveUpOverdue(state, touched);
+    reap(state, touched);
+    wearOutOld(state);
+    settleAll(state, touched);
     return state.takeEffects();
   }
 
@@ -345,35 +346,34 @@ export class Pool {
 
   /** Everything, for people and tools; costs time in proportion to all there is. */
   snapshot(now: number): PoolSnapshot {
-    return takeSnapshot(this.#state, Math.max(now, this.#now));
+    return takeSnapshot(this.#state, Math.max(now, this.#state.now));
   }
 
-  /** All that it knows, and as of when: for tests, which look for contradictions in it. */
-  get insides(): { readonly state: PoolState; readonly now: number } {
-    return { state: this.#state, now: this.#now };
+  /** All that it knows: for tests, which look for contradictions in it. */
+  get state(): PoolState {
+    return this.#state;
   }
 
   #change(
     id: SessionId,
     event: string,
     now: number,
-    change: (state: PoolState, session: SessionRecord, now: number) => void,
+    change: (state: PoolState, session: SessionRecord) => void,
   ): Effects {
     const session = this.#session(id, event);
-    const time = this.#advance(now);
-    change(this.#state, session, time);
-    return this.#settled(session.instance.application, time);
+    this.#advance(now);
+    change(this.#state, session);
+    return this.#settled(session.instance.application);
   }
 
-  #settled(application: ApplicationRecord, now: number): Effects {
-    settle(this.#state, application, now);
+  #settled(application: ApplicationRecord): Effects {
+    settle(this.#state, application);
     return this.#state.takeEffects();
   }
 
-  #advance(now: number): number {
-    if (now > this.#now) this.#now = now;
+  #advance(now: number): void {
+    if (now > this.#state.now) this.#state.now = now;
     else if (Number.isNaN(now)) throw new Error("pool: the time is not a number");
-    return this.#now;
   }
 
   #spawn(id: SpawnId, event: string): Spawn {

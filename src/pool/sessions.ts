@@ -13,57 +13,52 @@ const MAX_CONNECTS = 10;
  * The client of a session is through with it: its instance may take another once it has said that
  * it is done, or at once if it does not say so; or go if it has left the pool.
  */
-export function close(state: PoolState, session: SessionRecord, now: number): void {
-  leaveOff(state, session, now);
-  session.instance.answeredMs = now;
+export function close(state: PoolState, session: SessionRecord): void {
+  leaveOff(state, session);
+  session.instance.answeredMs = state.now;
   state.retireIfDone(session.instance);
 }
 
 /** As `close`; the caller lets the instance go if that was all it was still there for. */
-export function leaveOff(state: PoolState, session: SessionRecord, now: number): void {
+export function leaveOff(state: PoolState, session: SessionRecord): void {
   const { instance } = session;
   state.counters.sessionsClosed++;
-  if (instance.served++ === 0) instance.firstServedMs = now;
+  if (instance.served++ === 0) instance.firstServedMs = state.now;
   // Of those that are kept their clients tell.
   if (!session.waiter.kept) countRequests(state, instance, 1);
-  end(state, session, 0, now);
+  end(state, session, 0);
 }
 
 /** A session is over that its instance never heard of. */
-export function withdraw(state: PoolState, session: SessionRecord, now: number): void {
+export function withdraw(state: PoolState, session: SessionRecord): void {
   state.counters.sessionsClosed++;
-  end(state, session, -1, now);
+  end(state, session, -1);
   state.retireIfDone(session.instance);
 }
 
 /** @param undone -1: there is no connection that the instance could report. */
-function end(state: PoolState, session: SessionRecord, undone: 0 | -1, now: number): void {
+function end(state: PoolState, session: SessionRecord, undone: 0 | -1): void {
   const { instance } = session;
   state.sessions.delete(session.id);
   state.kept.closed(session);
   if (session.limit !== undefined) state.timeLimits.remove(session.limit);
-  state.shift(instance, { open: -1, undone, long: session.isLong ? -1 : 0 }, now);
+  state.shift(instance, { open: -1, undone, long: session.isLong ? -1 : 0 });
 }
 
 /**
  * The instance cannot be connected to: it leaves the pool, and the get goes back to its place in
  * line, as if it came now: there may be no other that would miss the instance.
  */
-export function returnToLine(
-  state: PoolState,
-  session: SessionRecord,
-  cause: string,
-  now: number,
-): void {
+export function returnToLine(state: PoolState, session: SessionRecord, cause: string): void {
   const { instance, waiter } = session;
   state.counters.connectFailures++;
-  end(state, session, -1, now);
-  if (instance.standing === "pooled") becomeUnreachable(state, instance, cause, now);
+  end(state, session, -1);
+  if (instance.standing === "pooled") becomeUnreachable(state, instance, cause);
   else state.retireIfDone(instance);
   waiter.failedConnects++;
   if (waiter.failedConnects < MAX_CONNECTS) {
     state.enqueue(waiter);
-    planMissing(state, instance.application, waiter.options, now);
+    planMissing(state, instance.application, waiter.options);
     return;
   }
   state.counters.refusals.cannotConnect++;
@@ -77,7 +72,6 @@ export function returnToLine(
 export function moveElsewhere(
   state: PoolState,
   session: SessionRecord,
-  now: number,
 ): InstanceRecord | undefined {
   const { instance, waiter } = session;
   if (waiter.isChoosy) return undefined;
@@ -90,8 +84,8 @@ export function moveElsewhere(
   state.counters.moves++;
   state.kept.moved(session, other);
   session.instance = other;
-  state.shift(other, { open: 1, undone: 1 }, now);
-  state.shift(instance, { open: -1, undone: -1 }, now);
+  state.shift(other, { open: 1, undone: 1 });
+  state.shift(instance, { open: -1, undone: -1 });
   state.retireIfDone(instance);
   return other;
 }

@@ -39,38 +39,38 @@ import type { PoolState } from "./state.ts";
 import { LOOK_MS, mayEvict } from "./usefulness.ts";
 
 /** Settles after an event that was about one application. */
-export function settle(state: PoolState, application: ApplicationRecord, now: number): void {
-  if (!isQuiet(state, now)) settleAll(state, new Set([application]), now);
+export function settle(state: PoolState, application: ApplicationRecord): void {
+  if (!isQuiet(state)) settleAll(state, new Set([application]));
 }
 
 /** Settles after an event that was about any number of applications. */
-export function settleAll(state: PoolState, touched: Set<ApplicationRecord>, now: number): void {
-  soundAlarms(state, touched, now);
-  doPendingRestarts(state, touched, now);
-  for (const application of touched) serve(state, application, now);
-  for (const application of touched) cover(state, application, now);
-  allotPlaces(state, now);
-  const shared = takeShares(state, now);
-  if (shared.size > 0) doPendingRestarts(state, shared, now);
-  for (const application of shared) serve(state, application, now);
-  for (const application of shared) cover(state, application, now);
-  if (shared.size > 0) allotPlaces(state, now);
+export function settleAll(state: PoolState, touched: Set<ApplicationRecord>): void {
+  soundAlarms(state, touched);
+  doPendingRestarts(state, touched);
+  for (const application of touched) serve(state, application);
+  for (const application of touched) cover(state, application);
+  allotPlaces(state);
+  const shared = takeShares(state);
+  if (shared.size > 0) doPendingRestarts(state, shared);
+  for (const application of shared) serve(state, application);
+  for (const application of shared) cover(state, application);
+  if (shared.size > 0) allotPlaces(state);
   for (const application of shared) touched.add(application);
-  bindToBusy(state, touched, now);
-  planAhead(state, now);
-  shedIdle(state, now);
-  if (state.slow.size > 0) allotPlaces(state, now);
-  emptyKept(state, now);
-  beginSpawns(state, now);
-  replaceWorn(state, now);
+  bindToBusy(state, touched);
+  planAhead(state);
+  shedIdle(state);
+  if (state.slow.size > 0) allotPlaces(state);
+  emptyKept(state);
+  beginSpawns(state);
+  replaceWorn(state);
   const { counters, waiters } = state;
   if (waiters.size > counters.peakWaiting) counters.peakWaiting = waiters.size;
-  for (const application of state.maybeEmpty) forgetIfEmpty(state, application, now);
+  for (const application of state.maybeEmpty) forgetIfEmpty(state, application);
   state.maybeEmpty.length = 0;
 }
 
 /** Whether an event that made nobody wait can have no further consequence. */
-function isQuiet(state: PoolState, now: number): boolean {
+function isQuiet(state: PoolState): boolean {
   return (
     state.waiters.size === 0 &&
     state.planned.size === 0 &&
@@ -79,7 +79,7 @@ function isQuiet(state: PoolState, now: number): boolean {
     state.wearing.size === 0 &&
     state.short.size === 0 &&
     state.places <= state.limits.max &&
-    (state.alarms.first === undefined || state.alarms.first.key > now)
+    (state.alarms.first === undefined || state.alarms.first.key > state.now)
   );
 }
 
@@ -92,28 +92,24 @@ export function restartFits(state: PoolState, application: ApplicationRecord): b
   );
 }
 
-export function restart(state: PoolState, application: ApplicationRecord, now: number): void {
+export function restart(state: PoolState, application: ApplicationRecord): void {
   state.pendingRestarts.delete(application);
   state.restarted(application);
-  state.outdate(application, "restarted", now);
+  state.outdate(application, "restarted");
   // All that served on for want of a version that starts goes with it.
   application.rollout = undefined;
-  state.reload(application.root);
+  state.effects.push({ kind: "reload", root: application.root });
 }
 
 /** Whether a get that finds no free instance is answered at once all the same. */
-export function isAnsweredAtOnce(
-  state: PoolState,
-  application: ApplicationRecord,
-  now: number,
-): boolean {
-  return isRefusedByPause(application, now) || bindsAtOnce(state, application, now);
+export function isAnsweredAtOnce(state: PoolState, application: ApplicationRecord): boolean {
+  return isRefusedByPause(state, application) || bindsAtOnce(state, application);
 }
 
 /** Whether a get that finds no free instance goes to a busy one, with nothing to wait for first. */
-function bindsAtOnce(state: PoolState, application: ApplicationRecord, now: number): boolean {
+function bindsAtOnce(state: PoolState, application: ApplicationRecord): boolean {
   if (application.line.size > 0 || !mayBindToBusy(state, application)) return false;
-  if (!maySpawn(state, application, now)) return true;
+  if (!maySpawn(state, application)) return true;
   return !hasPlace(state) && slowFor(state, application) === undefined;
 }
 
@@ -125,14 +121,13 @@ function bindsAtOnce(state: PoolState, application: ApplicationRecord, now: numb
 export function busyAtOnce(
   state: PoolState,
   application: ApplicationRecord,
-  now: number,
 ): InstanceRecord | undefined {
-  return bindsAtOnce(state, application, now) ? application.full.first : undefined;
+  return bindsAtOnce(state, application) ? application.full.first : undefined;
 }
 
 /** Whether something may be due for gets that wait, so that they come first. */
-export function isDue(state: PoolState, now: number): boolean {
-  const { waiters, holds, closingSoon, slow, bare, seeded } = state;
+export function isDue(state: PoolState): boolean {
+  const { now, waiters, holds, closingSoon, slow, bare, seeded } = state;
   if (waiters.size === 0) return false;
   const closedMs = closingSoon.first?.closedMs ?? Infinity;
   if ((holds.first?.key ?? Infinity) <= now || closedMs + CLOSING_LIMIT_MS <= now) return true;
@@ -140,11 +135,11 @@ export function isDue(state: PoolState, now: number): boolean {
 }
 
 /** Lets the longest idle go until max is kept or none is left. */
-export function shedIdle(state: PoolState, now: number): void {
+export function shedIdle(state: PoolState): void {
   while (state.places > state.limits.max) {
     const instance = state.idle.first;
     if (instance === undefined) return;
-    state.leave(instance, "leaving", "excess", now);
+    state.leave(instance, "leaving", "excess");
   }
 }
 
@@ -153,15 +148,15 @@ export function shedIdle(state: PoolState, now: number): void {
  * instances as have to be idle: to make room where nothing else can, and to keep max. Where the
  * pool is shared, what was used a moment ago is not asked for others' sake.
  */
-function emptyKept(state: PoolState, now: number): void {
-  const { kept, bare, limits, options } = state;
+function emptyKept(state: PoolState): void {
+  const { now, kept, bare, limits, options } = state;
   if (kept.reclaimable.size === 0) return;
   const excess = Math.max(0, state.places - limits.max);
   const usedMs = options.shareAfterMs === undefined ? now : now - LOOK_MS;
   for (const keeping of kept.reclaimable) {
     const wanted = keeping.instance.lastUsedMs <= usedMs ? bare.size + excess : excess;
     if (kept.emptying.size >= wanted) return;
-    kept.recallAll(keeping, now);
+    kept.recallAll(keeping);
   }
 }
 
@@ -173,10 +168,11 @@ export function dropAboveMax(state: PoolState): void {
   }
 }
 
-function soundAlarms(state: PoolState, touched: Set<ApplicationRecord>, now: number): void {
-  state.kept.expire(touched, now);
-  expirePromises(state, touched, now);
-  slowDownLate(state, now);
+function soundAlarms(state: PoolState, touched: Set<ApplicationRecord>): void {
+  const { now } = state;
+  state.kept.expire(touched);
+  expirePromises(state, touched);
+  slowDownLate(state);
   for (let due = state.holds.first; due !== undefined && due.key <= now; due = state.holds.first) {
     state.holds.remove(due);
     touched.add(due.owner);
@@ -190,8 +186,8 @@ function soundAlarms(state: PoolState, touched: Set<ApplicationRecord>, now: num
 }
 
 /** Spawns that have taken long give their slots up. */
-export function slowDownLate(state: PoolState, now: number): void {
-  const { slots, options } = state;
+export function slowDownLate(state: PoolState): void {
+  const { now, slots, options } = state;
   for (let spawn = slots.first; spawn !== undefined; spawn = slots.first) {
     if (spawn.sinceMs + options.slowSpawnMs > now) return;
     state.slowDown(spawn);
@@ -203,29 +199,29 @@ export function slowDownLate(state: PoolState, now: number): void {
  * while as many instances as max are finishing sessions out of the pool, so looking at all of them
  * is rare.
  */
-function doPendingRestarts(state: PoolState, touched: Set<ApplicationRecord>, now: number): void {
+function doPendingRestarts(state: PoolState, touched: Set<ApplicationRecord>): void {
   for (const application of state.pendingRestarts) {
     if (!restartFits(state, application)) continue;
-    restart(state, application, now);
+    restart(state, application);
     touched.add(application);
   }
 }
 
 /** Gives an application's free instances to its gets, and asks for kept sessions for the others. */
-function serve(state: PoolState, application: ApplicationRecord, now: number): void {
-  if (isOwedElsewhere(state, application, now)) allotPlaces(state, now);
-  if (isRefusedByPause(application, now)) refuseLine(state, application);
-  serveReady(state, application, now);
-  if (application.unasked.size > 0) state.kept.recallForLine(application, now);
+function serve(state: PoolState, application: ApplicationRecord): void {
+  if (isOwedElsewhere(state, application)) allotPlaces(state);
+  if (isRefusedByPause(state, application)) refuseLine(state, application);
+  serveReady(state, application);
+  if (application.unasked.size > 0) state.kept.recallForLine(application);
 }
 
-export function serveReady(state: PoolState, application: ApplicationRecord, now: number): void {
+export function serveReady(state: PoolState, application: ApplicationRecord): void {
   for (;;) {
     const waiter = application.line.first;
     const instance = application.available.first;
     if (waiter === undefined || instance === undefined) return;
     state.dequeue(waiter);
-    state.grant(waiter, instance, now);
+    state.grant(waiter, instance);
   }
 }
 
@@ -234,12 +230,12 @@ export function serveReady(state: PoolState, application: ApplicationRecord, now
  * of its own may have it. Under the global queue a busy application would otherwise keep all others
  * out for ever.
  */
-function isOwedElsewhere(state: PoolState, application: ApplicationRecord, now: number): boolean {
+function isOwedElsewhere(state: PoolState, application: ApplicationRecord): boolean {
   const { line, available, spawning } = application;
   if (line.first === undefined || available.size === 0 || spawning > 0) return false;
   const older = state.bare.first;
   if (older === undefined || older.key >= line.first.id) return false;
-  return !hasPlace(state) && mayEvict(state, now);
+  return !hasPlace(state) && mayEvict(state);
 }
 
 function mayBindToBusy(state: PoolState, application: ApplicationRecord): boolean {
@@ -250,7 +246,7 @@ function mayBindToBusy(state: PoolState, application: ApplicationRecord): boolea
  * Sends gets to busy instances of their applications, but for those held back, the longest waiting
  * first. Called when all places to be had are given.
  */
-function bindToBusy(state: PoolState, touched: Set<ApplicationRecord>, now: number): void {
+function bindToBusy(state: PoolState, touched: Set<ApplicationRecord>): void {
   const mayBind = (application: ApplicationRecord) =>
     application.line.firstUncovered !== undefined && mayBindToBusy(state, application);
   for (let ready = Array.from(touched).filter(mayBind); ready.length > 0;) {
@@ -259,8 +255,8 @@ function bindToBusy(state: PoolState, touched: Set<ApplicationRecord>, now: numb
     const instance = application.full.first;
     if (waiter === undefined || instance === undefined) return;
     state.dequeue(waiter);
-    state.grant(waiter, instance, now);
-    cover(state, application, now);
+    state.grant(waiter, instance);
+    cover(state, application);
     if (!mayBind(application)) ready = ready.filter((other) => other !== application);
   }
 }
@@ -269,14 +265,14 @@ function idOfFirst({ line }: ApplicationRecord): number {
   return line.first?.id ?? Infinity;
 }
 
-function beginSpawns(state: PoolState, now: number): void {
+function beginSpawns(state: PoolState): void {
   for (;;) {
     const application = state.turns.first?.owner;
     const spawn = application?.planned.first;
     if (application === undefined || spawn === undefined) return;
     const hasSlot = state.hasSlotFor(application);
-    if (!hasSlot && beginsAnywayMs(state) > now) return;
-    state.begin(spawn, hasSlot, now);
+    if (!hasSlot && beginsAnywayMs(state) > state.now) return;
+    state.begin(spawn, hasSlot);
   }
 }
 
@@ -291,7 +287,7 @@ export function beginsAnywayMs({ turns, options }: PoolState): number {
 }
 
 /** Whether an application's gets have only its last error to expect for now. */
-function isRefusedByPause(application: ApplicationRecord, now: number): boolean {
+function isRefusedByPause({ now }: PoolState, application: ApplicationRecord): boolean {
   return application.count === 0 && application.failures.isPaused(now);
 }
 
@@ -308,8 +304,9 @@ function refuseLine(state: PoolState, application: ApplicationRecord): void {
  * Forgets an application that has nothing left, or arranges for that when its failures may be
  * forgotten.
  */
-function forgetIfEmpty(state: PoolState, application: ApplicationRecord, now: number): void {
+function forgetIfEmpty(state: PoolState, application: ApplicationRecord): void {
   const { count, outside, spawning, replacing, line, settings, failures } = application;
+  const { now } = state;
   const left = count + outside.size + spawning + replacing + line.size;
   if (left > 0 || settings !== NO_SETTINGS) return;
   const endsMs = failures.count === 0 ? now : failures.memoryEndsMs(state.options.failurePause);

@@ -28,7 +28,8 @@ import { evict, isInUse, leastUsed, LOOK_MS, mayLeave } from "./usefulness.ts";
 const IN_USE_FACTOR = 1.5;
 
 /** Gives due places over. @returns whose they were and whose they are. */
-export function takeShares(state: PoolState, now: number): Set<ApplicationRecord> {
+export function takeShares(state: PoolState): Set<ApplicationRecord> {
+  const { now } = state;
   const { shareAfterMs } = state.options;
   const touched = new Set<ApplicationRecord>();
   if (shareAfterMs === undefined || nextLookMs(state) > now) return touched;
@@ -38,10 +39,10 @@ export function takeShares(state: PoolState, now: number): Set<ApplicationRecord
     if (waiter === undefined || state.places !== state.limits.max) continue;
     const waitedMs = now - waiter.arrivedMs;
     const giver =
-      (application.hunger.heap === state.bare ? takeUseless(state, now) : undefined) ??
-      (waitedMs >= shareAfterMs ? takeFrom(state, application, waitedMs, now) : undefined);
+      (application.hunger.heap === state.bare ? takeUseless(state) : undefined) ??
+      (waitedMs >= shareAfterMs ? takeFrom(state, application, waitedMs) : undefined);
     if (giver === undefined) continue;
-    state.plan(application, waiter.options, now);
+    state.plan(application, waiter.options);
     touched.add(giver);
     touched.add(application);
   }
@@ -64,10 +65,10 @@ export function hungryInOrder({ bare, seeded }: PoolState): ApplicationRecord[] 
 }
 
 /** Lets the instance go that is of least use, if one is of none. @returns whose it was. */
-function takeUseless(state: PoolState, now: number): ApplicationRecord | undefined {
-  const instance = leastUsed(state, now);
+function takeUseless(state: PoolState): ApplicationRecord | undefined {
+  const instance = leastUsed(state);
   if (instance === undefined) return undefined;
-  evict(state, instance, now);
+  evict(state, instance);
   return instance.application;
 }
 
@@ -83,7 +84,6 @@ function takeFrom(
   state: PoolState,
   application: ApplicationRecord,
   waitedMs: number,
-  now: number,
 ): ApplicationRecord | undefined {
   const { shareAfterMs = Infinity } = state.options;
   const owned = application.placed + application.finishing;
@@ -92,9 +92,9 @@ function takeFrom(
   for (const other of state.applications.values()) {
     if (other === application || other.placed === 0) continue;
     if (owned > 0 && (other.placed - 1) / other.weight < mine) continue;
-    const offer = offerOf(state, other, now);
+    const offer = offerOf(state, other);
     if (offer === undefined) continue;
-    const isOnly = other.placed === 1 && offer.usedMs > now - LOOK_MS;
+    const isOnly = other.placed === 1 && offer.usedMs > state.now - LOOK_MS;
     if (isOnly && waitedMs < shareAfterMs * IN_USE_FACTOR) continue;
     if (best === undefined || comesBefore(offer, best)) best = offer;
   }
@@ -108,7 +108,8 @@ function comesBefore({ from, usedMs }: Offer, other: Offer): boolean {
   return more > 0 || (more === 0 && usedMs < other.usedMs);
 }
 
-function offerOf(state: PoolState, from: ApplicationRecord, now: number): Offer | undefined {
+function offerOf(state: PoolState, from: ApplicationRecord): Offer | undefined {
+  const { now } = state;
   const sinceMs = now - (state.options.shareAfterMs ?? 0);
   const { max } = state.limits;
   const planned = from.planned.last;
@@ -121,8 +122,8 @@ function offerOf(state: PoolState, from: ApplicationRecord, now: number): Offer 
     return { from, usedMs: spawn.sinceMs, give: () => state.unplace(spawn) };
   }
   if (instance === undefined || (instance.sessions > 0 && !mayLeave(state))) return undefined;
-  const usedMs = isInUse(instance, now) ? now : instance.lastUsedMs;
-  return { from, usedMs, give: () => evict(state, instance, now) };
+  const usedMs = isInUse(state, instance) ? now : instance.lastUsedMs;
+  return { from, usedMs, give: () => evict(state, instance) };
 }
 
 /** Of an application's instances that have had their time, the one with the fewest sessions. */

@@ -18,6 +18,8 @@ const SLOT_WEIGHT = 2 ** 40;
 
 export class SpawnState {
   readonly options: PoolOptions;
+  /** When the event at hand happened. */
+  now = Number.NEGATIVE_INFINITY;
   /** Spawns that have begun, outdated ones included. */
   readonly begun = new Map<SpawnId, Spawn>();
   /** In the order of planning. */
@@ -40,7 +42,7 @@ export class SpawnState {
   readonly counters = newCounters();
   nextWaiter = 0;
   /** What was decided since it was taken last. */
-  protected effects: Effect[] = [];
+  effects: Effect[] = [];
   #nextSpawn = 0;
 
   constructor(options: PoolOptions) {
@@ -55,8 +57,8 @@ export class SpawnState {
   }
 
   /** Takes a place for a new instance. */
-  plan(application: ApplicationRecord, options: AppRequest, now: number): void {
-    const spawn = new Spawn(application, options, this.counters.spawnsPlanned++, now);
+  plan(application: ApplicationRecord, options: AppRequest): void {
+    const spawn = new Spawn(application, options, this.counters.spawnsPlanned++, this.now);
     this.planned.pushBack(spawn.turn);
     application.planned.pushBack(spawn.order);
     this.#queueForSlot(application);
@@ -73,24 +75,24 @@ export class SpawnState {
   }
 
   /** @param hasSlot whether it takes one of the slots, or has waited for one for too long. */
-  begin(spawn: Spawn, hasSlot: boolean, now: number): void {
+  begin(spawn: Spawn, hasSlot: boolean): void {
     const { application } = spawn;
     this.planned.remove(spawn.turn);
     application.planned.remove(spawn.order);
     application.begun.pushBack(spawn.order);
-    this.begun.set(this.#begin(spawn, hasSlot, now), spawn);
+    this.begun.set(this.#begin(spawn, hasSlot), spawn);
   }
 
   /** Begins a spawn for a worn instance of an application. It takes a slot, and no place. */
-  beginReplacement(application: ApplicationRecord, options: AppRequest, now: number): void {
-    const spawn = new Spawn(application, options, this.counters.spawnsPlanned++, now);
+  beginReplacement(application: ApplicationRecord, options: AppRequest): void {
+    const spawn = new Spawn(application, options, this.counters.spawnsPlanned++, this.now);
     spawn.isPlaced = false;
     application.replacement = spawn;
     application.replacing++;
-    this.replacements.set(this.#begin(spawn, true, now), spawn);
+    this.replacements.set(this.#begin(spawn, true), spawn);
   }
 
-  #begin(spawn: Spawn, hasSlot: boolean, now: number): SpawnId {
+  #begin(spawn: Spawn, hasSlot: boolean): SpawnId {
     const { application } = spawn;
     if (hasSlot) {
       this.slots.pushBack(spawn.turn);
@@ -99,7 +101,7 @@ export class SpawnState {
     this.#queueForSlot(application);
     const id = this.#nextSpawn++ as SpawnId;
     spawn.id = id;
-    spawn.sinceMs = now;
+    spawn.sinceMs = this.now;
     spawn.beganAt = this.nextWaiter;
     this.counters.spawnsBegun++;
     this.effects.push({ kind: "spawn", spawn: id, root: application.root, options: spawn.options });

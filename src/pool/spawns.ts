@@ -17,22 +17,17 @@ const FAILURES_BEFORE_PAUSE = 2;
  * A spawn has succeeded. Its instance is for its application's gets first, whoever else wants a
  * place.
  */
-export function becomeReady(
-  state: PoolState,
-  spawn: Spawn,
-  ready: NewInstance,
-  now: number,
-): InstanceRecord {
+export function becomeReady(state: PoolState, spawn: Spawn, ready: NewInstance): InstanceRecord {
   const { application } = spawn;
   const isOutdated = spawn.order.list === application.outdated;
   const { isPlaced } = spawn;
   state.end(spawn);
   state.counters.spawnsDone++;
   application.counters.spawnsDone++;
-  const instance = state.newInstance(spawn, ready, now);
+  const instance = state.newInstance(spawn, ready);
   if (isOutdated) {
     // Only gets from before the restart or clear have a use for it.
-    serveOutside(state, instance, "outdated", spawn.servesBefore, now);
+    serveOutside(state, instance, "outdated", spawn.servesBefore);
     return instance;
   }
   application.lastConcurrency = ready.concurrency;
@@ -42,25 +37,25 @@ export function becomeReady(
     if (application.rollout !== "proven") state.restarted(application);
     application.rollout = application.worn > 0 ? "proven" : undefined;
   }
-  if (isPlaced || findRoom(state, application, now)) {
+  if (isPlaced || findRoom(state, application)) {
     state.move(instance, "pooled");
-    serveReady(state, application, now);
-    if (application.instances > 1) state.kept.evenOut(application, now);
+    serveReady(state, application);
+    if (application.instances > 1) state.kept.evenOut(application);
   } else {
-    serveOutside(state, instance, "excess", Infinity, now);
+    serveOutside(state, instance, "excess", Infinity);
   }
   return instance;
 }
 
 /** Makes room for an instance whose place another has. @returns whether there is some. */
-function findRoom(state: PoolState, application: ApplicationRecord, now: number): boolean {
+function findRoom(state: PoolState, application: ApplicationRecord): boolean {
   const { idle, limits, options } = state;
   if (state.places < limits.max) return true;
   if (application.line.size === 0 || state.places > limits.max) return false;
-  const instance = options.shareAfterMs === undefined ? idle.first : leastUsed(state, now);
+  const instance = options.shareAfterMs === undefined ? idle.first : leastUsed(state);
   if (instance === undefined) return false;
-  evict(state, instance, now);
-  if (instance.application !== application) cover(state, instance.application, now);
+  evict(state, instance);
+  if (instance.application !== application) cover(state, instance.application);
   return true;
 }
 
@@ -70,7 +65,6 @@ export function serveOutside(
   instance: InstanceRecord,
   reason: "outdated" | "excess",
   servesBefore: number,
-  now: number,
 ): void {
   const { line } = instance.application;
   instance.reason = reason;
@@ -79,13 +73,13 @@ export function serveOutside(
     const waiter = line.first;
     if (waiter === undefined || waiter.id >= servesBefore) break;
     state.dequeue(waiter);
-    state.grant(waiter, instance, now);
+    state.grant(waiter, instance);
   }
   state.retireIfDone(instance);
 }
 
 /** A spawn has failed, which is the answer to every get that has waited since before it began. */
-export function fail(state: PoolState, spawn: Spawn, failure: SpawnFailure, now: number): void {
+export function fail(state: PoolState, spawn: Spawn, failure: SpawnFailure): void {
   const { application } = spawn;
   const { line, outdated } = application;
   const isOutdated = spawn.order.list === outdated;
@@ -93,7 +87,7 @@ export function fail(state: PoolState, spawn: Spawn, failure: SpawnFailure, now:
   state.counters.spawnsFailed++;
   application.counters.spawnsFailed++;
   // Code from before a restart says nothing about the code there is now.
-  if (!isOutdated) noteFailure(state, application, failure, FAILURES_BEFORE_PAUSE, now);
+  if (!isOutdated) noteFailure(state, application, failure, FAILURES_BEFORE_PAUSE);
   for (let waiter = line.first; waiter !== undefined; waiter = line.first) {
     if (waiter.id >= spawn.beganAt) break;
     state.dequeue(waiter);
@@ -108,9 +102,8 @@ export function noteFailure(
   application: ApplicationRecord,
   failure: SpawnFailure,
   most: number,
-  now: number,
 ): void {
   const { failures, alarm } = application;
-  failures.note(failure, most, state.options.failurePause, now);
-  if (failures.isPaused(now)) state.alarms.set(alarm, failures.pausedUntilMs);
+  failures.note(failure, most, state.options.failurePause, state.now);
+  if (failures.isPaused(state.now)) state.alarms.set(alarm, failures.pausedUntilMs);
 }

@@ -25,7 +25,6 @@ import { limitTime } from "./overdue.ts";
 import { SpawnState } from "./spawn-state.ts";
 import type {
   InstanceId,
-  Overrun,
   PoolLimits,
   PoolOptions,
   GetRefusal,
@@ -85,13 +84,12 @@ export class PoolState extends SpawnState {
   readonly timeLimits = new Heap<SessionRecord>();
   /** Ends of the time for which gets put off spawning and sharing, by application. */
   readonly holds = new Heap<ApplicationRecord>();
-  readonly kept = new KeptSessions(this.counters, (session) => {
-    this.effects.push({ kind: "recall", session });
-  });
+  readonly kept = new KeptSessions(this);
   /** Grants by preference so far. */
   choices = 0;
   #nextInstance = 0;
   #nextSession = 0;
+
   constructor(limits: PoolLimits, options: PoolOptions) {
     super(options);
     this.limits = limits;
@@ -149,25 +147,25 @@ export class PoolState extends SpawnState {
   }
 
   /** Opens a session for a get that does not wait (any more). */
-  grant(waiter: Waiter, instance: InstanceRecord, now: number): void {
-    const session = new SessionRecord(this.#nextSession++ as SessionId, waiter, instance, now);
+  grant(waiter: Waiter, instance: InstanceRecord): void {
+    const session = new SessionRecord(this.#nextSession++ as SessionId, waiter, instance, this.now);
     this.sessions.add(session);
     this.counters.grants++;
     if (instance.load >= instance.concurrency) this.counters.grantsOfBusy++;
-    this.shift(instance, { open: 1, undone: 1 }, now);
+    this.shift(instance, { open: 1, undone: 1 });
     this.effects.push({
       kind: "grant",
       waiter: waiter.id,
       session: session.id,
       instance: instance.id,
     });
-    if (waiter.kept) this.kept.opened(session, now);
-    else limitTime(this, session, now);
+    if (waiter.kept) this.kept.opened(session);
+    else limitTime(this, session);
   }
 
-  newInstance(spawn: Spawn, ready: NewInstance, now: number): InstanceRecord {
+  newInstance(spawn: Spawn, ready: NewInstance): InstanceRecord {
     const id = this.#nextInstance++ as InstanceId;
-    const instance = new InstanceRecord(id, ready, spawn.application, now);
+    const instance = new InstanceRecord(id, ready, spawn.application, this.now);
     this.instances.set(id, instance);
     return instance;
   }
@@ -190,32 +188,27 @@ export class PoolState extends SpawnState {
   }
 
   /** An instance was used: what its sessions have become more or fewer by. */
-  shift(instance: InstanceRecord, { open, undone, long = 0 }: Shift, now: number): void {
+  shift(instance: InstanceRecord, { open, undone, long = 0 }: Shift): void {
     this.#take(instance);
-    instance.lastUsedMs = now;
+    instance.lastUsedMs = this.now;
     instance.open += open;
     instance.long += long;
     if (instance.reportsDone) {
       instance.undone += undone;
       if (instance.closing === 0) promiseNothing(instance);
-      else if (open < undone && instance.standing === "pooled") promise(this, instance, now);
+      else if (open < undone && instance.standing === "pooled") promise(this, instance);
     }
     this.#put(instance);
     if (instance.keeping !== undefined) this.kept.refile(instance.keeping, true);
   }
 
   /** Takes an instance out of the pool; it goes at once, or when its last session has ended. */
-  leave(
-    instance: InstanceRecord,
-    standing: "leaving" | "dead",
-    reason: RetireReason,
-    now: number,
-  ): void {
+  leave(instance: InstanceRecord, standing: "leaving" | "dead", reason: RetireReason): void {
     const wasPooled = instance.standing === "pooled";
     instance.reason = reason;
     this.move(instance, standing);
-    limitUpgraded(this, instance, now);
-    if (wasPooled) this.kept.left(instance, now);
+    limitUpgraded(this, instance);
+    if (wasPooled) this.kept.left(instance);
     if (standing === "dead" && instance.overdue !== undefined) {
       this.overdue.remove(instance.overdue.turn);
     }
@@ -235,11 +228,6 @@ export class PoolState extends SpawnState {
     this.counters.retirements[instance.reason]++;
     this.maybeEmpty.push(instance.application);
     this.effects.push({ kind: "retire", instance: instance.id, reason: instance.reason });
-  }
-
-  /** The process of an instance is to be ended whatever it is doing. */
-  endProcess(instance: InstanceId, overrun: Overrun, what: string | undefined): void {
-    this.effects.push({ kind: "giveUp", instance, overrun, what });
   }
 
   /** An instance is not to be replaced any more. */
@@ -264,9 +252,9 @@ export class PoolState extends SpawnState {
    * A restart or clear: all instances leave, and spawns that have begun no longer count for later
    * gets.
    */
-  outdate(application: ApplicationRecord, reason: "restarted" | "cleared", now: number): void {
-    for (const instance of application.available) this.leave(instance, "leaving", reason, now);
-    for (const instance of application.full) this.leave(instance, "leaving", reason, now);
+  outdate(application: ApplicationRecord, reason: "restarted" | "cleared"): void {
+    for (const instance of application.available) this.leave(instance, "leaving", reason);
+    for (const instance of application.full) this.leave(instance, "leaving", reason);
     this.outdateSpawns(application);
   }
 
@@ -274,14 +262,6 @@ export class PoolState extends SpawnState {
   restarted({ counters }: ApplicationRecord): void {
     this.counters.restarts++;
     counters.restarts++;
-  }
-
-  rolledOut(root: ByteString, outcome: "done" | "refused"): void {
-    this.effects.push({ kind: "rolledOut", root, outcome });
-  }
-
-  reload(root: ByteString): void {
-    this.effects.push({ kind: "reload", root });
   }
 
   #take(instance: InstanceRecord): void {

@@ -20,7 +20,7 @@ import type { PoolState } from "./state.ts";
 export const LOOK_MS = 100;
 
 /** Whether a get of an application that has nothing may have an idle instance let go at once. */
-export function mayEvict({ busy, spawning, limits, idle, options }: PoolState, now: number) {
+export function mayEvict({ now, busy, spawning, limits, idle, options }: PoolState) {
   if (busy + spawning >= limits.max) return false;
   const { shareAfterMs } = options;
   return shareAfterMs === undefined || (idle.first?.lastUsedMs ?? now) <= now - shareAfterMs;
@@ -30,9 +30,9 @@ export function mayEvict({ busy, spawning, limits, idle, options }: PoolState, n
  * The instance of least use, if one is of none: stuck, the longest first, or idle and not in use.
  * Looks at all instances. Those at rest have gone before.
  */
-export function leastUsed(state: PoolState, now: number): InstanceRecord | undefined {
+export function leastUsed(state: PoolState): InstanceRecord | undefined {
   const { idle, instances } = state;
-  const stuckMs = now - (state.options.shareAfterMs ?? Infinity);
+  const stuckMs = state.now - (state.options.shareAfterMs ?? Infinity);
   let least: InstanceRecord | undefined;
   if (mayLeave(state)) {
     for (const instance of instances.values()) {
@@ -41,7 +41,7 @@ export function leastUsed(state: PoolState, now: number): InstanceRecord | undef
     }
   }
   if (least !== undefined) return least;
-  return idle.first !== undefined && !isInUse(idle.first, now) ? idle.first : undefined;
+  return idle.first !== undefined && !isInUse(state, idle.first) ? idle.first : undefined;
 }
 
 /** Whether a busy instance may leave: outside the pool there is room, or somebody to make some. */
@@ -50,13 +50,13 @@ export function mayLeave({ leaving, finishing, limits }: PoolState): boolean {
 }
 
 /** An instance loses its place to another application. */
-export function evict(state: PoolState, instance: InstanceRecord, now: number): void {
+export function evict(state: PoolState, instance: InstanceRecord): void {
   const { leaving, limits } = state;
-  if (instance.sessions > 0 && leaving >= limits.max) giveUpFinishing(state, now);
-  state.leave(instance, "leaving", "evicted", now);
+  if (instance.sessions > 0 && leaving >= limits.max) giveUpFinishing(state);
+  state.leave(instance, "leaving", "evicted");
 }
 
-export function isInUse({ lastUsedMs, keeping }: InstanceRecord, now: number): boolean {
+export function isInUse({ now }: PoolState, { lastUsedMs, keeping }: InstanceRecord): boolean {
   return lastUsedMs > now - LOOK_MS || (keeping?.unasked.size ?? 0) > 0;
 }
 

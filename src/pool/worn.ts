@@ -48,11 +48,11 @@ export function countRequests(state: PoolState, instance: InstanceRecord, reques
 }
 
 /** Instances are as old as they may be, or have left the pool for as long as they may. */
-export function wearOutOld(state: PoolState, now: number): void {
-  const { ages } = state;
+export function wearOutOld(state: PoolState): void {
+  const { ages, now } = state;
   for (let due = ages.first; due !== undefined && due.key <= now; due = ages.first) {
     ages.remove(due);
-    if (due.owner.standing === "leaving") endUpgraded(state, due.owner, now);
+    if (due.owner.standing === "leaving") endUpgraded(state, due.owner);
     else wearOut(state, due.owner, "age");
   }
 }
@@ -63,19 +63,19 @@ export function restartRolling(state: PoolState, application: ApplicationRecord)
   for (const instance of application.available) wearOut(state, instance, "restarted");
   for (const instance of application.full) wearOut(state, instance, "restarted");
   application.rollout = "trying";
-  state.reload(application.root);
+  state.effects.push({ kind: "reload", root: application.root });
 }
 
 /** Begins the replacements that may begin. */
-export function replaceWorn(state: PoolState, now: number): void {
+export function replaceWorn(state: PoolState): void {
   for (const application of state.wearing) {
     const { worn, replacement, rollout, failures, options } = application;
     if (worn === 0) {
       state.wearing.delete(application);
       endRollout(state, application);
     } else if (replacement === undefined && rollout !== "refused" && options !== undefined) {
-      const mayBegin = !failures.isPaused(now) && mayReplace(state, application);
-      if (mayBegin) state.beginReplacement(application, options, now);
+      const mayBegin = !failures.isPaused(state.now) && mayReplace(state, application);
+      if (mayBegin) state.beginReplacement(application, options);
     }
   }
 }
@@ -88,8 +88,9 @@ export function mayReplace(state: PoolState, application: ApplicationRecord): bo
 
 /** Nothing of an application is old any more. */
 function endRollout(state: PoolState, application: ApplicationRecord): void {
-  if (application.rollout === "refused") return;
-  if (application.rollout === "trying") state.restarted(application);
-  if (application.rollout === "proven") state.rolledOut(application.root, "done");
+  const { root, rollout } = application;
+  if (rollout === "refused") return;
+  if (rollout === "trying") state.restarted(application);
+  if (rollout === "proven") state.effects.push({ kind: "rolledOut", root, outcome: "done" });
   application.rollout = undefined;
 }

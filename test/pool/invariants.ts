@@ -40,7 +40,8 @@ import { LOOK_MS, mayEvict } from "../../src/pool/usefulness.ts";
 import { checkUpkeep } from "./upkeep-invariants.ts";
 
 /** Throws if the pool contradicts itself. */
-export function checkInvariants({ insides: { state, now } }: Pool): void {
+export function checkInvariants({ state }: Pool): void {
+  const { now } = state;
   let count = 0;
   let busy = 0;
   let active = 0;
@@ -265,7 +266,7 @@ function checkLine(state: PoolState, application: ApplicationRecord, now: number
   const mayTake = state.places <= limits.max && state.unplaced < limits.max;
   require(!slow || !mayTake, `a get of ${root} could have a slow spawn's place`);
   require(!(
-    isBare && mayEvict(state, now)
+    isBare && mayEvict(state)
   ), `a get of ${root} could have an idle instance's place`);
 }
 

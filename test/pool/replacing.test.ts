@@ -228,7 +228,7 @@ describe("restarts again and again of what hangs in its start", () => {
 
   test("make two processes at a time, and hold nobody else up", () => {
     const scene = restartOften(2);
-    expect(scene.pool.insides.state.replacements.size).toBe(2);
+    expect(scene.pool.state.replacements.size).toBe(2);
     expect(scene.restart("/b")).toEqual(["reload /b", "spawn s4 /b"]);
     // What hung has ended: the last code is tried.
     expect(scene.spawnFailed(2)).toEqual(["spawn s5 /a"]);

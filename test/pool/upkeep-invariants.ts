@@ -22,7 +22,7 @@ export function checkUpkeep(state: PoolState, now: number): void {
     checkWorn(state, application, now);
     checkAges(state, application);
     const { root, coming, options } = application;
-    if (options === undefined || !hasPlace(state) || !maySpawn(state, application, now)) continue;
+    if (options === undefined || !hasPlace(state) || !maySpawn(state, application)) continue;
     expect(coming >= wantedAhead(state, application), `${root} has too few instances`);
   }
   for (const application of wearing) {
