@@ -26,14 +26,10 @@ export function die(
   instance: InstanceRecord,
   reason: "died" | "outOfMemory",
 ): void {
-  state.counters.deaths++;
-  instance.application.counters.deaths++;
-  if (instance.standing === "pooled") {
-    noteIfEarly(state, instance, (after) => `it died ${after}`);
-    state.leave(instance, "dead", reason);
-  } else {
-    state.leave(instance, "dead", instance.reason);
-  }
+  state.tally("deaths", instance.application);
+  const isPooled = instance.standing === "pooled";
+  if (isPooled) noteIfEarly(state, instance, (after) => `it died ${after}`);
+  state.leave(instance, "dead", isPooled ? reason : instance.reason);
 }
 
 /** An instance in the pool could not be connected to: it leaves. */

@@ -28,16 +28,12 @@ export class Failures {
   lastMs = 0;
   /** In a row; 0: nothing to remember. */
   count = 0;
-  #pauses = 0;
-  #pausedUntilMs = 0;
-
   /** When the pause is or was over. */
-  get pausedUntilMs(): number {
-    return this.#pausedUntilMs;
-  }
+  pausedUntilMs = 0;
+  #pauses = 0;
 
   isPaused(now: number): boolean {
-    return now < this.#pausedUntilMs;
+    return now < this.pausedUntilMs;
   }
 
   /** Until when an application with nothing else is remembered. */
@@ -50,11 +46,10 @@ export class Failures {
    * are of starts from before it and do not lengthen it.
    */
   note(failure: SpawnFailure, most: number, pause: PoolOptions["failurePause"], now: number): void {
-    this.last = failure;
-    this.lastMs = now;
+    this.remember(failure, now);
     this.count++;
     if (pause === undefined || this.count < most || this.isPaused(now)) return;
-    this.#pausedUntilMs = now + Math.min(pause.maxMs, pause.firstMs * 2 ** this.#pauses);
+    this.pausedUntilMs = now + Math.min(pause.maxMs, pause.firstMs * 2 ** this.#pauses);
     this.#pauses++;
   }
 
@@ -80,6 +75,6 @@ export class Failures {
   reset(): void {
     this.count = 0;
     this.#pauses = 0;
-    this.#pausedUntilMs = 0;
+    this.pausedUntilMs = 0;
   }
 }

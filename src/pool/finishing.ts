@@ -70,7 +70,12 @@ export function endUpgraded(state: PoolState, instance: InstanceRecord): void {
   const { age, long, open } = instance;
   if (age === undefined || long === 0) return;
   if (open > long) state.ages.set(age, state.now + AGAIN_MS);
-  else giveUp(state, instance, "upgraded", undefined);
+  else giveUp(state, instance, "upgraded");
+}
+
+/** No request of an instance is looked at any more. */
+export function forgetOverdue(state: PoolState, { overdue }: InstanceRecord): void {
+  if (overdue !== undefined) state.overdue.remove(overdue.turn);
 }
 
 /** An instance leaves the pool if it has not, and whoever performs that ends its process. */
@@ -78,9 +83,9 @@ export function giveUp(
   state: PoolState,
   instance: InstanceRecord,
   overrun: Overrun,
-  what: string | undefined,
+  what?: string,
 ): void {
-  if (instance.overdue !== undefined) state.overdue.remove(instance.overdue.turn);
+  forgetOverdue(state, instance);
   if (instance.isGivenUp || instance.standing === "dead") return;
   instance.isGivenUp = true;
   state.effects.push({ kind: "giveUp", instance: instance.id, overrun, what });

@@ -46,11 +46,8 @@ export function arrive(state: PoolState, request: GetRequest): Waiter {
     grantChosen(state, waiter, instance);
   } else if (instance !== undefined) {
     state.grant(waiter, instance);
-  } else if (isQueueFull(state, application) && !isAnsweredAtOnce(state, application)) {
-    const { line } = application;
-    const { maxQueue: own = 0 } = application.settings;
-    const isOwn = own > 0 && line.size >= own;
-    refuseFull(state, waiter, isOwn ? line.size : state.waiters.size);
+  } else if (fullQueue(state, application) > 0 && !isAnsweredAtOnce(state, application)) {
+    refuseFull(state, waiter, fullQueue(state, application));
   } else {
     state.enqueue(waiter);
   }
@@ -96,8 +93,8 @@ function grantChosen(state: PoolState, waiter: Waiter, instance: InstanceRecord)
 }
 
 function refuseFull(state: PoolState, waiter: Waiter, gets: number): void {
-  state.counters.refusals.queueFull++;
-  state.refuse(waiter, { kind: "busy", why: `${count(gets)} waiting already` });
+  const why = `${gets === 1 ? "1 get is" : `${gets} gets are`} waiting already`;
+  state.refuse(waiter, "queueFull", { kind: "busy", why });
 }
 
 /** Refuses gets that have waited too long; adds their applications to `touched`. */
@@ -107,10 +104,9 @@ export function refuseOverdue(state: PoolState, touched: Set<ApplicationRecord>)
     const { application } = due.owner;
     touched.add(application);
     state.dequeue(due.owner);
-    state.counters.refusals.timedOut++;
     const waited = `waited ${state.options.maxWaitMs / 1000} s`;
     const why = `${waited} for an instance of '${toText(application.root)}'`;
-    state.refuse(due.owner, { kind: "busy", why });
+    state.refuse(due.owner, "timedOut", { kind: "busy", why });
   }
 }
 
@@ -135,15 +131,14 @@ function busyOnArrival(
   application: ApplicationRecord,
 ): InstanceRecord | undefined {
   const mayWait = application.unasked.size + application.awaited > 0 || isDue(state);
-  return mayWait && !isQueueFull(state, application) ? undefined : busyAtOnce(state, application);
+  return mayWait && fullQueue(state, application) === 0
+    ? undefined
+    : busyAtOnce(state, application);
 }
 
-function isQueueFull(state: PoolState, { line, settings }: ApplicationRecord): boolean {
-  const { maxQueue: most } = state.options;
+/** How many gets wait in a queue that is full, the application's or that of all; 0: none is. */
+function fullQueue({ options, waiters }: PoolState, { line, settings }: ApplicationRecord): number {
   const { maxQueue: own = 0 } = settings;
-  return (most > 0 && state.waiters.size >= most) || (own > 0 && line.size >= own);
-}
-
-function count(gets: number): string {
-  return gets === 1 ? "1 get is" : `${gets} gets are`;
+  if (own > 0 && line.size >= own) return line.size;
+  return options.maxQueue > 0 && waiters.size >= options.maxQueue ? waiters.size : 0;
 }

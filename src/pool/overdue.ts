@@ -97,7 +97,7 @@ export function giveUpOverdue(state: PoolState, touched: Set<ApplicationRecord>)
     touched.add(session.instance.application);
     if (isSurelyUndone(session.instance)) {
       state.timeLimits.remove(due);
-      giveUp(state, session.instance, "overdue", undefined);
+      giveUp(state, session.instance, "overdue");
     } else {
       state.timeLimits.set(due, now + AGAIN_MS);
     }

@@ -21,7 +21,7 @@
 import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
-import { reap } from "./ahead.ts";
+import { reap, reconsider } from "./ahead.ts";
 import type { ApplicationRecord, NewInstance, SessionRecord, Spawn } from "./application.ts";
 import { die } from "./deaths.ts";
 import { nextDeadline } from "./deadlines.ts";
@@ -34,11 +34,10 @@ import {
   requireWhole,
 } from "./checks.ts";
 import { lengthen, report } from "./closing.ts";
-import { changeLimits, changeSettings, clear } from "./orders.ts";
 import { abandon, giveUpOverdue } from "./overdue.ts";
 import { giveUp } from "./finishing.ts";
 import { close, moveElsewhere, returnToLine, withdraw } from "./sessions.ts";
-import { settle, settleAll } from "./settle.ts";
+import { dropAboveMax, settle, settleAll, shedIdle } from "./settle.ts";
 import { takeSnapshot } from "./snapshot.ts";
 import { serveOn, takeOver } from "./replacing.ts";
 import { becomeReady, fail } from "./spawns.ts";
@@ -61,41 +60,37 @@ import type {
 type Effects = readonly Effect[];
 
 export class Pool {
-  readonly #state: PoolState;
+  /** All that it knows: also for tests, which look for contradictions in it. */
+  readonly state: PoolState;
 
   constructor(options: PoolOptions, limits: Partial<PoolLimits> = {}) {
     checkOptions(options);
-    this.#state = new PoolState(checkedLimits({ ...DEFAULT_LIMITS, ...limits }), options);
+    this.state = new PoolState(checkedLimits({ ...DEFAULT_LIMITS, ...limits }), options);
   }
 
   get limits(): PoolLimits {
-    return this.#state.limits;
+    return this.state.limits;
   }
 
   /** Instances in the pool: neither those being spawned nor those that have left it. */
   get count(): number {
-    return this.#state.count;
+    return this.state.count;
   }
 
   /** Instances in the pool with a session. */
   get active(): number {
-    return this.#state.active;
+    return this.state.active;
   }
 
   /** The instance of a session if it may have something to report; undefined if not. */
   reporterOf(session: SessionId): InstanceId | undefined {
-    const instance = this.#state.sessions.get(session)?.instance;
+    const instance = this.state.sessions.get(session)?.instance;
     return instance !== undefined && instance.undone > 0 ? instance.id : undefined;
-  }
-
-  /** Gets that wait. */
-  get waiting(): number {
-    return this.#state.waiters.size;
   }
 
   /** Whether restart.txt of an application is to be looked at before a `get`. */
   hasInstances(root: ByteString, now: number): boolean {
-    const application = this.#state.applications.get(root);
+    const application = this.state.applications.get(root);
     if (application === undefined) return false;
     return application.count > 0 || application.failures.isPaused(now);
   }
@@ -106,7 +101,7 @@ export class Pool {
    * another follows, or the refusal.
    */
   get(request: GetRequest, now: number): { waiter: WaiterId; effects: Effects } {
-    const state = this.#state;
+    const { state } = this;
     requireWhole("expectedConcurrency", request.expectedConcurrency, 1, MAX_CONCURRENCY);
     requireWhole("instances", request.instances ?? 0, 0);
     this.#advance(now);
@@ -120,10 +115,10 @@ export class Pool {
    * The client no longer wants what it asked for. Nothing happens if it has been answered already.
    */
   cancel(waiter: WaiterId, now: number): Effects {
-    const state = this.#state;
+    const { state } = this;
     const found = state.waiters.get(waiter);
     if (found === undefined) {
-      if (waiter >= 0 && waiter < state.nextWaiter) return state.takeEffects();
+      if (waiter >= 0 && waiter < state.nextWaiter) return [];
       throw new Error(`pool: cancel of get ${waiter}: there was no such get`);
     }
     this.#advance(now);
@@ -138,7 +133,7 @@ export class Pool {
     ready: NewInstance,
     now: number,
   ): { instance: InstanceId; effects: Effects } {
-    const state = this.#state;
+    const { state } = this;
     const found = this.#spawn(spawn, "spawned");
     requireWhole("concurrency", ready.concurrency, 1, MAX_CONCURRENCY);
     this.#advance(now);
@@ -150,7 +145,7 @@ export class Pool {
 
   /** A spawn has failed. Its gets are refused with `failure`. */
   spawnFailed(spawn: SpawnId, failure: SpawnFailure, now: number): Effects {
-    const state = this.#state;
+    const { state } = this;
     const found = this.#spawn(spawn, "spawnFailed");
     this.#advance(now);
     (state.replacements.has(spawn) ? serveOn : fail)(state, found, failure);
@@ -172,7 +167,7 @@ export class Pool {
    * reported once.
    */
   sessionsDone(instance: InstanceId, sessions: number, now: number): Effects {
-    const state = this.#state;
+    const { state } = this;
     const found = state.instances.get(instance);
     const undone = found?.undone ?? 0;
     if (found === undefined || sessions > undone || sessions < 1) {
@@ -226,7 +221,7 @@ export class Pool {
     session: SessionId,
     now: number,
   ): { instance: InstanceId | undefined; effects: Effects } {
-    const state = this.#state;
+    const { state } = this;
     const found = this.#session(session, "alternative");
     this.#advance(now);
     const { application } = found.instance;
@@ -241,7 +236,7 @@ export class Pool {
     now: number,
     reason: "died" | "outOfMemory" = "died",
   ): Effects {
-    const state = this.#state;
+    const { state } = this;
     const found = state.instances.get(instance);
     if (found === undefined || found.standing === "dead") {
       const why = found === undefined ? "there is no such instance" : "it has died already";
@@ -257,10 +252,16 @@ export class Pool {
    * are done.
    */
   setLimits(change: Partial<PoolLimits>, now: number): Effects {
-    const limits = checkedLimits({ ...this.#state.limits, ...change });
+    const { state } = this;
+    const limits = checkedLimits({ ...state.limits, ...change });
     this.#advance(now);
-    changeLimits(this.#state, limits);
-    return this.#state.takeEffects();
+    state.limits = limits;
+    const all = new Set(state.applications.values());
+    for (const application of all) reconsider(state, application);
+    shedIdle(state);
+    dropAboveMax(state);
+    settleAll(state, all);
+    return state.takeEffects();
   }
 
   /**
@@ -273,16 +274,24 @@ export class Pool {
     now: number,
     options?: AppRequest,
   ): Effects {
+    const { state } = this;
     const checked = checkedSettings(settings);
     this.#advance(now);
-    return this.#settled(changeSettings(this.#state, root, checked, options));
+    const application = state.application(root);
+    application.settings = checked;
+    // Instances from now on may serve another number of sessions at once.
+    application.lastConcurrency = undefined;
+    if (options !== undefined) application.options = options;
+    state.maybeEmpty.push(application);
+    reconsider(state, application);
+    return this.#settled(application);
   }
 
   /** The code of an application has changed: as a get that finds a restart.txt. */
   restart(root: ByteString, now: number): Effects {
-    const state = this.#state;
+    const { state } = this;
     const application = state.applications.get(root);
-    if (application === undefined) return state.takeEffects();
+    if (application === undefined) return [];
     this.#advance(now);
     state.maybeEmpty.push(application);
     requestRestart(state, application);
@@ -298,29 +307,34 @@ export class Pool {
 
   /** An instance uses more memory than it may. @param isHard it is not to go on. */
   instanceGrown(instance: InstanceId, isHard: boolean, now: number): Effects {
-    const state = this.#state;
+    const { state } = this;
     const found = state.instances.get(instance);
     if (found === undefined) return [];
     this.#advance(now);
-    if (isHard) giveUp(state, found, "large", undefined);
+    if (isHard) giveUp(state, found, "large");
     else wearOut(state, found, "memory");
     return this.#settled(found.application);
   }
 
   /** An instance leaves the pool, and goes when its sessions have ended. */
   detach(instance: InstanceId, now: number): Effects {
-    const found = this.#state.instances.get(instance);
+    const found = this.state.instances.get(instance);
     if (found?.standing !== "pooled") return [];
     this.#advance(now);
-    this.#state.leave(found, "leaving", "detached");
+    this.state.leave(found, "leaving", "detached");
     return this.#settled(found.application);
   }
 
   /** All instances leave the pool, or those of one application; open sessions go on. */
   clear(now: number, root?: ByteString): Effects {
+    const { state } = this;
     this.#advance(now);
-    clear(this.#state, root);
-    return this.#state.takeEffects();
+    state.counters.clears++;
+    const one = root === undefined ? undefined : state.applications.get(root);
+    const all = new Set(root === undefined ? state.applications.values() : one && [one]);
+    for (const application of all) state.outdate(application, "cleared");
+    settleAll(state, all);
+    return state.takeEffects();
   }
 
   /**
@@ -328,7 +342,7 @@ export class Pool {
    * take too long, lets those go that were idle too long.
    */
   tick(now: number): Effects {
-    const state = this.#state;
+    const { state } = this;
     this.#advance(now);
     const touched = new Set<ApplicationRecord>();
     refuseOverdue(state, touched);
@@ -341,17 +355,12 @@ export class Pool {
 
   /** When `tick` is to be called next; undefined: not before another event. */
   nextDeadline(): number | undefined {
-    return nextDeadline(this.#state);
+    return nextDeadline(this.state);
   }
 
   /** Everything, for people and tools; costs time in proportion to all there is. */
   snapshot(now: number): PoolSnapshot {
-    return takeSnapshot(this.#state, Math.max(now, this.#state.now));
-  }
-
-  /** All that it knows: for tests, which look for contradictions in it. */
-  get state(): PoolState {
-    return this.#state;
+    return takeSnapshot(this.state, Math.max(now, this.state.now));
   }
 
   #change(
@@ -362,28 +371,28 @@ export class Pool {
   ): Effects {
     const session = this.#session(id, event);
     this.#advance(now);
-    change(this.#state, session);
+    change(this.state, session);
     return this.#settled(session.instance.application);
   }
 
   #settled(application: ApplicationRecord): Effects {
-    settle(this.#state, application);
-    return this.#state.takeEffects();
+    settle(this.state, application);
+    return this.state.takeEffects();
   }
 
   #advance(now: number): void {
-    if (now > this.#state.now) this.#state.now = now;
+    if (now > this.state.now) this.state.now = now;
     else if (Number.isNaN(now)) throw new Error("pool: the time is not a number");
   }
 
   #spawn(id: SpawnId, event: string): Spawn {
-    const spawn = this.#state.begun.get(id) ?? this.#state.replacements.get(id);
+    const spawn = this.state.begun.get(id) ?? this.state.replacements.get(id);
     if (spawn !== undefined) return spawn;
     throw new Error(`pool: ${event} of spawn ${id}: no such spawn is under way`);
   }
 
   #session(id: SessionId, event: string): SessionRecord {
-    const session = this.#state.sessions.get(id);
+    const session = this.state.sessions.get(id);
     if (session !== undefined) return session;
     throw new Error(`pool: ${event} of session ${id}: no such session is open`);
   }

@@ -15,8 +15,6 @@ export function takeOver(state: PoolState, replacement: Spawn, ready: NewInstanc
   const { application } = replacement;
   const { available, full, failures } = application;
   const isCurrent = state.endReplacement(replacement);
-  state.counters.spawnsDone++;
-  application.counters.spawnsDone++;
   const instance = state.newInstance(replacement, ready);
   if (!isCurrent) {
     serveOutside(state, instance, "outdated", 0);
@@ -26,7 +24,7 @@ export function takeOver(state: PoolState, replacement: Spawn, ready: NewInstanc
   failures.reset();
   if (application.rollout === "trying") {
     application.rollout = "proven";
-    state.restarted(application);
+    state.tally("restarts", application);
   }
   const old = available.find(isWorn) ?? full.find(isWorn);
   if (old?.worn !== undefined) state.leave(old, "leaving", old.worn);
@@ -54,8 +52,7 @@ function letUnusedGo(state: PoolState, application: ApplicationRecord, sinceMs: 
 /** A replacement has failed: what it was for serves on. */
 export function serveOn(state: PoolState, replacement: Spawn, failure: SpawnFailure): void {
   const { application } = replacement;
-  state.counters.spawnsFailed++;
-  application.counters.spawnsFailed++;
+  state.tally("spawnsFailed", application);
   if (!state.endReplacement(replacement)) return;
   const { failurePause } = state.options;
   if (application.rollout !== "trying" && failurePause !== undefined) {

@@ -61,8 +61,7 @@ export function returnToLine(state: PoolState, session: SessionRecord, cause: st
     planMissing(state, instance.application, waiter.options);
     return;
   }
-  state.counters.refusals.cannotConnect++;
-  state.refuse(waiter, { kind: "cannotConnect", cause });
+  state.refuse(waiter, "cannotConnect", { kind: "cannotConnect", cause });
 }
 
 /**

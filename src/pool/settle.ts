@@ -36,6 +36,7 @@ import { allotPlaces, cover, hasPlace, maySpawn, slowFor } from "./places.ts";
 import { replaceWorn } from "./worn.ts";
 import { nextLookMs, takeShares } from "./shares.ts";
 import type { PoolState } from "./state.ts";
+import type { SpawnFailure } from "./types.ts";
 import { LOOK_MS, mayEvict } from "./usefulness.ts";
 
 /** Settles after an event that was about one application. */
@@ -94,7 +95,7 @@ export function restartFits(state: PoolState, application: ApplicationRecord): b
 
 export function restart(state: PoolState, application: ApplicationRecord): void {
   state.pendingRestarts.delete(application);
-  state.restarted(application);
+  state.tally("restarts", application);
   state.outdate(application, "restarted");
   // All that served on for want of a version that starts goes with it.
   application.rollout = undefined;
@@ -210,7 +211,10 @@ function doPendingRestarts(state: PoolState, touched: Set<ApplicationRecord>): v
 /** Gives an application's free instances to its gets, and asks for kept sessions for the others. */
 function serve(state: PoolState, application: ApplicationRecord): void {
   if (isOwedElsewhere(state, application)) allotPlaces(state);
-  if (isRefusedByPause(state, application)) refuseLine(state, application);
+  if (isRefusedByPause(state, application)) {
+    const { last = { message: "its last spawns failed" } } = application.failures;
+    refuseLine(state, application, last);
+  }
   serveReady(state, application);
   if (application.unasked.size > 0) state.kept.recallForLine(application);
 }
@@ -291,12 +295,17 @@ function isRefusedByPause({ now }: PoolState, application: ApplicationRecord): b
   return application.count === 0 && application.failures.isPaused(now);
 }
 
-function refuseLine(state: PoolState, application: ApplicationRecord): void {
-  const failure = application.failures.last ?? { message: "its last spawns failed" };
-  for (let waiter = application.line.first; waiter !== undefined; waiter = application.line.first) {
+/** Refuses an application's gets from before `before`. */
+export function refuseLine(
+  state: PoolState,
+  { line }: ApplicationRecord,
+  failure: SpawnFailure,
+  before = Infinity,
+): void {
+  for (let waiter = line.first; waiter !== undefined; waiter = line.first) {
+    if (waiter.id >= before) return;
     state.dequeue(waiter);
-    state.counters.refusals.spawnFailed++;
-    state.refuse(waiter, { kind: "spawnFailed", failure });
+    state.refuse(waiter, "spawnFailed", { kind: "spawnFailed", failure });
   }
 }
 

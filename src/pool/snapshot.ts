@@ -68,7 +68,10 @@ function showApplication(
       showInstance(instance, oldestSessions.get(instance.id), now),
     ),
     waiting: line.size,
-    waiters: showWaiters(application, now),
+    waiters: line[Symbol.iterator]()
+      .take(MAX_WAITERS_SHOWN)
+      .map(({ arrivedMs, failedConnects }) => ({ ageMs: now - arrivedMs, failedConnects }))
+      .toArray(),
     spawns: [
       ...[...outdated].map((spawn) => showSpawn(spawn, true, now)),
       ...(replacement === undefined ? [] : [showSpawn(replacement, false, now)]),
@@ -114,18 +117,6 @@ function stateOf({
   if (standing === "leaving" || standing === "dead") return standing;
   if (sessions === 0) return "idle";
   return load < concurrency ? "active" : "busy";
-}
-
-function showWaiters(
-  { line }: ApplicationRecord,
-  now: number,
-): ApplicationSnapshot["waiters"][number][] {
-  const shown: ApplicationSnapshot["waiters"][number][] = [];
-  for (const { arrivedMs, failedConnects } of line) {
-    if (shown.length === MAX_WAITERS_SHOWN) break;
-    shown.push({ ageMs: now - arrivedMs, failedConnects });
-  }
-  return shown;
 }
 
 function showSpawn(

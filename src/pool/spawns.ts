@@ -5,7 +5,7 @@
 
 import type { ApplicationRecord, InstanceRecord, NewInstance, Spawn } from "./application.ts";
 import { cover } from "./places.ts";
-import { serveReady } from "./settle.ts";
+import { refuseLine, serveReady } from "./settle.ts";
 import type { PoolState } from "./state.ts";
 import type { SpawnFailure } from "./types.ts";
 import { evict, leastUsed } from "./usefulness.ts";
@@ -22,8 +22,6 @@ export function becomeReady(state: PoolState, spawn: Spawn, ready: NewInstance):
   const isOutdated = spawn.order.list === application.outdated;
   const { isPlaced } = spawn;
   state.end(spawn);
-  state.counters.spawnsDone++;
-  application.counters.spawnsDone++;
   const instance = state.newInstance(spawn, ready);
   if (isOutdated) {
     // Only gets from before the restart or clear have a use for it.
@@ -34,7 +32,7 @@ export function becomeReady(state: PoolState, spawn: Spawn, ready: NewInstance):
   application.failures.reset();
   // All that is here is of this code, unless old instances wait to be replaced.
   if (application.rollout !== undefined) {
-    if (application.rollout !== "proven") state.restarted(application);
+    if (application.rollout !== "proven") state.tally("restarts", application);
     application.rollout = application.worn > 0 ? "proven" : undefined;
   }
   if (isPlaced || findRoom(state, application)) {
@@ -81,19 +79,12 @@ export function serveOutside(
 /** A spawn has failed, which is the answer to every get that has waited since before it began. */
 export function fail(state: PoolState, spawn: Spawn, failure: SpawnFailure): void {
   const { application } = spawn;
-  const { line, outdated } = application;
-  const isOutdated = spawn.order.list === outdated;
+  const isOutdated = spawn.order.list === application.outdated;
   state.end(spawn);
-  state.counters.spawnsFailed++;
-  application.counters.spawnsFailed++;
+  state.tally("spawnsFailed", application);
   // Code from before a restart says nothing about the code there is now.
   if (!isOutdated) noteFailure(state, application, failure, FAILURES_BEFORE_PAUSE);
-  for (let waiter = line.first; waiter !== undefined; waiter = line.first) {
-    if (waiter.id >= spawn.beganAt) break;
-    state.dequeue(waiter);
-    state.counters.refusals.spawnFailed++;
-    state.refuse(waiter, { kind: "spawnFailed", failure });
-  }
+  refuseLine(state, application, failure, spawn.beganAt);
 }
 
 /** A start has failed; the `most`-th in a row begins a pause. */

@@ -17,7 +17,8 @@ import {
 } from "./application.ts";
 import { reapLater } from "./ahead.ts";
 import { promise, promisedBy, promiseNothing } from "./closing.ts";
-import { countLeaving, hasTime, limitUpgraded } from "./finishing.ts";
+import type { Counters } from "./counters.ts";
+import { countLeaving, forgetOverdue, hasTime, limitUpgraded } from "./finishing.ts";
 import { Heap, HeapEntry } from "./heap.ts";
 import { KeptSessions } from "./kept.ts";
 import { List } from "./list.ts";
@@ -140,8 +141,9 @@ export class PoolState extends SpawnState {
     this.maybeEmpty.push(waiter.application);
   }
 
-  /** Answers a get that does not wait (any more). */
-  refuse(waiter: Waiter, refusal: GetRefusal): void {
+  /** Answers a get that does not wait (any more). @param why as it is counted. */
+  refuse(waiter: Waiter, why: keyof Counters["refusals"], refusal: GetRefusal): void {
+    this.counters.refusals[why]++;
     this.maybeEmpty.push(waiter.application);
     this.effects.push({ kind: "refuse", waiter: waiter.id, refusal });
   }
@@ -163,9 +165,11 @@ export class PoolState extends SpawnState {
     else limitTime(this, session);
   }
 
-  newInstance(spawn: Spawn, ready: NewInstance): InstanceRecord {
+  /** A spawn has succeeded. */
+  newInstance({ application }: Spawn, ready: NewInstance): InstanceRecord {
+    this.tally("spawnsDone", application);
     const id = this.#nextInstance++ as InstanceId;
-    const instance = new InstanceRecord(id, ready, spawn.application, this.now);
+    const instance = new InstanceRecord(id, ready, application, this.now);
     this.instances.set(id, instance);
     return instance;
   }
@@ -181,6 +185,7 @@ export class PoolState extends SpawnState {
       promiseNothing(instance);
       this.unwear(instance);
       if (instance.age !== undefined) this.ages.remove(instance.age);
+      if (standing !== "leaving") forgetOverdue(this, instance);
       this.fallShort(application);
     }
     this.#put(instance);
@@ -209,9 +214,6 @@ export class PoolState extends SpawnState {
     this.move(instance, standing);
     limitUpgraded(this, instance);
     if (wasPooled) this.kept.left(instance);
-    if (standing === "dead" && instance.overdue !== undefined) {
-      this.overdue.remove(instance.overdue.turn);
-    }
     this.retireIfDone(instance);
   }
 
@@ -223,7 +225,6 @@ export class PoolState extends SpawnState {
   retireIfDone(instance: InstanceRecord): void {
     if (instance.standing === "pooled" || instance.open > 0 || hasTime(this, instance)) return;
     this.move(instance, "retired");
-    if (instance.overdue !== undefined) this.overdue.remove(instance.overdue.turn);
     this.instances.delete(instance.id);
     this.counters.retirements[instance.reason]++;
     this.maybeEmpty.push(instance.application);
@@ -258,10 +259,10 @@ export class PoolState extends SpawnState {
     this.outdateSpawns(application);
   }
 
-  /** The code that an application has now is what gets are served by. */
-  restarted({ counters }: ApplicationRecord): void {
-    this.counters.restarts++;
-    counters.restarts++;
+  /** Counts an event of an application, among its own and those of all. */
+  tally(event: "spawnsDone" | "spawnsFailed" | "deaths" | "restarts", of: ApplicationRecord): void {
+    this.counters[event]++;
+    of.counters[event]++;
   }
 
   #take(instance: InstanceRecord): void {

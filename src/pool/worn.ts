@@ -90,7 +90,7 @@ export function mayReplace(state: PoolState, application: ApplicationRecord): bo
 function endRollout(state: PoolState, application: ApplicationRecord): void {
   const { root, rollout } = application;
   if (rollout === "refused") return;
-  if (rollout === "trying") state.restarted(application);
+  if (rollout === "trying") state.tally("restarts", application);
   if (rollout === "proven") state.effects.push({ kind: "rolledOut", root, outcome: "done" });
   application.rollout = undefined;
 }

@@ -107,7 +107,11 @@ export class History {
       });
     }
     const isOver = () =>
-      this.#sessions.size + this.#model.spawns.length + this.#undone() + this.#pool.waiting === 0;
+      this.#sessions.size +
+        this.#model.spawns.length +
+        this.#undone() +
+        this.#pool.state.waiters.size ===
+      0;
     for (let rounds = 0; !isOver(); rounds++) {
       if (rounds > 10_000) throw new Error("the gets that wait are not served");
       this.#close(this.#pick([...this.#sessions.keys()]));

@@ -265,9 +265,7 @@ function checkLine(state: PoolState, application: ApplicationRecord, now: number
   const slow = [...state.slow].some((spawn) => spawn.application !== application);
   const mayTake = state.places <= limits.max && state.unplaced < limits.max;
   require(!slow || !mayTake, `a get of ${root} could have a slow spawn's place`);
-  require(!(
-    isBare && mayEvict(state)
-  ), `a get of ${root} could have an idle instance's place`);
+  require(!(isBare && mayEvict(state)), `a get of ${root} could have an idle instance's place`);
 }
 
 /** How many gets at the front of a line spawns and recalls must be for. */

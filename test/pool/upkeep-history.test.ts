@@ -58,7 +58,10 @@ class UpkeepHistory {
 
   drain(): void {
     for (const root of ROOTS) this.#note("configure", this.#pool.configure(root, {}, this.#now));
-    for (let rounds = 0; this.#sessions.size + this.#spawns.size + this.#pool.waiting > 0;) {
+    for (
+      let rounds = 0;
+      this.#sessions.size + this.#spawns.size + this.#pool.state.waiters.size > 0;
+    ) {
       if (rounds++ > 10_000) throw new Error("the gets that wait are not served");
       this.#close();
       this.#spawned();

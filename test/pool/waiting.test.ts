@@ -158,11 +158,11 @@ describe("the limit on the number that wait", () => {
     scene.configure("/a", { maxQueue: 1 });
     scene.configure("/c", { maxQueue: 2 });
     for (const app of ["/a", "/b", "/b", "/c", "/c"]) scene.get(app);
-    expect(scene.pool.waiting).toBe(5);
+    expect(scene.pool.state.waiters.size).toBe(5);
     expect(scene.get("/a")).toEqual(["refuse g5 busy: 1 get is waiting already"]);
     expect(scene.get("/c")).toEqual(["refuse g6 busy: 2 gets are waiting already"]);
     scene.get("/b");
-    expect(scene.pool.waiting).toBe(6);
+    expect(scene.pool.state.waiters.size).toBe(6);
   });
 
   test("does not concern a get that is served at once, by a free instance or by sharing", () => {
@@ -190,6 +190,6 @@ describe("the limit on the number that wait", () => {
     scene.get("/a");
     scene.get("/b");
     expect(scene.connectFailed(1)).toEqual(["retire i0 unreachable", "spawn s2 /a"]);
-    expect(scene.pool.waiting).toBe(2);
+    expect(scene.pool.state.waiters.size).toBe(2);
   });
 });
