@@ -381,7 +381,8 @@ export class Driver {
     } catch (error) {
       if (this.#closed) return;
       const message = causeText(error);
-      this.#instances.log.spawnFailed(name, message);
+      const event = ending.signal.aborted ? "spawnGivenUp" : "spawnFailed";
+      this.#instances.log[event](name, message);
       const page = error instanceof SpawnFailedError ? error.page : undefined;
       this.#perform(this.#pool.spawnFailed(spawn, { message, page }, this.#now()));
       return;

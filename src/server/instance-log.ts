@@ -49,6 +49,11 @@ export class InstanceLog {
     this.#log.event(1, "instance spawned", { ...this.#who(instance), ms });
   }
 
+  /** A restart has made it useless; another takes its place. */
+  spawnGivenUp(app: string, cause: string): void {
+    this.#log.event(1, "spawn given up", { app, cause });
+  }
+
   restarts(app: string): void {
     this.#started.delete(app);
     this.#log.event(1, "application restarts", { app });

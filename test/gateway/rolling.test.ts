@@ -160,7 +160,7 @@ test("a version that hangs in its start is ended as soon as a newer one comes", 
     "what hung is gone",
     () => !gateway.processes.some(({ pid }) => pid === starting.pid),
   );
-  await gateway.logged("there is newer code to be started");
+  await gateway.logged("notice spawn given up", "there is newer code to be started");
   await gateway.end();
 });
 

@@ -50,7 +50,8 @@ function lines({ gateway, directory }: Truth, event: string, app?: string, more 
 
 export const died = (truth: Truth, app?: string) => lines(truth, "instance died", app);
 export const spawned = (truth: Truth, app?: string) => lines(truth, "instance spawned", app);
-export const failed = (truth: Truth, app?: string) => lines(truth, "spawn failed", app);
+export const failed = (truth: Truth, app?: string) =>
+  lines(truth, "spawn failed", app) + lines(truth, "spawn given up", app);
 const restarted = (truth: Truth, app?: string) => lines(truth, "application restarted", app);
 const processes = ({ pids }: Truth) => sum([...pids.values()].map(({ length }) => length));
 export const counters = ({ status }: Truth) => status.pool?.counters ?? expect.unreachable();

@@ -160,7 +160,8 @@ export class BuiltinSpawner implements Spawner {
       const look = (what: LookRequest) => this.#look(what, limit);
       const group = this.#groups.of(request.root, request);
       const options = { ...this.#options, group: group?.processes };
-      const plan = await planStart(request, options, this.#directory, progress, look);
+      const planned = planStart(request, options, this.#directory, progress, look);
+      const plan = await limit.unlessCut(planned);
       way = wayTo(request, plan, this.#directory);
       started = await this.#start({ request, plan, limit, progress, way, group });
       if (!started.hasEnded) this.#strays.enter(started.pid, plan.user);
@@ -310,12 +311,12 @@ export class BuiltinSpawner implements Spawner {
     }
   }
 
-  /** A preloader that could not load the code is of no use to anybody. */
+  /** A preloader that could not load the code is of no use to anybody; others may wait for it. */
   async #untilLoaded(preloader: Preloader, limit: TimeLimit, progress: Progress): Promise<void> {
     try {
       await untilReady(preloader, limit, progress);
     } catch (error) {
-      void preloader.end();
+      if (!limit.isCut) void preloader.end();
       progress.output = await preloader.lastOutput();
       throw error;
     }

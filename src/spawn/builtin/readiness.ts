@@ -7,6 +7,7 @@ import type { Progress } from "./start-plan.ts";
 export class TimeLimit {
   readonly limitMs: number;
   #endsMs: number;
+  #isCut = false;
   readonly #cut = Promise.withResolvers<never>();
 
   constructor(limitMs: number) {
@@ -17,8 +18,13 @@ export class TimeLimit {
 
   /** No time is left; `why` is what those who wait are told. */
   cut(why: string): void {
+    this.#isCut = true;
     this.#endsMs = performance.now();
     this.#cut.reject(new Error(why));
+  }
+
+  get isCut(): boolean {
+    return this.#isCut;
   }
 
   get remainingMs(): number {
