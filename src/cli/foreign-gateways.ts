@@ -7,15 +7,13 @@
  *   What is connected to is the very file that was looked at, if it is a socket and his.
  * - The process that listens there is the one that the name says, and his (SO_PEERCRED).
  */
-import { readdirSync } from "node:fs";
-
 import { runtimeDirectoriesOf } from "../gateway/supervisor/runtime-directory.ts";
 import { SyscallError } from "../native/errno.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { last, PathWalk } from "../native/path-walk.ts";
 import { peerPid, peerUser } from "../native/peer.ts";
 import { descriptorPath } from "../native/pinned-socket.ts";
-import { effectiveUserOf } from "../native/process-stat.ts";
+import { effectiveUserOf, processNumbers } from "../native/process-stat.ts";
 import { connectUnix, pathAddress } from "../native/socket.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -37,7 +35,7 @@ export interface ForeignSocket {
  * ask them all.
  */
 export function foreignSockets(pid: number | undefined): ForeignSocket[] {
-  const pids = pid === undefined ? processes() : [pid];
+  const pids = pid === undefined ? processNumbers() : [pid];
   const found: ForeignSocket[] = [];
   for (const [uid, own] of byUser(pids)) {
     const sockets = runtimeDirectoriesOf(uid, process.env).flatMap((directory) =>
@@ -49,12 +47,6 @@ export function foreignSockets(pid: number | undefined): ForeignSocket[] {
     }
   }
   return found;
-}
-
-function processes(): number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^[0-9]+$/.test(name))
-    .map(Number);
 }
 
 /** Those of others than root. */

@@ -99,12 +99,8 @@ export class BufferedLog {
 
   /** However long it takes to write what is left. */
   async #end(): Promise<void> {
-    await this.#untilWritten();
-    if (this.#open !== undefined) close(this.#fd);
-  }
-
-  async #untilWritten(): Promise<void> {
     while (this.#writing !== undefined) await this.#writing;
+    if (this.#open !== undefined) close(this.#fd);
   }
 
   /** What makes a piece is written now; less waits for company. */

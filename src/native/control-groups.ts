@@ -7,6 +7,7 @@ import { existsSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 
+import { readMounts } from "./mounts.ts";
 import { kernelText } from "./process-stat.ts";
 import { sendSignal, signals } from "./process.ts";
 
@@ -18,13 +19,10 @@ const lookEveryMs = 20;
 export function ownGroup(): string | undefined {
   const [, own] = /^0::(.*)$/m.exec(kernelText("/proc/self/cgroup")) ?? [];
   if (own === undefined) return undefined;
-  // `30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw` (proc(5) mountinfo).
-  for (const line of kernelText("/proc/self/mountinfo").split("\n")) {
-    const [place = "", source = ""] = line.split(" - ");
-    if (!source.startsWith("cgroup2 ")) continue;
-    const [, , , root = "/", mounted = ""] = place.split(" ");
-    if (root === "/") return join(mounted, own);
-    if (own === root || own.startsWith(`${root}/`)) return join(mounted, own.slice(root.length));
+  for (const { type, root, path } of readMounts()) {
+    if (type !== "cgroup2") continue;
+    if (root === "/") return join(path, own);
+    if (own === root || own.startsWith(`${root}/`)) return join(path, own.slice(root.length));
   }
   return undefined;
 }

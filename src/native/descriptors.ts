@@ -130,7 +130,7 @@ export function sendReplyWithDescriptor(
     // for it; on a stream socket there is none, since the first message filled the buffer. sent
     // tells which messages went.
     const bytes = sent >= 1 ? arenaView.getUint32(messages + mmsghdr.msgLen, true) : 0;
-    return sent === 2 ? { bytes, descriptor: true } : { bytes, descriptor: false };
+    return { bytes, descriptor: sent === 2 };
   }
 }
 

@@ -5,7 +5,6 @@
  * They are non-blocking: several processes may accept on one of them, and whoever comes second
  * finds nothing. The functions of C that only the gateway uses are in tables of their own.
  */
-import { SyscallError } from "./errno.ts";
 import { setCloseOnExec, setNonBlocking } from "./fd.ts";
 import { C, sockaddrIn, sockaddrIn6, sockaddrUn } from "./layout.ts";
 import {
@@ -14,24 +13,22 @@ import {
   arenaView,
   checked,
   cPath,
-  errno,
   libc,
   loadFunctions,
   reserve,
 } from "./libc.ts";
+import { switchOn } from "./loopback.ts";
 import { OwnedFd } from "./owned-fd.ts";
 import { listenUnix, pathAddress, socketOption } from "./socket.ts";
 
 const functions = loadFunctions({
   inet_pton: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   inet_ntop: { args: ["i32", "ptr", "ptr", "u32"], returns: "ptr" },
-  setsockopt: { args: ["i32", "i32", "i32", "ptr", "i32"], returns: "i32" },
   getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
 });
 
 const nameOffset = reserve(128); // struct sockaddr_storage
 const lengthOffset = reserve(8);
-const optionOffset = reserve(8);
 const textOffset = reserve(64); // INET6_ADDRSTRLEN is 46
 
 /** Connections that may wait to be accepted; the kernel takes no more than its somaxconn. */
@@ -64,31 +61,22 @@ export function isIpAddress(text: string): boolean {
 export function listenTcp(at: TcpAddress, count: number): OwnedFd[] {
   // Without SO_REUSEPORT an address in use is refused; closed again before the real ones are bound.
   if (at.port !== 0) bindTcp(at, false).close();
-  const first = bindTcp(at, true);
-  try {
-    listen(first, at);
-    const { port } = localAddress(first.number) as TcpAddress;
-    return [first, ...listenShared({ ...at, port }, count - 1)];
-  } catch (error) {
-    first.close();
-    throw error;
-  }
+  return listenShared(at, count);
 }
 
-/** Further sockets for an address on which sockets of ours listen already. */
+/** The same for an address on which sockets of ours may listen already. */
 export function listenShared(at: TcpAddress, count: number): OwnedFd[] {
+  using unfinished = new DisposableStack();
   const sockets: OwnedFd[] = [];
-  try {
-    for (let i = 0; i < count; i += 1) {
-      const socket = bindTcp(at, true);
-      sockets.push(socket);
-      listen(socket, at);
-    }
-    return sockets;
-  } catch (error) {
-    for (const socket of sockets) socket.close();
-    throw error;
+  let { port } = at;
+  while (sockets.length < count) {
+    const socket = unfinished.use(bindTcp({ ...at, port }, true));
+    checked(libc.listen(socket.number, listenBacklog), "listen", showTcp(at));
+    ({ port } = localAddress(socket.number) as TcpAddress);
+    sockets.push(socket);
   }
+  unfinished.move();
+  return sockets;
 }
 
 /** A socket that listens on a path of the file system. @throws SyscallError, RangeError. */
@@ -164,29 +152,19 @@ function bindTcp(at: TcpAddress, shared: boolean): OwnedFd {
   if (size === 0) throw new RangeError(`${what}: not an IP address in numbers`);
   const family = arenaView.getUint16(nameOffset, true);
   const type = C.SOCK_STREAM | C.SOCK_CLOEXEC | C.SOCK_NONBLOCK;
+  using unfinished = new DisposableStack();
   const fd = checked(libc.socket(family, type, 0), "socket", what);
-  const socket = new OwnedFd(fd);
+  const socket = unfinished.use(new OwnedFd(fd));
+  const set = (level: number, option: number) =>
+    checked(switchOn(fd, level, option), "setsockopt", `fd ${fd}`);
   // Connections of a gateway that has just ended must not keep the next one from starting.
-  switchOn(fd, C.SOL_SOCKET, C.SO_REUSEADDR);
-  if (shared) switchOn(fd, C.SOL_SOCKET, C.SO_REUSEPORT);
+  set(C.SOL_SOCKET, C.SO_REUSEADDR);
+  if (shared) set(C.SOL_SOCKET, C.SO_REUSEPORT);
   // So that 0.0.0.0 and :: can both be given, and :: means the same on every system.
-  if (family === C.AF_INET6) switchOn(fd, C.IPPROTO_IPV6, C.IPV6_V6ONLY);
-  if (libc.bind(fd, address(nameOffset), size) < 0) {
-    const cause = errno();
-    socket.close();
-    throw new SyscallError("bind", what, cause);
-  }
+  if (family === C.AF_INET6) set(C.IPPROTO_IPV6, C.IPV6_V6ONLY);
+  checked(libc.bind(fd, address(nameOffset), size), "bind", what);
+  unfinished.move();
   return socket;
-}
-
-function switchOn(fd: number, level: number, option: number): void {
-  arenaView.setInt32(optionOffset, 1, true);
-  const set = functions.setsockopt(fd, level, option, address(optionOffset), 4);
-  checked(set, "setsockopt", `fd ${fd}`);
-}
-
-function listen(socket: OwnedFd, at: TcpAddress): void {
-  checked(libc.listen(socket.number, listenBacklog), "listen", showTcp(at));
 }
 
 /** `127.0.0.1:80`, `[::1]:80`. */

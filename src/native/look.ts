@@ -111,9 +111,8 @@ function factsOf(fd: number): Found {
   const nanoseconds = BigInt(arenaView.getUint32(facts + statx.mtimeNanoseconds, true));
   const blocks = arenaView.getBigUint64(facts + statx.blocks, true);
   const type = arenaView.getUint16(facts + statx.mode, true) & constants.S_IFMT;
-  const isLink = type === constants.S_IFLNK;
   return {
-    isLink,
+    isLink: type === constants.S_IFLNK,
     changedNs: seconds * 1_000_000_000n + nanoseconds,
     diskBytes: Number(blocks) * 512,
     device: deviceOf(),

@@ -17,7 +17,9 @@ const functions = loadFunctions({
 });
 
 const nameOffset = reserve(sockaddrIn.size);
-const optionOffset = reserve(4);
+const one = reserve(4);
+arenaView.setInt32(one, 1, true);
+const oneAddress = address(one);
 
 /**
  * Connects to 127.0.0.1 without waiting: on this machine the kernel has done it when the call is
@@ -28,8 +30,7 @@ export function connectLoopback(port: number): OwnedFd | "full" {
   const where = `127.0.0.1:${port}`;
   const socket = loopbackSocket(where);
   try {
-    putInteger(1);
-    functions.setsockopt(socket.number, C.IPPROTO_TCP, C.TCP_NODELAY, address(optionOffset), 4);
+    switchOn(socket.number, C.IPPROTO_TCP, C.TCP_NODELAY);
     putName(port);
     if (libc.connect(socket.number, address(nameOffset), sockaddrIn.size) < 0) {
       const cause = errno();
@@ -55,8 +56,12 @@ export function connectLoopback(port: number): OwnedFd | "full" {
  * in pieces, without TCP_NODELAY, waits for that with the next piece, as a rule for 40 ms.
  */
 export function acknowledge(fd: number): void {
-  putInteger(1);
-  functions.setsockopt(fd, C.IPPROTO_TCP, C.TCP_QUICKACK, address(optionOffset), 4);
+  switchOn(fd, C.IPPROTO_TCP, C.TCP_QUICKACK);
+}
+
+/** Switches a socket's option on (setsockopt(2)). @returns below 0: errno says why not. */
+export function switchOn(fd: number, level: number, option: number): number {
+  return functions.setsockopt(fd, level, option, oneAddress, 4);
 }
 
 /** Whether a program could listen on this port of 127.0.0.1 now. */
@@ -69,10 +74,6 @@ export function isFreePort(port: number): boolean {
 function loopbackSocket(where: string): OwnedFd {
   const fd = libc.socket(C.AF_INET, C.SOCK_STREAM | C.SOCK_CLOEXEC | C.SOCK_NONBLOCK, 0);
   return new OwnedFd(checked(fd, "socket", where));
-}
-
-function putInteger(value: number): void {
-  arenaView.setInt32(optionOffset, value, true);
 }
 
 function putName(port: number): void {

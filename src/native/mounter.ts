@@ -2,11 +2,10 @@
  * Who answers for the files of a FUSE file system: whoever mounted it. His process says of each
  * file whose it is and what is in it, so none is anybody else's, whatever it says.
  */
-import { readFileSync } from "node:fs";
-
 import { errnos, SyscallError } from "./errno.ts";
 import { C, statfs } from "./layout.ts";
 import { address, arenaView, checked, libc, reserve } from "./libc.ts";
+import { readMounts } from "./mounts.ts";
 
 const facts = reserve(statfs.size);
 
@@ -26,17 +25,12 @@ export function mounterOf(fd: number, device: number): number | undefined {
   return mounter === 0 ? undefined : mounter;
 }
 
-/** Of `36 35 0:39 / /mnt rw - fuse.sshfs host rw,user_id=1000` (proc(5) mountinfo). */
+/** Of options such as `rw,user_id=1000`. */
 function fuseMounter(device: number): number | undefined {
   const [major, minor] = [(device >>> 8) & 0xfff, (device & 0xff) | ((device >>> 12) & 0xfff00)];
   // Read anew: what is told of a mount a moment ago may be another's.
-  for (const line of readFileSync("/proc/self/mountinfo", "latin1").split("\n")) {
-    const [place = "", more = ""] = line.split(" - ");
-    if (place.split(" ")[2] !== `${major}:${minor}`) continue;
-    // Type and source before the options are as he has named them.
-    const [, , options = ""] = more.split(" ");
-    const [, user] = /\buser_id=(\d+)/.exec(options) ?? [];
-    if (user !== undefined) return Number(user);
-  }
-  return undefined;
+  const mounts = readMounts().filter((mount) => mount.device === `${major}:${minor}`);
+  const users = mounts.map(({ options }) => /\buser_id=(\d+)/.exec(options)?.[1]);
+  const user = users.find((one) => one !== undefined);
+  return user === undefined ? undefined : Number(user);
 }

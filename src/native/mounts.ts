@@ -3,7 +3,7 @@
  * process, as with NFS and FUSE. The table of mounts says so without asking any of them (proc(5)
  * mountinfo).
  */
-import { readFileSync } from "node:fs";
+import { kernelText } from "./process-stat.ts";
 
 /** Types whose files lie on this machine, or in its kernel. All others may hang. */
 const localTypes = new Set(
@@ -22,6 +22,30 @@ const restToWork = 50;
 
 /** `local`: waits for nobody. `user's`: FUSE of somebody who is not root. `remote`: the others. */
 export type MountKind = "local" | "remote" | "user's";
+
+interface Mount {
+  readonly id: number;
+  /** `major:minor`. */
+  readonly device: string;
+  /** What of its file system is there. */
+  readonly root: string;
+  readonly path: string;
+  readonly type: string;
+  readonly options: string;
+}
+
+/** All mounts that this process sees, read anew; none where they cannot be known. */
+export function readMounts(): Mount[] {
+  const lines = kernelText("/proc/self/mountinfo").split("\n").filter(Boolean);
+  // `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw`.
+  return lines.map((line) => {
+    const [place = "", source = ""] = line.split(" - ");
+    const [id, , device = "", root = "", path = ""] = place.split(" ");
+    // Type and source before the options are as whoever mounted it has named them.
+    const [type = "", , options = ""] = source.split(" ");
+    return { id: Number(id), device, root, path, type, options };
+  });
+}
 
 interface Mounts {
   readonly mayHang: boolean;
@@ -54,7 +78,7 @@ export function kindOfMount(id: number): MountKind | undefined {
 function current(): Mounts {
   if (isFresh) return mounts;
   const beganMs = performance.now();
-  mounts = readMounts();
+  mounts = summary(readMounts());
   const tookMs = performance.now() - beganMs;
   isFresh = true;
   const forget = () => (isFresh = false);
@@ -62,25 +86,17 @@ function current(): Mounts {
   return mounts;
 }
 
-function readMounts(): Mounts {
+function summary(all: readonly Mount[]): Mounts {
   const local = new Set<string>();
   const kinds = new Map<number, MountKind>();
-  let mayHang = false;
-  try {
-    // `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw`.
-    for (const line of readFileSync("/proc/self/mountinfo", "latin1").split("\n")) {
-      if (line === "") continue;
-      const [place = "", source = ""] = line.split(" - ");
-      const [id, , device = "", , path = ""] = place.split(" ");
-      const isLocal = localTypes.has(source.split(" ")[0] ?? "");
-      const isKernels = kernelsOwn.test(path);
-      if (isLocal) local.add(device);
-      if (!isLocal && !isKernels) mayHang = true;
-      const isUsers = /\buser_id=[1-9]/.test(source.split(" ")[2] ?? "");
-      kinds.set(Number(id), isLocal || isKernels ? "local" : isUsers ? "user's" : "remote");
-    }
-  } catch {
-    mayHang = true;
+  let mayHang = all.length === 0;
+  for (const { id, device, path, type, options } of all) {
+    const isLocal = localTypes.has(type);
+    const isKernels = kernelsOwn.test(path);
+    const isUsers = /\buser_id=[1-9]/.test(options);
+    if (isLocal) local.add(device);
+    if (!isLocal && !isKernels) mayHang = true;
+    kinds.set(id, isLocal || isKernels ? "local" : isUsers ? "user's" : "remote");
   }
   return { mayHang, local, kinds };
 }

@@ -6,6 +6,7 @@
  */
 import { C } from "./layout.ts";
 import { libc } from "./libc.ts";
+import { kernelText } from "./process-stat.ts";
 
 /** Until a process has started, and those that it starts. */
 const afterStartMs = 2_000;
@@ -34,14 +35,7 @@ export function giveUpStartAndHeap(): void {
 
 /** Does nothing where it cannot be done. */
 export function giveUpCode(): void {
-  const { readFileSync } = process.getBuiltinModule("node:fs");
-  let maps: string;
-  try {
-    maps = readFileSync("/proc/self/maps", "latin1");
-  } catch {
-    return; // There is no /proc, or no descriptor free.
-  }
-  for (const line of maps.split("\n")) {
+  for (const line of kernelText("/proc/self/maps").split("\n")) {
     const [, first = "", end = ""] = codeOfFile.exec(line) ?? [];
     const start = Number.parseInt(first, 16);
     const bytes = Number.parseInt(end, 16) - start;

@@ -3,11 +3,9 @@
  * be seen by root and their user alone. For the text of an error: it looks at every process, and
  * takes what it finds for no more than it is.
  */
-import { readdirSync } from "node:fs";
-
 import type { TcpAddress } from "./listening-socket.ts";
 import { socketsOf, tcpListeners } from "./loopback.ts";
-import { kernelText, statOf } from "./process-stat.ts";
+import { kernelText, processNumbers, statOf } from "./process-stat.ts";
 import { findUserById } from "./process.ts";
 
 /** `process 12 (nginx)`, or `a process of www-data`; undefined: it does not show. */
@@ -19,8 +17,7 @@ export function holderOfPort({ host, port }: TcpAddress): string | undefined {
   );
   if (listener === undefined) return undefined;
   const { inode, uid } = listener;
-  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
-  const pid = pids.map(Number).find((one) => socketsOf(one)?.has(inode));
+  const pid = processNumbers().find((one) => socketsOf(one)?.has(inode));
   if (pid !== undefined) return showProcess(pid);
   return `a process of ${findUserById(uid)?.name ?? `user ${uid}`}`;
 }

@@ -10,6 +10,15 @@ export function kernelText(path: string): string {
   }
 }
 
+/** The numbers of all processes; none if no descriptor is free. */
+export function processNumbers(): number[] {
+  try {
+    return readdirSync("/proc").map(Number).filter(Number.isInteger);
+  } catch {
+    return [];
+  }
+}
+
 export interface ProcessStat {
   readonly parent: number;
   /** Its process group. */

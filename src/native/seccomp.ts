@@ -9,13 +9,11 @@
  */
 import { constants } from "node:os";
 
+import { C } from "./layout.ts";
 import { address, allocate, arenaView, checked, libc, putWord, reserve } from "./libc.ts";
 import { forbidNewPrivileges } from "./process.ts";
 
 const isArm = process.arch === "arm64";
-
-/** Of a system call. */
-type Numbers = readonly [x64: number, arm64: number];
 
 const refused = numbersOf(
   // Programs and processes.
@@ -51,15 +49,9 @@ const refused = numbersOf(
 const aboutSelf = numbersOf(
   "kill 62 129, tgkill 234 131, rt_sigqueueinfo 129 138, rt_tgsigqueueinfo 297 240",
 );
-const prlimit: Numbers = [302, 261]; // 0 means this process too
-const clone: Numbers = [56, 220];
-const clone3: Numbers = [435, 435];
-const ioctl: Numbers = [16, 29];
-const seccomp: Numbers = [317, 277];
 /** Calls that end a socket for all who share it, or give it another number, at which they could. */
 const ofDescriptor = numbersOf("shutdown 48 210, dup 32 23, dup2 33 0, dup3 292 24");
-const fcntl: Numbers = [72, 25];
-/** Its commands that duplicate: F_DUPFD, F_DUPFD_CLOEXEC. */
+/** Commands of fcntl(2) that duplicate: F_DUPFD, F_DUPFD_CLOEXEC. */
 const duplicating = [0, 1030];
 
 const cloneThread = 0x10000;
@@ -110,66 +102,48 @@ export function refuseSystemCalls(shared: number): void {
   putWord(programOffset + 8, block.address);
   forbidNewPrivileges();
   const [setFilter, allThreads] = [1, 1]; // SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC
-  const result = libc.syscall(
-    numberOf(seccomp),
-    setFilter,
-    allThreads,
-    address(programOffset),
-    0,
-    0,
+  const filter = Number(address(programOffset));
+  const result = checked(
+    libc.syscall(C.SYS_SECCOMP, setFilter, allThreads, filter, 0, 0),
+    "seccomp",
   );
-  checked(result, "seccomp");
   // With this flag, a thread that could not be fenced in.
-  if (Number(result) > 0) throw new Error(`seccomp: thread ${result} keeps a filter of its own`);
+  if (result > 0) throw new Error(`seccomp: thread ${result} keeps a filter of its own`);
 }
 
 /** The program, for the process of that number. */
 function filterFor(pid: number, shared: number): Instruction[] {
+  const { allow, refuse, unknown } = answers;
+  const { firstArgument, secondArgument } = data;
   return [
     load(data.architecture),
-    ...unless(code.ifEqual, architecture, answers.refuse),
+    ...unless(code.ifEqual, architecture, refuse),
     load(data.number),
-    ...when(code.ifAtLeast, x32, answers.refuse),
-    ...refused.flatMap((number) => when(code.ifEqual, number, answers.refuse)),
+    ...when(code.ifAtLeast, x32, refuse),
+    ...whenOneOf(refused, refuse),
     // The C library falls back to clone, whose flags can be seen.
-    ...when(code.ifEqual, numberOf(clone3), answers.unknown),
-    ...onCall(numberOf(clone), data.firstArgument, [
-      ...when(code.ifAnyBit, cloneThread, answers.allow),
-      answer(answers.refuse),
+    ...when(code.ifEqual, C.SYS_CLONE3, unknown),
+    ...onCall(C.SYS_CLONE, firstArgument, [
+      ...when(code.ifAnyBit, cloneThread, allow),
+      answer(refuse),
     ]),
     ...aboutSelf.flatMap((number) =>
-      onCall(number, data.firstArgument, [
-        ...when(code.ifEqual, pid, answers.allow),
-        answer(answers.refuse),
-      ]),
+      onCall(number, firstArgument, [...whenOneOf([pid], allow), answer(refuse)]),
     ),
-    ...onCall(numberOf(prlimit), data.firstArgument, [
-      ...when(code.ifEqual, 0, answers.allow),
-      ...when(code.ifEqual, pid, answers.allow),
-      answer(answers.refuse),
-    ]),
+    // 0 means this process too.
+    ...onCall(C.SYS_PRLIMIT64, firstArgument, [...whenOneOf([0, pid], allow), answer(refuse)]),
     ...ofDescriptor.flatMap((number) =>
-      onCall(number, data.firstArgument, [
-        ...when(code.ifEqual, shared, answers.refuse),
-        answer(answers.allow),
-      ]),
+      onCall(number, firstArgument, [...whenOneOf([shared], refuse), answer(allow)]),
     ),
-    ...onCall(numberOf(fcntl), data.firstArgument, [
-      ...unless(code.ifEqual, shared, answers.allow),
-      load(data.secondArgument),
-      ...duplicating.flatMap((command) => when(code.ifEqual, command, answers.refuse)),
-      answer(answers.allow),
+    ...onCall(C.SYS_FCNTL, firstArgument, [
+      ...unless(code.ifEqual, shared, allow),
+      load(secondArgument),
+      ...whenOneOf(duplicating, refuse),
+      answer(allow),
     ]),
-    ...onCall(numberOf(ioctl), data.secondArgument, [
-      ...terminalInput.flatMap((request) => when(code.ifEqual, request, answers.refuse)),
-      answer(answers.allow),
-    ]),
-    answer(answers.allow),
+    ...onCall(C.SYS_IOCTL, secondArgument, [...whenOneOf(terminalInput, refuse), answer(allow)]),
+    answer(allow),
   ];
-}
-
-function numberOf([x64, arm64]: Numbers): number {
-  return isArm ? arm64 : x64;
 }
 
 /** @param lists of names, each with its numbers on x64 and arm64; 0: there is none of that name. */
@@ -189,6 +163,10 @@ function answer(value: number): Instruction {
 /** Answers if what is loaded is so, goes on if not. */
 function when(test: number, value: number, then: number): Instruction[] {
   return [{ code: test, jumpTrue: 0, jumpFalse: 1, value }, answer(then)];
+}
+
+function whenOneOf(values: readonly number[], then: number): Instruction[] {
+  return values.flatMap((value) => when(code.ifEqual, value, then));
 }
 
 /** Answers if what is loaded is not so. */

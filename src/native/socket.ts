@@ -104,18 +104,12 @@ export function connectUnix(to: UnixAddress): OwnedFd | "full" {
  * A listening socket bound to the address. @throws SyscallError: EADDRINUSE, EACCES and the rest.
  */
 export function listenUnix(at: UnixAddress, backlog: number): OwnedFd {
-  const socket = newSocket();
+  using unfinished = new DisposableStack();
+  const socket = unfinished.use(newSocket());
   arenaBytes.set(at.bytes, nameOffset);
-  if (libc.bind(socket.number, address(nameOffset), at.length) < 0) {
-    const cause = errno();
-    socket.close();
-    throw new SyscallError("bind", at.text, cause);
-  }
-  if (libc.listen(socket.number, backlog) < 0) {
-    const cause = errno();
-    socket.close();
-    throw new SyscallError("listen", at.text, cause);
-  }
+  checked(libc.bind(socket.number, nameAddress, at.length), "bind", at.text);
+  checked(libc.listen(socket.number, backlog), "listen", at.text);
+  unfinished.move();
   return socket;
 }
 

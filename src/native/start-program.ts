@@ -52,6 +52,12 @@ const errorNames = Array.from({ length: 41 }, (_, number) => errnoName(number));
  */
 const roomBytes = 1024 * 1024;
 
+/** System calls that start-program.c makes by their numbers. */
+const calls = [
+  ...(["SYS_CLONE", "SYS_CLOSE_RANGE", "SYS_FSTAT", "SYS_SETGROUPS", "SYS_SETGID"] as const),
+  ...(["SYS_SETUID", "SYS_SCHED_GETSCHEDULER", "SYS_SCHED_SETSCHEDULER"] as const),
+];
+
 interface Starter {
   readonly run: (start: Pointer) => number;
   readonly room: Uint8Array;
@@ -80,14 +86,7 @@ function makeStarter(): Starter | "impossible" {
     const { symbols } = cc({
       source: `/proc/self/fd/${file.number}`,
       define: {
-        SYS_CLONE: `${C.SYS_CLONE}L`,
-        SYS_FSTAT: `${C.SYS_FSTAT}L`,
-        SYS_CLOSE_RANGE: `${C.SYS_CLOSE_RANGE}L`,
-        SYS_SCHED_SETSCHEDULER: `${C.SYS_SCHED_SETSCHEDULER}L`,
-        SYS_SCHED_GETSCHEDULER: `${C.SYS_SCHED_GETSCHEDULER}L`,
-        SYS_SETGROUPS: `${C.SYS_SETGROUPS}L`,
-        SYS_SETGID: `${C.SYS_SETGID}L`,
-        SYS_SETUID: `${C.SYS_SETUID}L`,
+        ...Object.fromEntries(calls.map((call) => [call, `${C[call]}L`])),
         O_DIRECTORY_PATH: String(C.O_PATH | C.O_DIRECTORY | C.O_CLOEXEC),
       },
       symbols: { start_program: { args: ["ptr"], returns: "int" } },

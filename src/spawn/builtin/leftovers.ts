@@ -6,12 +6,11 @@
  * However many there are, they cost two descriptors: the pidfd of the process that led the group,
  * which reaches all of them at once and never a stranger, and that of one that is waited for.
  */
-import { readdirSync } from "node:fs";
 
 import { SyscallError } from "../../native/errno.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import { hasEnded, openPidfd, sendPidfdGroupSignal } from "../../native/pidfd.ts";
-import { childrenOf, statOf } from "../../native/process-stat.ts";
+import { childrenOf, processNumbers, statOf } from "../../native/process-stat.ts";
 import { hasDied } from "../our-children.ts";
 import { endRemnant, type Remnant } from "../process-end.ts";
 
@@ -52,7 +51,7 @@ export class ProcessGroup implements Remnant {
     const orphan = await memberAmong(childrenOf("self").toReversed(), this.#number);
     // There may have been none but zombies, which have been reaped.
     if (orphan !== undefined || !this.signal(0)) return orphan;
-    return await memberAmong(processes(), this.#number);
+    return await memberAmong(processNumbers(), this.#number);
   }
 
   /** Ends what is left of it once its leader has ended (endRemnant), and is closed. */
@@ -87,14 +86,6 @@ async function memberAmong(pids: readonly number[], group: number): Promise<Owne
     if (looked % batch === 0) await new Promise<void>((resolve) => void setImmediate(resolve));
   }
   return undefined;
-}
-
-function processes(): number[] {
-  try {
-    return readdirSync("/proc").map(Number).filter(Number.isInteger);
-  } catch {
-    return []; // No descriptor is free.
-  }
 }
 
 function isMember(pid: number, group: number): boolean {
