@@ -4,15 +4,15 @@
  * very file that was opened, through /proc/self/fd (proc(5)), so a replaced name is neither
  * connected to nor changed.
  *
- * What Linux does not give is an unlink by descriptor. unlinkName opens the directory, compares
+ * What Linux does not give is an unlink by descriptor. unlinkSame opens the directory, compares
  * what the name means in it with the file held, and deletes it there. Between those two steps
  * whoever may write to that directory can still put another file in this place: he can make us
  * delete a name that he could have deleted himself, and nothing else.
  */
-import { fstatSync, lstatSync, readlinkSync } from "node:fs";
+import { fstatSync, readlinkSync } from "node:fs";
 
 import { SyscallError } from "./errno.ts";
-import { open, unlink } from "./fd.ts";
+import { identityOf, open, unlink } from "./fd.ts";
 import type { OwnedFd } from "./owned-fd.ts";
 import { changeMode, changeOwner } from "./process.ts";
 import { connectUnix, pathAddress, type UnixAddress } from "./socket.ts";
@@ -25,8 +25,7 @@ export function descriptorPath(fd: number): string {
 export class PinnedSocket implements Disposable {
   readonly #fd: OwnedFd;
   readonly #address: UnixAddress;
-  readonly #device: bigint;
-  readonly #inode: bigint;
+  readonly #identity: string;
   /** User id of the file's owner when it was opened. */
   readonly owner: number;
 
@@ -36,16 +35,15 @@ export class PinnedSocket implements Disposable {
    */
   constructor(path: string) {
     this.#fd = open(path, "path");
-    const facts = fstatSync(this.#fd.number, { bigint: true });
+    const facts = fstatSync(this.#fd.number);
     if (!facts.isSocket()) {
       this.#fd.close();
       throw new Error(`${path} is not a socket`);
     }
     // `self` is a link, which each connect would follow.
     this.#address = pathAddress(`/proc/${readlinkSync("/proc/self")}/fd/${this.#fd.number}`);
-    this.#device = facts.dev;
-    this.#inode = facts.ino;
-    this.owner = Number(facts.uid);
+    this.#identity = identityOf(this.#fd.number);
+    this.owner = facts.uid;
   }
 
   /** As connectUnix. */
@@ -63,31 +61,9 @@ export class PinnedSocket implements Disposable {
     changeOwner(descriptorPath(this.#fd.number), uid, gid);
   }
 
-  /**
-   * Deletes `path` if it still names this socket. @returns whether it did; a name that is gone or
-   * means something else by now is left alone. @throws SyscallError when the name may not be
-   * deleted.
-   */
+  /** As unlinkSame. */
   unlinkName(path: string): boolean {
-    const slash = path.lastIndexOf("/");
-    const name = path.slice(slash + 1);
-    let directory: OwnedFd;
-    try {
-      directory = open(slash < 0 ? "." : path.slice(0, slash + 1), "directory");
-    } catch (error) {
-      if (error instanceof SyscallError && error.code === "ENOENT") return false;
-      throw error;
-    }
-    using held = directory;
-    const inDirectory = `${descriptorPath(held.number)}/${name}`;
-    const facts = lstatSync(Buffer.from(inDirectory, "latin1"), {
-      bigint: true,
-      throwIfNoEntry: false,
-    });
-    if (facts?.dev !== this.#device || facts.ino !== this.#inode) return false;
-    const result = unlink(inDirectory);
-    if (typeof result === "number") throw new SyscallError("unlink", path, result);
-    return result === "deleted";
+    return unlinkSame(path, this.#identity);
   }
 
   close(): void {
@@ -96,5 +72,26 @@ export class PinnedSocket implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+}
+
+/**
+ * Deletes a name if it still means the file of that identity (identityOf). @returns whether it did;
+ * one that is gone or means something else by now is left alone. @throws SyscallError when it may
+ * not be deleted.
+ */
+export function unlinkSame(path: string, identity: string): boolean {
+  const slash = path.lastIndexOf("/");
+  try {
+    using directory = open(slash < 0 ? "." : path.slice(0, slash + 1), "directory");
+    const name = `${descriptorPath(directory.number)}/${path.slice(slash + 1)}`;
+    using file = open(name, "path");
+    if (identityOf(file.number) !== identity) return false;
+    const result = unlink(name);
+    if (typeof result === "number") throw new SyscallError("unlink", path, result);
+    return result === "deleted";
+  } catch (error) {
+    if (error instanceof SyscallError && error.code === "ENOENT") return false;
+    throw error;
   }
 }

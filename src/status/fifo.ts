@@ -8,15 +8,16 @@
  * open until the reader has taken everything: only then is EOF the next thing it sees, and only a
  * second later is the next reader served, so that a slow one does not get two reports.
  */
-import { fstatSync, lstatSync, promises, unlinkSync } from "node:fs";
+import { fstatSync, promises } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { SyscallError } from "../native/errno.ts";
-import { findBroken, open, setNonBlocking } from "../native/fd.ts";
+import { findBroken, identityOf, open, setNonBlocking } from "../native/fd.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
+import { descriptorPath, unlinkSame } from "../native/pinned-socket.ts";
 import { unreadBytes, writeSome } from "../native/pipe.ts";
-import { toBytes, type ByteString } from "../wire/bytes.ts";
+import type { ByteString } from "../wire/bytes.ts";
 
 /** Between reports, as in 2.0. */
 const pauseMs = 1000;
@@ -50,7 +51,7 @@ export class StatusFifo {
 
   /** Waits for readers from now on. */
   start(): void {
-    this.#done ??= this.#serve(this.#name);
+    this.#done ??= this.#serve();
   }
 
   /** Ends the wait and unlinks the FIFO if it is still the one found at start. Never throws. */
@@ -60,22 +61,26 @@ export class StatusFifo {
     try {
       if (this.#done !== undefined) {
         // Opening the read side lets the blocked open go on; it sees that.
-        using reader = open(procPath(this.#name), "read");
+        using reader = open(descriptorPath(this.#name.number), "read");
         void reader;
         await this.#done;
       }
     } catch (error) {
       this.#options.onError(error);
     }
-    this.#unlink(this.#name);
+    try {
+      unlinkSame(this.#options.path, identityOf(this.#name.number));
+    } catch {
+      // We may not: there is nothing left to do.
+    }
     this.#name.close();
   }
 
-  async #serve(name: OwnedFd): Promise<void> {
+  async #serve(): Promise<void> {
     let isFailing = false;
     while (!this.#stopping.signal.aborted) {
       try {
-        const file = await promises.open(procPath(name), "w");
+        const file = await promises.open(descriptorPath(this.#name.number), "w");
         try {
           if (!this.#stopping.signal.aborted) await this.#hand(file);
         } finally {
@@ -116,19 +121,4 @@ export class StatusFifo {
   #sleep(ms: number): Promise<void> {
     return sleep(ms, undefined, { signal: this.#stopping.signal }).catch(() => {});
   }
-
-  #unlink(name: OwnedFd): void {
-    try {
-      const path = toBytes(this.#options.path);
-      const ours = fstatSync(name.number);
-      const there = lstatSync(path);
-      if (there.dev === ours.dev && there.ino === ours.ino) unlinkSync(path);
-    } catch {
-      // Somebody else removed it, or we may not: there is nothing left to do.
-    }
-  }
-}
-
-function procPath(fd: OwnedFd): ByteString {
-  return `/proc/self/fd/${fd.number}` as ByteString;
 }

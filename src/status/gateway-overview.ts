@@ -7,7 +7,7 @@ import { printable } from "../wire/bytes.ts";
 import type { ApplicationStatus, GatewayStatus } from "../wire/gateway-status.ts";
 import type { InspectedApplication, InspectedInstance, Inspection } from "../wire/inspection.ts";
 import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
-import { formatTable, wrapped } from "./text-table.ts";
+import { type Column, formatTable, wrapped } from "./text-table.ts";
 
 /** What a process uses. */
 export interface ProcessUsage {
@@ -83,17 +83,13 @@ function inPool(
 
 const applicationColumns = [
   { title: "APPLICATION" },
-  { title: "PROC", isNumber: true },
-  { title: "BUSY", isNumber: true },
-  { title: "WAIT", isNumber: true },
-  { title: "REQ/S", isNumber: true },
-  { title: "P50", isNumber: true },
-  { title: "P99", isNumber: true },
-  { title: "CPU", isNumber: true },
-  { title: "MEMORY", isNumber: true },
-  { title: "RESTARTS", isNumber: true },
+  ...numbers("PROC", "BUSY", "WAIT", "REQ/S", "P50", "P99", "CPU", "MEMORY", "RESTARTS"),
   { title: "STATE" },
-] as const;
+];
+
+function numbers(...titles: readonly string[]): Column[] {
+  return titles.map((title) => ({ title, isNumber: true }));
+}
 
 function applicationRow(
   facts: ApplicationStatus,
@@ -118,17 +114,11 @@ function applicationRow(
 }
 
 const instanceColumns = [
-  { title: "PID", isNumber: true },
+  ...numbers("PID"),
   { title: "STATE" },
-  { title: "AT ONCE", isNumber: true },
-  { title: "REQUESTS", isNumber: true },
-  { title: "CPU", isNumber: true },
-  { title: "MEMORY", isNumber: true },
-  { title: "AGE", isNumber: true },
-  { title: "UNUSED", isNumber: true },
-  { title: "OLDEST", isNumber: true },
+  ...numbers("AT ONCE", "REQUESTS", "CPU", "MEMORY", "AGE", "UNUSED", "OLDEST"),
   { title: "" },
-] as const;
+];
 
 function instanceRow(instance: InspectedInstance, usage: Usage): string[] {
   const { pid, state, sessions, closing, longSessions, concurrency, requests } = instance;
