@@ -19,11 +19,7 @@ import { encodePlainOk } from "../wire/replies.ts";
 import { ClientGet, notRegistered, onlyHttp, type Grantor } from "./client-get.ts";
 import { CommandQueue } from "./command-queue.ts";
 import type { Arrival } from "./command-reader.ts";
-import {
-  openDescriptorChannel,
-  type ChannelOwner,
-  type DescriptorChannel,
-} from "./descriptor-channel.ts";
+import { openDescriptorChannel, type DescriptorChannel } from "./descriptor-channel.ts";
 import type { Log } from "../logging/log.ts";
 import { carryOutOrder, type OrderContext } from "./orders.ts";
 import { Outbox } from "./outbox.ts";
@@ -52,7 +48,7 @@ export class Client {
   #replies: Outbox | undefined;
   #commands: CommandQueue | undefined;
   #connection: ClientSocket | undefined;
-  #channel: Bun.Socket<ChannelOwner> | undefined;
+  #channel: ClientSocket | undefined;
   #hasChannel = false;
   /** The command at hand waits. */
   #busy = false;
@@ -344,7 +340,7 @@ export class Client {
     if (get.tag === undefined) this.#waitingDone?.();
   }
 
-  /** A kept session of this client is wanted by somebody else. */
+  /** A kept session of this client is wanted by somebody else: it closes or keeps it. */
   recalled(get: ClientGet): void {
     if (!this.#ended) this.#outbox.recall(get.sessionId);
   }
@@ -373,7 +369,7 @@ export class Client {
       theirs.close();
       return;
     }
-    this.#outbox.inBandDescriptor(encodePlainOk(), theirs);
+    this.#outbox.reply(encodePlainOk(), theirs);
     this.#outbox.useChannel(fd);
   }
 }

@@ -29,13 +29,9 @@ export function poolSettings(options: InstanceOptions, isBuiltin: boolean): Appl
   const { abandonTimeoutMs: abandonMs, requestTimeoutMs: requestMs } = options;
   const { upgradedTimeMs: upgradedMs, maxIdleMs, restartMode } = options;
   const times = { abandonMs, requestMs, upgradedMs };
+  const limits = { maxInstances, minInstances, maxQueue, weight, maxRequests, maxAgeMs };
   return {
-    maxInstances,
-    minInstances,
-    maxQueue,
-    weight,
-    maxRequests,
-    maxAgeMs,
+    ...limits,
     maxIdleMs: maxIdleMs === 0 ? Infinity : maxIdleMs,
     isRolling: restartMode === undefined ? undefined : restartMode === "rolling",
     ...(isBuiltin ? times : {}),

@@ -2,33 +2,29 @@
 import { putOnEventLoop } from "../native/event-loop.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { socketPair } from "../native/socket.ts";
-
-/** Whose channel it is: the client, which ends with it. */
-export interface ChannelOwner {
-  end(why?: string, error?: unknown): void;
-}
+import type { Client } from "./client.ts";
 
 export interface DescriptorChannel {
   /** Our end, on the event loop. */
-  readonly socket: Bun.Socket<ChannelOwner>;
+  readonly socket: Bun.Socket<Client>;
   readonly fd: number;
   /** The client's end; the caller's to send and close. */
   readonly theirs: OwnedFd;
 }
 
-/** Nothing is ever sent to us on it. */
-const handlers: Bun.SocketHandler<ChannelOwner> = {
+/** Nothing is ever sent to us on it, and the client ends with it. */
+const handlers: Bun.SocketHandler<Client> = {
   data: (socket) => socket.data.end("bytes arrived on its descriptor channel"),
   close: (socket) => socket.data.end(),
   error: (socket, error) => socket.data.end(undefined, error),
 };
 
 /** @throws SyscallError, Error (as rejections); then nothing is left open. */
-export async function openDescriptorChannel(owner: ChannelOwner): Promise<DescriptorChannel> {
+export async function openDescriptorChannel(client: Client): Promise<DescriptorChannel> {
   const [ours, theirs] = socketPair();
   const fd = ours.number;
   try {
-    const socket = await putOnEventLoop(ours, { data: owner, socket: handlers });
+    const socket = await putOnEventLoop(ours, { data: client, socket: handlers });
     return { socket, fd, theirs };
   } catch (error) {
     theirs.close();

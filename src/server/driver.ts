@@ -9,7 +9,6 @@ import type {
   Effect,
   InstanceId,
   PoolLimits,
-  PoolSnapshot,
   GetRefusal,
   SessionId,
   SpawnId,
@@ -27,7 +26,6 @@ import { Connector } from "./connector.ts";
 import { Instances } from "./instances.ts";
 import type { Log } from "../logging/log.ts";
 import { RestartLooks } from "./restart-looks.ts";
-import { Recalls } from "./recalls.ts";
 import { Stickiness } from "./stickiness.ts";
 
 interface DriverOptions {
@@ -52,7 +50,8 @@ export class Driver {
   /** The get at hand. Most are answered at once, and then never enter the map of the others. */
   #atHand: ClientGet | undefined;
   readonly #waiting = new Map<WaiterId, ClientGet>();
-  readonly #kept = new Recalls();
+  /** Gets by their sessions that may be kept, until these end. */
+  readonly #kept = new Map<SessionId, ClientGet>();
   readonly #sticky = new Stickiness();
   /** Effects of what performing others led to. */
   readonly #later: Effect[] = [];
@@ -66,13 +65,14 @@ export class Driver {
     this.#log = options.log;
     this.#spawnTimeoutMs = options.spawnTimeoutMs;
     this.#spawner.setMax(this.#pool.limits.max);
-    this.#alarm = new Alarm(() => this.#perform(this.#pool.tick(this.#now())));
+    this.#alarm = new Alarm(() => this.decide((pool, now) => pool.tick(now)));
     this.#instances = new Instances({
       log: options.log,
       memoryOf: (root) => (this.keepsSessions && this.applications.of(root)?.options) || {},
-      done: (id, sessions) => this.#perform(this.#pool.sessionsDone(id, sessions, this.#now())),
-      died: (id, why) => this.#perform(this.#pool.instanceDied(id, this.#now(), why)),
-      grown: (id, isHard) => this.#perform(this.#pool.instanceGrown(id, isHard, this.#now())),
+      done: (id, sessions) =>
+        this.#perform(this.#pool.sessionsDone(id, sessions, performance.now())),
+      died: (id, why) => this.decide((pool, now) => pool.instanceDied(id, now, why)),
+      grown: (id, isHard) => this.decide((pool, now) => pool.instanceGrown(id, isHard, now)),
     });
     this.#restarts = new RestartLooks(options.log, this.#serve.bind(this), options.spawner.aside);
     this.#connector = new Connector({
@@ -84,19 +84,6 @@ export class Driver {
     });
   }
 
-  /** Monotonic milliseconds. */
-  #now(): number {
-    return performance.now();
-  }
-
-  get active(): number {
-    return this.#pool.active;
-  }
-
-  get count(): number {
-    return this.#pool.count;
-  }
-
   get spawnServerPid(): number {
     return this.#spawner.pid;
   }
@@ -106,23 +93,19 @@ export class Driver {
     return this.#spawner.pid === process.pid;
   }
 
-  snapshot(): PoolSnapshot {
-    return this.#pool.snapshot(this.#now());
-  }
-
   /** A client was read: the gets in it may have been sent after the last look at their files. */
   readonly clientRead = () => this.#restarts.clientRead();
 
   /** Asks for a session. Most are answered when this returns; others may be cancelled. */
   get(get: ClientGet): void {
-    const now = this.#now();
+    const now = performance.now();
     // Also before the first instance: else that would be restarted, or made of old code.
     const looks = this.keepsSessions || this.#pool.hasInstances(get.app.root, now);
     return looks ? this.#restarts.arrive(get, now) : void this.#serve(get, false, now);
   }
 
   /** @returns false: it has been withdrawn. */
-  #serve(get: ClientGet, restart: boolean, now = this.#now()): boolean {
+  #serve(get: ClientGet, restart: boolean, now = performance.now()): boolean {
     if (get.answered || this.#closed) return false;
     const { app, kept } = get;
     const expected = this.applications.expected(app, this.#spawner);
@@ -145,27 +128,27 @@ export class Driver {
     const { waiter, waitingSession } = pending;
     if (waiter !== undefined) this.#waiting.delete(waiter);
     if (waitingSession !== undefined) this.#dropSession(waitingSession);
-    else if (waiter !== undefined) this.#perform(this.#pool.cancel(waiter, this.#now()));
+    else if (waiter !== undefined) this.#perform(this.#pool.cancel(waiter, performance.now()));
   }
 
   /** The client of a session is through with it, or gone. */
   closeSession(session: SessionId): void {
     if (this.#closed) return;
-    this.#kept.end(session);
-    this.#hearReports(session);
-    this.#perform(this.#pool.sessionClosed(session, this.#now()));
+    this.#prepareEnd(session);
+    this.#perform(this.#pool.sessionClosed(session, performance.now()));
   }
 
   /** Its client closes it before the request (`what`) is over; with no time left if `isLate`. */
   abandonSession(session: SessionId, what: ByteString, isLate: boolean): void {
     if (this.#closed) return;
-    this.#kept.end(session);
-    this.#hearReports(session);
-    this.#perform(this.#pool.sessionAbandoned(session, escapeForLog(what), isLate, this.#now()));
+    this.#prepareEnd(session);
+    const shown = escapeForLog(what);
+    this.#perform(this.#pool.sessionAbandoned(session, shown, isLate, performance.now()));
   }
 
   /** If the client saw the end of the stream, the instance has said before that it is done. */
-  #hearReports(session: SessionId): void {
+  #prepareEnd(session: SessionId): void {
+    this.#kept.delete(session);
     const reporter = this.#pool.reporterOf(session);
     if (reporter !== undefined) this.#instances.get(reporter)?.reports?.hear();
   }
@@ -173,19 +156,24 @@ export class Driver {
   /** A session is over before it was connected. */
   #dropSession(session: SessionId): void {
     if (this.#closed) return;
-    this.#kept.end(session);
-    this.#perform(this.#pool.sessionUnused(session, this.#now()));
+    this.#kept.delete(session);
+    this.#perform(this.#pool.sessionUnused(session, performance.now()));
   }
 
   /** A request of the session takes long: its instance is to show what it is at, if it can. */
   showStack(session: SessionId): void {
     const reporter = this.#pool.reporterOf(session);
-    if (reporter !== undefined) this.#instances.showStack(reporter, this.#now());
+    if (reporter !== undefined) this.#instances.showStack(reporter, performance.now());
+  }
+
+  /** What the pool knows: asking is no event. */
+  ask<T>(question: (pool: Pool, now: number) => T): T {
+    return question(this.#pool, performance.now());
   }
 
   /** Has the pool decide on an event, and performs what follows. */
   decide(event: (pool: Pool, now: number) => readonly Effect[]): void {
-    if (!this.#closed) this.#perform(event(this.#pool, this.#now()));
+    if (!this.#closed) this.#perform(event(this.#pool, performance.now()));
   }
 
   /** The instance of a process. */
@@ -196,13 +184,13 @@ export class Driver {
   setLimits(limits: Partial<PoolLimits>): void {
     this.#log.event(2, "limits set", { ...limits });
     if (limits.max !== undefined) this.#spawner.setMax(limits.max);
-    this.#perform(this.#pool.setLimits(limits, this.#now()));
+    this.#perform(this.#pool.setLimits(limits, performance.now()));
   }
 
   /** Lets all instances go, or those of one application with what was kept to make more of. */
   clear(root?: ByteString): void {
     this.#log.event(1, "pool cleared", root === undefined ? {} : { app: escapeForLog(root) });
-    this.#perform(this.#pool.clear(this.#now(), root));
+    this.#perform(this.#pool.clear(performance.now(), root));
     if (root !== undefined) this.#spawner.reload(root);
   }
 
@@ -213,7 +201,7 @@ export class Driver {
   configure(root: ByteString, options: InstanceOptions, request?: AppRequest): void {
     this.applications.set(root, options, request);
     const settings = poolSettings(options, this.keepsSessions);
-    this.#perform(this.#pool.configure(root, settings, this.#now(), request));
+    this.#perform(this.#pool.configure(root, settings, performance.now(), request));
     this.#instances.watchMemory();
   }
 
@@ -233,7 +221,7 @@ export class Driver {
     for (const get of [...this.#waiting.values(), ...this.#restarts.waiting(root)]) {
       if (get.answered || get.app.root !== root) continue;
       this.cancel(get);
-      get.refused(notRegistered);
+      get.client.refused(get, notRegistered);
     }
     this.configure(root, {});
     this.clear(root);
@@ -287,7 +275,7 @@ export class Driver {
         this.#grant(effect.waiter, effect.session, effect.instance);
         break;
       case "recall":
-        this.#kept.recall(effect.session);
+        this.#recall(effect.session);
         break;
       case "refuse":
         this.#refuse(effect.waiter, effect.refusal);
@@ -319,8 +307,18 @@ export class Driver {
     const pending = this.#unanswered(waiter);
     // Withdrawn between the decision and now: an effect before this one ended its client.
     if (pending === undefined) return this.#dropSession(session);
-    if (pending.kept) this.#kept.begin(session, pending);
+    pending.isRecallDue = false;
+    if (pending.kept) this.#kept.set(session, pending);
     this.#connector.connect(pending, session, id);
+  }
+
+  /** Not before the client knows of its session: its instance may still be connected to. */
+  #recall(session: SessionId): void {
+    const get = this.#kept.get(session);
+    // It may have been closed meanwhile.
+    if (get === undefined) return;
+    if (get.sessionId < 0) get.isRecallDue = true;
+    else get.client.recalled(get);
   }
 
   #unanswered(waiter: WaiterId): ClientGet | undefined {
@@ -332,25 +330,25 @@ export class Driver {
   #connected(get: ClientGet, session: SessionId, by: Instance, id: InstanceId, fd: OwnedFd): void {
     this.#answer(get);
     this.#sticky.granted(get, id);
-    get.granted(by, session, fd);
-    if (get.kept) this.#kept.granted(session);
+    get.client.granted(get, by, session, fd);
+    if (get.isRecallDue) get.client.recalled(get);
   }
 
   #connectFailed(pending: ClientGet, session: SessionId, pid: number, cause: string): void {
     const known = { app: escapeForLog(pending.app.root), pid, cause };
     this.#log.event(0, "instance does not accept sessions", known);
-    this.#kept.end(session);
-    this.#perform(this.#pool.connectFailed(session, cause, this.#now()));
+    this.#kept.delete(session);
+    this.#perform(this.#pool.connectFailed(session, cause, performance.now()));
   }
 
   #gaveUpConnecting(pending: ClientGet, session: SessionId, cause: string): void {
     this.#dropSession(session);
     this.#answer(pending);
-    pending.refused({ kind: "cannotConnect", cause });
+    pending.client.refused(pending, { kind: "cannotConnect", cause });
   }
 
   #alternative(session: SessionId): InstanceId | undefined {
-    const { instance, effects } = this.#pool.alternative(session, this.#now());
+    const { instance, effects } = this.#pool.alternative(session, performance.now());
     this.#perform(effects);
     return instance;
   }
@@ -359,7 +357,7 @@ export class Driver {
     const pending = this.#unanswered(waiter);
     if (pending === undefined) return; // Withdrawn meanwhile, as in #grant.
     this.#answer(pending);
-    pending.refused(refusal);
+    pending.client.refused(pending, refusal);
   }
 
   #answer(pending: ClientGet): void {
@@ -369,7 +367,7 @@ export class Driver {
   }
 
   async #spawn(spawn: SpawnId, app: AppRequest): Promise<void> {
-    const began = this.#now();
+    const began = performance.now();
     const name = escapeForLog(app.root);
     this.#log.event(2, "spawning", { app: name, type: escapeForLog(ascii(app.appType)) });
     const request = this.applications.spawnRequest(app, this.#spawnTimeoutMs);
@@ -384,16 +382,16 @@ export class Driver {
       const event = ending.signal.aborted ? "spawnGivenUp" : "spawnFailed";
       this.#instances.log[event](name, message);
       const page = error instanceof SpawnFailedError ? error.page : undefined;
-      this.#perform(this.#pool.spawnFailed(spawn, { message, page }, this.#now()));
+      this.#perform(this.#pool.spawnFailed(spawn, { message, page }, performance.now()));
       return;
     } finally {
       this.#spawns.delete(spawn);
     }
     if (this.#closed) return instance.release();
-    this.#instances.log.spawned(instance, name, Math.round(this.#now() - began));
+    this.#instances.log.spawned(instance, name, Math.round(performance.now() - began));
     const { pid, concurrency, reports } = instance;
     const ready = { pid, concurrency, reportsDone: reports !== undefined };
-    const { instance: id, effects } = this.#pool.spawned(spawn, ready, this.#now());
+    const { instance: id, effects } = this.#pool.spawned(spawn, ready, performance.now());
     this.#instances.add(id, instance, app.root);
     this.#perform(effects);
   }

@@ -6,6 +6,7 @@ import { residentBytesOf } from "../native/process-stat.ts";
 import type { InstanceId, Overrun } from "../pool/types.ts";
 import type { Instance } from "../spawn/spawner.ts";
 import type { ByteString } from "../wire/bytes.ts";
+import type { InstanceOptions } from "../wire/configure.ts";
 import { InstanceLog } from "./instance-log.ts";
 import type { Log } from "../logging/log.ts";
 
@@ -18,17 +19,9 @@ const outstayedMs = 1_000;
 /** Between two looks at the stacks of an instance: each is some screens of its log. */
 const stackEveryMs = 10_000;
 
-/** How much memory each instance of an application may use, in bytes; absent or 0: any. */
-interface MemoryLimits {
-  /** Above it, it is replaced. */
-  readonly maxMemory?: number | undefined;
-  /** Above it, it is ended. */
-  readonly hardMemory?: number | undefined;
-}
-
 interface InstancesOptions {
   readonly log: Log;
-  readonly memoryOf: (root: ByteString) => MemoryLimits;
+  readonly memoryOf: (root: ByteString) => Pick<InstanceOptions, "maxMemory" | "hardMemory">;
   readonly done: (id: InstanceId, sessions: number) => void;
   readonly died: (id: InstanceId, reason: "died" | "outOfMemory") => void;
   /** It uses more memory than it may; `isHard`: it is to end. */
@@ -128,18 +121,19 @@ export class Instances {
     this.#options.died(id, instance.isOutOfMemory === true ? "outOfMemory" : "died");
   }
 
-  *#limited(): Generator<readonly [InstanceId, number, Required<MemoryLimits>]> {
+  /** Those with limits of their memory, in bytes; 0: any number. */
+  *#limited() {
     for (const [id, { instance, root }] of this.#living) {
       const { maxMemory = 0, hardMemory = 0 } = this.#options.memoryOf(root);
-      if (maxMemory + hardMemory > 0) yield [id, instance.pid, { maxMemory, hardMemory }];
+      if (maxMemory + hardMemory > 0) yield { id, instance, maxMemory, hardMemory };
     }
   }
 
   #look(): void {
     let isIdle = true;
-    for (const [id, pid, { maxMemory = 0, hardMemory = 0 }] of this.#limited()) {
+    for (const { id, instance, maxMemory, hardMemory } of this.#limited()) {
       isIdle = false;
-      const bytes = residentBytesOf(pid) ?? 0;
+      const bytes = residentBytesOf(instance.pid) ?? 0;
       if (hardMemory > 0 && bytes > hardMemory) this.#options.grown(id, true);
       else if (maxMemory > 0 && bytes > maxMemory) this.#options.grown(id, false);
     }

@@ -54,13 +54,13 @@ export function carryOutOrder(
       driver.setLimits({ useGlobalQueue: order.useGlobalQueue });
       return undefined;
     case "getActive":
-      return encodeDecimal(driver.active);
+      return encodeDecimal(driver.ask((pool) => pool.active));
     case "getCount":
-      return encodeDecimal(driver.count);
+      return encodeDecimal(driver.ask((pool) => pool.count));
     case "getSpawnServerPid":
       return encodeDecimal(driver.spawnServerPid);
     case "inspect":
-      return encodeScalar(snapshotJson(driver.snapshot()));
+      return encodeScalar(snapshotJson(driver.ask((pool, now) => pool.snapshot(now))));
     case "configure":
       return answerOf(() => driver.configure(order.root, parseConfigureOptions(order.options)));
     case "register":

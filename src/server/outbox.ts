@@ -88,9 +88,9 @@ export class Outbox {
     return this.#queue.length === 0 && this.#announced.length === 0;
   }
 
-  /** Sends a reply. */
-  reply(bytes: Uint8Array): void {
-    this.#inBand({ bytes, isReply: true, descriptor: undefined });
+  /** Sends a reply, and a descriptor in band behind it, whatever the channel. */
+  reply(bytes: Uint8Array, descriptor?: OwnedFd): void {
+    this.#inBand({ bytes, isReply: true, descriptor });
   }
 
   /**
@@ -123,7 +123,7 @@ export class Outbox {
       // Nearly always all of it goes out at once: without a queue entry, and without a buffer.
       // There is no tag: tagged gets need the channel.
       if (this.#queue.length === 0) this.#sendSession(pid, sessionId, descriptor);
-      else this.#inBand({ bytes: encodeOk(pid, sessionId, tag), isReply: true, descriptor });
+      else this.reply(encodeOk(pid, sessionId, tag), descriptor);
       return;
     }
     this.#announced.push({ descriptor, sessionId, bytes: encodeOk(pid, sessionId, tag, more) });
@@ -141,11 +141,6 @@ export class Outbox {
   /** Sessions whose descriptors wait for room in the channel. */
   get heldBack(): number {
     return this.#announced.length;
-  }
-
-  /** Sends a reply and a descriptor in band whatever the channel (the channel's own other end). */
-  inBandDescriptor(bytes: Uint8Array, descriptor: OwnedFd): void {
-    this.#inBand({ bytes, isReply: true, descriptor });
   }
 
   /** Resolves when everything queued has gone out, or the outbox is closed. */

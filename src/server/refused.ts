@@ -12,12 +12,8 @@ export function encodeRefused(
   switch (refusal.kind) {
     case "spawnFailed": {
       const { message, page } = refusal.failure;
-      const text = fromText(`': ${message}`);
-      return spawnExceptionParts(
-        `Cannot spawn application '${root}${text}` as ByteString,
-        page,
-        tag,
-      );
+      const text = `Cannot spawn application '${root}${fromText(`': ${message}`)}`;
+      return spawnExceptionParts(text as ByteString, page, tag);
     }
     case "busy": {
       const message = fromText(`The application pool is too busy: ${refusal.why}`);

@@ -80,7 +80,7 @@ export class Server {
       log.event(0, "no status report", { path: toText(path), cause: String(error) });
     };
     try {
-      const report = () => statusReport(this.#driver.snapshot());
+      const report = () => statusReport(this.#driver.ask((pool, now) => pool.snapshot(now)));
       return new StatusFifo({ path, report, onError: complain });
     } catch (error) {
       complain(error);

@@ -122,7 +122,7 @@ test("an ok that fits only in part is finished before its descriptor follows", a
     const large = new Uint8Array(fill).fill(120);
     box.outbox.reply(large);
     const reply = frame("ok", "7", "0".repeat(60_000));
-    box.outbox.inBandDescriptor(reply, something());
+    box.outbox.reply(reply, something());
     box.outbox.reply(frame("after"));
     expect(await readExactly(box.client.fd, fill)).toBe("x".repeat(fill));
     const session = await box.client.receiveSession();
