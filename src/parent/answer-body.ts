@@ -3,40 +3,29 @@
  * nobody has read yet are bounded: `isFull` has the session's stream paused, and a read that makes
  * room has it go on: a paused stream reports neither data nor its end.
  */
+import type { PooledRequest } from "./pooled-request.ts";
 
 /** Unread bytes at which it is full; Bun hands out up to 512 KiB at a time. */
 const fullAtBytes = 256 * 1024;
 
-/** Who sends it. */
-interface AnswerSource {
-  /** There is room again. */
-  resume(): void;
-  /** Nobody wants the rest. */
-  cancel(): void;
-}
-
-interface PendingRead {
-  readonly resolve: (bytes: Uint8Array | undefined) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 export class AnswerBody {
-  readonly #source: AnswerSource;
+  /** Whose it is: it goes on when there is room again, and ends when nobody wants the rest. */
+  readonly #request: PooledRequest;
   #chunks: Uint8Array[] = [];
   #unread = 0;
-  #pendingRead: PendingRead | undefined;
+  #pendingRead: PromiseWithResolvers<Uint8Array | undefined> | undefined;
   #isOver = false;
   #error: { readonly cause: unknown } | undefined;
 
-  constructor(source: AnswerSource) {
-    this.#source = source;
+  constructor(request: PooledRequest) {
+    this.#request = request;
   }
 
   get isFull(): boolean {
     return this.#unread >= fullAtBytes;
   }
 
-  /** For its source, as are `end` and `fail`: the next bytes. */
+  /** For the request, as are `end` and `fail`: the next bytes. */
   push(bytes: Uint8Array): void {
     const read = this.#pendingRead;
     this.#pendingRead = undefined;
@@ -68,14 +57,13 @@ export class AnswerBody {
     const chunk = this.#chunks.shift();
     if (chunk !== undefined) {
       this.#unread -= chunk.length;
-      if (!this.isFull) this.#source.resume();
+      if (!this.isFull) this.#request.resume();
       return Promise.resolve(chunk);
     }
     if (this.#error !== undefined) return Promise.reject(this.#error.cause);
     if (this.#isOver) return Promise.resolve(undefined);
-    return new Promise((resolve, reject) => {
-      this.#pendingRead = { resolve, reject };
-    });
+    this.#pendingRead = Promise.withResolvers();
+    return this.#pendingRead.promise;
   }
 
   /** All of it, if it is here already; then nothing is left to read. */
@@ -92,6 +80,6 @@ export class AnswerBody {
   cancel(): void {
     this.#chunks = [];
     this.#unread = 0;
-    this.#source.cancel();
+    this.#request.cancel();
   }
 }

@@ -182,7 +182,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     this.#asker.failed(error);
   }
 
-  /** For the stream. */
+  /** For the stream, as are `drained` and `ended`. */
   receive(chunk: Buffer): void {
     try {
       this.#reader?.push(chunk);
@@ -197,13 +197,11 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     this.#stream?.pause();
   }
 
-  /** For the stream: the instance takes bytes again. */
   drained(): void {
     this.#send();
     this.#asker.instanceTakes();
   }
 
-  /** For the stream. */
   ended(): void {
     if (this.#state === "over") return;
     if (this.#state === "switched") return this.#asker.instanceEnded();
@@ -281,19 +279,17 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     this.#stream?.session.slow();
   }
 
-  /** For the reader. */
+  /** For the reader, as is all up to `end`. */
   interim(head: AnswerHead): void {
     this.#asker.interim(head);
   }
 
-  /** For the reader. */
   switched(head: AnswerHead): void {
     this.#asker.switched(this.#told(head));
     this.#state = "switched";
     this.#stream?.session.long();
   }
 
-  /** For the reader. */
   head(head: AnswerHead): void {
     this.#state = "answering";
     this.#asker.head(this.#told(head));
@@ -303,12 +299,10 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     return this.#asked.told(head, this.#stream?.session.instanceKey ?? "");
   }
 
-  /** For the reader. */
   body(bytes: Uint8Array): void {
     this.#asker.body(bytes);
   }
 
-  /** For the reader. */
   end(isClean: boolean): void {
     this.#isWhole = true;
     // A program ends what it has refused to change, and does not say so.

@@ -2,21 +2,15 @@
  * The body of a caller's request on its way to an instance: bytes that are here, or a source that
  * is asked for its next piece when the one before is on its way.
  */
+import type { PooledRequest } from "./pooled-request.ts";
 import type { OutgoingBody } from "./request-sender.ts";
 
 export type RequestBody = Uint8Array | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>;
 
-/** Who sends it. */
-interface BodyUser {
-  /** There is more of it, or it is whole. */
-  bodyGrew(): void;
-  bodyFailed(error: unknown): void;
-}
-
 export class CallerBody implements OutgoingBody {
   readonly isBuffered: boolean;
   readonly #body: RequestBody;
-  readonly #user: BodyUser;
+  readonly #request: PooledRequest;
   readonly #announced: number | undefined;
   #source: BodySource | undefined;
   #piece: Uint8Array;
@@ -25,10 +19,10 @@ export class CallerBody implements OutgoingBody {
   #state: "idle" | "reading" | "whole";
 
   /** @param announced its length as the headers say. */
-  constructor(body: RequestBody, user: BodyUser, announced: number | undefined) {
+  constructor(body: RequestBody, request: PooledRequest, announced: number | undefined) {
     this.isBuffered = body instanceof Uint8Array;
     this.#body = body;
-    this.#user = user;
+    this.#request = request;
     this.#announced = announced;
     this.#piece = body instanceof Uint8Array ? body : new Uint8Array();
     this.#come = this.#piece.length;
@@ -77,9 +71,9 @@ export class CallerBody implements OutgoingBody {
       const announced = this.#announced ?? this.#come;
       const isShort = done === true && this.#come < announced;
       if (isShort || this.#come > announced) throw wrongLength(this.#come, announced);
-      this.#user.bodyGrew();
+      this.#request.bodyGrew();
     } catch (error) {
-      this.#user.bodyFailed(error);
+      this.#request.bodyFailed(error);
     }
   }
 }

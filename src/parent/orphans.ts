@@ -81,7 +81,7 @@ export class Orphans implements StreamKeeper {
     return true;
   }
 
-  /** For streams. */
+  /** For streams, as is `closed`. */
   freed(stream: SessionStream): void {
     if (!stream.isOpen) return;
     if (this.#givingWay > 0) {
@@ -96,7 +96,6 @@ export class Orphans implements StreamKeeper {
     this.#idle.push(stream);
   }
 
-  /** For streams. */
   closed(stream: SessionStream): void {
     this.#all.delete(stream);
     const at = this.#idle.indexOf(stream);

@@ -62,18 +62,6 @@ const defaultGraceMs = 15_000;
 /** The waits of a shutdown once more, and a little: SIGKILL would cut them short. */
 const defaultAfterTermMs = 12_000;
 
-/** Something connections to a pool server can be had from. */
-export interface PoolAccess extends AsyncDisposable {
-  /**
-   * The wake socket's number, for handing it to a worker process (`stdio`); it stays this object's.
-   */
-  readonly wakeFd: number;
-  /** A new connection. @throws ServerGoneError, PoolIOError, PoolError (as rejections). */
-  connect(options?: ConnectOptions): Promise<PoolConnection>;
-  /** Gives this process's share of the server up. Open connections go on. */
-  close(options?: CloseOptions): Promise<void>;
-}
-
 /**
  * Where the server binary is: this very program when it is a compiled one that contains this
  * library (the server itself; any other compiled parent has to name `executable`), else `dist` next
@@ -123,25 +111,32 @@ export function startPoolServer(options: PoolServerOptions = {}): PoolServer {
  * socket.
  */
 export function attachPoolServer(wakeFd: number): PoolAccess {
-  return new Access(new WakeSocket(new OwnedFd(wakeFd)));
+  return new PoolAccess(new OwnedFd(wakeFd));
 }
 
-class Access implements PoolAccess {
+/** Something connections to a pool server can be had from. */
+export class PoolAccess implements AsyncDisposable {
   readonly #wake: WakeSocket;
 
-  constructor(wake: WakeSocket) {
-    this.#wake = wake;
+  /** For attachPoolServer. */
+  constructor(wake: OwnedFd) {
+    this.#wake = new WakeSocket(wake);
   }
 
+  /**
+   * The wake socket's number, for handing it to a worker process (`stdio`); it stays this object's.
+   */
   get wakeFd(): number {
     return this.#wake.number;
   }
 
+  /** A new connection. @throws ServerGoneError, PoolIOError, PoolError (as rejections). */
   async connect(options: ConnectOptions = {}): Promise<PoolConnection> {
     const limitMs = options.limitMs ?? defaultConnectLimitMs;
     return PoolConnection.open(await this.#wake.connect(limitMs));
   }
 
+  /** Gives this process's share of the server up. Open connections go on. */
   close(_options?: CloseOptions): Promise<void> {
     this.#wake.close();
     return Promise.resolve();
@@ -153,12 +148,12 @@ class Access implements PoolAccess {
 }
 
 /** A server of ours. */
-export class PoolServer extends Access {
+export class PoolServer extends PoolAccess {
   readonly #process: Subprocess;
 
   /** For startPoolServer. */
   constructor(process: Subprocess, wake: OwnedFd) {
-    super(new WakeSocket(wake));
+    super(wake);
     this.#process = process;
     process.unref();
   }

@@ -15,7 +15,7 @@ import { SessionResponse } from "./response.ts";
 import type { Session } from "./session.ts";
 
 /** Bounds of a request; 0 or undefined: none. */
-export interface RequestBounds extends Omit<AskedLimits, "slowMs"> {
+interface RequestBounds extends Omit<AskedLimits, "slowMs"> {
   /** How many requests of the application may wait for a session on this connection. */
   readonly maxWaiting?: number | undefined;
 }
@@ -111,7 +111,7 @@ export class PooledRequest implements Asked, Asker {
 
   slow(): void {}
 
-  /** For its body, as is `bodyFailed`. */
+  /** There is more of its body, or it is whole. */
   bodyGrew(): void {
     this.#asking.bodyGrew();
   }
@@ -120,39 +120,34 @@ export class PooledRequest implements Asked, Asker {
     this.#asking.stop(error);
   }
 
-  /** For Asking: nobody asked for interim heads. */
+  /** For Asking, as is all up to `failed`. Nobody asked for interim heads. */
   interim(): void {}
 
-  /** For Asking. */
   head(head: AnswerHead): void {
     this.#head = head;
   }
 
-  /** For Asking: what follows ends with the stream. */
+  /** What follows ends with the stream. */
   switched(head: AnswerHead): void {
     this.#head = head;
   }
 
-  /** For Asking. */
   instanceEnded(): void {
     this.#asking.giveUp();
     this.answered();
   }
 
-  /** For Asking. */
   instanceTakes(): void {}
 
-  /** For Asking. */
   body(bytes: Uint8Array): void {
     this.#answer.push(bytes);
   }
 
-  /** For Asking. */
   get isFull(): boolean {
     return this.#answer.isFull;
   }
 
-  /** For Asking: with what of the body has come with the head. */
+  /** With what of the body has come with the head. */
   flush(): void {
     if (this.#head === undefined || this.#isTold) return;
     this.#isTold = true;
@@ -161,14 +156,13 @@ export class PooledRequest implements Asked, Asker {
     if (!this.limits.requestMs) this.source.settled(this);
   }
 
-  /** For Asking. */
   answered(): void {
     this.#answer.end();
     this.flush();
     this.#end();
   }
 
-  /** For Asking, and for who does not let it begin. */
+  /** Also for who does not let it begin. */
   failed(cause: unknown): void {
     const isOurs = cause instanceof UnsendableError;
     const text = isOurs ? `${this.#asking.instance}: ${cause.message}` : "";

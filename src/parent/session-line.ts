@@ -78,8 +78,8 @@ export interface LineHost {
   readonly sharesLooks: boolean;
   /** Requests that wait in all lines; the lines count. */
   waiting: number;
-  ask(get: PendingGet): void;
-  withdraw(get: PendingGet): void;
+  readonly ask: (get: PendingGet) => void;
+  readonly withdraw: (get: PendingGet) => void;
   /** There is something for a tick to do. */
   tickOn(): void;
   opened(stream: SessionStream, line: SessionLine): void;
@@ -164,7 +164,7 @@ export class SessionLine implements StreamKeeper {
     this.#host.waiting -= 1;
   }
 
-  /** For its streams. */
+  /** For its streams, as is `closed`. */
   freed(stream: SessionStream): void {
     // Closed while it was being opened: who waits has another get on its way.
     if (!stream.isOpen) return;
@@ -180,7 +180,6 @@ export class SessionLine implements StreamKeeper {
     this.#host.tickOn();
   }
 
-  /** For its streams. */
   closed(stream: SessionStream): void {
     this.#open.delete(stream.id);
     takeOut(this.#idle, stream);

@@ -20,9 +20,7 @@ const tickMs = 25;
 const maxWaiting = 100_000;
 
 /** What is needed of the connection. */
-export interface SessionLinesHost {
-  ask(get: PendingGet): void;
-  withdraw(get: PendingGet): void;
+interface SessionLinesHost extends Pick<LineHost, "ask" | "withdraw"> {
   /** Says `keep`: a request is under way on the recalled session. */
   keep(sessionId: number): void;
 }
@@ -36,7 +34,8 @@ interface OpenStream {
 
 export class SessionLines implements LineHost {
   readonly command: PendingGet["command"];
-  /** For lines. */
+  readonly ask: LineHost["ask"];
+  readonly withdraw: LineHost["withdraw"];
   waiting = 0;
   /**
    * Whether what is found of restart.txt holds for a turn of the event loop: where all requests
@@ -44,7 +43,6 @@ export class SessionLines implements LineHost {
    * may touch the file between two of them.
    */
   sharesLooks = false;
-  /** For lines. */
   guardian: Guardian | undefined;
   readonly #host: SessionLinesHost;
   /** By root, and by the token of those who go on with an instance. */
@@ -59,6 +57,8 @@ export class SessionLines implements LineHost {
   /** @param isKept whether the server's instances know of kept sessions. */
   constructor(host: SessionLinesHost, isKept: boolean) {
     this.#host = host;
+    this.ask = host.ask;
+    this.withdraw = host.withdraw;
     this.command = isKept ? "getKept" : "getTagged";
   }
 
@@ -121,22 +121,11 @@ export class SessionLines implements LineHost {
     if (known?.line.recall(known.stream) === true) this.#host.keep(sessionId);
   }
 
-  /** For lines. */
-  ask(get: PendingGet): void {
-    this.#host.ask(get);
-  }
-
-  /** For lines. */
-  withdraw(get: PendingGet): void {
-    this.#host.withdraw(get);
-  }
-
-  /** For lines. */
+  /** For lines, as is `closed`. */
   opened(stream: SessionStream, line: SessionLine): void {
     this.#streams.add({ id: stream.session.id, stream, line });
   }
 
-  /** For lines. */
   closed(stream: SessionStream): void {
     this.#streams.delete(stream.session.id);
   }

@@ -10,7 +10,7 @@ import { type Command, MAX_REQUEST_BYTES } from "../wire/commands.ts";
 export type SessionCommand = Extract<Command, { sessionId: number }>;
 
 /** What else the pool has said of a session. */
-export interface SessionNature {
+interface SessionNature {
   readonly speaksHttp?: boolean | undefined;
   readonly instanceKey?: string | undefined;
 }

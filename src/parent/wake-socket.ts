@@ -18,7 +18,9 @@ import { GoneForGoodError, PoolError, PoolIOError, ServerGoneError } from "./err
 import { retry } from "./retry.ts";
 
 const wakeByte = new Uint8Array(1);
-const closed = "connect to the pool server: it has closed the connection";
+const connecting = "connect to the pool server";
+const closed = `${connecting}: it has closed the connection`;
+const disconnects = new Set(["EPIPE", "ECONNRESET", "ENOTCONN"]);
 
 /** The two descriptors of a multiplexed client: its connection, and where its sessions arrive. */
 export interface ChannelledConnection {
@@ -51,16 +53,11 @@ export class WakeSocket {
    * time, or no descriptor free in this process).
    */
   async connect(limitMs: number): Promise<ChannelledConnection> {
-    const what = "connect to the pool server";
     const deadline = performance.now() + limitMs;
-    const connection = await guarded(
-      what,
-      () => this.#receiveConnection(limitMs),
-      GoneForGoodError,
-    );
+    const connection = await guarded(() => this.#receiveConnection(limitMs), GoneForGoodError);
     try {
       const leftMs = Math.max(1, deadline - performance.now());
-      const channel = await guarded(what, () => openChannel(connection, leftMs));
+      const channel = await guarded(() => openChannel(connection, leftMs));
       return { connection, channel };
     } catch (error) {
       connection.close();
@@ -78,13 +75,13 @@ export class WakeSocket {
     const asked = await retry(limitMs, () => send(this.#use(), wakeByte) === 1 || undefined);
     const leftMs = Math.max(0, deadline - performance.now());
     const received = asked && (await retry(leftMs, () => arrivedOn(this.#use(), GoneForGoodError)));
-    if (received === undefined) throw tooLate("connect to the pool server", limitMs);
+    if (received === undefined) throw tooLate(connecting, limitMs);
     return received;
   }
 
   #use(): number {
     if (this.#fd.open) return this.#fd.number;
-    throw new PoolError("connect to the pool server: the wake socket has been closed here");
+    throw new PoolError(`${connecting}: the wake socket has been closed here`);
   }
 }
 
@@ -133,24 +130,13 @@ function tooLate(what: string, limitMs: number): PoolIOError {
 }
 
 /** Gives system call errors the names a parent can act on. */
-async function guarded<T>(
-  what: string,
-  action: () => Promise<T>,
-  Gone = ServerGoneError,
-): Promise<T> {
+async function guarded<T>(action: () => Promise<T>, Gone = ServerGoneError): Promise<T> {
   try {
     return await action();
   } catch (cause) {
-    if (cause instanceof SyscallError && isDisconnect(cause.code)) {
-      throw new Gone(`${what}: ${cause.message}`, { cause });
-    }
-    if (cause instanceof SyscallError || cause instanceof DescriptorError) {
-      throw new PoolIOError(`${what}: ${cause.message}`, { cause });
-    }
-    throw cause;
+    if (!(cause instanceof SyscallError || cause instanceof DescriptorError)) throw cause;
+    const isDisconnect = cause instanceof SyscallError && disconnects.has(cause.code);
+    const Named = isDisconnect ? Gone : PoolIOError;
+    throw new Named(`${connecting}: ${cause.message}`, { cause });
   }
-}
-
-function isDisconnect(code: string): boolean {
-  return code === "EPIPE" || code === "ECONNRESET" || code === "ENOTCONN";
 }
