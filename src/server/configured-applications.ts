@@ -6,8 +6,9 @@ import type { ApplicationSettings } from "../pool/types.ts";
 import type { Spawner, SpawnRequest } from "../spawn/spawner.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
-import { OptionsError, type InstanceOptions } from "../wire/configure.ts";
+import type { InstanceOptions } from "../wire/configure.ts";
 import { wantsGroup } from "../wire/kernel-limits.ts";
+import { OptionsError } from "../wire/option-readers.ts";
 
 /** What may be configured at once: more than anybody has seen, and little enough to keep. */
 const maxApplications = 10_000;

@@ -4,7 +4,8 @@
  */
 import { snapshotJson } from "../status/json.ts";
 import { fromText, type ByteString } from "../wire/bytes.ts";
-import { OptionsError, parseConfigureOptions } from "../wire/configure.ts";
+import { parseConfigureOptions } from "../wire/configure.ts";
+import { OptionsError } from "../wire/option-readers.ts";
 import { parseRegistration } from "../wire/register.ts";
 import { encodeDecimal, encodeError, encodePlainOk } from "../wire/replies.ts";
 import { encodeScalar } from "../wire/scalar-message.ts";

@@ -5,7 +5,7 @@
  * on where a body ends: line ends are CRLF, a size is 1 to 13 digits and nothing else. Extensions
  * and trailers are read over, within bounds.
  */
-import { escapeForLog, fromBytes } from "./bytes.ts";
+import { type ByteString, escapeForLog, fromBytes } from "./bytes.ts";
 import { ProtocolError } from "./protocol-error.ts";
 
 /** The most bytes of a size line, and of all trailers. */
@@ -84,7 +84,7 @@ export class ChunkedDecoder {
     } else if (this.#part === "size") {
       const size = sizeLine.exec(line)?.[1];
       if (size === undefined) {
-        throw broken(`'${escapeForLog(fromLine(line), 40)}' is no chunk size`);
+        throw broken(`'${escapeForLog(line as ByteString, 40)}' is no chunk size`);
       }
       this.#missing = Number.parseInt(size, 16);
       this.#part = this.#missing === 0 ? "trailer" : "data";
@@ -95,10 +95,6 @@ export class ChunkedDecoder {
       if (line === "") this.#part = "done";
     }
   }
-}
-
-function fromLine(line: string): ReturnType<typeof fromBytes> {
-  return line as ReturnType<typeof fromBytes>;
 }
 
 function broken(why: string): ProtocolError {

@@ -5,38 +5,28 @@
  * each time it comes.
  */
 
-/** What a header means to a connection or a message; `other`: nothing to us. */
-type FieldRole =
-  | "host"
-  | "content-length"
-  | "transfer-encoding"
-  | "connection"
-  | "upgrade"
-  | "expect"
-  | "date"
-  | "status"
-  | "location"
-  /** It belongs to a connection (RFC 9110, 7.6.1), and ends with it. */
-  | "hop-by-hop"
-  | "other";
+/** Headers that mean something of their own to a connection or a message. */
+const ownRoles = [
+  ...(["host", "content-length", "transfer-encoding", "connection", "upgrade", "expect"] as const),
+  ...(["date", "status", "location"] as const),
+];
+/** Those that belong to a connection (RFC 9110, 7.6.1), and end with it. */
+const hopByHop = [
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+];
 
-const roles: Readonly<Record<string, FieldRole>> = {
-  host: "host",
-  "content-length": "content-length",
-  "transfer-encoding": "transfer-encoding",
-  connection: "connection",
-  upgrade: "upgrade",
-  expect: "expect",
-  date: "date",
-  status: "status",
-  location: "location",
-  "keep-alive": "hop-by-hop",
-  "proxy-authenticate": "hop-by-hop",
-  "proxy-authorization": "hop-by-hop",
-  "proxy-connection": "hop-by-hop",
-  te: "hop-by-hop",
-  trailer: "hop-by-hop",
-};
+/** `other`: it means nothing to us. */
+type FieldRole = (typeof ownRoles)[number] | "hop-by-hop" | "other";
+
+const roles: ReadonlyMap<string, FieldRole> = new Map([
+  ...ownRoles.map((name) => [name, name] as const),
+  ...hopByHop.map((name) => [name, "hop-by-hop"] as const),
+]);
 
 /** RFC 9110, 5.6.2. */
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
@@ -134,7 +124,7 @@ export class FieldNames {
     // All spellings of a name are one, so that a repetition is seen whatever its spelling.
     const name: FieldName = this.#written.get(lowerCase)?.name ?? {
       lowerCase,
-      role: Object.hasOwn(roles, lowerCase) ? (roles[lowerCase] ?? "other") : "other",
+      role: roles.get(lowerCase) ?? "other",
       meaning: this.#meaningOf(lowerCase),
       isShared,
       seenIn: 0,

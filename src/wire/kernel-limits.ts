@@ -2,17 +2,7 @@
  * Those options of `configure` that the kernel sees to: of an application with all that it starts
  * (cgroups(7)), and of each of its processes (getrlimit(2)). Only the built-in spawner heeds them.
  */
-
-export interface KernelLimits {
-  /** Bytes that all of it may use; beyond, the kernel ends a process of it. Absent: any number. */
-  readonly memoryMax?: number | undefined;
-  /** Its share of the processors where they are short, beside others; absent: 100. */
-  readonly cpuWeight?: number | undefined;
-  /** Processes and threads that it may have at once; absent: any number. */
-  readonly tasksMax?: number | undefined;
-  /** Of each process. */
-  readonly limits?: ResourceLimits | undefined;
-}
+import { object, type OptionsOf, OptionsError, show, whole } from "./option-readers.ts";
 
 /** How much a process may have, by getrlimit(2): cpuTime in seconds, sizes in bytes. */
 export const limitNames = [
@@ -37,6 +27,29 @@ export const MAX_CPU_WEIGHT = 10_000;
 export const MAX_TASKS = 2 ** 22;
 /** Below it nothing starts: what is meant is another unit. */
 export const MIN_MEMORY_MAX = 2 ** 20;
+
+export const kernelReaders = {
+  /** Bytes that all of it may use; beyond, the kernel ends a process of it. Absent: any number. */
+  memoryMax: whole(MIN_MEMORY_MAX, Number.MAX_SAFE_INTEGER),
+  /** Its share of the processors where they are short, beside others; absent: 100. */
+  cpuWeight: whole(1, MAX_CPU_WEIGHT),
+  /** Processes and threads that it may have at once; absent: any number. */
+  tasksMax: whole(1, MAX_TASKS),
+  /** Of each process. */
+  limits: resourceLimits,
+};
+
+export type KernelLimits = OptionsOf<typeof kernelReaders>;
+
+function resourceLimits(key: string, value: unknown): ResourceLimits {
+  for (const [name, limit] of Object.entries(object(key, value))) {
+    const isKnown = (limitNames as readonly string[]).includes(name);
+    if (isKnown && isSoftAndHard(limit)) continue;
+    const why = isKnown ? "no [soft, hard]" : `none of ${limitNames.join(", ")}`;
+    throw new OptionsError(`configure: ${key}: ${show(name)} is ${why}`);
+  }
+  return value as ResourceLimits;
+}
 
 /** Whether its processes are to be in a group of their own. */
 export function wantsGroup({ memoryMax, cpuWeight, tasksMax }: KernelLimits): boolean {

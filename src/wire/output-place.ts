@@ -2,7 +2,7 @@
  * Where the output of an application is written, as the scalar of `register` says it (PROTOCOL
  * section 12).
  */
-import { OptionsError } from "./configure.ts";
+import { OptionsError } from "./option-readers.ts";
 
 /** A file, absolute; or a socket of journald's, and what the application is called there. */
 export type OutputPlace =

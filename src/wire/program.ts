@@ -2,39 +2,10 @@
  * Those options of `configure` that say which program an application is, and how it is started.
  * Without them its files say so by their names. Only the built-in spawner heeds them.
  */
-
-/** Paths are relative to the root unless they begin with a slash. */
-export interface ProgramOptions {
-  /** The file that starts it, below the root. */
-  readonly startupFile?: string | undefined;
-  /** Of Python, `module:callable`; `:callable` of the startup file. */
-  readonly app?: string | undefined;
-  /** What the program gets as its arguments. */
-  readonly args?: readonly string[] | undefined;
-  /** Its working directory; absent: the root. */
-  readonly cwd?: string | undefined;
-  /**
-   * What runs it: a program (looked up on PATH if it has no slash), or a directory that has it in
-   * `bin`, as a virtual environment of Python.
-   */
-  readonly interpreter?: string | undefined;
-  /** Permissions that files it makes do not get (umask(2)); absent: as the server's. */
-  readonly umask?: number | undefined;
-  /** A file of variables, `NAME=value` in each line; read at each start. */
-  readonly envFile?: string | undefined;
-  /**
-   * Of type `command`: the program and its arguments. `{port}`, `{host}` and `{socket}` in them are
-   * filled in.
-   */
-  readonly command?: readonly string[] | undefined;
-  /** Where it is to listen; absent: on a socket if `{socket}` is in its command, else on a port. */
-  readonly listen?: ListenWay | undefined;
-}
+import { type OptionsOf, someText, taking, whole, word } from "./option-readers.ts";
 
 /** How a program is told where to listen: PORT and HOST, a path, or a socket that it inherits. */
-type ListenWay = "port" | "socket" | "inherit";
-
-export const listenWays: readonly ListenWay[] = ["port", "socket", "inherit"];
+export const listenWays = ["port", "socket", "inherit"] as const;
 
 /** As long as a path may be (PATH_MAX of limits.h, with its NUL). */
 const MAX_PROGRAM_TEXT_BYTES = 4095;
@@ -42,6 +13,43 @@ const MAX_PROGRAM_TEXT_BYTES = 4095;
 const MAX_ARGS = 1_000;
 const MAX_ARGS_BYTES = 32 * 1024;
 export const MAX_UMASK = 0o777;
+
+const programText = someText("not a text", whyNotProgramText);
+const programArgs = taking<readonly string[]>(
+  (value) => Array.isArray(value) && value.every((item) => typeof item === "string"),
+  "not a list of texts",
+  whyNotArgs,
+);
+
+/** Paths are relative to the root unless they begin with a slash. */
+export const programReaders = {
+  /** The file that starts it, below the root. */
+  startupFile: programText,
+  /** Of Python, `module:callable`; `:callable` of the startup file. */
+  app: programText,
+  /** What the program gets as its arguments. */
+  args: programArgs,
+  /** Its working directory; absent: the root. */
+  cwd: programText,
+  /**
+   * What runs it: a program (looked up on PATH if it has no slash), or a directory that has it in
+   * `bin`, as a virtual environment of Python.
+   */
+  interpreter: programText,
+  /** Permissions that files it makes do not get (umask(2)); absent: as the server's. */
+  umask: whole(0, MAX_UMASK),
+  /** A file of variables, `NAME=value` in each line; read at each start. */
+  envFile: programText,
+  /**
+   * Of type `command`: the program and its arguments. `{port}`, `{host}` and `{socket}` in them are
+   * filled in.
+   */
+  command: programArgs,
+  /** Where it is to listen; absent: on a socket if `{socket}` is in its command, else on a port. */
+  listen: word(listenWays),
+};
+
+export type ProgramOptions = OptionsOf<typeof programReaders>;
 
 /** Why a text cannot be a path, a name or an argument; undefined: it can. */
 export function whyNotProgramText(text: string): string | undefined {

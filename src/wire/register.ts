@@ -6,8 +6,8 @@
  */
 import { parseAppRequest, type AppRequest } from "./app-request.ts";
 import { fromText, type ByteString } from "./bytes.ts";
-import { OptionsError, instanceOptions, object, parseObject } from "./configure.ts";
-import type { InstanceOptions } from "./configure.ts";
+import { type InstanceOptions, instanceOptions, parseObject } from "./configure.ts";
+import { object, OptionsError } from "./option-readers.ts";
 import { type OutputPlace, parseOutputPlace } from "./output-place.ts";
 import { encodeScalar } from "./scalar-message.ts";
 

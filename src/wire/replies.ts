@@ -108,14 +108,15 @@ export function encodeError(message: ByteString): Uint8Array {
   return encodeArrayCut([ascii("error"), message], 1);
 }
 
-/** `BusyException` or `IOException` and its message. */
+/** The name of a refusal and its message, which is cut where it has to be, and what follows. */
 export function encodeRefusal(
-  refusal: "BusyException" | "IOException",
+  refusal: RefusalKind,
   message: ByteString,
   tag?: ByteString,
+  ...more: ByteString[]
 ): Uint8Array {
-  if (tag === undefined) return encodeArrayCut([ascii(refusal), message], 1);
-  return encodeArrayCut([ascii(refusal), tag, message], 2);
+  const before = tag === undefined ? [ascii(refusal)] : [ascii(refusal), tag];
+  return encodeArrayCut([...before, message, ...more], before.length);
 }
 
 /**
@@ -128,11 +129,7 @@ export function spawnExceptionParts(
   tag?: ByteString,
 ): Uint8Array[] {
   const hasPage = ascii(String(page !== undefined));
-  const name = ascii("SpawnException");
-  const array =
-    tag === undefined
-      ? encodeArrayCut([name, message, hasPage], 1)
-      : encodeArrayCut([name, tag, message, hasPage], 2);
+  const array = encodeRefusal("SpawnException", message, tag, hasPage);
   if (page === undefined) return [array];
   const sent = page.subarray(0, MAX_PAGE_BYTES);
   return [array, encodeScalarHeader(sent.length), sent];
@@ -143,25 +140,33 @@ export function parseReply(elements: readonly ByteString[]): {
   reply: Reply;
   pageFollows: boolean;
 } {
-  const name: string = elementAt(elements, 0);
-  switch (name) {
+  const reply = parseArray(elements);
+  if (reply.kind !== "refusal" || reply.refusal !== "SpawnException") {
+    return { reply, pageFollows: false };
+  }
+  const flag = elementAt(elements, elements.length - 1);
+  return { reply, pageFollows: parseBoolean(flag, "reply: page flag") };
+}
+
+function parseArray(elements: readonly ByteString[]): Reply {
+  const kind: string = elementAt(elements, 0);
+  switch (kind) {
     case "ok":
-      return { reply: parseOk(elements), pageFollows: false };
-    case "SpawnException": {
-      const tagged = isTagged(elements, 3);
-      const pageFollows = parseBoolean(elementAt(elements, tagged ? 3 : 2), "reply: page flag");
-      return { reply: parseRefusal(elements, name, tagged), pageFollows };
-    }
+      return parseOk(elements);
+    case "SpawnException":
+      return parseRefusal(elements, kind, isTagged(elements, 3));
     case "BusyException":
     case "IOException":
-      return { reply: parseRefusal(elements, name, isTagged(elements, 2)), pageFollows: false };
+      return parseRefusal(elements, kind, isTagged(elements, 2));
     case "recall":
-      return { reply: parseRecall(elements), pageFollows: false };
+      requireLength(elements, 2);
+      return { kind, sessionId: parseSessionId(elements, 1, "reply recall: sessionId") };
     case "error":
-      if (elements.length !== 2) throw wrongLength(elements);
-      return { reply: { kind: "error", message: elementAt(elements, 1) }, pageFollows: false };
+      requireLength(elements, 2);
+      return { kind, message: elementAt(elements, 1) };
     default:
-      return { reply: parseDecimal(elements), pageFollows: false };
+      requireLength(elements, 1);
+      return { kind: "decimal", value: parseNumber(elementAt(elements, 0), "reply") };
   }
 }
 
@@ -175,12 +180,7 @@ function parseOk(elements: readonly ByteString[]): Reply {
   const tagged = more.length > 0 || isTagged(elements, 3);
   const first = tagged ? 2 : 1;
   const pid = parseNumberIn(elementAt(elements, first), "reply ok: pid", 1, MAX_PID);
-  const sessionId = parseNumberIn(
-    elementAt(elements, first + 1),
-    "reply ok: sessionId",
-    0,
-    Number.MAX_SAFE_INTEGER,
-  );
+  const sessionId = parseSessionId(elements, first + 1, "reply ok: sessionId");
   if (!tagged) return { kind: "session", pid, sessionId };
   const session = { kind: "session", pid, sessionId, tag: elementAt(elements, 1) } as const;
   return {
@@ -200,16 +200,12 @@ function parseRefusal(
   return { kind: "refusal", refusal, message, tag };
 }
 
-function parseRecall(elements: readonly ByteString[]): Reply {
-  if (elements.length !== 2) throw wrongLength(elements);
-  const text = elementAt(elements, 1);
-  const sessionId = parseNumberIn(text, "reply recall: sessionId", 0, Number.MAX_SAFE_INTEGER);
-  return { kind: "recall", sessionId };
+function parseSessionId(elements: readonly ByteString[], at: number, what: string): number {
+  return parseNumberIn(elementAt(elements, at), what, 0, Number.MAX_SAFE_INTEGER);
 }
 
-function parseDecimal(elements: readonly ByteString[]): Reply {
-  if (elements.length !== 1) throw wrongLength(elements);
-  return { kind: "decimal", value: parseNumber(elementAt(elements, 0), "reply") };
+function requireLength(elements: readonly ByteString[], length: number): void {
+  if (elements.length !== length) throw wrongLength(elements);
 }
 
 /**

@@ -1,11 +1,8 @@
 /** The options of `configure`: what is taken, and how each mistake is named. */
 
 import { expect, test } from "bun:test";
-import {
-  OptionsError,
-  encodeConfigureOptions,
-  parseConfigureOptions,
-} from "../../src/wire/configure.ts";
+import { encodeConfigureOptions, parseConfigureOptions } from "../../src/wire/configure.ts";
+import { OptionsError } from "../../src/wire/option-readers.ts";
 import { bytes, literal } from "./support.ts";
 
 const parse = (json: string) => parseConfigureOptions(new Uint8Array(Buffer.from(json)));
