@@ -155,12 +155,15 @@ export class Preloaders {
   #schedule(): void {
     const [first] = this.#entries.values();
     if (first === undefined || this.#timer !== undefined) return;
-    const dueMs = first.lastUsedMs + this.#idleMs - performance.now();
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.#endIdle();
-      this.#schedule();
-    }, dueMs);
+    const restMs = first.lastUsedMs + this.#idleMs - performance.now();
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.#endIdle();
+        this.#schedule();
+      },
+      Math.max(0, restMs), // It may have come due since the others were looked at.
+    );
   }
 
   #endIdle(): void {
