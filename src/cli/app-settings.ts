@@ -232,9 +232,10 @@ function readSticky(table: Table): AppConfig["sticky"] {
 
 function readUser(table: Table): string | undefined {
   const user = table.text("user");
-  if (user !== undefined && findUser(user) === undefined) {
-    table.wrong("user", `'${user}' is not known on this system`);
-  }
+  if (user === undefined) return undefined;
+  const uid = findUser(user)?.uid;
+  if (uid === undefined) table.wrong("user", `'${user}' is not known on this system`);
+  else if (uid === 0) table.wrong("user", `'${user}' is root, as whom no application is run`);
   return user;
 }
 

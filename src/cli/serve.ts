@@ -27,7 +27,7 @@ import { Supervisor } from "../gateway/supervisor/supervisor.ts";
 import { nextTurn } from "../native/event-loop.ts";
 import { mayFilesHang } from "../native/mounts.ts";
 import { giveUpStartAndHeap } from "../native/own-text.ts";
-import { setDescriptorLimit } from "../native/process.ts";
+import { findUser, setDescriptorLimit } from "../native/process.ts";
 import { raiseDescriptorLimit } from "../server/descriptor-limit.ts";
 import { LineWriter } from "../logging/line-writer.ts";
 import { Log } from "../logging/log.ts";
@@ -44,8 +44,8 @@ import { onSignal, watchSignals } from "./signals.ts";
 import { ConfigurationError, StartError } from "./usage-error.ts";
 import { version } from "./program-name.ts";
 
-/** Only whether there is an application is asked, not whom it would run as. */
-const anybody = { lowerPrivilege: false, lowestUser: ascii(""), ruby: ascii("") };
+/** As the pool server is asked for each (supervisor/pool-channel.ts). */
+const asStarted = { lowerPrivilege: true, lowestUser: ascii("nobody"), ruby: ascii("ruby") };
 /** A root that has not answered by then is left to its first request. */
 const lookLimitMs = 1_000;
 
@@ -58,7 +58,7 @@ export async function runServe(rawArguments: readonly string[]): Promise<void> {
   if (request.check) {
     const config = request.readConfig();
     const log = new Log(config.logLevel, config.logFormat, (line) => write(2, line));
-    await warnOfMissing(config, log);
+    await warnOfMistakes(config, log);
     return say(`${goodConfiguration}: ${summary(config)}`);
   }
   giveUpStartAndHeap();
@@ -182,7 +182,7 @@ class Gateway {
     this.#control = this.#openControl();
     reapStrangers();
     if (!supervisor.isStopping) {
-      void warnOfMissing(supervisor.config, this.#log);
+      void warnOfMistakes(supervisor.config, this.#log);
       for (const url of supervisor.urls) say(`listening on ${url}`);
       this.#sayAdmin();
       this.#notifier.ready(summary(supervisor.config));
@@ -235,7 +235,7 @@ class Gateway {
       admin.commit();
       if (this.#admin.dashboard?.url !== known) this.#sayAdmin();
       this.#log = this.#makeLog(config);
-      void warnOfMissing(config, this.#log);
+      void warnOfMistakes(config, this.#log);
       this.#log.event(1, "configuration reloaded");
       for (const url of supervisor.urls) if (!before.has(url)) say(`listening on ${url}`);
     } catch (error) {
@@ -316,10 +316,10 @@ class Gateway {
 }
 
 /**
- * What cannot be found now may be there when it is asked for; whoever has mistyped a directory
- * wants to know it before. Nobody waits for it where a mount may be dead.
+ * What cannot be found or started now may be there when it is asked for; whoever has mistyped a
+ * directory wants to know it before. Nobody waits for it where a mount may be dead.
  */
-async function warnOfMissing({ apps }: GatewayConfig, log: Log): Promise<void> {
+async function warnOfMistakes({ apps }: GatewayConfig, log: Log): Promise<void> {
   const aside = mayFilesHang() ? new FilesAside() : undefined;
   for (const { name, root, type, options, files } of apps) {
     for (const { path, directory } of files) {
@@ -329,14 +329,23 @@ async function warnOfMissing({ apps }: GatewayConfig, log: Log): Promise<void> {
       }
     }
     if (type === "static") continue;
-    const request = { ...anybody, root: fromText(root), appType: type, ...options };
+    const request = { ...asStarted, root: fromText(root), appType: type, ...options };
     const looked = aside?.look(request, lookLimitMs) ?? lookAtApplication(request);
     const { why } = await Promise.resolve(looked).catch((error: unknown) => {
       return { why: causeText(error) };
     });
-    if (why !== undefined) log.event(0, "no application found", { app: name, cause: why });
+    if (why !== undefined) log.event(0, "application cannot be started", { app: name, cause: why });
+    const { user } = options;
+    if (user !== undefined && !mayRunAs(user)) {
+      log.event(0, "user not taken", { app: name, user, cause: "serve is not root" });
+    }
   }
   aside?.close();
+}
+
+function mayRunAs(user: string): boolean {
+  const own = process.geteuid?.();
+  return own === 0 || findUser(user)?.uid === own;
 }
 
 /** `2 applications, 1 worker`. */

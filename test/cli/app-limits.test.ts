@@ -137,7 +137,7 @@ cpu_time = "90s"
 });
 
 test("what is about processes is refused where there are none", () => {
-  const lines = `user = "root"|env_file = ".env"|instances = 2|min_instances = 1|threads = 2
+  const lines = `user = "nobody"|env_file = ".env"|instances = 2|min_instances = 1|threads = 2
 max_memory = "1g"|memory_max = "1g"|cpu_weight = 50|tasks_max = 9|ready_path = "/up"
 request_timeout = "1s"|slow_request = "1s"|log = "stderr"|sticky = true`.split(/[|\n]/);
   lines.push("[apps.limits]\nopen_files = 9", '[apps.env]\nA = "b"');

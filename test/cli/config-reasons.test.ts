@@ -31,6 +31,7 @@ test.each([
     `${app}[apps.static]\n`,
     "apps[0].static: is a table, not a list of tables: write [[apps.static]]",
   ],
+  [`${app}user = "root"\n`, "apps[0].user: 'root' is root, as whom no application is run"],
   [`silence_time = "1ms"\n${app}`, "silence_time: is less than 1s; 0s is no limit"],
 ])("refused: %j", (lines, why) => {
   expect(() => read(lines)).toThrow(why);

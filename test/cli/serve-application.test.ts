@@ -1,6 +1,15 @@
 /** The command line of `serve DIRECTORY`: where it listens, and what it says of the application. */
 import { expect, test } from "bun:test";
-import { mkdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 
 import { readServeArguments } from "../../src/cli/serve-options.ts";
@@ -136,7 +145,7 @@ test("one root of several that is gone is a warning, and served when it comes", 
   const address = await gateway.address();
   expect((await fetch(`${address}/late/x`)).status).toBe(500);
   expect(await (await fetch(`${address}/here/x`)).text()).toStartWith("here /here/x ");
-  await gateway.logged("warning no application found app=late");
+  await gateway.logged("warning application cannot be started app=late");
   writeApplication(directory, "late");
   const answer = async () => (await fetch(`${address}/late/x`)).text();
   expect(await answer()).toStartWith("late /late/x ");
@@ -148,4 +157,44 @@ test("none of its roots is there: refused", () => {
   writeFileSync(file, '[[apps]]\nroot = "a"\n[[apps]]\nroot = "b"\nprefix = "/b"\n');
   const read = readServeArguments(["--config", file]);
   expect(() => read.readConfig()).toThrow(/apps\[0\].root: .*apps\[1\].root: .* does not exist/);
+});
+
+/** What `--check` warns of, as root or as who is nobody. */
+function warnings(lines: string, prepare: (root: string) => void = () => {}, uid?: number): string {
+  const directory = temporaryDirectory();
+  const root = writeApplication(directory);
+  prepare(root);
+  writeFileSync(join(directory, "pool.toml"), `[[apps]]\nroot = "${root}"\n${lines}`);
+  chmodSync(directory, 0o755);
+  const check = spawnSync(binaryPath, ["serve", "--config", `${directory}/pool.toml`, "--check"], {
+    env: plainEnvironment,
+    ...(uid !== undefined && { uid }),
+  });
+  expect(check.status).toBe(0);
+  return check.stderr.toString();
+}
+
+test("a working directory that nobody can enter is a warning", () => {
+  expect(warnings('cwd = "var"\n')).toContain("its cwd 'var' cannot be used: there is none");
+  expect(warnings('cwd = "server.ts"\n')).toContain("its cwd 'server.ts' cannot be used: it is no");
+  expect(warnings('cwd = "var"\n', (root) => mkdirSync(join(root, "var")))).toBe("");
+});
+
+/** Its startup file is user 1's, the rest his who is named. */
+const give = (owner: number) => (root: string) => {
+  chownSync(join(root, "server.ts"), 1, 1);
+  chownSync(root, owner, owner);
+};
+
+test.skipIf(process.geteuid?.() !== 0)("files that are mixed with another's are a warning", () => {
+  expect(warnings("", give(2))).toMatch(/application cannot be started .* what it is run from/);
+  expect(warnings("", give(0))).toBe("");
+});
+
+test.skipIf(process.geteuid?.() !== 0)("a user whom only root could run it as is a warning", () => {
+  expect(warnings('user = "daemon"\n', undefined, 65_534)).toContain(
+    'user not taken app=app user=daemon cause="serve is not root"',
+  );
+  expect(warnings('user = "nobody"\n', undefined, 65_534)).toBe("");
+  expect(warnings('user = "daemon"\n')).toBe("");
 });

@@ -155,7 +155,7 @@ hosts = ["shop.example.com"]
 prefix = "/two"
 type = "bun"
 environment = "production"
-user = "root"
+user = "nobody"
 `;
 test("a file: every key, paths relative to where it lies", () => {
   const directory = withFile(wholeFile);
@@ -198,7 +198,7 @@ test("a file: every key, paths relative to where it lies", () => {
     showErrors: true,
   });
   expect(two).toMatchObject({ name: "two", prefix: "/two", type: "bun" });
-  expect(two?.options.user).toBe("root");
+  expect(two?.options.user).toBe("nobody");
 });
 
 test("one root may be served twice, with the same processes", () => {

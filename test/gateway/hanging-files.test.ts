@@ -40,8 +40,8 @@ test("files on a mount are sent, one that hangs stops its application alone", as
   expect(await ask("/mounted/page.txt")).toBe("a page");
   expect(await ask("/mounted/other")).toBe("app");
   expect(await ask("/")).toStartWith("app / ");
-  await until("it warns", () => gateway.log.includes("no application found app=typo"));
-  expect(gateway.log).not.toContain("no application found app=mounted");
+  await until("it warns", () => gateway.log.includes("application cannot be started app=typo"));
+  expect(gateway.log).not.toContain("application cannot be started app=mounted");
   const wrong = startGateway(["--check", join(directory, "not", "there")]);
   expect(await within("its answer", wrong.ended)).toBe(2);
   files.hang();

@@ -230,7 +230,7 @@ const refusals: readonly (readonly [string, string])[] = [
   ['app = "web:gone"', "web has no `gone`, which `app` names"],
   ['app = "web:number"', "`number` in web cannot be called: it is a int"],
   ['app = "gone.web"', "No module named 'gone'"],
-  ['app = "web"\ncwd = "gone"', "/gone' as nobody: ENOENT"],
+  ['app = "web"\ncwd = "gone"', "its cwd 'gone' cannot be used: there is none"],
   ['app = "web"\ninterpreter = "./gone"', "its interpreter './gone' cannot be used"],
   ['app = "web"\ninterpreter = "empty"', "the directory has no bin/python3"],
   ['app = "web"\nenv_file = "gone"', "its env_file 'gone' cannot be used: there is none"],

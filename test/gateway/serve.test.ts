@@ -323,11 +323,11 @@ test("a directory without an application: served, with a warning that says what 
   const directory = temporaryDirectory();
   const check = startGateway(["--check", directory]);
   expect(await within("its answer", check.ended)).toBe(0);
-  await until("it warns", () => check.log.includes("no application found"));
+  await until("it warns", () => check.log.includes("application cannot be started"));
   const gateway = startGateway([directory, ...anyPort]);
   const answer = await fetch(await gateway.address());
   expect(answer.status).toBe(500);
-  await gateway.logged("no application found", "looked for config.ru");
+  await gateway.logged("application cannot be started", "looked for config.ru");
   await gateway.end();
 });
 

@@ -10,7 +10,7 @@ import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { InstanceOptions } from "../../wire/configure.ts";
 import type { ProgramOptions } from "../../wire/program.ts";
-import { AppDirectory } from "./app-directory.ts";
+import { AppDirectory, NoApplicationError } from "./app-directory.ts";
 import { findApplication, findIn, knownType, type LoaderType } from "./app-type.ts";
 import { readEnvFile } from "./env-file.ts";
 import { interpreterOf } from "./interpreter.ts";
@@ -75,6 +75,7 @@ export function lookAtApplication(request: LookRequest): Looked {
       interpreter === undefined
         ? usual.program
         : interpreterOf(directory, root, interpreter, loader);
+    checkCwd(directory, request.cwd);
     const run = user === undefined || request.user !== undefined ? undefined : { user, owner };
     const files = [...usual.files.map(fromText), ...namedFiles(root, request)];
     if (run !== undefined) checkOwners(directory, { ...run, startupFile, files });
@@ -108,6 +109,15 @@ function namedFiles(root: ByteString, { interpreter, cwd, envFile }: ProgramOpti
     ...(envFile === undefined ? [] : [fromText(envFile)]),
     ...places.flatMap((path) => (path === undefined ? [] : below(root, fromText(path)))),
   ];
+}
+
+/** @throws NoApplicationError when nobody could enter it. */
+function checkCwd(directory: AppDirectory, cwd: string | undefined): void {
+  if (cwd === undefined) return;
+  const { found } = directory.look(fromText(cwd));
+  if (typeof found !== "string" && found.facts.isDirectory()) return;
+  const why = typeof found === "string" ? found : "it is no directory";
+  throw new NoApplicationError(`its cwd '${cwd}' cannot be used: ${why}`);
 }
 
 export function hasNode(): boolean {
