@@ -112,6 +112,7 @@ function readApp(table: Table, defaults: Defaults): AppConfig {
   for (const key of type === "static" ? keysOfProcesses : []) {
     if (table.has(key)) table.wrong(key, "is for processes, and type static has none");
   }
+  const slowRequestMs = table.timeOrOff("slow_request", MAX_REQUEST_TIMEOUT_MS, 0);
   const app: AppConfig = {
     name,
     root,
@@ -136,7 +137,7 @@ function readApp(table: Table, defaults: Defaults): AppConfig {
       spawnTimeoutMs: table.time("spawn_timeout", { min: 1, max: MAX_SPAWN_TIMEOUT_MS }, 90_000),
     },
     sticky: readSticky(table),
-    ...readSlowRequest(table),
+    ...(slowRequestMs === 0 ? {} : { slowRequestMs }),
     files: readFilePlaces(table, root, type !== "static" || hasPublic(root)),
     bufferRequests: table.flag("buffer_requests", true),
     bufferAnswers: table.flag("buffer_answers", true),
@@ -174,12 +175,6 @@ function readLog(
     table.wrong(key, `is '${text}', and '${above}' is no directory`);
   }
   return { file };
-}
-
-/** 0s is off. */
-function readSlowRequest(table: Table): Pick<AppConfig, "slowRequestMs"> {
-  const slowRequestMs = table.timeOrOff("slow_request", MAX_REQUEST_TIMEOUT_MS, 0);
-  return slowRequestMs === 0 ? {} : { slowRequestMs };
 }
 
 /** A command needs no type beside it, but for one that contradicts it. */
@@ -226,7 +221,7 @@ function readConcurrency(
 }
 
 function readSticky(table: Table): AppConfig["sticky"] {
-  const word = table.flagOrWord("sticky", ["cookie", "address"]);
+  const word = table.word("sticky", [true, false, "cookie", "address"], false);
   return word === true ? "cookie" : word === false ? "off" : word;
 }
 

@@ -86,7 +86,7 @@ export class Table {
     return this.read<string | undefined>(key, fallback, (value) => readText(value));
   }
 
-  word<Word extends string>(key: string, words: readonly Word[], fallback: Word): Word {
+  word<Word extends string | boolean>(key: string, words: readonly Word[], fallback: Word): Word {
     return this.read(key, fallback, (value) => {
       const found = words.find((word) => word === value);
       return found === undefined
@@ -99,16 +99,6 @@ export class Table {
     return this.read(key, fallback, (value) =>
       typeof value === "boolean" ? { value } : { why: `is ${show(value)}, not true or false` },
     );
-  }
-
-  /** False if it is not there. */
-  flagOrWord<Word extends string>(key: string, words: readonly Word[]): Word | boolean {
-    return this.read<Word | boolean>(key, false, (value) => {
-      if (typeof value === "boolean") return { value };
-      const found = words.find((word) => word === value);
-      const why = `is ${show(value)}, none of true, false, ${words.join(", ")}`;
-      return found === undefined ? { why } : { value: found };
-    });
   }
 
   /** Of a file, in octal. */
@@ -196,12 +186,7 @@ export class Table {
 
   /** All keys with their texts: a table whose keys are anybody's, such as `env`. */
   allTexts(): Record<string, string> {
-    for (const key of Object.keys(this.#values)) this.text(key);
-    return Object.fromEntries(
-      Object.entries(this.#values).flatMap(([key, value]) =>
-        typeof value === "string" ? [[key, value]] : [],
-      ),
-    );
+    return Object.fromEntries(Object.keys(this.#values).map((key) => [key, this.text(key, "")]));
   }
 
   /** Notes the keys that nobody has asked for; to be called last. */

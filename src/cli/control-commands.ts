@@ -35,18 +35,6 @@ interface ControlCommand {
   done(words: readonly string[], answer: object): string;
 }
 
-const refuse = {
-  refuse: { type: "boolean", description: "answer 503 meanwhile, rather than have requests wait" },
-} as const;
-
-const wait = {
-  wait: {
-    type: "string",
-    valueHint: "TIME",
-    description: "for restarts at most, such as 60s (default 1h); what goes on then is no failure",
-  },
-} as const;
-
 const commands: Readonly<Record<ControlCommandName, ControlCommand>> = {
   restart: {
     description: "Restarts an application and waits until that is over; 1 if it does not start.",
@@ -67,7 +55,12 @@ const commands: Readonly<Record<ControlCommandName, ControlCommand>> = {
   pause: {
     description: "Holds an application's requests back until it is resumed.",
     words: ["APP"],
-    options: refuse,
+    options: {
+      refuse: {
+        type: "boolean",
+        description: "answer 503 meanwhile, rather than have requests wait",
+      },
+    },
     request: ([app = ""], given) => ({ command: "pause", app, refuse: given.has("refuse") }),
     done: ([app]) => `${app}: paused`,
   },
@@ -88,7 +81,14 @@ const commands: Readonly<Record<ControlCommandName, ControlCommand>> = {
       "Reads the configuration anew, as SIGHUP does, and waits until the applications that it " +
       "changes have restarted; 1 if it is not taken, or one of them does not start.",
     words: [],
-    options: wait,
+    options: {
+      wait: {
+        type: "string",
+        valueHint: "TIME",
+        description:
+          "for restarts at most, such as 60s (default 1h); what goes on then is no failure",
+      },
+    },
     request: (_, given) => ({ command: "reload", waitMs: waitOf(given) }),
     done: (_, answer) => reloaded(answer),
   },

@@ -33,9 +33,9 @@ export async function runDaemon(args: readonly ByteString[]): Promise<void> {
 
 /** Takes one end of a pair that the parent holds the other end of. @throws StartError. */
 function takeSocket(descriptor: number): OwnedFd {
-  const why = startedByInit()
-    ? "it belongs to systemd's socket activation"
-    : whyNotStream(descriptor);
+  // Sockets that systemd passes start at 3 too (sd_listen_fds(3)).
+  const isPassed = process.env["LISTEN_PID"] === String(process.pid);
+  const why = isPassed ? "it belongs to systemd's socket activation" : whyNotStream(descriptor);
   if (why !== undefined) {
     throw new StartError(
       `descriptor ${descriptor} must be one end of a Unix stream socket pair, but ${why}; ` +
@@ -44,9 +44,4 @@ function takeSocket(descriptor: number): OwnedFd {
   }
   setCloseOnExec(descriptor, true);
   return new OwnedFd(descriptor);
-}
-
-/** systemd's passed sockets start at 3 too (sd_listen_fds(3)). */
-function startedByInit(): boolean {
-  return process.env["LISTEN_PID"] === String(process.pid);
 }

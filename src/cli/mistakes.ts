@@ -4,7 +4,6 @@
  */
 import type { Log } from "../logging/log.ts";
 
-/** A mistake of ours must be seen, and must not take every application down with it. */
 export function reportMistakes(log: Pick<Log, "error">): void {
   const report = (error: unknown): void => {
     log.error("internal error", {

@@ -26,9 +26,7 @@ export async function run(): Promise<never> {
     await dispatch();
     return exit(0);
   } catch (error) {
-    if (error instanceof UsageError) {
-      return fail(2, `${error.message} (try --help)`);
-    }
+    if (error instanceof UsageError) return fail(2, `${error.message} (try --help)`);
     if (error instanceof ConfigurationError) return fail(2, ...error.problems);
     if (error instanceof StartError) return fail(1, error.message);
     return fail(1, `internal error: ${causeText(error)}`);
@@ -38,15 +36,8 @@ export async function run(): Promise<never> {
 async function dispatch(): Promise<void> {
   const args = argumentBytes();
   const first = toText(args[0] ?? ascii(""));
-  if (first === "--version" || first === "-v") {
-    say(1, `${programName()} ${version()}`);
-    return;
-  }
-  if (isLogLevel(first)) {
-    const { runDaemon } = await import("./daemon.ts");
-    await runDaemon(args);
-    return;
-  }
+  if (first === "--version" || first === "-v") return say(1, `${programName()} ${version()}`);
+  if (isLogLevel(first)) return (await import("./daemon.ts")).runDaemon(args);
   const command = await load(first);
   if (command !== undefined) {
     const rest = args.slice(1).map((argument) => toText(argument));
@@ -54,17 +45,10 @@ async function dispatch(): Promise<void> {
     return asksForHelp ? showUsage(command.definition) : command.run(rest);
   }
   if (first === "undertaker") {
-    const { runUndertaker } = await import("./undertaker.ts");
-    return runUndertaker(toText(args[1] ?? ascii("")));
+    return (await import("./undertaker.ts")).runUndertaker(toText(args[1] ?? ascii("")));
   }
-  if (first === "gateway-worker") {
-    const { runWorker } = await import("./gateway-worker.ts");
-    return runWorker();
-  }
-  if (first === "gateway-admin") {
-    const { runAdmin } = await import("./gateway-admin.ts");
-    return runAdmin();
-  }
+  if (first === "gateway-worker") return (await import("./gateway-worker.ts")).runWorker();
+  if (first === "gateway-admin") return (await import("./gateway-admin.ts")).runAdmin();
   if (first === "--help" || first === "-h") {
     const { daemonCommand } = await import("./config.ts");
     // Options come last here: a parent's six arguments are positions, whatever they look like.

@@ -21,13 +21,8 @@ export type LogLevel = 0 | 1 | 2 | 3 | 4;
 export type LogFormat = "text" | "json";
 export type LogFields = Readonly<Record<string, string | number | boolean>>;
 
-const words: Readonly<Record<LogLevel, string>> = {
-  0: "warning",
-  1: "notice",
-  2: "info",
-  3: "info",
-  4: "debug",
-};
+/** Of each level. */
+const words = ["warning", "notice", "info", "info", "debug"] as const;
 
 /** Longest value shown, in characters: enough for a path, too little to flood with. */
 const maxValueLength = 300;

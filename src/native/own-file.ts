@@ -33,18 +33,14 @@ const maxLinks = 10;
 
 /**
  * @param mode `append` makes the file if there is none, also where a link of ours leads to.
- * @returns a non-blocking descriptor.
+ * @param linksLeft to nothing that are followed. @returns a non-blocking descriptor.
  * @throws SyscallError, ForeignLinkError.
  */
-export function openOwn(path: string, mode: "read" | "append", rules: OpenRules = {}): OwnedFd {
-  return openBy(path, mode, rules, maxLinks);
-}
-
-function openBy(
+export function openOwn(
   path: string,
   mode: "read" | "append",
-  rules: OpenRules,
-  linksLeft: number,
+  rules: OpenRules = {},
+  linksLeft = maxLinks,
 ): OwnedFd {
   if (ownDescriptors.test(path)) return open(path, mode);
   const whole = path.startsWith("/")
@@ -83,7 +79,7 @@ function makeWhereItLeads(
   if (linksLeft === 0) throw new SyscallError("open", link.path, errnos.ELOOP);
   const target = readlinkSync(Buffer.from(link.path, "latin1"), "latin1");
   const whole = target.startsWith("/") ? target : `${directory.path}/${target}`;
-  return openBy(whole, "append", rules, linksLeft - 1);
+  return openOwn(whole, "append", rules, linksLeft - 1);
 }
 
 function checkLinks(walk: PathWalk): void {

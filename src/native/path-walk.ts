@@ -113,7 +113,8 @@ export class PathWalk implements Disposable {
 
   #step(place: Place, name: string, shown: string, isFree: boolean): Place {
     const parent = last(place);
-    const fd = this.#opened.use(openStep(parent.fd.number, name));
+    const opened = openAt(parent.fd.number, name, C.O_PATH | C.O_NOFOLLOW, 0);
+    const fd = this.#opened.use(new OwnedFd(checked(opened, "open", name)));
     if (this.#mayEnter?.(mountKindOf(fd.number)) === false) {
       throw new SyscallError("walk", shown, errnos.EXDEV);
     }
@@ -141,11 +142,6 @@ export function last(place: Place): Step {
   const step = place.at(-1);
   if (step === undefined) throw new Error("a walk has no beginning");
   return step;
-}
-
-function openStep(directory: number, name: string): OwnedFd {
-  const fd = openAt(directory, name, C.O_PATH | C.O_NOFOLLOW, 0);
-  return new OwnedFd(checked(fd, "open", name));
 }
 
 function factsOf(fd: number): Stats {

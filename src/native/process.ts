@@ -42,7 +42,6 @@ export interface DescriptorLimit {
   readonly hard: bigint;
 }
 
-/** A limit of this process. */
 export function getLimit(resource: number): DescriptorLimit {
   checked(libc.getrlimit(resource, address(limitOffset)), "getrlimit", `resource ${resource}`);
   return {
@@ -51,19 +50,16 @@ export function getLimit(resource: number): DescriptorLimit {
   };
 }
 
-/** RLIMIT_NOFILE of this process. */
 export function getDescriptorLimit(): DescriptorLimit {
   return getLimit(resources.openFiles);
 }
 
-/** Sets a limit of this process. */
 function setLimit(resource: number, soft: bigint, hard: bigint): void {
   arenaView.setBigUint64(limitOffset + rlimit.soft, soft, true);
   arenaView.setBigUint64(limitOffset + rlimit.hard, hard, true);
   checked(libc.setrlimit(resource, address(limitOffset)), "setrlimit", `resource ${resource}`);
 }
 
-/** Sets RLIMIT_NOFILE of this process. */
 export function setDescriptorLimit({ soft, hard }: DescriptorLimit): void {
   setLimit(resources.openFiles, soft, hard);
 }
@@ -149,12 +145,10 @@ function readUser(found: ReturnType<typeof libc.getpwnam>): User | undefined {
   };
 }
 
-/** Looks a user up by name (getpwnam(3)). */
 export function findUser(name: string): User | undefined {
   return readUser(libc.getpwnam(cPath(name)));
 }
 
-/** Looks a user up by number (getpwuid(3)). */
 export function findUserById(uid: number): User | undefined {
   return readUser(libc.getpwuid(uid));
 }

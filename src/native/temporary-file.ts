@@ -4,7 +4,7 @@
  */
 import { errnos, SyscallError } from "./errno.ts";
 import { C } from "./layout.ts";
-import { cPath, errno, libc } from "./libc.ts";
+import { checked, cPath, errno, libc } from "./libc.ts";
 import { OwnedFd } from "./owned-fd.ts";
 
 /** What file systems and kernels say that have no O_TMPFILE. */
@@ -14,9 +14,6 @@ const unsupported: ReadonlySet<number> = new Set([
   errnos.EINVAL,
   errnos.ENOENT,
 ]);
-
-/** Names are 64 random bits: a second try is for somebody who guesses, a third for a mistake. */
-const maxTries = 3;
 
 /** `named`: as where the file system has no files without a name. */
 type TemporaryForm = "unnamed" | "named";
@@ -39,17 +36,9 @@ export function openTemporary(directory: string, form: TemporaryForm = "unnamed"
 
 function openAndUnlink(directory: string): OwnedFd {
   const flags = C.O_CREAT | C.O_EXCL | C.O_RDWR | C.O_NOFOLLOW | C.O_CLOEXEC;
-  for (let tries = 1; ; tries += 1) {
-    const random = Buffer.from(crypto.getRandomValues(new Uint8Array(8))).toString("hex");
-    const path = `${directory}/pool-server.${random}`;
-    const fd = libc.open(cPath(path), flags, 0o600);
-    const cause = errno();
-    if (fd >= 0) {
-      libc.unlink(cPath(path));
-      return new OwnedFd(fd);
-    }
-    if (cause !== errnos.EEXIST || tries === maxTries) {
-      throw new SyscallError("open a temporary file", directory, cause);
-    }
-  }
+  // Nobody guesses it.
+  const path = `${directory}/pool-server.${crypto.randomUUID()}`;
+  const fd = checked(libc.open(cPath(path), flags, 0o600), "open a temporary file", directory);
+  libc.unlink(cPath(path));
+  return new OwnedFd(fd);
 }
