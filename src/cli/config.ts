@@ -50,7 +50,6 @@ function option(valueHint: string, description: string) {
   return { type: "string", valueHint, description } as const;
 }
 
-/** As citty shows it with --help. */
 export const daemonCommand: CommandDef = {
   meta: {
     name: "ApplicationPoolServerExecutable",
@@ -63,7 +62,6 @@ export const daemonCommand: CommandDef = {
   args: { ...positionals, ...options },
 };
 
-/** The command line, read and checked. */
 export type Config = Readonly<ReturnType<typeof readConfig>>;
 
 /** Reads the command line, which begins with a LOGLEVEL. @throws UsageError, StartError. */

@@ -115,7 +115,6 @@ const commands: Readonly<Record<ControlCommandName, ControlCommand>> = {
   },
 };
 
-/** As citty shows it with --help. */
 export function controlCommand(name: ControlCommandName): CommandDef {
   const { description, words, options } = commands[name];
   const positions = words.map((word) => [word, wordOf(word)] as const);

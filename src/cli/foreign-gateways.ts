@@ -8,7 +8,7 @@
  * - The process that listens there is the one that the name says, and his (SO_PEERCRED).
  */
 import { runtimeDirectoriesOf } from "../gateway/supervisor/runtime-directory.ts";
-import { SyscallError } from "../native/errno.ts";
+import { orUndefined } from "../native/errno.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { last, PathWalk } from "../native/path-walk.ts";
 import { peerPid, peerUser } from "../native/peer.ts";
@@ -92,7 +92,7 @@ function within<T>(
 ): T | undefined {
   using walk = new PathWalk((mount) => mount === "local");
   const isLed = () => walk.links.some(({ link }) => link.facts.uid !== 0);
-  try {
+  return orUndefined(() => {
     const place = walk.absolute(directory);
     const { facts } = last(place);
     const isHis = facts.isDirectory() && facts.uid === uid && (facts.mode & 0o077) === 0;
@@ -102,17 +102,5 @@ function within<T>(
       const isSocket = file?.facts.isSocket() === true && file.facts.uid === uid && !isLed();
       return isSocket ? file.fd.number : undefined;
     });
-  } catch (error) {
-    if (error instanceof SyscallError) return undefined;
-    throw error;
-  }
-}
-
-function orUndefined<T>(action: () => T): T | undefined {
-  try {
-    return action();
-  } catch (error) {
-    if (error instanceof SyscallError) return undefined;
-    throw error;
-  }
+  });
 }

@@ -164,7 +164,6 @@ function readLimits(table: Table): GatewayConfig["limits"] {
 /** 68 years, for "off": with 0 a process goes as soon as it is idle, as it always was. */
 const maxIdleMs = MAX_IDLE_SECONDS * 1000;
 
-/** Reads `[pool]`. */
 export function readPool(table: Table): GatewayConfig["pool"] {
   const pool = {
     max: table.whole("max", { min: 1, max: MAX_POOL_SIZE }, 20),

@@ -5,7 +5,7 @@
  */
 import { fstatSync, readSync, statSync } from "node:fs";
 
-import { errnos, SyscallError } from "../native/errno.ts";
+import { errnos, orUndefined } from "../native/errno.ts";
 import { identityOf } from "../native/fd.ts";
 import { openOwn } from "../native/own-file.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
@@ -102,12 +102,7 @@ export class LogTail implements Disposable {
 }
 
 function openIfThere(path: string): OwnedFd | undefined {
-  try {
-    return openOwn(fromText(path), "read");
-  } catch (error) {
-    if (error instanceof SyscallError && error.errno === errnos.ENOENT) return undefined;
-    throw error;
-  }
+  return orUndefined(() => openOwn(fromText(path), "read"), errnos.ENOENT);
 }
 
 function linesIn(piece: Buffer): number {

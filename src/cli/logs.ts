@@ -25,7 +25,6 @@ const options = {
   lines: { type: "string", valueHint: "N", description: `at first (default ${defaultLines})` },
 } as const;
 
-/** As citty shows it with --help. */
 export const logsCommand: CommandDef = {
   meta: {
     name: "ApplicationPoolServerExecutable logs",

@@ -68,7 +68,6 @@ function keyOf(name: string): string {
   return otherKeys[name] ?? section + name.replaceAll("-", "_");
 }
 
-/** As citty shows it with --help. */
 export const serveCommand: CommandDef = {
   meta: {
     name: "ApplicationPoolServerExecutable serve",

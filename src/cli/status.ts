@@ -23,7 +23,6 @@ const options = {
   openmetrics: { type: "boolean", description: "its figures, as OpenMetrics" },
 } as const;
 
-/** As citty shows it with --help. */
 export const statusCommand: CommandDef = {
   meta: {
     name: "ApplicationPoolServerExecutable status",

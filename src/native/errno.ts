@@ -11,7 +11,6 @@ export const errnos = {
   ENXIO: 6,
   EAGAIN: 11,
   EACCES: 13,
-  EEXIST: 17,
   EXDEV: 18,
   ENOTDIR: 20,
   EISDIR: 21,
@@ -55,5 +54,19 @@ export class SyscallError extends Error {
     super(`${call}${what === "" ? "" : ` on ${what}`}: ${errnoName(errno)}`);
     this.errno = errno;
     this.code = errnoName(errno);
+  }
+}
+
+/**
+ * What the action returns; undefined when a system call of it fails. @param errno for this reason
+ * alone; any other is thrown.
+ */
+export function orUndefined<T>(action: () => T, errno?: number): T | undefined {
+  try {
+    return action();
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    if (errno !== undefined && error.errno !== errno) throw error;
+    return undefined;
   }
 }

@@ -60,8 +60,6 @@ const functions = {
   waitpid: { args: [int, pointer, int], returns: int },
   signal: { args: [int, "i64"], returns: long },
   sigprocmask: { args: [int, pointer, pointer], returns: int },
-  chmod: { args: [pointer, int], returns: int },
-  chown: { args: [pointer, "u32", "u32"], returns: int },
   chdir: { args: [pointer], returns: int },
   setsid: { args: [], returns: int },
   initgroups: { args: [pointer, "u32"], returns: int },
@@ -98,7 +96,6 @@ export function loadFunctions<Table extends Record<string, FFIFunction>>(table: 
   throw new Error(`loading the C library: ${causes.join("; ")}`);
 }
 
-/** The functions that every command needs. */
 export const libc = loadFunctions(functions);
 
 /**
@@ -108,7 +105,6 @@ export const libc = loadFunctions(functions);
 const arenaSize = 256 * 1024;
 const arenaBuffer = new ArrayBuffer(arenaSize);
 const arenaAddress = ptr(new Uint8Array(arenaBuffer));
-/** The arena as bytes. */
 export const arenaBytes = new Uint8Array(arenaBuffer);
 /** The arena for typed reads and writes (little-endian on both architectures). */
 export const arenaView = new DataView(arenaBuffer);

@@ -19,7 +19,6 @@ export interface Found {
   readonly isLink: boolean;
   /** Time of change in nanoseconds. */
   readonly changedNs: bigint;
-  /** Bytes on the disk. */
   readonly diskBytes: number;
   /** `major:minor` of the file system's device. */
   readonly device: string;

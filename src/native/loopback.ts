@@ -82,7 +82,6 @@ function putName(port: number): void {
   arenaView.setUint32(nameOffset + sockaddrIn.address, C.INADDR_LOOPBACK, false);
 }
 
-/** A listening TCP socket. */
 interface TcpListener {
   /** For people: `127.0.0.1:80`, `*:80`, or an address of IPv6 in hexadecimal. */
   readonly shown: string;

@@ -6,7 +6,7 @@
  */
 import { readlinkSync } from "node:fs";
 
-import { errnos, SyscallError } from "./errno.ts";
+import { errnos, orUndefined, SyscallError } from "./errno.ts";
 import { open } from "./fd.ts";
 import type { MountKind } from "./mounts.ts";
 import type { OwnedFd } from "./owned-fd.ts";
@@ -52,7 +52,7 @@ export function openOwn(
   const directory = walk.absolute(whole.slice(0, slash + 1));
   checkLinks(walk);
   const before = walk.steps.length;
-  const found = tryToFind(() => last(walk.from(directory, name)));
+  const found = orUndefined(() => last(walk.from(directory, name)), errnos.ENOENT);
   checkLinks(walk);
   if (found === undefined) {
     const link = walk.steps[before]; // One that leads nowhere.
@@ -103,13 +103,4 @@ function isTrusted({ facts: { uid } }: Step): boolean {
 
 function foreign(what: string, { facts }: Step): ForeignLinkError {
   return new ForeignLinkError(`${what} belongs to user ${facts.uid}, and may lead anywhere`);
-}
-
-function tryToFind(find: () => Step): Step | undefined {
-  try {
-    return find();
-  } catch (error) {
-    if (error instanceof SyscallError && error.errno === errnos.ENOENT) return undefined;
-    throw error;
-  }
 }

@@ -20,7 +20,6 @@ export class OwnedFd implements Disposable {
     return this.#fd;
   }
 
-  /** Whether a descriptor is held. */
   get open(): boolean {
     return this.#fd >= 0;
   }

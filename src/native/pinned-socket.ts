@@ -9,12 +9,11 @@
  * whoever may write to that directory can still put another file in this place: he can make us
  * delete a name that he could have deleted himself, and nothing else.
  */
-import { fstatSync, readlinkSync } from "node:fs";
+import { chmodSync, chownSync, fstatSync, readlinkSync } from "node:fs";
 
-import { SyscallError } from "./errno.ts";
+import { errnos, orUndefined, SyscallError } from "./errno.ts";
 import { identityOf, open, unlink } from "./fd.ts";
 import type { OwnedFd } from "./owned-fd.ts";
-import { changeMode, changeOwner } from "./process.ts";
 import { connectUnix, pathAddress, type UnixAddress } from "./socket.ts";
 
 /** The path by which the kernel finds the file behind one of our descriptors. */
@@ -54,11 +53,11 @@ export class PinnedSocket implements Disposable {
   }
 
   changeMode(mode: number): void {
-    changeMode(descriptorPath(this.#fd.number), mode);
+    chmodSync(descriptorPath(this.#fd.number), mode);
   }
 
   changeOwner(uid: number, gid: number): void {
-    changeOwner(descriptorPath(this.#fd.number), uid, gid);
+    chownSync(descriptorPath(this.#fd.number), uid, gid);
   }
 
   /** As unlinkSame. */
@@ -82,16 +81,13 @@ export class PinnedSocket implements Disposable {
  */
 export function unlinkSame(path: string, identity: string): boolean {
   const slash = path.lastIndexOf("/");
-  try {
-    using directory = open(slash < 0 ? "." : path.slice(0, slash + 1), "directory");
-    const name = `${descriptorPath(directory.number)}/${path.slice(slash + 1)}`;
-    using file = open(name, "path");
-    if (identityOf(file.number) !== identity) return false;
-    const result = unlink(name);
-    if (typeof result === "number") throw new SyscallError("unlink", path, result);
-    return result === "deleted";
-  } catch (error) {
-    if (error instanceof SyscallError && error.code === "ENOENT") return false;
-    throw error;
-  }
+  const above = slash < 0 ? "." : path.slice(0, slash + 1);
+  using directory = orUndefined(() => open(above, "directory"), errnos.ENOENT);
+  if (directory === undefined) return false;
+  const name = `${descriptorPath(directory.number)}/${path.slice(slash + 1)}`;
+  using file = orUndefined(() => open(name, "path"), errnos.ENOENT);
+  if (file === undefined || identityOf(file.number) !== identity) return false;
+  const result = unlink(name);
+  if (typeof result === "number") throw new SyscallError("unlink", path, result);
+  return result === "deleted";
 }

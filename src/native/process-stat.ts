@@ -21,7 +21,6 @@ export function processNumbers(): number[] {
 
 export interface ProcessStat {
   readonly parent: number;
-  /** Its process group. */
   readonly group: number;
   /** A zombie: its parent has not asked for its end yet. */
   readonly hasEnded: boolean;

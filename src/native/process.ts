@@ -219,20 +219,6 @@ function prctl(option: keyof typeof C & `PR_${string}`, argument: number): void 
 }
 
 /**
- * chmod(2) by path, given as bytes; go through /proc/self/fd for a descriptor opened with `path`.
- */
-export function changeMode(path: string, mode: number): void {
-  checked(libc.chmod(cPath(path), mode), "chmod", path);
-}
-
-/**
- * chown(2) by path, given as bytes; go through /proc/self/fd for a descriptor opened with `path`.
- */
-export function changeOwner(path: string, uid: number, gid: number): void {
-  checked(libc.chown(cPath(path), uid, gid), "chown", path);
-}
-
-/**
  * Replaces this process by another program; returns only by throwing. Strings are byte strings. The
  * vectors live in a buffer of their own: an environment does not fit the arena, and nothing runs
  * afterwards. Limits come last, since we may have more by now than they allow.

@@ -6,13 +6,13 @@
  *
  * Its instances are real processes (spawn-server-instance.ts) that echo what they are sent.
  */
-import { existsSync, symlinkSync, writeFileSync, writeSync } from "node:fs";
+import { chownSync, existsSync, symlinkSync, writeFileSync, writeSync } from "node:fs";
 import { basename, dirname } from "node:path";
 
 import { sendDescriptor } from "../../src/native/descriptors.ts";
 import type { OwnedFd } from "../../src/native/owned-fd.ts";
 import { makePipe } from "../../src/native/pipe.ts";
-import { changeOwner, ignoreSignal, sendSignal, signals } from "../../src/native/process.ts";
+import { ignoreSignal, sendSignal, signals } from "../../src/native/process.ts";
 import {
   abstractAddress,
   listenUnix,
@@ -157,7 +157,7 @@ const behaviours: Readonly<Record<string, (root: string, argument: string) => Pr
   },
   foreign: (root, uid) => {
     const instance = startInstance(root, "file");
-    changeOwner(instance.socketName, Number(uid), Number(uid));
+    chownSync(instance.socketName, Number(uid), Number(uid));
     return answer(instance);
   },
 };

@@ -3,9 +3,17 @@
  * it.
  */
 import { expect, test } from "bun:test";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+} from "node:fs";
 
-import { changeOwner, findUser, sendSignal, signals } from "../../src/native/process.ts";
+import { findUser, sendSignal, signals } from "../../src/native/process.ts";
 import type { AppType } from "../../src/wire/app-request.ts";
 import { ascii } from "../../src/wire/bytes.ts";
 import { until, within } from "../helpers/condition.ts";
@@ -206,7 +214,7 @@ test("runs as the owner of the startup file when rights are to be lowered", asyn
       process.env.HOME, process.env.USER].join(" ")`,
   );
   const root = app(source);
-  changeOwner(`${root}/server.ts`, uid, gid);
+  chownSync(`${root}/server.ts`, uid, gid);
   const { spawner } = scene();
   const instance = await spawner.spawn(
     spawnRequest(root, { appType: "bun", lowerPrivilege: true, lowestUser: ascii("daemon") }),
@@ -367,7 +375,7 @@ test("leaves a directory alone that belongs to another user", async () => {
   const path = `${base}/application-pool-${child.pid}-abcDE1`;
   const ours = `${base}/application-pool-${child.pid}-abcDE2`;
   for (const each of [path, ours]) mkdirSync(each);
-  changeOwner(path, user.uid, user.gid);
+  chownSync(path, user.uid, user.gid);
   spawner.start();
   await until("ours is swept", () => !existsSync(ours));
   expect(existsSync(path)).toBe(true);

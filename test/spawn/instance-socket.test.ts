@@ -3,10 +3,10 @@
  * user.
  */
 import { afterEach, expect, test } from "bun:test";
-import { existsSync, lstatSync, readdirSync, renameSync, unlinkSync } from "node:fs";
+import { chownSync, existsSync, lstatSync, readdirSync, renameSync, unlinkSync } from "node:fs";
 
 import type { OwnedFd } from "../../src/native/owned-fd.ts";
-import { changeOwner, findUser, sendSignal, signals, type User } from "../../src/native/process.ts";
+import { findUser, sendSignal, signals, type User } from "../../src/native/process.ts";
 import { listenUnix, pathAddress } from "../../src/native/socket.ts";
 import { FileSocket, openInstanceSocket, AbstractForms } from "../../src/spawn/instance-socket.ts";
 import { SpawnServer } from "../../src/spawn/spawn-server.ts";
@@ -131,7 +131,7 @@ test("takes a socket of the instance's user from a spawn server that runs as roo
   const path = `${temporaryDirectory()}/s`;
   using listener = listenUnix(pathAddress(path), 8);
   void listener;
-  changeOwner(path, user.uid, user.gid);
+  chownSync(path, user.uid, user.gid);
   const instance = Bun.spawn(["sleep", "60"], { uid: user.uid, gid: user.gid });
   try {
     const said = { pid: instance.pid, socketName: ascii(path), abstract: false };

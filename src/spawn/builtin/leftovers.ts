@@ -7,7 +7,7 @@
  * which reaches all of them at once and never a stranger, and that of one that is waited for.
  */
 
-import { SyscallError } from "../../native/errno.ts";
+import { orUndefined, SyscallError } from "../../native/errno.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import { hasEnded, openPidfd, sendPidfdGroupSignal } from "../../native/pidfd.ts";
 import { childrenOf, processNumbers, statOf } from "../../native/process-stat.ts";
@@ -94,10 +94,5 @@ function isMember(pid: number, group: number): boolean {
 }
 
 function tryToOpen(pid: number): OwnedFd | undefined {
-  try {
-    return openPidfd(pid);
-  } catch (error) {
-    if (error instanceof SyscallError) return undefined;
-    throw error;
-  }
+  return orUndefined(() => openPidfd(pid));
 }
