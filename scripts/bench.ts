@@ -32,6 +32,7 @@ import { benchSlow } from "./bench/slow-visitors.ts";
 import { benchSpawn } from "./bench/spawn.ts";
 import { benchTenants } from "./bench/tenants.ts";
 import { benchWebsockets } from "./bench/websockets.ts";
+import { showUsage } from "./usage.ts";
 
 const readOptions = (args: string[]) =>
   readFlags(args, {
@@ -78,6 +79,7 @@ async function main(args: string[]): Promise<void> {
   const [name = "", ...rest] = args;
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (command !== undefined) return await command(rest);
+  showUsage(args, import.meta.path);
   const options = readOptions(args);
   for (const path of [options.server, options.baseline]) {
     if (path !== undefined && !(await Bun.file(path).exists())) {

@@ -14,6 +14,7 @@ import { chmodSync, constants, copyFileSync, mkdirSync, renameSync, rmSync } fro
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import manifest from "../package.json";
+import { showUsage } from "./usage.ts";
 import { readVersion } from "./version.ts";
 import { workDirectory } from "./work-directory.ts";
 
@@ -113,6 +114,7 @@ function install(built: string, outfile: string): void {
 }
 
 async function main(): Promise<void> {
+  showUsage(Bun.argv, import.meta.path);
   const pinned = manifest.devDependencies.bun;
   if (Bun.version !== pinned) {
     throw new Error(`build with Bun ${Bun.version}: this tree is built with ${pinned} only`);

@@ -21,6 +21,7 @@ import { realApps } from "./real-apps/all.ts";
 import { endRuns, installDebian, versionOf } from "./real-apps/install.ts";
 import type { RealApp } from "./real-apps/real-app.ts";
 import { tryApp } from "./real-apps/trial.ts";
+import { showUsage } from "./usage.ts";
 import { workDirectory } from "./work-directory.ts";
 
 interface Outcome {
@@ -97,6 +98,7 @@ function tableOf(document: string | undefined, outcomes: readonly Outcome[]): st
 }
 
 async function main(args: string[]): Promise<void> {
+  showUsage(args, import.meta.path);
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,

@@ -21,6 +21,7 @@ import { packDebian, putDebianTree } from "./packages/debian.ts";
 import { packNpm, putNpmTree } from "./packages/npm.ts";
 import { runTool } from "./packages/run-tool.ts";
 import { billOfMaterials } from "./packages/sbom.ts";
+import { showUsage } from "./usage.ts";
 import { readVersion } from "./version.ts";
 import { workDirectory } from "./work-directory.ts";
 
@@ -95,6 +96,7 @@ function pack(work: string, out: string, made: Build): string[] {
 }
 
 function main(): void {
+  showUsage(Bun.argv, import.meta.path);
   const { values } = parseArgs({
     options: {
       target: { type: "string", multiple: true },

@@ -8,12 +8,18 @@ export interface Flag<Value> {
   read(name: string, text: string): Value;
 }
 
-/** @throws Error: a flag is not known, or its value is none. */
+/**
+ * `--help` names the flags, and ends. @throws Error: a flag is not known, or its value is none.
+ */
 export function readFlags<Flags extends Readonly<Record<string, Flag<unknown>>>>(
   args: string[],
   flags: Flags,
 ): { readonly [Name in keyof Flags]: ReturnType<Flags[Name]["read"]> } {
   const entries = Object.entries(flags);
+  if (args.includes("--help")) {
+    for (const [name, { usual = "" }] of entries) console.log(`--${name} ${usual}`);
+    process.exit(0);
+  }
   const options = entries.map(([name]) => [name, { type: "string" }] as const);
   const { values } = parseArgs({ args, options: Object.fromEntries(options) });
   const read = entries.map(([name, flag]) => {

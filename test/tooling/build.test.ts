@@ -38,3 +38,10 @@ test("two builds of one tree are the same, byte for byte, and leave nothing else
     rmSync(directory, { recursive: true, force: true });
   }
 });
+
+test.each(["build", "release", "real-apps", "bench"])("%s --help shows its header", (name) => {
+  const command = [process.execPath, join(ROOT, `scripts/${name}.ts`), "--help"];
+  const { stdout, exitCode } = Bun.spawnSync(command, { cwd: "/", stdin: "ignore" });
+  expect(exitCode).toBe(0);
+  expect(stdout.toString()).toMatch(new RegExp(`^[^/*].*\n    bun scripts/${name}\\.ts \\[`, "s"));
+});
