@@ -16,9 +16,7 @@ export interface ApplicationOptions {
   readonly root: string | Uint8Array;
   /** What the application sees as RACK_ENV, NODE_ENV and so on. Default `production`. */
   readonly environment?: string;
-  /**
-   * `smart` (default) loads code once and forks where the language can; `conservative` never forks.
-   */
+  /** `smart` (default) loads code once and forks where the language can; `conservative` never. */
   readonly spawnMethod?: SpawnMethod;
   /** What kind of application it is. Default `auto`: the server looks at its files. */
   readonly appType?: AppType;

@@ -28,10 +28,7 @@ interface StreamOwner {
   ended(why: refusals.EndReason): void;
 }
 
-/**
- * What a reply means to its command: its answer, the error it is rejected with, or undefined: it is
- * no reply to this command.
- */
+/** A reply as the answer to its command, or as its error; undefined: it is no reply to it. */
 type ReadAnswer<T> = (reply: StreamReply) => { readonly value: T } | PoolError | undefined;
 
 interface Awaited {

@@ -29,10 +29,7 @@ import { Session, type SessionCommand } from "./session.ts";
 import type { ChannelledConnection } from "./wake-socket.ts";
 
 export interface GetOptions {
-  /**
-   * Withdraws the get: the promise rejects with the signal's reason, a session that still comes is
-   * closed.
-   */
+  /** Withdraws the get: it rejects with the signal's reason; a session that comes is closed. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -173,10 +170,7 @@ export class PoolConnection implements Disposable {
     return this.#stream.askForNumber({ kind: "getCount" });
   }
 
-  /**
-   * The spawn server's process; 0 while there is none; the pool server's own with the built-in
-   * spawner.
-   */
+  /** The spawn server's process; 0: there is none; the pool server: it is the built-in spawner. */
   getSpawnServerPid(): Promise<number> {
     return this.#stream.askForNumber({ kind: "getSpawnServerPid" });
   }
@@ -205,10 +199,7 @@ export class PoolConnection implements Disposable {
     this.#stream.socket?.ref();
   }
 
-  /**
-   * Ends the connection. What waits is rejected; the server takes its sessions back, but streams
-   * that are open go on.
-   */
+  /** Ends the connection. What waits is rejected, sessions are given back; open streams go on. */
   close(): void {
     this.#stream.end(refusals.closedHere);
   }
@@ -258,7 +249,10 @@ export class PoolConnection implements Disposable {
       case "session":
         return this.#granted(reply);
       case "refusal":
-        return this.#refused(reply);
+        if (reply.tag === undefined) {
+          throw new ProtocolError("a refusal that no tagged get asked for");
+        }
+        return this.#gets.answered(reply.tag)?.reject(refusals.refusalError(reply));
       case "recall":
         return this.#kept?.recall(reply.sessionId);
     }
@@ -291,11 +285,6 @@ export class PoolConnection implements Disposable {
       if (error instanceof DescriptorError) return error;
       throw error;
     }
-  }
-
-  #refused(reply: refusals.RefusalReply): void {
-    if (reply.tag === undefined) throw new ProtocolError("a refusal that no tagged get asked for");
-    this.#gets.answered(reply.tag)?.reject(refusals.refusalError(reply));
   }
 
   #end(why: refusals.EndReason): void {

@@ -22,10 +22,7 @@ export class SpawnError extends PoolError {
   }
 }
 
-/**
- * The pool has bounds for waiting, and this get met one of them; or this library's own queue is
- * full.
- */
+/** This get met one of the pool's bounds for waiting, or this library's own queue is full. */
 export class BusyError extends PoolError {
   override readonly name = "BusyError";
 }
@@ -51,10 +48,7 @@ export class GoneForGoodError extends ServerGoneError {}
 /** A session with an instance failed: the request could not be sent, or the answer is broken. */
 export class SessionError extends PoolError {
   override readonly name = "SessionError";
-  /**
-   * Whether any byte of an answer had arrived. If not, a request that is safe to repeat may be
-   * repeated.
-   */
+  /** Whether any byte of an answer had arrived. If not, it may be repeated where that is safe. */
   readonly answerBegan: boolean;
 
   constructor(message: string, answerBegan: boolean, options?: ErrorOptions) {

@@ -13,9 +13,7 @@ import type { SessionResponse } from "./response.ts";
 export interface RequestOrigin {
   /** The client's address; default empty. */
   readonly remoteAddress?: string;
-  /**
-   * The prefix of the path the application is mounted at, without a slash at its end; default none.
-   */
+  /** The prefix of the path it is mounted at, without a slash at its end; default none. */
   readonly scriptName?: string;
 }
 

@@ -72,9 +72,7 @@ export function serverExecutable(): string {
   return fileURLToPath(new URL("../../dist/ApplicationPoolServerExecutable", import.meta.url));
 }
 
-/**
- * For Bun.spawn: the server binary, also when it is this program and its name means another by now.
- */
+/** The server binary for Bun.spawn, also if it is this program and its name means another by now. */
 export function serverProgram(): { file: string; argv0: string } {
   const argv0 = serverExecutable();
   return { file: argv0 === process.execPath ? ownProgram : argv0, argv0 };
@@ -123,9 +121,7 @@ export class PoolAccess implements AsyncDisposable {
     this.#wake = new WakeSocket(wake);
   }
 
-  /**
-   * The wake socket's number, for handing it to a worker process (`stdio`); it stays this object's.
-   */
+  /** The wake socket's number, for a worker process's `stdio`; it stays this object's. */
   get wakeFd(): number {
     return this.#wake.number;
   }
@@ -163,9 +159,7 @@ export class PoolServer extends PoolAccess {
     return this.#process.pid;
   }
 
-  /**
-   * Resolves with the exit status (128 + the signal's number if one ended it) once it has ended.
-   */
+  /** Resolves with the exit status (128 + the signal's number if one ended it) at its end. */
   get exited(): Promise<number> {
     return this.#process.exited;
   }

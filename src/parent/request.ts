@@ -29,10 +29,7 @@ export interface PreparedRequest {
   readonly method: string;
   /** Its method and path. */
   readonly what: string;
-  /**
-   * The headers as they go on the wire, `name NUL value NUL …`, each character one byte; but for
-   * CONTENT_LENGTH.
-   */
+  /** The headers but CONTENT_LENGTH, `name NUL value NUL …`, each character one byte. */
   readonly block: string;
   readonly contentLength: number | undefined;
   readonly body: RequestBody | undefined;

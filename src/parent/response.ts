@@ -10,9 +10,7 @@ export class SessionResponse {
   readonly status: number;
   /** What followed the number; may be empty. */
   readonly statusText: string;
-  /**
-   * In the instance's order, repetitions kept; values are byte strings (each character one byte).
-   */
+  /** In the instance's order, repetitions kept; values are byte strings (a byte a character). */
   readonly headers: readonly (readonly [name: string, value: string])[];
   /** The instance that answers. */
   readonly pid: number;
@@ -57,10 +55,7 @@ export class SessionResponse {
     return this.#answer.takeWhole();
   }
 
-  /**
-   * All of the body. Not after `body`. @throws SessionError where it was cut short (as a
-   * rejection).
-   */
+  /** All of the body. Not after `body`. @throws SessionError where it was cut short (rejection). */
   async bytes(): Promise<Uint8Array> {
     const chunks: Uint8Array[] = [];
     for (let chunk = await this.#answer.read(); chunk; chunk = await this.#answer.read()) {

@@ -27,14 +27,12 @@ export class RestartFile {
     // Only the pool can find out: whoever asks it for a session is served by its answer.
     const isNew = found !== "absent" && (found === "unknown" || found.changedNs !== this.#heededNs);
     this.#heededNs = typeof found === "string" ? undefined : found.changedNs;
-    if (!isNew && this.#sharesLooks()) this.#looked();
+    if (!isNew && this.#sharesLooks()) {
+      this.#isLooked = true;
+      // It runs when the turn is over.
+      setImmediate(() => (this.#isLooked = false));
+    }
     return isNew;
-  }
-
-  /** An immediate runs when the turn is over. */
-  #looked(): void {
-    this.#isLooked = true;
-    setImmediate(() => (this.#isLooked = false));
   }
 }
 

@@ -6,18 +6,14 @@
  */
 import { nextTurn } from "../native/event-loop.ts";
 
-/**
- * Turns of the event loop before the first pause: a running server answers within a few of them.
- */
+/** Turns of the event loop before the first pause: a running server answers within a few. */
 const eagerTurns = 20;
 const shortestPauseMs = 1;
 const longestPauseMs = 10;
 /** A server that is started anew takes some 20 ms, and is found 1 ms later. */
 const pausePart = 1 / 16;
 
-/**
- * Asks `attempt` until it gives something. @returns undefined when `limitMs` have passed without.
- */
+/** Asks `attempt` until it gives something. @returns undefined: `limitMs` have passed without. */
 export async function retry<T>(
   limitMs: number,
   attempt: () => T | undefined,

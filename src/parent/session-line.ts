@@ -284,7 +284,10 @@ export class SessionLine implements StreamKeeper {
         command: this.#host.command,
         token: this.#host.command === "getKept" ? this.#token : undefined,
         resolve: (session) => void this.#granted(get, session),
-        reject: (error) => this.#refused(get, error),
+        reject: (error) => {
+          takeOut(this.#gets, get);
+          this.#failNext(error);
+        },
         id: 0,
         bytes: 0,
       };
@@ -335,24 +338,20 @@ export class SessionLine implements StreamKeeper {
     try {
       await stream.open();
     } catch (error) {
-      this.#failNext(error);
-      return this.#ask();
+      return this.#failNext(error);
     }
     stream.offer();
     this.#ask();
   }
 
-  #refused(get: PendingGet, error: unknown): void {
-    takeOut(this.#gets, get);
-    this.#failNext(error);
-    this.#ask();
-  }
-
+  /** A get was in vain: so is the wait of whoever waits longest. */
   #failNext(error: unknown): void {
     const [waiter] = this.#waiting;
-    if (waiter === undefined) return;
-    this.leave(waiter);
-    waiter.fail(error);
+    if (waiter !== undefined) {
+      this.leave(waiter);
+      waiter.fail(error);
+    }
+    this.#ask();
   }
 
   #nextFor(stream: SessionStream): SessionWaiter | undefined {

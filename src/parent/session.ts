@@ -51,10 +51,7 @@ export class Session implements Disposable {
     return this.#tellPool === undefined;
   }
 
-  /**
-   * Ends the session: closes the stream if it is still here, and tells the pool. Safe to call
-   * twice.
-   */
+  /** Ends the session: closes the stream if it is here, and tells the pool. Safe to call twice. */
   close(): void {
     this.#end({ kind: "close", sessionId: this.id });
   }

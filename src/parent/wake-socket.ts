@@ -31,10 +31,7 @@ export interface ChannelledConnection {
 export class WakeSocket {
   readonly #fd: OwnedFd;
 
-  /**
-   * Takes ownership. @throws PoolError when it is no connected Unix stream socket; it stays the
-   * caller's.
-   */
+  /** Takes ownership, unless it @throws PoolError: it is no connected Unix stream socket. */
   constructor(fd: OwnedFd) {
     const why = whyNotStream(fd.number);
     if (why !== undefined) throw new PoolError(`wake socket on descriptor ${fd.number}: ${why}`);
@@ -85,10 +82,7 @@ export class WakeSocket {
   }
 }
 
-/**
- * Says `openDescriptorChannel` and takes the `ok` and the descriptor that answer it, byte by exact
- * byte.
- */
+/** Says `openDescriptorChannel` and takes what answers it: an `ok`, then the descriptor. */
 async function openChannel(connection: OwnedFd, limitMs: number): Promise<OwnedFd> {
   const fd = connection.number;
   // A fresh socket has room for far more than this one command.

@@ -99,11 +99,6 @@ export class ApplicationRecord {
     this.root = root;
   }
 
-  /** Its own limit of places. */
-  get maxInstances(): number | undefined {
-    return this.settings.maxInstances;
-  }
-
   /** So many are wanted without anybody asking. */
   get minInstances(): number {
     return this.settings.minInstances ?? 0;

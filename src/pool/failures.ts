@@ -7,10 +7,7 @@
 
 import type { PoolOptions, SpawnFailure } from "./types.ts";
 
-/**
- * An application that nobody asks for is remembered so long for its failure: twice the longest
- * default pause.
- */
+/** How long a failure is remembered that nobody asks about: twice the longest default pause. */
 const MIN_MEMORY_MS = 60_000;
 
 /** Failures in a row, and the pauses they have led to. */

@@ -52,10 +52,7 @@ export class Keeping {
 export class KeptSessions {
   /** Recalls that are not answered, oldest first. */
   readonly due = new List<Kept>();
-  /**
-   * Instances in the pool that have kept sessions alone, one of them at least not asked for; unused
-   * longest first.
-   */
+  /** Instances in the pool with kept sessions alone, not all asked for; unused longest first. */
   readonly reclaimable = new List<Keeping>();
   /** Instances in the pool whose sessions are all asked for, no answer being there yet. */
   readonly emptying = new List<Keeping>();

@@ -8,10 +8,7 @@
 
 import { type Link, List } from "./list.ts";
 
-/**
- * Empty lists worth keeping; beyond them an application was once overloaded and need not be for
- * ever.
- */
+/** Empty lists worth keeping: an application that was overloaded once need not be for ever. */
 const MAX_LISTS_KEPT = 64;
 
 const EMPTY = Number.MAX_SAFE_INTEGER;

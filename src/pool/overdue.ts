@@ -49,10 +49,7 @@ export class Overdue {
   }
 }
 
-/**
- * The client of a session closes it before its request is over. @param isLate whether no time is
- * left.
- */
+/** A client closes its session before the request is over. @param isLate with no time left. */
 export function abandon(
   state: PoolState,
   session: SessionRecord,

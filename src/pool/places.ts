@@ -54,10 +54,7 @@ function missing(state: PoolState, application: ApplicationRecord): number {
   return instances < 2 ? 0 : state.limitOf(application) - count - outdated.size;
 }
 
-/**
- * Takes free places for all that are to share an application's gets: with the first of them, and
- * whenever one is gone.
- */
+/** Takes free places for all that share an application's gets: at first, and if one is gone. */
 export function planMissing(
   state: PoolState,
   application: ApplicationRecord,
@@ -87,10 +84,7 @@ function holdBack(state: PoolState, application: ApplicationRecord, bySpawns: nu
   state.holds.set(hold, endsMs);
 }
 
-/**
- * Gets at the front of the line that spawns from before a restart are for; almost always 0 without
- * looking.
- */
+/** Gets at the front of the line that spawns from before a restart are for; almost always 0. */
 function coveredByOutdated(application: ApplicationRecord): number {
   let covered = 0;
   for (const spawn of application.outdated) {
@@ -100,10 +94,7 @@ function coveredByOutdated(application: ApplicationRecord): number {
   return covered;
 }
 
-/**
- * Gives an application's planned spawns up, the last first, that its own lowered limit no longer
- * allows.
- */
+/** Gives planned spawns of an application up, the last first, that its own limit does not allow. */
 export function dropAboveOwnLimit(state: PoolState, application: ApplicationRecord): void {
   const limit = state.limitOf(application);
   for (let last = application.planned.last; last !== undefined; last = application.planned.last) {
@@ -118,9 +109,7 @@ export function maySpawn(state: PoolState, application: ApplicationRecord): bool
   return places < state.limitOf(application) && isOpen && !failures.isPaused(state.now);
 }
 
-/**
- * Gives free places, and those of idle instances, to the longest waiting gets that can use them.
- */
+/** Gives free places, and those of idle instances, to the longest waiting who can use them. */
 export function allotPlaces(state: PoolState): void {
   for (;;) {
     const application = nextForPlace(state);

@@ -39,8 +39,7 @@ import { giveUp } from "./finishing.ts";
 import { close, moveElsewhere, returnToLine, withdraw } from "./sessions.ts";
 import { dropAboveMax, settle, settleAll, shedIdle } from "./settle.ts";
 import { takeSnapshot } from "./snapshot.ts";
-import { serveOn, takeOver } from "./replacing.ts";
-import { becomeReady, fail } from "./spawns.ts";
+import { becomeReady, fail, serveOn, takeOver } from "./spawns.ts";
 import { PoolState } from "./state.ts";
 import { countRequests, wearOut, wearOutOld } from "./worn.ts";
 import type {
@@ -111,9 +110,7 @@ export class Pool {
     return { waiter: id, effects: state.takeEffects() };
   }
 
-  /**
-   * The client no longer wants what it asked for. Nothing happens if it has been answered already.
-   */
+  /** The client does not want what it asked for any more. If it was answered, nothing happens. */
   cancel(waiter: WaiterId, now: number): Effects {
     const { state } = this;
     const found = state.waiters.get(waiter);
@@ -162,10 +159,7 @@ export class Pool {
     return this.#change(session, "sessionUnused", now, withdraw);
   }
 
-  /**
-   * An instance that reports is done with so many connected sessions, closed or not. Each is
-   * reported once.
-   */
+  /** An instance is done with so many connected sessions, closed or not; each is reported once. */
   sessionsDone(instance: InstanceId, sessions: number, now: number): Effects {
     const { state } = this;
     const found = state.instances.get(instance);
@@ -247,10 +241,7 @@ export class Pool {
     return this.#settled(found.application);
   }
 
-  /**
-   * Changes some of the limits. Lowering max lets idle instances go at once and busy ones when they
-   * are done.
-   */
+  /** Changes limits. Lowering max lets idle instances go at once, busy ones when they are done. */
   setLimits(change: Partial<PoolLimits>, now: number): Effects {
     const { state } = this;
     const limits = checkedLimits({ ...state.limits, ...change });

@@ -45,10 +45,7 @@ function end(state: PoolState, session: SessionRecord, undone: 0 | -1): void {
   state.shift(instance, { open: -1, undone, long: session.isLong ? -1 : 0 });
 }
 
-/**
- * The instance cannot be connected to: it leaves the pool, and the get goes back to its place in
- * line, as if it came now: there may be no other that would miss the instance.
- */
+/** The get goes back to its place, as if it came now: no other may be there to miss the instance. */
 export function returnToLine(state: PoolState, session: SessionRecord, cause: string): void {
   const { instance, waiter } = session;
   state.counters.connectFailures++;
@@ -64,10 +61,7 @@ export function returnToLine(state: PoolState, session: SessionRecord, cause: st
   state.refuse(waiter, "cannotConnect", { kind: "cannotConnect", cause });
 }
 
-/**
- * The backlog of the session's instance is full: the session goes to the best instance in the pool
- * that its get has not tried, busy or not, if there is one. Costs as much as instances were tried.
- */
+/** The backlog of the session's instance is full. Costs as much as instances were tried. */
 export function moveElsewhere(
   state: PoolState,
   session: SessionRecord,

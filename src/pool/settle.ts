@@ -309,10 +309,7 @@ export function refuseLine(
   }
 }
 
-/**
- * Forgets an application that has nothing left, or arranges for that when its failures may be
- * forgotten.
- */
+/** Forgets an application that has nothing left, at once or when its failures may be forgotten. */
 function forgetIfEmpty(state: PoolState, application: ApplicationRecord): void {
   const { count, outside, spawning, replacing, line, settings, failures } = application;
   const { now } = state;

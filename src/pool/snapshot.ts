@@ -5,7 +5,7 @@
  */
 
 import type { InspectedInstance } from "../wire/inspection.ts";
-import type { ApplicationRecord, InstanceRecord, Spawn, Waiter } from "./application.ts";
+import type { ApplicationRecord, InstanceRecord, Spawn } from "./application.ts";
 import type { PoolState } from "./state.ts";
 import type { ApplicationSnapshot, InstanceId, PoolSnapshot } from "./types.ts";
 
@@ -14,13 +14,11 @@ const MAX_WAITERS_SHOWN = 100;
 
 export function takeSnapshot(state: PoolState, now: number): PoolSnapshot {
   const oldestSessions = findOldestSessions(state);
-  let oldestWaiter: Waiter | undefined;
-  const applications: ApplicationSnapshot[] = [];
-  for (const application of inByteOrder(state)) {
-    applications.push(showApplication(state, application, oldestSessions, now));
-    const { first } = application.line;
-    if (first !== undefined && first.id < (oldestWaiter?.id ?? Infinity)) oldestWaiter = first;
-  }
+  const all = [...state.applications.values()];
+  const waitsSince = all.map(({ line }) => line.first?.arrivedMs ?? Infinity);
+  const oldestMs = waitsSince.reduce((a, b) => Math.min(a, b), Infinity);
+  // Comparing byte strings compares bytes.
+  const inByteOrder = all.toSorted((a, b) => (a.root < b.root ? -1 : 1));
   return {
     limits: { ...state.limits },
     count: state.count,
@@ -30,15 +28,12 @@ export function takeSnapshot(state: PoolState, now: number): PoolSnapshot {
     sessions: state.sessions.size,
     waiting: state.waiters.size,
     waitingOnGlobalQueue: state.waiters.size,
-    oldestWaiterMs: oldestWaiter === undefined ? null : now - oldestWaiter.arrivedMs,
+    oldestWaiterMs: oldestMs === Infinity ? null : now - oldestMs,
     counters: structuredClone(state.counters),
-    applications,
+    applications: inByteOrder.map((application) =>
+      showApplication(state, application, oldestSessions, now),
+    ),
   };
-}
-
-function inByteOrder(state: PoolState): ApplicationRecord[] {
-  // Comparing byte strings compares bytes.
-  return [...state.applications.values()].toSorted((a, b) => (a.root < b.root ? -1 : 1));
 }
 
 /** When the oldest open session of each instance was opened. */
@@ -56,12 +51,12 @@ function showApplication(
   oldestSessions: ReadonlyMap<InstanceId, number>,
   now: number,
 ): ApplicationSnapshot {
-  const { root, maxInstances, available, full, outside, line, failures } = application;
+  const { root, settings, available, full, outside, line, failures } = application;
   const { begun, outdated, planned, replacement } = application;
   const instances = [...available, ...full, ...outside].toSorted((a, b) => a.id - b.id);
   return {
     root,
-    maxInstances: maxInstances ?? null,
+    maxInstances: settings.maxInstances ?? null,
     restartPending: state.pendingRestarts.has(application),
     rollout: application.rollout ?? null,
     instances: instances.map((instance) =>

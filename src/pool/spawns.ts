@@ -1,10 +1,11 @@
 /**
  * How spawns end: an instance joins the pool or serves the gets it was begun for, or gets learn of
- * the failure.
+ * the failure; and those for worn instances (worn.ts): they take over, or what they were for serves
+ * on.
  */
 
 import type { ApplicationRecord, InstanceRecord, NewInstance, Spawn } from "./application.ts";
-import { cover } from "./places.ts";
+import { cover, hasPlace, maySpawn } from "./places.ts";
 import { refuseLine, serveReady } from "./settle.ts";
 import type { PoolState } from "./state.ts";
 import type { SpawnFailure } from "./types.ts";
@@ -13,10 +14,9 @@ import { evict, leastUsed } from "./usefulness.ts";
 /** Failed spawns in a row before the first pause: one may be an accident. */
 const FAILURES_BEFORE_PAUSE = 2;
 
-/**
- * A spawn has succeeded. Its instance is for its application's gets first, whoever else wants a
- * place.
- */
+const isWorn = ({ worn }: InstanceRecord) => worn !== undefined;
+
+/** A spawn has succeeded. Its application's gets come first, whoever else wants a place. */
 export function becomeReady(state: PoolState, spawn: Spawn, ready: NewInstance): InstanceRecord {
   const { application } = spawn;
   const isOutdated = spawn.order.list === application.outdated;
@@ -97,4 +97,62 @@ export function noteFailure(
   const { failures, alarm } = application;
   failures.note(failure, most, state.options.failurePause, state.now);
   if (failures.isPaused(state.now)) state.alarms.set(alarm, failures.pausedUntilMs);
+}
+
+/** A replacement is ready: it takes the place of a worn instance, the one with least to do. */
+export function takeOver(state: PoolState, replacement: Spawn, ready: NewInstance): InstanceRecord {
+  const { application } = replacement;
+  const { available, full, failures } = application;
+  const isCurrent = state.endReplacement(replacement);
+  const instance = state.newInstance(replacement, ready);
+  if (!isCurrent) {
+    serveOutside(state, instance, "outdated", 0);
+    return instance;
+  }
+  application.lastConcurrency = ready.concurrency;
+  failures.reset();
+  if (application.rollout === "trying") {
+    application.rollout = "proven";
+    state.tally("restarts", application);
+  }
+  const old = available.find(isWorn) ?? full.find(isWorn);
+  if (old?.worn !== undefined) state.leave(old, "leaving", old.worn);
+  else if (!hasPlace(state) || !maySpawn(state, application)) {
+    serveOutside(state, instance, "excess", Infinity);
+    return instance;
+  }
+  state.move(instance, "pooled");
+  letUnusedGo(state, application, replacement.sinceMs);
+  serveReady(state, application);
+  return instance;
+}
+
+/** Old instances that were idle all the time since a replacement began need none. */
+function letUnusedGo(state: PoolState, application: ApplicationRecord, sinceMs: number): void {
+  const least = Math.max(1, application.minInstances);
+  for (const instance of application.available) {
+    if (application.count <= least) return;
+    const { worn, sessions, lastUsedMs } = instance;
+    if (worn === undefined || sessions > 0 || lastUsedMs > sinceMs) continue;
+    state.leave(instance, "leaving", worn);
+  }
+}
+
+/** A replacement has failed: what it was for serves on. */
+export function serveOn(state: PoolState, replacement: Spawn, failure: SpawnFailure): void {
+  const { application } = replacement;
+  state.tally("spawnsFailed", application);
+  if (!state.endReplacement(replacement)) return;
+  if (application.rollout !== "trying" && state.options.failurePause !== undefined) {
+    // The first is reason enough to wait: nobody waits for it.
+    return noteFailure(state, application, failure, 1);
+  }
+  application.failures.remember(failure, state.now);
+  for (const instance of application.available) state.unwear(instance);
+  for (const instance of application.full) state.unwear(instance);
+  state.wearing.delete(application);
+  if (application.rollout === undefined) return;
+  application.rollout = "refused";
+  application.counters.restartsRefused++;
+  state.effects.push({ kind: "rolledOut", root: application.root, outcome: "refused" });
 }

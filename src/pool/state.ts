@@ -117,7 +117,8 @@ export class PoolState extends SpawnState {
 
   /** Places the application may have; waiting and being refused are up to others. */
   limitOf(application: ApplicationRecord): number {
-    const { instances, maxInstances = Infinity } = application;
+    const { instances, settings } = application;
+    const { maxInstances = Infinity } = settings;
     return Math.min(this.limits.maxPerApp || Infinity, instances || Infinity, maxInstances);
   }
 
@@ -249,10 +250,7 @@ export class PoolState extends SpawnState {
     }
   }
 
-  /**
-   * A restart or clear: all instances leave, and spawns that have begun no longer count for later
-   * gets.
-   */
+  /** A restart or clear: all instances leave, and spawns under way do not count for later gets. */
   outdate(application: ApplicationRecord, reason: "restarted" | "cleared"): void {
     for (const instance of application.available) this.leave(instance, "leaving", reason);
     for (const instance of application.full) this.leave(instance, "leaving", reason);

@@ -6,6 +6,7 @@
 
 import type { AppRequest } from "../wire/app-request.ts";
 import type { ByteString } from "../wire/bytes.ts";
+import type { InstanceOptions } from "../wire/configure.ts";
 import type { InspectedApplication, InspectedCounters, Inspection } from "../wire/inspection.ts";
 
 declare const idOf: unique symbol;
@@ -18,17 +19,7 @@ export type InstanceId = Id<"instance">;
 export type SpawnId = Id<"spawn">;
 export type SessionId = Id<"session">;
 
-/** What clients may change at any time. */
-export interface PoolLimits {
-  /** Instances, the ones being spawned included; at least 1. */
-  readonly max: number;
-  /** The same per application; 0: no limit. */
-  readonly maxPerApp: number;
-  /** An instance without a session is let go after this long; 0: at the next tick. */
-  readonly maxIdleMs: number;
-  /** Whether gets wait in the pool for a free instance, or in the backlog of a busy one. */
-  readonly useGlobalQueue: boolean;
-}
+export type PoolLimits = Inspection["limits"];
 
 /** What is fixed for the life of a pool. */
 export interface PoolOptions {
@@ -60,28 +51,18 @@ export interface PoolOptions {
 }
 
 /** What one application has of its own; absent: as the pool's options say. */
-export interface ApplicationSettings {
-  /** 0: no limit of its own. */
-  readonly maxInstances?: number | undefined;
-  /** So many gets of it may wait; 0: any number. */
-  readonly maxQueue?: number | undefined;
-  /** Its share of the places, beside those of others: 1 if absent. */
-  readonly weight?: number | undefined;
+export interface ApplicationSettings extends Pick<InstanceOptions, CountedOption | "maxAgeMs"> {
   readonly abandonMs?: number | undefined;
   readonly requestMs?: number | undefined;
   /** How long one out of the pool keeps its upgraded sessions; absent: until they end. */
   readonly upgradedMs?: number | undefined;
-  /** So many are there without anybody asking, if there are places: 0 if absent. */
-  readonly minInstances?: number | undefined;
   /** How long one may be idle; Infinity: for ever. */
   readonly maxIdleMs?: number | undefined;
   /** Whether a restart replaces instances one after the other, or lets all go at once. */
   readonly isRolling?: boolean | undefined;
-  /** Requests after which an instance is replaced, give or take a tenth; 0: any number. */
-  readonly maxRequests?: number | undefined;
-  /** How long an instance may be there before it is replaced; 0: for ever. */
-  readonly maxAgeMs?: number | undefined;
 }
+
+type CountedOption = "maxInstances" | "minInstances" | "maxQueue" | "weight" | "maxRequests";
 
 export interface GetRequest {
   readonly root: ByteString;

@@ -8,8 +8,9 @@
 import type { GetRefusal, SessionId, WaiterId } from "../pool/types.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import type { Instance } from "../spawn/spawner.ts";
-import type { ByteString } from "../wire/bytes.ts";
+import { fromText, type ByteString } from "../wire/bytes.ts";
 import type { TaggedGet } from "../wire/commands.ts";
+import { encodeRefusal, spawnExceptionParts } from "../wire/replies.ts";
 import type { Client } from "./client.ts";
 
 /** What a client is told of the instance that serves it. */
@@ -53,5 +54,26 @@ export class ClientGet {
     this.tag = command?.tag;
     this.kept = command !== undefined && command.kind !== "getTagged";
     this.token = command?.kind === "getSticky" ? command.token : undefined;
+  }
+}
+
+/** The reply to a get that was refused (PROTOCOL section 3), in parts; tagged if the get was. */
+export function encodeRefused({ app, tag }: ClientGet, refusal: GetRefusal): Uint8Array[] {
+  const { root } = app;
+  switch (refusal.kind) {
+    case "spawnFailed": {
+      const { message, page } = refusal.failure;
+      const text = `Cannot spawn application '${root}${fromText(`': ${message}`)}`;
+      return spawnExceptionParts(text as ByteString, page, tag);
+    }
+    case "busy": {
+      const message = fromText(`The application pool is too busy: ${refusal.why}`);
+      return [encodeRefusal("BusyException", message, tag)];
+    }
+    case "cannotConnect": {
+      const cause = fromText(`': ${refusal.cause}`);
+      const message = `Cannot connect to an existing application instance for '${root}${cause}`;
+      return [encodeRefusal("IOException", message as ByteString, tag)];
+    }
   }
 }

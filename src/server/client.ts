@@ -16,14 +16,13 @@ import type { AppRequest } from "../wire/app-request.ts";
 import { escapeForLog, type ByteString } from "../wire/bytes.ts";
 import type { TaggedGet } from "../wire/commands.ts";
 import { encodePlainOk } from "../wire/replies.ts";
-import { ClientGet, notRegistered, onlyHttp, type Grantor } from "./client-get.ts";
+import { ClientGet, encodeRefused, notRegistered, onlyHttp, type Grantor } from "./client-get.ts";
 import { CommandQueue } from "./command-queue.ts";
 import type { Arrival } from "./command-reader.ts";
 import { openDescriptorChannel, type DescriptorChannel } from "./descriptor-channel.ts";
 import type { Log } from "../logging/log.ts";
 import { carryOutOrder, type OrderContext } from "./orders.ts";
 import { Outbox } from "./outbox.ts";
-import { encodeRefused } from "./refused.ts";
 import type { Rights } from "./rights.ts";
 
 /** What a client needs from the server around it. */
@@ -181,14 +180,13 @@ export class Client {
     this.#context.ended(this);
   }
 
-  /**
-   * A peer that is gone is news for few; anything else that is thrown here is a mistake of ours.
-   */
+  /** A peer that is gone is news for few; all else that is thrown here is a mistake of ours. */
   #lost(error: unknown): void {
     const { log } = this.#context;
     const fields = { client: this.number, cause: String(error) };
+    const stack = error instanceof Error ? (error.stack ?? "") : "";
     if (error instanceof Error && "code" in error) log.event(2, "client lost", fields);
-    else log.error("client ended by an internal error", { ...fields, stack: stackOf(error) });
+    else log.error("client ended by an internal error", { ...fields, stack });
   }
 
   /**
@@ -275,18 +273,15 @@ export class Client {
   #get(app: AppRequest): Promise<void> | undefined {
     // The descriptor of the last session is still ours: a client that does not read gets no more of
     // them.
-    if (!this.#outbox.empty) return this.#getWhenDrained(app);
+    if (!this.#outbox.empty) {
+      return this.#outbox.drained().then(() => (this.#ended ? undefined : this.#get(app)));
+    }
     const get = this.#ask(app);
     if (get.answered || this.#ended) return undefined;
     this.#waiting = get;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#waitingDone = resolve;
     return promise;
-  }
-
-  async #getWhenDrained(app: AppRequest): Promise<void> {
-    await this.#outbox.drained();
-    if (!this.#ended) await this.#get(app);
   }
 
   #getTagged(command: TaggedGet): void {
@@ -336,7 +331,7 @@ export class Client {
 
   refused(get: ClientGet, refusal: GetRefusal): void {
     this.#forget(get);
-    this.#outbox.refusal(encodeRefused(get.app.root, refusal, get.tag));
+    this.#outbox.refusal(encodeRefused(get, refusal));
     if (get.tag === undefined) this.#waitingDone?.();
   }
 
@@ -372,8 +367,4 @@ export class Client {
     this.#outbox.reply(encodePlainOk(), theirs);
     this.#outbox.useChannel(fd);
   }
-}
-
-function stackOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? "") : "";
 }

@@ -97,9 +97,7 @@ export class CommandQueue {
     this.#bytes -= removed?.bytes ?? 0;
   }
 
-  /**
-   * Why too much waits, if it does. @param pending commands that wait elsewhere and count as well.
-   */
+  /** Why too much waits, if it does. @param pending commands that wait elsewhere and count, too. */
   excess(pending: number): string | undefined {
     const commands = this.#waiting.length + pending;
     const bytes = this.#bytes + this.#reader.buffered;

@@ -44,17 +44,13 @@ export class Connector {
     this.#events = events;
   }
 
-  connect(get: ClientGet, session: SessionId, id: InstanceId): void {
-    this.#attempt(get, session, id, undefined);
-  }
-
   close(): void {
     this.#closed = true;
     this.#spare.close();
   }
 
-  /** @param until when to give up; undefined: this is the first attempt. */
-  #attempt(get: ClientGet, session: SessionId, id: InstanceId, until: number | undefined): void {
+  /** @param until when to give up; absent: this is the first attempt. */
+  connect(get: ClientGet, session: SessionId, id: InstanceId, until?: number): void {
     get.waitingSession = undefined;
     for (let chosen = id; ;) {
       const instance = this.#events.instance(chosen);
@@ -99,7 +95,7 @@ export class Connector {
     setTimeout(() => {
       if (get.answered || this.#closed) return;
       if (performance.now() < until) {
-        this.#attempt(get, session, id, until);
+        this.connect(get, session, id, until);
         return;
       }
       get.waitingSession = undefined;

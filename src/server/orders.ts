@@ -30,10 +30,7 @@ export interface OrderContext {
   readonly outputs: OutputLogs | undefined;
 }
 
-/**
- * @returns the reply, if there is one to the command.
- * @throws ProtocolError when a registration makes no sense.
- */
+/** @returns the reply, if it has one. @throws ProtocolError: a registration makes no sense. */
 export function carryOutOrder(
   order: Order,
   { driver, admit, outputs }: OrderContext,

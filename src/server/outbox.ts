@@ -24,10 +24,7 @@ import { RetryTimer } from "../native/retry-timer.ts";
 /** Unread output that ends a client (PROTOCOL section 3). */
 const maxUnreadBytes = 1024 * 1024;
 
-/**
- * Retries of a full socket, in milliseconds: quick for a reader that is merely late, rare for one
- * that sleeps.
- */
+/** Retries of a full socket: quick for a reader that is merely late, rare for one that sleeps. */
 const firstRetryMs = 1;
 const maxRetryMs = 50;
 

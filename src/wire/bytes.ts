@@ -14,10 +14,7 @@ export function fromText(text: string): ByteString {
   return Buffer.from(text, "utf8").toString("latin1") as ByteString;
 }
 
-/**
- * A text known to be ASCII as a byte string: the same string. Only for literals and numbers of
- * ours.
- */
+/** A text known to be ASCII, a literal or number of ours, as a byte string: the same string. */
 export function ascii(text: string): ByteString {
   return text as ByteString;
 }
@@ -43,10 +40,7 @@ export function asBuffer(data: Uint8Array): Buffer {
   return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
 }
 
-/**
- * The longest start of `bytes` that is at most `maxBytes` long and does not split a UTF-8
- * character.
- */
+/** The longest start of `bytes`, at most `maxBytes` long, that does not split a UTF-8 character. */
 export function cutBytes(bytes: ByteString, maxBytes: number): ByteString {
   if (bytes.length <= maxBytes) return bytes;
   let end = maxBytes;
@@ -77,16 +71,14 @@ export function escapeForLog(bytes: ByteString, maxBytes = 200): string {
  */
 export function escapeControls(bytes: ByteString): ByteString {
   // oxlint-disable-next-line no-control-regex -- control characters are what it is for
-  return bytes.replace(/[\x00-\x1f\x7f]|\xc2[\x80-\x9f]/g, escapeAll) as ByteString;
+  return bytes.replace(/[\x00-\x1f\x7f]|\xc2[\x80-\x9f]/g, (found) =>
+    Array.from(found, escapeByte).join(""),
+  ) as ByteString;
 }
 
 /** The same of a text. */
 export function printable(text: string): string {
   return toText(escapeControls(fromText(text)));
-}
-
-function escapeAll(bytes: string): string {
-  return Array.from(bytes, escapeByte).join("");
 }
 
 const namedEscapes = new Map([

@@ -107,9 +107,7 @@ const readers = {
   ...kernelReaders,
 };
 
-/**
- * Options for the instances of one application that are spawned from now on; absent: the default.
- */
+/** Options for an application's instances that are spawned from now on; absent: the default. */
 export type InstanceOptions = OptionsOf<typeof readers>;
 export type ReadinessOptions = Pick<InstanceOptions, "readyPath" | "readyHost" | "readyTimeoutMs">;
 

@@ -88,20 +88,14 @@ export class Decoder {
     return scalar;
   }
 
-  /**
-   * All bytes not yet pulled, as a copy: what follows the last message when a stream stops being
-   * messages.
-   */
+  /** All bytes not yet pulled, as a copy: for a stream that stops being messages. */
   takeRest(): Uint8Array {
     const rest = new Uint8Array(this.#data.subarray(this.#start, this.#end));
     this.#clear();
     return rest;
   }
 
-  /**
-   * Copies what is left of the last chunk. For a caller that reuses the chunk without having pulled
-   * it empty.
-   */
+  /** Copies the rest of the last chunk, for a caller that reuses it before it is pulled empty. */
   keepRest(): void {
     if (this.#start === this.#end) this.#clear();
     else if (!this.#owned) this.#move(Math.max(this.buffered, MIN_STORE_BYTES));
@@ -119,10 +113,7 @@ export class Decoder {
     this.#owned = true;
   }
 
-  /**
-   * Makes room for `more` bytes after the stored ones, doubling, so that a byte at a time stays
-   * linear.
-   */
+  /** Makes room for `more` bytes, doubling, so that a byte at a time stays linear. */
   #reserve(more: number): void {
     // Never true of a borrowed chunk, which is full to its end: nothing is written into it.
     if (this.#end + more <= this.#data.length) return;
@@ -141,10 +132,7 @@ export class Decoder {
   }
 }
 
-/**
- * The elements of a payload: one string for all and one split, a third of the cost of a slice for
- * each.
- */
+/** The elements of a payload: one string and one split cost a third of a slice for each. */
 export function splitElements(data: Buffer, first: number, end: number): ByteString[] {
   return data.toString("latin1", first, end - 1).split("\0") as ByteString[];
 }

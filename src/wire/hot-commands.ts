@@ -25,9 +25,7 @@ const aboutSession = [
 
 const zero = 0x30;
 const nine = 0x39;
-/**
- * More digits could exceed what a number holds exactly; such a session id is left to the parser.
- */
+/** More digits could exceed what a number holds exactly: they are left to the parser. */
 const maxDigits = 15;
 
 type GetCommand = Extract<Command, { kind: "get" }>;

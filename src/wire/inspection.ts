@@ -5,10 +5,15 @@
 
 /** A pool at one moment. */
 export interface Inspection {
+  /** What clients may change at any time. */
   readonly limits: {
+    /** Instances, the ones being spawned included; at least 1. */
     readonly max: number;
+    /** The same per application; 0: no limit. */
     readonly maxPerApp: number;
+    /** An instance without a session is let go after this long; 0: at the next tick. */
     readonly maxIdleMs: number;
+    /** Whether gets wait in the pool for a free instance, or in the backlog of a busy one. */
     readonly useGlobalQueue: boolean;
   };
   /** Instances in the pool, and those of them with a session. */

@@ -72,13 +72,10 @@ export function parsePreloaderMessage(elements: readonly ByteString[]): Preloade
   if (elements.length === 3) {
     const number = (index: number, what: string, min: number, max: number) =>
       parseNumberIn(elementAt(elements, index), `preloader: ${what}`, min, max);
-    if (name === "forked") {
+    if (name === "forked" || name === "fork_failed") {
       const fork = number(1, "fork", 0, Number.MAX_SAFE_INTEGER);
-      return { kind: "forked", fork, pid: number(2, "pid", 1, MAX_PID) };
-    }
-    if (name === "fork_failed") {
-      const fork = number(1, "fork", 0, Number.MAX_SAFE_INTEGER);
-      return { kind: "fork_failed", fork, message: elementAt(elements, 2) };
+      if (name === "fork_failed") return { kind: name, fork, message: elementAt(elements, 2) };
+      return { kind: name, fork, pid: number(2, "pid", 1, MAX_PID) };
     }
     if (name === "exited") {
       const status = parseNumber(elementAt(elements, 2), "preloader: status");

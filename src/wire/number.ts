@@ -22,10 +22,7 @@ export function parseNumber(element: ByteString, what: string): number {
   return Number(element) + 0;
 }
 
-/**
- * The number `element` says, if it is from `min` to `max`; else a ProtocolError that calls it
- * `what`.
- */
+/** As parseNumber; a number that is not from `min` to `max` is a ProtocolError, too. */
 export function parseNumberIn(element: ByteString, what: string, min: number, max: number): number {
   const value = parseNumber(element, what);
   if (value < min || value > max) {

@@ -40,10 +40,7 @@ export const programReaders = {
   umask: whole(0, MAX_UMASK),
   /** A file of variables, `NAME=value` in each line; read at each start. */
   envFile: programText,
-  /**
-   * Of type `command`: the program and its arguments. `{port}`, `{host}` and `{socket}` in them are
-   * filled in.
-   */
+  /** Of type `command`: the program and its arguments, `{port}`, `{host}`, `{socket}` filled in. */
   command: programArgs,
   /** Where it is to listen; absent: on a socket if `{socket}` is in its command, else on a port. */
   listen: word(listenWays),

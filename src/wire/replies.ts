@@ -208,9 +208,7 @@ function requireLength(elements: readonly ByteString[], length: number): void {
   if (elements.length !== length) throw wrongLength(elements);
 }
 
-/**
- * Whether a reply that has `untagged` elements without a tag has one; any other number is an error.
- */
+/** Whether a reply that has `untagged` elements without a tag has one. @throws ProtocolError. */
 function isTagged(elements: readonly ByteString[], untagged: number): boolean {
   if (elements.length === untagged) return false;
   if (elements.length === untagged + 1) return true;

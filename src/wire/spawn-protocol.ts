@@ -15,11 +15,6 @@ import { ProtocolError } from "./protocol-error.ts";
 /** sun_path has 108 bytes (unix(7)); a path needs its NUL, an abstract name the NUL before it. */
 const MAX_SOCKET_NAME_BYTES = 107;
 
-/**
- * The first array of an answer: `error_page` is followed by a scalar, `ok` by a SpawnedInstance.
- */
-type SpawnAnswer = "ok" | "error_page";
-
 export interface SpawnedInstance {
   readonly pid: number;
   /** A path, or the abstract name without its leading NUL. */
@@ -35,8 +30,8 @@ export function encodeReload(root: ByteString): Uint8Array {
   return encodeArray([ascii("reload"), root]);
 }
 
-/** The first array of the answer to `spawn_application`. */
-export function parseSpawnAnswer(elements: readonly ByteString[]): SpawnAnswer {
+/** What answers `spawn_application`: a scalar follows `error_page`, a SpawnedInstance `ok`. */
+export function parseSpawnAnswer(elements: readonly ByteString[]): "ok" | "error_page" {
   const name: string = elementAt(elements, 0);
   if (elements.length === 1 && (name === "ok" || name === "error_page")) return name;
   throw unexpected("spawn server answer", elements);
