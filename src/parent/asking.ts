@@ -22,7 +22,6 @@ import type { Session } from "./session.ts";
 import type { SessionWaiter } from "./session-line.ts";
 import type { SessionStream, StreamUser } from "./session-stream.ts";
 
-/** Who asks. */
 export interface Asker extends Omit<AnswerSink, "end"> {
   /** The session is over, and the answer with it. */
   answered(): void;
@@ -50,7 +49,6 @@ export interface AskedLimits {
   readonly slowMs?: number | undefined;
 }
 
-/** Where sessions come from. */
 export interface SessionSource {
   /** How messages call what is waited for. */
   readonly get: string;
@@ -63,7 +61,6 @@ export interface SessionSource {
   outlives(error: unknown, waitedMs: number): boolean;
 }
 
-/** What is asked. */
 export interface Asked {
   readonly source: SessionSource;
   readonly method: string;
@@ -81,7 +78,6 @@ export interface Asked {
   headFor(session: Session, isFramed: boolean): FramedHead;
   /** What of the answer's head the asker is told. */
   told(head: AnswerHead, instanceKey: string): AnswerHead;
-  /** Its instance is slow. */
   slow(ms: number, asking: Asking): void;
 }
 
@@ -92,6 +88,8 @@ const repeatable = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
 
 export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   needsFresh = false;
+  /** The instance's process; 0: none. */
+  pid = 0;
   readonly maxWaiting: number;
   readonly token: string | undefined;
   readonly #asked: Asked;
@@ -110,7 +108,6 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
   /** Whether the answer came to its end. */
   #isWhole = false;
   #waitedMs = 0;
-  #pid = 0;
   /** Since when the instance has let us wait, and what it had taken then. */
   #sinceMs = 0;
   #sentBytes = -1;
@@ -130,11 +127,6 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     return this.#state === "waiting" ? performance.now() - this.#beganMs : this.#waitedMs;
   }
 
-  /** The instance's process; 0: none. */
-  get pid(): number {
-    return this.#pid;
-  }
-
   /** Asks for a session, now that all there has to be for the request is there. */
   begin(): void {
     this.#wait();
@@ -152,7 +144,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
     this.#state = "asking";
     this.#servedMs = nowMs;
     this.#tickedMs = nowMs;
-    this.#pid = stream.session.pid;
+    this.pid = stream.session.pid;
     this.needsFresh = stream.served > 0;
     this.#sentBytes = -1;
     this.#isPaused = false;
@@ -321,7 +313,7 @@ export class Asking implements SessionWaiter, StreamUser, AnswerSink {
 
   /** How messages call it. */
   get instance(): string {
-    return `request to instance ${this.#pid}`;
+    return `request to instance ${this.pid}`;
   }
 
   /** It is no answer, or not all of one. */

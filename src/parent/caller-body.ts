@@ -14,7 +14,6 @@ export class CallerBody implements OutgoingBody {
   readonly #announced: number | undefined;
   #source: BodySource | undefined;
   #piece: Uint8Array;
-  /** Bytes that have come. */
   #come: number;
   #state: "idle" | "reading" | "whole";
 

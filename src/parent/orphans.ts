@@ -54,7 +54,6 @@ export class Orphans implements StreamKeeper {
     this.#timer.unref();
   }
 
-  /** Whether none is left. */
   get isEmpty(): boolean {
     return this.#all.size === 0;
   }

@@ -31,7 +31,6 @@ export interface PendingGet {
   detach?: () => void;
 }
 
-/** The gets of one application. */
 interface ApplicationGets {
   readonly root: string;
   sent: number;
@@ -54,7 +53,6 @@ export class PendingGets {
     this.#send = send;
   }
 
-  /** Whether one more may be added. */
   get hasRoom(): boolean {
     return this.#heldCount < maxHeld;
   }
@@ -90,7 +88,6 @@ export class PendingGets {
     return false;
   }
 
-  /** Takes all of them out. */
   takeAll(): PendingGet[] {
     const all = this.#sent.values().toSorted((a, b) => a.id - b.id);
     for (const line of this.#heldLines) all.push(...line.held);

@@ -72,7 +72,7 @@ export function serverExecutable(): string {
   return fileURLToPath(new URL("../../dist/ApplicationPoolServerExecutable", import.meta.url));
 }
 
-/** The server binary for Bun.spawn, also if it is this program and its name means another by now. */
+/** The server binary for Bun.spawn, also if it is this program and its name means another now. */
 export function serverProgram(): { file: string; argv0: string } {
   const argv0 = serverExecutable();
   return { file: argv0 === process.execPath ? ownProgram : argv0, argv0 };

@@ -26,7 +26,6 @@ interface RequestBounds extends Omit<AskedLimits, "slowMs"> {
  */
 export type PoolRequest = SessionRequest & RequestBounds;
 
-/** Where sessions come from. */
 export interface RequestHost extends SessionSource {
   /** The request is settled, and has no limit any more. */
   settled(request: PooledRequest): void;

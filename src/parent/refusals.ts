@@ -38,7 +38,6 @@ export function getOf(application: Application): string {
   return `get '${escapeForLog(application.root)}'`;
 }
 
-/** The error that a refused get is rejected with. */
 export function refusalError(reply: RefusalReply): PoolError {
   const message = toText(reply.message);
   switch (reply.refusal) {

@@ -18,7 +18,6 @@ const frameBytes = 32;
 export interface OutgoingBody {
   /** Whether it is here, so that it can be sent again. */
   readonly isBuffered: boolean;
-  /** Whether all of it is sent. */
   readonly isSent: boolean;
   /** The next bytes to be sent, to be used before the next call; empty: there are none now. */
   peek(): Uint8Array;
@@ -39,7 +38,6 @@ export class RequestSender {
   /** Whether the kernel took less than there was. */
   #isFull = false;
   #state: "under way" | "gathered" | "sent" = "under way";
-  /** Bytes that the kernel has taken. */
   sentBytes = 0;
 
   constructor(stream: SessionStream, { head, framing }: FramedHead, body?: OutgoingBody) {

@@ -53,7 +53,6 @@ const tellEveryMs = 1_000;
 /** How old the pool's last word on an application may be. */
 const askEveryMs = 1_000;
 
-/** A request that waits for a session. */
 export interface SessionWaiter {
   /** Whether it takes only a session that no other request has been on. */
   readonly needsFresh: boolean;
@@ -69,7 +68,6 @@ export interface SessionWaiter {
   fail(error: unknown): void;
 }
 
-/** What the line needs of its connection. */
 export interface LineHost {
   /** Who has what is left when the connection ends; undefined: nobody. */
   readonly guardian?: Guardian | undefined;
@@ -124,7 +122,6 @@ export class SessionLine implements StreamKeeper {
     this.#restart = new RestartFile(application.root, () => host.sharesLooks);
   }
 
-  /** Whether there is nothing here. */
   get isEmpty(): boolean {
     return this.#open.size === 0 && this.#waiting.length === 0 && this.#gets.length === 0;
   }
@@ -157,7 +154,6 @@ export class SessionLine implements StreamKeeper {
     this.#ask();
   }
 
-  /** The waiter waits no more. */
   leave(waiter: SessionWaiter): void {
     if (!takeOut(this.#waiting, waiter)) return;
     if (waiter.needsFresh) this.#needingFresh -= 1;
@@ -201,7 +197,6 @@ export class SessionLine implements StreamKeeper {
     return false;
   }
 
-  /** How many sessions there are. */
   get sessions(): number {
     return this.#open.size;
   }
@@ -305,7 +300,6 @@ export class SessionLine implements StreamKeeper {
     }
   }
 
-  /** How many gets may wait in the pool now. */
   #mostGets(besides: number): number {
     if (this.#host.command !== "getKept") return maxGets;
     if (this.#open.size > 0) {

@@ -19,14 +19,12 @@ const tickMs = 25;
 /** Requests that may wait; past this the parent itself asks for more than anyone can serve. */
 const maxWaiting = 100_000;
 
-/** What is needed of the connection. */
 interface SessionLinesHost extends Pick<LineHost, "ask" | "withdraw"> {
   /** Says `keep`: a request is under way on the recalled session. */
   keep(sessionId: number): void;
 }
 
 interface OpenStream {
-  /** Of its session. */
   readonly id: number;
   readonly stream: SessionStream;
   readonly line: SessionLine;
@@ -62,7 +60,6 @@ export class SessionLines implements LineHost {
     this.command = isKept ? "getKept" : "getTagged";
   }
 
-  /** Serves a request as soon as there is a session for it. */
   serve(application: Application, request: PooledRequest): void {
     if (this.#requests.size >= maxWaiting) {
       const what = getOf(application);
@@ -86,17 +83,15 @@ export class SessionLines implements LineHost {
     line.take(application, waiter);
   }
 
-  /** For requests. */
   leave(application: Application, waiter: SessionWaiter): void {
     this.#lines.get(nameOf(application, waiter))?.leave(waiter);
   }
 
-  /** How many there are with instances of the application. */
   countOf(root: string): number {
     return this.#lines.get(root)?.sessions ?? 0;
   }
 
-  /** Who has waited longest for any of them and takes one that has served others; waits no more. */
+  /** Who has waited longest and takes a session that has served others; he waits no more. */
   next(root: string): SessionWaiter | undefined {
     return this.#lines.get(root)?.next();
   }
@@ -110,7 +105,6 @@ export class SessionLines implements LineHost {
     return idle;
   }
 
-  /** For requests. */
   settled(request: PooledRequest): void {
     this.#requests.delete(request.id);
   }

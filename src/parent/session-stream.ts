@@ -106,7 +106,6 @@ export class SessionStream {
     }
   }
 
-  /** Of its session. */
   get id(): number {
     return this.session.id;
   }

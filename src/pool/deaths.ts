@@ -20,7 +20,6 @@ const PROOF_MS = 100;
 /** Early ends in a row before the first pause: some may be killed for no fault of their own. */
 const EARLY_ENDS_BEFORE_PAUSE = 10;
 
-/** The process is gone. */
 export function die(
   state: PoolState,
   instance: InstanceRecord,

@@ -56,7 +56,6 @@ export class Failures {
     this.lastMs = now;
   }
 
-  /** The record as it is. */
   get record(): FailureRecord {
     if (this.count + this.#pauses === 0) return NO_FAILURES;
     return { count: this.count, pauses: this.#pauses };

@@ -24,7 +24,6 @@ import { MAX_CONCURRENCY } from "../wire/instance-protocol.ts";
 import { reap, reconsider } from "./ahead.ts";
 import type { ApplicationRecord, NewInstance, SessionRecord, Spawn } from "./application.ts";
 import { die } from "./deaths.ts";
-import { nextDeadline } from "./deadlines.ts";
 import { arrive, refuseOverdue, requestRestart } from "./gets.ts";
 import {
   checkedLimits,
@@ -37,7 +36,7 @@ import { lengthen, report } from "./closing.ts";
 import { abandon, giveUpOverdue } from "./overdue.ts";
 import { giveUp } from "./finishing.ts";
 import { close, moveElsewhere, returnToLine, withdraw } from "./sessions.ts";
-import { dropAboveMax, settle, settleAll, shedIdle } from "./settle.ts";
+import { dropAboveMax, nextDeadline, settle, settleAll, shedIdle } from "./settle.ts";
 import { takeSnapshot } from "./snapshot.ts";
 import { becomeReady, fail, serveOn, takeOver } from "./spawns.ts";
 import { PoolState } from "./state.ts";

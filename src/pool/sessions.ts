@@ -45,7 +45,7 @@ function end(state: PoolState, session: SessionRecord, undone: 0 | -1): void {
   state.shift(instance, { open: -1, undone, long: session.isLong ? -1 : 0 });
 }
 
-/** The get goes back to its place, as if it came now: no other may be there to miss the instance. */
+/** The get goes back to its place, as if it came now: nobody else may miss the instance. */
 export function returnToLine(state: PoolState, session: SessionRecord, cause: string): void {
   const { instance, waiter } = session;
   state.counters.connectFailures++;

@@ -122,7 +122,6 @@ export class PoolState extends SpawnState {
     return Math.min(this.limits.maxPerApp || Infinity, instances || Infinity, maxInstances);
   }
 
-  /** How long an instance of an application may be idle. */
   maxIdleOf(application: ApplicationRecord): number {
     return application.settings.maxIdleMs ?? this.limits.maxIdleMs;
   }

@@ -177,7 +177,6 @@ export type Effect =
 
 export type Rollout = NonNullable<InspectedApplication["rollout"]>;
 
-/** What a pool counts, by why. */
 export type PoolCounters = Omit<InspectedCounters, "retirements"> & {
   readonly retirements: Readonly<Record<RetireReason, number>>;
 };
@@ -187,7 +186,6 @@ export type ApplicationSnapshot = Omit<InspectedApplication, "root" | "rootBase6
   readonly root: ByteString;
 };
 
-/** The pool at one moment: what `inspect` is made of. */
 export type PoolSnapshot = Omit<Inspection, "counters" | "applications"> & {
   readonly counters: PoolCounters;
   readonly applications: readonly ApplicationSnapshot[];

@@ -49,7 +49,6 @@ export function mayLeave({ leaving, finishing, limits }: PoolState): boolean {
   return leaving < limits.max || finishing > 0;
 }
 
-/** An instance loses its place to another application. */
 export function evict(state: PoolState, instance: InstanceRecord): void {
   const { leaving, limits } = state;
   if (instance.sessions > 0 && leaving >= limits.max) giveUpFinishing(state);

@@ -39,7 +39,6 @@ export function wearOut(state: PoolState, instance: InstanceRecord, reason: Worn
   state.wearing.add(application);
 }
 
-/** An instance has served so many more requests. */
 export function countRequests(state: PoolState, instance: InstanceRecord, requests: number): void {
   const { maxRequests = 0 } = instance.application.settings;
   instance.requests += requests;

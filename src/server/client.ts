@@ -17,18 +17,15 @@ import { escapeForLog, type ByteString } from "../wire/bytes.ts";
 import type { TaggedGet } from "../wire/commands.ts";
 import { encodePlainOk } from "../wire/replies.ts";
 import { ClientGet, encodeRefused, notRegistered, onlyHttp, type Grantor } from "./client-get.ts";
-import { CommandQueue } from "./command-queue.ts";
-import type { Arrival } from "./command-reader.ts";
+import { CommandQueue, type Arrival } from "./command-queue.ts";
 import { openDescriptorChannel, type DescriptorChannel } from "./descriptor-channel.ts";
 import type { Log } from "../logging/log.ts";
 import { carryOutOrder, type OrderContext } from "./orders.ts";
 import { Outbox } from "./outbox.ts";
 import type { Rights } from "./rights.ts";
 
-/** What a client needs from the server around it. */
 export interface ClientContext extends OrderContext {
   readonly log: Log;
-  /** What its clients may say. */
   readonly rights: Rights;
   /** The client is over: forget it. */
   readonly ended: (client: Client) => void;

@@ -14,7 +14,6 @@ import { OptionsError } from "../wire/option-readers.ts";
 const maxApplications = 10_000;
 const maxBytes = 16 * 1024 * 1024;
 
-/** One application: how its instances are made. */
 interface ConfiguredApplication {
   readonly options: InstanceOptions;
   /** What takes the place of the words of every get, if it is registered. */

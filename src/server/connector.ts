@@ -18,7 +18,6 @@ import { isDescriptorShortage, SpareDescriptor } from "./spare-descriptor.ts";
 const retryMs = 10;
 const limitMs = 30_000;
 
-/** What the connector asks and tells its owner. */
 interface ConnectorEvents {
   instance(id: InstanceId): Instance | undefined;
   /** Moves a session to an instance it has not tried. */

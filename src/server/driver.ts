@@ -176,7 +176,6 @@ export class Driver {
     if (!this.#closed) this.#perform(event(this.#pool, performance.now()));
   }
 
-  /** The instance of a process. */
   instanceOf(pid: number): InstanceId | undefined {
     return this.#instances.idOf(pid);
   }

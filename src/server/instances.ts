@@ -39,7 +39,6 @@ interface Living {
 
 export class Instances {
   readonly #options: InstancesOptions;
-  /** What becomes of them. */
   readonly log: InstanceLog;
   readonly #living = new Map<InstanceId, Living>();
   #timer: ReturnType<typeof setInterval> | undefined;
@@ -53,7 +52,6 @@ export class Instances {
     return this.#living.get(id)?.instance;
   }
 
-  /** The instance of a process. */
   idOf(pid: number): InstanceId | undefined {
     for (const [id, { instance }] of this.#living) if (instance.pid === pid) return id;
     return undefined;
@@ -105,7 +103,6 @@ export class Instances {
     this.log.retired(instance, reason);
   }
 
-  /** Lets go of all. */
   close(): void {
     clearInterval(this.#timer);
     for (const { instance } of this.#living.values()) instance.release();

@@ -9,7 +9,7 @@ import { OptionsError } from "../wire/option-readers.ts";
 import { parseRegistration } from "../wire/register.ts";
 import { encodeDecimal, encodeError, encodePlainOk } from "../wire/replies.ts";
 import { encodeScalar } from "../wire/scalar-message.ts";
-import type { Arrival } from "./command-reader.ts";
+import type { Arrival } from "./command-queue.ts";
 import type { Driver } from "./driver.ts";
 import type { OutputLogs } from "../logging/output-logs.ts";
 
@@ -21,7 +21,6 @@ export type Order = Exclude<
   | { readonly kind: "get" | "openDescriptorChannel" | "invalid" }
 >;
 
-/** What orders are about. */
 export interface OrderContext {
   readonly driver: Driver;
   /** The supervisor has registered all there is: clients may come. */

@@ -13,7 +13,6 @@ import type { ClientGet } from "./client-get.ts";
 const maxVisitors = 10_000;
 const keyBytes = 16;
 
-/** One application's. */
 interface Followed {
   readonly keys: Map<ByteString, InstanceId>;
   /** By token; who was seen last is last. */

@@ -21,7 +21,6 @@ const maxRetryMs = 50;
 /** Connections that are made before there is a server; further bytes wait for it. */
 const maxEarly = 16;
 
-/** The server around it. */
 interface WakeOwner {
   readonly log: Log;
   /** A client's connection: the server's end, owned by the callee. */
@@ -89,7 +88,6 @@ export class WakeLoop {
     return this.#socket !== undefined;
   }
 
-  /** Answers nobody any more and closes the socket. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

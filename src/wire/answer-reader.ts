@@ -17,7 +17,6 @@ import { fromBytes } from "./bytes.ts";
 import { ChunkedDecoder } from "./chunked.ts";
 import { ProtocolError } from "./protocol-error.ts";
 
-/** Who gets what an answer holds. */
 export interface AnswerSink {
   /** 1xx, but for 101. */
   interim(head: AnswerHead): void;

@@ -24,7 +24,6 @@ export interface AppRequest {
   readonly appType: AppType | ByteString;
 }
 
-/** How many elements an AppRequest has on the wire. */
 export const APP_REQUEST_ELEMENTS = 6;
 
 /** Reads the six elements from `elements[first]` on; the caller has counted them. */

@@ -10,7 +10,6 @@ import { cutBytes, type ByteString } from "./bytes.ts";
 /** The most bytes after the length field: what 16 bits can say. */
 export const MAX_ARRAY_BYTES = 65_535;
 
-/** The bytes of one array message. */
 export function encodeArray(elements: readonly ByteString[]): Uint8Array {
   if (elements.length === 0) throw new RangeError("encode array message: it has no elements");
   for (const [index, element] of elements.entries()) {

@@ -127,7 +127,6 @@ const entries: ReadonlyMap<string, Entry> = new Map(
   }),
 );
 
-/** The command that the elements of an array message are. */
 export function parseCommand(elements: readonly ByteString[]): Command {
   const kind = elementAt(elements, 0);
   const entry = entries.get(kind);
@@ -172,7 +171,6 @@ function number(shown: string, min = -Infinity, max = Infinity): Argument<number
   };
 }
 
-/** Bytes, so many. */
 function bytes(shown: string, least: number, most: number): Argument<ByteString> {
   return {
     elements: 1,

@@ -37,7 +37,6 @@ export const MAX_LIFE_MS = 315_360_000_000;
 /** Of an application's share: more would leave nothing to the others. */
 export const MAX_WEIGHT = 100;
 
-/** The scalar of `configure`. */
 export function encodeConfigureOptions(options: InstanceOptions): Uint8Array {
   return encodeScalar(Buffer.from(JSON.stringify(options)));
 }
@@ -54,7 +53,6 @@ const plainText = taking<string>(
   whyNotProgramText,
 );
 
-/** What each option takes. */
 const readers = {
   /** Environment variables on top of the usual ones. */
   env: parseEnv,

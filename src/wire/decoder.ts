@@ -30,7 +30,6 @@ export class Decoder {
     return this.#end - this.#start;
   }
 
-  /** Takes the next bytes of the stream. */
   push(chunk: Uint8Array): void {
     if (this.#start === this.#end) {
       this.#data = asBuffer(chunk);

@@ -12,12 +12,10 @@ import { MAX_TAG_BYTES, parseCommand, type Command } from "./commands.ts";
 import { splitElements } from "./decoder.ts";
 
 const get = Buffer.from("get\0");
-/** The gets with a tag in front. */
 const tagged = [
   { kind: "getTagged", name: Buffer.from("getTagged\0") },
   { kind: "getKept", name: Buffer.from("getKept\0") },
 ] as const;
-/** The commands about a session. */
 const aboutSession = [
   { kind: "close", name: Buffer.from("close\0") },
   { kind: "keep", name: Buffer.from("keep\0") },

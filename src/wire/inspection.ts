@@ -3,7 +3,6 @@
  * always with every key; ages and other times are milliseconds, what does not apply is null.
  */
 
-/** A pool at one moment. */
 export interface Inspection {
   /** What clients may change at any time. */
   readonly limits: {
@@ -44,7 +43,6 @@ export interface InspectedCounters {
   readonly waits: number;
   readonly cancels: number;
   readonly sessionsClosed: number;
-  /** By why. */
   readonly refusals: Readonly<
     Record<"queueFull" | "timedOut" | "spawnFailed" | "cannotConnect", number>
   >;
@@ -84,7 +82,6 @@ export interface InspectedApplication {
   readonly rollout: "trying" | "proven" | "refused" | null;
   /** Oldest first. */
   readonly instances: readonly InspectedInstance[];
-  /** Gets that wait for it. */
   readonly waiting: number;
   /** The first 100 of them, first in line first, and how often they could not be connected. */
   readonly waiters: readonly { readonly ageMs: number; readonly failedConnects: number }[];
@@ -133,7 +130,6 @@ export interface InspectedInstance {
   readonly served: number;
   /** Requests, as far as clients have told. */
   readonly requests: number;
-  /** Why it is to be replaced. */
   readonly worn: "restarted" | "requests" | "age" | "memory" | null;
   readonly ageMs: number;
   /** Since a session of it began or ended last, or since it was ready. */

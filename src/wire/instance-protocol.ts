@@ -30,7 +30,6 @@ export function encodeStack(): Uint8Array {
   return encodeArray([ascii("stack")]);
 }
 
-/** `error_page` and the page. */
 export function encodeErrorPage(page: Uint8Array): Uint8Array {
   return Buffer.concat([encodeArray([ascii("error_page")]), encodeScalar(page)]);
 }

@@ -56,7 +56,6 @@ export function wantsGroup({ memoryMax, cpuWeight, tasksMax }: KernelLimits): bo
   return memoryMax !== undefined || cpuWeight !== undefined || tasksMax !== undefined;
 }
 
-/** Whether it is a soft limit and a hard one. */
 export function isSoftAndHard(value: unknown): value is SoftAndHard {
   if (!Array.isArray(value) || value.length !== 2) return false;
   const [soft, hard] = value.map((limit: unknown) => (limit === -1 ? Infinity : limit));

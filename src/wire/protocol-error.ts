@@ -4,7 +4,6 @@
  * it, and why it is wrong.
  */
 
-/** Bytes from a peer that are no message of the protocol. */
 export class ProtocolError extends Error {
   override readonly name = "ProtocolError";
 }

@@ -36,7 +36,6 @@ export function registrationJson(registration: Registration): string {
   return JSON.stringify({ get, options: registration.options, log });
 }
 
-/** The scalar of `register`. */
 export function encodeRegistration(json: string): Uint8Array {
   return encodeScalar(Buffer.from(json));
 }

@@ -10,7 +10,6 @@ export const bucketEndsMs: readonly number[] = [
 ];
 const bucketCount = bucketEndsMs.length + 1;
 
-/** Statuses of answers, by their first digit. */
 export const statusClasses = ["1xx", "2xx", "3xx", "4xx", "5xx"] as const;
 
 /** Places in a row. */
@@ -35,14 +34,12 @@ export const figurePlaces = {
 } as const;
 export const figureCount = rest + 2;
 
-/** The bucket of a time. */
 export function bucketOf(ms: number): number {
   let bucket = 0;
   while (bucket < bucketEndsMs.length && ms > (bucketEndsMs[bucket] ?? 0)) bucket += 1;
   return bucket;
 }
 
-/** Times in buckets. */
 export interface Histogram {
   /** For each of `bucketEndsMs`, and the rest. */
   readonly counts: readonly number[];
@@ -75,7 +72,6 @@ export function quantileMs({ counts }: Histogram, part: number): number | null {
   return bucketEndsMs.at(-1) ?? null;
 }
 
-/** What is known of an application's requests. */
 export interface ApplicationFigures {
   /** Requests whose answers are over, by class of their statuses, since the gateway's start. */
   readonly statuses: Readonly<Record<(typeof statusClasses)[number], number>>;

@@ -7,7 +7,6 @@
 /** The most bytes of an error page that is read: pages of frameworks stay well under 1 MiB. */
 export const MAX_PAGE_BYTES = 4 * 1024 * 1024;
 
-/** The bytes of one scalar message. */
 export function encodeScalar(data: Uint8Array): Uint8Array {
   return Buffer.concat([encodeScalarHeader(data.length), data]);
 }
