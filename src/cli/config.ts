@@ -8,7 +8,7 @@ import { findUser, type User } from "../native/process.ts";
 import { ascii, toText, type ByteString } from "../wire/bytes.ts";
 import { MAX_IDLE_SECONDS, MAX_POOL_SIZE } from "../wire/commands.ts";
 import { commandNames } from "./arguments.ts";
-import { oneOf, readOptions, seconds, variableOf, wholeNumber } from "./options.ts";
+import { oneOf, option, readOptions, seconds, variableOf, wholeNumber } from "./options.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
 const positionals = {
@@ -45,10 +45,6 @@ const options = {
 const ofServe = {
   "supervisor-channel": option("4", "descriptor of the supervisor's channel"),
 } as const;
-
-function option(valueHint: string, description: string) {
-  return { type: "string", valueHint, description } as const;
-}
 
 export const daemonCommand: CommandDef = {
   meta: {

@@ -20,7 +20,7 @@ import {
   wordOf,
 } from "./gateway-client.ts";
 import { readPool } from "./gateway-settings.ts";
-import { type Arguments, readArguments } from "./options.ts";
+import { type Arguments, option, readArguments } from "./options.ts";
 import { harmless } from "./terminal.ts";
 import { parseTime } from "./units.ts";
 import { StartError, UsageError } from "./usage-error.ts";
@@ -82,12 +82,10 @@ const commands: Readonly<Record<ControlCommandName, ControlCommand>> = {
       "changes have restarted; 1 if it is not taken, or one of them does not start.",
     words: [],
     options: {
-      wait: {
-        type: "string",
-        valueHint: "TIME",
-        description:
-          "for restarts at most, such as 60s (default 1h); what goes on then is no failure",
-      },
+      wait: option(
+        "TIME",
+        "for restarts at most, such as 60s (default 1h); what goes on then is no failure",
+      ),
     },
     request: (_, given) => ({ command: "reload", waitMs: waitOf(given) }),
     done: (_, answer) => reloaded(answer),

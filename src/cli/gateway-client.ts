@@ -11,16 +11,17 @@ import type { ControlRequest } from "../gateway/supervisor/control-request.ts";
 import type { GatewayStatus } from "../wire/gateway-status.ts";
 import { runtimeDirectories, whyNotSafe } from "../gateway/supervisor/runtime-directory.ts";
 import { putOnEventLoop } from "../native/event-loop.ts";
+import { inTime } from "../native/in-time.ts";
 import { findUserById, isAlive } from "../native/process.ts";
 import { type ForeignSocket, foreignSockets } from "./foreign-gateways.ts";
-import type { Arguments } from "./options.ts";
+import { type Arguments, option } from "./options.ts";
 import { harmless } from "./terminal.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
 /** Which gateway is meant: options of every command that asks one. */
 export const gatewayOptions = {
-  pid: { type: "string", valueHint: "PID", description: "of the gateway, if several run" },
-  name: { type: "string", valueHint: "NAME", description: "of the gateway, if several run" },
+  pid: option("PID", "of the gateway, if several run"),
+  name: option("NAME", "of the gateway, if several run"),
 } as const;
 
 /** What the words of commands are. */
@@ -169,9 +170,7 @@ async function send<Answer>(
 ): Promise<Answer | "silent" | undefined> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  const ended = Promise.withResolvers<"silent" | undefined>();
-  const late = () => ended.resolve("silent");
-  const timer = limitMs === Infinity ? undefined : setTimeout(late, limitMs);
+  const ended = Promise.withResolvers<undefined>();
   const socket: SocketHandler<undefined> = {
     data: (from, chunk) => {
       chunks.push(Buffer.from(chunk));
@@ -185,7 +184,7 @@ async function send<Answer>(
     const connection = await connect(place, socket);
     if (connection === undefined || connection === "silent") return connection;
     connection.write(`${JSON.stringify(request)}\n`);
-    const end = await ended.promise;
+    const end = await inTime(ended.promise, limitMs, () => "silent" as const);
     connection.terminate();
     if (end === "silent") return end;
     return JSON.parse(Buffer.concat(chunks).toString("utf8")) as Answer;
@@ -193,8 +192,6 @@ async function send<Answer>(
     const { code } = error as NodeJS.ErrnoException;
     if (code === "ECONNREFUSED" && "path" in place) removeStale(place);
     return undefined;
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -11,7 +11,7 @@ import { fromText, toBytes, type ByteString } from "../wire/bytes.ts";
 import { causeText } from "../wire/cause.ts";
 import { findGateway, type FoundGateway, gatewayOptions, wordOf } from "./gateway-client.ts";
 import { LogTail } from "./log-tail.ts";
-import { readArguments } from "./options.ts";
+import { option, readArguments } from "./options.ts";
 import { endOnSignal } from "./signals.ts";
 import { harmless, show } from "./terminal.ts";
 import { StartError, UsageError } from "./usage-error.ts";
@@ -22,7 +22,7 @@ const lookMs = 250;
 const options = {
   ...gatewayOptions,
   follow: { type: "boolean", description: "go on with what is written, until Ctrl-C" },
-  lines: { type: "string", valueHint: "N", description: `at first (default ${defaultLines})` },
+  lines: option("N", `at first (default ${defaultLines})`),
 } as const;
 
 export const logsCommand: CommandDef = {

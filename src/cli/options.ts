@@ -10,8 +10,13 @@ import { nearestWord } from "./nearest-word.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** The environment variable of an option: `--max-per-app` is APPLICATION_POOL_MAX_PER_APP. */
-export function variableOf(option: string): string {
-  return `APPLICATION_POOL_${option.replaceAll("-", "_").toUpperCase()}`;
+export function variableOf(name: string): string {
+  return `APPLICATION_POOL_${name.replaceAll("-", "_").toUpperCase()}`;
+}
+
+/** An option with a value, as citty has it. */
+export function option(valueHint: string, description: string) {
+  return { type: "string", valueHint, description } as const;
 }
 
 /** One option's text and where it was given. */

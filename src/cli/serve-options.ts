@@ -10,7 +10,7 @@ import type { GatewayConfig } from "../gateway/config.ts";
 import type { Problem } from "./config-table.ts";
 import { readSettingsFile } from "./gateway-file.ts";
 import { readSettings, type Settings } from "./gateway-settings.ts";
-import { readArguments, type Arguments } from "./options.ts";
+import { option, readArguments, type Arguments } from "./options.ts";
 import { ConfigurationError, UsageError } from "./usage-error.ts";
 
 const options = {
@@ -42,10 +42,6 @@ const options = {
   "log-level": option("N", "0 warnings, 1 notable events, up to 4 (default 0)"),
   "log-format": option("FORM", "text or json (default text)"),
 } as const;
-
-function option(valueHint: string, description: string) {
-  return { type: "string", valueHint, description } as const;
-}
 
 const ofPool = ["max", "max-per-app", "max-idle-time", "max-queue"];
 /** About the one application that there is without a file. */

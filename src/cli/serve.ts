@@ -15,11 +15,11 @@ import {
   goodConfiguration,
   goOnAs,
   newProgram,
+  type Succession,
   takeServed,
   takeSuccession,
   whyNotUsed,
 } from "../gateway/supervisor/succession.ts";
-import type { Succession } from "../gateway/supervisor/succession.ts";
 import { runtimeDirectories } from "../gateway/supervisor/runtime-directory.ts";
 import { Notifier } from "../gateway/supervisor/sd-notify.ts";
 import { passedListeners } from "../gateway/supervisor/socket-activation.ts";

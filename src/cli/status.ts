@@ -5,19 +5,24 @@
 import { isatty, WriteStream } from "node:tty";
 import type { CommandDef } from "citty";
 
+import { residentBytesOf, statOf } from "../native/process-stat.ts";
 import type { GatewayStatus } from "../wire/gateway-status.ts";
 import { gatewayMetrics } from "../status/gateway-metrics.ts";
-import { applicationOverview, gatewayOverview } from "../status/gateway-overview.ts";
+import {
+  applicationOverview,
+  gatewayOverview,
+  type ProcessUsage,
+  type Usage,
+} from "../status/gateway-overview.ts";
 import { findGateway, type FoundGateway, gatewayOptions, ofUser } from "./gateway-client.ts";
-import { readArguments } from "./options.ts";
-import { usageOf } from "./process-usage.ts";
+import { option, readArguments } from "./options.ts";
 import { endOnSignal } from "./signals.ts";
 import { harmless, show } from "./terminal.ts";
 import { StartError, UsageError } from "./usage-error.ts";
 
 const options = {
   ...gatewayOptions,
-  app: { type: "string", valueHint: "APP", description: "its processes, one by one" },
+  app: option("APP", "its processes, one by one"),
   watch: { type: "boolean", description: "again and again, until Ctrl-C" },
   json: { type: "boolean", description: "everything, as JSON" },
   openmetrics: { type: "boolean", description: "its figures, as OpenMetrics" },
@@ -32,6 +37,8 @@ export const statusCommand: CommandDef = {
 };
 
 const watchEveryMs = 1_000;
+/** Long enough for a tick of the kernel's accounts (10 ms) to be a few percent. */
+const momentMs = 250;
 /** Whether what is shown can be written over. */
 const isScreen = isatty(1) && process.env["TERM"] !== "dumb";
 let terminal: WriteStream | undefined;
@@ -94,6 +101,21 @@ async function overview(
   if (facts === undefined) return harmless(gatewayOverview(status, ofUser(gateway), usage, width));
   if (pool === null) throw new StartError("the pool server does not answer");
   return harmless(applicationOverview(facts, pool, usage, width));
+}
+
+/** Two looks at /proc, a moment apart. @param pids those that cannot be looked at are left out. */
+async function usageOf(pids: readonly number[]): Promise<Usage> {
+  const beforeMs = performance.now();
+  const before = new Map(pids.map((pid) => [pid, statOf(pid)?.processorMs]));
+  await Bun.sleep(momentMs);
+  const tookMs = performance.now() - beforeMs;
+  const found = pids.flatMap((pid): [number, ProcessUsage][] => {
+    const [first, last] = [before.get(pid), statOf(pid)?.processorMs];
+    const residentBytes = residentBytesOf(pid);
+    if (first === undefined || last === undefined || residentBytes === undefined) return [];
+    return [[pid, { cpuPercent: ((last - first) / tookMs) * 100, residentBytes }]];
+  });
+  return new Map(found);
 }
 
 /** Of what stdout is, if it is a terminal that says so. */
