@@ -14,6 +14,7 @@ import { receive } from "../native/socket.ts";
 import type { GetRefusal, SessionId } from "../pool/types.ts";
 import type { AppRequest } from "../wire/app-request.ts";
 import { escapeForLog, type ByteString } from "../wire/bytes.ts";
+import { causeText } from "../wire/cause.ts";
 import type { TaggedGet } from "../wire/commands.ts";
 import { encodePlainOk } from "../wire/replies.ts";
 import { ClientGet, encodeRefused, notRegistered, onlyHttp, type Grantor } from "./client-get.ts";
@@ -351,7 +352,7 @@ export class Client {
     try {
       opened = await openDescriptorChannel(this);
     } catch (error) {
-      this.end(`command openDescriptorChannel: ${String(error)}`);
+      this.end(`command openDescriptorChannel: ${causeText(error)}`);
       return;
     }
     const { socket, fd, theirs } = opened;

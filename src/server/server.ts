@@ -15,6 +15,7 @@ import type { Spawner } from "../spawn/spawner.ts";
 import { StatusFifo } from "../status/fifo.ts";
 import { statusReport } from "../status/report.ts";
 import { toText, type ByteString } from "../wire/bytes.ts";
+import { causeText } from "../wire/cause.ts";
 import { Client, type ClientContext } from "./client.ts";
 import { drain } from "./drain.ts";
 import { Driver } from "./driver.ts";
@@ -77,7 +78,7 @@ export class Server {
     if (path === undefined) return undefined;
     const { log } = this.#options;
     const complain = (error: unknown): void => {
-      log.event(0, "no status report", { path: toText(path), cause: String(error) });
+      log.event(0, "no status report", { path: toText(path), cause: causeText(error) });
     };
     try {
       const report = () => statusReport(this.#driver.ask((pool, now) => pool.snapshot(now)));

@@ -13,6 +13,7 @@ import type { OwnedFd } from "../native/owned-fd.ts";
 import { socketPair } from "../native/socket.ts";
 import type { Log } from "../logging/log.ts";
 import { RetryTimer } from "../native/retry-timer.ts";
+import { causeText } from "../wire/cause.ts";
 import { isDescriptorShortage } from "./spare-descriptor.ts";
 
 const firstRetryMs = 1;
@@ -130,7 +131,7 @@ export class WakeLoop {
 
   #failed(error: unknown): void {
     const log = this.#owner?.log;
-    const fields = { waiting: this.#owed, cause: String(error) };
+    const fields = { waiting: this.#owed, cause: causeText(error) };
     if (this.#failing) log?.event(4, "wake socket", fields);
     else if (isDescriptorShortage(error)) {
       log?.event(0, "no descriptor is free for a new client", fields);

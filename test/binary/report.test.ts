@@ -90,5 +90,6 @@ binaryTest(
     const client = await server.connect();
     await client.get(server.app("padded"));
     expect(server.log().match(/warning no status report/g)).toHaveLength(1);
+    expect(server.log()).toMatch(/no status report path=.* cause="open on .*: ENOENT"/);
   },
 );

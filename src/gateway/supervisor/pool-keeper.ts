@@ -285,7 +285,7 @@ export class PoolKeeper {
       this.#restarts += 1;
     } catch (error) {
       const pauseMs = Math.max(1, this.#pause.after(performance.now() - triedMs));
-      this.#options.report(0, "pool server not started", { cause: String(error), pauseMs });
+      this.#options.report(0, "pool server not started", { cause: causeText(error), pauseMs });
       this.#timer = setTimeout(() => this.#startAgain(), pauseMs);
     }
   }
