@@ -24,13 +24,17 @@ test.each([
   ["rack", "config.ru", "run ->(env) { [200, {}, []] }\n", "conservative", "SCHED_BATCH"],
   ["wsgi", "passenger_wsgi.py", wsgi, "smart", "SCHED_BATCH"],
   ["wsgi", "passenger_wsgi.py", wsgi, "conservative", "SCHED_BATCH"],
+  ["auto", "wsgi.py", wsgi, "smart", "SCHED_BATCH"],
+  ["auto", "wsgi.py", wsgi, "conservative", "SCHED_BATCH"],
   ["asgi", "asgi.py", asgi, "conservative", "SCHED_OTHER"],
+  ["auto", "wsgi.py", asgi, "smart", "SCHED_OTHER"],
+  ["auto", "wsgi.py", asgi, "conservative", "SCHED_OTHER"],
   ["node", "app.js", node, "conservative", "SCHED_OTHER"],
   ["bun", "server.ts", "export default { fetch() {} };", "conservative", "SCHED_OTHER"],
 ])(
   "an instance of type %s, of %s (%j), %s, has %s",
   async (appType, file, source, method, policy) => {
-    const root = writeApp(directory, `${appType}-${method}`, { [file]: source });
+    const root = writeApp(directory, `${appType}-${policy}-${method}`, { [file]: source });
     const more = { appType: ascii(appType), spawnMethod: ascii(method) };
     const instance = await spawner.spawn(spawnRequest(root, more));
     expect(policyOf(instance.pid)).toBe(policy);

@@ -159,7 +159,8 @@ function launchPlan(parts: PlanParts): LaunchPlan {
     ...(umask !== undefined && { umask }),
     variables,
     isInstance: true,
-    ...(loader.usual.concurrency === 1 && { isBatch: true }),
+    // Python of which it is not known yet sees to it itself.
+    ...(loader.usual.concurrency === 1 && loader.isEither !== true && { isBatch: true }),
     ...(way && { program: way.listener === undefined ? "alone" : "with a listener" }),
     ...(user && { user }),
     ...(group !== undefined && { group }),

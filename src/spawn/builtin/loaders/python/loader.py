@@ -68,6 +68,15 @@ def instances_of(interface, settings):
     return lambda application: kind(application, threads)
 
 
+def schedule_as_batch():
+    """As the server does where it knows what it starts: see scheduleAsBatch in process.ts."""
+    try:
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except (OSError, AttributeError):
+        pass  # A fence, or an interpreter without these calls: it serves all the same.
+
+
 def main():
     mode, startup_file, interface, settings, arguments = read_arguments()
     find_modules()
@@ -91,6 +100,8 @@ def main():
         application, found = startup.load(what)
         if found != interface:
             make_instance = instances_of(found, settings)
+            if found == "wsgi":
+                schedule_as_batch()
     except BaseException as error:  # sys.exit() at the top of a module too
         text = startup.describe_failure(what, error)
         startup.write_error(text)
