@@ -50,10 +50,7 @@ const keysOfProcesses = [
   "concurrency threads weight max_queue abandon_timeout request_timeout slow_request log",
 ].flatMap((keys) => keys.split(" "));
 
-/**
- * Reads `[[apps]]`, with `environment`, `type` and `threads` of the whole as defaults, and those of
- * `[log]`.
- */
+/** Reads `[[apps]]`, with what the whole and `[log]` say of all of them as defaults. */
 export function readApps(
   top: Table,
   log: Table,

@@ -14,10 +14,7 @@ export function argumentBytes(): ByteString[] {
   return all.slice(all.length - texts.length) as ByteString[];
 }
 
-/**
- * Whether a first argument is a LOGLEVEL: it makes the next five positional, whatever they look
- * like.
- */
+/** Whether it is a LOGLEVEL: that makes the next five positional, whatever they look like. */
 export function isLogLevel(argument: string): boolean {
   return /^-?[0-9]+$/.test(argument);
 }

@@ -30,10 +30,7 @@ export interface ForeignSocket {
   connect(): OwnedFd | "full" | undefined;
 }
 
-/**
- * @param pid the process of the gateway, if it is known. @throws UsageError: there are too many to
- * ask them all.
- */
+/** @param pid of the gateway, if it is known. @throws UsageError: there are too many to ask. */
 export function foreignSockets(pid: number | undefined): ForeignSocket[] {
   const pids = pid === undefined ? processNumbers() : [pid];
   const found: ForeignSocket[] = [];

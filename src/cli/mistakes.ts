@@ -1,7 +1,4 @@
-/**
- * What becomes of a mistake of ours that nobody has caught: every application depends on these
- * processes, so they log it and go on.
- */
+/** A mistake of ours that nobody has caught is logged, and all that depends on us goes on. */
 import type { Log } from "../logging/log.ts";
 
 export function reportMistakes(log: Pick<Log, "error">): void {

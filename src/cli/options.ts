@@ -149,10 +149,7 @@ export function wholeNumber(
   return readNumber(options, name, /^[0-9]{1,15}$/, "a whole number", bounds) ?? fallback;
 }
 
-/**
- * Seconds (a fraction is allowed) as milliseconds, or the fallback (milliseconds) when the option
- * is not given.
- */
+/** Seconds, in milliseconds (a fraction is allowed), or the fallback when it is not given. */
 export function seconds(
   options: GivenOptions,
   name: string,

@@ -1,7 +1,4 @@
-/**
- * Reading a file that somebody has named: whole, bounded, and without waiting for anybody, as one
- * would for the writer of a FIFO.
- */
+/** Reads a file that somebody has named: whole, bounded, and waiting for no FIFO's writer. */
 import { fstatSync, readFileSync } from "node:fs";
 
 import { SyscallError } from "../native/errno.ts";

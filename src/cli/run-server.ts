@@ -117,9 +117,7 @@ async function chooseSpawner(config: Config, options: BuiltinSpawnerOptions): Pr
   });
 }
 
-/**
- * SIGINT and SIGTERM end the server; a storm of SIGINT is one; a second SIGTERM skips the waits.
- */
+/** SIGINT, also a storm of it, and SIGTERM end the server; a second SIGTERM skips the waits. */
 function obeySignals(server: Server, outputs: OutputLogs): void {
   let terms = 0;
   onSignal((signal) => {

@@ -110,10 +110,7 @@ function say(fd: 1 | 2, text: string): void {
   process.getBuiltinModule("node:fs").writeSync(fd, `${text}\n`);
 }
 
-/**
- * Exits although a parent may still be sending signals: while the runtime winds down they would
- * kill us.
- */
+/** Exits though signals may still come, which would kill us while the runtime winds down. */
 function exit(status: number): never {
   for (const signal of handledSignals) ignoreSignal(signals[signal]);
   process.exit(status);

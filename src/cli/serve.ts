@@ -49,10 +49,7 @@ const asStarted = { lowerPrivilege: true, lowestUser: ascii("nobody"), ruby: asc
 /** A root that has not answered by then is left to its first request. */
 const lookLimitMs = 1_000;
 
-/**
- * Runs the gateway until it ends. @throws UsageError, ConfigurationError, StartError: then nothing
- * is left running.
- */
+/** Runs the gateway until it ends. Where it throws (usage-error.ts) nothing is left running. */
 export async function runServe(rawArguments: readonly string[]): Promise<void> {
   const request = readServeArguments(rawArguments);
   if (request.check) {

@@ -1,7 +1,4 @@
-/**
- * `status`: what a running gateway does, for people, as JSON or as OpenMetrics. It is
- * found by its socket in the runtime directory.
- */
+/** `status`: what a running gateway does, for people, as JSON or as OpenMetrics. */
 import { isatty, WriteStream } from "node:tty";
 import type { CommandDef } from "citty";
 

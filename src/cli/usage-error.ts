@@ -1,7 +1,4 @@
-/**
- * What makes a command end early, with its exit status: the only errors the command line shows to
- * people.
- */
+/** What makes a command end early, as it is shown to people, with its exit status. */
 
 /** The command line is wrong: exit status 2. */
 export class UsageError extends Error {

@@ -38,10 +38,7 @@ export class LineWriter {
   #isGathering = false;
   readonly #retry = new RetryTimer(() => this.#flush(), firstRetryMs, maxRetryMs);
 
-  /**
-   * @param path a file to append to; undefined: stderr. @throws SyscallError when it cannot be
-   * opened.
-   */
+  /** @param path to append to; undefined: stderr. @throws SyscallError: it cannot be opened. */
   constructor(path: ByteString | undefined) {
     this.#path = path;
     if (path !== undefined) this.#file = openOwn(path, "append");

@@ -63,10 +63,7 @@ export function countIn(group: string, file: string, name: string): number {
   return Number(count);
 }
 
-/**
- * Puts this process into the group whose cgroup.procs is named, unless it is there.
- * @throws Error: the kernel refuses it.
- */
+/** Puts this process into the group of a cgroup.procs, if it is not there. @throws Error. */
 export function joinGroup(processes: string): void {
   const name = basename(join(processes, ".."));
   if (kernelText("/proc/self/cgroup").trimEnd().endsWith(`/${name}`)) return;

@@ -14,10 +14,7 @@ import { C, cmsghdr, iovec, mmsghdr, msghdr } from "./layout.ts";
 import { address, arenaBytes, arenaView, errno, libc, putSize, putWord, reserve } from "./libc.ts";
 import { OwnedFd } from "./owned-fd.ts";
 
-/**
- * A reply sent together with a descriptor is one frame: 2 bytes of length and at most 65,535 of
- * content.
- */
+/** A reply with a descriptor is one frame: 2 bytes of length, and at most 65,535 of content. */
 const replyRoom = 2 + 65_535;
 
 const messages = reserve(2 * mmsghdr.size);
@@ -82,10 +79,7 @@ export function sendDescriptor(socket: number, fd: number): boolean {
   }
 }
 
-/**
- * What became of a reply and its descriptor: bytes of the reply that went out, and whether the
- * descriptor did.
- */
+/** What went out of a reply and its descriptor: so many bytes, and whether the descriptor. */
 interface SentWithDescriptor {
   readonly bytes: number;
   readonly descriptor: boolean;

@@ -57,10 +57,7 @@ export class SyscallError extends Error {
   }
 }
 
-/**
- * What the action returns; undefined when a system call of it fails. @param errno for this reason
- * alone; any other is thrown.
- */
+/** What it returns; undefined when a system call fails: with that errno, if one is given. */
 export function orUndefined<T>(action: () => T, errno?: number): T | undefined {
   try {
     return action();

@@ -39,10 +39,7 @@ export function fdOf(socket: object): number {
   return (socket as { readonly fd: number }).fd;
 }
 
-/**
- * Resolves when the event loop has asked for I/O once: an immediate runs before that, the next one
- * after it.
- */
+/** Resolves when the event loop has asked for I/O, as it does between two immediates. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(() => setImmediate(resolve));

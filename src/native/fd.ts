@@ -89,10 +89,7 @@ export function openAt(directory: number, path: string, flags: number, resolve: 
   return Number(libc.syscall(C.SYS_OPENAT2, directory, name, address(how), openHow.size, 0));
 }
 
-/**
- * Deletes a name. @returns `deleted`, `absent` (no such file, or no such directory), or the errno
- * that forbade it.
- */
+/** Deletes a name. @returns `absent`: no such file or directory; a number: why not (errno). */
 export function unlink(path: string): "deleted" | "absent" | number {
   if (libc.unlink(cPath(path)) === 0) return "deleted";
   const cause = errno();
@@ -103,10 +100,7 @@ export function unlink(path: string): "deleted" | "absent" | number {
 const pollRoom = 1024;
 const pollOffset = reserve(pollRoom * pollfd.size);
 
-/**
- * Which of these descriptors report an error, a hang-up or invalidity right now (poll(2), no wait).
- * @returns their indexes in `fds`.
- */
+/** Which of them, by index, report an error, a hang-up or invalidity now (poll(2), no wait). */
 export function findBroken(fds: readonly number[]): number[] {
   const broken: number[] = [];
   for (let start = 0; start < fds.length; start += pollRoom) {
@@ -125,10 +119,7 @@ export function findBroken(fds: readonly number[]): number[] {
   return broken;
 }
 
-/**
- * Whether a write would go through without waiting (poll(2)); for a pipe: of up to PIPE_BUF bytes
- * (pipe(7)).
- */
+/** Whether a write would not wait (poll(2)); of a pipe: of up to PIPE_BUF bytes (pipe(7)). */
 export function canWrite(fd: number): boolean {
   return isReady(fd, C.POLLOUT);
 }

@@ -25,10 +25,7 @@ export const mmsghdr = { msgLen: 56, size: 64 } as const;
 /** struct iovec. */
 export const iovec = { base: 0, len: 8, size: 16 } as const;
 
-/**
- * struct cmsghdr (cmsg(3)) with room for one int: `space` is CMSG_SPACE(4), `lenOfInt` is
- * CMSG_LEN(4).
- */
+/** struct cmsghdr (cmsg(3)) for one int: `space` is CMSG_SPACE(4), `lenOfInt` CMSG_LEN(4). */
 export const cmsghdr = { len: 0, level: 8, type: 12, data: 16, lenOfInt: 20, space: 24 } as const;
 
 /** struct sockaddr_un (unix(7)): a 16-bit family, then 108 bytes of path. */

@@ -124,10 +124,7 @@ export function address(offset: number): Pointer {
   return (arenaAddress + offset) as Pointer;
 }
 
-/**
- * Writes a 64-bit size below 2^32 into a slot whose upper half is zero already, as all of the arena
- * is at first.
- */
+/** Writes a size below 2^32 into 64 bits whose upper half is zero, as all is at first. */
 export function putSize(offset: number, value: number): void {
   arenaView.setUint32(offset, value, true);
 }
@@ -138,10 +135,7 @@ export function putWord(offset: number, value: number): void {
   arenaView.setUint32(offset + 4, Math.floor(value / 2 ** 32), true);
 }
 
-/**
- * A block of its own for what does not fit the arena; large enough to live outside the collector's
- * heap too.
- */
+/** A block for what does not fit the arena; so large that it is outside of the heap too. */
 export function allocate(bytes: number): { bytes: Uint8Array; view: DataView; address: Pointer } {
   const buffer = new ArrayBuffer(Math.max(bytes, 64 * 1024));
   const view = new Uint8Array(buffer);

@@ -31,10 +31,7 @@ export class OwnedFd implements Disposable {
     return fd;
   }
 
-  /**
-   * Closes the descriptor if one is held. Linux frees the number even when close(2) reports an
-   * error.
-   */
+  /** Closes what is held. Linux frees the number even when close(2) reports an error. */
   close(): void {
     if (this.#fd < 0) return;
     libc.close(this.#fd);

@@ -73,10 +73,7 @@ export class PathWalk implements Disposable {
     return this.#walk([this.#start("/")], path, path, true);
   }
 
-  /**
-   * Walks on from a place. @param isBeneath the walk must not lead out of it: EXDEV.
-   * @throws SyscallError as absolute.
-   */
+  /** Walks on from a place. @param isBeneath never out of it: EXDEV. @throws as absolute. */
   from(place: Place, path: string, isBeneath = false): Place {
     this.#followed = 0;
     return this.#walk(isBeneath ? place.slice(-1) : place, path, path, !isBeneath);

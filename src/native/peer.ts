@@ -34,10 +34,7 @@ function ask(fd: number): number {
   return Math.min(arenaView.getInt32(lengthOffset, true), sockaddrUn.size);
 }
 
-/**
- * The listener a stream was accepted by. @returns undefined when it is in another pid namespace
- * (pid 0).
- */
+/** The listener a stream was accepted by; undefined: in another pid namespace (pid 0). */
 export function listenerOf(fd: number): ListenerIdentity | undefined {
   const length = ask(fd);
   const pid = arenaView.getInt32(credentialsOffset, true);
@@ -46,9 +43,7 @@ export function listenerOf(fd: number): ListenerIdentity | undefined {
   return { pid, uid, name: arenaBytes.slice(nameOffset, nameOffset + length) };
 }
 
-/**
- * Whether a stream was accepted by the listener; the hot path of `get`, so nothing is allocated.
- */
+/** Whether the listener accepted a stream; the hot path of `get`: nothing is allocated. */
 export function isSameListener(fd: number, listener: ListenerIdentity): boolean {
   const { name, pid, uid } = listener;
   if (ask(fd) !== name.length) return false;
@@ -60,10 +55,7 @@ export function isSameListener(fd: number, listener: ListenerIdentity): boolean 
   return true;
 }
 
-/**
- * The process at the other end: of a socket pair, the one that made it. 0 if it is in another pid
- * namespace. @throws SyscallError.
- */
+/** The process at the other end, of a pair its maker; 0: in another pid namespace. */
 export function peerPid(fd: number): number {
   arenaView.setInt32(lengthOffset, credentialsSize, true);
   if (libc.getsockopt(fd, C.SOL_SOCKET, C.SO_PEERCRED, credentialsAddress, lengthAddress) < 0) {

@@ -88,9 +88,7 @@ export function ignoreSignal(signal: number): void {
   libc.signal(signal, 1);
 }
 
-/**
- * Gives every signal its default disposition and an empty mask, as a fresh program expects them.
- */
+/** Gives every signal its default disposition and an empty mask, as programs expect them. */
 export function resetSignals(): void {
   // SIGKILL and SIGSTOP refuse, as do the two that the C library keeps (32, 33); none of them
   // matters here.
@@ -99,10 +97,7 @@ export function resetSignals(): void {
   libc.sigprocmask(C.SIG_SETMASK, address(signalSetOffset), null);
 }
 
-/**
- * Sends a signal to a process, or with a negative number to a group. @returns false when there is
- * none.
- */
+/** Signals a process, or with a negative number a group. @returns false: there is none. */
 export function sendSignal(pid: number, signal: number): boolean {
   if (libc.kill(pid, signal) === 0) return true;
   const cause = errno();

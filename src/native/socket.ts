@@ -39,10 +39,7 @@ export interface UnixAddress {
   readonly text: string;
 }
 
-/**
- * The address of a socket on the file system. @throws RangeError when the path does not fit
- * sun_path (107 bytes).
- */
+/** @throws RangeError when the path does not fit sun_path (107 bytes). */
 export function pathAddress(path: string): UnixAddress {
   if (path.length === 0 || path.length > maxSocketPath || path.includes("\0")) {
     throw new RangeError(`socket path of ${path.length} bytes: 1 to ${maxSocketPath} allowed`);
@@ -100,9 +97,7 @@ export function connectUnix(to: UnixAddress): OwnedFd | "full" {
   return socket;
 }
 
-/**
- * A listening socket bound to the address. @throws SyscallError: EADDRINUSE, EACCES and the rest.
- */
+/** A socket that listens there. @throws SyscallError: EADDRINUSE, EACCES and the rest. */
 export function listenUnix(at: UnixAddress, backlog: number): OwnedFd {
   using unfinished = new DisposableStack();
   const socket = unfinished.use(newSocket());
@@ -141,9 +136,7 @@ export function peerState(fd: number): "there" | "ended" | "gone" {
   return arenaView.getUint8(optionOffset) === C.TCP_CLOSE_WAIT ? "ended" : "there";
 }
 
-/**
- * What a descriptor is not, if it is not a Unix stream socket fit to talk on; undefined when it is.
- */
+/** Why a descriptor is no Unix stream socket fit to talk on; undefined: it is one. */
 export function whyNotStream(fd: number): string | undefined {
   if (libc.fcntl(fd, C.F_GETFD, 0) < 0) return "it is not open";
   const domain = socketOption(fd, C.SO_DOMAIN);
@@ -213,10 +206,7 @@ export function receive(fd: number, length: number): Uint8Array | "empty" | "end
   }
 }
 
-/**
- * Ends both directions of a connection without closing the descriptor. Errors do not matter to any
- * caller.
- */
+/** Ends both directions of a connection, which stays open. Errors matter to no caller. */
 export function shutdown(fd: number): void {
   libc.shutdown(fd, C.SHUT_RDWR);
 }

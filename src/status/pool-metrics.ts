@@ -11,10 +11,7 @@ import { byLabel, counter, gauge, type Family, type Sample } from "./metric-text
 
 export const METRIC_PREFIX = "application_pool_";
 
-/**
- * The families of a pool. @param names of applications by their roots; one without a name goes by
- * its root.
- */
+/** @param names of applications by their roots; one without a name goes by its root. */
 export function poolMetrics(
   pool: Inspection,
   names: ReadonlyMap<string, string> = new Map(),

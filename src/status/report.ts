@@ -27,10 +27,7 @@ export function statusReport(snapshot: PoolSnapshot): Uint8Array {
   return toBytes(ascii(head + snapshot.applications.map(applicationLines).join("")));
 }
 
-/**
- * The application's root (with the space after the colon that 2.0 has), its instances, a blank
- * line.
- */
+/** The root (with the space after the colon that 2.0 has), its instances, a blank line. */
 function applicationLines(application: ApplicationSnapshot): ByteString {
   const instances = application.instances.filter(isInPool);
   if (instances.length === 0) return ascii("");
