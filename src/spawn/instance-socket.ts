@@ -22,20 +22,12 @@ export interface InstanceSocket {
   release(): void;
 }
 
-type AbstractForm = "padded" | "exact";
-
-/** 2.0 instances bind all of sun_path; the other form is tried where that one is refused. */
+/**
+ * Which form of a name worked last, and is tried first. 2.0 instances bind all of sun_path; the
+ * other form is tried where that one is refused.
+ */
 export class AbstractForms {
-  #last: AbstractForm = "padded";
-
-  /** The forms to try, the one that worked last first. */
-  get inOrder(): readonly AbstractForm[] {
-    return this.#last === "padded" ? ["padded", "exact"] : ["exact", "padded"];
-  }
-
-  worked(form: AbstractForm): void {
-    this.#last = form;
-  }
+  last: "padded" | "exact" = "padded";
 }
 
 class AbstractSocket implements InstanceSocket {
@@ -51,20 +43,20 @@ class AbstractSocket implements InstanceSocket {
 
   connect(): OwnedFd | "full" {
     if (this.#known !== undefined) return connectUnix(this.#known);
-    const [first, second] = this.#forms.inOrder;
+    const { last } = this.#forms;
     try {
-      return this.#try(first ?? "padded");
+      return this.#try(last);
     } catch (error) {
       if (!(error instanceof SyscallError) || error.code !== "ECONNREFUSED") throw error;
-      return this.#try(second ?? "exact");
+      return this.#try(last === "padded" ? "exact" : "padded");
     }
   }
 
-  #try(form: AbstractForm): OwnedFd | "full" {
+  #try(form: AbstractForms["last"]): OwnedFd | "full" {
     const address = abstractAddress(this.#name, form);
     const connected = connectUnix(address);
     this.#known = address;
-    this.#forms.worked(form);
+    this.#forms.last = form;
     return connected;
   }
 

@@ -22,7 +22,7 @@ const removed = new Set([
 const removedPrefixes = ["LISTEN_", launchVariable];
 
 /** Where execvp(3) looks when there is no PATH. */
-const defaultPath = "/bin:/usr/bin";
+export const defaultPath = ascii("/bin:/usr/bin");
 
 /**
  * The program's whole environment; of several variables with one name the last one counts.

@@ -167,14 +167,44 @@ export class SpawnServer implements Spawner {
     const { said, ownerPipe } = reply;
     try {
       const socket = openInstanceSocket(said, spawnServerUser, this.#abstractForms);
-      return new SpawnServerInstance(said.pid, socket, ownerPipe, this.#ownerPipes, (why) =>
-        this.#options.notify(1, "instance socket not deleted", { pid: said.pid, why }),
-      );
+      return this.#instance(said.pid, socket, ownerPipe);
     } catch (error) {
       ownerPipe.close();
       const message = `its socket is not to be used: ${causeText(error)}`;
       throw new SpawnFailedError(message, undefined, { cause: error });
     }
+  }
+
+  #instance(pid: number, socket: InstanceSocket, ownerPipe: OwnedFd): Instance {
+    const { promise: death, resolve } = Promise.withResolvers<void>();
+    this.#ownerPipes.watch(ownerPipe, resolve);
+    let isReleased = false;
+    const release = () => {
+      if (isReleased) return;
+      isReleased = true;
+      this.#ownerPipes.close(ownerPipe);
+      try {
+        socket.release();
+      } catch (error) {
+        const why = causeText(error);
+        this.#options.notify(1, "instance socket not deleted", { pid, why });
+      }
+    };
+    return {
+      pid,
+      concurrency: 1,
+      speaksHttp: false,
+      reports: undefined,
+      death,
+      describeEnd: () => Promise.resolve("closed its owner pipe"),
+      connect: () => {
+        if (isReleased) throw new Error(`instance ${pid}: connect after release`);
+        return socket.connect();
+      },
+      giveUp: release, // Not ours to end. Only instances that report are ever given up.
+      showStack: () => {}, // It could not be asked.
+      release,
+    };
   }
 }
 
@@ -185,62 +215,5 @@ function questionFor(request: SpawnRequest): Uint8Array {
   } catch (error) {
     const message = `it cannot be asked for: ${causeText(error)}`;
     throw new SpawnFailedError(message, undefined, { cause: error });
-  }
-}
-
-class SpawnServerInstance implements Instance {
-  readonly speaksHttp = false;
-  readonly pid: number;
-  readonly concurrency = 1;
-  readonly reports = undefined;
-  readonly death: Promise<void>;
-  readonly #socket: InstanceSocket;
-  readonly #ownerPipe: OwnedFd;
-  readonly #ownerPipes: OwnerPipes;
-  readonly #onLeftover: (why: string) => void;
-  #released = false;
-
-  constructor(
-    pid: number,
-    socket: InstanceSocket,
-    ownerPipe: OwnedFd,
-    ownerPipes: OwnerPipes,
-    onLeftover: (why: string) => void,
-  ) {
-    this.pid = pid;
-    this.#socket = socket;
-    this.#ownerPipe = ownerPipe;
-    this.#ownerPipes = ownerPipes;
-    this.#onLeftover = onLeftover;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.death = promise;
-    ownerPipes.watch(ownerPipe, resolve);
-  }
-
-  describeEnd(): Promise<string> {
-    return Promise.resolve("closed its owner pipe");
-  }
-
-  connect(): OwnedFd | "full" {
-    if (this.#released) throw new Error(`instance ${this.pid}: connect after release`);
-    return this.#socket.connect();
-  }
-
-  /** Not ours to end: it is let go. Only instances that report are ever given up. */
-  giveUp(): void {
-    this.release();
-  }
-
-  showStack(): void {} // It could not be asked.
-
-  release(): void {
-    if (this.#released) return;
-    this.#released = true;
-    this.#ownerPipes.close(this.#ownerPipe);
-    try {
-      this.#socket.release();
-    } catch (error) {
-      this.#onLeftover(causeText(error));
-    }
   }
 }

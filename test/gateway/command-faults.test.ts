@@ -171,7 +171,7 @@ test.each(failures)("one that %s is refused with a page that says so", async (_,
   const { gateway } = start(lines, { ...programs, "elsewhere.py": elsewhere });
   const response = await fetch(await gateway.address());
   expect(response.status).toBe(500);
-  const page = (await response.text()).replaceAll("&#39;", "'");
+  const page = (await response.text()).replaceAll("&#x27;", "'");
   const shown = why === "cannot run" ? "./nothing" : why;
   expect(page).toContain(shown);
   expect(page).toContain(command.split(" ")[0] ?? "");

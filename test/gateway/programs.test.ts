@@ -252,7 +252,7 @@ test("what is named wrongly is refused with a page that says why", async () => {
   const address = await gateway.address();
   for (const [index, [keys, why]] of refusals.entries()) {
     const page = await (await fetch(`${address}/${index}/`)).text();
-    expect(`${keys}: ${page.replaceAll("&#39;", "'")}`).toContain(why);
+    expect(`${keys}: ${page.replaceAll("&#x27;", "'")}`).toContain(why);
     expect(page).not.toContain("secret");
   }
   await gateway.end();
@@ -287,7 +287,7 @@ test.each(surroundings)(
     const [lost = "", ...said] = await Promise.all(
       apps.map(async (name) => (await fetch(`${address}/${name}/`)).text()),
     );
-    expect(lost.replaceAll("&#39;", "'")).toContain(advice);
+    expect(lost.replaceAll("&#x27;", "'")).toContain(advice);
     expect(said[0]).toStartWith("/usr");
     expect(said[1]).toStartWith("[]");
     const left = said.join("").replaceAll(/.OTHER..{2,4}[^ ,]+/g, "");

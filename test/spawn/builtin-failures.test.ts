@@ -104,7 +104,7 @@ test("escapes everything an application says about itself", async () => {
   const source = `console.log(${JSON.stringify(evil)}); throw new Error(${JSON.stringify(evil)});`;
   const error = await failing({ "server.ts": source }, { environment: fromText(evil) });
   expect(pageOf(error)).not.toContain("<script>");
-  expect(pageOf(error)).toContain("&lt;script&gt;alert(&#39;&quot;&amp;&lt;/script&gt;");
+  expect(pageOf(error)).toContain("&lt;script&gt;alert(&#x27;&quot;&amp;&lt;/script&gt;");
 });
 
 test("shows no value of the environment", async () => {

@@ -52,7 +52,7 @@ configure
   expect(page).toMatch(/app\d+\/config.ru:4:in/);
   expect(page).toMatch(/app\d+\/config.ru:6:in/);
   expect(page).toContain("Caused by ArgumentError: invalid value for Integer()");
-  expect(page).not.toMatch(/\/rack\/\w+.rb:\d+:in .load&#39;/);
+  expect(page).not.toMatch(/\/rack\/\w+.rb:\d+:in .load&#x27;/);
   expect(page).not.toContain("/rack/loader.rb:");
 });
 

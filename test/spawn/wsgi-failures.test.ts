@@ -60,7 +60,7 @@ test("shows the way to an error through the application's own modules", async ()
   const error = await failureOf(spawner.spawn(wsgiRequest(root)));
   expect(error.message).toContain("RuntimeError: second");
   const page = pageOf(error);
-  for (const part of ["wsgi.py&quot;, line 1", "inner.py&quot;, line 2", "KeyError: &#39;first"]) {
+  for (const part of ["wsgi.py&quot;, line 1", "inner.py&quot;, line 2", "KeyError: &#x27;first"]) {
     expect(page).toContain(part);
   }
   expect(page).not.toContain("importlib");

@@ -68,6 +68,12 @@ export class AppDirectory implements Disposable {
     return { steps, found: typeof found === "string" ? found : last(found) };
   }
 
+  /** What is there, if it is a file; or why there is none. */
+  file(file: ByteString): Step | string {
+    const { found } = this.look(file);
+    return typeof found === "string" || found.facts.isFile() ? found : "not a file";
+  }
+
   /** The whole of a file as text, without a byte order mark; an Error: why not. */
   read(file: ByteString, maxBytes: number): string | Error {
     const { found, steps } = this.look(file);

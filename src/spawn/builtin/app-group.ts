@@ -13,13 +13,11 @@ export interface GroupKey {
   readonly usual: string;
 }
 
-export const groupKeys: readonly GroupKey[] = (
-  [
-    ["memoryMax", "memory", "memory.max", "max"],
-    ["cpuWeight", "cpu", "cpu.weight", "100"],
-    ["tasksMax", "pids", "pids.max", "max"],
-  ] as const
-).map(([name, controller, file, usual]) => ({ name, controller, file, usual }));
+export const groupKeys: readonly GroupKey[] = [
+  { name: "memoryMax", controller: "memory", file: "memory.max", usual: "max" },
+  { name: "cpuWeight", controller: "cpu", file: "cpu.weight", usual: "100" },
+  { name: "tasksMax", controller: "pids", file: "pids.max", usual: "max" },
+];
 
 /** Why the kernel ends a process: what its end is called in the log. */
 export const memoryCause = "the kernel ended it, its application has used up memory_max";

@@ -139,11 +139,9 @@ function firstFile(
 ): { spelling: string; owner: number } | string {
   let why: string | undefined;
   for (const spelling of spellings) {
-    const { found } = directory.look(fromText(spelling));
-    if (typeof found !== "string" && found.facts.isFile()) {
-      return { spelling, owner: found.facts.uid };
-    }
-    why ??= typeof found === "string" ? found : "not a file";
+    const found = directory.file(fromText(spelling));
+    if (typeof found !== "string") return { spelling, owner: found.facts.uid };
+    why ??= found;
   }
   return why ?? absent;
 }

@@ -6,10 +6,11 @@
 import { mayFilesHang } from "../../native/mounts.ts";
 import { findUserById, type User } from "../../native/process.ts";
 import type { AppRequest } from "../../wire/app-request.ts";
-import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
+import { fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { InstanceOptions } from "../../wire/configure.ts";
 import type { ProgramOptions } from "../../wire/program.ts";
+import { defaultPath } from "../launch-environment.ts";
 import { AppDirectory, NoApplicationError } from "./app-directory.ts";
 import { findApplication, findIn, knownType, type LoaderType } from "./app-type.ts";
 import { readEnvFile } from "./env-file.ts";
@@ -81,7 +82,7 @@ export function lookAtApplication(request: LookRequest): Looked {
     if (run !== undefined) checkOwners(directory, { ...run, startupFile, files });
     const variables = envFile === undefined ? undefined : readEnvFile(directory, envFile);
     if (run !== undefined) {
-      const path = pathOf(request.env) ?? pathOf(variables) ?? pathOf(process.env) ?? usualPath;
+      const path = pathOf(request.env) ?? pathOf(variables) ?? pathOf(process.env) ?? defaultPath;
       checkOwners(directory, { ...run, startupFile, files: programsBelow(root, program, path) });
     }
     seen.facts = {
@@ -128,9 +129,6 @@ function ownName(): string {
   const uid = process.geteuid?.() ?? 0;
   return findUserById(uid)?.name ?? String(uid);
 }
-
-/** Where execvp(3) looks when nobody says. */
-const usualPath = ascii("/bin:/usr/bin");
 
 /** The PATH of variables, if they have one. */
 function pathOf(

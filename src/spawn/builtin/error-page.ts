@@ -36,12 +36,12 @@ export function renderErrorPage(failed: FailedStart): Uint8Array {
     ["Environment", failed.environment],
   ]
     .filter(([, value]) => value !== undefined && value !== "")
-    .map(([name, value]) => `<dt>${name}</dt><dd>${escapeHtml(value ?? "")}</dd>`);
+    .map(([name, value]) => `<dt>${name}</dt><dd>${Bun.escapeHTML(value ?? "")}</dd>`);
   const page = [
     '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
     `<title>The application could not be started</title><style>${style}</style></head><body>`,
     "<h1>The application could not be started</h1>",
-    `<p>${escapeHtml(failed.message)}</p>`,
+    `<p>${Bun.escapeHTML(failed.message)}</p>`,
     section("Error", failed.detail, failed.message),
     `<dl>${facts.join("\n")}</dl>`,
     section("Last output", failed.output, failed.detail ?? failed.message),
@@ -53,17 +53,5 @@ export function renderErrorPage(failed: FailedStart): Uint8Array {
 /** Left out when it is empty, or says no more than what was said already. */
 function section(title: string, text: string | undefined, said: string): string {
   if (text === undefined || ["", said.trim()].includes(text.trim())) return "";
-  return `<h2>${title}</h2>\n<pre>${escapeHtml(text)}</pre>`;
-}
-
-const escapes: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => escapes[character] ?? character);
+  return `<h2>${title}</h2>\n<pre>${Bun.escapeHTML(text)}</pre>`;
 }

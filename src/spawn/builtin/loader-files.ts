@@ -8,12 +8,9 @@
  */
 import {
   chmodSync,
-  closeSync,
-  fchmodSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
-  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -66,13 +63,12 @@ export class LoaderDirectory {
    */
   loader(name: string, files: Readonly<Record<string, string>>): string {
     const directory = join(this.#ensure(), name);
-    const isNew = mkdirSync(directory, { recursive: true }) !== undefined;
-    if (isNew) writeAll(directory, files);
+    if (mkdirSync(directory, { recursive: true }) !== undefined) chmodSync(directory, 0o755);
     for (const [file, text] of Object.entries(files)) {
       const path = join(directory, file);
       const state = stateOf(path);
       if (state !== undefined && state === this.#good.get(path)) continue;
-      const isRight = state !== undefined && (isNew || readFileSync(path, "utf8") === text);
+      const isRight = state !== undefined && readFileSync(path, "utf8") === text;
       if (!isRight) writeWhole(path, text);
       this.#good.set(path, isRight ? state : (stateOf(path) ?? ""));
     }
@@ -140,38 +136,15 @@ function stateOf(path: string): string | undefined {
   return `${facts.dev} ${facts.ino} ${facts.size} ${facts.ctimeNs}`;
 }
 
-/** Fills a new directory, which nobody knows of yet: it has all of the files, or is not there. */
-function writeAll(directory: string, files: Readonly<Record<string, string>>): void {
-  let path = directory;
-  try {
-    chmodSync(directory, 0o755);
-    for (const [file, text] of Object.entries(files)) {
-      path = join(directory, file);
-      writeOnce(path, text);
-    }
-  } catch (cause) {
-    rmSync(directory, { recursive: true, force: true });
-    throw new Error(`write loader file '${path}': ${causeText(cause)}`, { cause });
-  }
-}
-
-/** For all to read, whatever the umask. */
-function writeOnce(path: string, text: string): void {
-  const fd = openSync(path, "wx", 0o444);
-  try {
-    writeFileSync(fd, text);
-    fchmodSync(fd, 0o444);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** Written aside and renamed: whoever reads it, and whatever goes wrong, it is whole or absent. */
+/**
+ * For all to read, whatever the umask. Written aside and renamed: whoever reads it, and whatever
+ * goes wrong, it is whole or absent.
+ */
 function writeWhole(path: string, text: string): void {
   const aside = `${path}.new`;
   try {
-    rmSync(aside, { force: true });
-    writeOnce(aside, text);
+    writeFileSync(aside, text, { flag: "wx" });
+    chmodSync(aside, 0o444);
     renameSync(aside, path);
   } catch (cause) {
     rmSync(aside, { force: true });

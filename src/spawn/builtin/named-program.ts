@@ -4,7 +4,7 @@
  * that was found by its name (app-type.ts).
  */
 import type { AppType } from "../../wire/app-request.ts";
-import { fromText, type ByteString } from "../../wire/bytes.ts";
+import { fromText } from "../../wire/bytes.ts";
 import type { ProgramOptions } from "../../wire/program.ts";
 import { NoApplicationError, type AppDirectory } from "./app-directory.ts";
 import type { FoundApplication, LoaderType } from "./app-type.ts";
@@ -34,35 +34,28 @@ export function findNamed(
   hasNode: boolean,
   { startupFile, app }: ProgramOptions,
 ): FoundApplication | undefined {
-  if (app === undefined) {
-    return startupFile === undefined
-      ? undefined
-      : findFile(directory, appType, hasNode, startupFile);
-  }
   // What a rackup file is for Ruby: `app = "config/api.ru"`.
-  if (app.endsWith(".ru") && startupFile === undefined) {
-    return findFile(directory, appType, hasNode, app);
-  }
+  const isRackup = app?.endsWith(".ru") === true;
+  const file = startupFile ?? (isRackup ? app : undefined);
+  const found = file === undefined ? undefined : findFile(directory, appType, hasNode, file);
+  if (app === undefined || (isRackup && startupFile === undefined)) return found;
   const [, module, callable] = appPattern.exec(app) ?? [];
   if (module === undefined && callable === undefined) {
     throw new NoApplicationError(`its app '${app}' is not of the form module:callable`);
   }
-  const found =
-    startupFile === undefined
-      ? findModule(directory, module)
-      : findFile(directory, appType, hasNode, startupFile);
-  if (startupFile !== undefined && module !== undefined) {
+  if (found !== undefined && module !== undefined) {
     throw new NoApplicationError(
       `its app '${app}' names a module, and there is a startup_file: write ':callable'`,
     );
   }
-  const loader = appType === "auto" ? found.loader : appType;
+  const { loader: usual, ...program } = found ?? findModule(directory, module);
+  const loader = appType === "auto" ? usual : appType;
   if (loader !== "wsgi" && loader !== "asgi" && loader !== "python") {
     throw new NoApplicationError(
       `its app '${app}' is for Python, and its type is ${loader}: set startup_file`,
     );
   }
-  return { ...found, loader, app };
+  return { ...program, loader, app };
 }
 
 function findFile(
@@ -78,10 +71,9 @@ function findFile(
     throw new NoApplicationError(djangoHint(directory, appType) ?? "manage.py cannot be read");
   }
   const startupFile = fromText(file);
-  const { found } = directory.look(startupFile);
-  if (typeof found === "string" || !found.facts.isFile()) {
-    const why = typeof found === "string" ? found : "not a file";
-    throw new NoApplicationError(`its startup file '${file}' cannot be used: ${why}`);
+  const found = directory.file(startupFile);
+  if (typeof found === "string") {
+    throw new NoApplicationError(`its startup file '${file}' cannot be used: ${found}`);
   }
   return { loader: loaderOf(file, appType, hasNode), startupFile, owner: found.facts.uid };
 }
@@ -104,13 +96,10 @@ function findModule(directory: AppDirectory, module = ""): FoundApplication {
   const path = module.replaceAll(".", "/");
   for (const file of [`${path}.py`, `${path}/__init__.py`]) {
     const startupFile = fromText(file);
-    const { found } = directory.look(startupFile);
-    if (typeof found !== "string" && found.facts.isFile()) {
+    const found = directory.file(startupFile);
+    if (typeof found !== "string") {
       return { loader: "python", startupFile, owner: found.facts.uid };
     }
   }
-  return { loader: "wsgi", startupFile: noFile, owner: directory.itself.facts.uid };
+  return { loader: "wsgi", startupFile: fromText(""), owner: directory.itself.facts.uid };
 }
-
-/** Of a module that is not below the root. */
-const noFile: ByteString = fromText("");

@@ -75,6 +75,5 @@ function filesHint(directory: AppDirectory): string | undefined {
 }
 
 function isFile(directory: AppDirectory, file: string): boolean {
-  const { found } = directory.look(fromText(file));
-  return typeof found !== "string" && found.facts.isFile();
+  return typeof directory.file(fromText(file)) !== "string";
 }

@@ -29,28 +29,15 @@ const maxDescriptors = 10_000;
 
 export class PortWay implements Way {
   readonly listener = undefined;
-  readonly #port: number;
+  /** @throws Error: none is free. */
+  readonly #port = freePort();
+  readonly where = `127.0.0.1:${this.#port}`;
+  readonly variables = [`PORT=${this.#port}`, "HOST=127.0.0.1"];
+  readonly words = { port: String(this.#port), host: "127.0.0.1" };
   /** The socket that was seen in the program's hands. */
   #known: string | undefined;
   #owner: ProgramOwner | undefined;
   #lookedMs = -Infinity;
-
-  /** @throws Error: no port is free. */
-  constructor() {
-    this.#port = freePort();
-  }
-
-  get where(): string {
-    return `127.0.0.1:${this.#port}`;
-  }
-
-  get variables(): readonly string[] {
-    return [`PORT=${this.#port}`, "HOST=127.0.0.1"];
-  }
-
-  get words(): Way["words"] {
-    return { port: String(this.#port), host: "127.0.0.1" };
-  }
 
   isListening(owner: ProgramOwner): boolean {
     this.#owner = owner;

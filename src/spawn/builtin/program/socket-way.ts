@@ -4,7 +4,7 @@
  * to is the very socket that was looked at; where the program has made another, that one is looked
  * at anew.
  */
-import { chmodSync, chownSync, mkdirSync, rmdirSync, unlinkSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 import { SyscallError } from "../../../native/errno.ts";
@@ -20,7 +20,8 @@ export class SocketWay implements Way {
   readonly listener = undefined;
   readonly variables: readonly string[] = [];
   readonly #directory: string;
-  readonly #path: string;
+  readonly where: string;
+  readonly words: Way["words"];
   readonly #first = new FirstStreams();
   #owner: ProgramOwner | undefined;
   #pinned: PinnedSocket | undefined;
@@ -32,21 +33,15 @@ export class SocketWay implements Way {
    */
   constructor(directory: string, user: User | undefined) {
     this.#directory = directory;
-    this.#path = join(directory, "socket");
-    if (Buffer.byteLength(this.#path) > maxSocketPath) {
+    const path = join(directory, "socket");
+    this.where = path;
+    this.words = { socket: path };
+    if (Buffer.byteLength(path) > maxSocketPath) {
       const why = `its path has more than ${maxSocketPath} bytes; set TMPDIR to a shorter one`;
-      throw new Error(`socket '${this.#path}': ${why}`);
+      throw new Error(`socket '${path}': ${why}`);
     }
     mkdirSync(directory, { mode: 0o700 });
     if (user !== undefined) chownSync(directory, user.uid, user.gid);
-  }
-
-  get where(): string {
-    return this.#path;
-  }
-
-  get words(): Way["words"] {
-    return { socket: this.#path };
   }
 
   isListening(owner: ProgramOwner): boolean {
@@ -90,7 +85,7 @@ export class SocketWay implements Way {
       chmodSync(this.#directory, 0o700);
       const [uid, gid] = [process.geteuid?.(), process.getegid?.()];
       if (uid !== undefined && gid !== undefined) chownSync(this.#directory, uid, gid);
-      unlinkIfThere(this.#path);
+      rmSync(this.where, { force: true });
       rmdirSync(this.#directory);
     } catch {
       // It is removed with the directory of the server.
@@ -98,11 +93,11 @@ export class SocketWay implements Way {
   }
 
   #pin(): PinnedSocket {
-    if (this.#isClosed) throw new Error(`socket ${this.#path}: connected to after it was closed`);
-    const pinned = new PinnedSocket(fromText(this.#path));
+    if (this.#isClosed) throw new Error(`socket ${this.where}: connected to after it was closed`);
+    const pinned = new PinnedSocket(fromText(this.where));
     if (pinned.owner !== this.#owner?.uid && pinned.owner !== process.geteuid?.()) {
       pinned.close();
-      throw new Error(`socket ${this.#path} belongs to user ${pinned.owner}`);
+      throw new Error(`socket ${this.where} belongs to user ${pinned.owner}`);
     }
     return pinned;
   }
@@ -110,13 +105,5 @@ export class SocketWay implements Way {
   #unpin(): void {
     this.#pinned?.close();
     this.#pinned = undefined;
-  }
-}
-
-function unlinkIfThere(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
   }
 }
