@@ -6,8 +6,10 @@ import { expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { residentBytesOf } from "../../src/native/process-stat.ts";
 import { until } from "../helpers/condition.ts";
 import { gateways, poolOf, statusOf } from "../helpers/gateway.ts";
+import { pidOf, stop } from "../helpers/processes.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
 
 const temporaryDirectory = temporaryDirectories();
@@ -196,26 +198,39 @@ test("processes are there before anybody asks, and one that has served enough is
 test("one that grows is replaced, one that grows too much ended; others serve", async () => {
   const directory = temporaryDirectory();
   mkdirSync(join(directory, "app"));
-  const program = `const kept = []; export default { fetch: ({ url }) => {
-    const size = Number(new URL(url).searchParams.get("mib") ?? 0) * 2 ** 20;
-    if (size > 0) kept.push(Buffer.alloc(size, 1));
+  const program = `import { existsSync } from "node:fs";
+  const kept = []; export default { fetch: ({ url }) => {
+    const mib = Number(new URL(url).searchParams.get("mib") ?? 0);
+    const grow = () => existsSync(\`grow-\${mib}\`) && kept.push(Buffer.alloc(mib * 2 ** 20, 1));
+    if (mib > 0) { const timer = setInterval(() => grow() && clearInterval(timer), 10); }
     return new Response(String(process.pid));
   } };\n`;
   writeFileSync(join(directory, "app/server.ts"), program);
   const file = join(directory, "pool.toml");
+  const patience = 20_000;
   const limits = 'max_memory = "200m"\nhard_memory = "600m"\n';
   writeFileSync(
     file,
-    `listen = ["127.0.0.1:0"]\n[log]\nlevel = 1\n[[apps]]\nroot = "app"\n${limits}`,
+    `listen = ["127.0.0.1:0"]\nsilence_time = "0s"\n[log]\nlevel = 1\n[[apps]]\n` +
+      `root = "app"\n${limits}`,
   );
   const gateway = startGateway(["--config", file]);
   const address = await gateway.address();
   const ask = async (mib = 0): Promise<string> => (await fetch(`${address}?mib=${mib}`)).text();
-  const first = await ask(220);
+  // Growing takes a while, within which nobody is to look.
+  const grow = async (mib: number): Promise<string> => {
+    const pid = await ask(mib);
+    await stop(pidOf(gateway.poolServer));
+    writeFileSync(join(directory, `app/grow-${mib}`), "");
+    const isGrown = () => (residentBytesOf(Number(pid)) ?? 0) > mib * 2 ** 20;
+    await until("it has grown", isGrown, () => gateway.log, patience);
+    process.kill(pidOf(gateway.poolServer), "SIGCONT");
+    return pid;
+  };
+  const first = await grow(220);
   await until("another serves", async () => (await ask()) !== first);
   await gateway.logged("reason=memory");
-  await ask(620);
-  const patience = 20_000;
+  await grow(620);
   const isEnded = () => gateway.log.includes("it uses more memory than it may");
   await until("it is ended", isEnded, () => gateway.log, patience);
   expect(Number(await ask())).toBeGreaterThan(1);
