@@ -45,8 +45,8 @@ export class Driver {
   readonly #restarts: RestartLooks;
   readonly #connector: Connector;
   readonly #instances: Instances;
-  /** Spawns under way; aborted when nobody has a use for one any more. */
-  readonly #spawns = new Map<SpawnId, AbortController>();
+  /** Spawns under way, of which applications; aborted when nobody has a use for one any more. */
+  readonly #spawns = new Map<SpawnId, { root: ByteString; ending: AbortController }>();
   /** The get at hand. Most are answered at once, and then never enter the map of the others. */
   #atHand: ClientGet | undefined;
   readonly #waiting = new Map<WaiterId, ClientGet>();
@@ -224,6 +224,9 @@ export class Driver {
     }
     this.configure(root, {});
     this.clear(root);
+    for (const { root: other, ending } of this.#spawns.values()) {
+      if (other === root) ending.abort("its application has been removed");
+    }
     this.#spawner.forget(root);
   }
 
@@ -283,7 +286,7 @@ export class Driver {
         void this.#spawn(effect.spawn, effect.options);
         break;
       case "endSpawn":
-        this.#spawns.get(effect.spawn)?.abort();
+        this.#spawns.get(effect.spawn)?.ending.abort("there is newer code to be started");
         break;
       case "giveUp":
         this.#instances.giveUp(effect.instance, effect.overrun, effect.what);
@@ -371,15 +374,14 @@ export class Driver {
     this.#log.event(2, "spawning", { app: name, type: escapeForLog(ascii(app.appType)) });
     const request = this.applications.spawnRequest(app, this.#spawnTimeoutMs);
     const ending = new AbortController();
-    this.#spawns.set(spawn, ending);
+    this.#spawns.set(spawn, { root: app.root, ending });
     let instance: Instance;
     try {
       instance = await this.#spawner.spawn({ ...request, useless: ending.signal });
     } catch (error) {
       if (this.#closed) return;
       const message = causeText(error);
-      const event = ending.signal.aborted ? "spawnGivenUp" : "spawnFailed";
-      this.#instances.log[event](name, message);
+      this.#instances.log.spawnFailed(name, message, ending.signal.aborted);
       const page = error instanceof SpawnFailedError ? error.page : undefined;
       this.#perform(this.#pool.spawnFailed(spawn, { message, page }, performance.now()));
       return;

@@ -49,17 +49,14 @@ export class InstanceLog {
     this.#log.event(1, "instance spawned", { ...this.#who(instance), ms });
   }
 
-  /** A restart has made it useless; another takes its place. */
-  spawnGivenUp(app: string, cause: string): void {
-    this.#log.event(1, "spawn given up", { app, cause });
-  }
-
   restarts(app: string): void {
     this.#started.delete(app);
     this.#log.event(1, "application restarts", { app });
   }
 
-  spawnFailed(app: string, cause: string): void {
+  /** @param isUseless a restart has taken its use, or its application is no more. */
+  spawnFailed(app: string, cause: string, isUseless = false): void {
+    if (isUseless) return this.#log.event(1, "spawn given up", { app, cause });
     this.#started.delete(app);
     this.#log.event(0, "spawn failed", { app, cause });
   }

@@ -17,7 +17,10 @@ import type { FilesAside } from "./files-aside.ts";
 export interface SpawnRequest extends AppRequest, InstanceOptions {
   /** Time limit of this spawn in milliseconds. */
   readonly timeoutMs: number;
-  /** Aborted when nobody has a use for it any more, which a 2.0 spawn server cannot be told. */
+  /**
+   * Aborted, with why in words, when nobody has a use for it any more, which a 2.0 spawn server
+   * cannot be told.
+   */
   readonly useless?: AbortSignal;
 }
 
@@ -121,7 +124,7 @@ export interface Spawner {
   spawn(request: SpawnRequest): Promise<Instance>;
   /** Drops cached code of an application. */
   reload(root: ByteString): void;
-  /** There is no such application any more: ends what is being started of it, if it can. */
+  /** There is no such application any more. */
   forget(root: ByteString): void;
   /**
    * Ends everything it started, in bounded time. `hurry` aborts the polite waits. Instances are

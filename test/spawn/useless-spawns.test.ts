@@ -32,8 +32,8 @@ test("a useless start leaves the preloader to who waits for it, too", async () =
   const useless = why(spawner.spawn({ ...request, useless: restart.signal }));
   const wanted = spawner.spawn(request);
   await isTold("it loads");
-  restart.abort();
-  expect(await useless).toContain("there is newer code to be started");
+  restart.abort("it is out of date");
+  expect(await useless).toContain("it is out of date");
   writeFileSync(join(root, "go-on"), "");
   const instance = await wanted;
   expect(parseAnswer(await exchange(instance, get())).body).toBe("serves");
@@ -46,8 +46,8 @@ test("what is useless before it has begun starts nothing", async () => {
     const restart = new AbortController();
     const request = wsgiRequest(root, { spawnMethod });
     const useless = why(spawner.spawn({ ...request, useless: restart.signal }));
-    restart.abort();
-    expect(await useless).toContain("there is newer code to be started");
+    restart.abort("it is out of date");
+    expect(await useless).toContain("it is out of date");
     expect(pids()).toEqual(before);
   }
 });

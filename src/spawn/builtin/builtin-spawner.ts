@@ -111,8 +111,6 @@ export class BuiltinSpawner implements Spawner {
   readonly aside = new FilesAside();
   readonly #strays = new Strays();
   readonly #leftOutputs = new LeftOutputs();
-  /** Of the starts that are under way. */
-  readonly #limits = new Map<TimeLimit, ByteString>();
   readonly #usual = new Map<ByteString, UsualInstances>();
   readonly #allowances = new Map<ByteString, OutputAllowance>();
   readonly #warmUp: WarmUp;
@@ -149,10 +147,8 @@ export class BuiltinSpawner implements Spawner {
     this.#warmUp.rehearse = undefined; // This is the first start, and somebody waits for it.
     const progress: Progress = {};
     const limit = new TimeLimit(request.timeoutMs);
-    this.#limits.set(limit, request.root);
-    request.useless?.addEventListener("abort", () =>
-      limit.cut("there is newer code to be started"),
-    );
+    const { useless } = request;
+    useless?.addEventListener("abort", () => limit.cut(String(useless.reason)));
     let started: InstanceProcess | undefined;
     let way: Way | undefined;
     try {
@@ -183,8 +179,6 @@ export class BuiltinSpawner implements Spawner {
       const why = isProgram ? failureOfProgram(error, progress.command, output) : error;
       const cause = this.#shutdown.signal.aborted ? new Error(shuttingDown) : why;
       throw spawnError(request, { ...progress, ...(output && { output }) }, cause);
-    } finally {
-      this.#limits.delete(limit);
     }
   }
 
@@ -199,9 +193,6 @@ export class BuiltinSpawner implements Spawner {
   }
 
   forget(root: ByteString): void {
-    for (const [limit, other] of this.#limits) {
-      if (other === root) limit.cut("its application has been removed");
-    }
     this.#groups.forget(root);
   }
 
