@@ -4,8 +4,7 @@
  * - It is repeated when its instance ended before the first byte of an answer, if its body is here
  *   and the method allows that (RFC 9110, 9.2.2) or nothing of it was read: after a kept session,
  *   whose end may have crossed the request, on a fresh one; after a fresh one, once more, a moment
- *   later: its process may be dying, and still take connections that the pool does not know to be
- *   lost.
+ *   later: its process may be dying, and still take connections that the pool thinks are served.
  * - Waiting for a session and waiting for the answer have limits of their own. The second does not
  *   run while the instance takes the request, or while the asker has yet to send it.
  * - The instance may answer before it has read the request: its answer counts; such a stream serves

@@ -74,8 +74,7 @@ export class PoolConnection implements Disposable {
   /**
    * A session with an instance of the application; waits as long as the pool's rules make it wait.
    * Close the session when the request is over: until then its instance counts as busy.
-   * @throws SpawnError, BusyError, PoolIOError, ServerGoneError, or the signal's reason (as
-   * rejections).
+   * @throws SpawnError, BusyError, PoolIOError, ServerGoneError, the signal's reason (rejections).
    */
   get(app: Application | ApplicationOptions | string, options: GetOptions = {}): Promise<Session> {
     const application = app instanceof Application ? app : new Application(app);
@@ -182,8 +181,7 @@ export class PoolConnection implements Disposable {
 
   /**
    * Options for the instances of the application that are spawned from now on, until configured
-   * anew; `{}` clears them. @throws ConfigureError (as a rejection) when the server does not take
-   * them.
+   * anew; `{}` clears them. @throws ConfigureError (as a rejection): the server does not take them.
    */
   configure(root: string | Uint8Array, options: InstanceOptions): Promise<void> {
     const command = { kind: "configure", root: rootBytes(root) } as const;

@@ -43,8 +43,7 @@ export function cgiHeaders(request: Request, origin: RequestOrigin = {}): [strin
 
 /**
  * Serves a request by an application, on a session that may be a kept one; the answer is a Response
- * whose body is read from the instance as it is consumed. Aborting the request's signal gives up
- * wherever it is.
+ * whose body is read from the instance as it is consumed. Aborting the request's signal ends it.
  * @throws the errors of PoolConnection.request (as rejections).
  */
 export async function fetchFrom(

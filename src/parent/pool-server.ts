@@ -1,8 +1,7 @@
 /**
  * Starting the pool server as its parent, and reaching one that somebody else has started. The
  * parent holds the other end of the server's descriptor 3 (the wake socket); when the last process
- * that holds it is gone, the server ends by itself. So a parent that dies takes its server along,
- * however it dies.
+ * that holds it is gone, the server ends by itself: a parent that dies takes its server along.
  */
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -64,8 +63,7 @@ const defaultAfterTermMs = 12_000;
 
 /**
  * Where the server binary is: this very program when it is a compiled one that contains this
- * library (the server itself; any other compiled parent has to name `executable`), else `dist` next
- * to the package.
+ * library (the server itself; any other compiled parent has to name `executable`), else in `dist`.
  */
 export function serverExecutable(): string {
   if (Bun.main.startsWith("/$bunfs/")) return process.execPath;
@@ -105,8 +103,7 @@ export function startPoolServer(options: PoolServerOptions = {}): PoolServer {
 
 /**
  * Access to a server that another process has started, through an inherited wake socket: for
- * workers. Takes ownership of the descriptor. @throws PoolError when it is no connected Unix stream
- * socket.
+ * workers. Takes the descriptor over. @throws PoolError: it is no connected Unix stream socket.
  */
 export function attachPoolServer(wakeFd: number): PoolAccess {
   return new PoolAccess(new OwnedFd(wakeFd));

@@ -2,8 +2,7 @@
  * Sessions that their clients have closed and their instances are not done with. An instance that
  * reports the ends of its sessions (PROTOCOL section 10) is free only then. Usually `done` is a
  * moment behind the `close`, since the two come by different sockets; so gets are held back for the
- * place that it will free, as they are for recalls, but not for longer: what takes its time may
- * hang.
+ * place that it will free, as they are for recalls, but not for longer: what takes long may hang.
  */
 
 import type { ApplicationRecord, InstanceRecord, SessionRecord } from "./application.ts";

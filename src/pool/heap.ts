@@ -1,8 +1,7 @@
 /**
  * A priority queue with the smallest key first, for what waits its turn among all applications and
  * can leave from the middle: O(log n) in those waiting, where a sorted list would cost O(n) for
- * each that comes back to its old place. Only gets that have to wait and applications that fail
- * ever come here.
+ * each that comes back to its old place.
  */
 
 export class HeapEntry<T> {

@@ -1,7 +1,6 @@
 /**
  * How spawns end: an instance joins the pool or serves the gets it was begun for, or gets learn of
- * the failure; and those for worn instances (worn.ts): they take over, or what they were for serves
- * on.
+ * the failure. One for a worn instance (worn.ts) takes over, or what it was for serves on.
  */
 
 import type { ApplicationRecord, InstanceRecord, NewInstance, Spawn } from "./application.ts";

@@ -61,10 +61,7 @@ export class PoolState extends SpawnState {
   readonly idle = new List<InstanceRecord>();
   /** Instances in the pool that have just not said `done` yet, by the time of the `close`. */
   readonly closingSoon = new List<InstanceRecord>();
-  /**
-   * Applications with a get no spawn is for, by that get's id: those with nothing (they may evict)
-   * ...
-   */
+  /** Applications with a get no spawn is for, by its id: those with nothing (they may evict) ... */
   readonly bare = new Heap<ApplicationRecord>();
   /** ... and those with an instance in the pool or on its way. */
   readonly seeded = new Heap<ApplicationRecord>();

@@ -269,8 +269,7 @@ export class Client {
   }
 
   #get(app: AppRequest): Promise<void> | undefined {
-    // The descriptor of the last session is still ours: a client that does not read gets no more of
-    // them.
+    // The descriptor of the last session is still ours: who does not read gets no more of them.
     if (!this.#outbox.empty) {
       return this.#outbox.drained().then(() => (this.#ended ? undefined : this.#get(app)));
     }

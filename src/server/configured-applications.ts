@@ -1,7 +1,4 @@
-/**
- * What `configure` and `register` said of each application, bounded against a client that invents
- * names or values.
- */
+/** What `configure` and `register` said of each application; bounded: anybody can invent names. */
 import type { ApplicationSettings } from "../pool/types.ts";
 import type { Spawner, SpawnRequest } from "../spawn/spawner.ts";
 import type { AppRequest } from "../wire/app-request.ts";

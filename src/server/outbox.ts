@@ -3,8 +3,7 @@
  *
  * Two ways a descriptor travels:
  * - in band (2.0): right behind its `ok`, both in one sendmmsg(2);
- * - on the descriptor channel: before its `ok`. A full channel holds back the `ok`s, never another
- *   reply.
+ * - on the descriptor channel: before its `ok`. A full channel holds back the `ok`s, nothing else.
  *
  * A full socket means a peer that does not read: what is left is queued, bounded, and tried again
  * on a short timer. A queued descriptor is owned here until it is sent or the outbox is closed.

@@ -1,6 +1,5 @@
 /**
- * The wake loop: every byte on the wake socket (descriptor 3) is answered with one client
- * connection.
+ * The wake loop: every byte on the wake socket (descriptor 3) is answered with a connection.
  *
  * The count is exact. Bytes are only counted when they arrive; connections are made one at a time,
  * so that a parent that writes thousands and reads none costs a number here, not descriptors. It

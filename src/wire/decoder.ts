@@ -3,8 +3,7 @@
  * so the caller does, by what it pulls. Rules:
  * - Chunks may hold any number of messages, cut anywhere. Nothing is copied but the strings of a
  *   message, and the rest of a chunk that ends inside one.
- * - A chunk is borrowed until a pull answers `undefined` (or `keepRest` is called): then it may be
- *   reused.
+ * - A chunk is borrowed until a pull answers `undefined`, or `keepRest` is called.
  * - A broken stream stays broken: every further pull throws the same ProtocolError.
  * - An idle decoder holds no buffer, and any input costs time linear in its length.
  */
@@ -50,8 +49,7 @@ export class Decoder {
 
   /**
    * The next array message as `read` makes it from its payload, `data[first, end)`, whose last byte
-   * is a NUL; or undefined until all of it has been pushed. For a reader that can do without
-   * strings.
+   * is a NUL; or undefined until all of it has been pushed. For who can do without strings.
    */
   nextPayload<T>(read: (data: Buffer, first: number, end: number) => T): T | undefined {
     if (this.#end - this.#start < ARRAY_HEADER_BYTES) return this.#wait();
@@ -120,8 +118,7 @@ export class Decoder {
   }
 
   #move(capacity: number): void {
-    // allocUnsafeSlow: not a slice of the shared pool, which a slow client would keep alive as a
-    // whole.
+    // allocUnsafeSlow: no slice of the shared pool, all of which a slow client would keep alive.
     const store = Buffer.allocUnsafeSlow(capacity);
     this.#data.copy(store, 0, this.#start, this.#end);
     this.#end -= this.#start;

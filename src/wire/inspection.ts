@@ -112,8 +112,7 @@ export interface InspectedInstance {
   readonly pid: number;
   /**
    * idle: no session, nor one it is not done with; active: could take one more; busy: could not;
-   * leaving: out of the pool, finishing its sessions; dead: the process is gone, its sessions not
-   * yet closed.
+   * leaving: out of the pool, finishing its sessions; dead: the process is gone, sessions are open.
    */
   readonly state: "idle" | "active" | "busy" | "leaving" | "dead";
   /** Sessions it serves at once. */

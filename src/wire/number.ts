@@ -1,7 +1,4 @@
-/**
- * Numbers on the wire: decimals, `-?[0-9]+`, nothing else (no spaces, no `+`, no hexadecimal, no
- * empty string).
- */
+/** Numbers on the wire: decimals, `-?[0-9]+`; no spaces, no `+`, no hexadecimal, not nothing. */
 
 import { escapeForLog, type ByteString } from "./bytes.ts";
 import { ProtocolError } from "./protocol-error.ts";

@@ -1,7 +1,4 @@
-/**
- * Where the output of an application is written, as the scalar of `register` says it (PROTOCOL
- * section 12).
- */
+/** Where an application's output is written, as the scalar of `register` says (section 12). */
 import { OptionsError } from "./option-readers.ts";
 
 /** A file, absolute; or a socket of journald's, and what the application is called there. */

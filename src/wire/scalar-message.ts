@@ -1,7 +1,6 @@
 /**
  * Scalar messages: a 32-bit big-endian length, then that many bytes. Encoding only; decoder.ts
- * reads them. Each use of a scalar has its own limit, kept with that use: the length comes from the
- * peer.
+ * reads them. Each use of a scalar has a limit of its own, since the length comes from the peer.
  */
 
 /** The most bytes of an error page that is read: pages of frameworks stay well under 1 MiB. */
