@@ -58,6 +58,8 @@ export interface SessionWaiter {
   readonly needsFresh: boolean;
   /** How many of the application may wait; if they do, it is busy. 0: any number. */
   readonly maxWaiting: number;
+  /** Whether it fails, as busy, where it takes the place of one that may not wait beside it. */
+  readonly givesWay?: boolean;
   /**
    * What leads to the instance that it would go on with, the key of one or else a name for the
    * visitor; empty: it has none yet; undefined: any will do.
@@ -145,8 +147,11 @@ export class SessionLine implements StreamKeeper {
     if (this.#ended !== undefined) return waiter.fail(this.#ended(getOf(application)));
     const { maxWaiting } = waiter;
     if (maxWaiting > 0 && this.#waiting.length >= maxWaiting) {
-      const what = getOf(application);
-      return waiter.fail(new BusyError(`${what}: ${maxWaiting} requests wait already`));
+      const busy = new BusyError(`${getOf(application)}: ${maxWaiting} requests wait already`);
+      const other = this.#waiting.find(({ givesWay }) => givesWay);
+      if (other === undefined) return waiter.fail(busy);
+      this.leave(other);
+      other.fail(busy);
     }
     this.#waiting.push(waiter);
     if (waiter.needsFresh) this.#needingFresh += 1;

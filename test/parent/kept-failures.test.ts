@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import {
   AnswerTimeoutError,
+  Application,
   BusyError,
   ServerGoneError,
   SessionError,
@@ -128,6 +129,30 @@ describe("a request that comes to nothing", () => {
       await scene.peer.take("getKept");
       scene.pool.close();
       await Promise.all(waiting);
+    }));
+
+  test("takes the place of one that gives way when as many wait as may", () =>
+    Scene.with(async (scene) => {
+      const waiting = [rejection(scene.pool.request(app, get))];
+      await scene.sayBuiltin();
+      await scene.peer.take("getKept");
+      const { promise, reject } = Promise.withResolvers<void>();
+      const failed = rejection(promise);
+      const givesWay = {
+        needsFresh: true,
+        maxWaiting: 0,
+        givesWay: true,
+        serve() {},
+        fail: reject,
+      };
+      scene.pool.sessions?.take(new Application(app), givesWay);
+      await scene.peer.take("getKept");
+      const bounds = { ...get, maxWaiting: 2 };
+      waiting.push(rejection(scene.pool.request(app, bounds)));
+      expect(await failed).toBeInstanceOf(BusyError);
+      expect(await rejection(scene.pool.request(app, bounds))).toBeInstanceOf(BusyError);
+      scene.pool.close();
+      for (const error of await Promise.all(waiting)) expect(error).not.toBeInstanceOf(BusyError);
     }));
 
   test("is out of time when the instance does not answer, which ends the session", () =>

@@ -175,7 +175,8 @@ export class PoolLink implements Guardian {
 
   /**
    * Asks the next server for sessions, one after the other, for whoever comes next: nobody else
-   * would, as long as orphans serve all.
+   * would, as long as orphans serve all. Where a request would be refused, for that many wait, it
+   * does so itself.
    */
   #replace(app: AppConfig, orphans: Orphans): void {
     const next = (): void => {
@@ -184,6 +185,7 @@ export class PoolLink implements Guardian {
     const scout: SessionWaiter = {
       needsFresh: true,
       maxWaiting: 0,
+      givesWay: true,
       serve: (stream) => {
         stream.offer();
         orphans.giveWay();
