@@ -14,11 +14,20 @@ const temporaryDirectory = temporaryDirectories();
 const startGateway = gateways();
 
 const variable = "MIMALLOC_PURGE_DELAY";
-const program = `export default { async fetch() {
-  const said = process.env.${variable} ?? "nothing";
-  const child = Bun.spawn(["sh", "-c", "echo \${${variable}-nothing}"]);
-  const inherited = (await child.stdout.text()).trim();
-  return Response.json({ pid: process.pid, said, inherited });
+const asked = `process.env.${variable} ?? "nothing"`;
+const program = `const worker = new Worker("data:text/javascript," + encodeURIComponent(
+  'onmessage = () => postMessage(${asked})'));
+async function inWorker() {
+  worker.postMessage("");
+  return new Promise((resolve) => (worker.onmessage = ({ data }) => resolve(data)));
+}
+async function inChild(options) {
+  const child = Bun.spawn(["sh", "-c", "echo \${${variable}-nothing}"], options);
+  return (await child.stdout.text()).trim();
+}
+export default { async fetch() {
+  const inherited = [await inChild(), await inChild({ env: undefined }), await inWorker()];
+  return Response.json({ pid: process.pid, said: ${asked}, inherited });
 } };
 `;
 
@@ -33,7 +42,7 @@ function start(settings: string, environment: Record<string, string> = {}): Gate
 
 async function ask(gateway: Gateway) {
   const said = await (await fetch(await gateway.address())).json();
-  return said as { pid: number; said: string; inherited: string };
+  return said as { pid: number; said: string; inherited: string[] };
 }
 
 /** What a process was started with; undefined: nothing. */
@@ -45,7 +54,7 @@ function givenTo(pid: number): string | undefined {
 test("workers and Bun's programs keep it for 2 s; the programs do not see that", async () => {
   const gateway = start("");
   const { pid, ...seen } = await ask(gateway);
-  expect(seen).toEqual({ said: "nothing", inherited: "nothing" });
+  expect(seen).toEqual({ said: "nothing", inherited: ["nothing", "nothing", "nothing"] });
   expect(givenTo(pid)).toBe("2000");
   expect(givenTo(pidOf(gateway.workers[0]))).toBe("2000");
   expect(givenTo(pidOf(gateway.poolServer))).toBeUndefined();
@@ -55,7 +64,7 @@ test("workers and Bun's programs keep it for 2 s; the programs do not see that",
 test("what an application has chosen holds for it, and is seen", async () => {
   const gateway = start(`env = { ${variable} = "70" }\n`);
   const { pid, ...seen } = await ask(gateway);
-  expect(seen).toEqual({ said: "70", inherited: "70" });
+  expect(seen).toEqual({ said: "70", inherited: ["70", "70", "70"] });
   expect(givenTo(pid)).toBe("70");
   expect(givenTo(pidOf(gateway.workers[0]))).toBe("2000");
   await gateway.end();
@@ -64,7 +73,7 @@ test("what an application has chosen holds for it, and is seen", async () => {
 test("what the server's environment says holds for all", async () => {
   const gateway = start("", { [variable]: "70" });
   const { pid, ...seen } = await ask(gateway);
-  expect(seen).toEqual({ said: "70", inherited: "70" });
+  expect(seen).toEqual({ said: "70", inherited: ["70", "70", "70"] });
   expect([pid, pidOf(gateway.workers[0])].map(givenTo)).toEqual(["70", "70"]);
   await gateway.end();
 });

@@ -110,21 +110,26 @@ async function begin(started: Program): Promise<void> {
 }
 
 /**
- * Without an `env`, Bun's own spawn passes on what the process started with: deletions are lost.
+ * Without an `env`, what Bun spawns gets what the process started with, and so do Web Workers:
+ * deletions are lost.
  */
 function passOnEnvironment(): void {
   const { spawn, spawnSync } = Bun;
-  type Rest = [options?: { env?: unknown }];
+  type Options = { env?: unknown } | undefined;
+  const own = (options: Options) => ({ ...options, env: options?.env ?? process.env });
   const withEnvironment =
     (real: (...values: unknown[]) => unknown) =>
-    (first: unknown, ...rest: Rest): unknown => {
-      if (!Array.isArray(first)) return real({ env: process.env, ...(first as object) });
-      return real(first, { env: process.env, ...rest[0] });
-    };
+    (first: unknown, options?: Options): unknown =>
+      Array.isArray(first) ? real(first, own(options)) : real(own(first as Options));
   Object.assign(Bun, {
     spawn: withEnvironment(spawn as (...values: unknown[]) => unknown),
     spawnSync: withEnvironment(spawnSync as (...values: unknown[]) => unknown),
   });
+  globalThis.Worker = class Worker extends globalThis.Worker {
+    constructor(script: string | URL, options?: WorkerOptions) {
+      super(script, own(options) as WorkerOptions);
+    }
+  };
 }
 
 /** Bun announces the server of a default export, by a port on which nothing listens here. */
