@@ -51,7 +51,7 @@ async function ask(instance: InstanceProcess, request: Uint8Array) {
 
 test("the Perl loader serves sessions, survives a failing one, and leaves with its lifeline", async () => {
   const { instance, lines } = await start(program);
-  expect(await instance.announced).toMatchObject({ kind: "ready", concurrency: 1 });
+  expect(await instance.lifeline.announced).toMatchObject({ kind: "ready", concurrency: 1 });
   expect(await ask(instance, post("a body"))).toEqual({
     status: "Status: 201 Created",
     headers: ["content-length: " + `${instance.pid} a body`.length, "content-type: text/plain"],
@@ -71,7 +71,7 @@ test("the Perl loader serves sessions, survives a failing one, and leaves with i
 
 test("the Perl loader says why a program cannot be loaded", async () => {
   const { instance } = await start('die "no luck today\\n";');
-  const said = await instance.announced;
+  const said = await instance.lifeline.announced;
   if (said?.kind !== "failed") throw new Error("it did not fail");
   expect(Buffer.from(said.text).toString()).toBe("app.pl: no luck today\n");
   await within("its end", instance.end(5_000));

@@ -7,7 +7,7 @@ import type { OwnedFd } from "../../src/native/owned-fd.ts";
 import { sendSignal, signals } from "../../src/native/process.ts";
 import { receive } from "../../src/native/socket.ts";
 import { withEnds } from "../../src/spawn/builtin/instance-ends.ts";
-import { launch } from "../../src/spawn/builtin/instance-process.ts";
+import { startProcess } from "../../src/spawn/builtin/running-process.ts";
 import { LoaderDirectory } from "../../src/spawn/builtin/loader-files.ts";
 import { planStart } from "../../src/spawn/builtin/start-plan.ts";
 import type { AppType } from "../../src/wire/app-request.ts";
@@ -58,7 +58,7 @@ export class BareInstance {
       (line) => this.lines.push(line),
       ({ output, listener, lifeline }) => {
         setNonBlocking(lifeline.number, isLifelineNonBlocking);
-        return launch(plan.command("instance"), output, listener.number, lifeline.number);
+        return startProcess(plan.command("instance"), output, listener, lifeline);
       },
     );
   }

@@ -11,7 +11,6 @@ import {
   tailBytes,
 } from "../../src/spawn/builtin/output.ts";
 import { OutputAllowance } from "../../src/spawn/builtin/output-allowance.ts";
-import { untilWritten } from "../../src/spawn/builtin/instance-process.ts";
 import { until, within } from "../helpers/condition.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 
@@ -81,7 +80,7 @@ test("reads a pipe to its end, and gives its descriptor back", async () => {
   await within("the end", reader.ended);
   await child.exited;
   expect(lines).toEqual(["out", "err", "rest"]);
-  expect(reader.tailText).toBe("out\nerr\nrest");
+  expect(await reader.lastText()).toBe("out\nerr\nrest");
 });
 
 test("copes with more output than a pipe holds", async () => {
@@ -146,7 +145,7 @@ test("all that was written is waited for, however long it takes to pass on what 
   readEnd.close();
   // Twice more than is passed on at once.
   write(1280);
-  await untilWritten(reader);
+  await reader.untilWritten();
   expect(lines).toBe(1880);
   writeEnd.close();
   await within("the end", reader.ended);

@@ -58,10 +58,10 @@ async function failure(promise: Promise<unknown>): Promise<string> {
 
 test("forks instances that are ready, have a group of their own, and inherit 0 to 4", async () => {
   await using preloader = start();
-  expect(await preloader.announced).toMatchObject({ kind: "ready", concurrency: 1 });
+  expect(await preloader.lifeline.announced).toMatchObject({ kind: "ready", concurrency: 1 });
   const instances = await Promise.all([fork(preloader), fork(preloader)]);
   for (const instance of instances) {
-    expect(await instance.announced).toMatchObject({ kind: "ready", concurrency: 1 });
+    expect(await instance.lifeline.announced).toMatchObject({ kind: "ready", concurrency: 1 });
     expect([...openDescriptors(instance.pid).keys()].toSorted((a, b) => a - b)).toEqual([
       0, 1, 2, 3, 4,
     ]);
@@ -74,9 +74,9 @@ test("forks instances that are ready, have a group of their own, and inherit 0 t
 
 test("copies the output of each instance and of the preloader apart", async () => {
   await using preloader = start();
-  await preloader.announced;
+  await preloader.lifeline.announced;
   const instance = await fork(preloader);
-  await instance.announced;
+  await instance.lifeline.announced;
   const expected = [
     ascii(`${preloader.pid} loaded`),
     ascii(`${instance.pid} a line of ${instance.pid}`),
@@ -88,9 +88,9 @@ test("copies the output of each instance and of the preloader apart", async () =
 
 test("sees an instance that is killed, and says how it ended", async () => {
   await using preloader = start();
-  await preloader.announced;
+  await preloader.lifeline.announced;
   const instance = await fork(preloader);
-  await instance.announced;
+  await instance.lifeline.announced;
   sendSignal(instance.pid, signals.SIGKILL);
   await within("the end to be seen", instance.death);
   expect(await instance.describeEnd()).toBe("was ended by SIGKILL");
@@ -98,29 +98,29 @@ test("sees an instance that is killed, and says how it ended", async () => {
 
 test("an instance that ends before it is ready says with what status", async () => {
   await using preloader = start("exit-in-child");
-  await preloader.announced;
+  await preloader.lifeline.announced;
   const instance = await fork(preloader);
   sendSignal(instance.pid, signals.SIGUSR1);
-  expect(await instance.announced).toBeUndefined();
+  expect(await instance.lifeline.announced).toBeUndefined();
   expect(await instance.describeEnd()).toBe("exited with status 7");
 });
 
 test("an instance that has ended before it is named says why all the same", async () => {
   await using preloader = start("buries first");
-  await preloader.announced;
+  await preloader.lifeline.announced;
   const instance = await fork(preloader);
-  const said = await instance.announced;
+  const said = await instance.lifeline.announced;
   expect(said?.kind === "failed" && Buffer.from(said.text).toString()).toContain("no luck today");
-  expect(await instance.lastOutput()).toContain("a line of");
+  expect(await instance.output.lastText()).toContain("a line of");
   expect(await instance.describeEnd()).toBe("ended");
   await instance.end(0);
 });
 
 test("instances live on when their preloader is killed, and are still made to go", async () => {
   await using preloader = start();
-  await preloader.announced;
+  await preloader.lifeline.announced;
   const instance = await fork(preloader);
-  await instance.announced;
+  await instance.lifeline.announced;
   sendSignal(preloader.pid, signals.SIGKILL);
   await until("the preloader's end is seen", () => !preloader.isUsable);
   expect(isRunning(instance.pid)).toBe(true);
@@ -131,9 +131,9 @@ test("instances live on when their preloader is killed, and are still made to go
 
 test("ends what an instance has left behind in its process group", async () => {
   await using preloader = start("linger");
-  await preloader.announced;
+  await preloader.lifeline.announced;
   const instance = await fork(preloader);
-  await instance.announced;
+  await instance.lifeline.announced;
   await until("it has a child", () => childrenOf(instance.pid).length === 1);
   const [child] = childrenOf(instance.pid);
   sendSignal(instance.pid, signals.SIGKILL);
@@ -143,9 +143,9 @@ test("ends what an instance has left behind in its process group", async () => {
 
 test("ends what the code started while it was loaded, once nothing forked needs it", async () => {
   await using preloader = start("helper");
-  await preloader.announced;
+  await preloader.lifeline.announced;
   const instance = await fork(preloader);
-  await instance.announced;
+  await instance.lifeline.announced;
   const helper = childrenOf(preloader.pid).find(({ pid }) => pid !== instance.pid)?.pid ?? 0;
   sendSignal(preloader.pid, signals.SIGKILL);
   await untilGone(preloader.pid);
@@ -163,7 +163,7 @@ const misbehaving: [how: string, answer: string][] = [
 for (const [how, answer] of misbehaving) {
   test(`a fork fails with a reason where the preloader does this: ${how}`, async () => {
     await using preloader = start(how);
-    await preloader.announced;
+    await preloader.lifeline.announced;
     expect(await failure(fork(preloader))).toContain(answer);
     expect(preloader.isUsable).toBe(how === "refuse");
   });
@@ -181,10 +181,10 @@ const impossible: [how: string, cause: string][] = [
 for (const [how, cause] of impossible) {
   test(`a preloader is killed and costs no descriptor when it does this: ${how}`, async () => {
     await using preloader = start(how);
-    await preloader.announced;
+    await preloader.lifeline.announced;
     const before = openDescriptors(process.pid).size;
     const instance = await fork(preloader);
-    expect((await within("its offence", preloader.misbehaved)).message).toContain(cause);
+    expect((await within("its offence", preloader.lifeline.misbehaved)).message).toContain(cause);
     await within("its end", preloader.end());
     expect(isRunning(preloader.pid)).toBe(false);
     await within("the instance to go", instance.end(5_000));
@@ -195,14 +195,14 @@ for (const [how, cause] of impossible) {
 
 test("a preloader that does not answer is ended at the time limit", async () => {
   await using preloader = start("mute");
-  await preloader.announced;
+  await preloader.lifeline.announced;
   expect(await failure(fork(preloader, 100))).toContain("its preloader does not answer");
   await untilGone(preloader.pid);
 });
 
 test("a failure to load is what an instance would say", async () => {
   await using preloader = start("fail");
-  const said = await preloader.announced;
+  const said = await preloader.lifeline.announced;
   if (said?.kind !== "failed") throw new Error("it did not fail");
   expect(Buffer.from(said.text).toString()).toBe("NoLuckError: no luck today");
 });
@@ -212,7 +212,7 @@ test("one that the kernel ended for its memory while it loaded says so to all wh
   writeFileSync(`${directory}/memory.events`, "oom 1\noom_kill 1\n");
   await using preloader = smallPreloader("hang", () => {}, new AppGroup(directory));
   sendSignal(preloader.pid, signals.SIGKILL);
-  expect(await preloader.announced).toBeUndefined();
+  expect(await preloader.lifeline.announced).toBeUndefined();
   const ends = await Promise.all([preloader.describeEnd(), preloader.diedByItself]);
   const end = `was ended by SIGKILL: ${memoryCause}`;
   expect(ends).toEqual([end, end]);

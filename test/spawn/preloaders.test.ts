@@ -31,7 +31,7 @@ function scene(idleMs?: number) {
   };
   const use = (root: string, signature = "") =>
     preloaders.with(fromText(root), signature, start, async (preloader) => {
-      await preloader.announced;
+      await preloader.lifeline.announced;
       return preloader.pid;
     });
   return { preloaders, started, use, [Symbol.asyncDispose]: () => preloaders.close() };
@@ -96,7 +96,7 @@ test("one is not too many for the spawn that wants it, however many hang in thei
     fromText("/b"),
     "",
     () => smallPreloader("", () => {}),
-    (preloader) => preloader.announced,
+    (preloader) => preloader.lifeline.announced,
   );
   expect((await announced)?.kind).toBe("ready");
   finish();

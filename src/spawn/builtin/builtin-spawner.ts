@@ -62,12 +62,6 @@ export interface BuiltinSpawnerOptions extends StartOptions {
   readonly heirsLog?: LogPlace;
 }
 
-/** An instance or a preloader. */
-interface Misbehaving {
-  readonly pid: number;
-  readonly misbehaved: Promise<Error>;
-}
-
 /** A start that is under way. */
 interface Start {
   readonly request: SpawnRequest;
@@ -174,7 +168,7 @@ export class BuiltinSpawner implements Spawner {
     } catch (error) {
       started?.kill();
       way?.close();
-      const output = await started?.lastOutput();
+      const output = await started?.output.lastText();
       const isProgram = way !== undefined;
       const why = isProgram ? failureOfProgram(error, progress.command, output) : error;
       const cause = this.#shutdown.signal.aborted ? new Error(shuttingDown) : why;
@@ -209,7 +203,7 @@ export class BuiltinSpawner implements Spawner {
       await cooled;
       await this.#strays.close(straysMs);
       await this.#groups.close();
-      for (const process of this.#processes.keys()) process.stopOutput();
+      for (const process of this.#processes.keys()) process.output.stop();
       this.#directory.remove();
     }
     hurry.removeEventListener("abort", onHurry);
@@ -308,16 +302,20 @@ export class BuiltinSpawner implements Spawner {
       await untilReady(preloader, limit, progress);
     } catch (error) {
       if (!limit.isCut) void preloader.end();
-      progress.output = await preloader.lastOutput();
+      progress.output = await preloader.output.lastText();
       throw error;
     }
   }
 
   /** Says what an application's process has written to its lifeline that it may not. */
-  async #watch(what: string, root: ByteString, process: Misbehaving): Promise<void> {
-    const { message } = await process.misbehaved;
+  async #watch(
+    what: string,
+    root: ByteString,
+    { pid, lifeline }: InstanceProcess | Preloader,
+  ): Promise<void> {
+    const { message } = await lifeline.misbehaved;
     const app = escapeForLog(root);
-    this.#options.notify(0, `${what} killed`, { app, pid: process.pid, cause: message });
+    this.#options.notify(0, `${what} killed`, { app, pid, cause: message });
   }
 
   /** Says how a preloader ended that nobody had told to. */
@@ -332,7 +330,7 @@ export class BuiltinSpawner implements Spawner {
     await started.death;
     await started.end(this.#times.terminatedMs);
     await this.#strays.leave(started.pid, this.#times.terminatedMs, this.#hurry.signal);
-    await this.#leftOutputs.untilEnded(root, started);
+    await this.#leftOutputs.untilEnded(root, started.output);
     this.#processes.delete(started);
     this.#groups.left(root);
   }

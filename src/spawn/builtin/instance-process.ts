@@ -18,15 +18,11 @@ import type { Instance, SessionReports } from "../spawner.ts";
 import type { Survivor } from "./hand-over.ts";
 import { memoryCause, type AppGroup } from "./app-group.ts";
 import { withEnds, type InheritedEnds, type OwnEnds, type SocketPlace } from "./instance-ends.ts";
-import { Lifeline, type Announcement, type Ready } from "./lifeline.ts";
+import { Lifeline, type Ready } from "./lifeline.ts";
 import type { OutputReader } from "./output.ts";
 import type { SessionSocket, Way } from "./program/way.ts";
-import { ChildProcess, startDirectly, type RunningProcess } from "./running-process.ts";
+import { startProcess, type RunningProcess } from "./running-process.ts";
 
-/** How long a dead instance's output is waited for: something it left behind may hold the pipe. */
-const outputMs = 200;
-/** The same while there is still some to read, as after a flood. */
-const floodMs = 2_000;
 /** How long its exit is waited for: of a fork, a preloader has to tell, and may be busy. */
 const exitMs = 1_000;
 
@@ -80,7 +76,7 @@ export function launchInstance(
   options: InstanceProcessOptions,
 ): Promise<InstanceProcess> {
   return makeInstance(options, ({ listener, lifeline, output }) =>
-    launch(command, output, listener.number, lifeline.number),
+    startProcess(command, output, listener, lifeline),
   );
 }
 
@@ -104,25 +100,12 @@ export async function makeInstance(
   return new InstanceProcess(started, own, options, isProgram);
 }
 
-/** Starts a process with /dev/null, these descriptors, and no others. */
-export function launch(
-  { argv, env, direct }: LaunchCommand,
-  output: OwnedFd,
-  third: number,
-  fourth: number,
-): RunningProcess {
-  const descriptors = [output.number, output.number, third, fourth] as const;
-  const started = direct && startDirectly(direct, descriptors);
-  if (started !== undefined) return started;
-  const stdio = ["ignore", ...descriptors] as const;
-  return new ChildProcess(Bun.spawn(argv, { env, stdio: [...stdio] }));
-}
-
 export class InstanceProcess implements Instance, SessionReports {
+  readonly pid: number;
   readonly #process: RunningProcess;
   readonly #socket: SessionSocket;
-  readonly #lifeline: Lifeline;
-  readonly #output: OutputReader;
+  readonly lifeline: Lifeline;
+  readonly output: OutputReader;
   readonly #urgency: Urgency;
   /** It is a program: it says nothing on its lifeline, which ends when it begins. */
   readonly speaksHttp: boolean;
@@ -150,14 +133,15 @@ export class InstanceProcess implements Instance, SessionReports {
     { urgency, group }: Pick<InstanceProcessOptions, "urgency" | "group">,
     isProgram = false,
   ) {
+    this.pid = process.pid;
     this.#process = process;
     this.speaksHttp = isProgram;
     this.#urgency = urgency;
     this.#group = group;
     this.#socket = own.socket;
-    this.#output = own.output;
-    this.#lifeline = new Lifeline(own.lifeline, (elements) => this.#onMessage(elements));
-    const { closedByPeer, misbehaved } = this.#lifeline;
+    this.output = own.output;
+    this.lifeline = new Lifeline(own.lifeline, (elements) => this.#onMessage(elements));
+    const { closedByPeer, misbehaved } = this.lifeline;
     const lost = isProgram ? [] : [closedByPeer];
     this.death = Promise.race([...lost, process.exited, misbehaved.then(() => this.kill())]);
     void this.#endWhenGone();
@@ -172,18 +156,13 @@ export class InstanceProcess implements Instance, SessionReports {
     return this;
   }
 
-  /** Resolves when the instance said what it may not: it is being killed. */
-  get misbehaved(): Promise<Error> {
-    return this.#lifeline.misbehaved;
-  }
-
   /** Whether it has said to be done with all sessions that were connected. */
   get isDone(): boolean {
     return this.#undone === 0;
   }
 
   hear(): void {
-    if (this.#undone > 0) this.#lifeline.hear();
+    if (this.#undone > 0) this.lifeline.hear();
   }
 
   #onMessage(elements: ByteString[]): void {
@@ -203,23 +182,9 @@ export class InstanceProcess implements Instance, SessionReports {
     await this.end(this.#urgency.times.terminatedMs);
   }
 
-  get pid(): number {
-    return this.#process.pid;
-  }
-
   /** Whether its end has been seen. */
   get hasEnded(): boolean {
     return this.#process.ending !== undefined;
-  }
-
-  /** What it says at its start; undefined when it ends before saying anything. */
-  get announced(): Promise<Announcement | undefined> {
-    return this.#lifeline.announced;
-  }
-
-  /** Resolves when nobody can write to its output any more, or after stopOutput. */
-  get outputEnded(): Promise<void> {
-    return this.#output.ended;
   }
 
   /** As connectUnix. An instance that is on its way out refuses. */
@@ -238,12 +203,6 @@ export class InstanceProcess implements Instance, SessionReports {
     await waitForExit(this.#process.exited, exitMs);
     const end = this.#process.ending ?? "closed its lifeline";
     return this.isOutOfMemory ? `${end}: ${memoryCause}` : end;
-  }
-
-  /** The end of its output as text, once it has written it all, or nearly at once. */
-  async lastOutput(): Promise<string> {
-    await untilWritten(this.#output);
-    return this.#output.tailText;
   }
 
   /** Ends it at once, with all of its process group. */
@@ -274,13 +233,13 @@ export class InstanceProcess implements Instance, SessionReports {
   }
 
   showStack(): void {
-    if (this.#ending === undefined) this.#lifeline.tell(encodeStack());
+    if (this.#ending === undefined) this.lifeline.tell(encodeStack());
   }
 
   async #giveUp(): Promise<void> {
     const { exited } = this.#process;
     const { hurry, shutdown } = this.#urgency;
-    if (this.#lifeline.tell(encodeStack())) await waitForExit(exited, stackMs, hurry);
+    if (this.lifeline.tell(encodeStack())) await waitForExit(exited, stackMs, hurry);
     // A stuck event loop serves nobody else.
     if (this.#hasThreads) {
       await waitForExit(Promise.race([exited, this.#released.promise]), othersMs, shutdown);
@@ -290,7 +249,7 @@ export class InstanceProcess implements Instance, SessionReports {
 
   async #end(retiredMs: number): Promise<void> {
     this.#urgency.ending?.(this.pid);
-    this.#lifeline.close();
+    this.lifeline.close();
     this.#socket.close();
     if (this.speaksHttp) await endByForce(this.#process, this.#urgency);
     else await endRunning(this.#process, this.#urgency, retiredMs);
@@ -302,12 +261,7 @@ export class InstanceProcess implements Instance, SessionReports {
 
   /** For another process to see to its end; undefined when that has come. */
   async handOver(): Promise<Survivor | undefined> {
-    return this.#isOver ? undefined : survivorOf(this.#process, this.#output);
-  }
-
-  /** Stops copying its output, which what it left behind may go on writing. */
-  stopOutput(): void {
-    this.#output.stop();
+    return this.#isOver ? undefined : survivorOf(this.#process, this.output);
   }
 }
 
@@ -342,12 +296,4 @@ export async function survivorOf(
   if (group === undefined) return undefined;
   const leader = duplicate(group.leader);
   return { pid, leader, output: await output.handOver() };
-}
-
-/** Waits until all that a process wrote has been read; does not wait for what it left behind. */
-export async function untilWritten(output: OutputReader): Promise<void> {
-  const until = performance.now() + floodMs;
-  while (!(await waitForExit(output.ended, outputMs))) {
-    if (!output.isBehind || performance.now() >= until) return;
-  }
 }

@@ -4,28 +4,24 @@
  * program can collect the outputs of all that come after it. So an application has a few of them.
  */
 import type { ByteString } from "../../wire/bytes.ts";
+import type { OutputReader } from "./output.ts";
 
 /** More than a restart of a usual application leaves. */
 const maxLeft = 16;
 
-interface LeftOutput {
-  readonly outputEnded: Promise<void>;
-  stopOutput(): void;
-}
-
 export class LeftOutputs {
-  readonly #byRoot = new Map<ByteString, Set<LeftOutput>>();
+  readonly #byRoot = new Map<ByteString, Set<OutputReader>>();
 
   /** Returns when it has ended, or newer ones have taken its place. */
-  async untilEnded(root: ByteString, output: LeftOutput): Promise<void> {
+  async untilEnded(root: ByteString, output: OutputReader): Promise<void> {
     const left = this.#byRoot.get(root) ?? new Set();
     this.#byRoot.set(root, left.add(output));
     const [eldest] = left;
     if (left.size > maxLeft && eldest !== undefined) {
       left.delete(eldest);
-      eldest.stopOutput();
+      eldest.stop();
     }
-    await output.outputEnded;
+    await output.ended;
     left.delete(output);
     if (left.size === 0 && this.#byRoot.get(root) === left) this.#byRoot.delete(root);
   }

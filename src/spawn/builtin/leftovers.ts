@@ -7,7 +7,7 @@
  * which reaches all of them at once and never a stranger, and that of one that is waited for.
  */
 
-import { orUndefined, SyscallError } from "../../native/errno.ts";
+import { orUndefined } from "../../native/errno.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import { hasEnded, openPidfd, sendPidfdGroupSignal } from "../../native/pidfd.ts";
 import { childrenOf, processNumbers, statOf } from "../../native/process-stat.ts";
@@ -63,12 +63,9 @@ export class ProcessGroup implements Remnant {
 
   /** @returns whether there is anybody, zombies among them. */
   signal(signal: number): boolean {
-    try {
-      return sendPidfdGroupSignal(this.#leader.number, this.#number, signal);
-    } catch (error) {
-      if (error instanceof SyscallError) return true; // EPERM: of users that we may not signal.
-      throw error;
-    }
+    const { number } = this.#leader;
+    // EPERM: there are some, of users that we may not signal.
+    return orUndefined(() => sendPidfdGroupSignal(number, this.#number, signal)) ?? true;
   }
 }
 
@@ -77,7 +74,7 @@ async function memberAmong(pids: readonly number[], group: number): Promise<Owne
   let looked = 0;
   for (const pid of pids) {
     if (isMember(pid, group)) {
-      const member = tryToOpen(pid);
+      const member = orUndefined(() => openPidfd(pid));
       // It may have ended between the two looks, and another have its number.
       if (member !== undefined && isMember(pid, group)) return member;
       member?.close();
@@ -91,8 +88,4 @@ async function memberAmong(pids: readonly number[], group: number): Promise<Owne
 function isMember(pid: number, group: number): boolean {
   const stat = statOf(pid);
   return stat?.group === group && !hasDied(pid, stat);
-}
-
-function tryToOpen(pid: number): OwnedFd | undefined {
-  return orUndefined(() => openPidfd(pid));
 }

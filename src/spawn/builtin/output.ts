@@ -6,6 +6,7 @@ import { duplicate } from "../../native/fd.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import { unreadBytes } from "../../native/pipe.ts";
 import { ascii, fromBytes, type ByteString } from "../../wire/bytes.ts";
+import { waitForExit } from "../process-end.ts";
 
 /** Longer lines are passed on in pieces of this size. */
 export const maxLineBytes = 8 * 1024;
@@ -120,6 +121,10 @@ const linesAtOnce = 500;
 const floodPauseMs = 20;
 /** How long what was dropped is added up before it is said. */
 const noteMs = 1_000;
+/** How long a dead instance's output is waited for: something it left behind may hold the pipe. */
+const outputMs = 200;
+/** The same while there is still some to read, as after a flood. */
+const floodMs = 2_000;
 
 /**
  * Reads an instance's pipe to its end, which is not the instance's: whatever it started and left
@@ -215,8 +220,17 @@ export class OutputReader {
     return this.#isPassingOn || (this.#readEnd.open && unreadBytes(this.#readEnd.number) > 0);
   }
 
-  /** The last of what was written. */
-  get tailText(): string {
+  /** Waits until all that a process wrote has been read; does not wait for what it left behind. */
+  async untilWritten(): Promise<void> {
+    const until = performance.now() + floodMs;
+    while (!(await waitForExit(this.ended, outputMs))) {
+      if (!this.isBehind || performance.now() >= until) return;
+    }
+  }
+
+  /** The last of what was written as text, once it is all there, or nearly at once. */
+  async lastText(): Promise<string> {
+    await this.untilWritten();
     return Buffer.from(this.#tail.bytes).toString("utf8");
   }
 

@@ -20,17 +20,11 @@ import { waitForExit } from "../process-end.ts";
 import type { Survivor } from "./hand-over.ts";
 import { memoryCause, type AppGroup } from "./app-group.ts";
 import { openOutput, type InheritedEnds } from "./instance-ends.ts";
-import {
-  launch,
-  survivorOf,
-  untilWritten,
-  type InstanceProcessOptions,
-  type Urgency,
-} from "./instance-process.ts";
-import { Lifeline, type Announcement } from "./lifeline.ts";
+import { survivorOf, type InstanceProcessOptions, type Urgency } from "./instance-process.ts";
+import { Lifeline } from "./lifeline.ts";
 import type { OutputReader } from "./output.ts";
 import { statOf } from "../../native/process-stat.ts";
-import { endedProcess, ForkedProcess, lookAfter, type RunningProcess } from "./running-process.ts";
+import { lookAfter, RunningProcess, startProcess } from "./running-process.ts";
 
 /** It leaves at once when its descriptor 4 ends; one that does not is killed after this long. */
 const endMs = 1_000;
@@ -51,9 +45,11 @@ export class PreloaderGoneError extends Error {
 }
 
 export class Preloader {
+  readonly pid: number;
   readonly #process: RunningProcess;
-  readonly #control: Lifeline;
-  readonly #output: OutputReader;
+  /** On its descriptor 4. */
+  readonly lifeline: Lifeline;
+  readonly output: OutputReader;
   readonly #urgency: Urgency;
   readonly #group: AppGroup | undefined;
   readonly #pending = new Map<number, PendingFork>();
@@ -61,7 +57,7 @@ export class Preloader {
   /** Resolves with how it ended, if nobody had told it to. */
   readonly diedByItself = this.#diedByItself.promise;
   /** By process id: those that it has not reported as ended. */
-  readonly #forked = new Map<number, ForkedProcess>();
+  readonly #forked = new Map<number, RunningProcess>();
   /** Orders given, and ends of forks that it has reported. */
   #lastFork = 0;
   #ends = 0;
@@ -85,16 +81,13 @@ export class Preloader {
     const { reader, writeEnd } = openOutput((line) => writeLine(pid, line));
     stack.defer(() => reader.stop());
     using output = writeEnd;
-    this.#process = launch(command, output, nothing.number, control.number);
+    this.#process = startProcess(command, output, nothing, control);
     stack.move(); // From here on nothing throws, and both are ours to keep.
     pid = this.#process.pid;
-    this.#output = reader;
-    this.#control = new Lifeline(ours, (elements) => this.#onMessage(elements));
+    this.pid = pid;
+    this.output = reader;
+    this.lifeline = new Lifeline(ours, (elements) => this.#onMessage(elements));
     void this.#endWhenGone();
-  }
-
-  get pid(): number {
-    return this.#process.pid;
   }
 
   /** Resolves when it has ended. */
@@ -102,14 +95,9 @@ export class Preloader {
     return this.#process.exited;
   }
 
-  /** What it says once the code is loaded; undefined when it ends before saying anything. */
-  get announced(): Promise<Announcement | undefined> {
-    return this.#control.announced;
-  }
-
   /** Whether it can be asked to fork. */
   get isUsable(): boolean {
-    return this.#ending === undefined && this.#control.number !== undefined;
+    return this.#ending === undefined && this.lifeline.number !== undefined;
   }
 
   /** How it ended, for a sentence: the same for all who ask, as a memory kill is taken once. */
@@ -122,12 +110,6 @@ export class Preloader {
     await waitForExit(this.#process.exited, endMs);
     const end = this.#process.ending ?? "closed its descriptor 4";
     return this.#group?.takeMemoryKill() === true ? `${end}: ${memoryCause}` : end;
-  }
-
-  /** The end of its output as text. */
-  async lastOutput(): Promise<string> {
-    await untilWritten(this.#output);
-    return this.#output.tailText;
   }
 
   /**
@@ -156,7 +138,7 @@ export class Preloader {
   }
 
   #order(fork: number, { listener, lifeline, output }: InheritedEnds): void {
-    const control = this.#control.number;
+    const control = this.lifeline.number;
     if (control === undefined) throw new PreloaderGoneError("its preloader is gone");
     const message = encodeFork(fork);
     const isSent =
@@ -208,13 +190,10 @@ export class Preloader {
     }
     const pidfd = openPidfd(pid);
     // It may have been reaped by now, and its number be another's.
-    if (pidfd === undefined || statOf(pid)?.parent !== this.pid) {
-      pidfd?.close();
-      pending.resolve(endedProcess(pid));
-      return;
-    }
-    const forked = new ForkedProcess(pid, pidfd);
-    this.#forked.set(pid, forked);
+    const isThere = statOf(pid)?.parent === this.pid;
+    if (!isThere) pidfd?.close();
+    const forked = new RunningProcess(pid, isThere ? pidfd : undefined);
+    if (forked.ending === undefined) this.#forked.set(pid, forked);
     pending.resolve(forked);
   }
 
@@ -231,17 +210,12 @@ export class Preloader {
   }
 
   async #endWhenGone(): Promise<void> {
-    const misbehaved = this.#control.misbehaved.then(() => this.#process.signal(signals.SIGKILL));
-    await Promise.race([this.#control.closedByPeer, this.#process.exited, misbehaved]);
+    const misbehaved = this.lifeline.misbehaved.then(() => this.#process.signal(signals.SIGKILL));
+    await Promise.race([this.lifeline.closedByPeer, this.#process.exited, misbehaved]);
     const isOurDoing = this.#ending !== undefined;
     const ended = this.end();
     if (!isOurDoing) this.#diedByItself.resolve(await this.describeEnd());
     await ended;
-  }
-
-  /** Resolves when it said what it may not: it is being killed. */
-  get misbehaved(): Promise<Error> {
-    return this.#control.misbehaved;
   }
 
   /**
@@ -256,13 +230,13 @@ export class Preloader {
   /** For another process to see to its end; undefined when that has come. */
   async handOver(): Promise<Survivor | undefined> {
     if (this.#isOver) return undefined;
-    const survivor = await survivorOf(this.#process, this.#output);
-    this.#control.close();
+    const survivor = await survivorOf(this.#process, this.output);
+    this.lifeline.close();
     return survivor;
   }
 
   async #end(): Promise<void> {
-    this.#control.close();
+    this.lifeline.close();
     for (const fork of this.#pending.keys()) {
       this.#take(fork)?.reject(new PreloaderGoneError("its preloader ended"));
     }
@@ -281,8 +255,8 @@ export class Preloader {
       if (await waitForExit(ends, lookEveryMs, shutdown)) break;
     }
     await group?.end(times.terminatedMs, hurry);
-    await untilWritten(this.#output);
-    this.#output.stop();
+    await this.output.untilWritten();
+    this.output.stop();
     this.#isOver = true;
   }
 }

@@ -1,6 +1,8 @@
 /** Waiting for a process of the built-in spawner to say that it is ready, or why it is not. */
 import { inTime } from "../../native/in-time.ts";
+import type { InstanceProcess } from "./instance-process.ts";
 import type { Announcement, Ready } from "./lifeline.ts";
+import type { Preloader } from "./preloader.ts";
 import type { Progress } from "./start-plan.ts";
 
 /** The time a spawn has: it begins when this is made. */
@@ -45,22 +47,16 @@ export class TimeLimit {
   }
 }
 
-/** An instance or a preloader. */
-interface Announcing {
-  readonly announced: Promise<Announcement | undefined>;
-  describeEnd(): Promise<string>;
-}
-
 /**
  * @returns what it announces. @throws Error (as a rejection): it ended, said why it
  * cannot (`progress.detail` has all of it), or took too long.
  */
 export async function untilReady(
-  started: Announcing,
+  started: InstanceProcess | Preloader,
   limit: TimeLimit,
   progress: Progress,
 ): Promise<Ready> {
-  const said = await limit.keep(started.announced);
+  const said = await limit.keep(started.lifeline.announced);
   if (said === undefined) throw new Error(`it ${await started.describeEnd()} before it was ready`);
   if (said.kind === "ready") return said;
   throw refusalIn(said, progress);

@@ -1,165 +1,132 @@
 /**
  * A process of the built-in spawner, whoever its parent is: a child of ours, or one that a
- * preloader has forked. How to signal it without ever reaching a stranger, and how its end is seen.
+ * preloader has forked. It is reached through its pidfd alone, and so never a stranger.
  */
 import { constants } from "node:os";
 
-import { SyscallError } from "../../native/errno.ts";
-import type { OwnedFd } from "../../native/owned-fd.ts";
+import { orUndefined } from "../../native/errno.ts";
 import { duplicate } from "../../native/fd.ts";
+import type { OwnedFd } from "../../native/owned-fd.ts";
 import { hasEnded, openPidfd, sendPidfdGroupSignal, sendPidfdSignal } from "../../native/pidfd.ts";
 import { sendSignal, signals } from "../../native/process.ts";
-import { startProgram, type DirectStart } from "../../native/start-program.ts";
+import { startProgram } from "../../native/start-program.ts";
+import type { LaunchCommand } from "../launch-plan.ts";
 import { isOurChild, noteChild, reapChild, takeEnds } from "../our-children.ts";
 import { exitText } from "../process-end.ts";
 import { ProcessGroup } from "./leftovers.ts";
 
-export interface RunningProcess {
+export class RunningProcess {
   readonly pid: number;
+  readonly #pidfd: OwnedFd | undefined;
+  readonly #exited = Promise.withResolvers<void>();
   /** Resolves when its end has been seen; never rejects. */
-  readonly exited: Promise<void>;
-  /** How it ended, for a sentence; undefined while it runs. */
-  readonly ending: string | undefined;
+  readonly exited = this.#exited.promise;
   /**
    * Its process group, for when it has ended itself; the callee's to close. Undefined when no
    * descriptor was free for it.
    */
   readonly group: ProcessGroup | undefined;
-  /** Signals it and its process group; does nothing once its end has been seen. */
-  signal(signal: number): void;
-}
-
-/** A child: until its end has been seen, neither its number nor its group's can be another's. */
-export class ChildProcess implements RunningProcess {
-  readonly #process: Bun.Subprocess;
-  readonly exited: Promise<void>;
-  readonly group: ProcessGroup | undefined;
-
-  constructor(process: Bun.Subprocess) {
-    this.#process = process;
-    noteChild(process);
-    this.group = groupOf(process.pid, () => openPidfd(process.pid));
-    this.exited = this.#untilExited();
-  }
-
-  async #untilExited(): Promise<void> {
-    await this.#process.exited;
-  }
-
-  get pid(): number {
-    return this.#process.pid;
-  }
-
-  get ending(): string | undefined {
-    const { exitCode, signalCode } = this.#process;
-    return exitCode === null && signalCode === null ? undefined : exitText(this.#process);
-  }
-
-  signal(signal: number): void {
-    if (this.ending !== undefined) return;
-    unlessForbidden(() => {
-      // Before the launch command has made the group there is only the process.
-      sendSignal(-this.pid, signal);
-      // It may have left its group, or not have one yet.
-      sendSignal(this.pid, signal);
-    });
-  }
-}
-
-/**
- * Starts a program without the launch command between. @returns undefined: that has to do it, since
- * no process or descriptor is to be had for this, or the program cannot be started so.
- */
-export function startDirectly(
-  program: DirectStart,
-  descriptors: readonly [number, number, number, number],
-): RunningProcess | undefined {
-  const pid = startProgram(program, descriptors);
-  if (pid === undefined) return undefined;
-  try {
-    const pidfd = openPidfd(pid); // There is one until its end has been taken.
-    if (pidfd !== undefined) {
-      const child = new ForkedProcess(pid, pidfd);
-      reapChild(pid, (status) => child.reaped(status));
-      return child;
-    }
-  } catch (error) {
-    if (!(error instanceof SyscallError)) throw error;
-  }
-  sendSignal(pid, signals.SIGKILL);
-  reapChild(pid, () => {});
-  return undefined;
-}
-
-/** Forked by a preloader, which reaps it, or by us: reached through its pidfd alone. */
-export class ForkedProcess implements RunningProcess {
-  readonly pid: number;
-  readonly #pidfd: OwnedFd;
-  readonly #exited = Promise.withResolvers<void>();
-  readonly exited = this.#exited.promise;
-  readonly group: ProcessGroup | undefined;
   #ending: string | undefined;
 
-  /** @param pidfd is owned here from now on. */
-  constructor(pid: number, pidfd: OwnedFd) {
+  /**
+   * @param pidfd is owned here from now on; undefined: it has ended before it could be got hold of,
+   * and its number may be another's. What it has said and written is still to be read.
+   */
+  constructor(pid: number, pidfd: OwnedFd | undefined) {
     this.pid = pid;
     this.#pidfd = pidfd;
-    this.group = groupOf(pid, () => duplicate(pidfd.number));
+    const leader = pidfd && orUndefined(() => duplicate(pidfd.number));
+    this.group = leader && new ProcessGroup(pid, leader);
+    if (pidfd === undefined) this.ended("ended");
   }
 
+  /** How it ended, for a sentence; undefined while it runs. */
   get ending(): string | undefined {
     return this.#ending;
   }
 
+  /** Signals it and its process group; does nothing once its end has been seen. */
   signal(signal: number): void {
-    if (this.hasEnded()) return;
-    unlessForbidden(() => {
-      sendPidfdGroupSignal(this.#pidfd.number, this.pid, signal);
-      sendPidfdSignal(this.#pidfd.number, signal);
+    const pidfd = this.#pidfd;
+    if (pidfd === undefined || this.hasEnded()) return;
+    // EPERM: it runs as a user we may not signal. Its lifeline is closed, which must do.
+    orUndefined(() => {
+      sendPidfdGroupSignal(pidfd.number, this.pid, signal);
+      // It may have left its group, or not have one yet.
+      sendPidfdSignal(pidfd.number, signal);
     });
   }
 
   /** Its parent has reaped it. @param status its exit code, or minus the signal's number. */
   reaped(status: number): void {
     const signalCode = status < 0 ? signalName(-status) : null;
-    this.#end(exitText({ exitCode: status, signalCode }));
+    this.ended(exitText({ exitCode: status, signalCode }));
+  }
+
+  /** Its end has been seen. @param how for a sentence. */
+  ended(how: string): void {
+    if (this.#ending !== undefined) return;
+    this.#ending = how;
+    this.#pidfd?.close();
+    this.#exited.resolve();
   }
 
   /** Looks itself: for when there is no preloader to say it. @returns whether it has ended. */
   hasEnded(): boolean {
     if (isOurChild(this.pid)) takeEnds();
-    if (this.#ending === undefined && hasEnded(this.#pidfd.number)) this.#end("ended");
+    else if (this.#pidfd?.open === true && hasEnded(this.#pidfd.number)) this.ended("ended");
     return this.#ending !== undefined;
-  }
-
-  #end(text: string): void {
-    if (this.#ending !== undefined) return;
-    this.#ending = text;
-    this.#pidfd.close();
-    this.#exited.resolve();
   }
 }
 
 /**
- * One that was forked and has ended before it could be got hold of: what it has said and written is
- * still to be read. Its number may be another's.
+ * Starts a process with /dev/null, these descriptors, and no others: by the launch command where it
+ * cannot be done without. @throws Error: not even that can be started, or no descriptor is free to
+ * reach it by.
  */
-export function endedProcess(pid: number): RunningProcess {
-  const exited = Promise.resolve();
-  return { pid, exited, ending: "ended", group: undefined, signal: () => {} };
+export function startProcess(
+  { argv, env, direct }: LaunchCommand,
+  output: OwnedFd,
+  third: OwnedFd,
+  fourth: OwnedFd,
+): RunningProcess {
+  const { number } = output;
+  const descriptors = [number, number, third.number, fourth.number] as const;
+  const pid = direct && startProgram(direct, descriptors);
+  if (pid !== undefined) {
+    let child: RunningProcess | undefined;
+    reapChild(pid, (status) => child?.reaped(status));
+    child = childOf(pid);
+    return child;
+  }
+  const process = Bun.spawn(argv, { env, stdio: ["ignore", ...descriptors] });
+  noteChild(process);
+  const child = childOf(process.pid);
+  void process.exited.then(() => child.ended(exitText(process)));
+  return child;
+}
+
+/** @throws SyscallError: no descriptor is free for it, and it is ended. */
+function childOf(pid: number): RunningProcess {
+  try {
+    return new RunningProcess(pid, openPidfd(pid));
+  } catch (error) {
+    sendSignal(pid, signals.SIGKILL);
+    throw error;
+  }
 }
 
 /** How often it is looked for the end of one that nobody reports. */
 const lookEveryMs = 500;
 
-const unreported = new Set<ForkedProcess>();
+const unreported = new Set<RunningProcess>();
 let timer: ReturnType<typeof setInterval> | undefined;
 
 /**
  * Looks for the end of a process whose preloader is gone until it has come. (Most ends show sooner,
  * by the lifeline.)
  */
-export function lookAfter(forked: ForkedProcess): void {
+export function lookAfter(forked: RunningProcess): void {
   if (forked.hasEnded()) return;
   unreported.add(forked);
   timer ??= setInterval(look, lookEveryMs);
@@ -170,25 +137,6 @@ function look(): void {
   if (unreported.size > 0) return;
   clearInterval(timer);
   timer = undefined;
-}
-
-function groupOf(pid: number, open: () => OwnedFd | undefined): ProcessGroup | undefined {
-  try {
-    const leader = open();
-    return leader && new ProcessGroup(pid, leader);
-  } catch (error) {
-    if (error instanceof SyscallError) return undefined;
-    throw error;
-  }
-}
-
-/** EPERM: it runs as a user we may not signal. Its lifeline is closed, which must do. */
-function unlessForbidden(send: () => void): void {
-  try {
-    send();
-  } catch (error) {
-    if (!(error instanceof SyscallError)) throw error;
-  }
 }
 
 function signalName(number: number): string {

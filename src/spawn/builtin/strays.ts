@@ -8,7 +8,7 @@
  * instances of one user share lives as long as the last of them. Processes are looked at and
  * signalled one after the other, by pidfd; how many there are costs time, not descriptors.
  */
-import { SyscallError } from "../../native/errno.ts";
+import { orUndefined } from "../../native/errno.ts";
 import { openPidfd, sendPidfdSignal } from "../../native/pidfd.ts";
 import { childrenOf, kernelText, statOf } from "../../native/process-stat.ts";
 import { adoptsOrphans } from "../../native/process.ts";
@@ -126,13 +126,11 @@ function userOf(pid: number): number | undefined {
 
 function signalAll(all: readonly Kin[], signal: number): void {
   for (const kin of all) {
-    try {
+    // Nothing is done where no descriptor is free, or to a user that we may not signal.
+    orUndefined(() => {
       using pidfd = openPidfd(kin.pid);
       // It may have ended since it was seen, and another have its number.
       if (pidfd !== undefined && isRunning(kin)) sendPidfdSignal(pidfd.number, signal);
-    } catch (error) {
-      // Of a user that we may not signal, or no descriptor is free.
-      if (!(error instanceof SyscallError)) throw error;
-    }
+    });
   }
 }

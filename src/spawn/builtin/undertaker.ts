@@ -5,9 +5,9 @@
 import { OwnedFd } from "../../native/owned-fd.ts";
 import type { WriteOutput } from "./builtin-spawner.ts";
 import type { Charge, Plan } from "./hand-over.ts";
-import { endRunning, untilWritten, type Urgency } from "./instance-process.ts";
+import { endRunning, type Urgency } from "./instance-process.ts";
 import { OutputReader } from "./output.ts";
-import { ForkedProcess, lookAfter } from "./running-process.ts";
+import { lookAfter, RunningProcess } from "./running-process.ts";
 import { endStrays } from "./strays.ts";
 
 /** @param hurry aborts when there is no time left. @returns when nothing of them is left. */
@@ -31,7 +31,7 @@ export async function undertake(
 /** Sees to a process. @returns what ends it, and waits for its end. */
 function watch(charge: Charge, write: WriteOutput, urgency: Urgency): () => Promise<void> {
   const { pid, root, leader, rest } = charge;
-  const running = new ForkedProcess(pid, new OwnedFd(leader));
+  const running = new RunningProcess(pid, new OwnedFd(leader));
   lookAfter(running);
   const output = charge.output === undefined ? undefined : readOutput(charge.output);
   function readOutput(number: number): OutputReader {
@@ -41,8 +41,7 @@ function watch(charge: Charge, write: WriteOutput, urgency: Urgency): () => Prom
   return async () => {
     await endRunning(running, urgency, 0);
     await running.group?.end(urgency.times.terminatedMs, urgency.hurry);
-    if (output === undefined) return;
-    await untilWritten(output);
-    output.stop();
+    await output?.untilWritten();
+    output?.stop();
   };
 }

@@ -49,7 +49,7 @@ export async function untilProgramReady(start: ProgramStart): Promise<Ready> {
   const { concurrency = loaders.command.usual.concurrency } = request;
   const ready: Ready = { kind: "ready", concurrency, reportsDone: false };
   const owner = { pid: process.pid, uid: plan.user };
-  const said = await limit.keep(process.announced);
+  const said = await limit.keep(process.lifeline.announced);
   // Its lifeline ends without a word when it has become the program.
   if (said?.kind === "failed") throw refusalIn(said, progress);
   const listens = () => Promise.resolve(way.isListening(owner) || "it does not listen");
