@@ -34,7 +34,9 @@ export interface ForeignSocket {
 export function foreignSockets(pid: number | undefined): ForeignSocket[] {
   const pids = pid === undefined ? processNumbers() : [pid];
   const found: ForeignSocket[] = [];
-  for (const [uid, own] of byUser(pids)) {
+  const users = Map.groupBy(pids, (one) => effectiveUserOf(one) ?? 0);
+  users.delete(0);
+  for (const [uid, own] of users) {
     const sockets = runtimeDirectoriesOf(uid, process.env).flatMap((directory) =>
       socketsIn(directory, uid, own),
     );
@@ -44,13 +46,6 @@ export function foreignSockets(pid: number | undefined): ForeignSocket[] {
     }
   }
   return found;
-}
-
-/** Those of others than root. */
-function byUser(pids: readonly number[]): Map<number, number[]> {
-  const users = Map.groupBy(pids, (pid) => effectiveUserOf(pid) ?? 0);
-  users.delete(0);
-  return users;
 }
 
 function socketsIn(directory: string, uid: number, pids: readonly number[]): ForeignSocket[] {

@@ -38,22 +38,18 @@ export async function runServer(
   reapStrangers();
   giveUpStart();
   const originalDescriptorLimit = raiseDescriptorLimit();
+  const { logFile, logFormat: format, ruby, statusFifo, spawnTimeoutMs } = config;
   const stderr = new LineWriter(undefined);
-  const output = config.logFile === undefined ? stderr : openLog(config.logFile);
-  const log = new Log(config.logLevel, config.logFormat, (line) => stderr.write(line));
+  const common = logFile === undefined ? stderr : openLog(logFile);
+  const log = new Log(config.logLevel, format, (line) => stderr.write(line));
   reportMistakes(log);
-  const outputs = new OutputLogs({
-    common: output,
-    format: config.logFormat,
-    log,
-    keepsRecent: supervisor !== undefined,
-  });
+  const outputs = new OutputLogs({ common, format, log, keepsRecent: supervisor !== undefined });
   const spawner = await chooseSpawner(config, {
     notify: log.event.bind(log),
     originalDescriptorLimit,
     writeOutput: outputs.write,
-    ...(config.ruby === "" ? {} : { ruby: config.ruby }),
-    ...(config.exitsEarly ? { heirsLog: { file: config.logFile, format: config.logFormat } } : {}),
+    ...(ruby === "" ? {} : { ruby }),
+    ...(config.exitsEarly ? { heirsLog: { file: logFile, format } } : {}),
   });
   const isBuiltin = spawner.pid === process.pid;
   const pool = new Pool(
@@ -70,7 +66,6 @@ export async function runServer(
     },
     config.limits,
   );
-  const { statusFifo, spawnTimeoutMs } = config;
   const server = new Server({
     wake,
     supervisor,
@@ -123,19 +118,16 @@ function obeySignals(server: Server, outputs: OutputLogs): void {
   onSignal((signal) => {
     switch (signal) {
       case "SIGINT":
-        server.stop(signal);
-        break;
+        return server.stop(signal);
       case "SIGTERM":
         terms += 1;
         server.stop(signal);
-        if (terms > 1) server.hurry();
-        break;
+        return terms > 1 ? server.hurry() : undefined;
       case "SIGHUP":
       case "SIGUSR1":
-        outputs.reopen();
-        break;
+        return outputs.reopen();
       case "SIGUSR2":
-        break;
+        return;
     }
   });
 }

@@ -122,21 +122,17 @@ class Gateway {
         return this.#operator.carryOut(asked, asker);
       },
     });
-    this.#adminChange = this.#admin.prepare(config);
-    try {
-      const inherited = passedListeners(process.env, config.tls !== undefined);
-      this.#supervisor = new Supervisor({
-        config,
-        inherited,
-        report,
-        env,
-        succession,
-        version: version(),
-      });
-    } catch (error) {
-      this.#adminChange.undo();
-      throw error;
-    }
+    using unfinished = new DisposableStack();
+    this.#adminChange = unfinished.adopt(this.#admin.prepare(config), (change) => change.undo());
+    this.#supervisor = new Supervisor({
+      config,
+      inherited: passedListeners(process.env, config.tls !== undefined),
+      report,
+      env,
+      succession,
+      version: version(),
+    });
+    unfinished.move();
     this.#operator = new Operator({
       supervisor: this.#supervisor,
       admin: this.#admin,
@@ -221,13 +217,10 @@ class Gateway {
     let problems: readonly string[] = [];
     try {
       const config = this.#request.readConfig();
-      const admin = this.#admin.prepare(config);
-      try {
-        await supervisor.reload(config);
-      } catch (error) {
-        admin.undo();
-        throw error;
-      }
+      using unfinished = new DisposableStack();
+      const admin = unfinished.adopt(this.#admin.prepare(config), (change) => change.undo());
+      await supervisor.reload(config);
+      unfinished.move();
       const known = this.#admin.dashboard?.url;
       admin.commit();
       if (this.#admin.dashboard?.url !== known) this.#sayAdmin();

@@ -8,16 +8,7 @@
  * directly after the call, before anything else runs. This file must not know what a client or an
  * instance is.
  */
-import {
-  CString,
-  dlopen,
-  type FFIFunction,
-  FFIType,
-  type Pointer,
-  ptr,
-  read,
-  toArrayBuffer,
-} from "bun:ffi";
+import { dlopen, type FFIFunction, FFIType, type Pointer, ptr, toArrayBuffer } from "bun:ffi";
 
 import { causeText } from "../wire/cause.ts";
 import { SyscallError } from "./errno.ts";
@@ -179,12 +170,3 @@ export function cPath(bytes: string): Pointer {
   arenaBytes[pathOffset + length] = 0;
   return pathAddress;
 }
-
-/** Reads memory that C owns: a 32-bit number, a pointer, a NUL-terminated string. */
-export const memory = {
-  u32: (base: Pointer, offset: number): number => read.u32(base, offset),
-  string: (base: Pointer, offset: number): string => {
-    const at = read.ptr(base, offset);
-    return at === 0 ? "" : new CString(at);
-  },
-};

@@ -62,11 +62,8 @@ export function openOwn(
     const fresh = `${descriptorPath(last(directory).fd.number)}/${name}`;
     return open(fresh, "create", rules.permissions);
   }
-  checkFile(
-    found,
-    walk.links.some(({ target }) => target === found),
-    last(directory),
-  );
+  const isByLink = walk.links.some(({ target }) => target === found);
+  checkFile(found, isByLink, last(directory));
   return open(descriptorPath(found.fd.number), mode);
 }
 

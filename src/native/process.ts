@@ -3,6 +3,8 @@
  * ends the hidden launch command. Manual pages: getrlimit(2), kill(2), getpwnam(3), initgroups(3),
  * execve(2).
  */
+import { CString, read } from "bun:ffi";
+
 import { errnos, SyscallError } from "./errno.ts";
 import { C, passwd, rlimit } from "./layout.ts";
 import {
@@ -14,7 +16,6 @@ import {
   cPath,
   errno,
   libc,
-  memory,
   reserve,
 } from "./libc.ts";
 
@@ -131,12 +132,16 @@ export interface User {
 function readUser(found: ReturnType<typeof libc.getpwnam>): User | undefined {
   if (found === null) return undefined;
   const entry = Number(found) as Exclude<typeof found, bigint>;
+  const text = (offset: number): string => {
+    const at = read.ptr(entry, offset);
+    return at === 0 ? "" : new CString(at);
+  };
   return {
-    name: memory.string(entry, passwd.name),
-    uid: memory.u32(entry, passwd.uid),
-    gid: memory.u32(entry, passwd.gid),
-    home: memory.string(entry, passwd.dir),
-    shell: memory.string(entry, passwd.shell),
+    name: text(passwd.name),
+    uid: read.u32(entry, passwd.uid),
+    gid: read.u32(entry, passwd.gid),
+    home: text(passwd.dir),
+    shell: text(passwd.shell),
   };
 }
 

@@ -73,12 +73,8 @@ const answers = {
   unknown: 0x00050000 | constants.errno.ENOSYS,
 } as const;
 
-interface Instruction {
-  readonly code: number;
-  readonly jumpTrue: number;
-  readonly jumpFalse: number;
-  readonly value: number;
-}
+/** How many instructions are skipped is said for both outcomes. */
+type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, value: number];
 
 const instructionBytes = 8;
 const programOffset = reserve(16); // struct sock_fprog: a length, padding, an address
@@ -91,24 +87,23 @@ const programOffset = reserve(16); // struct sock_fprog: a length, padding, an a
 export function refuseSystemCalls(shared: number): void {
   const program = filterFor(process.pid, shared);
   const block = allocate(program.length * instructionBytes);
-  program.forEach((instruction, index) => {
+  program.forEach(([operation, ifTrue, ifFalse, value], index) => {
     const at = index * instructionBytes;
-    block.view.setUint16(at, instruction.code, true);
-    block.view.setUint8(at + 2, instruction.jumpTrue);
-    block.view.setUint8(at + 3, instruction.jumpFalse);
-    block.view.setUint32(at + 4, instruction.value, true);
+    block.view.setUint16(at, operation, true);
+    block.view.setUint8(at + 2, ifTrue);
+    block.view.setUint8(at + 3, ifFalse);
+    block.view.setUint32(at + 4, value, true);
   });
   arenaView.setUint16(programOffset, program.length, true);
   putWord(programOffset + 8, block.address);
   forbidNewPrivileges();
   const [setFilter, allThreads] = [1, 1]; // SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC
   const filter = Number(address(programOffset));
-  const result = checked(
-    libc.syscall(C.SYS_SECCOMP, setFilter, allThreads, filter, 0, 0),
-    "seccomp",
-  );
+  const thread = libc.syscall(C.SYS_SECCOMP, setFilter, allThreads, filter, 0, 0);
   // With this flag, a thread that could not be fenced in.
-  if (result > 0) throw new Error(`seccomp: thread ${result} keeps a filter of its own`);
+  if (checked(thread, "seccomp") > 0) {
+    throw new Error(`seccomp: thread ${thread} keeps a filter of its own`);
+  }
 }
 
 /** The program, for the process of that number. */
@@ -153,16 +148,16 @@ function numbersOf(...lists: readonly string[]): number[] {
 }
 
 function load(offset: number): Instruction {
-  return { code: code.load, jumpTrue: 0, jumpFalse: 0, value: offset };
+  return [code.load, 0, 0, offset];
 }
 
 function answer(value: number): Instruction {
-  return { code: code.answer, jumpTrue: 0, jumpFalse: 0, value };
+  return [code.answer, 0, 0, value];
 }
 
 /** Answers if what is loaded is so, goes on if not. */
 function when(test: number, value: number, then: number): Instruction[] {
-  return [{ code: test, jumpTrue: 0, jumpFalse: 1, value }, answer(then)];
+  return [[test, 0, 1, value], answer(then)];
 }
 
 function whenOneOf(values: readonly number[], then: number): Instruction[] {
@@ -171,15 +166,11 @@ function whenOneOf(values: readonly number[], then: number): Instruction[] {
 
 /** Answers if what is loaded is not so. */
 function unless(test: number, value: number, then: number): Instruction[] {
-  return [{ code: test, jumpTrue: 1, jumpFalse: 0, value }, answer(then)];
+  return [[test, 1, 0, value], answer(then)];
 }
 
 /** Decides a call by one of its arguments; `decision` ends in an answer in any case. */
 function onCall(number: number, argument: number, decision: Instruction[]): Instruction[] {
   const skipped = decision.length + 1;
-  return [
-    { code: code.ifEqual, jumpTrue: 0, jumpFalse: skipped, value: number },
-    load(argument),
-    ...decision,
-  ];
+  return [[code.ifEqual, 0, skipped, number], load(argument), ...decision];
 }

@@ -15,14 +15,12 @@ const unsupported: ReadonlySet<number> = new Set([
   errnos.ENOENT,
 ]);
 
-/** `named`: as where the file system has no files without a name. */
-type TemporaryForm = "unnamed" | "named";
-
 /**
  * A new empty file for reading and writing, close-on-exec, that nobody else can open.
- * @param directory as bytes. @throws SyscallError: ENOENT, EACCES, ENOSPC, EMFILE and the rest.
+ * @param directory as bytes. @param form `named`: as where there are none without a name.
+ * @throws SyscallError: ENOENT, EACCES, ENOSPC, EMFILE and the rest.
  */
-export function openTemporary(directory: string, form: TemporaryForm = "unnamed"): OwnedFd {
+export function openTemporary(directory: string, form: "unnamed" | "named" = "unnamed"): OwnedFd {
   if (form === "unnamed") {
     // O_EXCL: it can be given no name later either.
     const flags = C.O_TMPFILE | C.O_RDWR | C.O_EXCL | C.O_CLOEXEC;

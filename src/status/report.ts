@@ -7,7 +7,6 @@
 
 import type { ApplicationSnapshot, PoolSnapshot } from "../pool/types.ts";
 import { ascii, escapeControls, toBytes, type ByteString } from "../wire/bytes.ts";
-import type { InspectedInstance } from "../wire/inspection.ts";
 
 /** The bytes that a reader of the status FIFO gets. */
 export function statusReport(snapshot: PoolSnapshot): Uint8Array {
@@ -29,15 +28,13 @@ export function statusReport(snapshot: PoolSnapshot): Uint8Array {
 
 /** The root (with the space after the colon that 2.0 has), its instances, a blank line. */
 function applicationLines(application: ApplicationSnapshot): ByteString {
-  const instances = application.instances.filter(isInPool);
+  const instances = application.instances.filter(
+    ({ state }) => state !== "leaving" && state !== "dead",
+  );
   if (instances.length === 0) return ascii("");
   const lines = instances.map(
     ({ pid, sessions, closing }) =>
       `  PID: ${String(pid).padEnd(8)}  Sessions: ${sessions + closing}\n`,
   );
   return ascii(`${escapeControls(application.root)}: \n${lines.join("")}\n`);
-}
-
-function isInPool({ state }: InspectedInstance): boolean {
-  return state !== "leaving" && state !== "dead";
 }
