@@ -8,7 +8,7 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 import { until } from "../helpers/condition.ts";
 import { gateways, type Gateway } from "../helpers/gateway.ts";
@@ -99,6 +99,32 @@ test("restart.txt under load costs no request, and ends the old process", async 
   await gateway.end();
 });
 
+/** As gunicorn and uvicorn do: it removes its socket itself when it is told to leave. */
+const removes = `
+import os, signal, sys, threading, told
+def leave(*_):
+    os.unlink(sys.argv[1])
+    print("removed " + sys.argv[1], flush=True)
+    os._exit(0)
+signal.signal(signal.SIGTERM, leave)
+threading.Thread(target=told.serve, daemon=True).start()
+while True: signal.pause()
+`;
+
+test("one that removes its socket at its end finds it; its directory goes with it", async () => {
+  const files = { ...programs, "removes.py": removes };
+  const { gateway, root } = start('command = "/usr/bin/python3 removes.py {socket}"', files);
+  const { pid } = await see(gateway, "/");
+  const [, socket = ""] = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").slice(1);
+  expect(existsSync(socket)).toBe(true);
+  mkdirSync(join(root, "tmp"));
+  writeFileSync(join(root, "tmp/restart.txt"), "");
+  await until("another serves", async () => (await see(gateway, "/")).pid !== pid);
+  await until("it has removed it", () => gateway.log.includes(`removed ${socket}`));
+  await until("its directory has gone", () => !existsSync(dirname(socket)));
+  await gateway.end();
+});
+
 test("one that hangs is ended when the time of a request is over and nothing is answered", async () => {
   const { gateway } = start(`command = "${told}"\nrequest_timeout = "1s"`);
   const { pid } = await see(gateway, "/");
@@ -134,7 +160,7 @@ s = socket.socket()
 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 s.bind(("127.0.0.1", int(os.environ["PORT"])))
 s.listen()
-time.sleep(0.3)
+time.sleep(1.2) # Who listens is looked up anew after a second.
 s.close()
 time.sleep(0.3)
 import told

@@ -168,6 +168,7 @@ export class BuiltinSpawner implements Spawner {
     } catch (error) {
       started?.kill();
       way?.close();
+      if (started === undefined) way?.remove?.();
       const output = await started?.output.lastText();
       const isProgram = way !== undefined;
       const why = isProgram ? failureOfProgram(error, progress.command, output) : error;

@@ -256,6 +256,7 @@ export class InstanceProcess implements Instance, SessionReports {
     const { times, hurry } = this.#urgency;
     const { group } = this.#process;
     await group?.end(times.terminatedMs, hurry);
+    this.#socket.remove?.();
     this.#isOver = true;
   }
 

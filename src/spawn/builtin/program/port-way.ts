@@ -8,6 +8,7 @@
  * A program that gives its port up while it runs may so be followed by a stranger for a second. A
  * Unix socket has none of this.
  */
+import { errnos, SyscallError } from "../../../native/errno.ts";
 import { type FoundListener, listenerAt } from "../../../native/listener-lookup.ts";
 import { connectLoopback, isFreePort, socketsOf, tcpListeners } from "../../../native/loopback.ts";
 import type { OwnedFd } from "../../../native/owned-fd.ts";
@@ -47,7 +48,7 @@ export class PortWay implements Way {
   connect(): OwnedFd | "full" {
     const now = performance.now();
     if (now - this.#lookedMs >= believedMs && !this.#look(now)) {
-      throw new Error(`nothing listens on ${this.where} any more`);
+      throw new SyscallError("connect", this.where, errnos.ECONNREFUSED);
     }
     return connectLoopback(this.#port);
   }

@@ -26,9 +26,10 @@ export class SocketWay implements Way {
   #owner: ProgramOwner | undefined;
   #pinned: PinnedSocket | undefined;
   #isClosed = false;
+  #isRemoved = false;
 
   /**
-   * @param directory is made, and removed by `close`. @param user whose it is to be; undefined:
+   * @param directory is made, and removed by `remove`. @param user whose it is to be; undefined:
    * ours. @throws Error: it cannot be made, or its path is too long for a socket.
    */
   constructor(directory: string, user: User | undefined) {
@@ -80,6 +81,12 @@ export class SocketWay implements Way {
     this.#isClosed = true;
     this.#first.close();
     this.#unpin();
+  }
+
+  /** When the program has ended: many remove their socket themselves, and miss it otherwise. */
+  remove(): void {
+    if (this.#isRemoved) return;
+    this.#isRemoved = true;
     try {
       // Nobody but us changes it from now on. What else was put there goes with the server's own.
       chmodSync(this.#directory, 0o700);

@@ -11,6 +11,8 @@ export interface SessionSocket {
   connect(): OwnedFd | "full";
   /** Nothing is connected from now on. */
   close(): void;
+  /** Removes, once closed, what lies in the file system for it. */
+  remove?(): void;
 }
 
 /** Whose a program is. */
