@@ -170,6 +170,12 @@ const hinted: readonly (readonly [string, Readonly<Record<string, string>>, AppT
     'set startup_file = "bin/w.mjs", which is there',
   ],
   [
+    "a package that starts what its framework has built",
+    { "package.json": '{"scripts": {"start": "node dist/main.js"}}', "dist/main.js": "" },
+    "auto",
+    'set startup_file = "dist/main.js", which is there',
+  ],
+  [
     "a Django project that is to be ASGI's",
     { "manage.py": managePy("shop.settings") },
     "asgi",

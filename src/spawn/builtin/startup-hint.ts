@@ -45,8 +45,8 @@ export function djangoHint(directory: AppDirectory, appType: AppType): string | 
 
 function builtHint(directory: AppDirectory): string | undefined {
   const started = startedByPackage(directory);
-  const files = [...(started === undefined ? [] : [started]), ...built];
-  const there = files.filter((file) => isFile(directory, file));
+  const files = new Set([...(started === undefined ? [] : [started]), ...built]);
+  const there = [...files].filter((file) => isFile(directory, file));
   if (there.length === 0) return undefined;
   return `set startup_file = ${there.map((file) => `"${file}"`).join(" or ")}, which is there`;
 }
