@@ -161,7 +161,7 @@ describe.each([...serverKinds])("%s", (kind) => {
 
   test(
     "a spawn that hangs is refused at the time limit, once, and holds up no warm application",
-    { spawnTimeoutSeconds: 2 },
+    { spawnTimeoutSeconds: 5 },
     async (server) => {
       const other = await server.connect();
       await other.closeSession(await other.get(server.app("padded")));
