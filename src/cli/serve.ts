@@ -8,7 +8,7 @@ import type { GatewayConfig } from "../gateway/config.ts";
 import { ControlSocket } from "../gateway/supervisor/control-socket.ts";
 import { Operator } from "../gateway/supervisor/operator.ts";
 import { type AdminChange, AdminKeeper } from "../gateway/supervisor/admin-keeper.ts";
-import type { Report } from "../gateway/supervisor/report.ts";
+import type { Report } from "../gateway/supervisor/own-process.ts";
 import {
   comeBack,
   forgetBefore,

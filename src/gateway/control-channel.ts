@@ -92,22 +92,18 @@ export const fromSupervisor: Reading<ToWorker> = {
 export const fromWorker: Reading<ToSupervisor> = {
   maxBytes: maxFromWorkerBytes,
   parse: (value) => {
-    if (typeof value !== "object" || value === null || !("kind" in value)) return undefined;
-    switch (value.kind) {
+    const { kind, unfenced, why, apps, idle, isLast } = Object(value) as Record<string, unknown>;
+    switch (kind) {
       case "ready":
-        return { kind: "ready", unfenced: text("unfenced" in value && value.unfenced) };
+        return { kind, unfenced: text(unfenced) };
       case "leaves":
       case "pong":
-        return { kind: value.kind };
+        return { kind };
       case "failed":
-        return { kind: "failed", why: text("why" in value && value.why) ?? "it does not say why" };
-      case "figures": {
-        const apps = figuresIn("apps" in value && value.apps);
-        const idle = idleIn("idle" in value && value.idle);
-        const isLast = "isLast" in value && value.isLast === true;
-        if (apps === undefined || idle === undefined) return undefined;
-        return { kind: "figures", apps, idle, isLast };
-      }
+        return { kind, why: text(why) ?? "it does not say why" };
+      case "figures":
+        if (!isListOf(apps, isFigures) || !isListOf(idle, isIdle)) return undefined;
+        return { kind, apps, idle, isLast: isLast === true };
       default:
         return undefined;
     }
@@ -118,12 +114,8 @@ function text(value: unknown): string | undefined {
   return typeof value === "string" ? value.slice(0, maxWhyCharacters) : undefined;
 }
 
-function figuresIn(value: unknown): ToldFigures | undefined {
-  return Array.isArray(value) && value.every(isFigures) ? value : undefined;
-}
-
-function idleIn(value: unknown): IdleSessions | undefined {
-  return Array.isArray(value) && value.every(isIdle) ? value : undefined;
+function isListOf<T>(value: unknown, isOne: (one: unknown) => one is T): value is T[] {
+  return Array.isArray(value) && value.every(isOne);
 }
 
 function isIdle(value: unknown): value is IdleSessions[number] {

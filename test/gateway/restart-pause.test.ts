@@ -1,7 +1,7 @@
 /** How long a process that has ended waits for its successor. */
 import { expect, test } from "bun:test";
 
-import { RestartPause } from "../../src/gateway/supervisor/restart-pause.ts";
+import { RestartPause } from "../../src/gateway/supervisor/own-process.ts";
 
 test("one death costs no pause; between starts is more and more time, to a bound", () => {
   const pause = new RestartPause();

@@ -16,7 +16,7 @@ import type { CarryOut } from "./control-socket.ts";
 import { type ControlRequest, parseControlRequest } from "./control-request.ts";
 import { processStatus } from "./process-status.ts";
 import { Listener, showAddress } from "./listeners.ts";
-import type { Report } from "./report.ts";
+import type { Report } from "./own-process.ts";
 import { StatusChanges } from "./status-changes.ts";
 import type { Supervisor } from "./supervisor.ts";
 

@@ -17,9 +17,14 @@ import {
 } from "../admin/admin-messages.ts";
 import { ControlChannel } from "../control-channel.ts";
 import type { Heartbeat } from "./heartbeat.ts";
-import { endOf, startOwn, watchOwn, withChannel } from "./own-process.ts";
-import type { Report } from "./report.ts";
-import { RestartPause } from "./restart-pause.ts";
+import {
+  endOf,
+  type Report,
+  RestartPause,
+  startOwn,
+  watchOwn,
+  withChannel,
+} from "./own-process.ts";
 
 /** The hidden command of the binary. */
 export const adminCommand = "gateway-admin";

@@ -103,7 +103,6 @@ export class Figures {
     const total = summed?.total ?? new Float64Array(figureCount);
     const sinceMs = nowMs - this.#startMs;
     const recent = this.#lastMinute(summed, sinceMs);
-    const times = histogramAt(recent, figurePlaces.times);
     const lastSeconds = Math.min(seconds, Math.max(1, sinceMs / secondMs));
     return {
       statuses: Object.fromEntries(
@@ -114,9 +113,7 @@ export class Figures {
       bytesSent: total[figurePlaces.bytesSent] ?? 0,
       underWay,
       requestsPerSecond: requestsIn(recent) / lastSeconds,
-      p50Ms: quantileMs(times, 0.5),
-      p99Ms: quantileMs(times, 0.99),
-      waitP99Ms: quantileMs(histogramAt(recent, figurePlaces.waits), 0.99),
+      ...quantilesOf(recent),
     };
   }
 
@@ -147,11 +144,13 @@ export class Figures {
 }
 
 function minuteFigures(minute: number, row: Float64Array): MinuteFigures {
+  const failed = row[figurePlaces.statuses + 4] ?? 0;
+  return { minute, requests: requestsIn(row), failed, ...quantilesOf(row) };
+}
+
+function quantilesOf(row: Float64Array): Pick<MinuteFigures, "p50Ms" | "p99Ms" | "waitP99Ms"> {
   const times = histogramAt(row, figurePlaces.times);
   return {
-    minute,
-    requests: requestsIn(row),
-    failed: row[figurePlaces.statuses + 4] ?? 0,
     p50Ms: quantileMs(times, 0.5),
     p99Ms: quantileMs(times, 0.99),
     waitP99Ms: quantileMs(histogramAt(row, figurePlaces.waits), 0.99),

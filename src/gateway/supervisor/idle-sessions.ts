@@ -3,17 +3,15 @@
  * A process with none but these is idle, whatever else its application is at.
  */
 import type { InspectedInstance, Inspection } from "../../wire/inspection.ts";
-
-/** Of some workers. */
-interface Keepers {
-  /** Sessions of an instance that are kept without a request. */
-  idleSessions(pid: number): number;
-}
+import type { WorkerProcess } from "./worker-process.ts";
 
 /** The pool as it is without sessions that have no request. */
-export function withoutIdle(pool: Inspection, keepers: readonly Keepers[]): Inspection {
+export function withoutIdle(
+  pool: Inspection,
+  workers: readonly Pick<WorkerProcess, "idleSessions">[],
+): Inspection {
   const shown = (instance: InspectedInstance) => {
-    const idle = keepers.reduce((sum, keeper) => sum + keeper.idleSessions(instance.pid), 0);
+    const idle = workers.reduce((sum, worker) => sum + worker.idleSessions(instance.pid), 0);
     return busyWith(instance, Math.min(idle, instance.keptSessions));
   };
   const applications = pool.applications.map((application) => ({

@@ -65,11 +65,14 @@ export class Listener {
   /** @throws ListenError. */
   static open(address: ListenAddress, workers: number): Listener {
     try {
-      return address.kind === "tcp" ? openTcp(address, workers) : openUnix(address);
+      if (address.kind === "unix") return openUnix(address);
+      return Listener.tcp(showAddress(address), address.tls, listenTcp(address, workers));
     } catch (cause) {
       if (cause instanceof ListenError) throw cause;
       const why = cause instanceof SyscallError ? cause.code : (cause as Error).message;
-      const whose = why === "EADDRINUSE" && address.kind === "tcp" ? holderOf(address) : "";
+      const isHeld = why === "EADDRINUSE" && address.kind === "tcp";
+      const holder = isHeld ? holderOfPort(address) : undefined;
+      const whose = holder === undefined ? "" : `: ${holder} listens there`;
       throw new ListenError(`listen on ${showAddress(address)}: ${why}${whose}`, { cause });
     }
   }
@@ -211,11 +214,6 @@ export function closeAllBut(kept: readonly Listener[], listeners: readonly Liste
   for (const listener of listeners) if (!kept.includes(listener)) listener.close();
 }
 
-function holderOf({ host, port }: { host: string; port: number }): string {
-  const holder = holderOfPort({ kind: "tcp", host, port });
-  return holder === undefined ? "" : `: ${holder} listens there`;
-}
-
 function isSameFile(file: SocketFile): boolean {
   const found = lstatSync(file.path, { throwIfNoEntry: false });
   return found !== undefined && found.dev === file.dev && found.ino === file.ino;
@@ -225,11 +223,6 @@ function isSameFile(file: SocketFile): boolean {
 export function showAddress(address: ListenAddress): string {
   if (address.kind === "unix") return `unix:${address.path}`;
   return `${address.tls ? "https " : ""}${showTcp(address)}`;
-}
-
-function openTcp(address: Extract<ListenAddress, { kind: "tcp" }>, workers: number): Listener {
-  const { host, port, tls } = address;
-  return Listener.tcp(showAddress(address), tls, listenTcp({ kind: "tcp", host, port }, workers));
 }
 
 function openUnix(address: Extract<ListenAddress, { kind: "unix" }>): Listener {

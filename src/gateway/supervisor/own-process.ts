@@ -1,6 +1,6 @@
 /**
- * Processes of our own binary that the supervisor starts: each with a channel to it, watched, and
- * ended when it does not answer.
+ * Processes of our own binary that the supervisor starts: each with a channel to it, watched, ended
+ * when it does not answer, and started anew when it has ended.
  */
 import type { Subprocess } from "bun";
 
@@ -8,7 +8,13 @@ import type { OwnedFd } from "../../native/owned-fd.ts";
 import { socketPair } from "../../native/socket.ts";
 import { serverProgram } from "../../parent/pool-server.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import type { Report } from "./report.ts";
+
+/** Says what happened, in the log: 0 is a warning, 1 a notable event, more is detail (LOGLEVEL). */
+export type Report = (
+  level: 0 | 1 | 2 | 3 | 4,
+  event: string,
+  fields?: Readonly<Record<string, string | number | boolean>>,
+) => void;
 
 /** @param descriptors what it has from 3 on. @throws Error: it cannot be started. */
 export function startOwn(
@@ -55,6 +61,27 @@ export function watchOwn(
     process.kill("SIGKILL");
   };
   return new Heartbeat({ pid, limitMs, ask, dead });
+}
+
+/** One that lived this long has shown that it can. */
+const provenMs = 10_000;
+const firstPauseMs = 100;
+const maxPauseMs = 10_000;
+
+/**
+ * How long to wait before a process that has ended is started anew. What grows, if it ends again
+ * and again, is the time from one start to the next: so a crash at every start does not become a
+ * storm, and whoever has served meanwhile is replaced at once, a second time as well.
+ */
+export class RestartPause {
+  #nextMs = 0;
+
+  /** @param livedMs how long the process had lived. @returns the pause, in milliseconds. */
+  after(livedMs: number): number {
+    const betweenMs = livedMs >= provenMs ? 0 : this.#nextMs;
+    this.#nextMs = Math.min(maxPauseMs, betweenMs === 0 ? firstPauseMs : betweenMs * 2);
+    return Math.max(0, Math.ceil(betweenMs - livedMs));
+  }
 }
 
 /** `status 1`, `SIGKILL`. */

@@ -20,7 +20,14 @@ import { causeText } from "../../wire/cause.ts";
 import type { Command } from "../../wire/commands.ts";
 import type { AppConfig, PoolConfig } from "../config.ts";
 import type { Heartbeat } from "./heartbeat.ts";
-import { endOf, startOwn, watchOwn, withChannel } from "./own-process.ts";
+import {
+  endOf,
+  type Report,
+  RestartPause,
+  startOwn,
+  watchOwn,
+  withChannel,
+} from "./own-process.ts";
 import {
   poolChannel,
   type RecentOutput,
@@ -28,8 +35,6 @@ import {
   registrationsOf,
   setLimits,
 } from "./pool-channel.ts";
-import type { Report } from "./report.ts";
-import { RestartPause } from "./restart-pause.ts";
 
 /** What a pool server is to serve. */
 export interface PoolDuty {

@@ -18,7 +18,7 @@ import { closeAllBut, FirstListeners, type Listener, openListeners } from "./lis
 import { type PoolDuty, PoolKeeper } from "./pool-keeper.ts";
 import { poolServerArguments } from "./pool-server-arguments.ts";
 import { Predecessors } from "./predecessors.ts";
-import type { Report } from "./report.ts";
+import type { Report } from "./own-process.ts";
 import type { Succession } from "./succession.ts";
 import { withoutIdle } from "./idle-sessions.ts";
 import { memoryOf, processStatus } from "./process-status.ts";
@@ -115,7 +115,7 @@ export class Supervisor {
     // One that hangs is known as it was.
     await inTime(this.#askFigures(), figuresLimitMs, () => {});
     const inspected = await this.#pool.inspect().catch(() => null);
-    const pool = inspected && withoutIdle(inspected, this.#sets);
+    const pool = inspected && withoutIdle(inspected, this.#running);
     return {
       name,
       pid: process.pid,
@@ -123,7 +123,7 @@ export class Supervisor {
       generation: this.generation,
       failedSuccessor: this.#options.succession?.failure ?? null,
       listening: this.urls,
-      workers: this.#sets.flatMap((set) => set.pids),
+      workers: this.#running.map(({ pid }) => pid),
       poolServer: this.#pool.pid ?? null,
       applications: apps.map((app) => ({
         name: app.name,
@@ -164,7 +164,7 @@ export class Supervisor {
       listeners: own.map((listener) => listener.passOn),
       inherited: inherited.flatMap((listener) => listener.passOn.descriptors),
       pauses: Object.fromEntries(this.#pauses),
-      workers: this.#sets.flatMap((set) => set.passOn),
+      workers: this.#running.flatMap((worker) => worker.passOn ?? []),
       poolServer: this.#pool.pid ?? null,
       farewell: `${JSON.stringify(drain)}\n`,
       limitMs: drain.limitMs,
@@ -217,7 +217,7 @@ export class Supervisor {
   }
 
   tell(message: ToWorker): void {
-    for (const set of this.#sets) set.tell(message);
+    for (const worker of this.#running) worker.tell(message);
   }
 
   /** Changes limits of the pool until the next reload. @throws Error when they are not taken. */
@@ -228,7 +228,7 @@ export class Supervisor {
 
   /** Has workers and the pool server open their logs anew; one that starts does so anyway. */
   async reopenLogs(): Promise<void> {
-    for (const set of this.#sets) set.reopenLogs();
+    for (const worker of this.#running) worker.reopenLogs();
     await this.#pool.order({ kind: "reopenLogs" }).catch(() => {});
   }
 
@@ -253,9 +253,7 @@ export class Supervisor {
     return [
       processStatus("supervisor", process.pid, this.#lagMs),
       ...(pool.pid === undefined ? [] : [processStatus("pool server", pool.pid, pool.lagMs)]),
-      ...this.#sets.flatMap((set) =>
-        set.lags.map(({ pid, lagMs }) => processStatus("worker", pid, lagMs)),
-      ),
+      ...this.#running.map(({ pid, lagMs }) => processStatus("worker", pid, lagMs)),
     ];
   }
 
@@ -270,11 +268,11 @@ export class Supervisor {
 
   /** Asks all workers what they have counted. @returns when they have told it. */
   async #askFigures(): Promise<void> {
-    await Promise.all(this.#sets.map((set) => set.askFigures()));
+    await Promise.all(this.#running.map((worker) => worker.askFigures()));
   }
 
   #figuresOf(app: string): ApplicationFigures {
-    const underWay = this.#sets.reduce((sum, set) => sum + set.underWay(app), 0);
+    const underWay = this.#running.reduce((sum, worker) => sum + worker.underWay(app), 0);
     return this.#figures.of(app, underWay, performance.now());
   }
 
@@ -290,10 +288,14 @@ export class Supervisor {
     return { kind: "pauses", pauses: Object.fromEntries(this.#pauses) };
   }
 
-  /** All workers there are. */
   get #sets(): WorkerSet[] {
     const coming = this.#coming === undefined ? [] : [this.#coming.workers];
     return [this.#workers, ...coming, ...this.#leaving.keys()];
+  }
+
+  /** All workers there are. */
+  get #running(): WorkerProcess[] {
+    return this.#sets.flatMap(({ running }) => [...running]);
   }
 
   async #drain(): Promise<void> {

@@ -23,8 +23,7 @@ import {
 import type { Figures } from "./figures.ts";
 import type { Heartbeat } from "./heartbeat.ts";
 import { openLogFile } from "../log/log-file.ts";
-import { endOf, startOwn, watchOwn, withChannel } from "./own-process.ts";
-import type { Report } from "./report.ts";
+import { endOf, type Report, startOwn, watchOwn, withChannel } from "./own-process.ts";
 import type { PassedOnWorker } from "./succession.ts";
 
 /** The hidden command of the binary. */

@@ -6,10 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { causeText } from "../../wire/cause.ts";
-import type { ToWorker } from "../control-channel.ts";
-import type { Report } from "./report.ts";
-import { RestartPause } from "./restart-pause.ts";
-import type { PassedOnWorker } from "./succession.ts";
+import { type Report, RestartPause } from "./own-process.ts";
 import type { WorkerProcess } from "./worker-process.ts";
 
 /** A worker that is not ready by then is given up. */
@@ -41,39 +38,13 @@ export class WorkerSet {
     this.#options = options;
   }
 
-  /** Processes of the workers that run. */
-  get pids(): number[] {
-    return [...this.#running].map(({ pid }) => pid);
-  }
-
-  /** Their processes, each with how long it took to answer last. */
-  get lags(): { readonly pid: number; readonly lagMs: number | undefined }[] {
-    return [...this.#running].map(({ pid, lagMs }) => ({ pid, lagMs }));
-  }
-
-  /** What the next program in this process has to know of them. */
-  get passOn(): PassedOnWorker[] {
-    return [...this.#running].flatMap((worker) => worker.passOn ?? []);
+  get running(): ReadonlySet<WorkerProcess> {
+    return this.#running;
   }
 
   /** Whether there are workers, and all of them answer. */
   get answers(): boolean {
     return this.#running.size > 0 && [...this.#running].every(({ answers }) => answers);
-  }
-
-  /** @returns when all have told what they have counted, or never. */
-  async askFigures(): Promise<void> {
-    await Promise.all(Array.from(this.#running, (worker) => worker.askFigures()));
-  }
-
-  /** Requests of an application that are under way. */
-  underWay(app: string): number {
-    return [...this.#running].reduce((sum, worker) => sum + worker.underWay(app), 0);
-  }
-
-  /** Sessions of an instance that are kept without a request. */
-  idleSessions(pid: number): number {
-    return [...this.#running].reduce((sum, worker) => sum + worker.idleSessions(pid), 0);
   }
 
   /**
@@ -105,15 +76,6 @@ export class WorkerSet {
     await Promise.all(this.#places);
     await Promise.all(Array.from(this.#running, ({ ended }) => ended));
     clearTimeout(timer);
-  }
-
-  /** Tells all workers the same. */
-  tell(message: ToWorker): void {
-    for (const worker of this.#running) worker.tell(message);
-  }
-
-  reopenLogs(): void {
-    for (const worker of this.#running) worker.reopenLogs();
   }
 
   /** Ends all workers at once. */
