@@ -7,7 +7,7 @@
  *   What is connected to is the very file that was looked at, if it is a socket and his.
  * - The process that listens there is the one that the name says, and his (SO_PEERCRED).
  */
-import { runtimeDirectoriesOf } from "../gateway/supervisor/runtime-directory.ts";
+import { runtimeDirectories } from "../gateway/supervisor/runtime-directory.ts";
 import { orUndefined } from "../native/errno.ts";
 import type { OwnedFd } from "../native/owned-fd.ts";
 import { last, PathWalk } from "../native/path-walk.ts";
@@ -37,7 +37,7 @@ export function foreignSockets(pid: number | undefined): ForeignSocket[] {
   const users = Map.groupBy(pids, (one) => effectiveUserOf(one) ?? 0);
   users.delete(0);
   for (const [uid, own] of users) {
-    const sockets = runtimeDirectoriesOf(uid, process.env).flatMap((directory) =>
+    const sockets = runtimeDirectories(process.env, uid).flatMap((directory) =>
       socketsIn(directory, uid, own),
     );
     found.push(...sockets.slice(0, maxOfUser));

@@ -191,13 +191,6 @@ export class Connection {
     this.#stepVisitor("switch");
   }
 
-  /** The head that has begun is not waited for any longer: it is to be refused. */
-  refuse(): void {
-    this.#stepAnswer("owe");
-    this.#stays = false;
-    this.#stepVisitor("refuse");
-  }
-
   /** Reads over what has come of a body that nobody wants. */
   skipBody(): void {
     while (this.#visitor === "body" && this.next() !== undefined);
@@ -232,13 +225,13 @@ export class Connection {
     if (unreadBytes === 0) return this.#hasEnded ? this.#leave("nothing") : undefined;
     this.#look();
     const text = this.#text;
-    if (!this.#skipEmptyLines(text)) return this.#refuse(refusals.requestLine);
+    if (!this.#skipEmptyLines(text)) return this.refuse(refusals.requestLine);
     const end = text.indexOf("\r\n\r\n", this.#at + Math.max(0, this.#looked - 3));
     const length = end < 0 ? text.length - this.#at : end - this.#at;
-    if (length > this.#maxHeadBytes) return this.#refuse(refusals.headTooLarge);
+    if (length > this.#maxHeadBytes) return this.refuse(refusals.headTooLarge);
     if (end < 0) return this.#waitForHead(length);
     const head = parseRequestHead(text.slice(this.#at, end), this.#names, this.#fields);
-    if (head.kind === "refusal") return this.#refuse(head);
+    if (head.kind === "refusal") return this.refuse(head);
     // What else was read would be kept with them.
     const isAlone = text.length === end + 4 && length <= maxRememberedBytes;
     this.#fields = isAlone ? head.fields : undefined;
@@ -283,7 +276,7 @@ export class Connection {
 
   #waitForHead(length: number): VisitorEvent | undefined {
     const refusal = refuseEarly(this.#text.slice(this.#at), this.#looked);
-    if (refusal !== undefined) return this.#refuse(refusal);
+    if (refusal !== undefined) return this.refuse(refusal);
     this.#looked = length;
     if (!this.#hasEnded) return undefined;
     return this.#leave(length === 0 ? "nothing" : "head");
@@ -301,7 +294,7 @@ export class Connection {
     }
     if (this.unreadBytes === 0) return this.#hasEnded ? this.#leave("body") : undefined;
     const taken = body.push(this.#bytes.subarray(this.#at), (bytes) => this.#parts.push(bytes));
-    if (typeof taken !== "number") return this.#refuse(taken);
+    if (typeof taken !== "number") return this.refuse(taken);
     this.#at += taken;
     this.#forgetRead();
     return this.#nextPart();
@@ -314,7 +307,8 @@ export class Connection {
     return { kind: "data", bytes };
   }
 
-  #refuse(refusal: Refusal): VisitorEvent {
+  /** Also from outside: a head that has begun is not waited for any longer. */
+  refuse(refusal: Refusal): VisitorEvent {
     if (this.#visitor === "head") this.#stepAnswer("owe");
     this.#stays = false;
     this.#stepVisitor("refuse");

@@ -40,7 +40,7 @@ test("its own limit counts all bytes, the total those that are held", () => {
   counts.tookMemory(6000, 6000);
   expect(counts.place(4001, 0, block)).toEqual({ to: "limit" });
   expect(counts.place(4000, 0, block)).toEqual({ to: "file" });
-  account.addDisk(1001);
+  account.diskBytes += 1001;
   expect(counts.place(4000, 0, block)).toEqual({ to: "total" });
   counts.gaveMemory(6000);
   expect(counts.place(4000, 0, block)).toEqual({ to: "memory", newBytes: 4096 });

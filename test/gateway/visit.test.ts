@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 
 import { SpoolError } from "../../src/gateway/bodies/spool.ts";
-import { BodyTooLargeError } from "../../src/gateway/policy/proxy-errors.ts";
+import { bodyTooLarge, RefusedError } from "../../src/gateway/policy/failures.ts";
 import {
   AnswerTimeoutError,
   BusyError,
@@ -34,8 +34,8 @@ const failures: [error: Error, status: number, level: string, retryAfter?: strin
   [new ServerGoneError("secret"), 503, "1", "1"],
   [new PoolError("secret"), 503, "1", "1"],
   [new AnswerTimeoutError("secret"), 504, "0"],
-  [new BodyTooLargeError("secret"), 413, "2"],
-  [new SpoolError("space", "secret"), 503, "1", "5"],
+  [new RefusedError(bodyTooLarge, "secret"), 413, "2"],
+  [new SpoolError("secret"), 503, "1", "5"],
   [new TypeError("secret"), 500, "error"],
 ];
 

@@ -6,9 +6,6 @@
  * it. One append goes to one place as a whole, so that one that is refused has changed nothing.
  */
 
-/** Why a spool takes no more: its own limit, the worker's total, no space, any other error. */
-export type SpoolRefusal = "limit" | "total" | "space" | "failed";
-
 /**
  * A spool may hold a part of the memory that is left: a quick body stays there, and the more of
  * them wait, the less each may have. Of 64 MiB it is 4 MiB for the first, 0.3 MiB each for 200.
@@ -19,42 +16,25 @@ const shareOfFree = 16;
 export class SpoolAccount {
   readonly #maxMemoryBytes: number;
   readonly #maxDiskBytes: number;
-  #memoryBytes = 0;
-  #diskBytes = 0;
+  memoryBytes = 0;
+  diskBytes = 0;
 
   constructor(maxMemoryBytes: number, maxDiskBytes: number) {
     this.#maxMemoryBytes = maxMemoryBytes;
     this.#maxDiskBytes = maxDiskBytes;
   }
 
-  get memoryBytes(): number {
-    return this.#memoryBytes;
-  }
-
-  get diskBytes(): number {
-    return this.#diskBytes;
-  }
-
   /** What one spool may hold in memory of what no other does. */
   get shareBytes(): number {
-    return (this.#maxMemoryBytes - this.#memoryBytes) / shareOfFree;
+    return (this.#maxMemoryBytes - this.memoryBytes) / shareOfFree;
   }
 
   memoryFits(bytes: number): boolean {
-    return this.#memoryBytes + bytes <= this.#maxMemoryBytes;
+    return this.memoryBytes + bytes <= this.#maxMemoryBytes;
   }
 
   diskFits(bytes: number): boolean {
-    return this.#diskBytes + bytes <= this.#maxDiskBytes;
-  }
-
-  /** Bytes taken, or given back where negative. */
-  addMemory(bytes: number): void {
-    this.#memoryBytes += bytes;
-  }
-
-  addDisk(bytes: number): void {
-    this.#diskBytes += bytes;
+    return this.diskBytes + bytes <= this.#maxDiskBytes;
   }
 }
 
@@ -65,11 +45,11 @@ export interface SpoolLimits {
   readonly maxBytes: number;
 }
 
-/** A place for an append: in memory with so many new bytes of it, or in the file. */
+/** A place for an append: memory, with so many new bytes of it, the file, or none: which limit. */
 export type Placing =
   | { readonly to: "memory"; readonly newBytes: number }
   | { readonly to: "file" }
-  | { readonly to: SpoolRefusal };
+  | { readonly to: "limit" | "total" };
 
 const toFile: Placing = { to: "file" };
 
@@ -115,18 +95,18 @@ export class SpoolLedger {
   tookMemory(bytes: number, newBytes: number): void {
     this.#appendedBytes += bytes;
     this.#memoryBytes += newBytes;
-    this.#account.addMemory(newBytes);
+    this.#account.memoryBytes += newBytes;
   }
 
   tookFile(bytes: number): void {
     this.#appendedBytes += bytes;
     this.#fileBytes += bytes;
-    this.#account.addDisk(bytes);
+    this.#account.diskBytes += bytes;
   }
 
   gaveMemory(bytes: number): void {
     this.#memoryBytes -= bytes;
-    this.#account.addMemory(-bytes);
+    this.#account.memoryBytes -= bytes;
   }
 
   /** The file is gone. @returns its bytes, to be given back to the account when it is closed. */

@@ -14,12 +14,7 @@ import type { OwnedFd } from "../../native/owned-fd.ts";
 import { openTemporary } from "../../native/temporary-file.ts";
 import { fromText } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
-import {
-  SpoolLedger,
-  type SpoolAccount,
-  type SpoolLimits,
-  type SpoolRefusal,
-} from "./spool-ledger.ts";
+import { SpoolLedger, type SpoolAccount, type SpoolLimits } from "./spool-ledger.ts";
 
 /** What may be in memory at any time: a form is one read, an answer a page with its scripts. */
 export const requestMemoryBytes = 64 * 1024;
@@ -38,15 +33,9 @@ const maxCloseHereBytes = 1024 * 1024;
 const scratch = Buffer.alloc(fileStepBytes);
 const nothing = new Uint8Array(0);
 
-/** A spool takes or gives no more; `why` says whose doing it is. */
+/** A spool takes or gives no more. */
 export class SpoolError extends Error {
   override readonly name = "SpoolError";
-  readonly why: SpoolRefusal;
-
-  constructor(why: SpoolRefusal, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.why = why;
-  }
 }
 
 export interface SpoolOptions extends SpoolLimits {
@@ -63,7 +52,7 @@ interface Block {
   used: number;
 }
 
-export class Spool implements Disposable {
+export class Spool {
   readonly #options: SpoolOptions;
   readonly #ledger: SpoolLedger;
   readonly #blocks: Block[] = [];
@@ -115,7 +104,7 @@ export class Spool implements Disposable {
       this.#ledger.tookFile(bytes.length);
     } else {
       const whose = placing.to === "limit" ? "its limit is" : "the worker's spools are";
-      throw new SpoolError(placing.to, `spool ${bytes.length} bytes: ${whose} reached`);
+      throw new SpoolError(`spool ${bytes.length} bytes: ${whose} reached`);
     }
   }
 
@@ -167,10 +156,6 @@ export class Spool implements Disposable {
     this.#dropFile();
   }
 
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
   #mustBeOpen(): void {
     if (this.#closed) throw new Error("spool used after it was closed");
   }
@@ -213,7 +198,7 @@ export class Spool implements Disposable {
     } catch (cause) {
       const directory = this.#options.directory ?? tmpdir();
       const text = `spool ${bytes.length} bytes to a file in ${directory}: ${causeText(cause)}`;
-      throw new SpoolError(isFull(cause) ? "space" : "failed", text, { cause });
+      throw new SpoolError(text, { cause });
     }
   }
 
@@ -222,9 +207,9 @@ export class Spool implements Disposable {
     try {
       read = readSync(file.number, scratch, 0, length, this.#inFile);
     } catch (cause) {
-      throw new SpoolError("failed", `read a spool's file: ${causeText(cause)}`, { cause });
+      throw new SpoolError(`read a spool's file: ${causeText(cause)}`, { cause });
     }
-    if (read === 0) throw new SpoolError("failed", "read a spool's file: it has become shorter");
+    if (read === 0) throw new SpoolError("read a spool's file: it has become shorter");
     return scratch.subarray(0, read);
   }
 
@@ -236,19 +221,10 @@ export class Spool implements Disposable {
     this.#inFile = 0;
     if (file === undefined || bytes <= maxCloseHereBytes) {
       file?.close();
-      account.addDisk(-bytes);
+      account.diskBytes -= bytes;
       return;
     }
     // Its space is free, and its descriptor closed whatever is reported, when the thread is done.
-    close(file.take(), () => account.addDisk(-bytes));
+    close(file.take(), () => (account.diskBytes -= bytes));
   }
-}
-
-/** No space: the file system's, the user's, or what a file may have (write(2)). */
-function isFull(cause: unknown): boolean {
-  return (
-    cause instanceof Error &&
-    "code" in cause &&
-    (cause.code === "ENOSPC" || cause.code === "EDQUOT" || cause.code === "EFBIG")
-  );
 }

@@ -1,5 +1,5 @@
 /**
- * A request's body on its way to an instance, in a spool. Rules:
+ * A request's body on its way to an instance: a spool. Rules:
  * - A buffered one is whole before an instance is asked for, so that a slow visitor holds none; it
  *   can be sent again.
  * - One that is passed on as it comes is bounded: `isFull` tells the visitor's connection to wait.
@@ -14,41 +14,35 @@ interface UploadOptions {
   readonly spool: Pick<SpoolOptions, "account" | "directory">;
 }
 
-export class Upload {
+export class Upload extends Spool {
   readonly isBuffered: boolean;
   readonly #maxBytes: number;
-  readonly #spool: Spool;
   #isWhole = false;
 
   constructor({ maxBytes, isBuffered, spool }: UploadOptions) {
-    this.isBuffered = isBuffered;
-    this.#maxBytes = maxBytes === 0 ? Number.POSITIVE_INFINITY : maxBytes;
-    this.#spool = new Spool({
+    super({
       ...spool,
       rewinds: isBuffered,
       memoryBytes: requestMemoryBytes,
       maxBytes: Number.POSITIVE_INFINITY,
     });
+    this.isBuffered = isBuffered;
+    this.#maxBytes = maxBytes === 0 ? Number.POSITIVE_INFINITY : maxBytes;
   }
 
   get isWhole(): boolean {
     return this.#isWhole;
   }
 
-  /** Bytes that have come. */
-  get length(): number {
-    return this.#spool.appendedBytes;
-  }
-
   /** Whether the visitor should wait until some of it is passed on. */
   get isFull(): boolean {
-    return !this.isBuffered && this.#spool.unreadBytes >= requestMemoryBytes;
+    return !this.isBuffered && this.unreadBytes >= requestMemoryBytes;
   }
 
   /** Takes the bytes over. @returns whether it is no more than it may be. @throws SpoolError. */
   add(bytes: Uint8Array): boolean {
-    if (this.length + bytes.length > this.#maxBytes) return false;
-    this.#spool.append(bytes, "ours");
+    if (this.appendedBytes + bytes.length > this.#maxBytes) return false;
+    this.append(bytes, "ours");
     return true;
   }
 
@@ -56,27 +50,8 @@ export class Upload {
     this.#isWhole = true;
   }
 
-  /** The next bytes to be sent, to be used before the next call; empty: there are none now. */
-  peek(): Uint8Array {
-    return this.#spool.peek();
-  }
-
-  /** Bytes that `peek` has shown are sent. */
-  skip(bytes: number): void {
-    this.#spool.skip(bytes);
-  }
-
   /** Whether all of it is sent. */
   get isSent(): boolean {
-    return this.#isWhole && this.#spool.unreadBytes === 0;
-  }
-
-  /** From its beginning again. */
-  rewind(): void {
-    this.#spool.rewind();
-  }
-
-  close(): void {
-    this.#spool.close();
+    return this.#isWhole && this.unreadBytes === 0;
   }
 }

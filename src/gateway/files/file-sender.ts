@@ -37,7 +37,7 @@ const probeBytes = 4 * 1024;
 /** One for the worker: what is read is written in the same call. */
 const scratch = Buffer.alloc(readBytes);
 
-export class FileSender implements Disposable {
+export class FileSender {
   readonly #part: FilePart;
   /** Whether the kernel may write to the socket itself. */
   #isPlain: boolean;
@@ -75,10 +75,6 @@ export class FileSender implements Disposable {
   /** Gives it up, or is over. */
   close(): void {
     this.#part.fd.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 
   /** @returns whether the socket took some. */

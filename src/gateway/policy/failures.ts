@@ -8,7 +8,6 @@ import {
   SpawnError,
 } from "../../parent/errors.ts";
 import { SpoolError } from "../bodies/spool.ts";
-import { BodyTooLargeError, PausedError, VisitorGoneError } from "./proxy-errors.ts";
 
 export interface Failure {
   readonly status: number;
@@ -32,6 +31,24 @@ export const bodyTooLarge: Failure = { status: 413, reason: "the body is too lar
 /** Nobody reads this answer; the status is for logs, as web servers write it. */
 export const visitorGone: Failure = { status: 499, reason: "the visitor has gone" };
 
+/** Its operator has the application refuse requests for now. */
+export const paused: Failure = {
+  status: 503,
+  reason: "the site is being worked on, and will be back soon",
+  retryAfterSeconds: pausedSeconds,
+};
+
+/** What ends a request by our own decision, before an answer has begun. */
+export class RefusedError extends Error {
+  override readonly name = "RefusedError";
+  readonly failure: Failure;
+
+  constructor(failure: Failure, message: string) {
+    super(message);
+    this.failure = failure;
+  }
+}
+
 /** The answer that an error of the proxy comes to; what is no error of its own is ours: 500. */
 export function failureOf(error: unknown): Failure {
   if (error instanceof SpawnError) {
@@ -42,17 +59,12 @@ export function failureOf(error: unknown): Failure {
     const reason = "too many requests are waiting for the application";
     return { status: 503, reason, retryAfterSeconds: busySeconds };
   }
-  if (error instanceof PausedError) {
-    const reason = "the site is being worked on, and will be back soon";
-    return { status: 503, reason, retryAfterSeconds: pausedSeconds };
-  }
   // Nothing of the request's own: many bodies at once, or a full disk.
   if (error instanceof SpoolError) {
     const reason = "there is no room for the request's body now";
     return { status: 503, reason, retryAfterSeconds: busySeconds };
   }
-  if (error instanceof VisitorGoneError) return visitorGone;
-  if (error instanceof BodyTooLargeError) return bodyTooLarge;
+  if (error instanceof RefusedError) return error.failure;
   if (error instanceof AnswerTimeoutError) {
     return { status: 504, reason: "the application did not answer in time" };
   }

@@ -11,27 +11,14 @@ export const runtimeVariable = "APPLICATION_POOL_RUNTIME_DIRECTORY";
 
 /**
  * The directories' paths: a gateway uses the first. Below /run for root; else below the session's
- * own directory, or /tmp.
+ * own directory (of another user's, the usual one is all that can be known), or /tmp.
  */
 export function runtimeDirectories(
   environment: Readonly<Record<string, string | undefined>>,
+  uid = process.getuid?.() ?? 0,
 ): [string, ...string[]] {
-  return directoriesOf(process.getuid?.() ?? 0, environment, environment["XDG_RUNTIME_DIR"] ?? "");
-}
-
-/** Those of another user, as far as they can be known: his session's directory is the usual one. */
-export function runtimeDirectoriesOf(
-  uid: number,
-  environment: Readonly<Record<string, string | undefined>>,
-): [string, ...string[]] {
-  return directoriesOf(uid, environment, `/run/user/${uid}`);
-}
-
-function directoriesOf(
-  uid: number,
-  environment: Readonly<Record<string, string | undefined>>,
-  session: string,
-): [string, ...string[]] {
+  const isOwn = uid === process.getuid?.();
+  const session = isOwn ? (environment["XDG_RUNTIME_DIR"] ?? "") : `/run/user/${uid}`;
   const name = `application-pool-${uid}`;
   const given = environment[runtimeVariable] ?? "";
   if (given !== "") return [join(given, name)];

@@ -104,12 +104,10 @@ export class Supervisor {
     return this.#config;
   }
 
-  /** Its pool server. */
   get pool(): PoolKeeper {
     return this.#pool;
   }
 
-  /** What it and its pool do. */
   async status(): Promise<GatewayStatus> {
     const { apps, name } = this.#config;
     // One that hangs is known as it was.
@@ -267,8 +265,8 @@ export class Supervisor {
   }
 
   /** Asks all workers what they have counted. @returns when they have told it. */
-  async #askFigures(): Promise<void> {
-    await Promise.all(this.#running.map((worker) => worker.askFigures()));
+  #askFigures(): Promise<unknown> {
+    return Promise.all(this.#running.map((worker) => worker.askFigures()));
   }
 
   #figuresOf(app: string): ApplicationFigures {

@@ -25,7 +25,7 @@ import type { SessionWaiter } from "../../parent/session-line.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { AppConfig } from "../config.ts";
 import type { IdleSessions } from "../control-channel.ts";
-import { PausedError } from "../policy/proxy-errors.ts";
+import { paused, RefusedError } from "../policy/failures.ts";
 
 /** One try; a wake byte that a dying server has read is never answered. */
 const connectLimitMs = 500;
@@ -200,7 +200,9 @@ export class PoolLink implements Guardian {
 
   /** As many wait as may wait for a process; and the request's own time goes on. */
   #hold(app: AppConfig, waiter: SessionWaiter, waitMs: number, how: "wait" | "refuse"): void {
-    if (how === "refuse") return waiter.fail(new PausedError(`get '${app.name}': it is paused`));
+    if (how === "refuse") {
+      return waiter.fail(new RefusedError(paused, `get '${app.name}': it is paused`));
+    }
     const { maxWaiting } = waiter;
     if (maxWaiting > 0 && this.#heldOf(app) >= maxWaiting) {
       return waiter.fail(new BusyError(`get '${app.name}': ${maxWaiting} requests wait already`));

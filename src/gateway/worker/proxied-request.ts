@@ -114,7 +114,7 @@ export class ProxiedRequest implements Asked, SessionSource {
     const { upload } = this;
     // Of another kind than is configured here: since a reload.
     const head = speaksHttp === isLines ? text : headOf(this.#request, speaksHttp);
-    const length = upload?.isWhole === true ? upload.length : contentLength;
+    const length = upload?.isWhole === true ? upload.appendedBytes : contentLength;
     const hasBody = upload !== undefined;
     if (speaksHttp) return framedLines(head, hasBody, length);
     return framedVariables(head, hasBody, length, isFramed);
@@ -138,6 +138,7 @@ export class ProxiedRequest implements Asked, SessionSource {
 
   slow(ms: number, { waitedMs, pid }: Asking): void {
     const { app, origin } = this.#request;
-    this.#site.slow({ id: origin.id, app, request: this.what, ms, queueMs: waitedMs, pid });
+    const { onSlow } = this.#site.options;
+    onSlow?.({ id: origin.id, app, request: this.what, ms, queueMs: waitedMs, pid });
   }
 }

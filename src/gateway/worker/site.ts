@@ -2,12 +2,11 @@
  * What the visits of one worker share: the configuration, who is trusted, where requests lead, the
  * way to the pool server, what may be kept of bodies, and who is told when something is over.
  */
-import type { Refusal } from "../../http/refusals.ts";
+import { type Refusal, rule } from "../../http/refusals.ts";
 import type { RequestHead } from "../../http/request-head.ts";
 import type { RequestFields } from "../files/conditions.ts";
 import type { AppConfig, GatewayConfig } from "../config.ts";
 import { bodyTooLarge } from "../policy/failures.ts";
-import { originOf, type Origin, type Peer } from "../policy/forwarded.ts";
 import type { PoolLink } from "./pool-link.ts";
 import { RequestCounts } from "./request-counts.ts";
 import { Router } from "../policy/router.ts";
@@ -54,10 +53,6 @@ export interface SiteOptions {
   readonly onMissing?: (app: AppConfig, path: string) => void;
 }
 
-function own(status: number, reason: string): Refusal {
-  return { kind: "refusal", status, reason, section: "", fields: "" };
-}
-
 export class Site {
   readonly config: GatewayConfig;
   readonly link: SessionSource;
@@ -69,36 +64,28 @@ export class Site {
   onLeft: (visitor: Visitor) => void = () => {};
   /** Whether each connection ends with the answer at hand. */
   isDraining = false;
-  readonly notServed = own(404, "nothing is served here");
-  readonly tooSlow = own(408, "the request did not come in time");
-  readonly tooManyHeaders = own(431, "its headers are more than applications take");
-  readonly #tooLarge = own(bodyTooLarge.status, bodyTooLarge.reason);
-  readonly #options: SiteOptions;
-  readonly #trusted: TrustedProxies;
+  readonly notServed = rule(404, "nothing is served here");
+  readonly tooSlow = rule(408, "the request did not come in time");
+  readonly tooManyHeaders = rule(431, "its headers are more than applications take");
+  readonly #tooLarge = rule(bodyTooLarge.status, bodyTooLarge.reason);
+  readonly options: SiteOptions;
+  readonly trusted: TrustedProxies;
   readonly #wondered = new Set<AppConfig>();
   readonly #account = new SpoolAccount(maxMemoryBytes, maxDiskBytes);
 
   /** @throws RangeError when the configuration holds no address where one must be. */
   constructor(options: SiteOptions) {
-    this.#options = options;
+    this.options = options;
     this.config = options.config;
     this.link = options.link;
     this.router = new Router(options.config.apps);
-    this.#trusted = new TrustedProxies(options.config.trustedProxies);
+    this.trusted = new TrustedProxies(options.config.trustedProxies);
     this.answerSpool = { account: this.#account, maxBytes: maxAnswerBytes };
   }
 
   /** Its requests that may wait in this worker: each worker has its share. 0: any number. */
   maxWaitingOf({ options: { maxQueue = 0 } }: AppConfig): number {
     return Math.ceil(maxQueue / this.config.workers);
-  }
-
-  originOf(fields: RequestFields, host: string, peer: Peer): Origin {
-    return originOf(fields, host, peer, this.#trusted);
-  }
-
-  trusts(peer: Peer): boolean {
-    return this.#trusted.has(peer.address);
   }
 
   /** Why a request is refused before anybody is asked; undefined: it is not. */
@@ -120,27 +107,14 @@ export class Site {
 
   done(visit: VisitRecord, fields: RequestFields, nowMs: number): void {
     this.counts.over(visit, nowMs);
-    this.#options.onDone(visit, fields);
-  }
-
-  slow(slow: SlowRequest): void {
-    this.#options.onSlow?.(slow);
-  }
-
-  failed(error: unknown, visit: VisitRecord): void {
-    this.#options.onFailure(error, visit);
+    this.options.onDone(visit, fields);
   }
 
   /** A page is missing, and the application's developer may wonder why. */
   wonders(app: AppConfig, path: string): void {
     if (this.#wondered.has(app)) return;
     this.#wondered.add(app);
-    this.#options.onMissing?.(app, path);
-  }
-
-  /** Something that can only be a mistake of ours. */
-  mistake(error: unknown): void {
-    this.#options.onFailure(error, undefined);
+    this.options.onMissing?.(app, path);
   }
 
   close(): void {

@@ -43,14 +43,16 @@ export class Tunnel {
 
   visitorEnded(): void {
     this.#visitorHasEnded = true;
-    if (this.#instanceHasEnded) return this.#visitor.endSwitched();
+    if (this.#instanceHasEnded) return this.#visitor.endWhenEmpty("switched");
     if (this.#rest === undefined) this.#asking.endWriting();
   }
 
   /** Told twice, the stream is gone both ways. */
   instanceEnded(): void {
-    if (this.#instanceHasEnded || this.#visitorHasEnded) return this.#visitor.endSwitched();
+    if (this.#instanceHasEnded || this.#visitorHasEnded) {
+      return this.#visitor.endWhenEmpty("switched");
+    }
     this.#instanceHasEnded = true;
-    this.#visitor.endSending();
+    this.#visitor.endWhenEmpty("sending");
   }
 }

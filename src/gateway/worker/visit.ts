@@ -18,11 +18,10 @@ import { causeText } from "../../wire/cause.ts";
 import { MAX_BLOCK_BYTES } from "../../wire/session-headers.ts";
 import type { AppConfig } from "../config.ts";
 import { errorAnswer, type WholeAnswer } from "../policy/error-pages.ts";
-import { failureOf, visitorGone } from "../policy/failures.ts";
+import { bodyTooLarge, failureOf, RefusedError, visitorGone } from "../policy/failures.ts";
 import { answerOfFiles } from "../files/static-site.ts";
-import type { Origin } from "../policy/forwarded.ts";
+import { type Origin, originOf } from "../policy/forwarded.ts";
 import { redirectToHttps, strictTransport } from "../policy/https-only.ts";
-import { BodyTooLargeError, VisitorGoneError } from "../policy/proxy-errors.ts";
 import type { Route } from "../policy/router.ts";
 import type { VisitRecord } from "./visit-record.ts";
 import { headOf, offeredProtocols } from "./cgi-block.ts";
@@ -68,7 +67,7 @@ export class Visit implements VisitRecord, Asker {
     this.method = head?.method ?? "-";
     this.target = head?.target.text ?? "-";
     this.fields = new HeadFields(head ?? { names: [], values: [] });
-    this.#origin = site.originOf(this.fields, head?.host ?? "", visitor.peer);
+    this.#origin = originOf(this.fields, head?.host ?? "", visitor.peer, site.trusted);
   }
 
   get id(): string {
@@ -160,7 +159,8 @@ export class Visit implements VisitRecord, Asker {
     try {
       if (!upload.add(bytes)) {
         const { maxBodyBytes } = this.#site.config.limits;
-        return this.failed(new BodyTooLargeError(`the body has more than ${maxBodyBytes} bytes`));
+        const why = `the body has more than ${maxBodyBytes} bytes`;
+        return this.failed(new RefusedError(bodyTooLarge, why));
       }
     } catch (error) {
       return this.failed(error);
@@ -191,11 +191,11 @@ export class Visit implements VisitRecord, Asker {
     this.#asking?.giveUp();
     const now = performance.now();
     if (this.isSwitched) return this.over(now);
-    const error = new VisitorGoneError("the visitor has left");
+    const error = new RefusedError(visitorGone, "the visitor has left");
     this.noteFailure(error);
     if (!this.hasBegun) {
       this.status = visitorGone.status;
-      this.#site.failed(error, this);
+      this.#site.options.onFailure(error, this);
     }
     this.over(now);
   }
@@ -231,7 +231,7 @@ export class Visit implements VisitRecord, Asker {
     const { status, reason, retryAfterSeconds, page } = failureOf(error);
     this.status = status;
     this.noteFailure(error);
-    this.#site.failed(error, this);
+    this.#site.options.onFailure(error, this);
     if (page !== undefined && this.app?.showErrors === true) {
       const fields = "Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n";
       return this.#answerWhole({ status, fields, body: page });
@@ -335,7 +335,7 @@ export class Visit implements VisitRecord, Asker {
   /** What is needed to ask the application; a body is waited for, or it is asked at once. */
   #prepare(head: RequestHead, { app, script, below }: Route): void {
     const { peer, connection, out } = this.#visitor;
-    const from = { origin: this.#origin, peerIsTrusted: this.#site.trusts(peer) };
+    const from = { origin: this.#origin, peerIsTrusted: this.#site.trusted.has(peer.address) };
     const request = { head, ...from, app, script, below };
     const speaksHttp = app.type === "command";
     const text = headOf(request, speaksHttp);
@@ -392,7 +392,7 @@ export class Visit implements VisitRecord, Asker {
     const hadToWait = this.takesNoMore;
     this.#visitor.out.flush();
     this.#stage = "answered";
-    this.#visitor.answered();
+    this.#visitor.endWhenEmpty("answer");
     if (hadToWait) this.#visitor.advance();
   }
 }

@@ -124,7 +124,7 @@ export class Visitor implements OutgoingSocket {
   write(bytes: Uint8Array): number {
     const sent = this.#state === "closed" ? -1 : this.#socket.write(bytes);
     // While it is paused nothing else says so, and nobody else closes it.
-    if (sent < 0) setImmediate(() => this.#terminate());
+    if (sent < 0) setImmediate(() => this.terminate());
     return sent;
   }
 
@@ -187,44 +187,33 @@ export class Visitor implements OutgoingSocket {
       }
       this.#noteHead();
     } catch (error) {
-      this.#site.mistake(error);
-      this.#terminate();
+      this.#site.options.onFailure(error, undefined);
+      this.terminate();
     } finally {
       this.#isAdvancing = false;
     }
     this.#balance();
   }
 
-  /** For the visit: the answer is whole in `out`. */
-  answered(): void {
-    if (!this.out.isEmpty) this.#sinceMs = performance.now();
-    this.#endWhenEmpty("answer");
-  }
-
-  /** For a tunnel: the instance sends nothing more. */
-  endSending(): void {
-    this.#endWhenEmpty("sending");
-  }
-
-  /** For a tunnel: both sides have ended. */
-  endSwitched(): void {
-    this.#endWhenEmpty("switched");
+  /**
+   * When `out` is empty: the visit's `answer` is whole; after a switch, the instance sends nothing
+   * more, or both sides have ended.
+   */
+  endWhenEmpty(what: "answer" | "sending" | "switched"): void {
+    if (what === "answer" && !this.out.isEmpty) this.#sinceMs = performance.now();
+    this.#isEnding = what;
+    if (this.out.isEmpty) this.#complete();
   }
 
   /** For the visit: the answer cannot be given to its end, and must not look whole. */
   breakOff(error: unknown): void {
     this.#visit?.noteFailure(error);
-    this.#terminate();
+    this.terminate();
   }
 
   /** Ends it, if that harms nobody: it is idle. */
   closeIfIdle(): void {
     if (this.isIdle && this.connection.isIdle) this.#close();
-  }
-
-  /** Ends it whatever is under way. */
-  terminate(): void {
-    this.#terminate();
   }
 
   /** Looks whether anybody has taken too long. */
@@ -254,7 +243,7 @@ export class Visitor implements OutgoingSocket {
   /** While it is paused, the event loop does not tell of the visitor's end. */
   #lookAtPeer(nowMs: number): void {
     const peer = peerState(this.fd);
-    if (peer === "gone") this.#terminate();
+    if (peer === "gone") this.terminate();
     else if (peer === "ended" && this.#endedMs === 0) this.#endedMs = nowMs;
   }
 
@@ -277,7 +266,7 @@ export class Visitor implements OutgoingSocket {
     if (probe === "none") {
       const quietSinceMs = Math.max(this.#endedMs, this.#sinceMs);
       const limitMs = visit.hasBegun ? goneWithinAnswerMs : goneAfterMs;
-      if (this.out.isEmpty && nowMs - quietSinceMs >= limitMs) this.#terminate();
+      if (this.out.isEmpty && nowMs - quietSinceMs >= limitMs) this.terminate();
       return;
     }
     const sinceMs = nowMs - (this.#askedMs > 0 ? this.#askedMs : this.#endedMs);
@@ -309,21 +298,16 @@ export class Visitor implements OutgoingSocket {
       case "left":
         if (event.within === "switched") return this.#visit?.visitorEnded();
         // Nothing that is not whole is carried out.
-        return event.within === "body" ? this.#terminate() : this.#close();
+        return event.within === "body" ? this.terminate() : this.#close();
     }
   }
 
   #refuse(refusal: Refusal): void {
     if (this.#visit === undefined) {
-      if (this.connection.isWithinHead) this.connection.refuse();
+      if (this.connection.isWithinHead) this.connection.refuse(refusal);
       this.#visit = new Visit(this.#site, this, undefined);
     }
     this.#visit.refuse(refusal);
-  }
-
-  #endWhenEmpty(what: "answer" | "sending" | "switched"): void {
-    this.#isEnding = what;
-    if (this.out.isEmpty) this.#complete();
   }
 
   #complete(): void {
@@ -388,8 +372,8 @@ export class Visitor implements OutgoingSocket {
     this.gone();
   }
 
-  /** A reset: what the visitor has is not the whole. */
-  #terminate(): void {
+  /** A reset, whatever is under way: what the visitor has is not the whole. */
+  terminate(): void {
     if (this.#state === "closed") return;
     this.#resume();
     this.#socket.terminate();
