@@ -85,7 +85,8 @@ for (const echo of echoes) {
       [length, `x${"y".repeat(69_999)}`],
       [chunked, `xyyy${"z".repeat(60_000)}`],
     ] as const) {
-      const answered = (await readAll(socket)).toString("latin1");
+      // An answer in chunks has as many as it was read in pieces.
+      const answered = (await readAll(socket)).toString("latin1").replace(/\r\n[0-9a-f]+\r\n/g, "");
       const noted = JSON.parse(/^\{.*\}$/m.exec(answered)?.[0] ?? "{}") as { b?: string };
       expect(Buffer.from(noted.b ?? "", "base64").toString("latin1")).toBe(body);
     }
