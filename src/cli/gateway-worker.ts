@@ -2,7 +2,7 @@
  * The hidden command of a gateway's worker: takes what the supervisor has passed on its
  * descriptors, and puts the parts that answer requests together.
  */
-import { AccessLog } from "../gateway/log/access-log.ts";
+import { openAccessLog } from "../gateway/log/access-log.ts";
 import type { GatewayConfig } from "../gateway/config.ts";
 import { logFailure } from "../gateway/log/failure-log.ts";
 import { PoolLink } from "../gateway/worker/pool-link.ts";
@@ -44,7 +44,7 @@ function makeServer(config: GatewayConfig): RequestServer {
   const stderr = new LineWriter(undefined);
   const log = new Log(config.logLevel, config.logFormat, (line) => stderr.write(line));
   reportMistakes(log);
-  const accessLog = AccessLog.open(config, receiveLogFile);
+  const accessLog = openAccessLog(config, receiveLogFile);
   const access = attachPoolServer(workerDescriptors.wake);
   const link = new PoolLink(access, config.apps);
   // So that the first request does not wait for it. Where it fails, requests try again, and say so.
@@ -62,20 +62,18 @@ function makeServer(config: GatewayConfig): RequestServer {
   const site = new Site({ config, link, onDone, onFailure, onMissing, onSlow });
   return {
     site,
-    idleSessions: () => link.idleSessions(),
-    pause: (pauses) => link.pause(pauses),
-    restart: (app) => link.restart(app),
+    link,
     reopenLogs(): void {
       try {
-        accessLog?.reopen();
+        accessLog?.log.reopen();
       } catch (error) {
         log.event(0, "access log not reopened", { cause: causeText(error) });
       }
     },
     async close(): Promise<void> {
       link.close();
-      site.close();
-      await accessLog?.close();
+      site.files.close();
+      await accessLog?.log.close();
     },
   };
 }

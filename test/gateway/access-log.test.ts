@@ -7,6 +7,7 @@ import { compileFields, compileFormat, jsonLine } from "../../src/gateway/log/ac
 import { commonLine } from "../../src/gateway/log/access-lines.ts";
 import { BufferedLog } from "../../src/native/buffered-log.ts";
 import { openLogFile } from "../../src/gateway/log/log-file.ts";
+import type { Origin } from "../../src/gateway/policy/forwarded.ts";
 import type { VisitRecord } from "../../src/gateway/worker/visit-record.ts";
 import { until } from "../helpers/condition.ts";
 import { temporaryDirectories } from "../helpers/temporary.ts";
@@ -14,13 +15,11 @@ import { app } from "./support.ts";
 
 const temporaryDirectory = temporaryDirectories();
 
-function visit(changes: Partial<VisitRecord> = {}): VisitRecord {
+function visit(changes: Partial<VisitRecord & Origin> = {}): VisitRecord {
+  const { id = "an-id", remoteAddress = "192.0.2.7", host = "shop.example.com" } = changes;
   return {
-    id: "an-id",
+    origin: { id, remoteAddress, forwardedFor: remoteAddress, scheme: "http", host },
     receivedMs: performance.now(),
-    remoteAddress: "192.0.2.7",
-    scheme: "http",
-    host: "shop.example.com",
     method: "GET",
     target: "/cart?n=1",
     app: app("shop"),

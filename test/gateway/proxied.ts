@@ -8,7 +8,6 @@ import type { Socket } from "bun";
 
 import type { AppConfig, GatewayConfig } from "../../src/gateway/config.ts";
 import { PoolLink } from "../../src/gateway/worker/pool-link.ts";
-import type { VisitRecord } from "../../src/gateway/worker/visit-record.ts";
 import { Site } from "../../src/gateway/worker/site.ts";
 import { Visitors } from "../../src/gateway/worker/visitors.ts";
 import { PoolKeeper } from "../../src/gateway/supervisor/pool-keeper.ts";
@@ -26,7 +25,7 @@ export class ProxiedGateway implements AsyncDisposable {
   readonly visitors: Visitors;
   readonly port: number;
   /** Visits that are over. */
-  readonly done: VisitRecord[] = [];
+  readonly done: ReturnType<typeof recordOf>[] = [];
 
   /**
    * @param apps names and programs of the applications; the first is served at every host, the

@@ -8,6 +8,7 @@ import type { Socket } from "bun";
 import type { AppConfig, GatewayConfig } from "../../src/gateway/config.ts";
 import { logFailure } from "../../src/gateway/log/failure-log.ts";
 import { Certificates } from "../../src/gateway/worker/tls.ts";
+import type { Origin } from "../../src/gateway/policy/forwarded.ts";
 import type { VisitRecord } from "../../src/gateway/worker/visit-record.ts";
 import { Site } from "../../src/gateway/worker/site.ts";
 import { Visitors } from "../../src/gateway/worker/visitors.ts";
@@ -105,7 +106,7 @@ const keeper = { freed: (stream: SessionStream) => stream.close(), closed: () =>
 export class Gateway {
   readonly port: number;
   readonly reached: Reached[] = [];
-  readonly done: VisitRecord[] = [];
+  readonly done: ReturnType<typeof recordOf>[] = [];
   /** Lines of its own log, level first. */
   readonly logged: string[] = [];
   readonly log = {
@@ -191,10 +192,10 @@ export class Gateway {
 }
 
 /** A record that stays as it is. */
-export function recordOf(visit: VisitRecord): VisitRecord {
-  const { id, receivedMs, remoteAddress, scheme, host, method, target, app: to } = visit;
+export function recordOf(visit: VisitRecord): VisitRecord & Origin {
+  const { origin, receivedMs, method, target, app: to } = visit;
   const { queueMs, pid, status, bytes, failure } = visit;
-  const asked = { id, receivedMs, remoteAddress, scheme, host, method, target, app: to };
+  const asked = { ...origin, origin, receivedMs, method, target, app: to };
   return { ...asked, queueMs, pid, status, bytes, failure };
 }
 

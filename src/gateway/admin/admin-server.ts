@@ -165,7 +165,7 @@ export class AdminConnection {
   }
 
   #send({ status, lines, body, isStream = false }: AdminResponse, isHead: boolean): void {
-    if (this.#isClosed) return;
+    if (this.#state === "closed") return;
     this.#state = isStream && !isHead ? "streaming" : "answering";
     const bytes = Buffer.from(body);
     const length = isStream ? "" : `Content-Length: ${bytes.length}\r\n`;
@@ -174,9 +174,5 @@ export class AdminConnection {
     this.#deadlineMs = performance.now() + answerMs;
     this.#rest = isHead ? Buffer.from(head) : Buffer.concat([Buffer.from(head), bytes]);
     this.flush();
-  }
-
-  get #isClosed(): boolean {
-    return this.#state === "closed";
   }
 }

@@ -46,14 +46,14 @@ export class AdminSite {
     const fields = new HeadFields(head);
     if (this.#isTcp && !ownHosts.test(host)) return refusal(421, "this is not the host's name");
     const origin = fields.get("origin");
-    if (origin !== null && new URL(`http://${host}`).host !== hostOf(origin)) {
+    if (origin !== null && new URL(`http://${host}`).host !== URL.parse(origin)?.host) {
       return refusal(403, "another origin");
     }
     const [, token = ""] =
       /^Bearer +([A-Za-z0-9_-]{1,200})$/i.exec(fields.get("authorization") ?? "") ?? [];
     if (target.path === "/change") {
       if (method !== "POST") return refusal(405, "POST is served here", "Allow: POST\r\n");
-      return answered(await this.#ask({ what: "change", token, request: body }));
+      return this.#answer({ what: "change", token, request: body });
     }
     if (method !== "GET" && method !== "HEAD") {
       return refusal(405, "GET is served here", "Allow: GET, HEAD\r\n");
@@ -62,22 +62,24 @@ export class AdminSite {
       case "/":
         return { status: 200, lines: `${common}${dashboard.lines}`, body: dashboard.page };
       case "/metrics":
-        return answered(
-          await this.#ask({ what: "metrics", format: metricFormatFor(fields.get("accept")) }),
-        );
+        return this.#answer({ what: "metrics", format: metricFormatFor(fields.get("accept")) });
       case "/healthz":
-        return answered(await this.#ask({ what: "health" }));
+        return this.#answer({ what: "health" });
       case "/readyz":
-        return answered(await this.#ask({ what: "readiness" }));
+        return this.#answer({ what: "readiness" });
       case "/status.json":
-        return answered(await this.#ask({ what: "status", token }));
+        return this.#answer({ what: "status", token });
       case "/hour.json":
-        return answered(await this.#ask({ what: "hour", token, app: appIn(target.text) }));
+        return this.#answer({ what: "hour", token, app: appIn(target.text) });
       case "/events":
         return this.#listen(token, connection);
       default:
         return refusal(404, "there is no such page");
     }
+  }
+
+  async #answer(question: AdminQuestion): Promise<AdminResponse> {
+    return answered(await this.#ask(question));
   }
 
   async #listen(token: string, connection: AdminConnection): Promise<AdminResponse> {
@@ -138,10 +140,6 @@ function answered({ status, type, body }: AdminAnswer): AdminResponse {
 function refusal(status: number, why: string, lines = ""): AdminResponse {
   const body = `${status} ${reasonOf(status)}: ${why}\n`;
   return { status, lines: `${common}Content-Type: text/plain\r\n${lines}`, body };
-}
-
-function hostOf(origin: string): string {
-  return URL.parse(origin)?.host ?? "";
 }
 
 function appIn(target: string): string {

@@ -13,11 +13,9 @@ import {
 } from "./conditions.ts";
 import type { MediaType } from "./media-types.ts";
 
-interface FileFacts {
+export interface FileFacts {
   readonly size: number;
   readonly validators: Validators;
-  /** What it is in the end. */
-  readonly type: MediaType;
   /** In which coding it lies there. */
   readonly coding: Coding | undefined;
 }
@@ -30,10 +28,17 @@ interface FileHead {
   readonly part: ByteRange | undefined;
 }
 
-/** @param fields of the request. @param isHead whether only the head is asked for. */
-export function answerWith(facts: FileFacts, fields: RequestFields, isHead: boolean): FileHead {
-  const { size, validators, type } = facts;
-  const common = commonLines(facts);
+/**
+ * @param type what it is in the end. @param fields of the request. @param isHead whether only the
+ * head is asked for.
+ */
+export function answerWith(
+  { size, validators, coding: sentIn }: FileFacts,
+  type: MediaType,
+  fields: RequestFields,
+  isHead: boolean,
+): FileHead {
+  const common = commonLines(validators, type);
   const outcome = preconditions(fields, validators);
   if (outcome === 304) return { status: 304, lines: common, part: undefined };
   if (outcome === 412) {
@@ -45,7 +50,7 @@ export function answerWith(facts: FileFacts, fields: RequestFields, isHead: bool
     return { status: 416, lines: common + lines, part: undefined };
   }
   const { start, end } = range ?? { start: 0, end: size - 1 };
-  const coding = facts.coding === undefined ? "" : `Content-Encoding: ${facts.coding.name}\r\n`;
+  const coding = sentIn === undefined ? "" : `Content-Encoding: ${sentIn.name}\r\n`;
   const lines =
     `${common}${coding}Content-Type: ${type.name}\r\nAccept-Ranges: bytes\r\n` +
     `Content-Length: ${end - start + 1}\r\n`;
@@ -54,7 +59,7 @@ export function answerWith(facts: FileFacts, fields: RequestFields, isHead: bool
   return { status: 206, lines: `${lines}Content-Range: bytes ${start}-${end}/${size}\r\n`, part };
 }
 
-function commonLines({ validators, type }: FileFacts): string {
+function commonLines(validators: Validators, type: MediaType): string {
   const modified = new Date(validators.modifiedSeconds * 1000).toUTCString();
   const lines =
     `ETag: ${validators.etag}\r\nLast-Modified: ${modified}\r\n` +

@@ -72,13 +72,8 @@ export class FileProbes {
     const answered = this.#probe(path);
     if (await inTime(answered, limitMs, () => false)) return true;
     known.hangsUntilMs = Infinity;
-    void this.#askAgainAfter(known, answered);
+    void answered.then(() => (known.hangsUntilMs = performance.now() + pauseMs));
     return false;
-  }
-
-  async #askAgainAfter(known: Known, answered: Promise<unknown>): Promise<void> {
-    await answered;
-    known.hangsUntilMs = performance.now() + pauseMs;
   }
 
   /** Resolves when the file system has answered, whatever it said. */

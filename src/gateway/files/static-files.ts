@@ -11,7 +11,7 @@ import { fromText, type ByteString } from "../../wire/bytes.ts";
 import { acceptedCodings, type Coding } from "./accept-encoding.ts";
 import type { RequestFields, Validators } from "./conditions.ts";
 import type { AppConfig, FilePlace } from "../config.ts";
-import { answerWith } from "./file-answer.ts";
+import { answerWith, type FileFacts } from "./file-answer.ts";
 import type { FilePart } from "./file-sender.ts";
 import { FileProbes } from "./file-probes.ts";
 import { mediaTypeOf, type MediaType } from "./media-types.ts";
@@ -37,11 +37,8 @@ export interface FileAnswer {
   readonly body: Uint8Array | FilePart | undefined;
 }
 
-interface PlainFile {
+interface PlainFile extends FileFacts {
   readonly file: OwnedFd;
-  readonly size: number;
-  readonly validators: Validators;
-  readonly coding: Coding | undefined;
 }
 
 interface Lookup {
@@ -182,10 +179,9 @@ function preferred(lookup: Lookup, plain: PlainFile, type: MediaType): PlainFile
 
 /** Takes the file over. */
 function compose(request: FileRequest, plain: PlainFile, type: MediaType): FileAnswer {
-  const { file, size, validators, coding } = plain;
-  const facts = { size, validators, type, coding };
+  const { file } = plain;
   const isHead = request.method === "HEAD";
-  const { status, lines, part } = answerWith(facts, request.headers, isHead);
+  const { status, lines, part } = answerWith(plain, type, request.headers, isHead);
   if (part === undefined) {
     file.close();
     return { status, lines, body: undefined };

@@ -11,7 +11,6 @@ import {
   cut,
   type LineMaker,
   oneLineJson,
-  optional,
   quoted,
   tenths,
   word,
@@ -24,9 +23,9 @@ type Field = (visit: VisitRecord, headers: RequestFields, nowMs: number) => Valu
 const fields: Readonly<Record<string, Field>> = {
   time: (_visit, _headers, nowMs) => new Date(nowMs).toISOString(),
   commonTime: (_visit, _headers, nowMs) => commonTime(nowMs),
-  remote: ({ remoteAddress }) => remoteAddress,
-  scheme: ({ scheme }) => scheme,
-  host: ({ host }) => cut(host),
+  remote: ({ origin }) => origin.remoteAddress,
+  scheme: ({ origin }) => origin.scheme,
+  host: ({ origin }) => cut(origin.host),
   method: ({ method }) => cut(method),
   target: ({ target }) => cut(target),
   path: ({ target }) => cut(target.split("?", 1)[0] ?? ""),
@@ -36,14 +35,17 @@ const fields: Readonly<Record<string, Field>> = {
   queueMs: ({ queueMs }) => tenths(queueMs),
   app: ({ app }) => app?.name ?? null,
   pid: ({ pid }) => (pid === 0 ? null : pid),
-  id: ({ id }) => id,
+  id: ({ origin }) => origin.id,
   referer: header("referer"),
   userAgent: header("user-agent"),
   failure: ({ failure }) => (failure === "" ? null : cut(failure)),
 };
 
 function header(name: string): Field {
-  return (_visit, headers) => optional(headers.get(name));
+  return (_visit, headers) => {
+    const value = headers.get(name);
+    return value === null ? null : cut(value);
+  };
 }
 
 function fieldOf(name: string): Field {

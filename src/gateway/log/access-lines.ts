@@ -16,16 +16,16 @@ export type LineMaker = (visit: VisitRecord, headers: RequestFields, nowMs: numb
  * `host= ms= queue= app= pid= id=`.
  */
 export const commonLine: LineMaker = (visit, headers, nowMs) => {
-  const { remoteAddress, method, target, status, bytes } = visit;
+  const { origin, method, target, status, bytes } = visit;
   const request = `${quoted(method)} ${quoted(target)} HTTP/1.1`;
   const referer = quoted(headers.get("referer") ?? "-");
   const agent = quoted(headers.get("user-agent") ?? "-");
   const took = inTenths(performance.now() - visit.receivedMs);
   return (
-    `${remoteAddress || "-"} - - [${commonTime(nowMs)}] "${request}" ${status} ${bytes} ` +
-    `"${referer}" "${agent}" host=${word(visit.host)} ms=${took} ` +
+    `${origin.remoteAddress || "-"} - - [${commonTime(nowMs)}] "${request}" ${status} ${bytes} ` +
+    `"${referer}" "${agent}" host=${word(origin.host)} ms=${took} ` +
     `queue=${inTenths(visit.queueMs)} app=${word(visit.app?.name ?? "")} ` +
-    `pid=${visit.pid || "-"} id=${word(visit.id)}\n`
+    `pid=${visit.pid || "-"} id=${word(origin.id)}\n`
   );
 };
 
@@ -78,10 +78,6 @@ function unicodeEscape(character: string): string {
 
 export function cut(value: string): string {
   return value.length > maxValueLength ? `${value.slice(0, maxValueLength)}...` : value;
-}
-
-export function optional(value: string | null): string | null {
-  return value === null ? null : cut(value);
 }
 
 /** As toFixed(1), which takes five times as long. */

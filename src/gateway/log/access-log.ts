@@ -6,37 +6,23 @@ import type { AccessForm, GatewayConfig } from "../config.ts";
 import type { RequestFields } from "../files/conditions.ts";
 import type { VisitRecord } from "../worker/visit-record.ts";
 
-export class AccessLog {
-  readonly #lineOf: LineMaker;
-  readonly #log: BufferedLog;
+interface AccessLog {
+  readonly record: (visit: VisitRecord, headers: RequestFields) => void;
+  readonly log: BufferedLog;
+}
 
-  private constructor(lineOf: LineMaker, open: (() => number) | undefined) {
-    this.#lineOf = lineOf;
-    this.#log = new BufferedLog("requests", open);
-  }
-
-  /**
-   * @param openFile the file of the configuration, now and anew. @returns undefined if there is to
-   * be no log. @throws Error of `openFile`.
-   */
-  static open(config: GatewayConfig, openFile: () => number): AccessLog | undefined {
-    const lineOf = lineMaker(config.accessLog);
-    if (lineOf === undefined) return undefined;
-    return new AccessLog(lineOf, config.accessLogFile === undefined ? undefined : openFile);
-  }
-
-  readonly record = (visit: VisitRecord, headers: RequestFields): void => {
-    this.#log.write(this.#lineOf(visit, headers, Date.now()));
-  };
-
-  /** @throws Error when the file cannot be opened anew: the old one stays in use. */
-  reopen(): void {
-    this.#log.reopen();
-  }
-
-  close(): Promise<void> {
-    return this.#log.close();
-  }
+/**
+ * @param openFile the file of the configuration, now and anew. @returns undefined if there is to
+ * be no log. @throws Error of `openFile`.
+ */
+export function openAccessLog(
+  { accessLog, accessLogFile }: GatewayConfig,
+  openFile: () => number,
+): AccessLog | undefined {
+  const lineOf = lineMaker(accessLog);
+  if (lineOf === undefined) return undefined;
+  const log = new BufferedLog("requests", accessLogFile === undefined ? undefined : openFile);
+  return { log, record: (visit, headers) => log.write(lineOf(visit, headers, Date.now())) };
 }
 
 /** @returns undefined: there is to be no log. @throws Error: why the form is none. */

@@ -20,8 +20,13 @@ export function logFailure(log: FailureLog, error: unknown, visit: VisitRecord |
     const stack = error instanceof Error ? (error.stack ?? "") : "";
     return log.error("internal error", { cause, stack });
   }
-  const { id, status, app } = visit;
-  log.event(levelOf(status), "request failed", { id, app: app?.name ?? "", status, cause });
+  const { origin, status, app } = visit;
+  log.event(levelOf(status), "request failed", {
+    id: origin.id,
+    app: app?.name ?? "",
+    status,
+    cause,
+  });
 }
 
 function levelOf(status: number): 0 | 1 | 2 {

@@ -5,31 +5,20 @@
  * path, as all but those of Ruby and Python do, is told so.
  */
 import type { AnswerHead } from "../../wire/answer-head.ts";
-import type { AppConfig } from "../config.ts";
+import type { RoutedRequest } from "../worker/cgi-block.ts";
 
-/** A request, as far as it matters here. */
-interface Asked {
-  readonly method: string;
-  /** Path and query, as they were sent. */
-  readonly target: { readonly text: string; readonly path: string };
-  /** The prefix; empty at the root. */
-  readonly script: string;
-  /** The rest of the path. */
-  readonly below: string;
-}
-
-/** The answer, or the way to the same with a slash; its body stays. */
-export function withSlash(head: AnswerHead, { method, target, script, below }: Asked): AnswerHead {
-  const isRead = method === "GET" || method === "HEAD";
-  if (head.status !== 404 || script === "" || below !== "" || !isRead) return head;
-  const { path, text } = target;
+/** A 404, or in its place the way to the same with a slash; its body stays. */
+export function withSlash(answer: AnswerHead, { head, script, below }: RoutedRequest): AnswerHead {
+  const isRead = head.method === "GET" || head.method === "HEAD";
+  if (script === "" || below !== "" || !isRead) return answer;
+  const { path, text } = head.target;
   // Not for good: it may have such a page tomorrow.
-  const lines = `${head.lines}Location: ${path}/${text.slice(path.length)}\r\n`;
-  return { ...head, status: 302, reason: "Found", lines };
+  const lines = `${answer.lines}Location: ${path}/${text.slice(path.length)}\r\n`;
+  return { ...answer, status: 302, reason: "Found", lines };
 }
 
 /** Whether its developer may wonder about a 404. */
-export function mayWonder(status: number, script: string, { type, environment }: AppConfig) {
+export function mayWonder({ script, app: { type, environment } }: RoutedRequest): boolean {
   const seesWholePath = ["node", "bun", "command", "auto"].includes(type);
-  return status === 404 && script !== "" && environment === "development" && seesWholePath;
+  return script !== "" && environment === "development" && seesWholePath;
 }

@@ -12,14 +12,14 @@ import type { RequestFields } from "../files/conditions.ts";
 import { parseAddress, type TrustedProxies } from "./trusted-proxies.ts";
 
 export interface Origin {
-  /** X-Request-Id. */
+  /** X-Request-Id: the visitor's if a trusted proxy sent it, else our own. */
   readonly id: string;
-  /** The visitor's address; empty if there is none. */
+  /** The visitor's, past the trusted proxies; empty on a Unix socket without any. */
   readonly remoteAddress: string;
   /** X-Forwarded-For for the application: the visitor, then the proxies up to our peer. */
   readonly forwardedFor: string;
   readonly scheme: "http" | "https";
-  /** Valid or empty. */
+  /** As the visitor named it, with a port if there is one; valid or empty. */
   readonly host: string;
 }
 

@@ -1,7 +1,12 @@
-/** The head of an answer as it goes to a visitor: what was said, and what every answer carries. */
+/**
+ * The head of an answer as it goes to a visitor: what was said, and what every answer carries.
+ *
+ * It is framed (RFC 9112, 6.3) by its length where that is known, in chunks where the visitor knows
+ * them (HTTP/1.1), else by the end of the connection. An answer that breaks off never looks whole:
+ * too few bytes, no last chunk, or, where only the end tells, a reset.
+ */
 import { STATUS_CODES } from "node:http";
 
-import { connectionLine, type VisitorFraming } from "../../http/answer-framing.ts";
 import type { AnswerHead } from "../../wire/answer-head.ts";
 
 interface HeadParts {
@@ -29,6 +34,22 @@ export function headText(parts: HeadParts): string {
     `HTTP/1.1 ${status} ${reason}\r\n${lines}${connectionLine(closes, minor)}${date}${secure}` +
     `X-Request-Id: ${id}\r\n\r\n`
   );
+}
+
+/** What a connection says of its end, if that is not what the visitor expects (RFC 9112, 9.3). */
+function connectionLine(closes: boolean, minor: 0 | 1): string {
+  if (closes) return "Connection: close\r\n";
+  return minor === 0 ? "Connection: keep-alive\r\n" : "";
+}
+
+export type VisitorFraming =
+  /** There is no body, or it is as long as its Content-Length says. */
+  "length" | "chunked" | "close";
+
+/** @param minor of the visitor's HTTP/1.x. */
+export function framingFor(head: AnswerHead, minor: 0 | 1): VisitorFraming {
+  if (head.framing.kind === "none" || head.framing.kind === "length") return "length";
+  return minor === 1 ? "chunked" : "close";
 }
 
 /** The lines of an application's answer, with what frames it for its visitor. */

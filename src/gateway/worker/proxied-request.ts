@@ -129,10 +129,9 @@ export class ProxiedRequest implements Asked, SessionSource {
   }
 
   #missing(head: AnswerHead): AnswerHead {
-    const { app, script, below, head: request } = this.#request;
-    const { method, target } = request;
-    const told = withSlash(head, { method, target, script, below });
-    if (mayWonder(told.status, script, app)) this.#site.wonders(app, target.path);
+    const { app, head: request } = this.#request;
+    const told = withSlash(head, this.#request);
+    if (told === head && mayWonder(this.#request)) this.#site.wonders(app, request.target.path);
     return told;
   }
 

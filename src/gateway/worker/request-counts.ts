@@ -5,17 +5,9 @@
 import { bucketOf, figureCount, figurePlaces } from "../../wire/request-figures.ts";
 import type { AppConfig } from "../config.ts";
 import type { ToldFigures } from "../control-channel.ts";
+import type { VisitRecord } from "./visit-record.ts";
 
-/** What is to be known of a request that is over. */
-interface OverRequest {
-  /** Undefined: nothing is routed there. */
-  readonly app: AppConfig | undefined;
-  readonly receivedMs: number;
-  readonly status: number;
-  readonly bytes: number;
-  readonly queueMs: number;
-  readonly pid: number;
-}
+type OverRequest = Pick<VisitRecord, "app" | "receivedMs" | "status" | "bytes" | "queueMs" | "pid">;
 
 const { statuses, times, timesMs, waits, waitsMs, bytesSent, underWay } = figurePlaces;
 

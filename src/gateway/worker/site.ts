@@ -116,8 +116,4 @@ export class Site {
     this.#wondered.add(app);
     this.options.onMissing?.(app, path);
   }
-
-  close(): void {
-    this.files.close();
-  }
 }

@@ -32,7 +32,8 @@ export class Certificates {
   readonly #first: CertificateConfig;
   readonly #all: readonly CertificateConfig[];
 
-  constructor({ certificates }: TlsConfig) {
+  constructor(tls: TlsConfig | undefined) {
+    const { certificates = [] } = tls ?? {};
     const [first] = certificates;
     if (first === undefined) throw new Error("an address with TLS, but no certificate");
     this.#first = first;

@@ -3,17 +3,12 @@
  * what became of it, for the access log, the gateway's own log, and error pages.
  */
 import type { AppConfig } from "../config.ts";
+import type { Origin } from "../policy/forwarded.ts";
 
 export interface VisitRecord {
-  /** X-Request-Id: the visitor's if a trusted proxy sent it, else our own. */
-  readonly id: string;
+  readonly origin: Origin;
   /** By performance.now(). */
   readonly receivedMs: number;
-  /** The visitor's address, past the trusted proxies; empty on a Unix socket without any. */
-  readonly remoteAddress: string;
-  readonly scheme: "http" | "https";
-  /** As the visitor named it, with a port if there is one; may be empty. */
-  readonly host: string;
   /** `-`: what was sent was no request. */
   readonly method: string;
   /** Path and query as they came, not decoded. */

@@ -10,7 +10,6 @@
  */
 import { Asking, type Asker } from "../../parent/asking.ts";
 import type { AnswerHead } from "../../wire/answer-head.ts";
-import { framingFor, type VisitorFraming } from "../../http/answer-framing.ts";
 import type { Refusal } from "../../http/refusals.ts";
 import type { RequestHead } from "../../http/request-head.ts";
 import { ProtocolError } from "../../wire/protocol-error.ts";
@@ -25,7 +24,15 @@ import { redirectToHttps, strictTransport } from "../policy/https-only.ts";
 import type { Route } from "../policy/router.ts";
 import type { VisitRecord } from "./visit-record.ts";
 import { headOf, offeredProtocols } from "./cgi-block.ts";
-import { dateLine, framedLines, headText, reasonOf, switchText } from "./head-text.ts";
+import {
+  dateLine,
+  framedLines,
+  framingFor,
+  headText,
+  reasonOf,
+  switchText,
+  type VisitorFraming,
+} from "./head-text.ts";
 import { HeadFields } from "../policy/request-fields.ts";
 import { ProxiedRequest } from "./proxied-request.ts";
 import type { Site } from "./site.ts";
@@ -48,7 +55,7 @@ export class Visit implements VisitRecord, Asker {
   readonly #site: Site;
   readonly #visitor: Visitor;
   readonly #head: RequestHead | undefined;
-  readonly #origin: Origin;
+  readonly origin: Origin;
   readonly fields: HeadFields;
   #stage: Stage = "begun";
   #upload: Upload | undefined;
@@ -67,23 +74,7 @@ export class Visit implements VisitRecord, Asker {
     this.method = head?.method ?? "-";
     this.target = head?.target.text ?? "-";
     this.fields = new HeadFields(head ?? { names: [], values: [] });
-    this.#origin = originOf(this.fields, head?.host ?? "", visitor.peer, site.trusted);
-  }
-
-  get id(): string {
-    return this.#origin.id;
-  }
-
-  get remoteAddress(): string {
-    return this.#origin.remoteAddress;
-  }
-
-  get scheme(): "http" | "https" {
-    return this.#origin.scheme;
-  }
-
-  get host(): string {
-    return this.#origin.host;
+    this.origin = originOf(this.fields, head?.host ?? "", visitor.peer, site.trusted);
   }
 
   get queueMs(): number {
@@ -139,9 +130,9 @@ export class Visit implements VisitRecord, Asker {
     if (refusal !== undefined) return this.refuse(refusal);
     const { config, router } = this.#site;
     const { target, framing } = head;
-    const redirect = redirectToHttps(config.tls, this.#origin, this.#visitor.peer, target.text);
+    const redirect = redirectToHttps(config.tls, this.origin, this.#visitor.peer, target.text);
     if (redirect !== undefined) return this.refuse(redirect);
-    const route = router.route(this.#origin.host, target.path);
+    const route = router.route(this.origin.host, target.path);
     if (route === undefined) return this.refuse(this.#site.notServed);
     this.app = route.app;
     this.#site.counts.begun(route.app);
@@ -241,7 +232,12 @@ export class Visit implements VisitRecord, Asker {
   }
 
   #answerError(status: number, reason: string, fields: string): void {
-    const answer = errorAnswer({ status, reason, id: this.id, accept: this.fields.get("accept") });
+    const answer = errorAnswer({
+      status,
+      reason,
+      id: this.origin.id,
+      accept: this.fields.get("accept"),
+    });
     this.#answerWhole({ ...answer, fields: answer.fields + fields });
   }
 
@@ -292,7 +288,7 @@ export class Visit implements VisitRecord, Asker {
     this.#stage = "switched";
     this.status = head.status;
     connection.switchProtocols();
-    out.text(switchText(head, this.id));
+    out.text(switchText(head, this.origin.id));
     out.spools = false;
     if (this.#asking !== undefined) this.#tunnel = new Tunnel(this.#visitor, this.#asking);
     setImmediate(() => this.#visitor.advance());
@@ -335,7 +331,7 @@ export class Visit implements VisitRecord, Asker {
   /** What is needed to ask the application; a body is waited for, or it is asked at once. */
   #prepare(head: RequestHead, { app, script, below }: Route): void {
     const { peer, connection, out } = this.#visitor;
-    const from = { origin: this.#origin, peerIsTrusted: this.#site.trusted.has(peer.address) };
+    const from = { origin: this.origin, peerIsTrusted: this.#site.trusted.has(peer.address) };
     const request = { head, ...from, app, script, below };
     const speaksHttp = app.type === "command";
     const text = headOf(request, speaksHttp);
@@ -381,8 +377,8 @@ export class Visit implements VisitRecord, Asker {
     this.status = status;
     const closes = !connection.stays || this.#framing === "close" || this.#site.isDraining;
     connection.begin(closes);
-    const secure = strictTransport(this.#site.config.tls, this.scheme);
-    const { id } = this;
+    const secure = strictTransport(this.#site.config.tls, this.origin.scheme);
+    const { id } = this.origin;
     const parts = { status, reason, lines, date, id, minor, closes, strictTransport: secure };
     out.text(headText(parts));
   }

@@ -13,7 +13,6 @@ import type { GatewayConfig } from "../config.ts";
 import {
   ControlChannel,
   fromSupervisor,
-  type IdleSessions,
   type PassedListener,
   type ToSupervisor,
   type ToWorker,
@@ -22,19 +21,14 @@ import { Certificates } from "./tls.ts";
 import { workerDescriptors } from "../supervisor/worker-process.ts";
 import { rehearsal } from "./rehearsal.ts";
 import { giveUpRights } from "./worker-rights.ts";
-import type { Pauses } from "./pool-link.ts";
+import type { PoolLink } from "./pool-link.ts";
 import type { Site } from "./site.ts";
 import { Visitors } from "./visitors.ts";
 
 /** What answers requests, made anew for each worker process. */
 export interface RequestServer {
   readonly site: Site;
-  /** Sessions that it keeps without a request. */
-  idleSessions(): IdleSessions;
-  /** Which applications' requests wait, or are refused. */
-  pause(pauses: Pauses): void;
-  /** No process that a pool server has left has a further request of the application. */
-  restart(app: string): void;
+  readonly link: PoolLink;
   /** Opens its logs anew. */
   reopenLogs(): void;
   /** Gives its connection to the pool server up and writes what is left to write. */
@@ -102,9 +96,9 @@ export class Worker {
       case "drain":
         return void this.#drain(message.limitMs, message.keepIdle);
       case "pauses":
-        return this.#requests?.pause(new Map(Object.entries(message.pauses)));
+        return this.#requests?.link.pause(new Map(Object.entries(message.pauses)));
       case "restart":
-        return this.#requests?.restart(message.app);
+        return this.#requests?.link.restart(message.app);
       case "reopenLogs":
         return this.#requests?.reopenLogs();
       case "ping":
@@ -121,7 +115,10 @@ export class Worker {
       this.#requests = requests;
       const visitors = new Visitors(requests.site, maxConnections());
       this.#visitors = visitors;
-      for (const listener of listeners) listen(visitors, listener, config);
+      for (const { descriptor, tls } of listeners) {
+        const certificates = tls ? new Certificates(config.tls) : undefined;
+        visitors.listen(new OwnedFd(descriptor), certificates);
+      }
       const rehearse = rehearsal(config);
       // The log is open, the certificate read, and nothing has been accepted yet.
       const unfenced = giveUpRights(config.workerUser, workerDescriptors.wake);
@@ -135,7 +132,7 @@ export class Worker {
 
   #tellFigures(isLast: boolean): void {
     const apps = this.#requests?.site.counts.take() ?? [];
-    const idle = this.#requests?.idleSessions() ?? [];
+    const idle = this.#requests?.link.idleSessions() ?? [];
     this.#control?.send({ kind: "figures", apps, idle, isLast });
   }
 
@@ -169,14 +166,4 @@ export class Worker {
 function maxConnections(): number {
   const free = Number(getDescriptorLimit().soft) - ownDescriptors;
   return Math.max(1, Math.floor(free - Math.min(maxReserved, free / 4)));
-}
-
-function listen(visitors: Visitors, listener: PassedListener, config: GatewayConfig): void {
-  const certificates = listener.tls ? certificatesOf(config) : undefined;
-  visitors.listen(new OwnedFd(listener.descriptor), certificates);
-}
-
-function certificatesOf({ tls }: GatewayConfig): Certificates {
-  if (tls === undefined) throw new Error("an address with TLS, but no certificate");
-  return new Certificates(tls);
 }
