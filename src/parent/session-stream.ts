@@ -1,9 +1,8 @@
 /**
  * SessionStream: the stream of one session on Bun's event loop, with at most one request on it.
  * Rules:
- * - Whoever has the request (an Exchange, or a front end's own machine) is told of all that happens
- *   to the stream. Without a request nothing may arrive: bytes nobody asked for, or the instance's
- *   end, close the stream.
+ * - Who has the request (asking.ts) is told of all that happens to the stream. Without a request
+ *   nothing may arrive: bytes nobody asked for, or the instance's end, close the stream.
  * - When a request has ended cleanly and the stream has a keeper, it is offered to that for the
  *   next one; else it is closed.
  * - Closing it closes the session, once: the pool is told.
