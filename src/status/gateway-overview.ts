@@ -109,8 +109,15 @@ function applicationRow(
     time(facts.figures.p99Ms),
     ...usageOf(pids, usage),
     String(application?.counters.restarts ?? 0),
-    notes(facts, application)[0] ?? "",
+    notes(facts, withoutPast(application))[0] ?? "",
   ];
+}
+
+/** A failed start is no state of what has been started since. */
+function withoutPast(application: InspectedApplication | undefined) {
+  const { agoMs } = application?.lastSpawnError ?? { agoMs: 0 };
+  const isPast = application?.instances.some(({ ageMs }) => ageMs < agoMs) === true;
+  return isPast ? { ...application, lastSpawnError: null } : application;
 }
 
 const instanceColumns = [

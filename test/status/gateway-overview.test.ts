@@ -77,6 +77,20 @@ test("the processes of one: sessions that last are counted apart, they take no p
   ]);
 });
 
+/** The row of an application with two processes of 5 s and a start that failed then. */
+function rowWithFailure(agoMs: number): string | undefined {
+  const lastSpawnError = { message: "no", agoMs };
+  const application = { ...applicationWith("/a", instances), lastSpawnError };
+  const pool = inspected(poolWith({ applications: [application] }));
+  const shown = gatewayOverview({ ...gateway, applications: [shop], pool }, "", usage, Infinity);
+  return shown.split("\n").at(-2);
+}
+
+test("a start that failed is a state until the application has been started", () => {
+  expect(rowWithFailure(4_999)).toEndWith("0  could not be started 4 s ago: no");
+  expect(rowWithFailure(5_001)).toEndWith("0");
+});
+
 const long = "the-shop-of-the-customer-with-the-longest-name";
 const large = {
   ...figuresWith({}),
