@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { RefusedError } from "../../src/gateway/policy/failures.ts";
 import type { PoolKeeper } from "../../src/gateway/supervisor/pool-keeper.ts";
 import { PoolLink } from "../../src/gateway/worker/pool-link.ts";
 import { socketPair } from "../../src/native/socket.ts";
@@ -118,6 +119,23 @@ test("nobody waits for a server that cannot come any more, since the wake socket
   expect(await rejection(asked)).toBeInstanceOf(GoneForGoodError);
   expect(link.isClosed).toBe(true);
   expect(await rejection(link.connection(60_000))).toBeInstanceOf(ServerGoneError);
+});
+
+test("while an application is paused, none of those who may wait is one that gives way", async () => {
+  const [ours, theirs] = socketPair();
+  await using access = attachPoolServer(ours.take());
+  const paused = app("main");
+  const link = new PoolLink(access, [paused]);
+  link.pause(new Map([["main", "wait"]]));
+  const failed: unknown[] = [];
+  const waiter = { needsFresh: true, serve() {}, fail: (error: unknown) => failed.push(error) };
+  link.take(paused, { ...waiter, maxWaiting: 0, givesWay: true });
+  expect(failed.splice(0)).toEqual([expect.any(RefusedError)]);
+  link.take(paused, { ...waiter, maxWaiting: 1 });
+  expect(failed).toEqual([]);
+  link.take(paused, { ...waiter, maxWaiting: 1 });
+  expect(failed).toEqual([expect.any(BusyError)]);
+  theirs.close();
 });
 
 test("a request waits for a server no longer than for an instance, and then is busy", async () => {

@@ -200,10 +200,10 @@ export class PoolLink implements Guardian {
 
   /** As many wait as may wait for a process; and the request's own time goes on. */
   #hold(app: AppConfig, waiter: SessionWaiter, waitMs: number, how: "wait" | "refuse"): void {
-    if (how === "refuse") {
+    const { maxWaiting, givesWay } = waiter;
+    if (how === "refuse" || givesWay === true) {
       return waiter.fail(new RefusedError(paused, `get '${app.name}': it is paused`));
     }
-    const { maxWaiting } = waiter;
     if (maxWaiting > 0 && this.#heldOf(app) >= maxWaiting) {
       return waiter.fail(new BusyError(`get '${app.name}': ${maxWaiting} requests wait already`));
     }
