@@ -146,7 +146,8 @@ export class SessionLine implements StreamKeeper {
     }
     if (this.#ended !== undefined) return waiter.fail(this.#ended(getOf(application)));
     const { maxWaiting } = waiter;
-    if (maxWaiting > 0 && this.#waiting.length >= maxWaiting) {
+    // For what is owed the pool has an instance as a rule: it is free, or will be in a moment.
+    if (maxWaiting > 0 && this.#waiting.length - this.#owed >= maxWaiting) {
       const busy = new BusyError(`${getOf(application)}: ${maxWaiting} requests wait already`);
       const other = this.#waiting.find(({ givesWay }) => givesWay);
       if (other === undefined) return waiter.fail(busy);

@@ -4,6 +4,7 @@
  */
 import { expect, test } from "bun:test";
 
+import { BusyError } from "../../src/parent/index.ts";
 import { encodeRecall } from "../../src/wire/replies.ts";
 import { countDescriptors } from "../helpers/descriptors.ts";
 import { until } from "../helpers/condition.ts";
@@ -76,4 +77,24 @@ test("who was failed by a process has no session of it that was there before", (
     await fresh.write(framedAnswer);
     expect(await (await failed).text()).toBe("hi");
     for (const one of [instance, fresh]) one.close();
+  }));
+
+test("who waits for a session in place of one that was recalled does not count as waiting", () =>
+  Scene.with(async (scene) => {
+    const instance = await scene.first();
+    const answer = scene.pool.request(app, get);
+    await instance.next();
+    const bounds = { ...get, maxWaiting: 1 };
+    const waiting = [rejection(scene.pool.request(app, bounds))];
+    await scene.peer.take("getKept");
+    scene.peer.reply(encodeRecall(0));
+    await scene.peer.take("keep");
+    expect(await rejection(scene.pool.request(app, bounds))).toBeInstanceOf(BusyError);
+    await instance.write(framedAnswer);
+    expect(await (await answer).text()).toBe("hi");
+    await scene.peer.take("close");
+    waiting.push(rejection(scene.pool.request(app, bounds)));
+    expect(await rejection(scene.pool.request(app, bounds))).toBeInstanceOf(BusyError);
+    scene.pool.close();
+    for (const error of await Promise.all(waiting)) expect(error).not.toBeInstanceOf(BusyError);
   }));
