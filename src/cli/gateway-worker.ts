@@ -33,11 +33,11 @@ export async function runWorker(): Promise<void> {
     setCloseOnExec(number, true);
   }
   giveUpStart();
-  const worker = new Worker({ control: new OwnedFd(control), makeServer });
+  const worker = new Worker(makeServer);
   onSignal((signal) => {
     if (signal === "SIGTERM" || signal === "SIGINT") worker.leave();
   });
-  await worker.run();
+  await worker.run(new OwnedFd(control));
 }
 
 function makeServer(config: GatewayConfig): RequestServer {

@@ -106,11 +106,6 @@ export class Connection {
     return this.#visitor === "head" && this.unreadBytes > 0;
   }
 
-  /** Whether all of the request at hand has come. */
-  get isWhole(): boolean {
-    return this.#visitor === "whole";
-  }
-
   /** Whether the visitor's side has ended; his answers are still his. */
   get hasEnded(): boolean {
     return this.#hasEnded;
@@ -126,7 +121,8 @@ export class Connection {
 
   /** Whether more of the visitor's requests may be on their way, whose answers he will not get. */
   get mayBringMore(): boolean {
-    return !this.#hasEnded && (this.#expectsToStay || !this.isWhole || this.unreadBytes > 0);
+    if (this.#hasEnded) return false;
+    return this.#expectsToStay || this.#visitor !== "whole" || this.unreadBytes > 0;
   }
 
   /** Bytes have come. They stay ours. */

@@ -12,7 +12,6 @@ import type { RequestHead } from "../../http/request-head.ts";
 import { requestNames } from "../policy/request-fields.ts";
 import { reasonOf } from "../worker/head-text.ts";
 
-/** A request as it is answered. */
 export interface AdminRequest {
   readonly head: RequestHead;
   readonly body: string;

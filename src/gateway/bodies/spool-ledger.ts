@@ -60,20 +60,12 @@ export class SpoolLedger {
   /** Memory held, used or not. */
   #memoryBytes = 0;
   /** Bytes in the file, read or not. */
-  #fileBytes = 0;
-  #appendedBytes = 0;
+  fileBytes = 0;
+  appendedBytes = 0;
 
   constructor(limits: SpoolLimits, account: SpoolAccount) {
     this.#limits = limits;
     this.#account = account;
-  }
-
-  get appendedBytes(): number {
-    return this.#appendedBytes;
-  }
-
-  get fileBytes(): number {
-    return this.#fileBytes;
   }
 
   /**
@@ -81,8 +73,8 @@ export class SpoolLedger {
    * @param minNewBytes what new memory has at least.
    */
   place(bytes: number, roomBytes: number, minNewBytes: number): Placing {
-    if (this.#appendedBytes + bytes > this.#limits.maxBytes) return { to: "limit" };
-    if (this.#fileBytes === 0) {
+    if (this.appendedBytes + bytes > this.#limits.maxBytes) return { to: "limit" };
+    if (this.fileBytes === 0) {
       const newBytes = bytes <= roomBytes ? 0 : Math.max(minNewBytes, bytes - roomBytes);
       const most = Math.max(this.#limits.memoryBytes, this.#account.shareBytes);
       if (this.#memoryBytes + newBytes <= most && this.#account.memoryFits(newBytes)) {
@@ -93,14 +85,14 @@ export class SpoolLedger {
   }
 
   tookMemory(bytes: number, newBytes: number): void {
-    this.#appendedBytes += bytes;
+    this.appendedBytes += bytes;
     this.#memoryBytes += newBytes;
     this.#account.memoryBytes += newBytes;
   }
 
   tookFile(bytes: number): void {
-    this.#appendedBytes += bytes;
-    this.#fileBytes += bytes;
+    this.appendedBytes += bytes;
+    this.fileBytes += bytes;
     this.#account.diskBytes += bytes;
   }
 
@@ -111,8 +103,8 @@ export class SpoolLedger {
 
   /** The file is gone. @returns its bytes, to be given back to the account when it is closed. */
   gaveFile(): number {
-    const bytes = this.#fileBytes;
-    this.#fileBytes = 0;
+    const bytes = this.fileBytes;
+    this.fileBytes = 0;
     return bytes;
   }
 }

@@ -69,12 +69,10 @@ export class Spool {
     this.#ledger = new SpoolLedger(options, options.account);
   }
 
-  /** Bytes appended so far. */
   get appendedBytes(): number {
     return this.#ledger.appendedBytes;
   }
 
-  /** Bytes that are still to be read. */
   get unreadBytes(): number {
     return this.#ledger.appendedBytes - this.#readBytes;
   }

@@ -50,7 +50,6 @@ export class Upload extends Spool {
     this.#isWhole = true;
   }
 
-  /** Whether all of it is sent. */
   get isSent(): boolean {
     return this.#isWhole && this.unreadBytes === 0;
   }

@@ -41,17 +41,12 @@ export class FileSender {
   readonly #part: FilePart;
   /** Whether the kernel may write to the socket itself. */
   #isPlain: boolean;
-  #sent = 0;
+  sentBytes = 0;
 
   /** Takes the part over. @param isPlain whether the connection has no TLS. */
   constructor(part: FilePart, isPlain: boolean) {
     this.#part = part;
     this.#isPlain = isPlain;
-  }
-
-  /** Bytes sent so far. */
-  get sentBytes(): number {
-    return this.#sent;
   }
 
   /**
@@ -60,16 +55,16 @@ export class FileSender {
    * is to be reset.
    */
   send(sink: FileSink): "done" | "drain" | "again" {
-    const until = Math.min(this.#part.length, this.#sent + shareBytes);
-    while (this.#sent < until) {
+    const until = Math.min(this.#part.length, this.sentBytes + shareBytes);
+    while (this.sentBytes < until) {
       const wasFull = this.#isPlain && !this.#byKernel(sink, until);
-      if (this.#sent >= until) break;
+      if (this.sentBytes >= until) break;
       if (this.#isPlain && !wasFull) continue;
-      if (!this.#byHand(sink, Math.min(until - this.#sent, wasFull ? probeBytes : readBytes))) {
+      if (!this.#byHand(sink, Math.min(until - this.sentBytes, wasFull ? probeBytes : readBytes))) {
         return "drain";
       }
     }
-    return this.#sent === this.#part.length ? "done" : "again";
+    return this.sentBytes === this.#part.length ? "done" : "again";
   }
 
   /** Gives it up, or is over. */
@@ -80,11 +75,11 @@ export class FileSender {
   /** @returns whether the socket took some. */
   #byKernel(sink: FileSink, until: number): boolean {
     const { fd, offset } = this.#part;
-    const sent = sendFile(sink.fd, fd.number, offset + this.#sent, until - this.#sent);
+    const sent = sendFile(sink.fd, fd.number, offset + this.sentBytes, until - this.sentBytes);
     if (sent === "unsupported") this.#isPlain = false;
     if (typeof sent !== "number") return false;
     if (sent === 0) throw this.#tooShort();
-    this.#sent += sent;
+    this.sentBytes += sent;
     return true;
   }
 
@@ -93,19 +88,21 @@ export class FileSender {
     const { fd, offset } = this.#part;
     let read: number;
     try {
-      read = readSync(fd.number, scratch, 0, length, offset + this.#sent);
+      read = readSync(fd.number, scratch, 0, length, offset + this.sentBytes);
     } catch (cause) {
       throw new Error(`read the file that is sent: ${causeText(cause)}`, { cause });
     }
     if (read === 0) throw this.#tooShort();
     const written = sink.write(scratch.subarray(0, read));
     if (written < 0) throw new Error("send a file: the connection is closed");
-    this.#sent += written;
+    this.sentBytes += written;
     return written === read;
   }
 
   #tooShort(): Error {
     const { length } = this.#part;
-    return new Error(`send a file: it ends ${length - this.#sent} of ${length} bytes too early`);
+    return new Error(
+      `send a file: it ends ${length - this.sentBytes} of ${length} bytes too early`,
+    );
   }
 }

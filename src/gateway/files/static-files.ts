@@ -23,7 +23,6 @@ import { fileNames } from "./static-path.ts";
 /** Up to this size a body is read at once: it goes out in one write with its head. */
 const maxReadBytes = 64 * 1024;
 
-/** Whoever asks. */
 export interface FileRequest {
   readonly method: string;
   readonly headers: RequestFields;

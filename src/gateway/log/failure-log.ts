@@ -7,7 +7,6 @@ import { SpawnError } from "../../parent/errors.ts";
 import { causeText } from "../../wire/cause.ts";
 import type { VisitRecord } from "../worker/visit-record.ts";
 
-/** As much of a log as is needed here. */
 interface FailureLog {
   event(level: 0 | 1 | 2, event: string, fields: Record<string, string | number>): void;
   error(event: string, fields: Record<string, string>): void;

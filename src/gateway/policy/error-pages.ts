@@ -13,7 +13,6 @@ interface ErrorAnswer {
   readonly accept: string | null;
 }
 
-/** An answer whose body is there. */
 export interface WholeAnswer {
   readonly status: number;
   /** Header lines, each with its line end, without those that say where the body ends. */

@@ -22,8 +22,6 @@ export interface Failure {
 /** The pool is full: some seconds help. It is being started anew: one does. */
 const busySeconds = 5;
 const restartSeconds = 1;
-/** Somebody works on it: minutes, more likely than seconds. */
-const pausedSeconds = 30;
 
 /** What is left of the body is not read. */
 export const bodyTooLarge: Failure = { status: 413, reason: "the body is too large" };
@@ -31,14 +29,14 @@ export const bodyTooLarge: Failure = { status: 413, reason: "the body is too lar
 /** Nobody reads this answer; the status is for logs, as web servers write it. */
 export const visitorGone: Failure = { status: 499, reason: "the visitor has gone" };
 
-/** Its operator has the application refuse requests for now. */
+/** Its operator has the application refuse requests for now: for minutes, rather than seconds. */
 export const paused: Failure = {
   status: 503,
   reason: "the site is being worked on, and will be back soon",
-  retryAfterSeconds: pausedSeconds,
+  retryAfterSeconds: 30,
 };
 
-/** What ends a request by our own decision, before an answer has begun. */
+/** What ends a request beside the errors of the library for parents. */
 export class RefusedError extends Error {
   override readonly name = "RefusedError";
   readonly failure: Failure;

@@ -40,12 +40,12 @@ export function originOf(
   const scheme = peer.secure ? "https" : "http";
   if (!trusted.has(peer.address)) {
     const { address } = peer;
-    return { id: newId(), remoteAddress: address, forwardedFor: address, scheme, host };
+    return { id: crypto.randomUUID(), remoteAddress: address, forwardedFor: address, scheme, host };
   }
   const proto = lastOf(headers.get("x-forwarded-proto"))?.toLowerCase();
   const forwardedHost = lastOf(headers.get("x-forwarded-host"));
   return {
-    id: soundId(headers.get("x-request-id")) ?? newId(),
+    id: soundId(headers.get("x-request-id")) ?? crypto.randomUUID(),
     ...walk(headers.get("x-forwarded-for"), peer.address, trusted),
     scheme: proto === "http" || proto === "https" ? proto : scheme,
     host: forwardedHost !== undefined && isHost(forwardedHost) ? forwardedHost : host,
@@ -87,8 +87,4 @@ function lastOf(header: string | null): string | undefined {
 /** An id that fits logs and headers everywhere. */
 function soundId(header: string | null): string | undefined {
   return header !== null && /^[\w.:/+=@~-]{1,200}$/.test(header) ? header : undefined;
-}
-
-function newId(): string {
-  return crypto.randomUUID();
 }

@@ -9,14 +9,12 @@ import { type ByteString, fromText } from "../../wire/bytes.ts";
 import { decodePath } from "../../wire/cgi.ts";
 import type { AppConfig } from "../config.ts";
 
-/** An application and where it is. */
 interface Mount {
   readonly app: AppConfig;
   /** Decoded; `/`, or without a slash at its end. */
   readonly prefix: ByteString;
 }
 
-/** Where a path leads. */
 export interface Route {
   readonly app: AppConfig;
   /** The application's prefix, decoded; empty at the root. */
@@ -39,8 +37,10 @@ export class Router {
       const { hosts } = mount.app;
       if (hosts.length === 0) this.#everyHost.push(mount);
       for (const host of hosts) {
-        if (host.startsWith("*.")) mountsOf(wildcards, host.slice(1)).push(mount);
-        else mountsOf(this.#exact, hostName(host)).push(mount);
+        const [map, key] = host.startsWith("*.")
+          ? [wildcards, host.slice(1)]
+          : [this.#exact, hostName(host)];
+        map.getOrInsertComputed(key, () => []).push(mount);
       }
     }
     this.#wildcards = [...wildcards].toSorted(([a], [b]) => b.length - a.length);
@@ -66,14 +66,6 @@ export class Router {
     const wildcard = this.#wildcards.find(([ending]) => name.endsWith(ending));
     return wildcard === undefined ? this.#everyHost : wildcard[1];
   }
-}
-
-function mountsOf(map: Map<string, Mount[]>, key: string): Mount[] {
-  const known = map.get(key);
-  if (known !== undefined) return known;
-  const mounts: Mount[] = [];
-  map.set(key, mounts);
-  return mounts;
 }
 
 const slash = 0x2f;

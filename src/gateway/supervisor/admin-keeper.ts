@@ -49,7 +49,6 @@ export interface AdminChange {
   undo(): void;
 }
 
-/** An address and its process. */
 interface Served {
   readonly address: string;
   readonly user: string | undefined;
@@ -153,7 +152,7 @@ export class AdminKeeper {
       case "changes":
         return json(200, this.#changes.take(await this.#status()));
       case "hour":
-        return json(200, supervisor.lastHour(question.app));
+        return json(200, supervisor.figures.lastHour(question.app));
       case "change":
         return this.#change(question.request);
     }

@@ -117,7 +117,7 @@ export class Figures {
     };
   }
 
-  /** The last hour, oldest first; what was not looked at is left out. */
+  /** The last hour, oldest first. Memory is known while there is an admin address. */
   lastHour(name: string): HourFigures {
     const { hour = [], memory = [] } = this.#apps.get(name) ?? {};
     return { minute: this.#minute, minutes: hour, memory };
@@ -134,12 +134,10 @@ export class Figures {
   }
 
   #summedOf(name: string): Summed {
-    const known = this.#apps.get(name);
-    if (known !== undefined) return known;
-    const [total, minute] = [new Float64Array(figureCount), new Float64Array(figureCount)];
-    const summed: Summed = { total, seconds: [], minute, hour: [], memory: [] };
-    this.#apps.set(name, summed);
-    return summed;
+    return this.#apps.getOrInsertComputed(name, () => {
+      const [total, minute] = [new Float64Array(figureCount), new Float64Array(figureCount)];
+      return { total, seconds: [], minute, hour: [], memory: [] };
+    });
   }
 }
 

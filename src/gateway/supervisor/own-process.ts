@@ -63,6 +63,9 @@ export function watchOwn(
   return new Heartbeat({ pid, limitMs, ask, dead });
 }
 
+/** How much longer than it may take to leave, a process is waited for before SIGKILL. */
+export const killDelayMs = 2_000;
+
 /** One that lived this long has shown that it can. */
 const provenMs = 10_000;
 const firstPauseMs = 100;

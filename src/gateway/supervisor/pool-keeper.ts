@@ -22,6 +22,7 @@ import type { AppConfig, PoolConfig } from "../config.ts";
 import type { Heartbeat } from "./heartbeat.ts";
 import {
   endOf,
+  killDelayMs,
   type Report,
   RestartPause,
   startOwn,
@@ -47,9 +48,7 @@ export interface PoolDuty {
 }
 
 /** How long a server may take to end in order: its own waits are 5 and 5 seconds. */
-const orderlyEndMs = 15_000;
-/** And how long once it has been told not to wait. */
-const killDelayMs = 2_000;
+export const orderlyEndMs = 15_000;
 /** Where a server finds its channel (PROTOCOL section 12). */
 const channelDescriptor = 4;
 /** How long it may take to answer a question, or an order. */
@@ -111,12 +110,11 @@ export class PoolKeeper {
     return this.#parentsEnd.number;
   }
 
-  /** The server's process; undefined between two of them. */
+  /** Undefined between two of them. */
   get pid(): number | undefined {
     return this.#server?.process.pid;
   }
 
-  /** How many servers have taken the place of another. */
   get restarts(): number {
     return this.#restarts;
   }

@@ -8,13 +8,11 @@ import { writeSync } from "node:fs";
 import { OwnedFd } from "../../native/owned-fd.ts";
 import { sendSignal, signals } from "../../native/process.ts";
 import { takeEnd } from "../../native/start-program.ts";
+import { killDelayMs } from "./own-process.ts";
+import { orderlyEndMs } from "./pool-keeper.ts";
 import type { Succession } from "./succession.ts";
 
 const lookMs = 100;
-/** How much longer than it may take a worker is waited for. */
-const killDelayMs = 2_000;
-/** How long a pool server may take when its workers are gone: its own waits are 5 and 5 seconds. */
-const orderlyEndMs = 15_000;
 
 export class Predecessors {
   readonly #farewell: string;

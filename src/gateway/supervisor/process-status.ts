@@ -3,7 +3,6 @@ import { descriptorsOf, residentBytesOf } from "../../native/process-stat.ts";
 import type { Inspection } from "../../parent/index.ts";
 import type { ProcessStatus } from "../../wire/gateway-status.ts";
 
-/** Looks at a process now. */
 export function processStatus(
   kind: ProcessStatus["kind"],
   pid: number,

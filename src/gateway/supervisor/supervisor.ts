@@ -13,7 +13,7 @@ import type { ApplicationFigures } from "../../wire/request-figures.ts";
 import type { AppConfig, GatewayConfig, PoolConfig } from "../config.ts";
 import type { ToWorker } from "../control-channel.ts";
 import { tryLogs } from "../log/log-file.ts";
-import { Figures, type HourFigures } from "./figures.ts";
+import { Figures } from "./figures.ts";
 import { closeAllBut, FirstListeners, type Listener, openListeners } from "./listeners.ts";
 import { type PoolDuty, PoolKeeper } from "./pool-keeper.ts";
 import { poolServerArguments } from "./pool-server-arguments.ts";
@@ -56,7 +56,7 @@ export class Supervisor {
   readonly #leaving = new Map<WorkerSet, GatewayConfig>();
   /** By the application's name. */
   readonly #pauses = new Map<string, "wait" | "refuse">();
-  readonly #figures = new Figures(performance.now());
+  readonly figures = new Figures(performance.now());
   /** Workers that have taken the place of another. */
   #workerRestarts = 0;
   readonly #clock: ReturnType<typeof setInterval>;
@@ -99,7 +99,6 @@ export class Supervisor {
     return this.#listeners.map(({ url }) => url);
   }
 
-  /** The configuration in use. */
   get config(): GatewayConfig {
     return this.#config;
   }
@@ -135,11 +134,6 @@ export class Supervisor {
       restarts: { worker: this.#workerRestarts, "pool server": this.#pool.restarts, admin: 0 },
       pool,
     };
-  }
-
-  /** An application's last hour, by the minute. Memory is known while there is an admin address. */
-  lastHour(app: string): HourFigures {
-    return this.#figures.lastHour(app);
   }
 
   /** How many programs this process was before. */
@@ -259,7 +253,7 @@ export class Supervisor {
     const nowMs = performance.now();
     this.#lagMs = Math.max(0, nowMs - this.#tickedMs - figuresEveryMs);
     this.#tickedMs = nowMs;
-    const isNewMinute = this.#figures.tick(nowMs);
+    const isNewMinute = this.figures.tick(nowMs);
     if (isNewMinute && this.#config.admin !== undefined) void this.#noteMemory();
     void this.#askFigures();
   }
@@ -271,14 +265,14 @@ export class Supervisor {
 
   #figuresOf(app: string): ApplicationFigures {
     const underWay = this.#running.reduce((sum, worker) => sum + worker.underWay(app), 0);
-    return this.#figures.of(app, underWay, performance.now());
+    return this.figures.of(app, underWay, performance.now());
   }
 
   async #noteMemory(): Promise<void> {
     const pool = await this.#pool.inspect().catch(() => null);
     for (const { name, root } of this.#config.apps) {
       const bytes = memoryOf(pool, root);
-      if (bytes !== null) this.#figures.noteMemory(name, bytes);
+      if (bytes !== null) this.figures.noteMemory(name, bytes);
     }
   }
 
@@ -316,7 +310,8 @@ export class Supervisor {
     if (this.#stopping !== undefined) return;
     tryLogs(config.apps);
     const old = { config: this.#config, listeners: this.#listeners, workers: this.#workers };
-    const listeners = this.#open(config, old.listeners);
+    const { inherited } = this.#options;
+    const listeners = inherited.length > 0 ? inherited : openListeners(config, old.listeners);
     this.#listeners = listeners;
     const workers = this.#makeWorkers(config);
     this.#coming = { workers, apps: config.apps };
@@ -366,11 +361,6 @@ export class Supervisor {
     return { apps: [...apps, ...coming], leaving, pool, silenceMs };
   }
 
-  #open(config: GatewayConfig, present: readonly Listener[]): Listener[] {
-    const { inherited } = this.#options;
-    return inherited.length > 0 ? [...inherited] : openListeners(config, present);
-  }
-
   #makeWorkers(config: GatewayConfig): WorkerSet {
     const listeners = this.#listeners;
     return new WorkerSet({
@@ -385,7 +375,7 @@ export class Supervisor {
           listeners: listeners.flatMap((listener) => listener.forPlace(place, config.workers)),
           env: this.#options.env,
           report: this.#report,
-          figures: this.#figures,
+          figures: this.figures,
         });
         if (this.#pauses.size > 0) worker.tell(this.#pausesNow);
         return worker;

@@ -6,13 +6,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { causeText } from "../../wire/cause.ts";
-import { type Report, RestartPause } from "./own-process.ts";
+import { killDelayMs, type Report, RestartPause } from "./own-process.ts";
 import type { WorkerProcess } from "./worker-process.ts";
 
 /** A worker that is not ready by then is given up. */
 const readyLimitMs = 30_000;
-/** How much longer than it may take to drain a worker is waited for before SIGKILL. */
-const killDelayMs = 2_000;
 
 interface WorkerSetOptions {
   readonly count: number;
@@ -78,7 +76,6 @@ export class WorkerSet {
     clearTimeout(timer);
   }
 
-  /** Ends all workers at once. */
   kill(): void {
     this.#leaving.abort();
     for (const worker of this.#running) worker.kill();
@@ -114,7 +111,7 @@ export class WorkerSet {
     return undefined;
   }
 
-  /** Has one worker leave that has a successor. */
+  /** Has one leave that has a successor. */
   #retire(worker: WorkerProcess): void {
     const { drainMs } = this.#options;
     this.#retired.add(worker);

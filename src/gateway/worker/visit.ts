@@ -20,7 +20,7 @@ import { errorAnswer, type WholeAnswer } from "../policy/error-pages.ts";
 import { bodyTooLarge, failureOf, RefusedError, visitorGone } from "../policy/failures.ts";
 import { answerOfFiles } from "../files/static-site.ts";
 import { type Origin, originOf } from "../policy/forwarded.ts";
-import { redirectToHttps, strictTransport } from "../policy/https-only.ts";
+import { redirectToHttps } from "../policy/https-only.ts";
 import type { Route } from "../policy/router.ts";
 import type { VisitRecord } from "./visit-record.ts";
 import { headOf, offeredProtocols } from "./cgi-block.ts";
@@ -377,9 +377,10 @@ export class Visit implements VisitRecord, Asker {
     this.status = status;
     const closes = !connection.stays || this.#framing === "close" || this.#site.isDraining;
     connection.begin(closes);
-    const secure = strictTransport(this.#site.config.tls, this.origin.scheme);
-    const { id } = this.origin;
-    const parts = { status, reason, lines, date, id, minor, closes, strictTransport: secure };
+    const { id, scheme } = this.origin;
+    // Only TLS may carry it (RFC 6797 section 7.2).
+    const strictTransport = scheme === "https" ? this.#site.config.tls?.strictTransport : undefined;
+    const parts = { status, reason, lines, date, id, minor, closes, strictTransport };
     out.text(headText(parts));
   }
 

@@ -110,7 +110,6 @@ export class Visitor implements OutgoingSocket {
     return this.connection.isWithinHead ? this.#headMs + headMomentMs : this.#sinceMs;
   }
 
-  /** Makes room. */
   giveWay(): void {
     if (this.isIdle) this.#close();
   }

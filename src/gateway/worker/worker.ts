@@ -29,17 +29,9 @@ import { Visitors } from "./visitors.ts";
 export interface RequestServer {
   readonly site: Site;
   readonly link: PoolLink;
-  /** Opens its logs anew. */
   reopenLogs(): void;
   /** Gives its connection to the pool server up and writes what is left to write. */
   close(): Promise<void>;
-}
-
-interface WorkerOptions {
-  /** The control channel's descriptor. */
-  readonly control: OwnedFd;
-  /** Makes what answers. @throws Error when the configuration cannot be served. */
-  makeServer(config: GatewayConfig): RequestServer;
 }
 
 /** By then the start of all processes is over, and hardly any visitor has come. */
@@ -56,7 +48,7 @@ const ownDescriptors = 64;
 const maxReserved = 1000;
 
 export class Worker {
-  readonly #options: WorkerOptions;
+  readonly #makeServer: (config: GatewayConfig) => RequestServer;
   readonly #ended = Promise.withResolvers<void>();
   #control: ControlChannel<ToWorker, ToSupervisor> | undefined;
   #requests: RequestServer | undefined;
@@ -64,13 +56,13 @@ export class Worker {
   #config: GatewayConfig | undefined;
   #asked = false;
 
-  constructor(options: WorkerOptions) {
-    this.#options = options;
+  /** @param makeServer throws an Error when the configuration cannot be served. */
+  constructor(makeServer: (config: GatewayConfig) => RequestServer) {
+    this.#makeServer = makeServer;
   }
 
-  /** Runs until the supervisor has it leave, or is gone. */
-  async run(): Promise<void> {
-    const { control } = this.#options;
+  /** Runs until the supervisor, at the other end of `control`, has it leave or is gone. */
+  async run(control: OwnedFd): Promise<void> {
     this.#control = await ControlChannel.open<ToWorker, ToSupervisor>(control, fromSupervisor, {
       message: (message) => this.#obey(message),
       closed: () => this.#drainAlone(),
@@ -111,7 +103,7 @@ export class Worker {
   #serve(config: GatewayConfig, listeners: readonly PassedListener[]): void {
     this.#config = config;
     try {
-      const requests = this.#options.makeServer(config);
+      const requests = this.#makeServer(config);
       this.#requests = requests;
       const visitors = new Visitors(requests.site, maxConnections());
       this.#visitors = visitors;
