@@ -106,7 +106,10 @@ test("who waits for a helper in vain keeps nobody from one that is free later", 
   const { root } = scene();
   const directory = temporaryDirectory();
   // As if the files of sixteen applications hung: their helpers say nothing.
-  const script = `for i in $(seq 16); do mkdir ${directory}/$i 2> /dev/null && exec sleep 60; done
+  // Each takes a number by the shell alone: a busy machine is slow to start programs.
+  const numbers = Array.from({ length: 16 }, (_, index) => index).join(" ");
+  const script = `set -C
+for i in ${numbers}; do true 2> /dev/null > ${directory}/$i && exec sleep 60; done
 exec ${launcherCommand().join(" ")}`;
   const aside = new FilesAside(["sh", "-c", script]);
   const ask = (name: string, limitMs: number) =>
