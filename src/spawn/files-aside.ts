@@ -134,12 +134,11 @@ export class FilesAside {
   #start(): Helper {
     const helper = new Helper(this.#launcher);
     this.#all.add(helper);
-    void this.#forgetWhenEnded(helper);
+    void helper.ended.then(() => this.#forget(helper));
     return helper;
   }
 
-  async #forgetWhenEnded(helper: Helper): Promise<void> {
-    await helper.ended;
+  #forget(helper: Helper): void {
     this.#all.delete(helper);
     this.#wakeOne();
   }

@@ -6,7 +6,7 @@
 import { readFileSync } from "node:fs";
 
 import { mayFilesHang } from "../native/mounts.ts";
-import { ownProgram, type ResourceLimit, type User } from "../native/process.ts";
+import { ownProgram } from "../native/process.ts";
 import type { DirectStart } from "../native/start-program.ts";
 import { ascii, fromText, toBytes, toText, type ByteString } from "../wire/bytes.ts";
 import { encodeErrorPage } from "../wire/instance-protocol.ts";
@@ -23,7 +23,10 @@ const pieceBytes = 128 * 1024 - 64;
 const maxPlanBytes = 1792 * 1024;
 
 /** What a process needs done before its program runs. */
-export interface LaunchPlan {
+export interface LaunchPlan extends Pick<
+  DirectStart,
+  "group" | "isBatch" | "limits" | "umask" | "user"
+> {
   /** The program is argv[0], looked up on PATH if it has no slash; unless it is our own. */
   readonly argv: readonly ByteString[];
   /** The program is the one that the launch command runs, whatever argv[0] says. */
@@ -32,16 +35,6 @@ export interface LaunchPlan {
   readonly directory?: { readonly path: ByteString; readonly identity?: string };
   /** Where to go on from there, as whom it becomes. */
   readonly cwd?: ByteString;
-  /** As of umask(2). */
-  readonly umask?: number;
-  /** Whom to become, absent: nobody else. */
-  readonly user?: User;
-  /** The file of a control group that it is to be in (cgroup.procs). */
-  readonly group?: string;
-  /** It does not preempt whoever wakes it: see scheduleAsBatch. */
-  readonly isBatch?: boolean;
-  /** Limits that are set last. */
-  readonly limits?: readonly ResourceLimit[];
   /** `name=value` strings that are added to, or replace, what is inherited. */
   readonly variables: readonly ByteString[];
   /** `name=value` strings that belong to what is inherited and are not UTF-8; filled in here. */
@@ -79,19 +72,10 @@ export function asciiJson(value: unknown): string {
   );
 }
 
-/** Reads what encodePlan wrote. */
-export function decodePlan(text: string): LaunchPlan {
-  return JSON.parse(text) as LaunchPlan;
-}
-
-/** Whether this code runs inside our compiled binary. */
-function isCompiled(): boolean {
-  return import.meta.path.startsWith("/$bunfs/");
-}
-
 /** How to start our own binary; from a checkout, Bun with a script that only launches. */
 export function launcherCommand(): readonly string[] {
-  if (isCompiled()) return [ownProgram];
+  const isCompiled = import.meta.path.startsWith("/$bunfs/");
+  if (isCompiled) return [ownProgram];
   const script = `${import.meta.dir}/launch-main.ts`;
   return [process.execPath, "--config=/dev/null", "--no-env-file", script];
 }

@@ -30,13 +30,7 @@ import { ascii, fromText, toBytes, toText, type ByteString } from "../wire/bytes
 import { causeText } from "../wire/cause.ts";
 import { encodeErrorPage } from "../wire/instance-protocol.ts";
 import { environmentOf, placesOf } from "./launch-environment.ts";
-import {
-  decodePlan,
-  planIn,
-  lifelineDescriptor,
-  listenerDescriptor,
-  type LaunchPlan,
-} from "./launch-plan.ts";
+import { lifelineDescriptor, listenerDescriptor, planIn, type LaunchPlan } from "./launch-plan.ts";
 import { filesAside, launchVariable } from "./launch-variable.ts";
 
 /** Returns when this start is not a launch; otherwise the process becomes another or exits. */
@@ -49,7 +43,7 @@ export async function launchFromEnvironment(): Promise<void> {
   }
   let plan: LaunchPlan;
   try {
-    plan = decodePlan(text);
+    plan = JSON.parse(text) as LaunchPlan;
   } catch {
     writeSync(2, `launch: ${launchVariable} holds no plan; only the server itself sets it\n`);
     process.exit(126);

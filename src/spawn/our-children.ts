@@ -19,7 +19,7 @@ let isListening = false;
 export function noteChild(child: Subprocess): void {
   const { pid } = child;
   ours.add(pid);
-  void forget(child.exited, pid);
+  void child.exited.then(() => ours.delete(pid));
 }
 
 /**
@@ -55,9 +55,4 @@ export function isOurChild(pid: number): boolean {
 export function hasDied(pid: number, stat: ProcessStat): boolean {
   if (stat.hasEnded && stat.parent === process.pid && !isOurChild(pid)) reap(pid);
   return stat.hasEnded;
-}
-
-async function forget(exited: Promise<unknown>, pid: number): Promise<void> {
-  await exited;
-  ours.delete(pid);
 }

@@ -25,8 +25,6 @@ import {
   type UsualInstances,
 } from "./spawner.ts";
 
-export type { SpawnServerProgram, SpawnServerOptions } from "./spawn-server-process.ts";
-
 /** A spawn server that dies sooner after its start would only die again. */
 const shortLifeMs = 1_000;
 

@@ -2,7 +2,12 @@
 import { expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 
-import { launchInstance, type InstanceProcess } from "../../src/spawn/builtin/instance-process.ts";
+import {
+  type InstanceProcess,
+  type InstanceProcessOptions,
+  makeInstance,
+} from "../../src/spawn/builtin/instance-process.ts";
+import { startProcess } from "../../src/spawn/builtin/running-process.ts";
 import { launchCommand } from "../../src/spawn/launch-plan.ts";
 import { fromText, type ByteString } from "../../src/wire/bytes.ts";
 import { until, within } from "../helpers/condition.ts";
@@ -33,11 +38,14 @@ async function start(text: string): Promise<{ instance: InstanceProcess; lines: 
   const lines: ByteString[] = [];
   const never = new AbortController().signal;
   const times = { retiredMs: 5_000, shutdownMs: 5_000, terminatedMs: 1_000 };
-  const instance = await launchInstance(launchCommand(plan), {
+  const options: InstanceProcessOptions = {
     socketPlace: { directory: `${directory}/sockets`, name: "1" },
     urgency: { times, shutdown: never, hurry: never },
     writeLine: (_pid, line) => lines.push(line),
-  });
+  };
+  const instance = await makeInstance(options, (inherited) =>
+    startProcess(launchCommand(plan), inherited),
+  );
   return { instance, lines };
 }
 

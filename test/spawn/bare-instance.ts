@@ -56,9 +56,9 @@ export class BareInstance {
     return withEnds(
       this.#directory.socketPlace(),
       (line) => this.lines.push(line),
-      ({ output, listener, lifeline }) => {
-        setNonBlocking(lifeline.number, isLifelineNonBlocking);
-        return startProcess(plan.command("instance"), output, listener, lifeline);
+      (inherited) => {
+        setNonBlocking(inherited.lifeline.number, isLifelineNonBlocking);
+        return startProcess(plan.command("instance"), inherited);
       },
     );
   }

@@ -50,7 +50,7 @@ test.each(failures)("says of a program that %s what and where", async (_, source
 });
 
 test.each([
-  [{ appType: ascii("php") }, "its type 'php' is none of rails, rack, wsgi, "],
+  [{ appType: ascii("php") }, "its type 'php' is none of rack, wsgi, asgi, "],
   [{ appType: ascii("") }, "its type '' is none of"],
   [{ appType: ascii("__proto__") }, "its type '__proto__' is none of"],
   [{ spawnMethod: ascii("fast") }, "its spawn method 'fast' is neither smart nor conservative"],

@@ -3,7 +3,8 @@ import { afterEach, expect, test } from "bun:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 
 import { findUser, ignoreSignal, sendSignal, signals } from "../../src/native/process.ts";
-import { SpawnServer, type SpawnServerOptions } from "../../src/spawn/spawn-server.ts";
+import { SpawnServer } from "../../src/spawn/spawn-server.ts";
+import type { SpawnServerOptions } from "../../src/spawn/spawn-server-process.ts";
 import type { SpawnRequest } from "../../src/spawn/spawner.ts";
 import { ascii, fromText } from "../../src/wire/bytes.ts";
 import { until, within } from "../helpers/condition.ts";

@@ -53,29 +53,14 @@ function candidates(loader: LoaderType, ...files: string[]): Candidate[] {
   return files.map((file) => ({ file, loader }));
 }
 
+const inTypeOrAuto = { ...inTypes, rails: inTypes.rack, auto: inAuto };
+
 /** @throws NoApplicationError: applications of that type are unknown here. */
 export function knownType({ appType }: Pick<AppRequest, "appType">): AppType {
-  const word: string = appType;
-  switch (word) {
-    case "rails":
-    case "rack":
-    case "wsgi":
-    case "asgi":
-    case "bun":
-    case "node":
-    case "command":
-    case "auto":
-      return word;
-    default: {
-      const known = "rails, rack, wsgi, asgi, bun, node, command, auto";
-      throw new NoApplicationError(`its type '${escapeForLog(ascii(word))}' is none of ${known}`);
-    }
-  }
-}
-
-function candidatesFor(appType: Exclude<AppType, "command">): readonly Candidate[] {
-  if (appType === "auto") return inAuto;
-  return inTypes[appType === "rails" ? "rack" : appType];
+  const known = [...Object.keys(inTypeOrAuto), "command"];
+  if (known.includes(appType)) return appType as AppType;
+  const shown = escapeForLog(ascii(appType));
+  throw new NoApplicationError(`its type '${shown}' is none of ${known.join(", ")}`);
 }
 
 /** @throws NoApplicationError. */
@@ -107,10 +92,13 @@ export function findIn(
   const named = findNamed(directory, appType, hasNode, program);
   if (named !== undefined) return named;
   const tried: string[] = [];
-  for (const candidate of candidatesFor(appType)) {
+  for (const candidate of inTypeOrAuto[appType]) {
     const isMain = candidate.file === packageMain;
-    const file = isMain ? readPackageMain(directory, tried) : candidate.file;
-    if (file === undefined) continue;
+    const file = isMain ? readPackageMain(directory) : candidate.file;
+    if (file instanceof Error) {
+      tried.push(said(packageMain, file.message));
+      continue;
+    }
     const found = firstFile(directory, isMain ? spellingsOfMain(file, appType) : [file]);
     if (typeof found !== "string") {
       const { spelling, owner } = found;
@@ -161,27 +149,21 @@ function loaderOf(candidate: Candidate, file: string, hasNode: boolean): LoaderT
 /** A package.json larger than this is none. */
 const maxPackageBytes = 1024 * 1024;
 
-function readPackageMain(directory: AppDirectory, tried: string[]): string | undefined {
-  const { main, why } = tryReadMain(directory);
-  if (main !== undefined) return main;
-  tried.push(said(packageMain, why));
-  return undefined;
-}
-
-function tryReadMain(directory: AppDirectory): { main?: string; why: string } {
+/** An Error: why it cannot be told. */
+function readPackageMain(directory: AppDirectory): string | Error {
   const text = directory.read(ascii("package.json"), maxPackageBytes);
-  if (text instanceof Error) return { why: text.message };
+  if (text instanceof Error) return text;
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
   } catch {
-    return { why: "it is not JSON" };
+    return new Error("it is not JSON");
   }
   const main =
     typeof parsed === "object" && parsed !== null && "main" in parsed ? parsed.main : undefined;
-  if (typeof main !== "string" || main === "") return { why: "it names none" };
+  if (typeof main !== "string" || main === "") return new Error("it names none");
   if (main.startsWith("/") || main.includes("\0") || main.split("/").includes("..")) {
-    return { why: "it leads out of the application" };
+    return new Error("it leads out of the application");
   }
-  return { main, why: "" };
+  return main;
 }

@@ -25,7 +25,6 @@ import type { AppGroup } from "./app-group.ts";
 import { AppGroups } from "./app-groups.ts";
 import { kindOf, lookAtApplication, type Looked, type LookRequest } from "./application-look.ts";
 import {
-  launchInstance,
   makeInstance,
   type EndTimes,
   type InstanceProcessOptions,
@@ -40,6 +39,7 @@ import { Preloader, PreloaderGoneError } from "./preloader.ts";
 import { Preloaders } from "./preloaders.ts";
 import { failureOfProgram, untilProgramReady, wayTo } from "./program/program-start.ts";
 import type { Way } from "./program/way.ts";
+import { startProcess } from "./running-process.ts";
 import { Strays } from "./strays.ts";
 import { TimeLimit, untilReady } from "./readiness.ts";
 import { untilAnswered } from "./ready-path.ts";
@@ -82,8 +82,6 @@ const atOnceMs = 50;
 
 /** How long programs that have left their instance's group have at the server's end. */
 const straysMs = 100;
-
-const shuttingDown = "the server is shutting down";
 
 const protocolTimes: EndTimes = { retiredMs: 60_000, shutdownMs: 5_000, terminatedMs: 5_000 };
 
@@ -146,7 +144,7 @@ export class BuiltinSpawner implements Spawner {
     let started: InstanceProcess | undefined;
     let way: Way | undefined;
     try {
-      if (this.#shutdown.signal.aborted) throw new Error(shuttingDown);
+      this.#shutdown.signal.throwIfAborted();
       const look = (what: LookRequest) => this.#look(what, limit);
       const group = this.#groups.of(request.root, request);
       const options = { ...this.#options, group: group?.processes };
@@ -157,7 +155,7 @@ export class BuiltinSpawner implements Spawner {
       if (!started.hasEnded) this.#strays.enter(started.pid, plan.user);
       void this.#keep(started, request.root);
       void this.#watch("instance", request.root, started);
-      if (this.#shutdown.signal.aborted) throw new Error(shuttingDown);
+      this.#shutdown.signal.throwIfAborted();
       const ready =
         way === undefined
           ? await untilReady(started, limit, progress)
@@ -172,7 +170,8 @@ export class BuiltinSpawner implements Spawner {
       const output = await started?.output.lastText();
       const isProgram = way !== undefined;
       const why = isProgram ? failureOfProgram(error, progress.command, output) : error;
-      const cause = this.#shutdown.signal.aborted ? new Error(shuttingDown) : why;
+      const { aborted, reason } = this.#shutdown.signal;
+      const cause = aborted ? (reason as Error) : why;
       throw spawnError(request, { ...progress, ...(output && { output }) }, cause);
     }
   }
@@ -192,11 +191,11 @@ export class BuiltinSpawner implements Spawner {
   }
 
   async close(hurry: AbortSignal): Promise<void> {
-    this.#shutdown.abort();
+    this.#shutdown.abort(new Error("the server is shutting down"));
     this.aside.close();
     const cooled = this.#warmUp.close();
     const onHurry = () => this.#hurry.abort();
-    hurry.addEventListener("abort", onHurry);
+    hurry.addEventListener("abort", onHurry, { once: true });
     if (hurry.aborted) onHurry();
     const ends = this.#endAll();
     if (!(await this.#isHandedOver(ends, hurry))) {
@@ -207,7 +206,6 @@ export class BuiltinSpawner implements Spawner {
       for (const process of this.#processes.keys()) process.output.stop();
       this.#directory.remove();
     }
-    hurry.removeEventListener("abort", onHurry);
   }
 
   async #endAll(): Promise<void> {
@@ -259,7 +257,7 @@ export class BuiltinSpawner implements Spawner {
 
   async #start(start: Start): Promise<InstanceProcess> {
     const { request, plan, limit, progress, way, group } = start;
-    if (this.#shutdown.signal.aborted) throw new Error(shuttingDown);
+    this.#shutdown.signal.throwIfAborted();
     const options: InstanceProcessOptions = {
       socketPlace: way ?? this.#directory.socketPlace(),
       urgency: {
@@ -272,7 +270,8 @@ export class BuiltinSpawner implements Spawner {
       group,
     };
     if (!plan.canPreload || !this.#preloaders.isWorthOne(request.root)) {
-      return launchInstance(plan.command("instance", way), options);
+      const command = plan.command("instance", way);
+      return makeInstance(options, (inherited) => startProcess(command, inherited));
     }
     const begin = () => {
       const preloader = new Preloader(plan.command("preloader"), options);

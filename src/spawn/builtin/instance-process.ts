@@ -12,7 +12,6 @@ import { signals } from "../../native/process.ts";
 import type { ByteString } from "../../wire/bytes.ts";
 import { encodeStack, parseLifelineMessage } from "../../wire/instance-protocol.ts";
 import { ProtocolError } from "../../wire/protocol-error.ts";
-import type { LaunchCommand } from "../launch-plan.ts";
 import { waitForExit } from "../process-end.ts";
 import type { Instance, SessionReports } from "../spawner.ts";
 import type { Survivor } from "./hand-over.ts";
@@ -21,7 +20,7 @@ import { withEnds, type InheritedEnds, type OwnEnds, type SocketPlace } from "./
 import { Lifeline, type Ready } from "./lifeline.ts";
 import type { OutputReader } from "./output.ts";
 import type { SessionSocket, Way } from "./program/way.ts";
-import { startProcess, type RunningProcess } from "./running-process.ts";
+import type { RunningProcess } from "./running-process.ts";
 
 /** How long its exit is waited for: of a fork, a preloader has to tell, and may be busy. */
 const exitMs = 1_000;
@@ -70,16 +69,6 @@ export interface InstanceProcessOptions {
   readonly group?: AppGroup | undefined;
 }
 
-/** Starts a fresh process. @throws Error: not even the launch command could be started. */
-export function launchInstance(
-  command: LaunchCommand,
-  options: InstanceProcessOptions,
-): Promise<InstanceProcess> {
-  return makeInstance(options, ({ listener, lifeline, output }) =>
-    startProcess(command, output, listener, lifeline),
-  );
-}
-
 /** Makes an instance of a process that `start` begins. */
 export async function makeInstance(
   options: InstanceProcessOptions,
@@ -96,8 +85,7 @@ export async function makeInstance(
     for (const line of early) options.writeLine(pid, line);
     return running;
   });
-  const isProgram = !("name" in options.socketPlace);
-  return new InstanceProcess(started, own, options, isProgram);
+  return new InstanceProcess(started, own, options);
 }
 
 export class InstanceProcess implements Instance, SessionReports {
@@ -130,19 +118,18 @@ export class InstanceProcess implements Instance, SessionReports {
   constructor(
     process: RunningProcess,
     own: OwnEnds,
-    { urgency, group }: Pick<InstanceProcessOptions, "urgency" | "group">,
-    isProgram = false,
+    { urgency, group, socketPlace }: InstanceProcessOptions,
   ) {
     this.pid = process.pid;
     this.#process = process;
-    this.speaksHttp = isProgram;
+    this.speaksHttp = !("name" in socketPlace);
     this.#urgency = urgency;
     this.#group = group;
     this.#socket = own.socket;
     this.output = own.output;
     this.lifeline = new Lifeline(own.lifeline, (elements) => this.#onMessage(elements));
     const { closedByPeer, misbehaved } = this.lifeline;
-    const lost = isProgram ? [] : [closedByPeer];
+    const lost = this.speaksHttp ? [] : [closedByPeer];
     this.death = Promise.race([...lost, process.exited, misbehaved.then(() => this.kill())]);
     void this.#endWhenGone();
   }

@@ -1,20 +1,8 @@
 /** What runs an application: what the configuration names, or the usual program of its kind. */
-import { fromText, type ByteString } from "../../wire/bytes.ts";
+import { ascii, fromText, type ByteString } from "../../wire/bytes.ts";
 import { NoApplicationError, type AppDirectory } from "./app-directory.ts";
 import type { LoaderType } from "./app-type.ts";
-
-const python = ["python3", "python"];
-
-/** Names of the program in the `bin` of a directory. */
-const inBin: Readonly<Record<LoaderType, readonly string[]>> = {
-  rack: ["ruby"],
-  wsgi: python,
-  asgi: python,
-  python,
-  node: ["node"],
-  bun: [],
-  command: [],
-};
+import { loaders } from "./loaders.ts";
 
 /**
  * The program that an `interpreter` names: a file, or a directory that has it in `bin`; a name that
@@ -26,8 +14,8 @@ export function interpreterOf(
   name: string,
   loader: LoaderType,
 ): ByteString {
-  const programs = inBin[loader];
-  if (programs.length === 0) {
+  const { interpreters } = loaders[loader];
+  if (interpreters === undefined) {
     throw new NoApplicationError(
       `its interpreter '${name}' cannot be used: type ${loader} runs on the server's own`,
     );
@@ -40,13 +28,10 @@ export function interpreterOf(
     throw new NoApplicationError(`its interpreter '${name}' cannot be used: ${found}`);
   }
   if (!found.facts.isDirectory()) return absolute;
-  const program = programs.find((one) => isThere(directory, `${path}/bin/${one}` as ByteString));
+  const isThere = (file: string) => typeof directory.look(ascii(file)).found !== "string";
+  const program = interpreters.find((one) => isThere(`${path}/bin/${one}`));
   if (program !== undefined) return `${absolute}/bin/${program}` as ByteString;
   throw new NoApplicationError(
-    `its interpreter '${name}' cannot be used: the directory has no bin/${programs[0]}`,
+    `its interpreter '${name}' cannot be used: the directory has no bin/${interpreters[0]}`,
   );
-}
-
-function isThere(directory: AppDirectory, path: ByteString): boolean {
-  return typeof directory.look(path).found !== "string";
 }

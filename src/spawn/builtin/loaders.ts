@@ -27,9 +27,9 @@ interface LoaderCommand {
 }
 
 /** What a loader's command is made from. */
-interface LoaderStart {
-  readonly app: Pick<ApplicationFacts, "startupFile" | "app" | "program" | "variables">;
-  readonly request: Pick<SpawnRequest, "root"> & InstanceOptions;
+export interface LoaderStart {
+  readonly app: ApplicationFacts;
+  readonly request: SpawnRequest;
   /** Where the first of the loader's folders lies; the others are beside it. */
   readonly directory: string;
   /** Not an instance but the process that loads the code and forks instances. */
@@ -50,6 +50,8 @@ export interface Loader {
   readonly hasThreads?: boolean;
   /** What it runs may be of one kind or another, which its first instance finds out. */
   readonly isEither?: boolean;
+  /** Its program in the `bin` of a directory (interpreter.ts); absent: the server has it. */
+  readonly interpreters?: readonly string[];
   /** Whether it can load the code once and fork instances (PROTOCOL section 10, `smart`). */
   readonly canPreload: boolean;
   /**
@@ -145,6 +147,7 @@ function python(takes: "wsgi" | "asgi" | "either", usual: UsualInstances): Loade
     usual,
     hasThreads: takes === "wsgi",
     isEither: takes === "either",
+    interpreters: ["python3", "python"],
     canPreload: true,
     runFrom: () => ({
       program: ascii("python3"),
@@ -171,6 +174,7 @@ function python(takes: "wsgi" | "asgi" | "either", usual: UsualInstances): Loade
 const node: Loader = {
   folders: ["node"],
   usual: keepsState,
+  interpreters: ["node"],
   canPreload: false,
   runFrom: () => ({ program: ascii("node"), files: javaScriptFiles }),
   command(start) {
@@ -188,6 +192,7 @@ const rack: Loader = {
   folders: ["rack"],
   usual: oneAtATime,
   hasThreads: true,
+  interpreters: ["ruby"],
   canPreload: true,
   runFrom: (ruby) => ({
     program: ruby,

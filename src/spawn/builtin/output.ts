@@ -21,7 +21,8 @@ export type TakeLine = (line: ByteString) => unknown;
 /** Cuts a stream into lines, without their line ends. */
 export class LineSplitter {
   readonly #take: TakeLine;
-  #rest = "";
+  /** What has no line end yet. */
+  rest: string;
   /** The line at hand is not wanted. */
   #isSkipping = false;
   /** Bytes of lines that were not wanted. */
@@ -30,12 +31,7 @@ export class LineSplitter {
   /** @param rest the start of a line whose end is still to come. */
   constructor(take: TakeLine, rest = "") {
     this.#take = take;
-    this.#rest = rest;
-  }
-
-  /** What has no line end yet. */
-  get rest(): string {
-    return this.#rest;
+    this.rest = rest;
   }
 
   /** Takes so many lines of a piece, from `start` on. @returns where it stopped. */
@@ -45,15 +41,15 @@ export class LineSplitter {
       if (lines >= maxLines) return at;
       const found = chunk.indexOf(newline, at);
       const end = found < 0 ? chunk.length : found;
-      const room = this.#isSkipping ? Infinity : maxLineBytes - this.#rest.length;
+      const room = this.#isSkipping ? Infinity : maxLineBytes - this.rest.length;
       lines += 1;
       if (end - at > room) {
-        this.#rest += fromBytes(chunk, at, at + room);
+        this.rest += fromBytes(chunk, at, at + room);
         at += room;
         if (this.#emit(0)) continue;
       } else {
         if (this.#isSkipping) this.droppedBytes += end - at;
-        else this.#rest += fromBytes(chunk, at, end);
+        else this.rest += fromBytes(chunk, at, end);
         at = end + 1;
         if (found < 0) continue;
         if (this.#isSkipping) {
@@ -70,12 +66,12 @@ export class LineSplitter {
 
   /** Passes on what has no line end yet. */
   flush(): void {
-    if (this.#rest !== "") this.#emit(0);
+    if (this.rest !== "") this.#emit(0);
   }
 
   #emit(endBytes: number): boolean {
-    const line = this.#rest as ByteString;
-    this.#rest = "";
+    const line = this.rest as ByteString;
+    this.rest = "";
     if (this.#take(line) !== false) return true;
     this.droppedBytes += line.length + endBytes;
     this.#isSkipping = endBytes === 0;

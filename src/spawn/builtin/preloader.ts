@@ -9,6 +9,7 @@
  */
 import { open } from "../../native/fd.ts";
 import { sendDescriptor } from "../../native/descriptors.ts";
+import { inTime } from "../../native/in-time.ts";
 import { openPidfd } from "../../native/pidfd.ts";
 import { signals } from "../../native/process.ts";
 import { send, socketPair } from "../../native/socket.ts";
@@ -33,11 +34,7 @@ const endMs = 1_000;
 const lookEveryMs = 500;
 
 /** A fork that has been ordered. */
-interface PendingFork {
-  readonly resolve: (forked: RunningProcess) => void;
-  readonly reject: (error: unknown) => void;
-  readonly timer: ReturnType<typeof setTimeout>;
-}
+type PendingFork = Omit<PromiseWithResolvers<RunningProcess>, "promise">;
 
 /** Another preloader could do it. */
 export class PreloaderGoneError extends Error {
@@ -81,7 +78,7 @@ export class Preloader {
     const { reader, writeEnd } = openOutput((line) => writeLine(pid, line));
     stack.defer(() => reader.stop());
     using output = writeEnd;
-    this.#process = startProcess(command, output, nothing, control);
+    this.#process = startProcess(command, { output, listener: nothing, lifeline: control });
     stack.move(); // From here on nothing throws, and both are ours to keep.
     pid = this.#process.pid;
     this.pid = pid;
@@ -117,24 +114,21 @@ export class Preloader {
    * @throws PreloaderGoneError (as a rejection): it does not answer, or is gone. Error: it could
    * not.
    */
-  fork(inherited: InheritedEnds, ms: number): Promise<RunningProcess> {
+  async fork(inherited: InheritedEnds, ms: number): Promise<RunningProcess> {
     this.#lastFork += 1;
     const fork = this.#lastFork;
-    const { promise, resolve, reject } = Promise.withResolvers<RunningProcess>();
-    const timer = setTimeout(() => {
-      this.#pending.delete(fork);
-      reject(new PreloaderGoneError("its preloader does not answer"));
-      void this.end();
-    }, ms);
-    this.#pending.set(fork, { resolve, reject, timer });
+    const { promise, ...pending } = Promise.withResolvers<RunningProcess>();
+    this.#pending.set(fork, pending);
     try {
       this.#order(fork, inherited);
+      return await inTime(promise, ms, () => {
+        throw new PreloaderGoneError("its preloader does not answer");
+      });
     } catch (error) {
-      this.#take(fork)?.reject(error);
-      // What it has got of the order is only a part.
-      void this.end();
+      // It has said nothing to that: it hangs, or what it has got of the order is only a part.
+      if (this.#pending.delete(fork)) void this.end();
+      throw error;
     }
-    return promise;
   }
 
   #order(fork: number, { listener, lifeline, output }: InheritedEnds): void {
@@ -148,18 +142,14 @@ export class Preloader {
     if (!isSent) throw new PreloaderGoneError("its preloader does not read what it is told");
   }
 
-  #take(fork: number): PendingFork | undefined {
-    const pending = this.#pending.get(fork);
-    this.#pending.delete(fork);
-    clearTimeout(pending?.timer);
-    return pending;
-  }
-
   /** @throws ProtocolError: nobody asked for it. */
   #takeOrdered(fork: number): PendingFork {
-    const pending = this.#take(fork);
-    if (pending !== undefined) return pending;
-    throw new ProtocolError(`preloader: fork ${fork} is not ordered, or answered already`);
+    const pending = this.#pending.get(fork);
+    if (pending === undefined) {
+      throw new ProtocolError(`preloader: fork ${fork} is not ordered, or answered already`);
+    }
+    this.#pending.delete(fork);
+    return pending;
   }
 
   #onMessage(elements: ByteString[]): void {
@@ -237,9 +227,10 @@ export class Preloader {
 
   async #end(): Promise<void> {
     this.lifeline.close();
-    for (const fork of this.#pending.keys()) {
-      this.#take(fork)?.reject(new PreloaderGoneError("its preloader ended"));
+    for (const { reject } of this.#pending.values()) {
+      reject(new PreloaderGoneError("its preloader ended"));
     }
+    this.#pending.clear();
     const forked = [...this.#forked.values()];
     for (const one of forked) lookAfter(one);
     this.#forked.clear();

@@ -44,28 +44,19 @@ export function chooseUser(
   users: UserDatabase = systemUsers,
 ): User | undefined {
   if (!request.lowerPrivilege || !users.isRoot) return undefined;
-  if (request.user !== undefined) return configuredUser(request.user, users);
+  const { user, lowestUser } = request;
+  if (user !== undefined) return notRoot(fromText(user), `the configured user '${user}'`, users);
   const ownerUser = owner === 0 ? undefined : users.byId(owner);
   if (ownerUser !== undefined) return ownerUser;
   const why = owner === 0 ? "belongs to root" : `belongs to user ${owner}, who is unknown`;
-  const name = toText(request.lowestUser);
-  const lowest = name === "" ? undefined : users.byName(request.lowestUser);
-  if (lowest === undefined) {
-    throw new PrivilegeError(
-      `the startup file ${why}, and the user to run as instead, '${name}', does not exist`,
-    );
-  }
-  if (lowest.uid === 0) {
-    throw new PrivilegeError(
-      `the startup file ${why}, and the user to run as instead, '${name}', is root`,
-    );
-  }
-  return lowest;
+  const whose = `the startup file ${why}, and the user to run as instead, '${toText(lowestUser)}',`;
+  return notRoot(lowestUser, whose, users);
 }
 
-function configuredUser(name: string, users: UserDatabase): User {
-  const user = users.byName(fromText(name));
-  if (user === undefined) throw new PrivilegeError(`the configured user '${name}' does not exist`);
-  if (user.uid === 0) throw new PrivilegeError(`the configured user '${name}' is root`);
-  return user;
+/** @param whose name it is, for people. @throws PrivilegeError. */
+function notRoot(name: ByteString, whose: string, users: UserDatabase): User {
+  const user = name === "" ? undefined : users.byName(name);
+  if (user !== undefined && user.uid !== 0) return user;
+  const why = user === undefined ? "does not exist" : "is root";
+  throw new PrivilegeError(`${whose} ${why}`);
 }

@@ -9,7 +9,7 @@ import type { Progress } from "./start-plan.ts";
 export class TimeLimit {
   readonly limitMs: number;
   #endsMs: number;
-  #isCut = false;
+  isCut = false;
   readonly #cut = Promise.withResolvers<never>();
 
   constructor(limitMs: number) {
@@ -20,13 +20,9 @@ export class TimeLimit {
 
   /** No time is left; `why` is what those who wait are told. */
   cut(why: string): void {
-    this.#isCut = true;
+    this.isCut = true;
     this.#endsMs = performance.now();
     this.#cut.reject(new Error(why));
-  }
-
-  get isCut(): boolean {
-    return this.#isCut;
   }
 
   get remainingMs(): number {

@@ -13,6 +13,7 @@ import { startProgram } from "../../native/start-program.ts";
 import type { LaunchCommand } from "../launch-plan.ts";
 import { isOurChild, noteChild, reapChild, takeEnds } from "../our-children.ts";
 import { exitText } from "../process-end.ts";
+import type { InheritedEnds } from "./instance-ends.ts";
 import { ProcessGroup } from "./leftovers.ts";
 
 export class RunningProcess {
@@ -26,7 +27,8 @@ export class RunningProcess {
    * descriptor was free for it.
    */
   readonly group: ProcessGroup | undefined;
-  #ending: string | undefined;
+  /** How it ended, for a sentence; undefined while it runs. */
+  ending: string | undefined;
 
   /**
    * @param pidfd is owned here from now on; undefined: it has ended before it could be got hold of,
@@ -38,11 +40,6 @@ export class RunningProcess {
     const leader = pidfd && orUndefined(() => duplicate(pidfd.number));
     this.group = leader && new ProcessGroup(pid, leader);
     if (pidfd === undefined) this.ended("ended");
-  }
-
-  /** How it ended, for a sentence; undefined while it runs. */
-  get ending(): string | undefined {
-    return this.#ending;
   }
 
   /** Signals it and its process group; does nothing once its end has been seen. */
@@ -65,8 +62,8 @@ export class RunningProcess {
 
   /** Its end has been seen. @param how for a sentence. */
   ended(how: string): void {
-    if (this.#ending !== undefined) return;
-    this.#ending = how;
+    if (this.ending !== undefined) return;
+    this.ending = how;
     this.#pidfd?.close();
     this.#exited.resolve();
   }
@@ -75,23 +72,20 @@ export class RunningProcess {
   hasEnded(): boolean {
     if (isOurChild(this.pid)) takeEnds();
     else if (this.#pidfd?.open === true && hasEnded(this.#pidfd.number)) this.ended("ended");
-    return this.#ending !== undefined;
+    return this.ending !== undefined;
   }
 }
 
 /**
- * Starts a process with /dev/null, these descriptors, and no others: by the launch command where it
+ * Starts a process with /dev/null, these descriptors as 1 to 4, and no others: by the launch command where it
  * cannot be done without. @throws Error: not even that can be started, or no descriptor is free to
  * reach it by.
  */
 export function startProcess(
   { argv, env, direct }: LaunchCommand,
-  output: OwnedFd,
-  third: OwnedFd,
-  fourth: OwnedFd,
+  { output: { number }, listener, lifeline }: InheritedEnds,
 ): RunningProcess {
-  const { number } = output;
-  const descriptors = [number, number, third.number, fourth.number] as const;
+  const descriptors = [number, number, listener.number, lifeline.number] as const;
   const pid = direct && startProgram(direct, descriptors);
   if (pid !== undefined) {
     let child: RunningProcess | undefined;

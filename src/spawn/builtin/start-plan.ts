@@ -13,15 +13,10 @@ import {
   type LaunchPlan,
 } from "../launch-plan.ts";
 import type { SpawnRequest, UsualInstances } from "../spawner.ts";
-import {
-  lookAtApplication,
-  type ApplicationFacts,
-  type Looked,
-  type LookRequest,
-} from "./application-look.ts";
+import { lookAtApplication, type Looked, type LookRequest } from "./application-look.ts";
 import type { FailedStart } from "./error-page.ts";
 import type { LoaderDirectory } from "./loader-files.ts";
-import { loaders, type Loader } from "./loaders.ts";
+import { loaders, type Loader, type LoaderStart } from "./loaders.ts";
 import { limitsFor } from "./resource-limits.ts";
 import type { Way } from "./program/way.ts";
 
@@ -83,7 +78,7 @@ export async function planStart(
   const { loaderTexts } = await loadTexts();
   const [files = ""] = loader.folders.map((name) => directory.loader(name, loaderTexts[name]));
   const planFor = (isPreloader: boolean, way?: Way): LaunchPlan =>
-    launchPlan({ request, options, app, loader, files, isPreloader, way });
+    launchPlan(loader, { app, request, directory: files, isPreloader, way }, options);
   return {
     user: app.user?.uid ?? process.geteuid?.() ?? 0,
     become: app.user,
@@ -126,23 +121,15 @@ function usualAfter(
   return { concurrency, instances: isEither === true ? Number(isOneForAll) : usual.instances };
 }
 
-interface PlanParts {
-  readonly request: SpawnRequest;
-  readonly options: StartOptions;
-  readonly app: ApplicationFacts;
-  readonly loader: Loader;
-  readonly files: string;
-  readonly isPreloader: boolean;
-  /** How a program is reached. */
-  readonly way: Way | undefined;
-}
-
-function launchPlan(parts: PlanParts): LaunchPlan {
-  const { request, options, app, loader, files, isPreloader, way } = parts;
+function launchPlan(
+  loader: Loader,
+  start: LoaderStart,
+  { originalDescriptorLimit, group }: StartOptions,
+): LaunchPlan {
+  const { app, request, way } = start;
   const { root, environment, umask } = request;
-  const { originalDescriptorLimit, group } = options;
   const { user, identity } = app;
-  const command = loader.command({ app, request, directory: files, isPreloader, way });
+  const command = loader.command(start);
   const cwd = cwdOf(request);
   const variables = [
     ...environmentNames.map((name) => `${name}=${environment}` as ByteString),

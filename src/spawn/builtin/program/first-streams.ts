@@ -20,18 +20,12 @@ export class FirstStreams {
 
   /** The one that was made first; undefined: there is none. It is the caller's. */
   take(): OwnedFd | undefined {
-    const stream = this.#streams.shift();
-    if (this.#streams.length === 0) this.#stop();
-    return stream;
+    return this.#streams.shift();
   }
 
   close(): void {
-    this.#stop();
-    for (const stream of this.#streams.splice(0)) stream.close();
-  }
-
-  #stop(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    for (const stream of this.#streams.splice(0)) stream.close();
   }
 }
