@@ -45,7 +45,7 @@ export class RestartFiles {
     return this.#aside.hangs(root, "restart") ? false : "unknown";
   }
 
-  /** Whether it must restart, found out aside. @throws FilesHangError (as a rejection). */
+  /** Whether it must restart, found out aside. @throws Error (as a rejection). */
   async find(root: ByteString): Promise<boolean> {
     return this.#heed(root, await this.#aside.deleteRestartFile(root, limitMs));
   }

@@ -25,11 +25,6 @@ export interface Answers {
   readonly look?: Looked;
 }
 
-/** No answer in time: the message says whose files do not answer. */
-export class FilesHangError extends Error {
-  override readonly name = "FilesHangError";
-}
-
 /** As many applications can hang at once before others wait for a helper. */
 const maxHelpers = 16;
 /** How long an application is not asked about again once its files have not answered. */
@@ -69,7 +64,7 @@ export class FilesAside {
 
   /**
    * @param limitMs for the answer, and as long before it for a helper that is free.
-   * @throws FilesHangError (as a rejection): there was none in time. Error: no helper can be had.
+   * @throws Error (as a rejection): there was none in time, or no helper can be had.
    */
   async deleteRestartFile(root: ByteString, limitMs: number): Promise<Deletion> {
     const { restart } = await this.#ask(root, { kind: "restart", root }, limitMs);
@@ -90,7 +85,7 @@ export class FilesAside {
 
   async #ask(root: ByteString, question: Question, limitMs: number): Promise<Answers> {
     const key = keyOf(root, question.kind);
-    if (this.hangs(root, question.kind)) throw new FilesHangError("its files do not answer");
+    if (this.hangs(root, question.kind)) throw new Error("its files do not answer");
     const helper = await this.#take(limitMs);
     const answer = helper.ask(question);
     // All of the time: that others' files hang says nothing about these.
@@ -103,7 +98,7 @@ export class FilesAside {
     this.#hanging.set(key, Infinity);
     helper.kill();
     void helper.ended.then(() => this.#pause(key));
-    throw new FilesHangError(`its files did not answer within ${Math.round(limitMs / 100) / 10} s`);
+    throw new Error(`its files did not answer within ${Math.round(limitMs / 100) / 10} s`);
   }
 
   #pause(key: string): void {
@@ -123,7 +118,7 @@ export class FilesAside {
       if (idle !== undefined) continue;
       if (this.#all.size < maxHelpers) return this.#start();
       const leftMs = untilMs - performance.now();
-      if (leftMs <= 0) throw new FilesHangError("files of too many applications do not answer");
+      if (leftMs <= 0) throw new Error("files of too many applications do not answer");
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#waiting.add(resolve);
       await waitForExit(promise, leftMs);

@@ -8,7 +8,7 @@ import { join } from "node:path";
 
 import { findUser } from "../../src/native/process.ts";
 import { RestartFiles } from "../../src/server/restart-file.ts";
-import { FilesAside, FilesHangError } from "../../src/spawn/files-aside.ts";
+import { FilesAside } from "../../src/spawn/files-aside.ts";
 import { launcherCommand } from "../../src/spawn/launch-plan.ts";
 import { deleteRestartFile, type Deletion } from "../../src/spawn/restart-deletion.ts";
 import { fromText } from "../../src/wire/bytes.ts";
@@ -118,9 +118,11 @@ exec ${launcherCommand().join(" ")}`;
     Array.from({ length: 15 }, (_, index) => ask(`hanging${index}`, 60_000)),
   );
   const last = rejection(ask("last", 2_000));
-  expect(await rejection(ask("impatient", 100))).toBeInstanceOf(FilesHangError);
+  expect(await rejection(ask("impatient", 100))).toEqual(
+    new Error("files of too many applications do not answer"),
+  );
   expect(await aside.deleteRestartFile(root, 8_000)).toEqual({ kind: "absent" });
-  expect(await last).toBeInstanceOf(FilesHangError);
+  expect(await last).toEqual(new Error("its files did not answer within 2 s"));
   aside.close();
   await hanging;
 });

@@ -71,8 +71,7 @@ test("keeps the last bytes, whatever the pieces were", () => {
 test("reads a pipe to its end, and gives its descriptor back", async () => {
   const lines: string[] = [];
   const { readEnd, writeEnd } = makePipe();
-  const reader = new OutputReader(readEnd.number, (line) => lines.push(line));
-  readEnd.close();
+  const reader = new OutputReader(readEnd, (line) => lines.push(line));
   const child = Bun.spawn(["sh", "-c", "echo out; echo err >&2; printf rest"], {
     stdio: ["ignore", writeEnd.number, writeEnd.number],
   });
@@ -86,10 +85,9 @@ test("reads a pipe to its end, and gives its descriptor back", async () => {
 test("copes with more output than a pipe holds", async () => {
   let bytes = 0;
   const { readEnd, writeEnd } = makePipe();
-  const reader = new OutputReader(readEnd.number, (line) => {
+  const reader = new OutputReader(readEnd, (line) => {
     bytes += line.length;
   });
-  readEnd.close();
   const child = Bun.spawn(["head", "-c", "10000000", "/dev/zero"], {
     stdio: ["ignore", writeEnd.number, "ignore"],
   });
@@ -103,12 +101,11 @@ test("what is refused is dropped to the end of its line, counted, and said once"
   const lines: string[] = [];
   let mayPass = true;
   const { readEnd, writeEnd } = makePipe();
-  const reader = new OutputReader(readEnd.number, (line) => {
+  const reader = new OutputReader(readEnd, (line) => {
     if (!mayPass) return false;
     lines.push(line);
     return true;
   });
-  readEnd.close();
   const write = (text: string) => writeSync(writeEnd.number, text);
   write("first\n");
   await until("it is read", () => lines.length === 1);
@@ -135,14 +132,13 @@ test("all that was written is waited for, however long it takes to pass on what 
       "a line with fifty characters and the end behind it\n".repeat(count),
     );
   let lines = 0;
-  const reader = new OutputReader(readEnd.number, () => {
+  const reader = new OutputReader(readEnd, () => {
     lines += 1;
     // More is written while what came before is passed on.
     if (lines === 600) write(600);
     // Longer than it is waited for who has written all and left the pipe to others.
     if (lines === 600 || lines === 1300) Bun.sleepSync(250);
   });
-  readEnd.close();
   // Twice more than is passed on at once.
   write(1280);
   await reader.untilWritten();
@@ -174,8 +170,7 @@ test("a flood of empty lines is cut to so many a second", () => {
 
 test("stops reading although somebody could still write", async () => {
   const { readEnd, writeEnd } = makePipe();
-  const reader = new OutputReader(readEnd.number, () => {});
-  readEnd.close();
+  const reader = new OutputReader(readEnd, () => {});
   reader.stop();
   await within("the end", reader.ended);
   writeEnd.close();

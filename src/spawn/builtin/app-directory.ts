@@ -14,11 +14,6 @@ import { descriptorPath } from "../../native/pinned-socket.ts";
 import { toText, type ByteString } from "../../wire/bytes.ts";
 import { causeText } from "../../wire/cause.ts";
 
-/** There is no application to start; the message says what was looked for and where. */
-export class NoApplicationError extends Error {
-  override readonly name = "NoApplicationError";
-}
-
 /** What a path has led to. */
 interface Look {
   /** Links and directories on the way below the root, and what they lead to; without a gap. */
@@ -33,17 +28,17 @@ export class AppDirectory implements Disposable {
   /** The links that led to it. */
   readonly links: readonly Step[];
 
-  /** @throws NoApplicationError when it is no directory, or cannot be looked at. */
+  /** @throws Error when it is no directory, or cannot be looked at. */
   constructor(root: ByteString) {
     const shown = toText(root);
     if (!root.startsWith("/")) {
-      throw new NoApplicationError(`the application root '${shown}' is not an absolute path`);
+      throw new Error(`the application root '${shown}' is not an absolute path`);
     }
     const found = this.#try(() => this.#walk.absolute(root));
     const why = typeof found === "string" ? found : "it is not a directory";
     if (typeof found === "string" || !last(found).facts.isDirectory()) {
       this.#walk[Symbol.dispose]();
-      throw new NoApplicationError(`the application root '${shown}' cannot be used: ${why}`);
+      throw new Error(`the application root '${shown}' cannot be used: ${why}`);
     }
     this.#place = found;
     this.links = this.#walk.steps.filter(({ facts }) => facts.isSymbolicLink());

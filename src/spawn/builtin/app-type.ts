@@ -4,7 +4,7 @@
 import type { AppRequest, AppType } from "../../wire/app-request.ts";
 import { ascii, escapeForLog, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import type { ProgramOptions } from "../../wire/program.ts";
-import { absent, AppDirectory, NoApplicationError } from "./app-directory.ts";
+import { absent, AppDirectory } from "./app-directory.ts";
 import { findNamed } from "./named-program.ts";
 import { startupHint } from "./startup-hint.ts";
 
@@ -55,15 +55,15 @@ function candidates(loader: LoaderType, ...files: string[]): Candidate[] {
 
 const inTypeOrAuto = { ...inTypes, rails: inTypes.rack, auto: inAuto };
 
-/** @throws NoApplicationError: applications of that type are unknown here. */
+/** @throws Error: applications of that type are unknown here. */
 export function knownType({ appType }: Pick<AppRequest, "appType">): AppType {
   const known = [...Object.keys(inTypeOrAuto), "command"];
   if (known.includes(appType)) return appType as AppType;
   const shown = escapeForLog(ascii(appType));
-  throw new NoApplicationError(`its type '${shown}' is none of ${known.join(", ")}`);
+  throw new Error(`its type '${shown}' is none of ${known.join(", ")}`);
 }
 
-/** @throws NoApplicationError. */
+/** @throws Error. */
 export function findApplication(
   root: ByteString,
   appType: AppType,
@@ -76,7 +76,7 @@ export function findApplication(
 
 /**
  * Finds the application. @param shown its root, for people. @param hasNode whether Node can be run.
- * @throws NoApplicationError.
+ * @throws Error.
  */
 export function findIn(
   directory: AppDirectory,
@@ -108,7 +108,7 @@ export function findIn(
     tried.push(said(isMain ? `${packageMain} ('${file}')` : file, found));
   }
   const hint = startupHint(directory, appType); // First: logs cut long lines.
-  throw new NoApplicationError(
+  throw new Error(
     `no startup file of type ${appType} in '${shown}'${hint}; looked for ${tried.join(", ")}`,
   );
 }

@@ -11,7 +11,7 @@ import { causeText } from "../../wire/cause.ts";
 import type { InstanceOptions } from "../../wire/configure.ts";
 import type { ProgramOptions } from "../../wire/program.ts";
 import { defaultPath } from "../launch-environment.ts";
-import { AppDirectory, NoApplicationError } from "./app-directory.ts";
+import { AppDirectory } from "./app-directory.ts";
 import { findApplication, findIn, knownType, type LoaderType } from "./app-type.ts";
 import { readEnvFile } from "./env-file.ts";
 import { interpreterOf } from "./interpreter.ts";
@@ -51,7 +51,7 @@ export interface Looked {
 
 /**
  * What would run an application; undefined: to look at its files could take long.
- * @throws NoApplicationError.
+ * @throws Error.
  */
 export function kindOf(app: AppRequest, options: InstanceOptions = {}): LoaderType | undefined {
   const type = knownType(app);
@@ -112,13 +112,13 @@ function namedFiles(root: ByteString, { interpreter, cwd, envFile }: ProgramOpti
   ];
 }
 
-/** @throws NoApplicationError when nobody could enter it. */
+/** @throws Error when nobody could enter it. */
 function checkCwd(directory: AppDirectory, cwd: string | undefined): void {
   if (cwd === undefined) return;
   const { found } = directory.look(fromText(cwd));
   if (typeof found !== "string" && found.facts.isDirectory()) return;
   const why = typeof found === "string" ? found : "it is no directory";
-  throw new NoApplicationError(`its cwd '${cwd}' cannot be used: ${why}`);
+  throw new Error(`its cwd '${cwd}' cannot be used: ${why}`);
 }
 
 export function hasNode(): boolean {

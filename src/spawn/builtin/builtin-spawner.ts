@@ -24,6 +24,7 @@ import { waitForExit } from "../process-end.ts";
 import type { AppGroup } from "./app-group.ts";
 import { AppGroups } from "./app-groups.ts";
 import { kindOf, lookAtApplication, type Looked, type LookRequest } from "./application-look.ts";
+import { spawnError } from "./error-page.ts";
 import {
   makeInstance,
   type EndTimes,
@@ -43,7 +44,6 @@ import { startProcess } from "./running-process.ts";
 import { Strays } from "./strays.ts";
 import { TimeLimit, untilReady } from "./readiness.ts";
 import { untilAnswered } from "./ready-path.ts";
-import { spawnError } from "./spawn-failure.ts";
 import { planStart, type Progress, type StartOptions, type StartPlan } from "./start-plan.ts";
 import { WarmUp } from "./warm-up.ts";
 

@@ -6,7 +6,7 @@
  */
 import { parseEnv } from "node:util";
 
-import { NoApplicationError, type AppDirectory } from "./app-directory.ts";
+import type { AppDirectory } from "./app-directory.ts";
 import { fromText } from "../../wire/bytes.ts";
 
 /** As much as variables of a configuration may take (cli/app-settings.ts). */
@@ -24,7 +24,7 @@ const statement = new RegExp(
 
 /**
  * Reads the file with no more rights than the owner of the root has. @param path relative to the
- * root, or absolute. @throws NoApplicationError that names file and line, never what stands there.
+ * root, or absolute. @throws Error that names file and line, never what stands there.
  */
 export function readEnvFile(
   directory: AppDirectory,
@@ -32,13 +32,11 @@ export function readEnvFile(
 ): Readonly<Record<string, string>> {
   const text = directory.read(fromText(path), maxBytes);
   if (text instanceof Error) {
-    throw new NoApplicationError(`its env_file '${path}' cannot be used: ${text.message}`);
+    throw new Error(`its env_file '${path}' cannot be used: ${text.message}`);
   }
   const variables = parseEnvText(text);
   if (typeof variables === "number") {
-    throw new NoApplicationError(
-      `its env_file, ${path}:${variables}: neither NAME=value nor a comment`,
-    );
+    throw new Error(`its env_file, ${path}:${variables}: neither NAME=value nor a comment`);
   }
   return variables;
 }

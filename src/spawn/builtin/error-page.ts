@@ -1,7 +1,11 @@
 /**
- * The page for people when an application does not start: what failed, what was run and as whom,
- * and what it wrote. Everything in it is escaped; it says nothing of the environment's values.
+ * What a failed start is to whoever asked for it: the cause, advice, and a page for people: what
+ * failed, what was run and as whom, and what it wrote. Everything in it is escaped; it says nothing
+ * of the environment's values.
  */
+import { toText } from "../../wire/bytes.ts";
+import { causeText } from "../../wire/cause.ts";
+import { SpawnFailedError, type SpawnRequest } from "../spawner.ts";
 
 export interface FailedStart {
   /** The application root, as text. */
@@ -54,4 +58,32 @@ export function renderErrorPage(failed: FailedStart): Uint8Array {
 function section(title: string, text: string | undefined, said: string): string {
   if (text === undefined || ["", said.trim()].includes(text.trim())) return "";
   return `<h2>${title}</h2>\n<pre>${Bun.escapeHTML(text)}</pre>`;
+}
+
+export function spawnError(
+  request: SpawnRequest,
+  progress: Partial<FailedStart>,
+  cause: unknown,
+): SpawnFailedError {
+  const message = causeText(cause) + adviceOn(causeText(cause), progress.user);
+  const page = renderErrorPage({
+    root: toText(request.root),
+    environment: toText(request.environment),
+    ...progress,
+    message,
+  });
+  return new SpawnFailedError(message, page, { cause });
+}
+
+/** How Ruby, Python, Node, Bun and we ourselves say that a file may not be used. */
+const denied = /\bEACCES\b|^PermissionError: \[Errno 13\]/;
+
+/** Whoever has started the server may use the file; the application is somebody else. */
+function adviceOn(message: string, user: string | undefined): string {
+  const { VIRTUAL_ENV: virtualenv } = process.env;
+  if (user !== undefined && denied.test(message)) {
+    return `; it runs as ${user}: let that user have it (chmod, chown), or set another user`;
+  }
+  if (virtualenv === undefined || !message.startsWith("ModuleNotFoundError")) return "";
+  return `; '${virtualenv}' is the server's, not its own: set interpreter if it is to have that`;
 }

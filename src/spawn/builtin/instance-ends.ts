@@ -50,27 +50,13 @@ export async function withEnds<T>(
   const [ours, theirs] = socketPair();
   own.use(ours);
   inherited.use(theirs);
-  const output = openOutput(writeLine);
-  inherited.use(output.writeEnd);
-  own.defer(() => output.reader.stop());
-  const started = await start({ listener, lifeline: theirs, output: output.writeEnd });
-  own.move(); // From here on nothing throws, and all three are ours to keep.
-  return { started, own: { socket, lifeline: ours, output: output.reader } };
-}
-
-/** A pipe, and the reader of it; the caller closes the other end once it has been inherited. */
-export function openOutput(writeLine: TakeLine): {
-  reader: OutputReader;
-  writeEnd: OwnedFd;
-} {
   const { readEnd, writeEnd } = makePipe();
-  using ourOutput = readEnd;
-  try {
-    return { reader: new OutputReader(ourOutput.number, writeLine), writeEnd };
-  } catch (error) {
-    writeEnd.close();
-    throw error;
-  }
+  inherited.use(writeEnd);
+  const output = new OutputReader(readEnd, writeLine);
+  own.defer(() => output.stop());
+  const started = await start({ listener, lifeline: theirs, output: writeEnd });
+  own.move(); // From here on nothing throws, and all three are ours to keep.
+  return { started, own: { socket, lifeline: ours, output } };
 }
 
 interface Ends {

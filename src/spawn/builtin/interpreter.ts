@@ -1,12 +1,12 @@
 /** What runs an application: what the configuration names, or the usual program of its kind. */
 import { ascii, fromText, type ByteString } from "../../wire/bytes.ts";
-import { NoApplicationError, type AppDirectory } from "./app-directory.ts";
+import type { AppDirectory } from "./app-directory.ts";
 import type { LoaderType } from "./app-type.ts";
 import { loaders } from "./loaders.ts";
 
 /**
  * The program that an `interpreter` names: a file, or a directory that has it in `bin`; a name that
- * is neither is looked up on PATH. @throws NoApplicationError.
+ * is neither is looked up on PATH. @throws Error.
  */
 export function interpreterOf(
   directory: AppDirectory,
@@ -16,7 +16,7 @@ export function interpreterOf(
 ): ByteString {
   const { interpreters } = loaders[loader];
   if (interpreters === undefined) {
-    throw new NoApplicationError(
+    throw new Error(
       `its interpreter '${name}' cannot be used: type ${loader} runs on the server's own`,
     );
   }
@@ -25,13 +25,13 @@ export function interpreterOf(
   const absolute = path.startsWith("/") ? path : (`${root}/${path}` as ByteString);
   if (typeof found === "string") {
     if (!name.includes("/")) return path;
-    throw new NoApplicationError(`its interpreter '${name}' cannot be used: ${found}`);
+    throw new Error(`its interpreter '${name}' cannot be used: ${found}`);
   }
   if (!found.facts.isDirectory()) return absolute;
   const isThere = (file: string) => typeof directory.look(ascii(file)).found !== "string";
   const program = interpreters.find((one) => isThere(`${path}/bin/${one}`));
   if (program !== undefined) return `${absolute}/bin/${program}` as ByteString;
-  throw new NoApplicationError(
+  throw new Error(
     `its interpreter '${name}' cannot be used: the directory has no bin/${interpreters[0]}`,
   );
 }

@@ -11,7 +11,6 @@ import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import type { InstanceOptions } from "../../wire/configure.ts";
 import { MAX_CONCURRENCY } from "../../wire/instance-protocol.ts";
 import type { SpawnRequest, UsualInstances } from "../spawner.ts";
-import { NoApplicationError } from "./app-directory.ts";
 import type { ProgramOptions } from "../../wire/program.ts";
 import type { LoaderType } from "./app-type.ts";
 import type { ApplicationFacts } from "./application-look.ts";
@@ -62,7 +61,7 @@ export interface Loader {
     ruby: ByteString,
     options: ProgramOptions,
   ): { readonly program: ByteString; readonly files: readonly string[] };
-  /** @throws NoApplicationError: it cannot be run so. */
+  /** @throws Error: it cannot be run so. */
   command(start: LoaderStart): LoaderCommand;
 }
 
@@ -113,7 +112,7 @@ const bun: Loader = {
     const { variables } = start.app;
     const { root, env, concurrency = MAX_CONCURRENCY } = start.request;
     if (/[?\\]/.test(root) || toText(root).includes("\ufffd")) {
-      throw new NoApplicationError(
+      throw new Error(
         `Bun cannot load a program from '${toText(root)}': ` +
           "the path has a question mark, a backslash, or bytes that are not UTF-8",
       );
@@ -220,7 +219,7 @@ const program: Loader = {
     const { way, request } = start;
     const { command: words = [] } = request;
     if (way === undefined || words.length === 0) {
-      throw new NoApplicationError("it is of type command, and no command is configured");
+      throw new Error("it is of type command, and no command is configured");
     }
     const argv = words.map((word) => fromText(filled(word, way)));
     return { argv: [...argv, ...argsOf(start)], variables: way.variables };

@@ -6,7 +6,7 @@
 import type { AppType } from "../../wire/app-request.ts";
 import { fromText } from "../../wire/bytes.ts";
 import type { ProgramOptions } from "../../wire/program.ts";
-import { NoApplicationError, type AppDirectory } from "./app-directory.ts";
+import type { AppDirectory } from "./app-directory.ts";
 import type { FoundApplication, LoaderType } from "./app-type.ts";
 import { djangoHint } from "./startup-hint.ts";
 
@@ -27,7 +27,7 @@ const byExtension: Readonly<Record<string, LoaderType>> = {
 /** `package.module:callable`, or either alone; the callable may be made by a call: `make()`. */
 const appPattern = /^([\p{L}_][\p{L}\p{N}_.]*)?(?::([\p{L}_][\p{L}\p{N}_.]*(?:\(\))?))?$/u;
 
-/** @returns undefined: the configuration names none. @throws NoApplicationError. */
+/** @returns undefined: the configuration names none. @throws Error. */
 export function findNamed(
   directory: AppDirectory,
   appType: AppType,
@@ -41,19 +41,17 @@ export function findNamed(
   if (app === undefined || (isRackup && startupFile === undefined)) return found;
   const [, module, callable] = appPattern.exec(app) ?? [];
   if (module === undefined && callable === undefined) {
-    throw new NoApplicationError(`its app '${app}' is not of the form module:callable`);
+    throw new Error(`its app '${app}' is not of the form module:callable`);
   }
   if (found !== undefined && module !== undefined) {
-    throw new NoApplicationError(
+    throw new Error(
       `its app '${app}' names a module, and there is a startup_file: write ':callable'`,
     );
   }
   const { loader: usual, ...program } = found ?? findModule(directory, module);
   const loader = appType === "auto" ? usual : appType;
   if (loader !== "wsgi" && loader !== "asgi" && loader !== "python") {
-    throw new NoApplicationError(
-      `its app '${app}' is for Python, and its type is ${loader}: set startup_file`,
-    );
+    throw new Error(`its app '${app}' is for Python, and its type is ${loader}: set startup_file`);
   }
   return { ...program, loader, app };
 }
@@ -65,15 +63,15 @@ function findFile(
   file: string,
 ): FoundApplication {
   if (file.startsWith("/") || file.split("/").includes("..")) {
-    throw new NoApplicationError(`its startup file '${file}' leads out of the application`);
+    throw new Error(`its startup file '${file}' leads out of the application`);
   }
   if (file === "manage.py") {
-    throw new NoApplicationError(djangoHint(directory, appType) ?? "manage.py cannot be read");
+    throw new Error(djangoHint(directory, appType) ?? "manage.py cannot be read");
   }
   const startupFile = fromText(file);
   const found = directory.file(startupFile);
   if (typeof found === "string") {
-    throw new NoApplicationError(`its startup file '${file}' cannot be used: ${found}`);
+    throw new Error(`its startup file '${file}' cannot be used: ${found}`);
   }
   return { loader: loaderOf(file, appType, hasNode), startupFile, owner: found.facts.uid };
 }
@@ -83,7 +81,7 @@ function loaderOf(file: string, appType: AppType, hasNode: boolean): LoaderType 
   if (appType !== "auto") return appType;
   const loader = byExtension[file.slice(file.lastIndexOf(".") + 1)];
   if (loader === undefined) {
-    throw new NoApplicationError(`its startup file '${file}' does not say what runs it: set type`);
+    throw new Error(`its startup file '${file}' does not say what runs it: set type`);
   }
   return loader === "node" && !hasNode ? "bun" : loader;
 }
@@ -91,7 +89,7 @@ function loaderOf(file: string, appType: AppType, hasNode: boolean): LoaderType 
 /** Its file, if it lies below the root; a library's belongs to whom the root belongs to. */
 function findModule(directory: AppDirectory, module = ""): FoundApplication {
   if (module === "") {
-    throw new NoApplicationError("its app names no module, and there is no startup_file");
+    throw new Error("its app names no module, and there is no startup_file");
   }
   const path = module.replaceAll(".", "/");
   for (const file of [`${path}.py`, `${path}/__init__.py`]) {

@@ -2,7 +2,6 @@
  * What an instance writes to its stdout and stderr: cut into lines for the log, and the end of it
  * kept for error pages. Everything is bounded: a line of any length costs no more than a piece.
  */
-import { duplicate } from "../../native/fd.ts";
 import type { OwnedFd } from "../../native/owned-fd.ts";
 import { unreadBytes } from "../../native/pipe.ts";
 import { ascii, fromBytes, type ByteString } from "../../wire/bytes.ts";
@@ -39,27 +38,22 @@ export class LineSplitter {
     let lines = 0;
     for (let at = start; at < chunk.length;) {
       if (lines >= maxLines) return at;
+      lines += 1;
       const found = chunk.indexOf(newline, at);
       const end = found < 0 ? chunk.length : found;
-      const room = this.#isSkipping ? Infinity : maxLineBytes - this.rest.length;
-      lines += 1;
-      if (end - at > room) {
-        this.rest += fromBytes(chunk, at, at + room);
-        at += room;
-        if (this.#emit(0)) continue;
-      } else {
-        if (this.#isSkipping) this.droppedBytes += end - at;
-        else this.rest += fromBytes(chunk, at, end);
-        at = end + 1;
-        if (found < 0) continue;
-        if (this.#isSkipping) {
-          this.droppedBytes += 1;
-          this.#isSkipping = false;
-          continue;
-        }
-        if (this.#emit(1)) continue;
+      if (this.#isSkipping) {
+        const next = found < 0 ? end : end + 1;
+        this.droppedBytes += next - at;
+        this.#isSkipping = found < 0;
+        at = next;
+        continue;
       }
-      return this.#skip(chunk, at);
+      const cut = Math.min(end, at + maxLineBytes - this.rest.length);
+      this.rest += fromBytes(chunk, at, cut);
+      if (cut === chunk.length) break;
+      const endBytes = cut === end ? 1 : 0;
+      at = cut + endBytes;
+      if (!this.#emit(endBytes)) return this.#skip(chunk, at);
     }
     return chunk.length;
   }
@@ -139,14 +133,19 @@ export class OutputReader {
   readonly ended: Promise<void>;
 
   /**
-   * @param readEnd is duplicated: the caller closes its own.
+   * @param readEnd is owned here from now on. Bun waits for it on its event loop, by a duplicate.
    * @param rest what another reader has read of the line at hand.
    */
-  constructor(readEnd: number, take: TakeLine, rest = "") {
+  constructor(readEnd: OwnedFd, take: TakeLine, rest = "") {
     this.#take = take;
     this.#lines = new LineSplitter(take, rest);
-    this.#readEnd = duplicate(readEnd);
-    this.#reader = streamReader(readEnd);
+    this.#readEnd = readEnd;
+    try {
+      this.#reader = streamReader(readEnd.number);
+    } catch (error) {
+      readEnd.close();
+      throw error; // There is no descriptor for the duplicate.
+    }
     this.ended = this.#read();
   }
 
@@ -238,7 +237,6 @@ export class OutputReader {
   }
 }
 
-/** Bun waits for a pipe on its event loop, by a duplicate of the descriptor that it closes. */
 function streamReader(readEnd: number) {
   return Bun.file(readEnd).stream().getReader();
 }

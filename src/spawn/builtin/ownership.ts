@@ -9,7 +9,6 @@ import { findUserById, type User } from "../../native/process.ts";
 import type { Step } from "../../native/path-walk.ts";
 import { ascii, fromText, toText, type ByteString } from "../../wire/bytes.ts";
 import type { AppDirectory } from "./app-directory.ts";
-import { PrivilegeError } from "./privileges.ts";
 
 const othersWrite = 0o002;
 const groupWrites = 0o020;
@@ -24,7 +23,7 @@ export interface Run {
   readonly files: readonly ByteString[];
 }
 
-/** @throws PrivilegeError that says which file is whose. */
+/** @throws Error that says which file is whose. */
 export function checkOwners(directory: AppDirectory, run: Run): void {
   for (const link of directory.links) checkOwner(link, run);
   checkStep(directory.itself, undefined, run);
@@ -48,7 +47,7 @@ function checkStep(step: Step, next: Step | undefined, run: Run): void {
   const isShared = (mode & groupWrites) !== 0 && uid !== 0 && gid !== run.user.gid;
   if (!isOpen && !isShared) return;
   const whom = isOpen ? "everybody" : `group ${gid}`;
-  throw new PrivilegeError(
+  throw new Error(
     `'${shown(path)}' may be written by ${whom}, and the application would run as ` +
       `${run.user.name}: chmod ${isOpen ? "o-w" : "g-w"} it, or configure the user`,
   );
@@ -59,7 +58,7 @@ function checkOwner({ facts, path }: Step, { user, owner }: Run): void {
   if (uid === 0 || uid === owner || uid === user.uid) return;
   const what = facts.isSymbolicLink() ? "the link " : "";
   const whose = findUserById(uid)?.name ?? `user ${uid}`;
-  throw new PrivilegeError(
+  throw new Error(
     `${what}'${shown(path)}' belongs to ${whose}, and the application would run as ` +
       `${user.name}: what it is run from must be one user's or root's, or configure the user`,
   );

@@ -11,6 +11,7 @@ import { open } from "../../native/fd.ts";
 import { sendDescriptor } from "../../native/descriptors.ts";
 import { inTime } from "../../native/in-time.ts";
 import { openPidfd } from "../../native/pidfd.ts";
+import { makePipe } from "../../native/pipe.ts";
 import { signals } from "../../native/process.ts";
 import { send, socketPair } from "../../native/socket.ts";
 import { toText, type ByteString } from "../../wire/bytes.ts";
@@ -20,10 +21,10 @@ import type { LaunchCommand } from "../launch-plan.ts";
 import { waitForExit } from "../process-end.ts";
 import type { Survivor } from "./hand-over.ts";
 import { memoryCause, type AppGroup } from "./app-group.ts";
-import { openOutput, type InheritedEnds } from "./instance-ends.ts";
+import type { InheritedEnds } from "./instance-ends.ts";
 import { survivorOf, type InstanceProcessOptions, type Urgency } from "./instance-process.ts";
 import { Lifeline } from "./lifeline.ts";
-import type { OutputReader } from "./output.ts";
+import { OutputReader } from "./output.ts";
 import { statOf } from "../../native/process-stat.ts";
 import { lookAfter, RunningProcess, startProcess } from "./running-process.ts";
 
@@ -75,9 +76,10 @@ export class Preloader {
     stack.use(ours);
     using control = theirs;
     let pid = 0;
-    const { reader, writeEnd } = openOutput((line) => writeLine(pid, line));
-    stack.defer(() => reader.stop());
+    const { readEnd, writeEnd } = makePipe();
     using output = writeEnd;
+    const reader = new OutputReader(readEnd, (line) => writeLine(pid, line));
+    stack.defer(() => reader.stop());
     this.#process = startProcess(command, { output, listener: nothing, lifeline: control });
     stack.move(); // From here on nothing throws, and both are ours to keep.
     pid = this.#process.pid;

@@ -25,8 +25,6 @@ interface KnownPreloader {
   lastUsedMs: number;
   /** Spawns that wait for it. */
   users: number;
-  /** No new spawn uses it. */
-  isRetired: boolean;
 }
 
 export class Preloaders {
@@ -83,7 +81,7 @@ export class Preloaders {
     } finally {
       entry.users -= 1;
       entry.lastUsedMs = performance.now();
-      if (entry.isRetired && entry.users === 0) this.#end(entry.preloader);
+      if (this.#leaving.has(entry.preloader) && entry.users === 0) this.#end(entry.preloader);
       this.#keepMax();
       this.#schedule();
     }
@@ -120,7 +118,7 @@ export class Preloaders {
   }
 
   #add(root: ByteString, signature: string, preloader: Preloader): KnownPreloader {
-    const entry = { preloader, signature, lastUsedMs: 0, users: 0, isRetired: false };
+    const entry = { preloader, signature, lastUsedMs: 0, users: 0 };
     this.#entries.set(root, entry);
     return entry;
   }
@@ -142,7 +140,6 @@ export class Preloaders {
 
   #retire(root: ByteString, entry: KnownPreloader): void {
     this.#entries.delete(root);
-    entry.isRetired = true;
     this.#leaving.set(entry.preloader, root);
     if (entry.users === 0) this.#end(entry.preloader);
   }

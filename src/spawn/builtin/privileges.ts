@@ -4,12 +4,9 @@
  * it refuses.
  */
 import { findUser, findUserById, type User } from "../../native/process.ts";
+import type { AppRequest } from "../../wire/app-request.ts";
 import { fromText, toText, type ByteString } from "../../wire/bytes.ts";
-
-/** The rights asked for cannot be lowered; the message says why. */
-export class PrivilegeError extends Error {
-  override readonly name = "PrivilegeError";
-}
+import type { InstanceOptions } from "../../wire/configure.ts";
 
 /** What the decision depends on, so that it can be tested without being root. */
 export interface UserDatabase {
@@ -27,16 +24,11 @@ const systemUsers: UserDatabase = {
 };
 
 /** The part of a request that the decision depends on. */
-interface UserChoice {
-  readonly lowerPrivilege: boolean;
-  readonly lowestUser: ByteString;
-  /** Whom the configuration wants it to run as, whoever owns its files. */
-  readonly user?: string | undefined;
-}
+type UserChoice = Pick<AppRequest & InstanceOptions, "lowerPrivilege" | "lowestUser" | "user">;
 
 /**
  * @param owner user id of the startup file's owner.
- * @returns the user to become; undefined: nobody else. @throws PrivilegeError.
+ * @returns the user to become; undefined: nobody else. @throws Error.
  */
 export function chooseUser(
   request: UserChoice,
@@ -53,10 +45,10 @@ export function chooseUser(
   return notRoot(lowestUser, whose, users);
 }
 
-/** @param whose name it is, for people. @throws PrivilegeError. */
+/** @param whose name it is, for people. @throws Error: he is none, or root. */
 function notRoot(name: ByteString, whose: string, users: UserDatabase): User {
   const user = name === "" ? undefined : users.byName(name);
   if (user !== undefined && user.uid !== 0) return user;
   const why = user === undefined ? "does not exist" : "is root";
-  throw new PrivilegeError(`${whose} ${why}`);
+  throw new Error(`${whose} ${why}`);
 }

@@ -77,9 +77,9 @@ export class RunningProcess {
 }
 
 /**
- * Starts a process with /dev/null, these descriptors as 1 to 4, and no others: by the launch command where it
- * cannot be done without. @throws Error: not even that can be started, or no descriptor is free to
- * reach it by.
+ * Starts a process with /dev/null, these descriptors as 1 to 4, and no others: by the launch
+ * command where it cannot be done without. @throws Error: not even that can be started, or no
+ * descriptor is free to reach it by.
  */
 export function startProcess(
   { argv, env, direct }: LaunchCommand,

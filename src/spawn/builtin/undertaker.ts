@@ -33,11 +33,8 @@ function watch(charge: Charge, write: WriteOutput, urgency: Urgency): () => Prom
   const { pid, root, leader, rest } = charge;
   const running = new RunningProcess(pid, new OwnedFd(leader));
   lookAfter(running);
-  const output = charge.output === undefined ? undefined : readOutput(charge.output);
-  function readOutput(number: number): OutputReader {
-    using readEnd = new OwnedFd(number);
-    return new OutputReader(readEnd.number, (line) => write(pid, root, line), rest);
-  }
+  const readEnd = charge.output === undefined ? undefined : new OwnedFd(charge.output);
+  const output = readEnd && new OutputReader(readEnd, (line) => write(pid, root, line), rest);
   return async () => {
     await endRunning(running, urgency, 0);
     await running.group?.end(urgency.times.terminatedMs, urgency.hurry);
