@@ -30,15 +30,9 @@ export interface RequestHead {
   /** Of HTTP/1.x. */
   readonly minor: 0 | 1;
   readonly fields: Fields;
-  /** In their order, repetitions kept; names and values side by side. */
-  readonly names: readonly FieldName[];
-  /** Byte strings: each character is one byte. */
-  readonly values: readonly string[];
   /** Of the target or the Host header: a host or empty. */
   readonly host: string;
   readonly framing: RequestFraming;
-  /** What Connection lists, in lower case; empty: nothing. */
-  readonly connection: string;
   /** Whether the visitor wants to send another request after this one (RFC 9112, 9.3). */
   readonly keepsAlive: boolean;
   /** Whether it waits for a 100 before it sends its body. */
@@ -153,7 +147,9 @@ export interface Fields {
   readonly kind: "fields";
   /** Their lines, with the line end before the first. */
   readonly text: string;
+  /** In their order, repetitions kept; names and values side by side. */
   readonly names: FieldName[];
+  /** Byte strings: each character is one byte. */
   readonly values: string[];
   /** Whether a name may be there more than once. */
   hasRepeats: boolean;
@@ -162,6 +158,7 @@ export interface Fields {
   host: string | undefined;
   length: number | undefined;
   coding: string | undefined;
+  /** What Connection lists, in lower case; empty: nothing. */
   connection: string;
   expect: string;
   upgrade: string;
@@ -269,11 +266,8 @@ function compose(line: RequestLine, fields: Fields): RequestHead | Refusal {
     target,
     minor,
     fields,
-    names: fields.names,
-    values: fields.values,
     host: target.host ?? fields.host ?? "",
     framing,
-    connection,
     keepsAlive: minor === 1 ? !lists(connection, "close") : lists(connection, "keep-alive"),
     expectsContinue: expects && framing.kind !== "none",
     upgrade: offers ? fields.upgrade : "",

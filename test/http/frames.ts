@@ -62,6 +62,7 @@ export function frame(pieces: readonly Uint8Array[]): Framed {
 }
 
 function requestOf(head: RequestHead, body: string): FramedRequest {
-  const fields = head.names.map(({ lowerCase }, at) => [lowerCase, head.values[at] ?? ""] as const);
+  const { names: sent, values } = head.fields;
+  const fields = sent.map(({ lowerCase }, at) => [lowerCase, values[at] ?? ""] as const);
   return { method: head.method, target: head.target.text, minor: head.minor, fields, body };
 }

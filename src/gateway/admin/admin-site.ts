@@ -43,7 +43,7 @@ export class AdminSite {
 
   async respond({ head, body }: AdminRequest, connection: AdminConnection): Promise<AdminResponse> {
     const { method, target, host } = head;
-    const fields = new HeadFields(head);
+    const fields = new HeadFields(head.fields);
     if (this.#isTcp && !ownHosts.test(host)) return refusal(421, "this is not the host's name");
     const origin = fields.get("origin");
     if (origin !== null && new URL(`http://${host}`).host !== URL.parse(origin)?.host) {

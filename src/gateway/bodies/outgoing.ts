@@ -6,7 +6,7 @@
  *   spool takes no more, `isFull` tells the source to wait.
  * - A file is read as the kernel takes it; nothing follows before its end.
  */
-import { FileSender, type FilePart } from "../files/file-sender.ts";
+import { type FilePart, FileSender, type FileSink } from "../files/file-sender.ts";
 import { answerMemoryBytes, Spool, type SpoolOptions } from "./spool.ts";
 import { Arena } from "../../wire/arena.ts";
 
@@ -17,12 +17,9 @@ const gathering: { by: Outgoing | undefined } = { by: undefined };
 const maxCopiedBytes = 64 * 1024;
 
 /** A visitor's socket. */
-export interface OutgoingSocket {
-  readonly fd: number;
+export interface OutgoingSocket extends FileSink {
   /** Whether nothing is encrypted on it. */
   readonly isPlain: boolean;
-  /** @returns how many bytes the kernel took; negative: the connection is gone. */
-  write(bytes: Uint8Array): number;
   /** A file is sent on, or its end has come, outside of any call: `drained` is to be called. */
   goOnSoon(): void;
 }

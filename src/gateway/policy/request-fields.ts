@@ -4,7 +4,7 @@
  * pass for a proxy, and those the gateway says itself.
  */
 import { FieldNames } from "../../wire/field-names.ts";
-import type { RequestHead } from "../../http/request-head.ts";
+import type { Fields } from "../../http/request-head.ts";
 import type { RequestFields } from "../files/conditions.ts";
 import { hasVariable, variableName } from "../../wire/cgi.ts";
 
@@ -60,15 +60,15 @@ const single = new Set(
 
 /** Reads headers by name. */
 export class HeadFields implements RequestFields {
-  readonly #head: Pick<RequestHead, "names" | "values">;
+  readonly #fields: Pick<Fields, "names" | "values">;
 
-  constructor(head: Pick<RequestHead, "names" | "values">) {
-    this.#head = head;
+  constructor(fields: Pick<Fields, "names" | "values">) {
+    this.#fields = fields;
   }
 
   /** The value, of several what an application sees. @param lowerCase the name. */
   get(lowerCase: string): string | null {
-    const { names, values } = this.#head;
+    const { names, values } = this.#fields;
     let found: string | null = null;
     // No iterator: most requests are asked for a name or two, and those who serve many feel it.
     for (let index = 0; index < names.length; index += 1) {

@@ -61,7 +61,8 @@ export class AdminKeeper {
   readonly #token = randomBytes(32).toString("base64url");
   readonly #changes = new StatusChanges();
   #served: Served | undefined;
-  #restarts = 0;
+  /** How many processes have taken the place of one that ended. */
+  restarts = 0;
   #looked: { readonly sinceMs: number; readonly status: Promise<GatewayStatus> } | undefined;
 
   constructor(options: AdminKeeperOptions) {
@@ -72,11 +73,6 @@ export class AdminKeeper {
   get dashboard(): { readonly url: string; readonly token: string } | undefined {
     const served = this.#served;
     return served === undefined ? undefined : { url: served.listener.url, token: this.#token };
-  }
-
-  /** How many processes have taken the place of one that ended. */
-  get restarts(): number {
-    return this.#restarts;
   }
 
   get processes(): ProcessStatus[] {
@@ -129,7 +125,7 @@ export class AdminKeeper {
       env,
       report,
       answer: (question) => this.#answer(question),
-      replaced: () => (this.#restarts += 1),
+      replaced: () => (this.restarts += 1),
     });
   }
 

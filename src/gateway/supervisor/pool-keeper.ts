@@ -89,7 +89,8 @@ export class PoolKeeper {
   #server: RunningServer | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closing = false;
-  #restarts = 0;
+  /** How many servers have taken the place of another. */
+  restarts = 0;
 
   /** Starts the first server. @throws Error when it cannot be started. */
   constructor(options: PoolKeeperOptions) {
@@ -113,10 +114,6 @@ export class PoolKeeper {
   /** Undefined between two of them. */
   get pid(): number | undefined {
     return this.#server?.process.pid;
-  }
-
-  get restarts(): number {
-    return this.#restarts;
   }
 
   /** How long it took to answer last; undefined: it has not yet. */
@@ -285,7 +282,7 @@ export class PoolKeeper {
     const triedMs = performance.now();
     try {
       this.#start();
-      this.#restarts += 1;
+      this.restarts += 1;
     } catch (error) {
       const pauseMs = Math.max(1, this.#pause.after(performance.now() - triedMs));
       this.#options.report(0, "pool server not started", { cause: causeText(error), pauseMs });

@@ -27,10 +27,8 @@ class Told<T> {
   take(all: readonly T[]): { readonly changed: readonly T[]; readonly gone: readonly string[] } {
     const before = this.#texts;
     this.#texts = new Map(all.map((one) => [this.#keyOf(one), JSON.stringify(one)]));
-    const changed = all.filter((one) => {
-      const key = this.#keyOf(one);
-      return before.get(key) !== this.#texts.get(key);
-    });
+    const keyOf = this.#keyOf;
+    const changed = all.filter((one) => before.get(keyOf(one)) !== this.#texts.get(keyOf(one)));
     return { changed, gone: [...before.keys()].filter((key) => !this.#texts.has(key)) };
   }
 }

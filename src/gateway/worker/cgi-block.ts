@@ -83,12 +83,12 @@ function fieldsOf({ head, peerIsTrusted }: RoutedRequest, asLines: boolean): str
 }
 
 function makeFields(head: RequestHead, peerIsTrusted: boolean, asLines: boolean): string {
-  const { names, values, connection } = head;
+  const { names, values, connection } = head.fields;
   const named = connection === "" ? undefined : namedBy(connection);
   // Of HTTP/1.0 an absolute target may be all that names one.
   const isNamed = asLines || head.host === "" || head.fields.host !== undefined;
   let block = isNamed ? "" : `HTTP_HOST\0${head.host}\0`;
-  const fields = head.fields.hasRepeats ? new HeadFields(head) : undefined;
+  const fields = head.fields.hasRepeats ? new HeadFields(head.fields) : undefined;
   const done = head.fields.hasRepeats ? new Set<string>() : undefined;
   for (let index = 0; index < names.length; index += 1) {
     const name = names[index];

@@ -73,7 +73,7 @@ export class Visit implements VisitRecord, Asker {
     this.#head = head;
     this.method = head?.method ?? "-";
     this.target = head?.target.text ?? "-";
-    this.fields = new HeadFields(head ?? { names: [], values: [] });
+    this.fields = new HeadFields(head?.fields ?? { names: [], values: [] });
     this.origin = originOf(this.fields, head?.host ?? "", visitor.peer, site.trusted);
   }
 
