@@ -36,6 +36,16 @@ async def application(scope, receive, send):
 `,
 };
 const node = { "app.js": 'require("http").createServer((_, to) => to.end("served")).listen();' };
+const cluster = {
+  "app.js": `const cluster = require("cluster");
+if (cluster.isPrimary) for (let i = 0; i < 2; i += 1) cluster.fork();
+else ${node["app.js"]}`,
+};
+const thread = {
+  "app.js": `const { isMainThread, Worker } = require("worker_threads");
+if (isMainThread) new Worker(__filename);
+else ${node["app.js"]}`,
+};
 const bun = { "server.ts": 'export default { fetch: () => new Response("served") };' };
 
 const stuckScript = `
@@ -70,6 +80,8 @@ const kinds: [string, ...How][] = [
   ["wsgi with threads", "wsgi", wsgi, { threads: 3 }],
   ["asgi", "asgi", asgi, {}],
   ["node", "node", node, {}],
+  ["node with a cluster", "node", cluster, {}],
+  ["node with a thread", "node", thread, {}],
   ["bun", "bun", bun, {}],
 ];
 

@@ -18,12 +18,14 @@ const listener = 3;
 
 /** Node shows messages whose `cmd` begins so to no program. */
 const leaveMessage = { cmd: "NODE_APPLICATION_POOL_LEAVE" };
+const leaveUnusedMessage = { cmd: "NODE_APPLICATION_POOL_LEAVE_UNUSED" };
 const renewMessage = { cmd: "NODE_APPLICATION_POOL_RENEW" };
 
 /** In a worker: does what its first process says. */
 function obey(host) {
   process.on("internalMessage", ({ cmd }) => {
     if (cmd === leaveMessage.cmd) host.leave();
+    else if (cmd === leaveUnusedMessage.cmd) host.leaveUnused();
     else if (cmd === renewMessage.cmd) host.renew();
   });
 }
@@ -86,15 +88,18 @@ class Workers {
     if (this.onGone !== undefined) tell(worker, leaveMessage);
   }
 
-  /** Has all of them leave after the sessions at hand; then `onGone` is called. */
-  leave(onGone) {
+  /**
+   * Has all of them leave, each after the requests at hand, or where they are to leave unused after
+   * its last session; then `onGone` is called.
+   */
+  leave(onGone, isUnused) {
     if (this.all.size === 0) return onGone();
     this.onGone = onGone;
     for (const emitter of [cluster, ...this.all]) {
       // Programs would fork others in their place.
       emitter.removeAllListeners("exit").removeAllListeners("disconnect");
     }
-    for (const worker of this.all) tell(worker, leaveMessage);
+    for (const worker of this.all) tell(worker, isUnused ? leaveUnusedMessage : leaveMessage);
     return undefined;
   }
 }

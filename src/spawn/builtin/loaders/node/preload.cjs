@@ -74,19 +74,21 @@ function load(concurrency) {
     if (server !== undefined && !isServing) serve(server);
   }
 
-  function leave() {
+  function leave(isUnused) {
+    const onGone = () => host.leave();
+    if (host.server !== undefined && isUnused) return host.leaveUnused();
     const isThreads = host.server === undefined && workers.all.size === 0 && !host.claim();
-    if (isThreads) leaveThread(() => host.leave());
-    else workers.leave(() => host.leave());
+    if (isThreads) return leaveThread(onGone, isUnused);
+    return workers.leave(onGone, isUnused);
   }
 
   startWatchdog();
   patchResponses();
   const serve = takeFirstServer(host, () => onServing(true));
-  watch(() => (host.server === undefined ? leave() : host.leaveUnused()));
+  watch(() => leave(true));
   process.on("uncaughtException", onFailure);
   process.on("beforeExit", onNothingServed);
-  process.on("SIGUSR1", leave);
+  process.on("SIGUSR1", () => leave(false));
   // The main module has run by then, or at least begun to.
   setImmediate(serveExported);
 }
@@ -127,7 +129,7 @@ function loadThread({ concurrency, taken }) {
   host.claim = () => claim(taken);
   patchResponses();
   takeFirstServer(host, () => {
-    tellGone = onLeave(() => host.leave());
+    tellGone = onLeave(host);
     tellReady(concurrency);
   });
 }

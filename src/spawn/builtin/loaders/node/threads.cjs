@@ -33,22 +33,26 @@ function claim(taken) {
   return Atomics.compareExchange(taken, 0, 0, 1) === 0;
 }
 
-/** In the main thread: has the thread leave that serves; then `onGone` is called. */
-function leaveThread(onGone) {
+/**
+ * In the main thread: has the thread leave that serves, after the requests at hand or once it is
+ * unused; then `onGone` is called.
+ */
+function leaveThread(onGone, isUnused) {
   const channel = new BroadcastChannel(name);
   channel.addEventListener("message", ({ data }) => {
     if (data !== "gone") return;
     channel.close();
     onGone();
   });
-  post(channel, "leave");
+  post(channel, isUnused ? "leave unused" : "leave");
 }
 
-/** In the thread that serves: calls `leave` when it is to leave. @returns what says it has. */
-function onLeave(leave) {
+/** In the thread that serves: has `host` leave when it is to. @returns what says it has. */
+function onLeave(host) {
   const channel = new BroadcastChannel(name);
   channel.addEventListener("message", ({ data }) => {
-    if (data === "leave") leave();
+    if (data === "leave") host.leave();
+    else if (data === "leave unused") host.leaveUnused();
   });
   channel.unref();
   return () => post(channel, "gone");
