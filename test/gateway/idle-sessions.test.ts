@@ -53,10 +53,18 @@ test("a process is idle whose request is over, while another has one", async () 
   const held = fetch(`${address}/hold`);
   const instances = async () => (await poolOf(gateway)).applications[0]?.instances ?? [];
   await until("one is busy", async () => (await instances()).some(({ state }) => state === "busy"));
+  const ending = new AbortController();
+  let pid = 0;
+  // Often enough that its session is kept, and does not end.
+  const visits = (async () => {
+    while (!ending.signal.aborted) {
+      pid = Number(await (await fetch(address)).text());
+      await Bun.sleep(20);
+    }
+  })();
+  await until("another answers", () => pid > 0);
   let ended = 0;
   await until("it is idle, and its session has not ended", async () => {
-    const answer = await fetch(address);
-    const pid = Number(await answer.text());
     const found = await instances();
     expect(found.filter((one) => one.pid !== pid).map(({ state }) => state)).toEqual(["busy"]);
     const { state, served } = found.find((one) => one.pid === pid) ?? { served: -1 };
@@ -64,6 +72,8 @@ test("a process is idle whose request is over, while another has one", async () 
     ended = served;
     return state === "idle" && isKept;
   });
+  ending.abort();
+  await visits;
   writeFileSync(join(root, "app", "go"), "");
   await held;
   await gateway.end();
