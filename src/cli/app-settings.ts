@@ -234,6 +234,7 @@ function readUser(table: Table): string | undefined {
 function readRoot(table: Table): string {
   const root = table.path("root") ?? "";
   if (!table.has("root")) table.wrong("root", "is missing");
+  else if (table.text("root") === "") table.wrong("root", "is empty: '.' is this directory");
   else if (root !== "" && whatIsAt(root) === "file") {
     table.wrong("root", `'${root}' is no directory`);
   }

@@ -32,6 +32,16 @@ test.each([
     "apps[0].static: is a table, not a list of tables: write [[apps.static]]",
   ],
   [`${app}user = "root"\n`, "apps[0].user: 'root' is root, as whom no application is run"],
+  [`[[apps]]\nroot = ""\n`, "apps[0].root: is empty: '.' is this directory"],
+  [`${app}[admin]\n`, "admin.listen: is missing"],
+  [
+    `listen = ["*:80"]\n${app}[admin]\nlisten = "127.0.0.1:9"\n[tls]\nlisten = ["0.0.0.0:80"]\n`,
+    "tls.listen: '0.0.0.0:80' is given twice",
+  ],
+  [
+    `listen = ["unix:a"]\n${app}[admin]\nlisten = "unix:./a"\n`,
+    "admin.listen: 'unix:./a' is given twice",
+  ],
   [`silence_time = "1ms"\n${app}`, "silence_time: is less than 1s; 0s is no limit"],
 ])("refused: %j", (lines, why) => {
   expect(() => read(lines)).toThrow(why);

@@ -225,6 +225,13 @@ test("what was gathered of an answer that turns out to be broken goes to nobody 
   }
 });
 
+test("why a request is refused is in its record, as it is on the visitor's page", async () => {
+  const site = gateway();
+  const { answered } = await exchange(site.port, ["GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"]);
+  expect(answered).toContain("it has more than one Host header");
+  expect(site.done).toMatchObject([{ status: 400, failure: "it has more than one Host header" }]);
+});
+
 test("a request has so long, and no longer; a visitor who is slow does not use it up", async () => {
   const main = app("main", { options: { requestTimeoutMs: 1000 }, bufferRequests: false });
   const site = gateway({ apps: [main] });

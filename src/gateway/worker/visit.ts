@@ -211,6 +211,7 @@ export class Visit implements VisitRecord, Asker {
   refuse(refusal: Refusal): void {
     if (this.hasBegun) return this.#visitor.breakOff(new Error(refusal.reason));
     this.#asking?.giveUp();
+    if (refusal.status >= 400) this.noteFailure(refusal.reason);
     this.#answerError(refusal.status, refusal.reason, refusal.fields);
   }
 
