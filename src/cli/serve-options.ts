@@ -32,7 +32,7 @@ const options = {
   env: option("NAME=VALUE", "a variable of the application's; repeatable"),
   "env-file": option("FILE", "a file of such variables"),
   user: option("USER", "whom it runs as, in place of the owner of its files"),
-  prefix: option("PATH", "the path below which it is (default /)"),
+  prefix: option("PREFIX", "the path below which it is (default /)"),
   config: option("FILE", "a configuration file (TOML), in place of a directory"),
   check: { type: "boolean", description: "only check the configuration" },
   "drain-time": option("TIME", "for requests under way at the end (default 30s)"),
