@@ -36,9 +36,10 @@ async def application(scope, receive, send):
 `,
 };
 const node = { "app.js": 'require("http").createServer((_, to) => to.end("served")).listen();' };
+/** One worker: a second that comes to listen would have the sessions of the first end. */
 const cluster = {
   "app.js": `const cluster = require("cluster");
-if (cluster.isPrimary) for (let i = 0; i < 2; i += 1) cluster.fork();
+if (cluster.isPrimary) cluster.fork();
 else ${node["app.js"]}`,
 };
 const thread = {
