@@ -80,7 +80,10 @@ test("every figure is what is true", async () => {
         const status = await statusOf(gateway);
         // Nothing has happened from the first of the three to the last.
         const gets = values.get("application_pool_gets_total");
-        return gets === status.pool?.counters.gets && { text, table, status };
+        const closed = values.get("application_pool_sessions_closed_total");
+        const { counters } = status.pool ?? {};
+        const isStill = gets === counters?.gets && closed === counters?.sessionsClosed;
+        return isStill && { text, table, status };
       },
       () => [...client.counted],
     );
