@@ -33,7 +33,8 @@ ip link set lo up
 exec 3<>/dev/ttyS1
 stty -F /dev/ttyS1 raw -echo
 echo ready >&3
-while read -r line <&3; do
+while read -r length line <&3; do
+  [ "\${#line}" = "$length" ] || { echo again >&3; continue; }
   echo "$line" | base64 -d >/run/script
   timeout ${scriptMs / 1000} sh /run/script >/run/output 2>&1 </dev/null
   status=$?
@@ -80,9 +81,14 @@ export class Machine {
 
   /** Runs a shell script as root. @returns what it wrote. @throws Error: it failed. */
   async run(script: string): Promise<string> {
-    this.#waiting = Promise.withResolvers<string>();
-    this.#line?.write(`${Buffer.from(script).toString("base64")}\n`);
-    const answer = await within("a script's end", this.#waiting.promise, 2 * scriptMs);
+    const text = Buffer.from(script).toString("base64");
+    let answer = "again";
+    // A serial line may lose bytes.
+    for (let times = 0; answer === "again" && times < 3; times += 1) {
+      this.#waiting = Promise.withResolvers<string>();
+      this.#line?.write(`${text.length} ${text}\n`);
+      answer = await within("a script's end", this.#waiting.promise, 2 * scriptMs);
+    }
     const [status = "", encoded = ""] = answer.split(" ");
     const output = Buffer.from(encoded, "base64").toString();
     if (status !== "0") throw new Error(`a script ended with status ${status}:\n${output}`);
