@@ -232,12 +232,12 @@ function readUser(table: Table): string | undefined {
 }
 
 function readRoot(table: Table): string {
-  const root = table.path("root") ?? "";
+  const text = table.text("root");
   if (!table.has("root")) table.wrong("root", "is missing");
-  else if (table.text("root") === "") table.wrong("root", "is empty: '.' is this directory");
-  else if (root !== "" && whatIsAt(root) === "file") {
-    table.wrong("root", `'${root}' is no directory`);
-  }
+  if (text === "") table.wrong("root", "is empty: '.' is this directory");
+  if (text === undefined) return "";
+  const root = table.resolve(text);
+  if (whatIsAt(root) === "file") table.wrong("root", `'${root}' is no directory`);
   return root;
 }
 

@@ -47,6 +47,10 @@ test.each([
   expect(() => read(lines)).toThrow(why);
 });
 
+test("what is no text is said once", () => {
+  expect(() => read("[[apps]]\nroot = 5\n")).toThrow(/^[^\n]*apps\[0\]\.root: is 5, not a text$/);
+});
+
 test.each([
   `${app}prefix = "/a"\n`,
   `${app}prefix = "/.a/b..c/ä"\n`,
