@@ -30,8 +30,8 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
   const problems: Problem[] = [];
   const top = new Table(settings, { directory, problems });
   const workers = top.whole("workers", { min: 1, max: maxWorkers }, defaultWorkers);
-  const addresses = new Set<string>();
-  const { listen, tls } = readAddresses(top, addresses);
+  const taken = new Set<string>();
+  const { listen, tls } = readAddresses(top, taken);
   const log = top.table("log");
   const accessLogFile = log.path("access_file");
   const pool = readPool(top.table("pool"));
@@ -40,7 +40,7 @@ export function readSettings(settings: Settings, directory: string): GatewayConf
     name: readGatewayName(top),
     listen,
     tls,
-    admin: readAdmin(top, addresses),
+    admin: readAdmin(top, taken),
     workers,
     workerUser: readWorkerUser(top),
     limits: readLimits(top.table("limits")),
@@ -112,9 +112,9 @@ function readWorkerUser(top: Table): string | undefined {
 
 function readAddresses(top: Table, taken: Set<string>): Pick<GatewayConfig, "listen" | "tls"> {
   const unixMode = top.permissions("unix_mode", "0660");
-  const listen = readListen(top, { tls: false, unixMode }, taken);
+  const listen = readListen(top, { tls: false, unixMode, taken });
   const section = top.table("tls");
-  const secure = readListen(section, { tls: true, unixMode }, taken);
+  const secure = readListen(section, { tls: true, unixMode, taken });
   const tls = top.has("tls") ? readTls(section, secure) : undefined;
   section.finish();
   const all = [...listen, ...secure];
@@ -130,7 +130,7 @@ function readAdmin(top: Table, taken: Set<string>): ListenAddress | undefined {
   section.finish();
   if (top.has("admin") && !section.has("listen")) section.wrong("listen", "is missing");
   if (text === undefined) return undefined;
-  const address = readUntaken(section, text, { tls: false, unixMode }, taken);
+  const address = readListenAddress(section, text, { tls: false, unixMode, taken });
   const isOwn = address?.kind !== "tcp" || /^127\.|^::1$/.test(address.host);
   if (!isOwn) section.wrong("listen", `'${text}' is not of this machine alone, as 127.0.0.1 is`);
   return address;
@@ -138,23 +138,8 @@ function readAdmin(top: Table, taken: Set<string>): ListenAddress | undefined {
 
 const defaultAddress: ListenAddress = { kind: "tcp", host: "127.0.0.1", port: 8080, tls: false };
 
-function readListen(table: Table, usage: ListenUsage, taken: Set<string>): ListenAddress[] {
-  return table.texts("listen", 1).flatMap((text) => readUntaken(table, text, usage, taken) ?? []);
-}
-
-/** @param taken addresses that the configuration has named before. */
-function readUntaken(
-  table: Table,
-  text: string,
-  usage: ListenUsage,
-  taken: Set<string>,
-): ListenAddress | undefined {
-  const address = readListenAddress(table, text, usage);
-  if (address === undefined || (address.kind === "tcp" && address.port === 0)) return address;
-  const name = address.kind === "tcp" ? `${address.host}:${address.port}` : address.path;
-  if (taken.has(name)) table.wrong("listen", `'${text}' is given twice`);
-  taken.add(name);
-  return address;
+function readListen(table: Table, usage: ListenUsage): ListenAddress[] {
+  return table.texts("listen", 1).flatMap((text) => readListenAddress(table, text, usage) ?? []);
 }
 
 function readLimits(table: Table): GatewayConfig["limits"] {

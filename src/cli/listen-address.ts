@@ -11,6 +11,8 @@ import type { Table } from "./config-table.ts";
 export interface ListenUsage {
   readonly tls: boolean;
   readonly unixMode: number;
+  /** Addresses that the configuration has named before; port 0 is another each time. */
+  readonly taken: Set<string>;
 }
 
 /** What `listen` of a table says; undefined: it is no address. */
@@ -21,9 +23,15 @@ export function readListenAddress(
 ): ListenAddress | undefined {
   const isUnix = text.startsWith("unix:");
   const address = isUnix ? unixAddress(table, text.slice(5), usage) : tcpAddress(text, usage);
-  if (typeof address !== "string") return address;
-  table.wrong("listen", address);
-  return undefined;
+  if (typeof address === "string") {
+    table.wrong("listen", address);
+    return undefined;
+  }
+  if (address.kind === "tcp" && address.port === 0) return address;
+  const name = address.kind === "tcp" ? `${address.host}:${address.port}` : address.path;
+  if (usage.taken.has(name)) table.wrong("listen", `'${text}' is given twice`);
+  usage.taken.add(name);
+  return address;
 }
 
 /** @returns the address, or why it is none. */
