@@ -11,7 +11,7 @@ import { errnos } from "./errno.ts";
 import { openAt } from "./fd.ts";
 import { C, statx } from "./layout.ts";
 import { address, arenaView, checked, cPath, errno, libc, reserve } from "./libc.ts";
-import { isLocalDevice, kindOfMount, type MountKind } from "./mounts.ts";
+import { isLocalDevice, kindOfMount, mayFilesHang, type MountKind } from "./mounts.ts";
 
 const facts = reserve(statx.size);
 
@@ -51,6 +51,12 @@ export function lookCached(path: string, follow: Follow): Found | "absent" | "un
   return canAskCache ? "absent" : lookNow(path, follow);
 }
 
+/** As lookCached, and as lookNow where no file that may hang is mounted. */
+export function lookWithoutWaiting(path: string, follow: Follow): Found | "absent" | "unknown" {
+  const found = lookCached(path, follow);
+  return found === "unknown" && !mayFilesHang() ? lookNow(path, follow) : found;
+}
+
 /**
  * Whether there is surely nothing by that name, which never waits: the kernel remembers that, or
  * remembers a directory above on a disk of this machine, where looking takes no time.
@@ -67,7 +73,7 @@ export function isSurelyAbsent(path: string): boolean {
  * What a name means; `absent`: nothing that we may see, or no descriptor is free to look with. May
  * wait for the file system. @throws RangeError when it cannot be a path.
  */
-export function lookNow(path: string, follow: Follow): Found | "absent" {
+function lookNow(path: string, follow: Follow): Found | "absent" {
   const fd = openName(path, follow, 0);
   return fd >= 0 ? factsOf(fd) : "absent";
 }

@@ -2,7 +2,7 @@
  * RestartFile: whether an application's restart.txt has come that no get has heeded yet. Only a get
  * lets the pool notice it; whoever keeps sessions looks before each further request.
  */
-import { isAbsent, lookCached, lookNow, type Found } from "../native/look.ts";
+import { isAbsent, lookWithoutWaiting, type Found } from "../native/look.ts";
 import { mayFilesHang } from "../native/mounts.ts";
 
 export class RestartFile {
@@ -40,8 +40,7 @@ export class RestartFile {
 function look(path: string): Found | "absent" | "unknown" {
   try {
     if (!mayFilesHang() && isAbsent(path)) return "absent";
-    const found = lookCached(path, "target");
-    return found === "unknown" && !mayFilesHang() ? lookNow(path, "target") : found;
+    return lookWithoutWaiting(path, "target");
   } catch (error) {
     if (error instanceof RangeError) return "absent"; // longer than any path can be
     throw error;

@@ -4,7 +4,7 @@
  * system call and nothing else; and it must not wait for a file system, since all applications
  * would. What the kernel does not remember is looked for aside, where that could take long.
  */
-import { lookCached, lookNow, type Found } from "../native/look.ts";
+import { lookWithoutWaiting, type Found } from "../native/look.ts";
 import { mayFilesHang } from "../native/mounts.ts";
 import type { FilesAside } from "../spawn/files-aside.ts";
 import { deleteRestartFile, type Deletion } from "../spawn/restart-deletion.ts";
@@ -57,9 +57,9 @@ export class RestartFiles {
     }
     const path = this.#lastPath;
     try {
-      const found = lookAt(path, "link");
+      const found = lookWithoutWaiting(path, "link");
       if (typeof found === "string" || !found.isLink) return found;
-      const target = lookAt(path, "target");
+      const target = lookWithoutWaiting(path, "target");
       // A link that leads nowhere is there all the same.
       return target === "absent" ? found : target;
     } catch (error) {
@@ -86,9 +86,4 @@ export class RestartFiles {
     this.#seen.set(root, changedNs);
     return known !== changedNs;
   }
-}
-
-function lookAt(path: ByteString, follow: "link" | "target"): Found | "absent" | "unknown" {
-  const found = lookCached(path, follow);
-  return found === "unknown" && !mayFilesHang() ? lookNow(path, follow) : found;
 }
